@@ -1,1 +1,27 @@
-//! placeholder
+//! Every metric that accelscope exports, once: name, kind, unit, labels, HELP, sources and vendor names.
+//!
+//! This room is pure data. A metric is declared in [`catalogue`] with the type of its quantity, so a
+//! source can only fill it with a value in the right base unit; exposition, documentation, rules and
+//! dashboards read the same entry. No other crate spells a metric name.
+
+#![forbid(unsafe_code)]
+
+pub mod catalogue;
+mod filter;
+mod metric;
+mod unit;
+mod vendor;
+mod xid;
+
+pub use catalogue::METRICS;
+pub use filter::{FilterEntry, VendorFilter};
+pub use metric::{Family, Id, Kind, Metric, MetricOf, Scope};
+pub use unit::{
+    Bytes, BytesPerSecond, Celsius, Count, Distribution, Flag, Hertz, Joules, Quantity, Ratio, Seconds, Unit,
+    Value, Watts,
+};
+pub use vendor::{Vendor, VendorUnit, Vocabulary};
+pub use xid::{XID_CODES, xid_text};
+
+#[cfg(test)]
+mod laws;

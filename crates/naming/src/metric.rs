@@ -1,0 +1,160 @@
+//! The shape of a catalogue entry.
+
+use std::{fmt, marker::PhantomData};
+
+use crate::{Unit, Vendor, catalogue::METRICS};
+
+/// A kind of silicon; also the value of the `family` label and the name of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// NVIDIA GPUs through NVML.
+    Nvidia,
+    /// Intel Gaudi through HLML.
+    Gaudi,
+    /// Intel GPUs through Level Zero Sysman and the kernel.
+    Xpu,
+    /// Intel NPUs through sysfs.
+    Npu,
+    /// Xeon AMX and its socket through perf, RAPL and MSRs.
+    Amx,
+}
+
+impl Family {
+    /// Every family, in the order of documents and tables.
+    pub const ALL: [Self; 5] = [Self::Nvidia, Self::Gaudi, Self::Xpu, Self::Npu, Self::Amx];
+
+    /// The label value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nvidia => "nvidia",
+            Self::Gaudi => "gaudi",
+            Self::Xpu => "xpu",
+            Self::Npu => "npu",
+            Self::Amx => "amx",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How a series behaves over time. Formats that lack a kind print its nearest (see `exposition`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only rises, until its origin restarts.
+    Counter,
+    /// Constant 1; the labels are the content. The name ends in `_info`.
+    Info,
+    /// One 0/1 series per state, several of which may be 1; the state is a label of its own name.
+    StateSet,
+    /// Classic buckets.
+    Histogram,
+}
+
+impl Kind {
+    /// The word used in documents and in `accelscope fields`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Info => "info",
+            Self::StateSet => "stateset",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// What a metric describes, hence which labels every series of it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// A device: `family`, `device`, and `uuid`, `partition` where they exist.
+    Device,
+    /// The exporter process itself: no labels beyond the entry's own.
+    Exporter,
+}
+
+/// The place of a metric in [`METRICS`]; families are printed in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(pub(crate) u16);
+
+impl Id {
+    /// The entry.
+    pub fn metric(self) -> &'static Metric {
+        &METRICS[usize::from(self.0)]
+    }
+
+    /// Every entry's id, in catalogue order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..METRICS.len()).map(|i| Self(u16::try_from(i).expect("the catalogue is small")))
+    }
+}
+
+/// One entry of the catalogue.
+#[derive(Debug)]
+pub struct Metric {
+    /// The name in the unified schema; `None` for a quantity that only a vendor's vocabulary has.
+    pub name: Option<&'static str>,
+    /// Kind in the unified schema.
+    pub kind: Kind,
+    /// Base unit.
+    pub unit: Unit,
+    /// What it describes.
+    pub scope: Scope,
+    /// Labels that each reading carries, beyond those of its scope.
+    pub labels: &'static [&'static str],
+    /// One sentence without its full stop: what is measured.
+    pub help: &'static str,
+    /// Per family, the call or file that it is read from.
+    pub sources: &'static [(Family, &'static str)],
+    /// Why an entry has no source. Empty when it has one.
+    pub sourceless: &'static str,
+    /// The counter of seconds that the exporter integrates from this ratio.
+    pub integral: Option<Id>,
+    /// Names of the same quantity in vendors' vocabularies.
+    pub vendor: &'static [Vendor],
+}
+
+impl Metric {
+    /// HELP of the unified family: the sentence with its sources.
+    pub fn help_text(&self) -> String {
+        if self.sources.is_empty() {
+            return format!("{}.", self.help);
+        }
+        let sources: Vec<_> = self.sources.iter().map(|(family, call)| format!("{family}: {call}")).collect();
+        format!("{} ({}).", self.help, sources.join("; "))
+    }
+}
+
+/// A catalogue entry together with the type of its quantity: the handle that sources write through.
+pub struct MetricOf<Q> {
+    /// The entry's id.
+    pub id: Id,
+    quantity: PhantomData<fn(Q)>,
+}
+
+impl<Q> MetricOf<Q> {
+    pub(crate) const fn new(index: u16) -> Self {
+        Self { id: Id(index), quantity: PhantomData }
+    }
+
+    /// The name in the unified schema.
+    ///
+    /// # Panics
+    /// When the entry has only vendor names; a law test keeps such entries out of rules.
+    pub fn name(&self) -> &'static str {
+        self.id.metric().name.expect("a unified name")
+    }
+}
+
+impl<Q> Clone for MetricOf<Q> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Q> Copy for MetricOf<Q> {}

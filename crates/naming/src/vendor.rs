@@ -1,0 +1,94 @@
+//! Names that vendors' own exporters gave the same quantities, kept byte for byte.
+
+use crate::{Family, Kind, Value};
+
+/// Whose names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// `DCGM_FI_*` and `DCGM_EXP_*` as dcgm-exporter prints them (legacy names).
+    Dcgm,
+    /// `habanalabs_*` as the official Gaudi exporter prints them.
+    Habana,
+    /// Names that people write for devices that have no vendor exporter.
+    Alias,
+}
+
+/// The unit in which a vendor prints; [`VendorUnit::from_base`] is the only way out of base units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VendorUnit {
+    /// As in the unified schema.
+    Base,
+    /// Whole megahertz, from hertz.
+    Megahertz,
+    /// Whole millijoules, from joules.
+    Millijoules,
+    /// Milliwatts, from watts.
+    Milliwatts,
+    /// Whole percent, from a ratio.
+    Percent,
+    /// Whole mebibytes, truncated as DCGM does, from bytes.
+    Mebibytes,
+    /// Whole nanoseconds, from seconds.
+    Nanoseconds,
+    /// Whole megabytes (10^6) per second, from bytes per second.
+    MegabytesPerSecond,
+}
+
+impl VendorUnit {
+    /// The symbol shown in documents; empty for [`VendorUnit::Base`].
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Self::Base => "",
+            Self::Megahertz => "MHz",
+            Self::Millijoules => "mJ",
+            Self::Milliwatts => "mW",
+            Self::Percent => "%",
+            Self::Mebibytes => "MiB",
+            Self::Nanoseconds => "ns",
+            Self::MegabytesPerSecond => "MB/s",
+        }
+    }
+
+    /// Converts a base-unit value. Whole units are rounded to the nearest integer, since the base value
+    /// was itself an exact integer of the vendor's unit; mebibytes are truncated like the original.
+    pub fn from_base(self, value: &Value) -> Value {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "rounded; a negative or huge base value saturates"
+        )]
+        let whole = |factor: f64| Value::Int((value.as_f64() * factor).round() as u64);
+        match self {
+            Self::Base => value.clone(),
+            Self::Megahertz | Self::MegabytesPerSecond => whole(1e-6),
+            Self::Millijoules | Self::Milliwatts => whole(1e3),
+            Self::Percent => whole(1e2),
+            Self::Nanoseconds => whole(1e9),
+            Self::Mebibytes => match value {
+                Value::Int(bytes) => Value::Int(bytes >> 20),
+                other => Value::Float((other.as_f64() / 1_048_576.0).trunc()),
+            },
+        }
+    }
+}
+
+/// One vendor name of a metric, for the readings whose labels match `when`.
+#[derive(Debug)]
+pub struct Vendor {
+    /// The name, exactly.
+    pub name: &'static str,
+    /// Whose.
+    pub vocabulary: Vocabulary,
+    /// The family whose readings get this name.
+    pub family: Family,
+    /// The kind that the vendor's exporter declares: gauge or counter.
+    pub kind: Kind,
+    /// The unit of the printed number.
+    pub unit: VendorUnit,
+    /// Labels that a reading must have, with these values, to be printed under this name.
+    pub when: &'static [(&'static str, &'static str)],
+    /// Labels of the reading that are printed, as (label in the entry, label in the vendor's output).
+    pub keep: &'static [(&'static str, &'static str)],
+    /// HELP, exactly as the vendor's exporter prints it.
+    pub help: &'static str,
+}

@@ -1,0 +1,92 @@
+//! What one round over one device yields.
+
+use std::sync::Arc;
+
+use naming::{Id, MetricOf, Quantity, Value};
+
+use crate::{Fault, Identity, Labels};
+
+/// One value of one metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Which metric.
+    pub id: Id,
+    /// Its own labels.
+    pub labels: Labels,
+    /// The number, in the metric's base unit.
+    pub value: Value,
+}
+
+/// One metric that has no value this round, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Absent {
+    /// Which metric.
+    pub id: Id,
+    /// Its own labels.
+    pub labels: Labels,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// A device, a partition of one, or the exporter itself, with its readings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// Whose readings these are.
+    pub identity: Arc<Identity>,
+    /// Values, in the order of the catalogue once [`Batch::finish`] has run.
+    pub readings: Vec<Reading>,
+}
+
+/// Collects one round: values and absences, for a device and its partitions.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The device first, then its partitions.
+    pub subjects: Vec<Subject>,
+    /// What has no value, and why.
+    pub absences: Vec<Absent>,
+}
+
+impl Batch {
+    /// Starts the readings of `identity`; what is put next belongs to it.
+    pub fn begin(&mut self, identity: &Arc<Identity>) {
+        self.subjects.push(Subject { identity: Arc::clone(identity), readings: Vec::new() });
+    }
+
+    /// Records a value or its absence.
+    ///
+    /// # Panics
+    /// When no subject was begun: a programming error that the first sample shows.
+    pub fn put<Q: Quantity>(&mut self, metric: MetricOf<Q>, labels: Labels, value: Result<Q, Fault>) {
+        match value {
+            Ok(quantity) => self.subjects.last_mut().expect("begin comes first").readings.push(Reading {
+                id: metric.id,
+                labels,
+                value: quantity.value(),
+            }),
+            Err(fault) => self.absences.push(Absent { id: metric.id, labels, fault }),
+        }
+    }
+
+    /// Drops values that no base unit has (NaN, infinities) as [`crate::Absence::NoData`], and puts each
+    /// subject's readings into catalogue order, which exposition relies on.
+    pub fn finish(&mut self) {
+        for subject in &mut self.subjects {
+            subject.readings.retain(|reading| match reading.value {
+                Value::Float(v) if !v.is_finite() => {
+                    self.absences.push(Absent {
+                        id: reading.id,
+                        labels: reading.labels.clone(),
+                        fault: Fault {
+                            absence: crate::Absence::NoData,
+                            call: reading.id.metric().name.unwrap_or("value"),
+                            code: "not_finite",
+                        },
+                    });
+                    false
+                }
+                _ => true,
+            });
+            subject.readings.sort_by_key(|reading| reading.id);
+        }
+    }
+}

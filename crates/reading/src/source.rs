@@ -1,0 +1,93 @@
+//! The traits that a vendor crate implements.
+//!
+//! The exporter calls [`Source::connect`] and [`Session::devices`] on one supervising thread per source,
+//! and each [`Found::open`] and [`Sampler::sample`] on the device's own worker thread. Any of them may
+//! block for ever in a driver: the exporter then withdraws the series and leaves the thread alone.
+
+use std::sync::Arc;
+
+use naming::Family;
+
+use crate::{Batch, Fault, Identity};
+
+/// A kind of silicon that may be on this node.
+pub trait Source: Send {
+    /// Which family; its name is the source's name.
+    fn family(&self) -> Family;
+
+    /// How the family's devices show on the PCI bus, to tell expected from found.
+    fn bus(&self) -> Option<BusMatch> {
+        None
+    }
+
+    /// Opens the library and initialises it. Called again, with back-off, until it succeeds, and after
+    /// the session is lost.
+    fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable>;
+}
+
+/// PCI functions of one vendor and some device classes.
+#[derive(Clone, Copy, Debug)]
+pub struct BusMatch {
+    /// PCI vendor id.
+    pub vendor: u16,
+    /// The upper 16 bits of the PCI class code (class and subclass).
+    pub classes: &'static [u16],
+}
+
+/// Why a source cannot be used now: what failed, where, and the mend, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
+/// A connected source. Dropping it lets the driver go, once the samplers are gone too.
+pub trait Session: Send {
+    /// What answered.
+    fn backend(&self) -> &Backend;
+
+    /// The devices that are present now. Called every few seconds.
+    ///
+    /// # Errors
+    /// [`Lost`] when the session as a whole is gone; the exporter reconnects.
+    fn devices(&mut self) -> Result<Vec<Found>, Lost>;
+}
+
+/// What answered behind a session, for `probe`, the landing page and the build information.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backend {
+    /// The library or path that was opened.
+    pub library: String,
+    /// Driver and library versions, for people.
+    pub version: String,
+    /// The simulated machine's name, when the library says that it is one.
+    pub simulated: Option<String>,
+}
+
+/// A device that enumeration found.
+pub struct Found {
+    /// What identifies the silicon across enumerations: UUID, serial or bus address.
+    pub key: String,
+    /// The labels that `accel_device_up` carries, also while the device is down.
+    pub identity: Arc<Identity>,
+    /// Opens the device; runs on its worker thread.
+    #[expect(clippy::type_complexity, reason = "named once, here")]
+    pub open: Box<dyn FnOnce() -> Result<Box<dyn Sampler>, Fault> + Send>,
+}
+
+/// An opened device.
+pub trait Sampler: Send {
+    /// Reads everything once. Single failing calls are absences in the batch, not errors.
+    ///
+    /// # Errors
+    /// [`Lost::Device`] when the device no longer answers at all or is no longer the same silicon;
+    /// [`Lost::Session`] when the driver went away under every device.
+    fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost>;
+}
+
+/// Something larger than one value is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// This device: fell off the bus, was replaced, needs a reset.
+    Device(Fault),
+    /// The whole session: driver unloaded, library uninitialised.
+    Session(Fault),
+}
