@@ -1,6 +1,15 @@
 //! The catalogue: one entry per quantity, in the order in which families are printed.
+//!
+//! HELP texts of DCGM names that dcgm-exporter's own counter lists carry are theirs, byte for byte; the
+//! other DCGM fields have no published HELP, so those sentences are ours.
 
-use crate::{Bytes, Count, Distribution, Flag, Kind, Metric, MetricOf, Quantity, Scope, Seconds, Unit};
+use crate::Family::{Amx, Gaudi, Npu, Nvidia, Xpu};
+use crate::VendorUnit::{Base, Mebibytes, MegabytesPerSecond, Megahertz, Millijoules, Nanoseconds, Percent};
+use crate::entry::{counter, dcgm, dcgm_counter, gauge, info, own, state_set, vendor_only};
+use crate::{
+    Bytes, BytesPerSecond, Celsius, Count, Distribution, Flag, Hertz, Joules, Kind, Metric, MetricOf,
+    Quantity, Ratio, Seconds, Watts,
+};
 
 macro_rules! catalogue {
     ($($id:ident: $quantity:ty = $entry:expr;)*) => {
@@ -22,30 +31,330 @@ macro_rules! catalogue {
     };
 }
 
-/// An exporter self-metric; these have no vendor source by nature.
-const fn own(kind: Kind, name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric {
-        name: Some(name),
-        kind,
-        unit: Unit::None,
-        scope: Scope::Exporter,
-        labels,
-        help,
-        sources: &[],
-        sourceless: "Made by the exporter itself.",
-        integral: None,
-        vendor: &[],
-    }
-}
-
 catalogue! {
-    DEVICE_UP: Flag = Metric { scope: Scope::Device, ..own(Kind::Gauge, "accel_device_up", &[],
-        "Whether the device answered within its deadline; while it is 0 the device has no other series") };
-    DEVICES: Count = own(Kind::Gauge, "accel_devices", &["family"],
-        "Devices that the family's driver lists now");
+    // Identity.
+    DEVICE_INFO: Flag = info("accel_device_info", "What the device is: model, address, serial, driver and firmware versions")
+        .labels(&["vendor", "model", "architecture", "pci_bus_id", "serial", "board_part_number", "driver_version",
+            "library_version", "runtime_version", "firmware_version", "inforom_version", "ecc_inforom_version",
+            "power_inforom_version", "oem_inforom_version", "brand", "partition_profile"])
+        .from(&[(Nvidia, "nvmlDeviceGetName, GetPciInfo, GetSerial, GetVbiosVersion, GetInforomVersion"),
+            (Gaudi, "hlml_device_get_name, get_serial, get_pci_info"), (Xpu, "zesDeviceGetProperties, sysfs"),
+            (Npu, "sysfs"), (Amx, "CPUID")]);
+    DEVICE_UP: Flag = gauge("accel_device_up", "Whether the device answered within its deadline, 0 while it has no other series")
+        .sourceless("Made by the exporter from each device's last sample.");
+    DEVICES: Count = own(Kind::Gauge, "accel_devices", &["family"], "Devices that the family's driver lists now");
     DEVICES_EXPECTED: Count = own(Kind::Gauge, "accel_devices_expected", &["family"],
         "Devices of the family on the PCI bus, from the vendor and class files under bus/pci/devices");
 
+    // Compute.
+    UTILIZATION: Ratio = gauge("accel_utilization_ratio", "Share of the last sample period in which any work ran; coarse, it says nothing about how full the device was")
+        .from(&[(Nvidia, "nvmlDeviceGetUtilizationRates"), (Gaudi, "hlml_device_get_utilization_rates, may be derived from power"),
+            (Xpu, "zesEngineGetActivity, gtidle"), (Npu, "npu_busy_time_us")])
+        .integral(UTILIZATION_BUSY.id)
+        .vendor(const { &[dcgm("DCGM_FI_DEV_GPU_UTIL", Percent, "GPU utilization (in %).")] });
+    UTILIZATION_BUSY: Seconds = counter("accel_utilization_busy_seconds_total", "Integral of accel_utilization_ratio over time")
+        .sourceless("Integrated by the exporter from accel_utilization_ratio.");
+    ENGINE_ACTIVE: Ratio = gauge("accel_engine_active_ratio", "Share of cycles or time in which the engine was busy, averaged over the last interval")
+        .labels(&["engine"])
+        .from(&[(Nvidia, "nvmlGpmMetricsGet, nvmlDeviceGetEncoderUtilization, GetDecoderUtilization, GetJpgUtilization, GetOfaUtilization"),
+            (Xpu, "zesEngineGetActivity, xe and i915 PMU"), (Npu, "npu_busy_time_us"), (Amx, "EXE.AMX_BUSY over unhalted cycles")])
+        .integral(ENGINE_BUSY.id)
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_ENC_UTIL", Percent, "Encoder utilization (in %).").when(&[("engine", "encode")]),
+            dcgm("DCGM_FI_DEV_DEC_UTIL", Percent, "Decoder utilization (in %).").when(&[("engine", "decode")]),
+            dcgm("DCGM_FI_PROF_GR_ENGINE_ACTIVE", Base, "Ratio of time the graphics engine is active.").when(&[("engine", "graphics")]),
+            dcgm("DCGM_FI_PROF_SM_ACTIVE", Base, "The ratio of cycles an SM has at least 1 warp assigned.").when(&[("engine", "sm")]),
+            dcgm("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", Base, "Ratio of cycles the tensor (HMMA) pipe is active.").when(&[("engine", "tensor")]),
+            dcgm("DCGM_FI_PROF_PIPE_TENSOR_DFMA_ACTIVE", Base, "Ratio of cycles the tensor (DFMA) pipe is active.").when(&[("engine", "tensor_dfma")]),
+            dcgm("DCGM_FI_PROF_PIPE_TENSOR_HMMA_ACTIVE", Base, "Ratio of cycles the tensor (HMMA) pipe is active, without other tensor work.").when(&[("engine", "tensor_hmma")]),
+            dcgm("DCGM_FI_PROF_PIPE_TENSOR_IMMA_ACTIVE", Base, "Ratio of cycles the tensor (IMMA) pipe is active.").when(&[("engine", "tensor_imma")]),
+            dcgm("DCGM_FI_PROF_PIPE_FP64_ACTIVE", Base, "Ratio of cycles the fp64 pipes are active.").when(&[("engine", "fp64")]),
+            dcgm("DCGM_FI_PROF_PIPE_FP32_ACTIVE", Base, "Ratio of cycles the fp32 pipes are active.").when(&[("engine", "fp32")]),
+            dcgm("DCGM_FI_PROF_PIPE_FP16_ACTIVE", Base, "Ratio of cycles the fp16 pipes are active.").when(&[("engine", "fp16")]),
+            dcgm("DCGM_FI_PROF_PIPE_INT_ACTIVE", Base, "Ratio of cycles the integer pipe is active.").when(&[("engine", "int")]),
+        ] });
+    ENGINE_BUSY: Seconds = counter("accel_engine_busy_seconds_total", "Integral of accel_engine_active_ratio over time; its rate is the exact mean over any window")
+        .labels(&["engine"])
+        .sourceless("Integrated by the exporter from accel_engine_active_ratio.");
+    SM_OCCUPANCY: Ratio = gauge("accel_sm_occupancy_ratio", "Resident warps over the maximum that the SMs can hold")
+        .from(&[(Nvidia, "nvmlGpmMetricsGet SM_OCCUPANCY")])
+        .vendor(const { &[dcgm("DCGM_FI_PROF_SM_OCCUPANCY", Base, "The ratio of number of warps resident on an SM.")] });
+    COMPUTE_PROCESSES: Count = gauge("accel_compute_processes", "Processes with a compute context on the device")
+        .from(&[(Nvidia, "nvmlDeviceGetComputeRunningProcesses_v3"), (Xpu, "fdinfo")]);
+
+    // Memory.
+    MEMORY_TOTAL: Bytes = gauge("accel_memory_total_bytes", "Device memory, including what the driver reserves")
+        .from(&[(Nvidia, "nvmlDeviceGetMemoryInfo_v2"), (Gaudi, "hlml_device_get_memory_info"), (Xpu, "DRM query MEM_REGIONS, zesMemoryGetState")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_FB_TOTAL", Mebibytes, "Framebuffer memory total (in MiB).")] });
+    MEMORY_USED: Bytes = gauge("accel_memory_used_bytes", "Device memory allocated by processes")
+        .from(&[(Nvidia, "nvmlDeviceGetMemoryInfo_v2"), (Gaudi, "hlml_device_get_memory_info"),
+            (Xpu, "DRM query MEM_REGIONS, zesMemoryGetState"), (Npu, "npu_memory_utilization")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_FB_USED", Mebibytes, "Framebuffer memory used (in MiB).")] });
+    MEMORY_FREE: Bytes = gauge("accel_memory_free_bytes", "Device memory that can still be allocated")
+        .from(&[(Nvidia, "nvmlDeviceGetMemoryInfo_v2"), (Gaudi, "hlml_device_get_memory_info"), (Xpu, "DRM query MEM_REGIONS, zesMemoryGetState")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_FB_FREE", Mebibytes, "Framebuffer memory free (in MiB).")] });
+    MEMORY_RESERVED: Bytes = gauge("accel_memory_reserved_bytes", "Device memory reserved by driver and firmware; absent on drivers that count it as used")
+        .from(&[(Nvidia, "nvmlDeviceGetMemoryInfo_v2")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_FB_RESERVED", Mebibytes, "Framebuffer memory reserved (in MiB).")] });
+    MEMORY_BANDWIDTH_ACTIVE: Ratio = gauge("accel_memory_bandwidth_active_ratio", "Share of cycles in which the memory interface moved data")
+        .from(&[(Nvidia, "nvmlGpmMetricsGet DRAM_BW_UTIL"), (Xpu, "zesMemoryGetBandwidth")])
+        .integral(MEMORY_BANDWIDTH_BUSY.id)
+        .vendor(const { &[dcgm("DCGM_FI_PROF_DRAM_ACTIVE", Base, "Ratio of cycles the device memory interface is active sending or receiving data.")] });
+    MEMORY_BANDWIDTH_BUSY: Seconds = counter("accel_memory_bandwidth_busy_seconds_total", "Integral of accel_memory_bandwidth_active_ratio over time")
+        .sourceless("Integrated by the exporter from accel_memory_bandwidth_active_ratio.");
+    MEMORY_CONTROLLER_ACTIVE: Ratio = gauge("accel_memory_controller_active_ratio", "Share of the last sample period in which device memory was read or written at all; coarse")
+        .from(&[(Nvidia, "nvmlDeviceGetUtilizationRates")])
+        .integral(MEMORY_CONTROLLER_BUSY.id)
+        .vendor(const { &[dcgm("DCGM_FI_DEV_MEM_COPY_UTIL", Percent, "Memory utilization (in %).")] });
+    MEMORY_CONTROLLER_BUSY: Seconds = counter("accel_memory_controller_busy_seconds_total", "Integral of accel_memory_controller_active_ratio over time")
+        .sourceless("Integrated by the exporter from accel_memory_controller_active_ratio.");
+    MEMORY_READ: Bytes = counter("accel_memory_read_bytes_total", "Bytes read from device or socket memory")
+        .from(&[(Xpu, "zesMemoryGetBandwidth"), (Amx, "uncore_imc cas_count_read")]);
+    MEMORY_WRITTEN: Bytes = counter("accel_memory_written_bytes_total", "Bytes written to device or socket memory")
+        .from(&[(Xpu, "zesMemoryGetBandwidth"), (Amx, "uncore_imc cas_count_write")]);
+    BAR1_TOTAL: Bytes = gauge("accel_bar1_memory_total_bytes", "Aperture through which the host maps device memory")
+        .from(&[(Nvidia, "nvmlDeviceGetBAR1MemoryInfo")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_BAR1_TOTAL", Mebibytes, "BAR1 memory total (in MiB).")] });
+    BAR1_USED: Bytes = gauge("accel_bar1_memory_used_bytes", "Aperture that is mapped")
+        .from(&[(Nvidia, "nvmlDeviceGetBAR1MemoryInfo")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_BAR1_USED", Mebibytes, "BAR1 memory used (in MiB).")] });
+    BAR1_FREE: Bytes = gauge("accel_bar1_memory_free_bytes", "Aperture that can still be mapped")
+        .from(&[(Nvidia, "nvmlDeviceGetBAR1MemoryInfo")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_BAR1_FREE", Mebibytes, "BAR1 memory free (in MiB).")] });
+
+    // Heat, power, clocks.
+    TEMPERATURE: Celsius = gauge("accel_temperature_celsius", "Temperature of the die (sensor gpu) or of its memory (sensor memory)")
+        .labels(&["sensor"])
+        .from(&[(Nvidia, "nvmlDeviceGetTemperature, field MEMORY_TEMP"), (Gaudi, "hwmon, hlml_device_get_temperature"),
+            (Xpu, "hwmon, zesTemperatureGetState"), (Npu, "PMT"), (Amx, "hwmon coretemp")])
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_GPU_TEMP", Base, "GPU temperature (in C).").when(&[("sensor", "gpu")]),
+            dcgm("DCGM_FI_DEV_MEMORY_TEMP", Base, "Memory temperature (in C).").when(&[("sensor", "memory")]),
+        ] });
+    TEMPERATURE_LIMIT: Celsius = gauge("accel_temperature_limit_celsius", "Temperature at which the device slows down, shuts down or leaves its operating range")
+        .labels(&["sensor", "limit"])
+        .from(&[(Nvidia, "nvmlDeviceGetTemperatureThreshold"), (Gaudi, "hlml_device_get_temperature_threshold"), (Xpu, "hwmon crit, zesTemperatureGetProperties"), (Amx, "hwmon coretemp crit")])
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_SLOWDOWN_TEMP", Base, "Slowdown temperature (in C).").when(&[("sensor", "gpu"), ("limit", "slowdown")]),
+            dcgm("DCGM_FI_DEV_SHUTDOWN_TEMP", Base, "Shutdown temperature (in C).").when(&[("sensor", "gpu"), ("limit", "shutdown")]),
+            dcgm("DCGM_FI_DEV_GPU_MAX_OP_TEMP", Base, "Maximum operating temperature of the GPU (in C).").when(&[("sensor", "gpu"), ("limit", "operating")]),
+            dcgm("DCGM_FI_DEV_MEM_MAX_OP_TEMP", Base, "Maximum operating temperature of the memory (in C).").when(&[("sensor", "memory"), ("limit", "operating")]),
+        ] });
+    TEMPERATURE_MARGIN: Celsius = gauge("accel_temperature_margin_celsius", "Degrees left before the nearest thermal limit slows the device")
+        .from(&[(Nvidia, "nvmlDeviceGetMarginTemperature")]);
+    POWER: Watts = gauge("accel_power_watts", "Power draw of the whole device, averaged by its driver over about a second where the part averages")
+        .from(&[(Nvidia, "nvmlDeviceGetPowerUsage"), (Gaudi, "hlml_device_get_power_usage"), (Xpu, "hwmon energy, zesPowerGetEnergyCounter"),
+            (Npu, "PMT"), (Amx, "RAPL energy_uj")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_POWER_USAGE", Base, "Power draw (in W).")] });
+    POWER_INSTANT: Watts = gauge("accel_power_instant_watts", "Power draw of the whole device at the moment of reading")
+        .from(&[(Nvidia, "field POWER_INSTANT")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_POWER_USAGE_INSTANT", Base, "Instantaneous power draw (in W).")] });
+    POWER_LIMIT: Watts = gauge("accel_power_limit_watts", "Power limits: enforced now, requested, the default, and the range that can be set")
+        .labels(&["limit"])
+        .from(&[(Nvidia, "nvmlDeviceGetEnforcedPowerLimit, GetPowerManagementLimit, GetPowerManagementDefaultLimit, GetPowerManagementLimitConstraints"),
+            (Gaudi, "hlml_device_get_power_management_default_limit"), (Xpu, "hwmon power_max, zesPowerGetLimitsExt"), (Amx, "RAPL constraint_power_limit_uw")])
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_ENFORCED_POWER_LIMIT", Base, "Effective power limit that the driver enforces (in W).").when(&[("limit", "enforced")]),
+            dcgm("DCGM_FI_DEV_POWER_MGMT_LIMIT", Base, "Current power limit (in W).").when(&[("limit", "requested")]),
+            dcgm("DCGM_FI_DEV_POWER_MGMT_LIMIT_DEF", Base, "Default power limit (in W).").when(&[("limit", "default")]),
+            dcgm("DCGM_FI_DEV_POWER_MGMT_LIMIT_MIN", Base, "Minimum power limit (in W).").when(&[("limit", "min")]),
+            dcgm("DCGM_FI_DEV_POWER_MGMT_LIMIT_MAX", Base, "Maximum power limit (in W).").when(&[("limit", "max")]),
+        ] });
+    ENERGY: Joules = counter("accel_energy_joules_total", "Energy that the device has used since its driver was loaded")
+        .from(&[(Nvidia, "nvmlDeviceGetTotalEnergyConsumption"), (Gaudi, "hlml_device_get_total_energy_consumption"),
+            (Xpu, "hwmon energy1_input, zesPowerGetEnergyCounter"), (Npu, "PMT"), (Amx, "RAPL energy_uj")])
+        .vendor(const { &[dcgm_counter("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", Millijoules, "Total energy consumption since boot (in mJ).")] });
+    CLOCK: Hertz = gauge("accel_clock_hertz", "Current clock of the domain")
+        .labels(&["domain"])
+        .from(&[(Nvidia, "nvmlDeviceGetClockInfo"), (Gaudi, "hlml_device_get_clock_info"), (Xpu, "freq0/act_freq, zesFrequencyGetState"),
+            (Npu, "npu_current_frequency_mhz"), (Amx, "APERF and MPERF, cpufreq")])
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_SM_CLOCK", Megahertz, "SM clock frequency (in MHz).").when(&[("domain", "sm")]),
+            dcgm("DCGM_FI_DEV_MEM_CLOCK", Megahertz, "Memory clock frequency (in MHz).").when(&[("domain", "memory")]),
+            dcgm("DCGM_FI_DEV_VIDEO_CLOCK", Megahertz, "Video clock frequency (in MHz).").when(&[("domain", "video")]),
+        ] });
+    CLOCK_MAX: Hertz = gauge("accel_clock_max_hertz", "Highest clock of the domain")
+        .labels(&["domain"])
+        .from(&[(Nvidia, "nvmlDeviceGetMaxClockInfo"), (Gaudi, "hlml_device_get_max_clock_info"), (Xpu, "freq0/rp0_freq, zesFrequencyGetProperties"),
+            (Npu, "npu_max_frequency_mhz"), (Amx, "cpuinfo_max_freq")])
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_MAX_SM_CLOCK", Megahertz, "Maximum SM clock frequency (in MHz).").when(&[("domain", "sm")]),
+            dcgm("DCGM_FI_DEV_MAX_MEM_CLOCK", Megahertz, "Maximum memory clock frequency (in MHz).").when(&[("domain", "memory")]),
+            dcgm("DCGM_FI_DEV_MAX_VIDEO_CLOCK", Megahertz, "Maximum video clock frequency (in MHz).").when(&[("domain", "video")]),
+        ] });
+    PERFORMANCE_STATE: Count = gauge("accel_performance_state", "Performance state, 0 is the fastest")
+        .from(&[(Nvidia, "nvmlDeviceGetPerformanceState"), (Gaudi, "hlml_device_get_performance_state")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_PSTATE", Base, "Performance state (P-State) 0-15.")] });
+    THROTTLE_ACTIVE: Flag = state_set("accel_throttle_active", "Whether the reason holds clocks below their maximum now; several can be 1 at once")
+        .labels(&["reason"])
+        .from(&[(Nvidia, "nvmlDeviceGetCurrentClocksEventReasons"), (Gaudi, "hlml_device_get_current_clocks_throttle_reasons"),
+            (Xpu, "throttle/reasons, zesFrequencyGetState"), (Amx, "thermal_throttle")]);
+    CLOCKS_EVENT_REASONS: Count = vendor_only("DCGM prints the reasons as one bit mask; the unified schema has accel_throttle_active, one series per reason")
+        .from(&[(Nvidia, "nvmlDeviceGetCurrentClocksEventReasons")])
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_CLOCKS_EVENT_REASONS", Base, "Current clock event reasons (bitmask of DCGM_CLOCKS_EVENT_REASON_*)."),
+            dcgm("DCGM_FI_DEV_CLOCK_THROTTLE_REASONS", Base, "Current clock throttle reasons (bitmask of DCGM_CLOCKS_THROTTLE_REASON_*)."),
+        ] });
+    THROTTLE_SECONDS: Seconds = counter("accel_throttle_seconds_total", "Time for which the reason held clocks below their maximum, counted by the device")
+        .labels(&["reason"])
+        .from(&[(Nvidia, "fields PERF_POLICY_* and CLOCKS_EVENT_REASON_*"), (Gaudi, "CLK_THROTTLE_REASON duration_ns"), (Amx, "thermal_throttle")])
+        .vendor(const { &[
+            dcgm_counter("DCGM_FI_DEV_POWER_VIOLATION", Nanoseconds, "Throttling duration due to power constraints (in ns).").when(&[("reason", "sw_power_cap")]),
+            dcgm_counter("DCGM_FI_DEV_THERMAL_VIOLATION", Nanoseconds, "Throttling duration due to thermal constraints (in ns).").when(&[("reason", "thermal")]),
+            dcgm_counter("DCGM_FI_DEV_SYNC_BOOST_VIOLATION", Nanoseconds, "Throttling duration due to sync-boost constraints (in ns).").when(&[("reason", "sync_boost")]),
+            dcgm_counter("DCGM_FI_DEV_BOARD_LIMIT_VIOLATION", Nanoseconds, "Throttling duration due to board limit constraints (in ns).").when(&[("reason", "board_limit")]),
+            dcgm_counter("DCGM_FI_DEV_LOW_UTIL_VIOLATION", Nanoseconds, "Throttling duration due to low utilization (in ns).").when(&[("reason", "low_utilization")]),
+            dcgm_counter("DCGM_FI_DEV_RELIABILITY_VIOLATION", Nanoseconds, "Throttling duration due to reliability constraints (in ns).").when(&[("reason", "reliability")]),
+        ] });
+    CLOCK_EVENTS_WINDOW: Count = vendor_only("DCGM counts samples in a sliding window; the unified schema has accel_throttle_seconds_total")
+        .labels(&["clock_event", "window_size_in_ms"])
+        .from(&[(Nvidia, "nvmlDeviceGetCurrentClocksEventReasons")])
+        .vendor(const { &[dcgm("DCGM_EXP_CLOCK_EVENTS_COUNT", Base, "reported clock events")
+            .keep(&[("clock_event", "clock_event"), ("window_size_in_ms", "window_size_in_ms")])] });
+    FAN_SPEED: Ratio = gauge("accel_fan_speed_ratio", "Fan speed over its maximum")
+        .labels(&["fan"])
+        .from(&[(Nvidia, "nvmlDeviceGetFanSpeed_v2"), (Xpu, "hwmon fan_input, zesFanGetState")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_FAN_SPEED", Percent, "Fan speed (in %).").when(&[("fan", "0")])] });
+
+    // Links.
+    LINK_RECEIVE: Bytes = counter("accel_link_receive_bytes_total", "Bytes received over the link; payload on NVLink, with protocol overhead on PCIe")
+        .labels(&["link", "kind"])
+        .from(&[(Nvidia, "fields NVLINK_THROUGHPUT_DATA_RX, NVLINK_COUNT_RCV_BYTES, PCIE_COUNT_RX_BYTES"), (Gaudi, "NIC ports"), (Xpu, "zesDevicePciGetStats, zesFabricPortGetThroughput")]);
+    LINK_TRANSMIT: Bytes = counter("accel_link_transmit_bytes_total", "Bytes sent over the link; payload on NVLink, with protocol overhead on PCIe")
+        .labels(&["link", "kind"])
+        .from(&[(Nvidia, "fields NVLINK_THROUGHPUT_DATA_TX, NVLINK_COUNT_XMIT_BYTES, PCIE_COUNT_TX_BYTES"), (Gaudi, "NIC ports"), (Xpu, "zesDevicePciGetStats, zesFabricPortGetThroughput")]);
+    LINK_BANDWIDTH: BytesPerSecond = gauge("accel_link_bandwidth_bytes_per_second", "Raw capacity of the link in each direction")
+        .labels(&["link", "kind"])
+        .from(&[(Nvidia, "field NVLINK_GET_SPEED or NVLINK_SPEED_MBPS_COMMON, PCIe generation and width"), (Xpu, "zesFabricPortGetState"), (Gaudi, "PCIe generation and width")]);
+    LINK_UP: Flag = gauge("accel_link_up", "Whether the link is up")
+        .labels(&["link", "kind"])
+        .from(&[(Nvidia, "nvmlDeviceGetNvLinkState"), (Gaudi, "hlml_get_nic_status"), (Xpu, "zesFabricPortGetState")]);
+    LINK_ERRORS: Count = counter("accel_link_errors_total", "Errors on the link; most are corrected by a retry, a steady rate is a bad cable or connector")
+        .labels(&["link", "kind", "error"])
+        .from(&[(Nvidia, "fields NVLINK_ERROR_DL_*, NVLINK_*_ERROR_COUNT_TOTAL, NVLINK_COUNT_*"), (Gaudi, "hlml_device_get_pcie_replay_counter"), (Xpu, "zesFabricPortGetFabricErrorCounters")])
+        .vendor(const { &[
+            dcgm_counter("DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL", Base, "Total number of NVLink flow-control CRC errors.").when(&[("link", "all"), ("error", "crc_flit")]),
+            dcgm_counter("DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL", Base, "Total number of NVLink data CRC errors.").when(&[("link", "all"), ("error", "crc_data")]),
+            dcgm_counter("DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL", Base, "Total number of NVLink retries.").when(&[("link", "all"), ("error", "replay")]),
+            dcgm_counter("DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL", Base, "Total number of NVLink recovery errors.").when(&[("link", "all"), ("error", "recovery")]),
+        ] });
+    PCIE_GENERATION: Count = gauge("accel_pcie_link_generation", "PCIe generation in use now, lower while the device idles")
+        .from(&[(Nvidia, "nvmlDeviceGetCurrPcieLinkGeneration"), (Gaudi, "current_link_speed"), (Xpu, "current_link_speed")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_PCIE_LINK_GEN", Base, "PCIe current link generation.")] });
+    PCIE_GENERATION_MAX: Count = gauge("accel_pcie_link_generation_max", "Highest PCIe generation of device and slot together")
+        .from(&[(Nvidia, "nvmlDeviceGetMaxPcieLinkGeneration"), (Gaudi, "max_link_speed"), (Xpu, "max_link_speed")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_PCIE_MAX_LINK_GEN", Base, "PCIe maximum link generation.")] });
+    PCIE_WIDTH: Count = gauge("accel_pcie_link_width", "PCIe lanes in use now")
+        .from(&[(Nvidia, "nvmlDeviceGetCurrPcieLinkWidth"), (Gaudi, "current_link_width"), (Xpu, "current_link_width")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_PCIE_LINK_WIDTH", Base, "PCIe current link width.")] });
+    PCIE_WIDTH_MAX: Count = gauge("accel_pcie_link_width_max", "PCIe lanes of device and slot together")
+        .from(&[(Nvidia, "nvmlDeviceGetMaxPcieLinkWidth"), (Gaudi, "max_link_width"), (Xpu, "max_link_width")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_PCIE_MAX_LINK_WIDTH", Base, "PCIe maximum link width.")] });
+    PCIE_REPLAYS: Count = counter("accel_pcie_replays_total", "PCIe packets sent again after an error")
+        .from(&[(Nvidia, "nvmlDeviceGetPcieReplayCounter"), (Gaudi, "hlml_device_get_pcie_replay_counter")])
+        .vendor(const { &[dcgm_counter("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", Base, "Total number of PCIe retries.")] });
+    PCIE_RATE: BytesPerSecond = vendor_only("DCGM prints the rate of the last interval; the unified schema has accel_link_receive_bytes_total and accel_link_transmit_bytes_total")
+        .labels(&["direction"])
+        .from(&[(Nvidia, "nvmlGpmMetricsGet PCIE_TX_PER_SEC and PCIE_RX_PER_SEC")])
+        .vendor(const { &[
+            dcgm("DCGM_FI_PROF_PCIE_TX_BYTES", Base, "The rate of data transmitted over the PCIe bus - including both protocol headers and data payloads - in bytes per second.").when(&[("direction", "transmit")]),
+            dcgm("DCGM_FI_PROF_PCIE_RX_BYTES", Base, "The rate of data received over the PCIe bus - including both protocol headers and data payloads - in bytes per second.").when(&[("direction", "receive")]),
+        ] });
+    NVLINK_RATE: BytesPerSecond = vendor_only("DCGM prints the rate of the last interval; the unified schema has accel_link_receive_bytes_total and accel_link_transmit_bytes_total")
+        .labels(&["direction"])
+        .from(&[(Nvidia, "nvmlGpmMetricsGet NVLINK_TOTAL_TX_PER_SEC and NVLINK_TOTAL_RX_PER_SEC, fields NVLINK_THROUGHPUT_DATA_TX and RX")])
+        .vendor(const { &[
+            dcgm("DCGM_FI_PROF_NVLINK_TX_BYTES", Base, "The rate of data transmitted over NVLink, not including protocol headers, in bytes per second.").when(&[("direction", "transmit")]),
+            dcgm("DCGM_FI_PROF_NVLINK_RX_BYTES", Base, "The rate of data received over NVLink, not including protocol headers, in bytes per second.").when(&[("direction", "receive")]),
+            dcgm("DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL", MegabytesPerSecond, "Total number of NVLink bandwidth counters for all lanes.").when(&[("direction", "both")]),
+            dcgm("DCGM_FI_DEV_NVLINK_BANDWIDTH_L0", MegabytesPerSecond, "The number of bytes of active NVLink rx or tx data including both header and payload.").when(&[("direction", "both_link_0")]),
+        ] });
+
+    // Health.
+    ERRORS: Count = counter("accel_errors_total", "Critical events that the driver reported, by code; known codes start at 0 so that the first one is an increase")
+        .labels(&["kind", "code"])
+        .from(&[(Nvidia, "nvmlEventSetWait_v2 XID"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState, zesDeviceGetState"), (Npu, "PCI reset")]);
+    ERROR_LAST: Seconds = gauge("accel_error_last_timestamp_seconds", "Unix time of the last critical event that the exporter saw, absent before the first")
+        .labels(&["kind"])
+        .from(&[(Nvidia, "nvmlEventSetWait_v2"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState")]);
+    XID_LAST: Count = vendor_only("DCGM prints the code of the last XID as a value, which hides repeats; the unified schema has accel_errors_total")
+        .labels(&["err_code", "err_msg"])
+        .from(&[(Nvidia, "nvmlEventSetWait_v2")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_XID_ERRORS", Base, "Value of the last XID error encountered.")
+            .keep(&[("err_code", "err_code"), ("err_msg", "err_msg")])] });
+    XID_TOTAL: Count = vendor_only("The unified schema has accel_errors_total, where known codes start at 0; this one lists the codes that occurred")
+        .labels(&["xid"])
+        .from(&[(Nvidia, "nvmlEventSetWait_v2")])
+        .vendor(const { &[dcgm_counter("DCGM_EXP_XID_ERRORS_TOTAL", Base, "Total number of XID errors by code.").keep(&[("xid", "xid")])] });
+    XID_WINDOW: Count = vendor_only("DCGM counts XIDs in a sliding window and calls it a counter; it falls, so here it is a gauge")
+        .labels(&["window_size_in_ms", "xid"])
+        .from(&[(Nvidia, "nvmlEventSetWait_v2")])
+        .vendor(const { &[dcgm("DCGM_EXP_XID_ERRORS_COUNT", Base, "reported XIDs during last window")
+            .keep(&[("window_size_in_ms", "window_size_in_ms"), ("xid", "xid")])] });
+    ECC_ENABLED: Flag = gauge("accel_ecc_enabled", "Whether error correction is on")
+        .from(&[(Nvidia, "nvmlDeviceGetEccMode"), (Gaudi, "hlml_device_get_ecc_mode"), (Xpu, "zesDeviceGetEccState")]);
+    ECC_ERRORS: Count = counter("accel_ecc_errors_total", "Memory errors found by ECC: volatile ones since the driver was loaded, aggregate ones over the device's life")
+        .labels(&["severity", "scope"])
+        .from(&[(Nvidia, "fields ECC_SBE_VOL_TOTAL, ECC_DBE_VOL_TOTAL, ECC_SBE_AGG_TOTAL, ECC_DBE_AGG_TOTAL"),
+            (Gaudi, "hlml_device_get_total_ecc_errors"), (Xpu, "zesRasGetState")])
+        .vendor(const { &[
+            dcgm_counter("DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", Base, "Total number of single-bit volatile ECC errors.").when(&[("severity", "corrected"), ("scope", "volatile")]),
+            dcgm_counter("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", Base, "Total number of double-bit volatile ECC errors.").when(&[("severity", "uncorrectable"), ("scope", "volatile")]),
+            dcgm_counter("DCGM_FI_DEV_ECC_SBE_AGG_TOTAL", Base, "Total number of single-bit persistent ECC errors.").when(&[("severity", "corrected"), ("scope", "aggregate")]),
+            dcgm_counter("DCGM_FI_DEV_ECC_DBE_AGG_TOTAL", Base, "Total number of double-bit persistent ECC errors.").when(&[("severity", "uncorrectable"), ("scope", "aggregate")]),
+        ] });
+    SRAM_ECC_ERRORS: Count = counter("accel_sram_ecc_errors_total", "Errors in on-chip memory: corrected, uncorrectable found by parity, uncorrectable found by SEC-DED")
+        .labels(&["severity", "scope"])
+        .from(&[(Nvidia, "nvmlDeviceGetSramEccErrorStatus"), (Gaudi, "hlml_device_get_memory_error_counter")]);
+    SRAM_ECC_THRESHOLD: Flag = gauge("accel_sram_ecc_threshold_exceeded", "Whether uncorrectable on-chip memory errors passed the vendor's replacement threshold")
+        .from(&[(Nvidia, "nvmlDeviceGetSramEccErrorStatus")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_THRESHOLD_SRM", Base, "SRAM threshold exceeded boolean (1: exceeded, 0: not exceeded).")] });
+    ROWS_REMAPPED: Count = counter("accel_memory_rows_remapped_total", "Memory rows replaced by spare rows over the device's life")
+        .labels(&["cause"])
+        .from(&[(Nvidia, "fields REMAPPED_COR and REMAPPED_UNC"), (Gaudi, "hlml_device_get_replaced_rows")])
+        .vendor(const { &[
+            dcgm_counter("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", Base, "Number of remapped rows for uncorrectable errors").when(&[("cause", "uncorrectable")]),
+            dcgm_counter("DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", Base, "Number of remapped rows for correctable errors").when(&[("cause", "correctable")]),
+        ] });
+    ROW_REMAP_PENDING: Flag = gauge("accel_memory_row_remap_pending", "Whether a row waits for a reset to be remapped")
+        .from(&[(Nvidia, "field REMAPPED_PENDING"), (Gaudi, "hlml_device_get_replaced_rows_pending_status")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_ROW_REMAP_PENDING", Base, "Whether remapping of rows is pending")] });
+    ROW_REMAP_FAILED: Flag = gauge("accel_memory_row_remap_failed", "Whether a row could not be remapped: the device must be replaced")
+        .from(&[(Nvidia, "field REMAPPED_FAILURE")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_ROW_REMAP_FAILURE", Base, "Whether remapping of rows has failed")] });
+    ROW_REMAP_BANKS: Count = gauge("accel_memory_row_remap_banks", "Memory banks by how many spare rows they have left")
+        .labels(&["availability"])
+        .from(&[(Nvidia, "nvmlDeviceGetRowRemapperHistogram")]);
+    PAGES_RETIRED: Count = counter("accel_memory_pages_retired_total", "Memory pages taken out of use over the device's life, on parts before row remapping")
+        .labels(&["cause"])
+        .from(&[(Nvidia, "fields RETIRED_SBE and RETIRED_DBE")])
+        .vendor(const { &[
+            dcgm_counter("DCGM_FI_DEV_RETIRED_SBE", Base, "Total number of retired pages due to single-bit errors.").when(&[("cause", "single_bit")]),
+            dcgm_counter("DCGM_FI_DEV_RETIRED_DBE", Base, "Total number of retired pages due to double-bit errors.").when(&[("cause", "double_bit")]),
+        ] });
+    PAGES_PENDING: Flag = gauge("accel_memory_page_retirement_pending", "Whether pages wait for a reset to be retired")
+        .from(&[(Nvidia, "field RETIRED_PENDING")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_RETIRED_PENDING", Base, "Total number of pages pending retirement.")] });
+    RECOVERY_ACTION: Flag = state_set("accel_recovery_action", "What the driver says must be done before the device is healthy again; none is the healthy state")
+        .labels(&["action"])
+        .from(&[(Nvidia, "field GET_GPU_RECOVERY_ACTION")]);
+    FABRIC_STATE: Flag = state_set("accel_fabric_state", "Registration of the device with the fabric manager; it must be completed before NVLink peers can be used")
+        .labels(&["state"])
+        .from(&[(Nvidia, "nvmlDeviceGetGpuFabricInfoV")]);
+    FABRIC_UNHEALTHY: Flag = state_set("accel_fabric_unhealthy", "Whether the fabric reports the fault for this device")
+        .labels(&["fault"])
+        .from(&[(Nvidia, "nvmlDeviceGetGpuFabricInfoV healthMask")]);
+    FABRIC_HEALTH_MASK: Count = vendor_only("DCGM prints the health as a bit mask; the unified schema has accel_fabric_unhealthy, one series per fault")
+        .from(&[(Nvidia, "nvmlDeviceGetGpuFabricInfoV healthMask")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_FABRIC_HEALTH_MASK", Base, "Fabric health status mask.")] });
+    MIG_ENABLED: Flag = gauge("accel_mig_enabled", "Whether the device is split into instances, which then have their own series with a partition label")
+        .from(&[(Nvidia, "nvmlDeviceGetMigMode")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_MIG_MODE", Base, "MIG mode boolean (1: enabled, 0: disabled).")] });
+    LICENSE_ACTIVE: Flag = gauge("accel_license_active", "Whether a vGPU licence is held")
+        .from(&[(Nvidia, "nvmlDeviceGetGridLicensableFeatures_v4")])
+        .vendor(const { &[dcgm("DCGM_FI_DEV_VGPU_LICENSE_STATUS", Base, "vGPU License status")] });
+
+    // The exporter itself.
     BUILD_INFO: Flag = own(Kind::Info, "accelscope_build_info", &["version", "simulated"],
         "Version of the running exporter, and the simulated machine behind it or none");
     SOURCE_UP: Flag = own(Kind::Gauge, "accelscope_source_up", &["source"],

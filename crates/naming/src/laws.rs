@@ -1,1 +1,281 @@
-//! Laws over the catalogue.
+//! Laws over the catalogue: what must hold for every entry, whoever adds it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::{Family, Id, Kind, METRICS, Metric, Scope, Unit, Vendor, VendorUnit, Vocabulary, XID_CODES};
+
+/// Labels that readings may carry. A new one is a decision: it multiplies series and joins.
+const LABELS: &[&str] = &[
+    "action",
+    "availability",
+    "call",
+    "cause",
+    "clock_event",
+    "code",
+    "direction",
+    "domain",
+    "engine",
+    "err_code",
+    "err_msg",
+    "error",
+    "family",
+    "fan",
+    "fault",
+    "kind",
+    "limit",
+    "link",
+    "reason",
+    "scope",
+    "sensor",
+    "severity",
+    "simulated",
+    "source",
+    "state",
+    "version",
+    "window_size_in_ms",
+    "xid",
+];
+
+/// Labels of info metrics only: they describe, they are never joined over time.
+const INFO_LABELS: &[&str] = &[
+    "architecture",
+    "board_part_number",
+    "brand",
+    "driver_version",
+    "ecc_inforom_version",
+    "firmware_version",
+    "inforom_version",
+    "library_version",
+    "model",
+    "oem_inforom_version",
+    "partition_profile",
+    "pci_bus_id",
+    "power_inforom_version",
+    "runtime_version",
+    "serial",
+    "vendor",
+];
+
+/// Spellings of units that are not base units, and so must not appear in a unified name.
+const NOT_BASE: &[&str] = &[
+    "_percent",
+    "_percentage",
+    "_mib",
+    "_mb",
+    "_gb",
+    "_kib",
+    "_mhz",
+    "_khz",
+    "_ghz",
+    "_milliwatts",
+    "_mw",
+    "_mj",
+    "_ms",
+    "_us",
+    "_ns",
+    "_milliseconds",
+    "_microseconds",
+    "_nanoseconds",
+    "_fahrenheit",
+    "_kelvin",
+];
+
+const UNITS: &[Unit] = &[
+    Unit::Ratio,
+    Unit::BytesPerSecond,
+    Unit::Bytes,
+    Unit::Celsius,
+    Unit::Watts,
+    Unit::Joules,
+    Unit::Hertz,
+    Unit::Seconds,
+];
+
+fn unified() -> impl Iterator<Item = (&'static str, &'static Metric)> {
+    METRICS.iter().filter_map(|metric| Some((metric.name?, metric)))
+}
+
+fn vendors() -> impl Iterator<Item = (&'static Metric, &'static Vendor)> {
+    METRICS.iter().flat_map(|metric| metric.vendor.iter().map(move |vendor| (metric, vendor)))
+}
+
+#[test]
+fn unit_suffix_agrees_with_the_unit() {
+    for (name, metric) in unified() {
+        let stem = name.strip_suffix("_total").unwrap_or(name);
+        let found = UNITS.iter().find(|unit| stem.ends_with(&format!("_{}", unit.suffix())));
+        // "bytes_per_second" also ends in "seconds"-like text, so the list has the longer one first.
+        assert_eq!(found.copied().unwrap_or(Unit::None), metric.unit, "{name}");
+        assert!(!NOT_BASE.iter().any(|word| stem.ends_with(word)), "{name} is not in a base unit");
+    }
+}
+
+#[test]
+fn total_if_and_only_if_counter() {
+    for (name, metric) in unified() {
+        assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+        assert_eq!(name.ends_with("_info"), metric.kind == Kind::Info, "{name}");
+    }
+}
+
+#[test]
+fn names_are_snake_case_with_our_prefixes() {
+    for (name, metric) in unified() {
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        assert!(name.chars().all(legal) && !name.contains("__"), "{name}");
+        let prefixes: &[&str] = match metric.scope {
+            Scope::Device => &["accel_"],
+            Scope::Exporter => &["accel_", "accelscope_", "process_"],
+        };
+        assert!(prefixes.iter().any(|prefix| name.starts_with(prefix)), "{name}");
+    }
+}
+
+#[test]
+fn no_duplicate_names() {
+    let mut seen = BTreeSet::new();
+    for (name, _) in unified() {
+        assert!(seen.insert(name), "{name} twice");
+    }
+    for (_, vendor) in vendors() {
+        assert!(!seen.contains(vendor.name), "{} is also a unified name", vendor.name);
+    }
+}
+
+#[test]
+fn vendor_rows_of_one_name_agree_and_do_not_overlap() {
+    let mut rows: HashMap<&str, Vec<(&Metric, &Vendor)>> = HashMap::new();
+    for (metric, vendor) in vendors() {
+        rows.entry(vendor.name).or_default().push((metric, vendor));
+    }
+    for (name, rows) in rows {
+        let (_, first) = rows[0];
+        for (metric, vendor) in &rows {
+            assert_eq!((vendor.kind, vendor.help), (first.kind, first.help), "{name} has two faces");
+            for (label, _) in vendor.when.iter().chain(vendor.keep) {
+                assert!(metric.labels.contains(label), "{name}: {label} is not a label of its entry");
+            }
+        }
+        for (i, (_, a)) in rows.iter().enumerate() {
+            assert!(
+                rows[..i].iter().all(|(_, b)| a.family != b.family || a.when != b.when),
+                "{name} is written twice"
+            );
+        }
+    }
+}
+
+#[test]
+fn vendor_names_look_like_their_vocabulary() {
+    for (metric, vendor) in vendors() {
+        let prefixes: &[&str] = match vendor.vocabulary {
+            Vocabulary::Dcgm => &["DCGM_FI_DEV_", "DCGM_FI_PROF_", "DCGM_EXP_"],
+            Vocabulary::Habana => &["habanalabs_"],
+            Vocabulary::Alias => &["habana_", "xe_", "npu_", "cpu_amx_"],
+        };
+        assert!(prefixes.iter().any(|prefix| vendor.name.starts_with(prefix)), "{}", vendor.name);
+        assert!(matches!(vendor.kind, Kind::Gauge | Kind::Counter), "{}", vendor.name);
+        assert!(!vendor.help.is_empty(), "{}", vendor.name);
+        assert!(
+            metric.sources.iter().any(|(family, _)| *family == vendor.family),
+            "{} has a name for a family without source",
+            vendor.name
+        );
+        let fits = match vendor.unit {
+            VendorUnit::Base => true,
+            VendorUnit::Megahertz => metric.unit == Unit::Hertz,
+            VendorUnit::Millijoules => metric.unit == Unit::Joules,
+            VendorUnit::Milliwatts => metric.unit == Unit::Watts,
+            VendorUnit::Percent => metric.unit == Unit::Ratio,
+            VendorUnit::Mebibytes => metric.unit == Unit::Bytes,
+            VendorUnit::Nanoseconds => metric.unit == Unit::Seconds,
+            VendorUnit::MegabytesPerSecond => metric.unit == Unit::BytesPerSecond,
+        };
+        assert!(fits, "{}: {:?} of {:?}", vendor.name, vendor.unit, metric.unit);
+    }
+}
+
+#[test]
+fn labels_come_from_the_allowed_sets() {
+    for metric in METRICS {
+        let allowed =
+            |label: &&str| LABELS.contains(label) || metric.kind == Kind::Info && INFO_LABELS.contains(label);
+        let strange: Vec<_> = metric.labels.iter().filter(|label| !allowed(label)).collect();
+        assert!(strange.is_empty(), "{:?}: {strange:?}", metric.name);
+    }
+}
+
+#[test]
+fn every_metric_has_a_source_or_says_why_not() {
+    for metric in METRICS {
+        let label = metric.name.unwrap_or(metric.help);
+        assert_eq!(metric.sources.is_empty(), !metric.sourceless.is_empty(), "{label}");
+        assert!(metric.name.is_some() || !metric.vendor.is_empty(), "{label} has no name at all");
+        let families: BTreeSet<_> = metric.sources.iter().map(|(family, _)| family).collect();
+        assert_eq!(families.len(), metric.sources.len(), "{label} lists a family twice");
+    }
+}
+
+#[test]
+fn help_is_one_sentence_with_a_full_stop() {
+    for metric in METRICS {
+        let help = metric.help_text();
+        assert!(help.ends_with('.') && !help.ends_with(".."), "{help}");
+        assert!(help.starts_with(|c: char| c.is_ascii_uppercase()), "{help}");
+        assert!(!metric.help.contains(". ") && !metric.help.contains('\n'), "two sentences: {help}");
+        assert!(metric.help.len() >= 12, "{help}");
+        for (family, call) in metric.sources {
+            assert!(help.contains(&format!("{family}: {call}")), "{help}");
+        }
+    }
+}
+
+#[test]
+fn integrals_are_counters_of_seconds_with_the_same_labels() {
+    for id in Id::all() {
+        let Some(integral) = id.metric().integral else { continue };
+        assert_eq!(id.metric().unit, Unit::Ratio);
+        assert_eq!(integral.metric().kind, Kind::Counter);
+        assert_eq!(integral.metric().unit, Unit::Seconds);
+        assert_eq!(integral.metric().labels, id.metric().labels);
+        let stem = integral.metric().name.and_then(|name| name.strip_suffix("_busy_seconds_total"));
+        assert!(stem.is_some(), "{:?}", integral.metric().name);
+        assert!(id < integral, "the integral is printed after its ratio");
+    }
+}
+
+#[test]
+fn every_family_of_the_design_is_represented() {
+    for family in Family::ALL {
+        let count = METRICS.iter().filter(|metric| metric.sources.iter().any(|(f, _)| *f == family)).count();
+        assert!(count >= 8, "{family} has only {count} metrics");
+    }
+}
+
+#[test]
+fn xid_codes_ascend_and_have_text() {
+    assert!(XID_CODES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    assert!(XID_CODES.iter().all(|(_, text)| !text.is_empty()));
+    assert_eq!(crate::xid_text(79), "GPU has fallen off the bus");
+    assert_eq!(crate::xid_text(100_000), "Unknown Error");
+}
+
+#[test]
+fn vendor_units_leave_base_units_exactly() {
+    use crate::Value::{Float, Int};
+    let cases = [
+        (VendorUnit::Percent, Float(0.57), Int(57)),
+        (VendorUnit::Percent, Float(0.29), Int(29)),
+        (VendorUnit::Megahertz, Float(1.98e9), Int(1980)),
+        (VendorUnit::Millijoules, Float(18_446_744_073.709), Int(18_446_744_073_709)),
+        (VendorUnit::Milliwatts, Float(350.123), Int(350_123)),
+        (VendorUnit::Nanoseconds, Float(0.000_000_123), Int(123)),
+        (VendorUnit::Mebibytes, Int(81_920 << 20), Int(81_920)),
+        (VendorUnit::Mebibytes, Int((5 << 20) + 1_048_575), Int(5)),
+        (VendorUnit::MegabytesPerSecond, Float(26_562_000_000.0), Int(26_562)),
+        (VendorUnit::Base, Float(42.5), Float(42.5)),
+    ];
+    for (unit, base, expected) in cases {
+        assert_eq!(unit.from_base(&base), expected, "{unit:?} of {base:?}");
+    }
+}

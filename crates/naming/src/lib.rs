@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod catalogue;
+mod entry;
 mod filter;
 mod metric;
 mod unit;

@@ -1,0 +1,113 @@
+//! Constructors that keep the catalogue readable: an entry states only what makes it different.
+
+use crate::{Family, Id, Kind, Metric, Scope, Unit, Vendor, VendorUnit, Vocabulary};
+
+/// A device metric of the unified schema.
+const fn device(kind: Kind, name: &'static str, help: &'static str) -> Metric {
+    Metric {
+        name: Some(name),
+        kind,
+        unit: Unit::None,
+        scope: Scope::Device,
+        labels: &[],
+        help,
+        sources: &[],
+        sourceless: "",
+        integral: None,
+        vendor: &[],
+    }
+}
+
+pub(crate) const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    device(Kind::Gauge, name, help)
+}
+
+pub(crate) const fn counter(name: &'static str, help: &'static str) -> Metric {
+    device(Kind::Counter, name, help)
+}
+
+pub(crate) const fn state_set(name: &'static str, help: &'static str) -> Metric {
+    device(Kind::StateSet, name, help)
+}
+
+pub(crate) const fn info(name: &'static str, help: &'static str) -> Metric {
+    device(Kind::Info, name, help)
+}
+
+/// A quantity that only a vendor's vocabulary has; `help` says why the unified schema spells it otherwise.
+pub(crate) const fn vendor_only(help: &'static str) -> Metric {
+    Metric { name: None, ..device(Kind::Gauge, "", help) }
+}
+
+/// A metric that the exporter makes itself.
+pub(crate) const fn own(
+    kind: Kind,
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric {
+        scope: Scope::Exporter,
+        labels,
+        sourceless: "Made by the exporter itself.",
+        ..device(kind, name, help)
+    }
+}
+
+impl Metric {
+    pub(crate) const fn labels(mut self, labels: &'static [&'static str]) -> Self {
+        self.labels = labels;
+        self
+    }
+
+    pub(crate) const fn from(mut self, sources: &'static [(Family, &'static str)]) -> Self {
+        self.sources = sources;
+        self
+    }
+
+    pub(crate) const fn integral(mut self, id: Id) -> Self {
+        self.integral = Some(id);
+        self
+    }
+
+    pub(crate) const fn sourceless(mut self, why: &'static str) -> Self {
+        self.sourceless = why;
+        self
+    }
+
+    pub(crate) const fn vendor(mut self, vendor: &'static [Vendor]) -> Self {
+        self.vendor = vendor;
+        self
+    }
+}
+
+/// A gauge of dcgm-exporter.
+pub(crate) const fn dcgm(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
+    Vendor {
+        name,
+        vocabulary: Vocabulary::Dcgm,
+        family: Family::Nvidia,
+        kind: Kind::Gauge,
+        unit,
+        when: &[],
+        keep: &[],
+        help,
+    }
+}
+
+/// A counter of dcgm-exporter.
+pub(crate) const fn dcgm_counter(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
+    Vendor { kind: Kind::Counter, ..dcgm(name, unit, help) }
+}
+
+impl Vendor {
+    pub(crate) const fn when(mut self, when: &'static [(&'static str, &'static str)]) -> Self {
+        self.when = when;
+        self
+    }
+
+    pub(crate) const fn keep(mut self, keep: &'static [(&'static str, &'static str)]) -> Self {
+        self.keep = keep;
+        self
+    }
+}
