@@ -1,1 +1,45 @@
-//! placeholder
+//! The simulated machine: what its devices are, what they are doing, and what is wrong with them.
+//!
+//! No machine here has an accelerator, so the vendors' C libraries are imitated (`sim-nvml`, ...) over the
+//! state kept in this crate. That state is a **pure function of profile, seed and clock**: two processes that
+//! open the same machine read the same values, and a frozen clock gives the same bytes for ever.
+//!
+//! | module | room |
+//! |---|---|
+//! | [`profile`] | what the machine is: a TOML file of `machines/`, compiled in or read from disk |
+//! | [`clock`] | the wall clock, or one frozen instant |
+//! | [`workload`] | what the devices are asked to do: phases by schedule |
+//! | [`cycle`] | the coupled answer, precomputed for one period: power, heat, clocks, traffic and their integrals |
+//! | [`machine`] | a profile, a cycle and the variation from device to device |
+//! | [`device`] | one device at one moment: every quantity, with its unit in its name |
+//! | [`control`] | the control file: faults, errors and topology changes, while the machine runs |
+//! | [`conditions`] | the control tables checked against a machine, and what they mean at a given time |
+//! | [`live`] | a machine with its clock and its control file, as the libraries hold it |
+//! | [`mig`] | how a GPU is cut into instances |
+//! | [`tree`] | the machine's PCI bus as a sysfs tree |
+//! | [`library`] | an older driver: a copy of a library with symbols taken out |
+//!
+//! Nothing here knows a vendor's ABI, and nothing here is `unsafe`.
+#![forbid(unsafe_code)]
+// A model's floats become the integers that hardware reports; `as` saturates, which is what a sensor does.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+
+pub mod clock;
+pub mod conditions;
+pub mod control;
+pub mod cycle;
+pub mod device;
+mod hash;
+pub mod library;
+pub mod live;
+pub mod machine;
+pub mod mig;
+pub mod profile;
+pub mod tree;
+pub mod workload;
+
+pub use control::Control;
+pub use device::Device;
+pub use live::{Live, Options};
+pub use machine::Machine;
+pub use profile::Profile;

@@ -1,0 +1,466 @@
+//! The control tables: what is wrong with the machine, and how its topology stands, while it runs.
+//!
+//! The same tables are read from two places: a profile's `[control]`, and the file that `ACCELSIM_CONTROL`
+//! names, which is read anew when it changes (looked at no more than every 50 ms). Lists add up; a `[[mig]]`
+//! entry of the file replaces the profile's for that device; scalars of the file win. A missing file says
+//! nothing is wrong. A broken file leaves the last good one in force and prints one line to stderr.
+//!
+//! ```toml
+//! driver = "loaded"            # or "unloaded"
+//! driver_epoch = 2             # another number: the driver was reloaded, all handles are invalid
+//! driver_loaded_at = 1750000000.0   # unix seconds; volatile counters and energy restart here
+//! hidden = [3]                 # devices that are not on the bus
+//!
+//! [[fault]]
+//! device = 2                   # absent: every device
+//! call = "nvmlDeviceGetPower*" # exact, or with a trailing *; absent: every call about a device
+//! kind = "error"               # error | lost | hang | slow | garbage
+//! code = 999                   # error: the return code
+//! seconds = 5.0                # hang: how long; absent: until the fault is gone
+//! ms = 200.0                   # slow: added to each call
+//! value = "blank"              # garbage: blank (all ones, vendor blanks) | hot (255 °C) | nan
+//! at = 1750000000.0            # optional schedule on the machine's clock: begin, unix seconds (default: boot)
+//! for = 30.0                   #   how long (default: for ever)
+//! every = 600.0                #   again after this many seconds (default: once)
+//!
+//! [[xid]]
+//! id = 1                       # delivered once to every event set that was made before its first sight
+//! device = 0
+//! code = 79
+//! gpu_instance = 1             # optional
+//! compute_instance = 0         # optional
+//! at = 1750000000.0            # optional schedule, as above: one event per `every`
+//! every = 3600.0
+//!
+//! [[ecc]]
+//! device = 0
+//! severity = "corrected"       # or "uncorrectable"
+//! scope = "dram"               # or "sram"
+//! count = 5                    # added to volatile and aggregate
+//!
+//! [[rows]]
+//! device = 0
+//! correctable = 1              # rows remapped (before Ampere: pages retired), by cause
+//! uncorrectable = 0
+//! pending = true
+//! failure = false
+//!
+//! [[link]]
+//! device = 0
+//! link = 3
+//! down = true
+//! replays = 4
+//! recoveries = 1
+//! crc_errors = 2
+//!
+//! [[recovery]]
+//! device = 0
+//! action = "reset"             # reset | reboot | drain_p2p | drain_and_reset
+//!
+//! [[mig]]
+//! device = 0
+//! enabled = true
+//! instances = ["3g.40gb", "2g.20gb:2"]   # see `mig`
+//! ```
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// All control tables. `Default` is a healthy machine.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// Whether the kernel driver is loaded; absent is loaded.
+    pub driver: Option<DriverState>,
+    /// Changes with every reload of the driver; absent is 0.
+    pub driver_epoch: Option<u32>,
+    /// When the driver was loaded, unix seconds; absent is at boot.
+    pub driver_loaded_at: Option<f64>,
+    /// Devices that are not on the bus.
+    pub hidden: Vec<usize>,
+    /// Calls that go wrong.
+    pub fault: Vec<Fault>,
+    /// Critical error events.
+    pub xid: Vec<Xid>,
+    /// Memory errors.
+    pub ecc: Vec<Ecc>,
+    /// Remapped rows or retired pages.
+    pub rows: Vec<Rows>,
+    /// NVLink trouble.
+    pub link: Vec<Link>,
+    /// What an operator should do.
+    pub recovery: Vec<Recovery>,
+    /// Instances.
+    pub mig: Vec<Mig>,
+}
+
+/// Whether the kernel driver is loaded.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DriverState {
+    /// Calls are answered.
+    #[default]
+    Loaded,
+    /// Initialisation fails, and what was initialised is no longer.
+    Unloaded,
+}
+
+/// A call that goes wrong.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// The device; absent is every device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<usize>,
+    /// The call, exact or with a trailing `*`; absent is every call about a device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// What happens.
+    pub kind: Kind,
+    /// For [`Kind::Error`]: the vendor's return code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u32>,
+    /// For [`Kind::Hang`]: how long each call hangs; absent is until the fault is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// For [`Kind::Slow`]: how long each call is held up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ms: Option<f64>,
+    /// For [`Kind::Garbage`]: the class of wrong value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Garbage>,
+    /// First begin, unix seconds; absent is the machine's boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<f64>,
+    /// How long it lasts, in seconds; absent is for ever.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<f64>,
+    /// Seconds from one begin to the next; absent is once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<f64>,
+}
+
+/// How a call goes wrong.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// It returns a code.
+    Error,
+    /// It says that the device has fallen off the bus.
+    Lost,
+    /// It does not return.
+    Hang,
+    /// It returns late.
+    Slow,
+    /// It returns at once, with success and nonsense.
+    Garbage,
+}
+
+/// A class of nonsense.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Garbage {
+    /// All ones in 32 bits, the vendors' blank constants in 64, not-a-number in floating point.
+    Blank,
+    /// 255 °C.
+    Hot,
+    /// Not-a-number in floating point.
+    Nan,
+}
+
+/// A critical error event.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Xid {
+    /// Names the event: the same id is delivered once.
+    pub id: u64,
+    /// The device it is about.
+    pub device: usize,
+    /// The XID code.
+    pub code: u64,
+    /// The GPU instance it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_instance: Option<u32>,
+    /// The compute instance it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_instance: Option<u32>,
+    /// When it happens, unix seconds; absent is as soon as it is seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<f64>,
+    /// Seconds from one event to the next; absent is once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<f64>,
+}
+
+/// Memory errors to add.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ecc {
+    /// The device.
+    pub device: usize,
+    /// Corrected or not.
+    pub severity: Severity,
+    /// Where.
+    pub scope: Scope,
+    /// How many.
+    pub count: u64,
+}
+
+/// Whether the hardware could correct an error.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It could.
+    Corrected,
+    /// It could not.
+    Uncorrectable,
+}
+
+/// Where a memory error happened.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Device memory.
+    Dram,
+    /// Caches and register files.
+    Sram,
+}
+
+/// Remapped rows, or retired pages on a device that retires pages.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rows {
+    /// The device.
+    pub device: usize,
+    /// Because of corrected errors.
+    pub correctable: u32,
+    /// Because of uncorrectable errors.
+    pub uncorrectable: u32,
+    /// Some wait for a reset.
+    pub pending: bool,
+    /// A remapping has failed.
+    pub failure: bool,
+}
+
+/// NVLink trouble to add.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Link {
+    /// The device.
+    pub device: usize,
+    /// The link.
+    pub link: u32,
+    /// It is down.
+    pub down: bool,
+    /// Retransmissions.
+    pub replays: u64,
+    /// Recoveries.
+    pub recoveries: u64,
+    /// Check-sum errors.
+    pub crc_errors: u64,
+}
+
+/// What the driver tells an operator to do.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// The device.
+    pub device: usize,
+    /// What to do.
+    pub action: RecoveryAction,
+}
+
+/// What the driver tells an operator to do, in the vendor's order.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoveryAction {
+    /// Nothing.
+    #[default]
+    None,
+    /// Reset the device.
+    Reset,
+    /// Reboot the node.
+    Reboot,
+    /// Drain peer-to-peer traffic.
+    DrainP2p,
+    /// Drain, then reset.
+    DrainAndReset,
+}
+
+/// How a device is cut.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mig {
+    /// The device.
+    pub device: usize,
+    /// Whether MIG mode is on.
+    pub enabled: bool,
+    /// The instances, as [`crate::mig`] writes them.
+    pub instances: Vec<String>,
+}
+
+impl Fault {
+    fn of(kind: Kind) -> Self {
+        Self {
+            device: None,
+            call: None,
+            kind,
+            code: None,
+            seconds: None,
+            ms: None,
+            value: None,
+            at: None,
+            lasts: None,
+            every: None,
+        }
+    }
+
+    /// The call returns `code`.
+    pub fn error(code: u32) -> Self {
+        Self { code: Some(code), ..Self::of(Kind::Error) }
+    }
+
+    /// The device is lost.
+    pub fn lost() -> Self {
+        Self::of(Kind::Lost)
+    }
+
+    /// The call hangs until the fault is gone.
+    pub fn hang() -> Self {
+        Self::of(Kind::Hang)
+    }
+
+    /// Each call hangs for `seconds`, and then answers.
+    pub fn hang_for(seconds: f64) -> Self {
+        Self { seconds: Some(seconds), ..Self::of(Kind::Hang) }
+    }
+
+    /// Each call is held up for `ms`.
+    pub fn slow(ms: f64) -> Self {
+        Self { ms: Some(ms), ..Self::of(Kind::Slow) }
+    }
+
+    /// The call succeeds with nonsense.
+    pub fn garbage(value: Garbage) -> Self {
+        Self { value: Some(value), ..Self::of(Kind::Garbage) }
+    }
+
+    /// Only on this device.
+    #[must_use]
+    pub fn device(self, device: usize) -> Self {
+        Self { device: Some(device), ..self }
+    }
+
+    /// Only this call, exact or with a trailing `*`.
+    #[must_use]
+    pub fn call(self, call: &str) -> Self {
+        Self { call: Some(call.to_owned()), ..self }
+    }
+}
+
+impl Control {
+    /// Reads the tables from TOML; the error is one line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| crate::profile::one_line(&error))
+    }
+
+    /// Writes the tables to `path` so that a reader sees the old file or the new one, never a half.
+    pub fn write(&self, path: &Path) -> std::io::Result<()> {
+        let text = toml::to_string(self).map_err(std::io::Error::other)?;
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let mut file = std::fs::File::create(&part)?;
+        file.write_all(text.as_bytes())?;
+        drop(file);
+        std::fs::rename(&part, path)
+    }
+
+    /// These tables with `over` laid on top: what a control file does to a profile.
+    #[must_use]
+    pub fn overlaid(&self, over: &Self) -> Self {
+        fn joined<T: Clone>(below: &[T], above: &[T]) -> Vec<T> {
+            [below, above].concat()
+        }
+        let kept_mig = self.mig.iter().filter(|mig| over.mig.iter().all(|own| own.device != mig.device));
+        Self {
+            driver: over.driver.or(self.driver),
+            driver_epoch: over.driver_epoch.or(self.driver_epoch),
+            driver_loaded_at: over.driver_loaded_at.or(self.driver_loaded_at),
+            hidden: joined(&self.hidden, &over.hidden),
+            fault: joined(&self.fault, &over.fault),
+            xid: joined(&self.xid, &over.xid),
+            ecc: joined(&self.ecc, &over.ecc),
+            rows: joined(&self.rows, &over.rows),
+            link: joined(&self.link, &over.link),
+            recovery: joined(&self.recovery, &over.recovery),
+            mig: kept_mig.chain(&over.mig).cloned().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Control, Ecc, Fault, Garbage, Mig, Scope, Severity, Xid};
+
+    fn full() -> Control {
+        Control {
+            driver_epoch: Some(2),
+            hidden: vec![3],
+            fault: vec![
+                Fault::error(999).device(2).call("nvmlDeviceGetPowerUsage"),
+                Fault { every: Some(60.0), lasts: Some(5.0), ..Fault::garbage(Garbage::Nan) },
+            ],
+            xid: vec![Xid { id: 1, code: 79, gpu_instance: Some(1), ..Xid::default() }],
+            ecc: vec![Ecc { device: 0, severity: Severity::Corrected, scope: Scope::Dram, count: 5 }],
+            mig: vec![Mig { device: 0, enabled: true, instances: vec!["1g.10gb".to_owned()] }],
+            ..Control::default()
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("control.toml");
+        full().write(&path).expect("the file is written");
+        let text = std::fs::read_to_string(&path).expect("the file is read");
+        assert_eq!(Control::parse(&text), Ok(full()));
+        assert_eq!(std::fs::read_dir(directory.path()).expect("listed").count(), 1, "no part is left behind");
+    }
+
+    #[test]
+    fn the_documented_example_is_accepted() {
+        let lines: Vec<&str> = include_str!("control.rs")
+            .lines()
+            .skip_while(|line| *line != "//! ```toml")
+            .skip(1)
+            .take_while(|line| *line != "//! ```")
+            .map(|line| line.strip_prefix("//! ").unwrap_or_default())
+            .collect();
+        let control = Control::parse(&lines.join("\n")).expect("the example parses");
+        assert_eq!(control.fault.len(), 1);
+        assert_eq!(control.mig.len(), 1);
+        assert!(control.recovery.len() == 1 && control.link.len() == 1 && control.rows.len() == 1);
+    }
+
+    #[test]
+    fn a_wrong_key_is_an_error_in_one_line() {
+        let error = Control::parse("[[fault]]\nkind = \"error\"\ncod = 3\n").expect_err("a wrong key");
+        assert!(error.contains("cod") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_file_adds_to_a_profile_and_replaces_its_instances() {
+        let both = full().overlaid(&Control {
+            driver_epoch: Some(7),
+            hidden: vec![1],
+            mig: vec![Mig { device: 0, ..Mig::default() }, Mig { device: 1, ..Mig::default() }],
+            ..Control::default()
+        });
+        assert_eq!(both.driver_epoch, Some(7));
+        assert_eq!(both.hidden, [3, 1]);
+        assert_eq!(both.fault.len(), 2);
+        assert!(both.mig.len() == 2 && both.mig.iter().all(|mig| !mig.enabled));
+    }
+}

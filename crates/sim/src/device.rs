@@ -1,0 +1,470 @@
+//! One device at one moment: every quantity that a vendor's library can be asked for, with its unit in its
+//! name. All of it is arithmetic on the machine, the conditions and the time; nothing is stored.
+
+use crate::conditions::{Conditions, DeviceConditions};
+use crate::control::{Scope, Severity};
+use crate::cycle::Channel;
+use crate::hash;
+use crate::machine::{Machine, Variation};
+use crate::mig::Instance;
+use crate::profile::{Driver, Facts, pci_numbers};
+
+const MIB: u64 = 1 << 20;
+/// NVLink packets carry this much more than their payload.
+const NVLINK_PROTOCOL_OVERHEAD: f64 = 1.18;
+/// Memory that the driver keeps of each compute slice of an instance.
+const INSTANCE_RESERVED_MIB_PER_SLICE: u64 = 6;
+/// BAR1 that the driver maps with nothing running, and beside a running process.
+const BAR1_USED_MIB: [u64; 2] = [1, 6];
+
+/// One device of a machine at one moment.
+#[derive(Clone, Copy)]
+pub struct Device<'a> {
+    machine: &'a Machine,
+    conditions: &'a Conditions,
+    standing: &'a DeviceConditions,
+    variation: &'a Variation,
+    index: usize,
+    now: f64,
+}
+
+/// Framebuffer, bytes. `reserved`, `used` and `free` add up to `total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryBytes {
+    /// All of it.
+    pub total: u64,
+    /// Kept by driver and firmware.
+    pub reserved: u64,
+    /// Allocated.
+    pub used: u64,
+    /// The rest.
+    pub free: u64,
+}
+
+/// A process on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Process id.
+    pub id: u32,
+    /// Memory it has allocated, bytes.
+    pub memory_bytes: u64,
+    /// GPU and compute instance it runs in, on a device that is cut.
+    pub instance: Option<(u32, u32)>,
+}
+
+/// Errors of one NVLink since the driver was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkErrors {
+    /// Retransmissions.
+    pub replays: u64,
+    /// Recoveries.
+    pub recoveries: u64,
+    /// Check-sum errors.
+    pub crc_errors: u64,
+}
+
+impl<'a> Device<'a> {
+    /// The device at a time (unix seconds); `None` when the machine has no such device.
+    pub fn new(machine: &'a Machine, conditions: &'a Conditions, index: usize, now: f64) -> Option<Self> {
+        let standing = conditions.device(index)?;
+        let variation = machine.variations.get(index)?;
+        Some(Self { machine, conditions, standing, variation, index, now })
+    }
+
+    /// The same device at another time.
+    #[must_use]
+    pub fn at(self, now: f64) -> Self {
+        Self { now, ..self }
+    }
+
+    /// Place of the device in the profile; the control tables call it by this number.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The moment, unix seconds.
+    pub fn now_seconds(&self) -> f64 {
+        self.now
+    }
+
+    /// What the device is.
+    pub fn facts(&self) -> &'a Facts {
+        &self.machine.profile.device
+    }
+
+    /// The kernel driver.
+    pub fn driver(&self) -> &'a Driver {
+        &self.machine.profile.driver
+    }
+
+    /// What the control tables say of it.
+    pub fn standing(&self) -> &'a DeviceConditions {
+        self.standing
+    }
+
+    /// `GPU-` and a UUID.
+    pub fn uuid(&self) -> &'a str {
+        &self.variation.uuid
+    }
+
+    /// Serial number.
+    pub fn serial(&self) -> String {
+        (self.facts().first_serial + self.index as u64).to_string()
+    }
+
+    /// PCI domain, bus and device number.
+    pub fn pci_numbers(&self) -> (u32, u32, u32) {
+        self.facts()
+            .pci_addresses
+            .get(self.index)
+            .and_then(|address| pci_numbers(address))
+            .unwrap_or_default()
+    }
+
+    /// NUMA node.
+    pub fn numa_node(&self) -> u32 {
+        self.facts().numa_nodes.get(self.index).copied().unwrap_or_default()
+    }
+
+    /// Slot on the baseboard.
+    pub fn module_id(&self) -> Option<u32> {
+        self.facts().module_ids.get(self.index).copied()
+    }
+
+    /// Level of a channel now, in the channel's unit.
+    pub fn level(&self, channel: Channel) -> f64 {
+        self.machine.cycle.level(channel, self.cycle_second(self.now)) * self.gain(channel)
+    }
+
+    /// Integral of a channel from the driver's load to now, in the channel's unit times seconds.
+    pub fn total(&self, channel: Channel) -> f64 {
+        let integral = |at| self.machine.cycle.integral(channel, self.cycle_second(at));
+        let total = integral(self.now) - integral(self.conditions.driver_loaded_at());
+        (total * self.gain(channel)).max(0.0)
+    }
+
+    /// Mean of a channel from `from` (unix seconds) to now; the level now when no time has passed.
+    pub fn mean_since(&self, from: f64, channel: Channel) -> f64 {
+        let seconds = self.now - from;
+        if seconds <= 0.0 {
+            return self.level(channel);
+        }
+        let integral = |at| self.machine.cycle.integral(channel, self.cycle_second(at));
+        (integral(self.now) - integral(from)) * self.gain(channel) / seconds
+    }
+
+    fn gain(&self, channel: Channel) -> f64 {
+        self.variation.gains[channel as usize]
+    }
+
+    fn cycle_second(&self, at: f64) -> f64 {
+        (at - self.machine.profile.boot).max(0.0) + self.variation.phase_seconds
+    }
+
+    /// Power draw at this moment.
+    pub fn power_watts(&self) -> f64 {
+        self.level(Channel::Power)
+    }
+
+    /// Power draw over the last second.
+    pub fn power_mean_watts(&self) -> f64 {
+        self.at(self.now).mean_since(self.now - 1.0, Channel::Power)
+    }
+
+    /// Energy since the driver was loaded.
+    pub fn energy_joules(&self) -> f64 {
+        self.total(Channel::Power)
+    }
+
+    /// GPU temperature.
+    pub fn temperature_celsius(&self) -> f64 {
+        self.level(Channel::GpuTemperature) + self.variation.inlet_celsius
+    }
+
+    /// Memory temperature, where there is a sensor.
+    pub fn memory_temperature_celsius(&self) -> Option<f64> {
+        self.facts()
+            .thermal
+            .memory_sensor
+            .then(|| self.level(Channel::MemoryTemperature) + self.variation.inlet_celsius)
+    }
+
+    /// SM clock, in the hardware's steps of 15 MHz.
+    pub fn sm_clock_megahertz(&self) -> u32 {
+        (self.level(Channel::SmClock) / 15.0).round() as u32 * 15
+    }
+
+    /// Video clock: it follows the SM clock.
+    pub fn video_clock_megahertz(&self) -> u32 {
+        let clocks = &self.facts().clocks;
+        let ratio = self.level(Channel::SmClock) / clocks.sm_max_megahertz;
+        let floor = clocks.sm_idle_megahertz;
+        (f64::from(clocks.video_max_megahertz) * ratio).max(floor) as u32 / 15 * 15
+    }
+
+    /// Whether a flag channel is up.
+    pub fn is_active(&self, channel: Channel) -> bool {
+        self.level(channel) >= 0.5
+    }
+
+    /// Framebuffer of the device. On a device that is cut, what its instances use.
+    pub fn memory_bytes(&self) -> MemoryBytes {
+        let memory = &self.facts().memory;
+        let (total, reserved) = (memory.total_mib * MIB, memory.reserved_mib * MIB);
+        let used = if self.standing.mig_enabled {
+            self.standing.instances.iter().map(|instance| self.instance_memory_bytes(instance).used).sum()
+        } else {
+            whole_mib((total - reserved) as f64 * self.level(Channel::MemoryFill))
+        };
+        let used = u64::min(used, total - reserved);
+        MemoryBytes { total, reserved, used, free: total - reserved - used }
+    }
+
+    /// Framebuffer of an instance.
+    pub fn instance_memory_bytes(&self, instance: &Instance) -> MemoryBytes {
+        let total = instance.profile.memory_mib * MIB;
+        let reserved = u64::from(instance.profile.slices) * INSTANCE_RESERVED_MIB_PER_SLICE * MIB;
+        let fill = self.level(Channel::MemoryFill) * self.machine.instance_gain(self.index, instance.id);
+        let used =
+            if instance.compute_instances == 0 { 0 } else { whole_mib((total - reserved) as f64 * fill) };
+        MemoryBytes { total, reserved, used, free: total - reserved - used }
+    }
+
+    /// How busy an instance is beside the device as a whole, as a factor on every load.
+    pub fn instance_gain(&self, instance: &Instance) -> f64 {
+        self.machine.instance_gain(self.index, instance.id)
+    }
+
+    /// The instance with this GPU instance id.
+    pub fn instance(&self, id: u32) -> Option<&'a Instance> {
+        self.standing.instances.iter().find(|instance| instance.id == id)
+    }
+
+    /// UUID of a compute instance.
+    pub fn instance_uuid(&self, instance: &Instance, compute: u32) -> String {
+        self.machine.instance_uuid(self.index, instance.id, compute, instance.profile.id)
+    }
+
+    /// BAR1 in use.
+    pub fn bar1_used_bytes(&self) -> u64 {
+        BAR1_USED_MIB[usize::from(self.level(Channel::MemoryFill) > 0.0)] * MIB
+    }
+
+    /// The servers on the device: one on a whole device, one in each compute instance of a cut one.
+    pub fn processes(&self) -> impl Iterator<Item = Process> + use<'a> {
+        let device = *self;
+        let loaded = device.level(Channel::MemoryFill) > 0.0;
+        let whole = (loaded && !device.standing.mig_enabled).then(|| Process {
+            id: device.machine.process_id(device.index, 0),
+            memory_bytes: device.memory_bytes().used,
+            instance: None,
+        });
+        let cut = device.standing.instances.iter().filter(move |_| loaded).flat_map(move |instance| {
+            let used = device.instance_memory_bytes(instance).used;
+            (0..instance.compute_instances).map(move |compute| Process {
+                id: device.machine.process_id(device.index, 8 * instance.id + compute + 1),
+                memory_bytes: used / u64::from(instance.compute_instances),
+                instance: Some((instance.id, compute)),
+            })
+        });
+        whole.into_iter().chain(cut)
+    }
+
+    /// Memory errors since the driver was loaded.
+    pub fn ecc_errors_volatile(&self, severity: Severity, scope: Scope) -> u64 {
+        let from = self.conditions.driver_loaded_at() - self.machine.profile.boot;
+        self.ecc_errors(severity, scope, from)
+    }
+
+    /// Memory errors of the device's life.
+    pub fn ecc_errors_aggregate(&self, severity: Severity, scope: Scope) -> u64 {
+        let before = match (severity, scope) {
+            (Severity::Corrected, Scope::Dram) => self.facts().ecc.corrected_before_boot,
+            _ => 0,
+        };
+        before + self.ecc_errors(severity, scope, 0.0)
+    }
+
+    fn ecc_errors(&self, severity: Severity, scope: Scope, from_seconds: f64) -> u64 {
+        let natural = match (severity, scope) {
+            (Severity::Corrected, Scope::Dram) => {
+                self.occurrences(self.facts().ecc.corrected_per_day, 0, from_seconds)
+            }
+            _ => 0,
+        };
+        natural + self.standing.ecc_errors(severity, scope)
+    }
+
+    /// PCIe retransmissions since the driver was loaded.
+    pub fn pcie_replays(&self) -> u64 {
+        let from = self.conditions.driver_loaded_at() - self.machine.profile.boot;
+        self.occurrences(self.facts().pcie.replays_per_day, 1, from)
+    }
+
+    /// Happenings of a kind from a second after boot until now.
+    fn occurrences(&self, per_day: f64, kind: u64, from_seconds: f64) -> u64 {
+        let salt = self.machine.event_salt(self.index, kind);
+        hash::occurrences(per_day, salt, from_seconds, self.now - self.machine.profile.boot)
+    }
+
+    /// Whether a link of the device is up.
+    pub fn link_is_up(&self, link: u32) -> bool {
+        self.standing.links.iter().all(|trouble| trouble.link != link || !trouble.down)
+    }
+
+    /// Errors of a link since the driver was loaded.
+    pub fn link_errors(&self, link: u32) -> LinkErrors {
+        let per_day = self.facts().nvlink.as_ref().map_or(0.0, |nvlink| nvlink.replays_per_day);
+        let from = self.conditions.driver_loaded_at() - self.machine.profile.boot;
+        let natural = self.occurrences(per_day, 16 + u64::from(link), from);
+        let start = LinkErrors { replays: natural, ..LinkErrors::default() };
+        self.standing.links.iter().filter(|trouble| trouble.link == link).fold(start, |sum, trouble| {
+            LinkErrors {
+                replays: sum.replays + trouble.replays,
+                recoveries: sum.recoveries + trouble.recoveries,
+                crc_errors: sum.crc_errors + trouble.crc_errors,
+            }
+        })
+    }
+
+    /// Share of the device's NVLink traffic on one link, 0 to 1.
+    pub fn link_share(&self, link: u32) -> f64 {
+        self.variation.link_shares.get(link as usize).copied().unwrap_or_default()
+    }
+
+    /// Bytes over NVLink since the driver was loaded: payload, or with protocol (`raw`); on one link, or all.
+    pub fn link_bytes(&self, direction: Channel, link: Option<u32>, raw: bool) -> f64 {
+        let share = link.map_or(1.0, |link| self.link_share(link));
+        let overhead = if raw { NVLINK_PROTOCOL_OVERHEAD } else { 1.0 };
+        self.total(direction) * share * overhead
+    }
+}
+
+fn whole_mib(bytes: f64) -> u64 {
+    bytes as u64 / MIB * MIB
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Device;
+    use crate::conditions::Conditions;
+    use crate::control::{Control, Ecc, Link, Scope, Severity};
+    use crate::cycle::Channel;
+    use crate::machine::Machine;
+    use crate::profile::Profile;
+    use crate::workload::Workload;
+
+    const NOW: f64 = 1_760_000_123.25;
+
+    fn machine(name: &str) -> Machine {
+        Machine::new(Profile::open(name).expect("built in"), Workload::Mixed, 1)
+    }
+
+    fn conditions(machine: &Machine, control: &Control) -> Conditions {
+        let control = machine.profile().control.overlaid(control);
+        Conditions::new(machine.profile(), &control).expect("it fits")
+    }
+
+    /// Everything a device says, as text: equal text is equal state.
+    fn dump(device: &Device<'_>) -> String {
+        let levels: Vec<f64> = [Channel::Power, Channel::Tensor, Channel::PcieReceive, Channel::SmClock]
+            .iter()
+            .flat_map(|channel| [device.level(*channel), device.total(*channel)])
+            .collect();
+        format!(
+            "{} {} {levels:?} {:?} {:?} {:?} {}",
+            device.uuid(),
+            device.serial(),
+            device.memory_bytes(),
+            device.link_errors(0),
+            device.processes().collect::<Vec<_>>(),
+            device.temperature_celsius(),
+        )
+    }
+
+    #[test]
+    fn two_machines_agree_and_two_seeds_do_not() {
+        let (one, two) = (machine("h100-mig"), machine("h100-mig"));
+        let other = Machine::new(Profile::open("h100-mig").expect("built in"), Workload::Mixed, 2);
+        let say = |machine: &Machine, index, now| {
+            let conditions = conditions(machine, &Control::default());
+            dump(&Device::new(machine, &conditions, index, now).expect("it is there"))
+        };
+        for index in 0..2 {
+            assert_eq!(say(&one, index, NOW), say(&two, index, NOW));
+            assert_ne!(say(&one, index, NOW), say(&other, index, NOW));
+            assert_ne!(say(&one, index, NOW), say(&one, index, NOW + 1.0));
+        }
+        assert_ne!(say(&one, 0, NOW), say(&one, 1, NOW));
+    }
+
+    #[test]
+    fn energy_is_the_integral_of_power() {
+        let machine = machine("h100-sxm-8");
+        let healthy = conditions(&machine, &Control::default());
+        let device = Device::new(&machine, &healthy, 5, NOW).expect("it is there");
+        let seconds = 700;
+        let sum: f64 = (0..seconds * 10)
+            .map(|step| device.at(NOW + (f64::from(step) + 0.5) / 10.0).power_watts() / 10.0)
+            .sum();
+        let energy = device.at(NOW + f64::from(seconds)).energy_joules() - device.energy_joules();
+        assert!((energy - sum).abs() < 1e-3 * sum, "{energy} J and {sum} J");
+        let mean = device.at(NOW + f64::from(seconds)).mean_since(NOW, Channel::Power);
+        assert!((mean * f64::from(seconds) - energy).abs() < 1.0);
+    }
+
+    #[test]
+    fn a_driver_reload_restarts_volatile_counters_alone() {
+        let machine = machine("h100-sxm-8");
+        let ecc = Ecc { device: 0, severity: Severity::Uncorrectable, scope: Scope::Sram, count: 2 };
+        let reloaded = Control {
+            driver_loaded_at: Some(NOW - 10.0),
+            driver_epoch: Some(1),
+            ecc: vec![ecc],
+            ..Control::default()
+        };
+        let reloaded = conditions(&machine, &reloaded);
+        let device = Device::new(&machine, &reloaded, 0, NOW).expect("it is there");
+        assert!(device.energy_joules() < 7_000.0 && device.energy_joules() > 900.0);
+        assert_eq!(device.at(NOW - 10.0).energy_joules().to_bits(), 0.0f64.to_bits());
+        assert_eq!(device.ecc_errors_volatile(Severity::Corrected, Scope::Dram), 0);
+        assert!(device.ecc_errors_aggregate(Severity::Corrected, Scope::Dram) > 0);
+        assert_eq!(device.ecc_errors_volatile(Severity::Uncorrectable, Scope::Sram), 2);
+        assert_eq!(device.ecc_errors_aggregate(Severity::Uncorrectable, Scope::Sram), 2);
+    }
+
+    #[test]
+    fn memory_adds_up_whole_and_cut() {
+        let machine = machine("h100-mig");
+        let standing = conditions(&machine, &Control::default());
+        for index in 0..2 {
+            let device = Device::new(&machine, &standing, index, NOW).expect("it is there");
+            let memory = device.memory_bytes();
+            assert_eq!(memory.total, memory.reserved + memory.used + memory.free);
+            assert!(memory.used > 0);
+            for instance in &device.standing().instances {
+                let part = device.instance_memory_bytes(instance);
+                assert_eq!(part.total, part.reserved + part.used + part.free);
+                assert!(part.used < memory.used);
+            }
+            let processes: u64 = device.processes().map(|process| process.memory_bytes).sum();
+            assert!(processes <= memory.used && processes > memory.used * 99 / 100);
+        }
+    }
+
+    #[test]
+    fn links_share_the_traffic_and_show_their_trouble() {
+        let machine = machine("h100-sxm-8");
+        let trouble = Link { device: 1, link: 3, down: true, replays: 40, recoveries: 2, crc_errors: 7 };
+        let standing = conditions(&machine, &Control { link: vec![trouble], ..Control::default() });
+        let device = Device::new(&machine, &standing, 1, NOW).expect("it is there");
+        let all = device.link_bytes(Channel::NvlinkTransmit, None, false);
+        let sum: f64 =
+            (0..18).map(|link| device.link_bytes(Channel::NvlinkTransmit, Some(link), false)).sum();
+        assert!((all - sum).abs() < all * 1e-9);
+        assert!(device.link_bytes(Channel::NvlinkTransmit, None, true) > all * 1.1);
+        assert!(!device.link_is_up(3) && device.link_is_up(4));
+        let errors = device.link_errors(3);
+        assert!(errors.replays >= 40 && errors.recoveries == 2 && errors.crc_errors == 7);
+    }
+}

@@ -1,0 +1,307 @@
+//! A machine with its clock and its control file, as the simulated libraries hold it.
+//!
+//! Calls come by the hundred per second and must cost tens of nanoseconds, so the file is looked at no more
+//! than every 50 ms, by whichever call comes first, and what it says is swapped in whole: readers take no
+//! lock.
+
+use std::fs::Metadata;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::clock::Clock;
+use crate::conditions::Conditions;
+use crate::control::Control;
+use crate::device::Device;
+use crate::machine::Machine;
+use crate::profile::{self, Profile};
+use crate::workload::Workload;
+
+/// How often the control file is looked at, at most.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What machine to open, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Name of a built-in profile, or a path.
+    pub machine: String,
+    /// The control file; `None` for a machine that nobody disturbs.
+    pub control: Option<PathBuf>,
+    /// The machine's clock.
+    pub clock: Clock,
+    /// What the devices are asked to do.
+    pub workload: Workload,
+    /// Identities and small variations follow from it.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            machine: "h100-sxm-8".to_owned(),
+            control: None,
+            clock: Clock::Wall,
+            workload: Workload::Mixed,
+            seed: 1,
+        }
+    }
+}
+
+/// A machine that cannot be opened; the message is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The profile.
+    #[error(transparent)]
+    Profile(#[from] profile::Error),
+    /// A variable of the environment.
+    #[error("{variable}: {reason}")]
+    Variable {
+        /// Its name.
+        variable: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Options {
+    /// Reads `ACCELSIM_MACHINE`, `ACCELSIM_CONTROL`, `ACCELSIM_CLOCK`, `ACCELSIM_WORKLOAD` and
+    /// `ACCELSIM_SEED`; one that is unset or empty keeps its default.
+    pub fn from_env() -> Result<Self, Error> {
+        fn read<T>(
+            variable: &'static str,
+            default: T,
+            parse: impl Fn(&str) -> Result<T, String>,
+        ) -> Result<T, Error> {
+            match std::env::var(variable) {
+                Ok(text) if !text.is_empty() => {
+                    parse(&text).map_err(|reason| Error::Variable { variable, reason })
+                }
+                _ => Ok(default),
+            }
+        }
+        let default = Self::default();
+        Ok(Self {
+            machine: read("ACCELSIM_MACHINE", default.machine, |text| Ok(text.to_owned()))?,
+            control: read("ACCELSIM_CONTROL", None, |text| Ok(Some(PathBuf::from(text))))?,
+            clock: read("ACCELSIM_CLOCK", default.clock, str::parse)?,
+            workload: read("ACCELSIM_WORKLOAD", default.workload, str::parse)?,
+            seed: read("ACCELSIM_SEED", default.seed, |text| {
+                text.parse().map_err(|_| format!("seed {text:?}: a whole number"))
+            })?,
+        })
+    }
+}
+
+/// An open machine.
+pub struct Live {
+    machine: Machine,
+    clock: Clock,
+    file: Option<ControlFile>,
+    conditions: ArcSwap<Conditions>,
+}
+
+struct ControlFile {
+    path: PathBuf,
+    opened: Instant,
+    /// Nanoseconds after `opened` at which the next look is due.
+    look_due: AtomicU64,
+    /// What the file looked like when it was last read; `None` when it was missing.
+    stamp: Mutex<Option<Stamp>>,
+}
+
+type Stamp = (SystemTime, u64, u64);
+
+/// One moment of an open machine: everything read through it is of the same time.
+pub struct Moment<'a> {
+    live: &'a Live,
+    conditions: Guard<Arc<Conditions>>,
+    now: f64,
+}
+
+impl Live {
+    /// Opens the machine and reads its control file for the first time.
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        let profile = Profile::open(&options.machine)?;
+        let conditions = Conditions::new(&profile, &profile.control)
+            .map_err(|reason| profile::Error::Invalid { name: profile.name.clone(), reason })?;
+        let live = Self {
+            machine: Machine::new(profile, options.workload, options.seed),
+            clock: options.clock,
+            file: options.control.clone().map(|path| ControlFile {
+                path,
+                opened: Instant::now(),
+                look_due: AtomicU64::new(0),
+                stamp: Mutex::new(None),
+            }),
+            conditions: ArcSwap::from_pointee(conditions),
+        };
+        live.look();
+        Ok(live)
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Whether anything outside can change the machine; if not, there is nothing to wait for.
+    pub fn is_disturbed(&self) -> bool {
+        self.file.is_some() || !self.machine.profile.control.xid.is_empty()
+    }
+
+    /// Now.
+    pub fn now(&self) -> Moment<'_> {
+        self.look();
+        Moment { live: self, conditions: self.conditions.load(), now: self.clock.now() }
+    }
+
+    /// Reads the control file again if it is time to look and it has changed.
+    fn look(&self) {
+        let Some(file) = &self.file else { return };
+        let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let now = nanoseconds(file.opened.elapsed());
+        let due = file.look_due.load(Ordering::Relaxed);
+        let next = now + nanoseconds(LOOK_INTERVAL);
+        let mine = now >= due
+            && file.look_due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if mine && let Some(conditions) = file.read_if_changed(&self.machine.profile) {
+            self.conditions.store(Arc::new(conditions));
+        }
+    }
+}
+
+impl ControlFile {
+    /// The new conditions, or `None` when the file is as it was or cannot be used.
+    fn read_if_changed(&self, profile: &Profile) -> Option<Conditions> {
+        let stamp = std::fs::metadata(&self.path).ok().map(|metadata| stamp(&metadata));
+        let mut last = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last == stamp {
+            return None;
+        }
+        *last = stamp;
+        drop(last);
+        let control = match std::fs::read_to_string(&self.path) {
+            Ok(text) => Control::parse(&text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Control::default()),
+            Err(error) => Err(error.to_string()),
+        };
+        let conditions =
+            control.and_then(|control| Conditions::new(profile, &profile.control.overlaid(&control)));
+        conditions
+            .map_err(|reason| {
+                eprintln!("accelsim: {}: {reason}; the last good one stays in force", self.path.display());
+            })
+            .ok()
+    }
+}
+
+/// A rename gives a new inode even within one tick of the file system's clock.
+fn stamp(metadata: &Metadata) -> Stamp {
+    use std::os::unix::fs::MetadataExt as _;
+    (metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), metadata.ino())
+}
+
+impl<'a> Moment<'a> {
+    /// The time, unix seconds.
+    pub fn seconds(&self) -> f64 {
+        self.now
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &'a Machine {
+        &self.live.machine
+    }
+
+    /// What the control tables say.
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
+    }
+
+    /// A device by its place in the profile, hidden or not.
+    pub fn device(&self, index: usize) -> Option<Device<'_>> {
+        Device::new(&self.live.machine, &self.conditions, index, self.now)
+    }
+
+    /// Places of the devices that are on the bus, in order.
+    pub fn present(&self) -> impl Iterator<Item = usize> + '_ {
+        let count = self.live.machine.profile.device_count();
+        (0..count).filter(|index| self.conditions.device(*index).is_some_and(|device| !device.hidden))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::{LOOK_INTERVAL, Live, Options};
+    use crate::clock::Clock;
+    use crate::conditions::Effect;
+    use crate::control::{Control, Fault};
+
+    fn open(control: &Path) -> Live {
+        Live::open(&Options {
+            control: Some(control.to_owned()),
+            clock: Clock::Fixed(1.76e9),
+            ..Options::default()
+        })
+        .expect("the machine opens")
+    }
+
+    fn settle() {
+        std::thread::sleep(LOOK_INTERVAL + Duration::from_millis(10));
+    }
+
+    fn effect(live: &Live) -> Option<Effect> {
+        live.now().conditions().effect("nvmlDeviceGetName", Some(0), 1.76e9)
+    }
+
+    #[test]
+    fn the_control_file_is_followed_and_a_broken_one_is_not() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("control.toml");
+        let live = open(&path);
+        assert_eq!(effect(&live), None, "a missing file is no fault");
+
+        let faulty = |code| Control { fault: vec![Fault::error(code)], ..Control::default() };
+        faulty(999).write(&path).expect("written");
+        settle();
+        assert_eq!(effect(&live), Some(Effect::Error(999)));
+
+        std::fs::write(&path, "[[fault]]\nkind = \"sulk\"\n").expect("written");
+        settle();
+        assert_eq!(effect(&live), Some(Effect::Error(999)), "the last good one stays");
+
+        faulty(3).write(&path).expect("written");
+        settle();
+        assert_eq!(effect(&live), Some(Effect::Error(3)));
+
+        std::fs::remove_file(&path).expect("removed");
+        settle();
+        assert_eq!(effect(&live), None);
+    }
+
+    #[test]
+    fn two_processes_that_open_the_same_machine_agree() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("control.toml");
+        Control { hidden: vec![3], ..Control::default() }.write(&path).expect("written");
+        let (one, two) = (open(&path), open(&path));
+        assert_eq!(one.now().present().collect::<Vec<_>>(), [0, 1, 2, 4, 5, 6, 7]);
+        for index in 0..8 {
+            let power = |live: &Live| live.now().device(index).expect("it is there").power_watts().to_bits();
+            assert_eq!(power(&one), power(&two));
+        }
+    }
+
+    #[test]
+    fn a_wrong_machine_is_named() {
+        let options = Options { machine: "cray-1".to_owned(), ..Options::default() };
+        let error = Live::open(&options).err().expect("no such machine").to_string();
+        assert!(error.contains("cray-1") && error.contains("h100-sxm-8"), "{error}");
+    }
+}

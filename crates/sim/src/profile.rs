@@ -1,0 +1,431 @@
+//! What a machine is: a TOML file of `machines/`, compiled in and chosen by name, or read from a path.
+//!
+//! A profile may say `extends = "<name or path>"`; its tables are then laid over the other profile's, key by
+//! key, and an array replaces the array it meets. All sizes carry their unit in the key.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::control::Control;
+use crate::mig::InstanceProfile;
+
+/// The profiles that are compiled in: name and text.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("a100-8", include_str!("../../../machines/a100-8.toml")),
+    ("h100-mig", include_str!("../../../machines/h100-mig.toml")),
+    ("h100-sxm-4", include_str!("../../../machines/h100-sxm-4.toml")),
+    ("h100-sxm-8", include_str!("../../../machines/h100-sxm-8.toml")),
+    ("t4-1", include_str!("../../../machines/t4-1.toml")),
+];
+
+/// Longest chain of `extends` that is followed; a longer one is taken for a loop.
+const EXTENDS_DEPTH_MAX: usize = 8;
+
+/// A profile that cannot be used; the message names the profile and the mend, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a built-in name nor a path.
+    #[error("machine {name:?}: no such profile; built in are {known}; a path needs a '/' or ends in .toml")]
+    Unknown {
+        /// The name that was asked for.
+        name: String,
+        /// The built-in names, comma-separated.
+        known: String,
+    },
+    /// The file could not be read.
+    #[error("machine profile {path}: {source}")]
+    Read {
+        /// The path that was asked for.
+        path: String,
+        /// Why it could not be read.
+        source: std::io::Error,
+    },
+    /// The text is not a profile.
+    #[error("machine profile {name}: {reason}")]
+    Invalid {
+        /// Name or path of the profile.
+        name: String,
+        /// What is wrong, in one line.
+        reason: String,
+    },
+}
+
+/// A machine: a driver, a number of equal devices, and what is wrong with them from the start.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The name or path under which the profile was opened.
+    #[serde(skip)]
+    pub name: String,
+    /// When the machine booted and its driver loaded, unix seconds.
+    pub boot: f64,
+    /// The kernel driver.
+    pub driver: Driver,
+    /// What every device is.
+    pub device: Facts,
+    /// Faults, instances and errors that the machine has without a control file.
+    #[serde(default)]
+    pub control: Control,
+}
+
+/// The kernel driver and its user-space library.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Driver {
+    /// As the vendor writes it: `570.172.08`.
+    pub version: String,
+    /// The release branch: `r570_00`.
+    pub branch: String,
+    /// The newest CUDA version the driver serves: `[12, 8]`.
+    pub cuda: [i32; 2],
+}
+
+impl Driver {
+    /// Major and minor number, for decisions that depend on the driver's age; 0 where there is none.
+    pub fn release(&self) -> (u32, u32) {
+        let mut parts = self.version.split('.').map(|part| part.parse().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    }
+}
+
+/// A GPU generation, oldest first.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// 2018: T4.
+    Turing,
+    /// 2020: A100.
+    Ampere,
+    /// 2022: L40S.
+    Ada,
+    /// 2022: H100.
+    Hopper,
+    /// 2024: B200.
+    Blackwell,
+}
+
+/// What every device of the machine is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// Marketing name.
+    pub name: String,
+    /// Generation.
+    pub architecture: Architecture,
+    /// CUDA compute capability, major and minor.
+    pub compute_capability: [i32; 2],
+    /// CUDA cores.
+    pub cores: u32,
+    /// Streaming multiprocessors.
+    pub multiprocessors: u32,
+    /// Serial number of device 0; the others count up from it.
+    pub first_serial: u64,
+    /// Board part number.
+    pub part_number: String,
+    /// VBIOS version.
+    pub vbios_version: String,
+    /// PCI device id (high half) and vendor id (low half).
+    pub pci_device_id: u32,
+    /// PCI subsystem id.
+    pub pci_subsystem_id: u32,
+    /// PCI address of each device, `0000:1a:00.0`; their number is the number of devices.
+    pub pci_addresses: Vec<String>,
+    /// NUMA node of each device.
+    pub numa_nodes: Vec<u32>,
+    /// Slot of each device on its baseboard; empty where there is no baseboard.
+    #[serde(default)]
+    pub module_ids: Vec<u32>,
+    /// Configuration memory versions.
+    pub inforom: Inforom,
+    /// Framebuffer and BAR1.
+    pub memory: Memory,
+    /// Power draw and limits.
+    pub power: Power,
+    /// Heat.
+    pub thermal: Thermal,
+    /// Clocks.
+    pub clocks: Clocks,
+    /// Copy and media engines.
+    pub engines: Engines,
+    /// The PCIe link.
+    pub pcie: Pcie,
+    /// NVLink, where the device has it.
+    pub nvlink: Option<Nvlink>,
+    /// Memory errors.
+    pub ecc: Ecc,
+    /// Instance profiles, where the device can be cut.
+    #[serde(default)]
+    pub mig_profiles: Vec<InstanceProfile>,
+}
+
+/// Versions of the inforom objects.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inforom {
+    /// The image as a whole.
+    pub image: String,
+    /// OEM object.
+    pub oem: String,
+    /// ECC object.
+    pub ecc: String,
+}
+
+/// Framebuffer and BAR1 sizes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Framebuffer, MiB.
+    pub total_mib: u64,
+    /// Of it kept by driver and firmware, MiB.
+    pub reserved_mib: u64,
+    /// BAR1 aperture, MiB.
+    pub bar1_mib: u64,
+    /// Width of the memory bus, bits.
+    pub bus_width_bits: u32,
+}
+
+/// Power draw and limits, W.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Power {
+    /// With no work.
+    pub idle_watts: f64,
+    /// Limit at boot, and the one in force.
+    pub limit_watts: f64,
+    /// Lowest limit that can be set.
+    pub limit_min_watts: f64,
+    /// Highest limit that can be set.
+    pub limit_max_watts: f64,
+}
+
+/// Thermal behaviour and thresholds, °C.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thermal {
+    /// Air or coolant at the inlet.
+    pub ambient_celsius: f64,
+    /// Rise of the GPU over ambient for each watt, once settled.
+    pub celsius_per_watt: f64,
+    /// Time constant of the GPU's temperature.
+    pub time_constant_seconds: f64,
+    /// Whether the memory has a sensor of its own.
+    pub memory_sensor: bool,
+    /// The hardware shuts down.
+    pub shutdown_celsius: i32,
+    /// The hardware slows down.
+    pub slowdown_celsius: i32,
+    /// The driver begins to slow the GPU down.
+    pub gpu_max_celsius: i32,
+    /// The driver begins to slow the memory down; absent without a sensor.
+    pub memory_max_celsius: Option<i32>,
+}
+
+/// Clock frequencies, MHz.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clocks {
+    /// SM clock with no work.
+    pub sm_idle_megahertz: f64,
+    /// Highest SM clock.
+    pub sm_max_megahertz: f64,
+    /// Memory clock.
+    pub memory_megahertz: u32,
+    /// Highest video clock.
+    pub video_max_megahertz: u32,
+    /// Performance state with no work; 0 under load.
+    pub idle_performance_state: u32,
+}
+
+/// Engine counts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Engines {
+    /// Copy engines.
+    pub copy: u32,
+    /// Video decoders.
+    pub decoders: u32,
+    /// Video encoders.
+    pub encoders: u32,
+    /// JPEG decoders.
+    pub jpeg: u32,
+    /// Optical flow accelerators.
+    pub optical_flow: u32,
+}
+
+/// The PCIe link and its rate of errors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pcie {
+    /// PCIe generation.
+    pub generation: u32,
+    /// Lanes.
+    pub width: u32,
+    /// Retransmissions per day.
+    pub replays_per_day: f64,
+}
+
+/// NVLink and its rate of errors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nvlink {
+    /// Links per device.
+    pub links: u32,
+    /// NVLink generation.
+    pub version: u32,
+    /// Speed of one link in one direction, 10^6 bytes per second.
+    pub link_megabytes_per_second: u32,
+    /// PCI addresses of the switches at the far end; link `n` ends at switch `n % len`. Empty: GPU to GPU.
+    pub switch_addresses: Vec<String>,
+    /// Retransmissions per link and day.
+    pub replays_per_day: f64,
+}
+
+/// How memory errors come and how they are mended.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ecc {
+    /// Corrected DRAM errors per device and day.
+    pub corrected_per_day: f64,
+    /// Corrected DRAM errors before this boot.
+    pub corrected_before_boot: u64,
+    /// Banks of row-remap spares; 0 where pages are retired instead (before Ampere).
+    pub remap_banks: u32,
+}
+
+impl Profile {
+    /// Opens a built-in profile by name, or a file when `name` contains a `/` or ends in `.toml`.
+    pub fn open(name: &str) -> Result<Self, Error> {
+        let invalid = |reason: String| Error::Invalid { name: name.to_owned(), reason };
+        let table = table(name, EXTENDS_DEPTH_MAX)?;
+        let mut profile: Self = Value::Table(table).try_into().map_err(|error| invalid(one_line(&error)))?;
+        name.clone_into(&mut profile.name);
+        profile.check().map_err(invalid)?;
+        Ok(profile)
+    }
+
+    /// How many devices the machine has, present or hidden.
+    pub fn device_count(&self) -> usize {
+        self.device.pci_addresses.len()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let device = &self.device;
+        let count = self.device_count();
+        if count == 0 || count > 64 {
+            return Err(format!("device.pci_addresses: 1 to 64 devices, not {count}"));
+        }
+        if device.numa_nodes.len() != count {
+            return Err(format!("device.numa_nodes: one per device, {count}"));
+        }
+        if !device.module_ids.is_empty() && device.module_ids.len() != count {
+            return Err(format!("device.module_ids: one per device, {count}, or none"));
+        }
+        if let Some(address) = device.pci_addresses.iter().find(|address| pci_numbers(address).is_none()) {
+            return Err(format!("device.pci_addresses: {address:?} is not like 0000:1a:00.0"));
+        }
+        if device.memory.reserved_mib >= device.memory.total_mib {
+            return Err("device.memory: reserved_mib must be below total_mib".to_owned());
+        }
+        if device.power.idle_watts >= device.power.limit_watts {
+            return Err("device.power: idle_watts must be below limit_watts".to_owned());
+        }
+        if device.nvlink.as_ref().is_some_and(|nvlink| nvlink.links == 0 || nvlink.links > 32) {
+            return Err("device.nvlink: 1 to 32 links".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Domain, bus and device number of a PCI address like `0000:1a:00.0`.
+pub fn pci_numbers(address: &str) -> Option<(u32, u32, u32)> {
+    let (domain, rest) = address.split_once(':')?;
+    let (bus, rest) = rest.split_once(':')?;
+    let (slot, function) = rest.split_once('.')?;
+    let hex = |digits: &str| u32::from_str_radix(digits, 16).ok();
+    (function == "0").then_some(())?;
+    Some((hex(domain)?, hex(bus)?, hex(slot)?))
+}
+
+fn table(name: &str, depth: usize) -> Result<Table, Error> {
+    let text = if name.contains('/') || Path::new(name).extension().is_some_and(|ext| ext == "toml") {
+        std::fs::read_to_string(name).map_err(|source| Error::Read { path: name.to_owned(), source })?
+    } else if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+        (*text).to_owned()
+    } else {
+        let known = BUILT_IN.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", ");
+        return Err(Error::Unknown { name: name.to_owned(), known });
+    };
+    let invalid = |reason: String| Error::Invalid { name: name.to_owned(), reason };
+    let mut own: Table = text.parse().map_err(|error| invalid(one_line(&error)))?;
+    match own.remove("extends") {
+        None => Ok(own),
+        Some(_) if depth == 0 => Err(invalid("extends: more than 8 levels, or a loop".to_owned())),
+        Some(Value::String(base)) => {
+            let mut base = table(&base, depth - 1)?;
+            overlay(&mut base, own);
+            Ok(base)
+        }
+        Some(_) => Err(invalid("extends: must be the name or path of a profile".to_owned())),
+    }
+}
+
+fn overlay(base: &mut Table, own: Table) {
+    for (key, value) in own {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// TOML errors span several lines, with an excerpt; a log line has room for one.
+pub(crate) fn one_line(error: &toml::de::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUILT_IN, Error, Profile};
+
+    #[test]
+    fn every_built_in_profile_opens() {
+        for (name, _) in BUILT_IN {
+            let profile = Profile::open(name).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(profile.name, *name);
+        }
+    }
+
+    #[test]
+    fn a_profile_extends_another_key_by_key() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("old.toml");
+        let text = "extends = \"h100-sxm-8\"\n[driver]\nversion = \"535.104.05\"\n";
+        std::fs::write(&path, text).expect("the profile is written");
+        let old = Profile::open(path.to_str().expect("UTF-8")).expect("the profile opens");
+        assert_eq!(old.driver.release(), (535, 104));
+        assert_eq!(old.driver.branch, Profile::open("h100-sxm-8").expect("built in").driver.branch);
+        assert_eq!(old.device_count(), 8);
+    }
+
+    #[test]
+    fn errors_name_the_profile_in_one_line() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("loop.toml");
+        let name = path.to_str().expect("UTF-8");
+        std::fs::write(&path, format!("extends = {name:?}")).expect("the profile is written");
+        let errors = [
+            Profile::open("h100").expect_err("no such profile"),
+            Profile::open("/nowhere/machine.toml").expect_err("no such file"),
+            Profile::open(name).expect_err("a loop"),
+        ];
+        assert!(matches!(errors[0], Error::Unknown { .. }));
+        assert!(matches!(errors[1], Error::Read { .. }));
+        for error in errors {
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
+}
