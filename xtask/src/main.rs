@@ -1,2 +1,69 @@
-//! placeholder
-fn main() {}
+//! The repository's own commands: `cargo xtask demo | test | setup | generate | bless | bench`.
+//!
+//! Everything that CI does is here, so that it can be done at a desk with the same words.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod demo;
+mod setup;
+mod shell;
+mod test;
+mod tidy;
+
+use std::{env, process::ExitCode};
+
+use anyhow::{Result, bail};
+
+use shell::{build, cargo, run};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  demo [--machine NAME] [--seconds N]  serve a simulated machine (default h100-sxm-8) until Ctrl-C or N seconds
+  test [--quick]                       everything that CI runs; --quick leaves out what needs other tools
+  setup                                install the test tools that are missing
+  generate [--check]                   write docs/metrics.md; --check only compares
+  bless                                write the golden files of the end-to-end tests anew
+  bench [--quick]                      measure beside other exporters on the same simulated machine";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match dispatch(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(words: &[&str]) -> Result<()> {
+    match words {
+        ["demo", options @ ..] => demo::run(options),
+        ["test"] => test::run(test::Extent::Whole),
+        ["test", "--quick"] => test::run(test::Extent::Quick),
+        ["setup"] => setup::run(),
+        ["generate"] => generate(&[]),
+        ["generate", "--check"] => generate(&["--check"]),
+        ["bless"] => bless(),
+        ["bench"] => bench::run(bench::Extent::Whole),
+        ["bench", "--quick"] => bench::run(bench::Extent::Quick),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("unknown command `{}`\n{USAGE}", words.join(" ")),
+    }
+}
+
+/// Everything that is generated, by the binary that carries the catalogue.
+fn generate(options: &[&str]) -> Result<()> {
+    run(cargo(["run", "--quiet", "-p", "accelscope", "--", "generate", "metrics", "-o", "."]).args(options))
+}
+
+fn bless() -> Result<()> {
+    build(&[])?;
+    run(cargo(["test", "-p", "e2e", "--test", "golden"]).env("BLESS", "1"))
+}

@@ -1,0 +1,87 @@
+//! Where the built binaries, the simulated libraries and the test tools are.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// The files that one build profile left in the target folder.
+#[derive(Clone, Debug)]
+pub struct Artefacts {
+    profile_dir: PathBuf,
+}
+
+impl Artefacts {
+    /// Those built with the same profile as the running program, be it a test or `xtask`.
+    pub fn beside_this_program() -> Result<Self> {
+        Ok(Self { profile_dir: profile_dir()? })
+    }
+
+    /// Those of the release profile.
+    pub fn release() -> Result<Self> {
+        Ok(Self { profile_dir: target_dir()?.join("release") })
+    }
+
+    /// A binary of the workspace.
+    pub fn binary(&self, name: &str) -> Result<PathBuf> {
+        self.built(name, name)
+    }
+
+    /// The simulated NVML, under the name that cargo gives it.
+    pub fn simulated_nvml(&self) -> Result<PathBuf> {
+        self.built("libnvidia_ml.so", "sim-nvml")
+    }
+
+    fn built(&self, file: &str, package: &str) -> Result<PathBuf> {
+        let path = self.profile_dir.join(file);
+        let release = if self.profile_dir.ends_with("release") { " --release" } else { "" };
+        ensure!(
+            path.exists(),
+            "{} is missing; build it with `cargo build{release} -p {package}`, or run `cargo xtask test`",
+            path.display()
+        );
+        Ok(path)
+    }
+}
+
+/// The folder that holds `debug/`, `release/` and `tools/`.
+pub fn target_dir() -> Result<PathBuf> {
+    Ok(profile_dir()?.parent().context("a profile folder lies in a target folder")?.to_owned())
+}
+
+fn profile_dir() -> Result<PathBuf> {
+    let program = env::current_exe()?;
+    let dir = program.parent().context("a program lies in a folder")?;
+    Ok(if dir.ends_with("deps") { dir.parent().context("deps lies in a folder")? } else { dir }.to_owned())
+}
+
+/// The root of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is a folder of the repository")
+}
+
+/// The Python environment with the vendors' own clients, made by `cargo xtask setup`.
+pub fn python_env() -> Result<PathBuf> {
+    let venv = target_dir()?.join("tools/venv");
+    ensure!(venv.join("bin/python").exists(), "{} is missing; run `cargo xtask setup`", venv.display());
+    Ok(venv)
+}
+
+/// NVIDIA's own `nvml.h`, from the Python environment.
+pub fn nvml_header() -> Result<PathBuf> {
+    let inside = |dir: PathBuf, wanted: &dyn Fn(&str) -> bool| -> Option<PathBuf> {
+        fs::read_dir(dir)
+            .ok()?
+            .flatten()
+            .find(|entry| entry.file_name().to_str().is_some_and(wanted))
+            .map(|e| e.path())
+    };
+    let venv = python_env()?;
+    inside(venv.join("lib"), &|name| name.starts_with("python3"))
+        .and_then(|python| inside(python.join("site-packages/nvidia"), &|name| name.starts_with("cu")))
+        .map(|cuda| cuda.join("include/nvml.h"))
+        .filter(|header| header.exists())
+        .with_context(|| format!("no nvml.h below {}; run `cargo xtask setup`", venv.display()))
+}

@@ -1,0 +1,148 @@
+//! A real Prometheus server that scrapes exporters, and a relay that makes it ask for one format.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{BufRead, BufReader, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::Command,
+    thread,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    Process, Samples, eventually,
+    http::{self, Request},
+    process,
+};
+
+/// One target under a job name of its own.
+#[derive(Clone, Debug)]
+pub struct ScrapeJob {
+    /// Value of the `job` label.
+    pub name: &'static str,
+    /// Where the target listens.
+    pub target: SocketAddr,
+}
+
+/// A running Prometheus, scraping every second.
+pub struct Prometheus {
+    process: Process,
+    address: SocketAddr,
+    _dir: TempDir,
+}
+
+impl Prometheus {
+    /// Starts Debian's Prometheus on `jobs`, with these further flags, and waits until it serves.
+    pub fn start(jobs: &[ScrapeJob], flags: &[&str]) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("accelscope-prometheus-").tempdir()?;
+        let mut config =
+            String::from("global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n");
+        for ScrapeJob { name, target } in jobs {
+            writeln!(config, "- job_name: {name}\n  static_configs:\n  - targets: ['{target}']")?;
+        }
+        let file = dir.path().join("prometheus.yml");
+        fs::write(&file, config)?;
+        let address = process::free_address()?;
+        let mut command = Command::new("prometheus");
+        command
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .args(flags);
+        let process = Process::spawn("prometheus", &mut command)?;
+        let mut server = Self { process, address, _dir: dir };
+        eventually("Prometheus is ready", || {
+            server.process.ensure_running()?;
+            http::send(server.address, Request::get("/-/ready"))?.ok()
+        })?;
+        Ok(server)
+    }
+
+    /// `data` of an API answer; `path` is what follows `/api/v1/`, with its query encoded.
+    pub fn api(&self, path: &str) -> Result<Value> {
+        let response = http::send(self.address, Request::get(&format!("/api/v1/{path}")))?;
+        let mut answer: Value = serde_json::from_slice(&response.body).with_context(|| path.to_owned())?;
+        ensure!(answer["status"] == "success", "{path}: {answer}");
+        Ok(answer["data"].take())
+    }
+
+    /// An instant query; its vector as (labels, value).
+    pub fn query(&self, expression: &str) -> Result<Vec<(Value, f64)>> {
+        let mut encoded = String::new();
+        for byte in expression.bytes() {
+            write!(encoded, "%{byte:02X}")?;
+        }
+        let Value::Array(vector) = self.api(&format!("query?query={encoded}"))?["result"].take() else {
+            bail!("{expression}: the result is no vector");
+        };
+        vector
+            .into_iter()
+            .map(|mut series| {
+                let value = series["value"][1].as_str().context("a value is a string")?.parse()?;
+                Ok((series["metric"].take(), value))
+            })
+            .collect()
+    }
+
+    /// The one value of an instant query.
+    pub fn value(&self, expression: &str) -> Result<f64> {
+        match self.query(expression)?.as_slice() {
+            [(_, value)] => Ok(*value),
+            other => bail!("{expression}: {} series", other.len()),
+        }
+    }
+
+    /// The server's own metrics.
+    pub fn own_metrics(&self) -> Result<Samples> {
+        let response = http::send(self.address, Request::get("/metrics"))?.ok()?;
+        Samples::parse(response.text()?)
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+/// Forwards every request to `target` with an `Accept` header of its own, and answers what came back.
+///
+/// Prometheus 2.42 always prefers OpenMetrics to text; behind this it parses the text format. The relay
+/// lives as long as the test process.
+pub fn relay(target: SocketAddr, accept: &'static str) -> Result<SocketAddr> {
+    let listener = TcpListener::bind(process::free_address()?)?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                // An error here is a closed connection; Prometheus reports it as a failed scrape.
+                let _ = forward(&stream, target, accept);
+            });
+        }
+    });
+    Ok(address)
+}
+
+fn forward(mut stream: &TcpStream, target: SocketAddr, accept: &str) -> Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let request = lines.next().context("no request")??;
+    let path = request.split(' ').nth(1).context("no path")?;
+    for line in lines {
+        if line?.is_empty() {
+            break;
+        }
+    }
+    let response = http::send(target, Request::get(path).with(&[("Accept", accept)]))?;
+    let content_type = response.header("content-type").unwrap_or_default();
+    write!(
+        stream,
+        "HTTP/1.1 {} relayed\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        response.status,
+        response.body.len()
+    )?;
+    stream.write_all(&response.body)?;
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! Installs the programs that the tests and measurements run beside ours: Debian packages through `apt-get`,
+//! Python packages into `target/tools/venv`. Does nothing, quickly, when all is there.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+use e2e::artefacts::{repository, target_dir};
+
+use crate::shell::{self, on_path};
+
+/// A program, and the Debian packages that may hold it: the first that does is installed.
+const TOOLS: [(&str, &[&str]); 7] = [
+    ("cc", &["build-essential"]),
+    ("readelf", &["binutils"]),
+    ("python3", &["python3"]),
+    ("prometheus", &["prometheus"]),
+    // Part of `prometheus` up to Debian 12, a package of its own later.
+    ("promtool", &["prometheus", "promtool"]),
+    ("prometheus-node-exporter", &["prometheus-node-exporter"]),
+    ("wrk", &["wrk"]),
+];
+
+/// Asked before a package starts a service; exit code 101 forbids it.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Installs what is missing.
+pub fn run() -> Result<()> {
+    let mut apt = Apt::default();
+    for (program, packages) in TOOLS {
+        for package in packages {
+            if !on_path(program) {
+                apt.install(program, package)?;
+            }
+        }
+        if !on_path(program) {
+            bail!("{program} is still not on the path after installing {}", packages.join(", "));
+        }
+    }
+    python_packages(&mut apt)
+}
+
+/// `apt-get`, with the package lists brought up to date once.
+#[derive(Default)]
+struct Apt {
+    updated: bool,
+}
+
+impl Apt {
+    fn install(&mut self, program: &str, package: &str) -> Result<()> {
+        let is_root = fs::metadata("/proc/self")?.uid() == 0;
+        if !is_root || !on_path("apt-get") {
+            bail!(
+                "{program} is missing; install it with `apt-get install {package}`, or your system's own way"
+            );
+        }
+        println!("setup: installing Debian package {package}, for {program}");
+        if !self.updated {
+            shell::run(apt_get().args(["-q", "update"]))?;
+            self.updated = true;
+        }
+        without_services(|| {
+            shell::run(apt_get().args(["-q", "-y", "--no-install-recommends", "install", package]))
+        })
+    }
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// Test tools are programs here, not services of this machine: `prometheus` must not take port 9090.
+fn without_services(install: impl FnOnce() -> Result<()>) -> Result<()> {
+    if Path::new(POLICY).exists() {
+        return install();
+    }
+    fs::write(POLICY, "#!/bin/sh\nexit 101\n").context(POLICY)?;
+    fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)).context(POLICY)?;
+    let installed = install();
+    fs::remove_file(POLICY).context(POLICY)?;
+    installed
+}
+
+fn python_packages(apt: &mut Apt) -> Result<()> {
+    let wanted = repository().join("tests/clients/requirements.txt");
+    let venv = target_dir()?.join("tools/venv");
+    let stamp = venv.join("requirements.txt");
+    if fs::read(&stamp).is_ok_and(|done| fs::read(&wanted).is_ok_and(|wanted| wanted == done)) {
+        return Ok(());
+    }
+    println!("setup: Python packages of {} into {}", wanted.display(), venv.display());
+    let create = || shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+    if create().is_err() {
+        // Debian's python3 comes without ensurepip.
+        apt.install("python3 -m venv", "python3-venv")?;
+        create()?;
+    }
+    shell::run(
+        Command::new(venv.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+            .arg(&wanted),
+    )?;
+    fs::copy(&wanted, &stamp)?;
+    Ok(())
+}
