@@ -1,0 +1,143 @@
+//! Which families exist, in which order, and which readings feed each: the catalogue turned by name.
+//!
+//! One quantity can have several names and one vendor name can come from several quantities, while a
+//! name may be announced only once. So the grouping is done once, and an encoder only walks it.
+
+use std::{borrow::Cow, sync::LazyLock};
+
+use naming::{Id, Kind, Vendor, VendorFilter, Vocabulary};
+
+use crate::encode::Options;
+
+/// All samples of one name.
+#[derive(Debug)]
+pub(crate) struct Family {
+    pub name: &'static str,
+    /// Whose name it is; `None` in the unified schema.
+    pub vocabulary: Option<Vocabulary>,
+    kind: Kind,
+    /// The base unit that ends the name, or nothing.
+    unit: &'static str,
+    help: Cow<'static, str>,
+    pub feeds: Vec<Feed>,
+}
+
+/// A catalogue entry whose readings belong to a family, all of them or those of a vendor's row.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub id: Id,
+    pub row: Option<&'static Vendor>,
+}
+
+/// What is announced before a family's samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heading<'a> {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// The base unit that ends the name, or nothing.
+    pub unit: &'static str,
+    pub help: &'a str,
+}
+
+impl Family {
+    /// The heading under `options`; `None` when they leave the family out.
+    pub fn heading<'a>(&'a self, options: &Options<'a>) -> Option<Heading<'a>> {
+        let own = Heading { name: self.name, kind: self.kind, unit: self.unit, help: &self.help };
+        let Some(vocabulary) = self.vocabulary else { return options.unified.then_some(own) };
+        if !options.vendor {
+            return None;
+        }
+        let of_vocabulary = |filter: &&VendorFilter| filter.vocabulary == vocabulary;
+        let Some(filter) = options.filters.iter().find(of_vocabulary) else { return Some(own) };
+        filter.get(self.name).map(|entry| Heading { kind: entry.kind, help: &entry.help, ..own })
+    }
+}
+
+/// Every family. A unified family stands where its entry does, then the entry's vendor names; a name
+/// that several entries feed stands at the first of them.
+pub(crate) static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
+    let mut families: Vec<Family> = Vec::new();
+    for id in Id::all() {
+        let metric = id.metric();
+        if let Some(name) = metric.name {
+            let unit = metric.unit.suffix();
+            let named = name.strip_suffix("_total").unwrap_or(name).strip_suffix(unit);
+            families.push(Family {
+                name,
+                vocabulary: None,
+                kind: metric.kind,
+                unit: if named.is_some_and(|stem| stem.ends_with('_')) { unit } else { "" },
+                help: metric.help_text().into(),
+                feeds: vec![Feed { id, row: None }],
+            });
+        }
+        for row in metric.vendor {
+            let feed = Feed { id, row: Some(row) };
+            match families.iter_mut().find(|family| family.name == row.name) {
+                Some(family) => family.feeds.push(feed),
+                None => families.push(Family {
+                    name: row.name,
+                    vocabulary: Some(row.vocabulary),
+                    kind: row.kind,
+                    unit: "",
+                    help: row.help.into(),
+                    feeds: vec![feed],
+                }),
+            }
+        }
+    }
+    families
+});
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn rows_of_one_name_agree() {
+        for family in FAMILIES.iter() {
+            for row in family.feeds.iter().filter_map(|feed| feed.row) {
+                assert_eq!(
+                    (Some(row.vocabulary), row.kind, row.help),
+                    (family.vocabulary, family.kind, &*family.help),
+                    "{}",
+                    family.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn two_rows_of_one_name_never_take_the_same_reading() {
+        for family in FAMILIES.iter() {
+            for (i, a) in family.feeds.iter().enumerate() {
+                for b in &family.feeds[..i] {
+                    let (Some(x), Some(y)) = (a.row, b.row) else {
+                        panic!("{}: a unified name twice", family.name)
+                    };
+                    let apart = a.id != b.id
+                        || x.family != y.family
+                        || x.when.iter().any(|(name, v)| y.when.iter().any(|(n, w)| n == name && v != w));
+                    assert!(apart, "{}: two rows for the same reading", family.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_is_claimed_twice_in_openmetrics() {
+        // There a counter or info family is known by its stem, so `x` beside `x_total` would be one
+        // family with two types.
+        let stem = |family: &Family| match family.kind {
+            Kind::Counter => family.name.strip_suffix("_total").unwrap_or(family.name),
+            Kind::Info => family.name.strip_suffix("_info").unwrap_or(family.name),
+            _ => family.name,
+        };
+        let mut stems = HashSet::new();
+        for family in FAMILIES.iter() {
+            assert!(stems.insert(stem(family)), "{}", family.name);
+        }
+    }
+}
