@@ -1,11 +1,11 @@
 //! The walk over families and subjects, the same for every format.
 
-use naming::{Id, Value, Vendor, VendorFilter};
+use naming::{Value, Vendor, VendorFilter};
 use reading::{Identity, LabelValue, Labels, Reading, Subject};
 
 use crate::{
     Format,
-    plan::{FAMILIES, Heading},
+    plan::{FAMILIES, Feed, Heading},
     protobuf::Protobuf,
     text::{OPENMETRICS, TEXT, Text},
 };
@@ -65,34 +65,17 @@ fn walk<'a, W: Writer>(
         let mut begun = false;
         for feed in &family.feeds {
             for page in &pages {
-                let Some(identity) = page.identity(feed.row) else { continue };
-                for reading in page.readings_of(feed.id) {
-                    labels.clear();
-                    labels.extend_from_slice(identity);
-                    let converted;
-                    let value = match feed.row {
-                        None => {
-                            each_label(&reading.labels, |name, value| {
-                                W::push_label(&mut labels, name, value)
-                            });
-                            &reading.value
-                        }
-                        Some(row) if takes(row, &reading.labels) => {
-                            for (name, printed) in row.keep {
-                                with_label(&reading.labels, name, |value| {
-                                    W::push_label(&mut labels, printed, value);
-                                });
-                            }
-                            converted = row.unit.from_base(&reading.value);
-                            &converted
-                        }
-                        Some(_) => continue,
-                    };
+                for reading in page.readings(feed) {
                     if !begun {
                         writer.begin(&heading);
                         begun = true;
                     }
-                    writer.sample(&heading, &labels, value);
+                    labels.clear();
+                    page.push_labels::<W>(feed, reading, &mut labels);
+                    match feed.row {
+                        None => writer.sample(&heading, &labels, &reading.value),
+                        Some(row) => writer.sample(&heading, &labels, &row.unit.from_base(&reading.value)),
+                    }
                 }
             }
         }
@@ -117,7 +100,9 @@ impl<'a> Page<'a> {
         debug_assert!(subject.readings.is_sorted_by_key(|reading| reading.id), "a batch is finished");
         let encoded = |labels: &[(&'static str, String)]| {
             let mut out = Vec::new();
-            labels.iter().for_each(|(name, value)| W::push_label(&mut out, name, value));
+            for (name, value) in labels {
+                W::push_label(&mut out, name, value);
+            }
             out
         };
         let Identity { unified, vendor } = &*subject.identity;
@@ -129,19 +114,30 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// The labels under which a feed prints this subject; `None` when it has no such series.
-    fn identity(&self, row: Option<&Vendor>) -> Option<&[u8]> {
-        match row {
-            None => Some(&self.unified),
-            Some(row) => {
-                (!self.vendor.is_empty() && self.family == row.family.name()).then_some(&self.vendor)
-            }
-        }
+    /// The readings that a feed prints.
+    fn readings(&self, feed: &Feed) -> impl Iterator<Item = &'a Reading> {
+        let applies = feed.row.is_none_or(|row| !self.vendor.is_empty() && self.family == row.family.name());
+        let tail = if applies {
+            &self.readings[self.readings.partition_point(|reading| reading.id < feed.id)..]
+        } else {
+            &[]
+        };
+        tail.iter()
+            .take_while(|reading| reading.id == feed.id)
+            .filter(|reading| feed.row.is_none_or(|row| takes(row, &reading.labels)))
     }
 
-    fn readings_of(&self, id: Id) -> &'a [Reading] {
-        let tail = &self.readings[self.readings.partition_point(|reading| reading.id < id)..];
-        &tail[..tail.iter().take_while(|reading| reading.id == id).count()]
+    /// Appends the labels of one sample: the subject's, then the reading's own.
+    fn push_labels<W: Writer>(&self, feed: &Feed, reading: &Reading, out: &mut Vec<u8>) {
+        let Some(row) = feed.row else {
+            out.extend_from_slice(&self.unified);
+            each_label(&reading.labels, |name, value| W::push_label(out, name, value));
+            return;
+        };
+        out.extend_from_slice(&self.vendor);
+        for (name, printed) in row.keep {
+            with_label(&reading.labels, name, |value| W::push_label(out, printed, value));
+        }
     }
 }
 

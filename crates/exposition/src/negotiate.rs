@@ -48,7 +48,7 @@ const ESCAPING_SCHEMES: [&str; 4] = ["allow-utf-8", "underscores", "dots", "valu
 const QUALITY: Name = Name::new_unchecked("q");
 
 /// Picks the format that the client likes best: the highest `q`, then the one named first, then the order
-/// of [`Format::ALL`].
+/// of [`Format::ALL`]. `accept` is the header's value; several headers are joined by commas.
 ///
 /// There is no refusal. Prometheus, browsers and `curl` all parse text 0.0.4, so a client that names
 /// nothing we have, or nothing that can be parsed, gets that.

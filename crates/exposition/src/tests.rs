@@ -46,7 +46,9 @@ fn exporter() -> Subject {
     let version = [("version", "0.1.0".to_owned()), ("simulated", "no \"real\"\\one\n".to_owned())];
     batch.put(catalogue::BUILD_INFO, Labels::Shared(Arc::new(version)), Ok(Flag(true)));
     let mut durations = Distribution::new(&[0.005, 1.0]);
-    [0.001, 0.002, 0.5, 3.0].into_iter().for_each(|seconds| durations.observe(seconds));
+    for seconds in [0.001, 0.002, 0.5, 3.0] {
+        durations.observe(seconds);
+    }
     batch.put(catalogue::SAMPLE_DURATION, Labels::one("source", "nvidia"), Ok(durations));
     batch.put(catalogue::HTTP_IN_FLIGHT, Labels::NONE, Ok(Count(2)));
     finished(batch)
@@ -65,7 +67,7 @@ fn text(format: Format, subjects: &[Subject], options: &Options<'_>) -> String {
 fn without_own_help(body: &str) -> String {
     let own =
         |line: &&str| !["# HELP accel", "# HELP accelscope"].iter().any(|start| line.starts_with(start));
-    body.lines().filter(own).map(|line| format!("{line}\n")).collect()
+    body.split_inclusive('\n').filter(own).collect()
 }
 
 #[test]

@@ -72,7 +72,9 @@ impl Text {
     }
 
     fn push(&mut self, parts: &[&str]) {
-        parts.iter().for_each(|part| self.out.extend_from_slice(part.as_bytes()));
+        for part in parts {
+            self.out.extend_from_slice(part.as_bytes());
+        }
     }
 
     /// The part of a line before its number: the name with `suffix`, and the labels with `le`.
