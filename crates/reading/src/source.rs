@@ -69,7 +69,6 @@ pub struct Found {
     /// The labels that `accel_device_up` carries, also while the device is down.
     pub identity: Arc<Identity>,
     /// Opens the device; runs on its worker thread.
-    #[expect(clippy::type_complexity, reason = "named once, here")]
     pub open: Box<dyn FnOnce() -> Result<Box<dyn Sampler>, Fault> + Send>,
 }
 

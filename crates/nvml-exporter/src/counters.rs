@@ -1,0 +1,142 @@
+//! dcgm-exporter's counters file: which fields to export, as what, with which HELP.
+
+use std::{fs, path::Path};
+
+use exporter::UsageError;
+use naming::{FilterEntry, Kind, METRICS, VendorFilter, Vocabulary};
+
+use crate::identity::LABEL_FIELDS;
+
+/// What a counters file asks for.
+#[derive(Debug)]
+pub struct Counters {
+    /// The DCGM names to print.
+    pub filter: VendorFilter,
+    /// The fields to print as labels of every series.
+    pub label_fields: Vec<&'static str>,
+}
+
+/// One record: field, Prometheus type, HELP.
+#[derive(serde::Deserialize)]
+struct Record(String, String, String);
+
+impl Counters {
+    /// Reads a file. A field that accelscope cannot give is one warning line, not an error.
+    ///
+    /// # Errors
+    /// One line with file, line and mend, when the file cannot be read or a record is malformed.
+    pub fn load(path: &Path) -> Result<Self, UsageError> {
+        let place = path.display();
+        let text = fs::read_to_string(path).map_err(|error| {
+            UsageError(format!(
+                "--dcgm.collectors {place}: {error}; name a readable dcgm-exporter counters file"
+            ))
+        })?;
+        let (counters, unknown) =
+            Self::parse(&text).map_err(|(line, problem)| UsageError(format!("{place}:{line}: {problem}")))?;
+        for (line, field) in unknown {
+            tracing::warn!("{place}:{line}: {field} is not a field that NVML can give; it is left out");
+        }
+        Ok(counters)
+    }
+
+    /// The choice and the unknown fields with their lines, or the line and problem of a malformed record.
+    #[expect(clippy::type_complexity, reason = "two pairs with a line number each")]
+    fn parse(text: &str) -> Result<(Self, Vec<(u64, String)>), (u64, String)> {
+        const MEND: &str = "write FIELD, gauge|counter|label, HELP";
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .comment(Some(b'#'))
+            .trim(csv::Trim::All)
+            .from_reader(text.as_bytes());
+        let mut counters = Self {
+            filter: VendorFilter { vocabulary: Vocabulary::Dcgm, entries: Vec::new() },
+            label_fields: Vec::new(),
+        };
+        let mut unknown = Vec::new();
+        let mut raw = csv::StringRecord::new();
+        loop {
+            let line_of = |error: &csv::Error| error.position().map_or(0, csv::Position::line);
+            match reader.read_record(&mut raw) {
+                Ok(true) => {}
+                Ok(false) => return Ok((counters, unknown)),
+                Err(error) if matches!(error.kind(), csv::ErrorKind::UnequalLengths { .. }) => {
+                    return Err((line_of(&error), format!("not three columns; {MEND}")));
+                }
+                Err(error) => return Err((line_of(&error), format!("not CSV: {error}; {MEND}"))),
+            }
+            let line = raw.position().map_or(0, csv::Position::line);
+            let Record(field, kind, help) =
+                raw.deserialize(None).map_err(|_| (line, format!("not three columns; {MEND}")))?;
+            let kind = match kind.as_str() {
+                "gauge" => Kind::Gauge,
+                "counter" => Kind::Counter,
+                "label" => {
+                    match LABEL_FIELDS.iter().find(|(name, _)| *name == field) {
+                        Some((name, _)) => counters.label_fields.push(name),
+                        None => unknown.push((line, field)),
+                    }
+                    continue;
+                }
+                other => return Err((line, format!("{other:?} is not a type; {MEND}"))),
+            };
+            match known(&field) {
+                Some(name) if counters.filter.get(name).is_some() => {
+                    return Err((line, format!("{name} is listed twice; keep one of the lines")));
+                }
+                Some(name) => counters.filter.entries.push(FilterEntry { name, kind, help }),
+                None => unknown.push((line, field)),
+            }
+        }
+    }
+}
+
+/// The catalogue's spelling of a DCGM name.
+fn known(field: &str) -> Option<&'static str> {
+    let mut vendors = METRICS.iter().flat_map(|metric| metric.vendor);
+    vendors
+        .find(|vendor| vendor.vocabulary == Vocabulary::Dcgm && vendor.name == field)
+        .map(|vendor| vendor.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_types_help_labels_and_unknown_ones() {
+        let text = "# comment\n\nDCGM_FI_DEV_GPU_TEMP,    gauge, GPU temperature (in C).\n\
+                    DCGM_FI_DEV_DEC_UTIL ,     gauge, \"Decoder, quoted\"\n\
+                    DCGM_FI_NO_SUCH, gauge, Nothing.\n\
+                    DCGM_FI_DRIVER_VERSION, label, Driver Version\n\
+                    DCGM_FI_DEV_SERIAL, label, Serial\n";
+        let (counters, unknown) = Counters::parse(text).expect("valid");
+        let names: Vec<_> =
+            counters.filter.entries.iter().map(|entry| (entry.name, entry.help.as_str())).collect();
+        assert_eq!(
+            names,
+            [
+                ("DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C)."),
+                ("DCGM_FI_DEV_DEC_UTIL", "Decoder, quoted")
+            ]
+        );
+        assert_eq!(counters.label_fields, ["DCGM_FI_DRIVER_VERSION", "DCGM_FI_DEV_SERIAL"]);
+        assert_eq!(unknown, [(5, "DCGM_FI_NO_SUCH".to_owned())]);
+    }
+
+    #[test]
+    fn malformed_records_name_their_line_and_the_mend() {
+        let cases = [
+            ("DCGM_FI_DEV_GPU_TEMP, gauge\n", 1, "not three columns"),
+            ("DCGM_FI_DEV_GPU_TEMP, gauge, a\n# x\nDCGM_FI_DEV_FB_USED, gauge\n", 3, "not three columns"),
+            ("DCGM_FI_DEV_GPU_TEMP, gouge, help\n", 1, "not a type"),
+            ("DCGM_FI_DEV_GPU_TEMP, gauge, a\nDCGM_FI_DEV_GPU_TEMP, gauge, b\n", 2, "listed twice"),
+        ];
+        for (text, line, problem) in cases {
+            let (at, message) = Counters::parse(text).expect_err(text);
+            assert_eq!(at, line, "{text}");
+            assert!(message.contains(problem), "{message}");
+            assert!(message.contains(';'), "no mend: {message}");
+        }
+    }
+}

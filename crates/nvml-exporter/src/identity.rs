@@ -1,0 +1,209 @@
+//! Labels: who a GPU or a MIG instance is, in both vocabularies.
+
+use std::sync::Arc;
+
+use nvml_wrapper::enum_wrappers::device::InfoRom;
+use reading::{Identity, Labels};
+
+use crate::raw::{Gpu, Instance};
+
+/// What the user chose about labels of the DCGM vocabulary.
+#[derive(Clone, Debug, Default)]
+pub struct Naming {
+    /// Name and value of the host label, if it is wanted.
+    pub host: Option<(&'static str, String)>,
+    /// DCGM fields that are printed as labels of every series, sorted.
+    pub label_fields: Vec<&'static str>,
+}
+
+/// dcgm-exporter's fields of type `label` that NVML can give, with where each comes from in [`Facts`].
+pub const LABEL_FIELDS: &[(&str, FactOf)] = &[
+    ("DCGM_FI_DEV_BRAND", |f| &f.brand),
+    ("DCGM_FI_DEV_ECC_INFOROM_VER", |f| &f.inforom_ecc),
+    ("DCGM_FI_DEV_INFOROM_IMAGE_VER", |f| &f.inforom_image),
+    ("DCGM_FI_DEV_OEM_INFOROM_VER", |f| &f.inforom_oem),
+    ("DCGM_FI_DEV_POWER_INFOROM_VER", |f| &f.inforom_power),
+    ("DCGM_FI_DEV_SERIAL", |f| &f.serial),
+    ("DCGM_FI_DEV_VBIOS_VERSION", |f| &f.vbios_version),
+    ("DCGM_FI_DRIVER_VERSION", |f| &f.driver_version),
+    ("DCGM_FI_NVML_VERSION", |f| &f.nvml_version),
+];
+
+/// Where a label field is found.
+type FactOf = fn(&Facts) -> &str;
+
+/// What does not change while a GPU is plugged in. Empty text is a fact that the board does not tell.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    index: u32,
+    uuid: String,
+    minor: Option<u32>,
+    name: String,
+    architecture: String,
+    brand: String,
+    pci_bus_id: String,
+    serial: String,
+    board_part_number: String,
+    vbios_version: String,
+    inforom_image: String,
+    inforom_oem: String,
+    inforom_ecc: String,
+    inforom_power: String,
+    driver_version: String,
+    nvml_version: String,
+    cuda_version: String,
+}
+
+impl Facts {
+    /// Asks the board once.
+    pub fn read(gpu: &Gpu, index: u32, uuid: String) -> Self {
+        let library = gpu.library();
+        Self {
+            index,
+            uuid,
+            minor: gpu.minor_number().ok(),
+            name: gpu.name().unwrap_or_default(),
+            architecture: gpu.architecture().unwrap_or_default(),
+            brand: gpu.brand().unwrap_or_default(),
+            pci_bus_id: gpu.pci_bus_id().unwrap_or_default(),
+            serial: gpu.serial().unwrap_or_default(),
+            board_part_number: gpu.board_part_number().unwrap_or_default(),
+            vbios_version: gpu.vbios_version().unwrap_or_default(),
+            inforom_image: gpu.inforom_image_version().unwrap_or_default(),
+            inforom_oem: gpu.inforom_version(InfoRom::OEM).unwrap_or_default(),
+            inforom_ecc: gpu.inforom_version(InfoRom::ECC).unwrap_or_default(),
+            inforom_power: gpu.inforom_version(InfoRom::Power).unwrap_or_default(),
+            driver_version: library.driver_version().unwrap_or_default(),
+            nvml_version: library.nvml_version().unwrap_or_default(),
+            cuda_version: library.cuda_version().unwrap_or_default(),
+        }
+    }
+
+    /// Labels of the GPU's series.
+    pub fn identity(&self, naming: &Naming) -> Arc<Identity> {
+        Arc::new(Identity {
+            unified: vec![
+                ("family", "nvidia".into()),
+                ("device", self.device()),
+                ("uuid", self.uuid.clone()),
+            ],
+            vendor: self.dcgm_labels(naming, &[]),
+        })
+    }
+
+    /// Labels of a MIG instance's series: its own UUID in the unified schema, the GPU's in DCGM's.
+    pub fn instance_identity(&self, naming: &Naming, instance: &Instance) -> Arc<Identity> {
+        Arc::new(Identity {
+            unified: vec![
+                ("family", "nvidia".into()),
+                ("device", self.device()),
+                ("uuid", instance.uuid.clone()),
+                ("partition", format!("gi{}", instance.id)),
+            ],
+            vendor: self.dcgm_labels(
+                naming,
+                &[("GPU_I_PROFILE", instance.profile.clone()), ("GPU_I_ID", instance.id.to_string())],
+            ),
+        })
+    }
+
+    /// Labels of `accel_device_info`; `profile` is the MIG profile of an instance.
+    pub fn info(&self, profile: Option<&str>) -> Labels {
+        let all = [
+            ("vendor", "NVIDIA"),
+            ("model", &self.name),
+            ("architecture", &self.architecture),
+            ("brand", &self.brand),
+            ("pci_bus_id", &sysfs_address(&self.pci_bus_id)),
+            ("serial", &self.serial),
+            ("board_part_number", &self.board_part_number),
+            ("driver_version", &self.driver_version),
+            ("library_version", &self.nvml_version),
+            ("runtime_version", &self.cuda_version),
+            ("firmware_version", &self.vbios_version),
+            ("inforom_version", &self.inforom_image),
+            ("oem_inforom_version", &self.inforom_oem),
+            ("ecc_inforom_version", &self.inforom_ecc),
+            ("power_inforom_version", &self.inforom_power),
+            ("partition_profile", profile.unwrap_or_default()),
+        ];
+        let known = all.into_iter().filter(|(_, value)| !value.is_empty());
+        Labels::Shared(known.map(|(name, value)| (name, value.to_owned())).collect())
+    }
+
+    fn device(&self) -> String {
+        format!("gpu{}", self.index)
+    }
+
+    /// dcgm-exporter's labels in its order: identity, instance, host, then the label fields sorted.
+    fn dcgm_labels(
+        &self,
+        naming: &Naming,
+        instance: &[(&'static str, String)],
+    ) -> Vec<(&'static str, String)> {
+        let mut labels = vec![
+            ("gpu", self.index.to_string()),
+            ("UUID", self.uuid.clone()),
+            ("pci_bus_id", self.pci_bus_id.clone()),
+            ("device", format!("nvidia{}", self.minor.unwrap_or(self.index))),
+            ("modelName", self.name.clone()),
+        ];
+        labels.extend_from_slice(instance);
+        labels.extend(naming.host.clone());
+        let fields = LABEL_FIELDS.iter().filter(|(name, _)| naming.label_fields.contains(name));
+        labels.extend(fields.map(|(name, value)| (*name, value(self).to_owned())));
+        labels
+    }
+}
+
+/// `00000000:1A:00.0` as sysfs and lspci write it: `0000:1a:00.0`.
+fn sysfs_address(nvml: &str) -> String {
+    let lower = nvml.to_ascii_lowercase();
+    match lower.split_once(':') {
+        Some((domain, rest)) if domain.len() == 8 && domain.starts_with("0000") => {
+            format!("{}:{rest}", &domain[4..])
+        }
+        _ => lower,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_sysfs_does() {
+        assert_eq!(sysfs_address("00000000:1A:00.0"), "0000:1a:00.0");
+        assert_eq!(sysfs_address("0001A000:1A:00.0"), "0001a000:1a:00.0");
+        assert_eq!(sysfs_address("0000:04:00.0"), "0000:04:00.0");
+        assert_eq!(sysfs_address(""), "");
+    }
+
+    #[test]
+    fn dcgm_labels_come_in_dcgm_exporters_order() {
+        let facts = Facts {
+            index: 0,
+            uuid: "GPU-1".into(),
+            minor: Some(4),
+            name: "NVIDIA H100 80GB HBM3".into(),
+            pci_bus_id: "00000000:1A:00.0".into(),
+            serial: "15".into(),
+            driver_version: "570.1".into(),
+            ..Facts::default()
+        };
+        let naming = Naming {
+            host: Some(("Hostname", "node1".into())),
+            label_fields: vec!["DCGM_FI_DEV_SERIAL", "DCGM_FI_DRIVER_VERSION"],
+        };
+        let names: Vec<_> = facts
+            .dcgm_labels(&naming, &[("GPU_I_PROFILE", "1g.10gb".into()), ("GPU_I_ID", "7".into())])
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        assert_eq!(
+            names.join(","),
+            "gpu=0,UUID=GPU-1,pci_bus_id=00000000:1A:00.0,device=nvidia4,modelName=NVIDIA H100 80GB HBM3,\
+             GPU_I_PROFILE=1g.10gb,GPU_I_ID=7,Hostname=node1,DCGM_FI_DEV_SERIAL=15,DCGM_FI_DRIVER_VERSION=570.1"
+        );
+    }
+}

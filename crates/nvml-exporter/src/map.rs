@@ -1,0 +1,520 @@
+//! From NVML's units and names to base units and the catalogue: one line per quantity, nothing else.
+//!
+//! Past this room no value is in megahertz, milliwatts, percent or KiB.
+
+use std::time::Instant;
+
+use naming::{
+    Bytes, BytesPerSecond, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m,
+    xid_text,
+};
+use nvml_wrapper_sys::bindings::field_id as f;
+use reading::{Absence, Batch, Fault, Labels};
+
+use crate::{
+    raw::{self, FieldValues, Got, GpmMetric, GpmMetrics, Memory, Raw},
+    sampler::{ClockEvents, Traffic},
+    xid,
+};
+
+/// Everything that one round over a device yielded.
+pub struct Round<'a> {
+    /// Single-value calls.
+    pub raw: &'a Raw,
+    /// Field values.
+    pub fields: &'a FieldValues,
+    /// Profiling counters.
+    pub gpm: &'a GpmMetrics,
+    /// Rates and integrals.
+    pub traffic: &'a Traffic,
+    /// Clock events of the window.
+    pub clock_events: &'a ClockEvents,
+    /// Labels of the info metric.
+    pub info: &'a Labels,
+    /// XIDs heard, or why none can be.
+    pub xids: Got<Xids>,
+}
+
+/// What was heard of one device up to `now`.
+pub struct Xids {
+    /// Its XIDs.
+    pub history: xid::History,
+    /// When it was asked.
+    pub now: Instant,
+}
+
+/// Clock event bits (nvml.h, `nvmlClocksEventReason*`): our word, DCGM's word.
+const REASONS: [(u64, &str, &str); 9] = [
+    (1 << 0, "idle", "gpu_idle"),
+    (1 << 1, "app_clocks", "clocks_setting"),
+    (1 << 2, "sw_power_cap", "power_cap"),
+    (1 << 3, "hw_slowdown", "hw_slowdown"),
+    (1 << 4, "sync_boost", "sync_boost"),
+    (1 << 5, "sw_thermal", "sw_thermal"),
+    (1 << 6, "hw_thermal", "hw_thermal"),
+    (1 << 7, "hw_power_brake", "hw_power_brake"),
+    (1 << 8, "display_clocks", "display_clocks"),
+];
+
+/// Nanosecond counters of reasons: our word, field.
+const REASON_NANOSECONDS: [(&str, u32); 9] = [
+    ("sw_power_cap", f::NVML_FI_DEV_PERF_POLICY_POWER),
+    ("thermal", f::NVML_FI_DEV_PERF_POLICY_THERMAL),
+    ("sync_boost", f::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST),
+    ("board_limit", f::NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT),
+    ("low_utilization", f::NVML_FI_DEV_PERF_POLICY_LOW_UTILIZATION),
+    ("reliability", f::NVML_FI_DEV_PERF_POLICY_RELIABILITY),
+    ("sw_thermal", raw::SW_THERMAL_NS),
+    ("hw_thermal", raw::HW_THERMAL_NS),
+    ("hw_power_brake", raw::HW_POWER_BRAKE_NS),
+];
+
+/// GPM percentages of engines.
+const ENGINES: [(&str, GpmMetric); 10] = [
+    ("graphics", GpmMetric::GraphicsUtil),
+    ("sm", GpmMetric::SmUtil),
+    ("tensor", GpmMetric::AnyTensorUtil),
+    ("tensor_dfma", GpmMetric::DfmaTensorUtil),
+    ("tensor_hmma", GpmMetric::HmmaTensorUtil),
+    ("tensor_imma", GpmMetric::ImmaTensorUtil),
+    ("fp64", GpmMetric::Fp64Util),
+    ("fp32", GpmMetric::Fp32Util),
+    ("fp16", GpmMetric::Fp16Util),
+    ("int", GpmMetric::IntegerUtil),
+];
+
+/// Domains of [`raw::Raw::clocks_mhz`].
+const CLOCK_DOMAINS: [&str; 4] = ["sm", "memory", "graphics", "video"];
+
+/// Sensors and limits of [`raw::Raw::thresholds_c`].
+const THRESHOLDS: [(&str, &str); 4] =
+    [("gpu", "slowdown"), ("gpu", "shutdown"), ("gpu", "operating"), ("memory", "operating")];
+
+/// ECC fields: severity, scope, field.
+const ECC: [(&str, &str, u32); 4] = [
+    ("corrected", "volatile", f::NVML_FI_DEV_ECC_SBE_VOL_TOTAL),
+    ("uncorrectable", "volatile", f::NVML_FI_DEV_ECC_DBE_VOL_TOTAL),
+    ("corrected", "aggregate", f::NVML_FI_DEV_ECC_SBE_AGG_TOTAL),
+    ("uncorrectable", "aggregate", f::NVML_FI_DEV_ECC_DBE_AGG_TOTAL),
+];
+
+/// Error counters of one NVLink: the first three up to Hopper, the others from Blackwell on.
+const LINK_ERRORS: [(&str, u32); 6] = [
+    ("replay", f::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY),
+    ("recovery", f::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY),
+    ("crc", f::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
+    ("receive", f::NVML_FI_DEV_NVLINK_COUNT_RCV_ERRORS),
+    ("link_recovery", f::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_EVENTS),
+    ("effective", f::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_ERRORS),
+];
+
+/// Error counters over all NVLinks, before Hopper.
+const ALL_LINK_ERRORS: [(&str, u32); 4] = [
+    ("crc_flit", f::NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL),
+    ("crc_data", f::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL),
+    ("replay", f::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL),
+    ("recovery", f::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL),
+];
+
+/// nvml.h, `nvmlDeviceGpuRecoveryAction_t`, by value.
+const RECOVERY_ACTIONS: [&str; 5] = ["none", "gpu_reset", "node_reboot", "drain_p2p", "drain_and_reset"];
+
+/// nvml.h, `NVML_GPU_FABRIC_STATE_*`, by value.
+const FABRIC_STATES: [&str; 4] = ["not_supported", "not_started", "in_progress", "completed"];
+
+/// nvml.h, `NVML_GPU_FABRIC_HEALTH_MASK_*`: two bits each, 0 not supported, 1 true, 2 false.
+const FABRIC_FAULTS: [(&str, u32); 4] = [
+    ("degraded_bandwidth", 0),
+    ("route_recovery", 2),
+    ("route_unhealthy", 4),
+    ("access_timeout_recovery", 6),
+];
+
+/// Puts a whole device into the batch.
+pub fn device(round: &Round<'_>, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, round.info.clone(), Ok(Flag(true)));
+    compute(round, batch);
+    profiling(round.gpm, batch);
+    memory(round.raw.memory, batch);
+    bar1(round.raw, batch);
+    heat_and_power(round, batch);
+    clocks(round, batch);
+    nvlink(round, batch);
+    pcie(round, batch);
+    health(round, batch);
+    xids(round.xids.as_ref().map_err(|fault| *fault), batch);
+}
+
+/// Puts a MIG instance into the batch: what NVML counts per instance.
+pub fn partition(
+    info: &Labels,
+    framebuffer: Got<Memory>,
+    gpm: &GpmMetrics,
+    history: Option<&xid::History>,
+    batch: &mut Batch,
+) {
+    batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
+    profiling(gpm, batch);
+    memory(framebuffer, batch);
+    for (code, count) in history.iter().flat_map(|history| &history.counts) {
+        batch.put(m::ERRORS, Labels::one("kind", "xid").with("code", *code), Ok(Count(*count)));
+    }
+}
+
+fn compute(round: &Round<'_>, batch: &mut Batch) {
+    let raw = round.raw;
+    let ratio = |percent: Got<u32>| percent.map(|p| Ratio::from_percent(p.into()));
+    batch.put(m::UTILIZATION, Labels::NONE, ratio(raw.utilization_percent.map(|(gpu, _)| gpu)));
+    batch.put(
+        m::MEMORY_CONTROLLER_ACTIVE,
+        Labels::NONE,
+        ratio(raw.utilization_percent.map(|(_, memory)| memory)),
+    );
+    for (engine, percent) in [
+        ("encode", raw.encoder_percent),
+        ("decode", raw.decoder_percent),
+        ("jpeg", raw.jpeg_percent),
+        ("optical_flow", raw.ofa_percent),
+    ] {
+        batch.put(m::ENGINE_ACTIVE, Labels::one("engine", engine), ratio(percent));
+    }
+    batch.put(m::COMPUTE_PROCESSES, Labels::NONE, raw.compute_processes.map(|n| Count(n.into())));
+}
+
+fn profiling(gpm: &GpmMetrics, batch: &mut Batch) {
+    for (engine, metric) in ENGINES {
+        batch.put(m::ENGINE_ACTIVE, Labels::one("engine", engine), gpm.get(metric).map(Ratio::from_percent));
+    }
+    batch.put(m::SM_OCCUPANCY, Labels::NONE, gpm.get(GpmMetric::SmOccupancy).map(Ratio::from_percent));
+    batch.put(
+        m::MEMORY_BANDWIDTH_ACTIVE,
+        Labels::NONE,
+        gpm.get(GpmMetric::DramBwUtil).map(Ratio::from_percent),
+    );
+    for (direction, metric) in [("transmit", GpmMetric::PcieTxPerSec), ("receive", GpmMetric::PcieRxPerSec)] {
+        batch.put(m::PCIE_RATE, Labels::one("direction", direction), gpm.get(metric).map(mib_per_second));
+    }
+    for (direction, metric) in
+        [("transmit", GpmMetric::NvlinkTotalTxPerSec), ("receive", GpmMetric::NvlinkTotalRxPerSec)]
+    {
+        batch.put(m::NVLINK_RATE, Labels::one("direction", direction), gpm.get(metric).map(mib_per_second));
+    }
+}
+
+/// GPM's MiB per second; whole bytes per second, as DCGM prints.
+fn mib_per_second(rate: f64) -> BytesPerSecond {
+    BytesPerSecond((rate * 1_048_576.0).trunc())
+}
+
+fn memory(memory: Got<Memory>, batch: &mut Batch) {
+    batch.put(m::MEMORY_TOTAL, Labels::NONE, memory.map(|memory| Bytes(memory.total)));
+    batch.put(m::MEMORY_USED, Labels::NONE, memory.map(|memory| Bytes(memory.used)));
+    batch.put(m::MEMORY_FREE, Labels::NONE, memory.map(|memory| Bytes(memory.free)));
+    batch.put(m::MEMORY_RESERVED, Labels::NONE, memory.and_then(|memory| memory.reserved.map(Bytes)));
+}
+
+fn bar1(raw: &Raw, batch: &mut Batch) {
+    batch.put(m::BAR1_TOTAL, Labels::NONE, raw.bar1.map(|bar1| Bytes(bar1.total)));
+    batch.put(m::BAR1_USED, Labels::NONE, raw.bar1.map(|bar1| Bytes(bar1.used)));
+    batch.put(m::BAR1_FREE, Labels::NONE, raw.bar1.map(|bar1| Bytes(bar1.free)));
+}
+
+fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
+    let raw = round.raw;
+    let celsius = |c: u32| Celsius(c.into());
+    batch.put(m::TEMPERATURE, Labels::one("sensor", "gpu"), raw.temperature_c.map(celsius));
+    batch.put(
+        m::TEMPERATURE,
+        Labels::one("sensor", "memory"),
+        round.fields.memory_temperature().map(celsius),
+    );
+    for ((sensor, limit), value) in THRESHOLDS.into_iter().zip(raw.thresholds_c) {
+        batch.put(
+            m::TEMPERATURE_LIMIT,
+            Labels::one("sensor", sensor).with("limit", limit),
+            value.map(celsius),
+        );
+    }
+    batch.put(m::TEMPERATURE_MARGIN, Labels::NONE, raw.margin_c.map(|c| Celsius(c.into())));
+
+    let watts = |milli: u32| Watts::from_milli(milli.into());
+    batch.put(m::POWER, Labels::NONE, raw.power_mw.map(watts));
+    let instant = round.fields.unsigned(f::NVML_FI_DEV_POWER_INSTANT, 0);
+    batch.put(m::POWER_INSTANT, Labels::NONE, instant.map(Watts::from_milli));
+    for (limit, value) in [
+        ("enforced", raw.limits_mw.enforced),
+        ("requested", raw.limits_mw.requested),
+        ("default", raw.limits_mw.default),
+        ("min", raw.limits_mw.range.map(|(min, _)| min)),
+        ("max", raw.limits_mw.range.map(|(_, max)| max)),
+    ] {
+        batch.put(m::POWER_LIMIT, Labels::one("limit", limit), value.map(watts));
+    }
+    batch.put(m::ENERGY, Labels::NONE, raw.energy_mj.map(Joules::from_milli));
+    match &raw.fans_percent {
+        Ok(fans) => {
+            for (fan, speed) in (0u32..).zip(fans) {
+                // DCGM has one fan; its name is matched by the word.
+                let label = if fan == 0 { Labels::one("fan", "0") } else { Labels::one("fan", fan) };
+                batch.put(m::FAN_SPEED, label, speed.map(|p| Ratio::from_percent(p.into())));
+            }
+        }
+        Err(fault) => batch.put(m::FAN_SPEED, Labels::NONE, Err(*fault)),
+    }
+}
+
+fn clocks(round: &Round<'_>, batch: &mut Batch) {
+    let raw = round.raw;
+    let hertz = |mega: u32| Hertz::from_mega(mega.into());
+    for (index, domain) in CLOCK_DOMAINS.into_iter().enumerate() {
+        batch.put(m::CLOCK, Labels::one("domain", domain), raw.clocks_mhz[index].map(hertz));
+        batch.put(m::CLOCK_MAX, Labels::one("domain", domain), raw.max_clocks_mhz[index].map(hertz));
+    }
+    // nvml.h: P-state 32 means unknown.
+    let state = raw.performance_state.and_then(|state| match state {
+        0..=15 => Ok(Count(state.into())),
+        _ => Err(Fault {
+            absence: Absence::NoData,
+            call: "nvmlDeviceGetPerformanceState",
+            code: "unknown_state",
+        }),
+    });
+    batch.put(m::PERFORMANCE_STATE, Labels::NONE, state);
+
+    batch.put(m::CLOCKS_EVENT_REASONS, Labels::NONE, raw.clocks_event_reasons.map(Count));
+    let window_ms = u32::try_from(xid::WINDOW.as_millis()).unwrap_or(u32::MAX);
+    for (bit, reason, dcgm) in REASONS {
+        // A reason that the device cannot report is no series; one that it reports all the same is.
+        let supported = raw.supported_reasons.unwrap_or(u64::MAX) | raw.clocks_event_reasons.unwrap_or(0);
+        if supported & bit == 0 {
+            continue;
+        }
+        let active = raw.clocks_event_reasons.map(|mask| Flag(mask & bit != 0));
+        batch.put(m::THROTTLE_ACTIVE, Labels::one("reason", reason), active);
+        let labels = Labels::one("clock_event", dcgm).with("window_size_in_ms", window_ms);
+        let seen = raw.clocks_event_reasons.map(|_| Count(round.clock_events.count(bit)));
+        batch.put(m::CLOCK_EVENTS_WINDOW, labels, seen);
+    }
+    for (reason, field) in REASON_NANOSECONDS {
+        let value = round.fields.unsigned(field, 0).map(Seconds::from_nanos);
+        batch.put(m::THROTTLE_SECONDS, Labels::one("reason", reason), value);
+    }
+}
+
+fn nvlink(round: &Round<'_>, batch: &mut Batch) {
+    if round.raw.links.is_empty() {
+        let none =
+            Fault { absence: Absence::Unsupported, call: "NVML_FI_DEV_NVLINK_LINK_COUNT", code: "no_nvlink" };
+        for metric in [m::LINK_RECEIVE, m::LINK_TRANSMIT] {
+            batch.put(metric, Labels::one("kind", "nvlink"), Err(none));
+        }
+        batch.put(m::LINK_UP, Labels::one("kind", "nvlink"), Err(none));
+        return;
+    }
+    let fields = round.fields;
+    for link in &round.raw.links {
+        let number = link.number;
+        let labels = || Labels::one("link", number).with("kind", "nvlink");
+        batch.put(m::LINK_UP, labels(), link.active.map(Flag));
+        let bytes = |kib, bytes| {
+            fields.unsigned(kib, number).map(Bytes::from_kibi).or_else(|fault| match fault.absence {
+                Absence::Unsupported => fields.unsigned(bytes, number).map(Bytes),
+                _ => Err(fault),
+            })
+        };
+        let received = bytes(f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, f::NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES);
+        let sent = bytes(f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, f::NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES);
+        batch.put(m::LINK_RECEIVE, labels(), received);
+        batch.put(m::LINK_TRANSMIT, labels(), sent);
+        let speed = fields
+            .unsigned(f::NVML_FI_DEV_NVLINK_GET_SPEED, number)
+            .or_else(|_| fields.unsigned(f::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON, 0));
+        batch.put(m::LINK_BANDWIDTH, labels(), speed.map(|mega| BytesPerSecond(mega as f64 * 1e6)));
+        for (error, field) in LINK_ERRORS {
+            batch.put(
+                m::LINK_ERRORS,
+                labels().with("error", error),
+                fields.unsigned(field, number).map(Count),
+            );
+        }
+    }
+    for (error, field) in ALL_LINK_ERRORS {
+        let labels = Labels::one("link", "all").with("kind", "nvlink").with("error", error);
+        batch.put(m::LINK_ERRORS, labels, fields.unsigned(field, 0).map(Count));
+    }
+    for (slot, direction) in ["both", "both_link_0"].into_iter().enumerate() {
+        // DCGM divides KiB per second by 1000 and calls it MB/s; its dashboards expect that number.
+        let rate = round.traffic.nvlink_kib_per_second[slot].map(|kib| BytesPerSecond(kib * 1e3));
+        let first = Fault {
+            absence: Absence::NoData,
+            call: "NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX",
+            code: "no_interval",
+        };
+        batch.put(m::NVLINK_RATE, Labels::one("direction", direction), rate.ok_or(first));
+    }
+}
+
+fn pcie(round: &Round<'_>, batch: &mut Batch) {
+    let raw = round.raw;
+    let count = |got: Got<u32>| got.map(|n| Count(n.into()));
+    let (generation, width) = raw.pcie_current;
+    batch.put(m::PCIE_GENERATION, Labels::NONE, count(generation));
+    batch.put(m::PCIE_WIDTH, Labels::NONE, count(width));
+    batch.put(m::PCIE_GENERATION_MAX, Labels::NONE, count(raw.pcie_max.0));
+    batch.put(m::PCIE_WIDTH_MAX, Labels::NONE, count(raw.pcie_max.1));
+    batch.put(m::PCIE_REPLAYS, Labels::NONE, count(raw.pcie_replays));
+    let labels = || Labels::one("link", 0u32).with("kind", "pcie");
+    let capacity = generation.and_then(|generation| Ok(pcie_bytes_per_second(generation, width?)));
+    if let Ok(Some(capacity)) = capacity {
+        batch.put(m::LINK_BANDWIDTH, labels(), Ok(BytesPerSecond(capacity)));
+    }
+    batch.put(m::LINK_TRANSMIT, labels(), pcie_bytes(round, 0, f::NVML_FI_DEV_PCIE_COUNT_TX_BYTES));
+    batch.put(m::LINK_RECEIVE, labels(), pcie_bytes(round, 1, f::NVML_FI_DEV_PCIE_COUNT_RX_BYTES));
+}
+
+/// Bytes over PCIe: the device's own counter where it is 64 bits wide, else the integral of GPM's rate. A
+/// 32-bit counter wraps many times a second at PCIe speeds, and the call that measures blocks for 20 ms.
+fn pcie_bytes(round: &Round<'_>, slot: usize, field: u32) -> Got<Bytes> {
+    let counter = round.fields.unsigned(field, 0);
+    if counter.is_ok() && !round.fields.is_narrow(field, 0) {
+        return counter.map(Bytes);
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a sum of rates that are never negative"
+    )]
+    let integral = round.traffic.pcie_bytes[slot].map(|bytes| Bytes(bytes as u64));
+    integral.ok_or(counter.err().unwrap_or(Fault {
+        absence: Absence::NoData,
+        call: "nvmlDeviceGetFieldValues",
+        code: "counter_wraps_too_fast",
+    }))
+}
+
+/// Raw capacity in each direction: transfers per second per lane times the line code's efficiency (PCI
+/// Express Base Specification: 8b/10b to generation 2, 128b/130b to 5, flits after).
+fn pcie_bytes_per_second(generation: u32, lanes: u32) -> Option<f64> {
+    const GIGATRANSFERS: [f64; 7] = [2.5, 5.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+    let rate = GIGATRANSFERS.get(usize::try_from(generation.checked_sub(1)?).ok()?)?;
+    let efficiency = match generation {
+        1 | 2 => 8.0 / 10.0,
+        3..=5 => 128.0 / 130.0,
+        _ => 242.0 / 256.0,
+    };
+    Some((rate * 1e9 * efficiency / 8.0 * f64::from(lanes)).round())
+}
+
+fn health(round: &Round<'_>, batch: &mut Batch) {
+    let (raw, fields) = (round.raw, round.fields);
+    let flag = |field| fields.unsigned(field, 0).map(|value| Flag(value != 0));
+    batch.put(m::ECC_ENABLED, Labels::NONE, raw.ecc_enabled.map(Flag));
+    for (severity, scope, field) in ECC {
+        let labels = Labels::one("severity", severity).with("scope", scope);
+        batch.put(m::ECC_ERRORS, labels, fields.unsigned(field, 0).map(Count));
+    }
+    for (index, severity) in
+        ["corrected", "uncorrectable_parity", "uncorrectable_secded"].into_iter().enumerate()
+    {
+        for (scope, count) in [
+            ("volatile", raw.sram_ecc.map(|sram| sram.volatile[index])),
+            ("aggregate", raw.sram_ecc.map(|sram| sram.aggregate[index])),
+        ] {
+            let labels = Labels::one("severity", severity).with("scope", scope);
+            batch.put(m::SRAM_ECC_ERRORS, labels, count.map(Count));
+        }
+    }
+    batch.put(m::SRAM_ECC_THRESHOLD, Labels::NONE, raw.sram_ecc.map(|sram| Flag(sram.threshold_exceeded)));
+
+    for (cause, field) in
+        [("correctable", f::NVML_FI_DEV_REMAPPED_COR), ("uncorrectable", f::NVML_FI_DEV_REMAPPED_UNC)]
+    {
+        batch.put(m::ROWS_REMAPPED, Labels::one("cause", cause), fields.unsigned(field, 0).map(Count));
+    }
+    batch.put(m::ROW_REMAP_PENDING, Labels::NONE, flag(f::NVML_FI_DEV_REMAPPED_PENDING));
+    batch.put(m::ROW_REMAP_FAILED, Labels::NONE, flag(f::NVML_FI_DEV_REMAPPED_FAILURE));
+    for (index, availability) in ["max", "high", "partial", "low", "none"].into_iter().enumerate() {
+        let banks = raw.row_banks.map(|banks| Count(banks.0[index].into()));
+        batch.put(m::ROW_REMAP_BANKS, Labels::one("availability", availability), banks);
+    }
+    for (cause, field) in
+        [("single_bit", f::NVML_FI_DEV_RETIRED_SBE), ("double_bit", f::NVML_FI_DEV_RETIRED_DBE)]
+    {
+        batch.put(m::PAGES_RETIRED, Labels::one("cause", cause), fields.unsigned(field, 0).map(Count));
+    }
+    batch.put(m::PAGES_PENDING, Labels::NONE, flag(f::NVML_FI_DEV_RETIRED_PENDING));
+
+    let action = fields.unsigned(f::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, 0);
+    for (value, name) in (0..).zip(RECOVERY_ACTIONS) {
+        batch.put(m::RECOVERY_ACTION, Labels::one("action", name), action.map(|now| Flag(now == value)));
+    }
+    for (value, name) in (0..).zip(FABRIC_STATES) {
+        let state = raw.fabric.map(|fabric| Flag(fabric.state == value));
+        batch.put(m::FABRIC_STATE, Labels::one("state", name), state);
+    }
+    batch.put(m::FABRIC_HEALTH_MASK, Labels::NONE, raw.fabric.map(|fabric| Count(fabric.health_mask.into())));
+    for (name, shift) in FABRIC_FAULTS {
+        let health = raw.fabric.and_then(|fabric| match fabric.health_mask >> shift & 0b11 {
+            1 => Ok(Flag(true)),
+            2 => Ok(Flag(false)),
+            _ => Err(Fault {
+                absence: Absence::Unsupported,
+                call: "nvmlDeviceGetGpuFabricInfoV",
+                code: "health_not_reported",
+            }),
+        });
+        batch.put(m::FABRIC_UNHEALTHY, Labels::one("fault", name), health);
+    }
+    batch.put(m::MIG_ENABLED, Labels::NONE, raw.mig_enabled.map(Flag));
+    batch.put(m::LICENSE_ACTIVE, Labels::NONE, raw.license_active.map(Flag));
+}
+
+fn xids(heard: Result<&Xids, Fault>, batch: &mut Batch) {
+    let Xids { history, now } = match heard {
+        Ok(heard) => heard,
+        Err(fault) => {
+            batch.put(m::ERRORS, Labels::one("kind", "xid"), Err(fault));
+            batch.put(m::XID_LAST, Labels::NONE, Err(fault));
+            return;
+        }
+    };
+    let watched =
+        xid::WATCHED.iter().filter(|code| !history.counts.contains_key(code)).map(|code| (*code, 0));
+    for (code, count) in watched.chain(history.counts.iter().map(|(code, count)| (*code, *count))) {
+        batch.put(m::ERRORS, Labels::one("kind", "xid").with("code", code), Ok(Count(count)));
+    }
+    if let Some((_, unix_seconds)) = history.last {
+        batch.put(m::ERROR_LAST, Labels::one("kind", "xid"), Ok(Seconds(unix_seconds)));
+    }
+
+    let last = history.last.map_or(0, |(code, _)| code);
+    let labels = Labels::one("err_code", last).with("err_msg", xid_text(last.into()));
+    batch.put(m::XID_LAST, labels, Ok(Count(last.into())));
+    for (code, count) in &history.counts {
+        batch.put(m::XID_TOTAL, Labels::one("xid", *code), Ok(Count(*count)));
+    }
+    let window_ms = u32::try_from(xid::WINDOW.as_millis()).unwrap_or(u32::MAX);
+    let window = history.window(*now);
+    // dcgm-exporter prints one series without a code while the window is empty.
+    if window.is_empty() {
+        batch.put(m::XID_WINDOW, Labels::one("window_size_in_ms", window_ms), Ok(Count(0)));
+    }
+    for (code, count) in window {
+        let labels = Labels::one("window_size_in_ms", window_ms).with("xid", code);
+        batch.put(m::XID_WINDOW, labels, Ok(Count(count)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pcie_bytes_per_second;
+
+    #[test]
+    fn pcie_capacity_follows_generation_and_width() {
+        assert_eq!(pcie_bytes_per_second(1, 1), Some(250e6));
+        assert_eq!(pcie_bytes_per_second(4, 16), Some(31_507_692_308.0));
+        assert_eq!(pcie_bytes_per_second(5, 16), Some(63_015_384_615.0));
+        assert_eq!(pcie_bytes_per_second(0, 16), None);
+        assert_eq!(pcie_bytes_per_second(99, 16), None);
+    }
+}

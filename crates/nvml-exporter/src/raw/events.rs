@@ -1,0 +1,77 @@
+//! The event set through which NVML announces XIDs.
+
+use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlEventSet_t, nvmlReturn_enum_NVML_ERROR_TIMEOUT};
+use reading::Fault;
+
+use super::{Got, Gpu, Library, call, fault};
+
+/// nvml.h, `nvmlEventTypeXidCriticalError`.
+const XID_CRITICAL_ERROR: u64 = 0x8;
+/// nvml.h: an event that is not of a MIG instance carries this id.
+const NO_INSTANCE: u32 = u32::MAX;
+
+/// An XID as NVML announced it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XidEvent {
+    /// UUID of the GPU.
+    pub uuid: String,
+    /// The XID.
+    pub code: u64,
+    /// GPU instance, when the event names one.
+    pub instance: Option<u32>,
+}
+
+/// A set of devices whose XIDs can be waited for.
+pub struct EventSet {
+    library: Library,
+    set: nvmlEventSet_t,
+}
+
+// SAFETY: nvml.h documents NVML as thread-safe; the set is a token that NVML looks up.
+unsafe impl Send for EventSet {}
+// SAFETY: as above; registering a device while another thread waits is two calls on one token.
+unsafe impl Sync for EventSet {}
+
+impl EventSet {
+    /// An empty set.
+    pub fn new(library: &Library) -> Got<Self> {
+        let mut set = std::ptr::null_mut();
+        call!(library, nvmlEventSetCreate(&raw mut set))?;
+        Ok(Self { library: library.clone(), set })
+    }
+
+    /// Adds a device; XIDs from before are not delivered.
+    pub fn register(&self, gpu: &Gpu) -> Got<()> {
+        call!(self.library, nvmlDeviceRegisterEvents(gpu.handle(), XID_CRITICAL_ERROR, self.set))
+    }
+
+    /// Waits for one event.
+    ///
+    /// `Ok(None)` after `timeout_ms` without one.
+    pub fn wait(&self, timeout_ms: u32) -> Got<Option<XidEvent>> {
+        const CALL: &str = "nvmlEventSetWait_v2";
+        // SAFETY: integers and a handle: all-zero bytes are valid, and NVML overwrites them on success.
+        let mut data: nvmlEventData_t = unsafe { std::mem::zeroed() };
+        let Ok(function) = self.library.symbols().nvmlEventSetWait_v2.as_ref() else {
+            return Err(Fault { absence: reading::Absence::Unsupported, call: CALL, code: "symbol_missing" });
+        };
+        // SAFETY: prototype of nvml.h; the set is alive as long as `self`, `data` is a live exclusive reference.
+        match unsafe { function(self.set, &raw mut data, timeout_ms) } {
+            0 if data.eventType & XID_CRITICAL_ERROR != 0 => {
+                let gpu = Gpu::from_handle(&self.library, data.device);
+                let instance = (data.gpuInstanceId != NO_INSTANCE).then_some(data.gpuInstanceId);
+                Ok(Some(XidEvent { uuid: gpu.uuid()?, code: data.eventData, instance }))
+            }
+            0 => Ok(None),
+            code if code == nvmlReturn_enum_NVML_ERROR_TIMEOUT => Ok(None),
+            code => Err(fault(CALL, &nvml_wrapper::error::NvmlError::from(code))),
+        }
+    }
+}
+
+impl Drop for EventSet {
+    fn drop(&mut self) {
+        // A failure to free has no remedy: the driver drops the set with the process.
+        let _ = call!(self.library, nvmlEventSetFree(self.set));
+    }
+}

@@ -1,0 +1,294 @@
+//! One GPU, round after round: what has to be remembered between two rounds, and the order of a round.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nvml_wrapper_sys::bindings::field_id;
+use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
+
+use crate::{
+    identity::{Facts, Naming},
+    map,
+    raw::{self, ALL_LINKS, FieldValues, Got, Gpm, GpmMetric, GpmMetrics, Gpu, Instance, Raw},
+    session::Listener,
+    xid,
+};
+
+/// NVML knows no board with more NVLinks (nvml.h, `NVML_NVLINK_MAX_LINKS`).
+const LINKS_MAX: u64 = 18;
+
+/// Fields that are asked for whatever the board.
+const FIELDS: &[u32] = &[
+    field_id::NVML_FI_DEV_MEMORY_TEMP,
+    field_id::NVML_FI_DEV_POWER_INSTANT,
+    field_id::NVML_FI_DEV_ECC_SBE_VOL_TOTAL,
+    field_id::NVML_FI_DEV_ECC_DBE_VOL_TOTAL,
+    field_id::NVML_FI_DEV_ECC_SBE_AGG_TOTAL,
+    field_id::NVML_FI_DEV_ECC_DBE_AGG_TOTAL,
+    field_id::NVML_FI_DEV_RETIRED_SBE,
+    field_id::NVML_FI_DEV_RETIRED_DBE,
+    field_id::NVML_FI_DEV_RETIRED_PENDING,
+    field_id::NVML_FI_DEV_REMAPPED_COR,
+    field_id::NVML_FI_DEV_REMAPPED_UNC,
+    field_id::NVML_FI_DEV_REMAPPED_PENDING,
+    field_id::NVML_FI_DEV_REMAPPED_FAILURE,
+    field_id::NVML_FI_DEV_PERF_POLICY_POWER,
+    field_id::NVML_FI_DEV_PERF_POLICY_THERMAL,
+    field_id::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST,
+    field_id::NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT,
+    field_id::NVML_FI_DEV_PERF_POLICY_LOW_UTILIZATION,
+    field_id::NVML_FI_DEV_PERF_POLICY_RELIABILITY,
+    raw::SW_THERMAL_NS,
+    raw::HW_THERMAL_NS,
+    raw::HW_POWER_BRAKE_NS,
+    field_id::NVML_FI_DEV_PCIE_COUNT_TX_BYTES,
+    field_id::NVML_FI_DEV_PCIE_COUNT_RX_BYTES,
+    field_id::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION,
+];
+
+/// Fields of a board with NVLink, for all links together.
+const NVLINK_FIELDS: &[(u32, u32)] = &[
+    (field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, ALL_LINKS),
+    (field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, ALL_LINKS),
+    (field_id::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON, 0),
+    (field_id::NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL, 0),
+    (field_id::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL, 0),
+    (field_id::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL, 0),
+    (field_id::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL, 0),
+];
+
+/// Fields of each NVLink.
+const LINK_FIELDS: &[u32] = &[
+    field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX,
+    field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX,
+    field_id::NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES,
+    field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES,
+    field_id::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY,
+    field_id::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY,
+    field_id::NVML_FI_DEV_NVLINK_ERROR_DL_CRC,
+    field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_ERRORS,
+    field_id::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_EVENTS,
+    field_id::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_ERRORS,
+    field_id::NVML_FI_DEV_NVLINK_GET_SPEED,
+];
+
+/// A GPU and what its last rounds left behind.
+pub struct GpuSampler {
+    gpu: Gpu,
+    uuid: String,
+    facts: Facts,
+    naming: Naming,
+    identity: Arc<Identity>,
+    info: Labels,
+    listener: Arc<Listener>,
+    fields: FieldValues,
+    links: u32,
+    gpm: Got<Gpm>,
+    partitions: Vec<Partition>,
+    traffic: Traffic,
+    clock_events: ClockEvents,
+}
+
+/// A MIG instance and its GPM buffers.
+struct Partition {
+    instance: Instance,
+    identity: Arc<Identity>,
+    info: Labels,
+    gpm: Got<Gpm>,
+}
+
+impl GpuSampler {
+    /// Prepares the batches for what the board has.
+    pub fn open(
+        gpu: Gpu,
+        uuid: String,
+        facts: Facts,
+        naming: Naming,
+        identity: Arc<Identity>,
+        listener: Arc<Listener>,
+    ) -> Self {
+        let links = link_count(&gpu);
+        let mut keys: Vec<_> = FIELDS.iter().map(|id| (*id, 0)).collect();
+        if links > 0 {
+            keys.extend_from_slice(NVLINK_FIELDS);
+            keys.extend((0..links).flat_map(|link| LINK_FIELDS.iter().map(move |id| (*id, link))));
+        }
+        let gpm = Gpm::supported(&gpu).and_then(|()| Gpm::new(gpu.library()));
+        Self {
+            fields: FieldValues::new(&gpu, keys),
+            info: facts.info(None),
+            gpu,
+            uuid,
+            facts,
+            naming,
+            identity,
+            listener,
+            links,
+            gpm,
+            partitions: Vec::new(),
+            traffic: Traffic::default(),
+            clock_events: ClockEvents::default(),
+        }
+    }
+
+    /// Answers whether the handle still is the silicon that the labels name.
+    fn check_identity(&self) -> Result<(), Lost> {
+        match self.gpu.uuid() {
+            Ok(uuid) if uuid == self.uuid => Ok(()),
+            Ok(_) => Err(Lost::Device(Fault {
+                absence: Absence::Failed,
+                call: "nvmlDeviceGetUUID",
+                code: "identity_changed",
+            })),
+            Err(fault) if raw::means_session_lost(&fault) => Err(Lost::Session(fault)),
+            Err(fault) => Err(Lost::Device(fault)),
+        }
+    }
+
+    fn sample_partitions(&mut self, mig_enabled: bool, batch: &mut Batch) {
+        let mut faults = Vec::new();
+        let instances = if mig_enabled { self.gpu.instances(&mut faults) } else { Vec::new() };
+        for fault in faults {
+            batch.put(naming::catalogue::DEVICE_INFO, Labels::NONE, Err(fault));
+        }
+        let mut old = std::mem::take(&mut self.partitions);
+        for instance in instances {
+            let known = old.iter().position(|partition| partition.instance.uuid == instance.uuid);
+            let mut partition = match known {
+                Some(index) => old.swap_remove(index),
+                None => Partition {
+                    identity: self.facts.instance_identity(&self.naming, &instance),
+                    info: self.facts.info(Some(&instance.profile)),
+                    gpm: Gpm::supported(&self.gpu).and_then(|()| Gpm::new(self.gpu.library())),
+                    instance,
+                },
+            };
+            batch.begin(&partition.identity);
+            let id = partition.instance.id;
+            let gpm = match &mut partition.gpm {
+                Ok(gpm) => gpm.read(&self.gpu, Some(id)),
+                Err(fault) => GpmMetrics::absent(*fault),
+            };
+            let xids = self.listener.log().history(&self.uuid, Some(id));
+            let memory = raw::memory(&partition.instance.gpu);
+            map::partition(&partition.info, memory, &gpm, xids.as_ref(), batch);
+            self.partitions.push(partition);
+        }
+    }
+}
+
+impl Sampler for GpuSampler {
+    fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
+        self.check_identity()?;
+        batch.begin(&self.identity);
+        let raw = raw::read(&self.gpu, self.links);
+        if let Some(lost) = lost(&raw) {
+            return Err(lost);
+        }
+        self.fields.read(&self.gpu);
+        let gpm = match &mut self.gpm {
+            Ok(gpm) => gpm.read(&self.gpu, None),
+            Err(fault) => GpmMetrics::absent(*fault),
+        };
+        let now = Instant::now();
+        self.traffic.advance(now, &self.fields, &gpm);
+        if let Ok(mask) = raw.clocks_event_reasons {
+            self.clock_events.record(now, mask);
+        }
+        map::device(
+            &map::Round {
+                raw: &raw,
+                fields: &self.fields,
+                gpm: &gpm,
+                traffic: &self.traffic,
+                clock_events: &self.clock_events,
+                info: &self.info,
+                xids: self.listener.history(&self.uuid, now),
+            },
+            batch,
+        );
+        self.sample_partitions(raw.mig_enabled == Ok(true), batch);
+        self.check_identity()
+    }
+}
+
+/// Whether a call that every board answers says that board or driver is gone; the UUID may be answered
+/// from NVML's own memory.
+fn lost(raw: &Raw) -> Option<Lost> {
+    let faults = [raw.temperature_c.err(), raw.power_mw.err(), raw.memory.err()];
+    faults.into_iter().flatten().find_map(|fault| {
+        if raw::means_session_lost(&fault) {
+            Some(Lost::Session(fault))
+        } else {
+            raw::means_device_lost(&fault).then_some(Lost::Device(fault))
+        }
+    })
+}
+
+fn link_count(gpu: &Gpu) -> u32 {
+    let id = field_id::NVML_FI_DEV_NVLINK_LINK_COUNT;
+    let mut count = FieldValues::new(gpu, vec![(id, 0)]);
+    count.read(gpu);
+    u32::try_from(count.unsigned(id, 0).unwrap_or(0).min(LINKS_MAX)).unwrap_or(0)
+}
+
+/// Rates and integrals that NVML leaves to its callers.
+#[derive(Default)]
+pub struct Traffic {
+    last: Option<Instant>,
+    /// KiB over all links and over link 0, both directions, as of the last round.
+    nvlink_kib: [Option<u64>; 2],
+    /// KiB per second over all links and over link 0, both directions.
+    pub nvlink_kib_per_second: [Option<f64>; 2],
+    /// Bytes sent and received over PCIe, integrated from GPM's rates.
+    pub pcie_bytes: [Option<f64>; 2],
+}
+
+impl Traffic {
+    fn advance(&mut self, now: Instant, fields: &FieldValues, gpm: &GpmMetrics) {
+        let seconds = self.last.replace(now).map(|last| now.duration_since(last).as_secs_f64());
+        for (slot, scope) in [ALL_LINKS, 0].into_iter().enumerate() {
+            let kib = |id| fields.unsigned(id, scope).ok();
+            let total = kib(field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX)
+                .zip(kib(field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX))
+                .map(|(tx, rx)| tx.saturating_add(rx));
+            let before = std::mem::replace(&mut self.nvlink_kib[slot], total);
+            // A counter that went back has restarted: no rate for this interval.
+            self.nvlink_kib_per_second[slot] = match (total, before, seconds) {
+                (Some(total), Some(before), Some(seconds)) if total >= before && seconds > 0.0 => {
+                    Some((total - before) as f64 / seconds)
+                }
+                _ => None,
+            };
+        }
+        for (slot, metric) in [GpmMetric::PcieTxPerSec, GpmMetric::PcieRxPerSec].into_iter().enumerate() {
+            if let (Ok(mib_per_second), Some(seconds)) = (gpm.get(metric), seconds) {
+                let bytes = mib_per_second * 1_048_576.0 * seconds;
+                self.pcie_bytes[slot] = Some(self.pcie_bytes[slot].unwrap_or(0.0) + bytes);
+            }
+        }
+    }
+}
+
+/// How often each clock event was seen within dcgm-exporter's window.
+#[derive(Default)]
+pub struct ClockEvents(VecDeque<(Instant, u64)>);
+
+impl ClockEvents {
+    fn record(&mut self, now: Instant, mask: u64) {
+        self.0.push_back((now, mask));
+        while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
+            self.0.pop_front();
+        }
+    }
+
+    /// Samples in the window with bit `mask` set.
+    pub fn count(&self, mask: u64) -> u64 {
+        self.0.iter().filter(|(_, seen)| seen & mask != 0).count() as u64
+    }
+}
+
+const WINDOW: Duration = xid::WINDOW;
