@@ -28,6 +28,9 @@ macro_rules! catalogue {
             entry.unit = <$quantity as Quantity>::UNIT;
             entry
         }),*];
+
+        /// The name of each entry's handle, in the order of [`METRICS`].
+        pub(crate) static HANDLES: &[&str] = &[$(stringify!($id)),*];
     };
 }
 

@@ -2,7 +2,10 @@
 
 use std::{fmt, marker::PhantomData};
 
-use crate::{Unit, Vendor, catalogue::METRICS};
+use crate::{
+    Unit, Vendor,
+    catalogue::{HANDLES, METRICS},
+};
 
 /// A kind of silicon; also the value of the `family` label and the name of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +89,12 @@ impl Id {
     /// The entry.
     pub fn metric(self) -> &'static Metric {
         &METRICS[usize::from(self.0)]
+    }
+
+    /// The entry whose handle in [`crate::catalogue`] is called so: how data files refer to a metric.
+    pub fn of_handle(handle: &str) -> Option<Self> {
+        let index = HANDLES.iter().position(|known| *known == handle)?;
+        u16::try_from(index).ok().map(Self)
     }
 
     /// Every entry's id, in catalogue order.

@@ -1,0 +1,193 @@
+//! The data files, read and resolved once, with the laws that no type can hold.
+
+use std::collections::BTreeMap;
+
+use naming::Family;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{
+    model::{Alert, Bound, Limit, Severity, Signal, SloClass, XidAction},
+    number::Duration,
+};
+
+const SIGNALS: [(&str, &str); 3] = [
+    ("hardware.toml", include_str!("../catalogue/hardware.toml")),
+    ("engines.toml", include_str!("../catalogue/engines.toml")),
+    ("efficiency.toml", include_str!("../catalogue/efficiency.toml")),
+];
+const ALERTS: [(&str, &str); 2] = [
+    ("alerts.toml", include_str!("../catalogue/alerts.toml")),
+    ("diagnostics.toml", include_str!("../catalogue/diagnostics.toml")),
+];
+const SLO: &str = include_str!("../catalogue/slo.toml");
+const XID: &str = include_str!("../catalogue/xid.toml");
+
+/// Bands in the order from worst-low to worst-high.
+pub(crate) const BANDS: [&str; 4] = ["low_red", "low_amber", "amber", "red"];
+
+/// Everything that rules, tests and runbooks are made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Catalogue {
+    pub signals: Vec<Signal>,
+    pub alerts: Vec<Alert>,
+    pub classes: Vec<SloClass>,
+    pub windows: Vec<Window>,
+    pub xids: Vec<XidAction>,
+    /// Price of one device for an hour, by family.
+    pub prices: BTreeMap<String, f64>,
+    /// Regular expressions of the scrape jobs.
+    pub jobs: BTreeMap<String, String>,
+    /// Labels that every alert gets.
+    pub labels: BTreeMap<String, String>,
+    pub runbook_prefix: String,
+    pub dashboard_prefix: String,
+    /// Also the evaluation interval of the groups, when given.
+    pub scrape_interval: Option<Duration>,
+}
+
+/// One pair of burn-rate windows.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Window {
+    pub factor: f64,
+    pub long: Duration,
+    pub short: Duration,
+    pub hold: Duration,
+    pub severity: Severity,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignalFile {
+    signal: Vec<Signal>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlertFile {
+    alert: Vec<Alert>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SloFile {
+    class: Vec<SloClass>,
+    window: Vec<Window>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct XidFile {
+    xid: Vec<XidAction>,
+}
+
+fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| format!("{name}: {error}"))
+}
+
+impl Catalogue {
+    /// The catalogue that is compiled in; its references are not resolved yet, so that overrides come first.
+    pub fn builtin() -> Result<Self, String> {
+        let mut signals = Vec::new();
+        for (name, text) in SIGNALS {
+            signals.extend(read::<SignalFile>(name, text)?.signal);
+        }
+        let mut alerts = Vec::new();
+        for (name, text) in ALERTS {
+            alerts.extend(read::<AlertFile>(name, text)?.alert);
+        }
+        let SloFile { class, window } = read("slo.toml", SLO)?;
+        let jobs = [("exporter", ".*accelscope.*"), ("dcgm", ".*dcgm.*")];
+        Ok(Self {
+            signals,
+            alerts,
+            classes: class,
+            windows: window,
+            xids: read::<XidFile>("xid.toml", XID)?.xid,
+            prices: BTreeMap::new(),
+            jobs: jobs.map(|(job, pattern)| (job.to_owned(), pattern.to_owned())).into(),
+            labels: BTreeMap::new(),
+            runbook_prefix: "https://github.com/accelscope/accelscope/blob/main/docs/runbooks/".to_owned(),
+            dashboard_prefix: "/d/".to_owned(),
+            scrape_interval: None,
+        })
+    }
+
+    /// Puts numbers in the place of bounds that refer to signals.
+    pub fn resolve(mut self) -> Result<Self, String> {
+        let signals = self.signals.clone();
+        for alert in &mut self.alerts {
+            for bound in alert.bounds.values_mut() {
+                let Limit::Of { signal, bound: of } = &bound.limit else { continue };
+                let found = signals.iter().find(|known| known.id == *signal).and_then(|known| known.bounds.get(of));
+                let number = found.ok_or_else(|| format!("{}: `{signal}.{of}` is no bound", alert.name))?.number();
+                bound.limit = Limit::Number(number);
+            }
+        }
+        Ok(self)
+    }
+
+    pub fn signal(&self, id: &str) -> Option<&Signal> {
+        self.signals.iter().find(|signal| signal.id == id)
+    }
+
+    /// The regular expression of the models of a class: a matcher, or nothing when all are meant.
+    pub fn models(&self, class: &SloClass) -> String {
+        let quoted = |models: Vec<&String>| {
+            models.into_iter().map(|model| escape(&regex_escape(model))).collect::<Vec<_>>().join("|")
+        };
+        if class.name != SloClass::DEFAULT {
+            return format!("model=~\"{}\"", quoted(class.models.iter().collect()));
+        }
+        let others: Vec<_> = self.classes.iter().flat_map(|other| &other.models).collect();
+        if others.is_empty() { String::new() } else { format!("model!~\"{}\"", quoted(others)) }
+    }
+
+    /// Classes that serve some model.
+    pub fn classes_in_use(&self) -> impl Iterator<Item = &SloClass> {
+        self.classes.iter().filter(|class| class.name == SloClass::DEFAULT || !class.models.is_empty())
+    }
+}
+
+/// Words for `&name` that every text of a family can use.
+pub(crate) fn words(
+    catalogue: &Catalogue,
+    family: Option<Family>,
+    bounds: &BTreeMap<String, Bound>,
+    params: &BTreeMap<String, BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
+    let mut words: BTreeMap<_, _> = bounds.iter().map(|(name, bound)| (name.clone(), bound.to_string())).collect();
+    words.extend(catalogue.jobs.iter().map(|(job, pattern)| (format!("{job}_job"), escape(pattern))));
+    if let Some(family) = family {
+        words.insert("family".to_owned(), family.name().to_owned());
+        words.extend(params.get(family.name()).into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
+    }
+    words
+}
+
+/// A text inside double quotes of PromQL. Signs that texts of the catalogue are built with are spelt by their
+/// code, so that a model's name is never taken for a reference.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '\\' | '"' => out.extend(['\\', c]),
+            '{' | '}' | '@' | '$' | '&' | '<' | '>' | ',' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A text that a regular expression takes literally.
+pub(crate) fn regex_escape(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if "\\.+*?()|[]{}^$".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}

@@ -1,0 +1,123 @@
+//! Signals, bands and alerts, each written once with its reason; rule files, tests that prove them and
+//! runbooks come out of it.
+//!
+//! This room is pure: the catalogue is compiled in, [`generate`] answers paths and texts, and whoever calls it
+//! writes them. A bound that an [`Overrides`] changes moves every file that shows it.
+
+#![forbid(unsafe_code)]
+
+mod catalogue;
+mod document;
+mod expr;
+mod model;
+mod number;
+mod output;
+mod overrides;
+mod plan;
+mod prove;
+mod runbook;
+mod slo;
+
+use catalogue::Catalogue;
+use output::TestFile;
+
+pub use overrides::{Overrides, OverridesError};
+
+/// What to generate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Rule files: `alerts/NAME.yaml`, or `alerts/operator/NAME.yaml`.
+    Rules,
+    /// promtool unit tests of the rule files: `alerts/tests/NAME_test.yaml`.
+    Tests,
+    /// A page per alert: `docs/runbooks/ALERT.md`.
+    Runbooks,
+}
+
+impl Kind {
+    /// Every kind, in the order of documents.
+    pub const ALL: [Self; 3] = [Self::Rules, Self::Tests, Self::Runbooks];
+
+    /// The word on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rules => "rules",
+            Self::Tests => "tests",
+            Self::Runbooks => "runbooks",
+        }
+    }
+}
+
+/// Which names hardware rules read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// The unified schema, every family.
+    Unified,
+    /// Stock dcgm-exporter.
+    Vendor,
+    /// Files for either; load one of them.
+    #[default]
+    Both,
+}
+
+/// In which form rules are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A rule file of Prometheus.
+    #[default]
+    Prometheus,
+    /// A `PrometheusRule` of the Prometheus Operator.
+    Operator,
+}
+
+/// A path from the root of the repository, and what the file there says.
+pub type File = (String, String);
+
+/// The committed wrong rules, kept so that a test shows each of them failing where ours are right.
+const WRONG: [(&str, &str); 2] = [
+    ("alerts/tests/wrong/rules.yaml", include_str!("../catalogue/wrong_rules.yaml")),
+    ("alerts/tests/wrong/wrong_test.yaml", include_str!("../catalogue/wrong_test.yaml")),
+];
+
+/// Every file of a kind.
+///
+/// # Panics
+/// When the catalogue that is compiled in breaks its own laws, which its tests exclude.
+pub fn generate(kind: Kind, overrides: &Overrides, names: Names, format: Format) -> Vec<File> {
+    try_generate(kind, overrides, names, format).expect("the catalogue keeps its laws")
+}
+
+fn try_generate(kind: Kind, overrides: &Overrides, names: Names, format: Format) -> Result<Vec<File>, String> {
+    let mut catalogue = Catalogue::builtin()?;
+    overrides.apply(&mut catalogue)?;
+    let mut catalogue = catalogue.resolve()?;
+    if kind == Kind::Runbooks {
+        return runbook::pages(&catalogue);
+    }
+    slo::extend(&mut catalogue)?;
+    let planned = plan::build(&catalogue, names)?;
+    let mut files = Vec::new();
+    for plan::Planned { name, rules, tests } in planned {
+        files.push(match (kind, format) {
+            (Kind::Tests, _) => {
+                let file = TestFile {
+                    rule_files: vec![format!("../{name}.yaml")],
+                    evaluation_interval: number::Duration(prove::tick(&catalogue)).to_string(),
+                    group_eval_order: rules.groups.iter().map(|group| group.name.clone()).collect(),
+                    tests,
+                };
+                (format!("alerts/tests/{name}_test.yaml"), output::yaml(&file)?)
+            }
+            (_, Format::Prometheus) => (format!("alerts/{name}.yaml"), output::yaml(&rules)?),
+            (_, Format::Operator) => (format!("alerts/operator/{name}.yaml"), output::operator(&name, &rules)?),
+        });
+    }
+    // The wrong rules stand beside ours over dcgm-exporter's names.
+    if kind == Kind::Tests && names != Names::Unified {
+        files.extend(WRONG.map(|(path, text)| (path.to_owned(), text.to_owned())));
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod laws;

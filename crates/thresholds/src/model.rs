@@ -1,0 +1,439 @@
+//! The shape of the catalogue's data files.
+//!
+//! Texts that are PromQL refer to everything by name: `$MEMORY_USED` is a metric of [`naming`] by its handle,
+//! `$DCGM_FI_DEV_FB_USED` one by a vendor's name, `@memory_used` the recorded series of a signal, and `&red`
+//! a bound or parameter. Nothing in them spells a metric name of ours, so a rename is found on loading.
+
+use std::{collections::BTreeMap, fmt};
+
+use naming::Family;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::number::{Duration, decimal};
+
+/// One number that an operator reads.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Signal {
+    pub id: String,
+    pub title: String,
+    pub unit: Unit,
+    /// Name of the recorded series; without it the value is written out where it is used.
+    pub record: Option<String>,
+    /// Labels that the recording sets.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Families that have it; empty for signals of engines and of the exporter.
+    #[serde(default, deserialize_with = "families")]
+    pub families: Vec<Family>,
+    /// The rule file, when it is not the family's own.
+    pub file: Option<String>,
+    /// The value over unified names.
+    #[serde(default)]
+    pub expr: String,
+    /// The value for families that differ.
+    #[serde(default)]
+    pub exprs: BTreeMap<String, String>,
+    /// The value over stock dcgm-exporter names; absent when those cannot tell it.
+    pub dcgm: Option<String>,
+    /// The value out of inference engines, by version.
+    pub engines: Option<Engines>,
+    /// Texts that differ by family, for `&name` in expressions.
+    #[serde(default)]
+    pub params: BTreeMap<String, BTreeMap<String, String>>,
+    /// `amber`, `red`, `low_amber` and `low_red` are the bands; other names are auxiliary bounds.
+    #[serde(default)]
+    pub bounds: BTreeMap<String, Bound>,
+    /// Appended to the state: when the bands mean something at all.
+    pub gate: Option<String>,
+    pub gate_dcgm: Option<String>,
+    /// Appended to the high red band: what else must hold.
+    pub red_when: Option<String>,
+    pub red_when_dcgm: Option<String>,
+    /// Conditions that are red whatever the value; those whose metrics a family lacks are left out.
+    #[serde(default)]
+    pub red_also: Vec<String>,
+    #[serde(default)]
+    pub red_also_dcgm: Vec<String>,
+    /// The bands are fractions of this objective.
+    pub slo: Option<Objective>,
+    /// What moves it, in a sentence or two.
+    pub why: String,
+    /// What to do first, in order.
+    #[serde(default)]
+    pub first: Vec<String>,
+    /// Where the bands come from.
+    pub citation: String,
+    #[serde(default)]
+    pub test: Example,
+}
+
+/// One alert.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Alert {
+    pub name: String,
+    pub group: String,
+    #[serde(default, deserialize_with = "families")]
+    pub families: Vec<Family>,
+    pub file: Option<String>,
+    pub expr: String,
+    /// Over stock dcgm-exporter names, where `expr` reads raw metrics.
+    pub dcgm: Option<String>,
+    /// Does it need no raw metric at all, and so serves both vocabularies as it stands?
+    #[serde(default)]
+    pub recorded_only: bool,
+    #[serde(default)]
+    pub params: BTreeMap<String, BTreeMap<String, String>>,
+    #[serde(default)]
+    pub bounds: BTreeMap<String, Bound>,
+    #[serde(rename = "for")]
+    pub hold: Duration,
+    pub severity: Severity,
+    pub summary: String,
+    pub description: String,
+    /// The unit of the alert's value, for the description.
+    pub unit: Unit,
+    pub slo: Option<Objective>,
+    #[serde(default)]
+    pub test: Example,
+    /// Other causes that must fire it too.
+    #[serde(default)]
+    pub also: Vec<Example>,
+    pub runbook: Runbook,
+    /// Labels that the rule sets.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Switched off by an override.
+    #[serde(skip)]
+    pub off: bool,
+}
+
+/// The hand-written part of a runbook.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Runbook {
+    pub meaning: String,
+    pub users: String,
+    /// Queries, each with what it shows.
+    pub confirm: Vec<(String, String)>,
+    pub causes: Vec<String>,
+    pub actions: Vec<String>,
+    pub replace: String,
+    #[serde(default)]
+    pub xid_table: bool,
+}
+
+/// A limit with its comparison, so that its text and its direction cannot part.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bound {
+    pub op: Op,
+    pub limit: Limit,
+}
+
+/// A number, or the bound of a signal.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Limit {
+    Number(f64),
+    Of { signal: String, bound: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    Above,
+    AtLeast,
+    Below,
+    AtMost,
+}
+
+impl Op {
+    const ALL: [(&str, Self); 4] =
+        [(">=", Self::AtLeast), (">", Self::Above), ("<=", Self::AtMost), ("<", Self::Below)];
+
+    pub fn text(self) -> &'static str {
+        Self::ALL.iter().find(|(_, op)| *op == self).map_or("", |(text, _)| text)
+    }
+
+    /// Whether a value must rise to pass the bound.
+    pub fn rises(self) -> bool {
+        matches!(self, Self::Above | Self::AtLeast)
+    }
+
+    pub fn inclusive(self) -> bool {
+        matches!(self, Self::AtLeast | Self::AtMost)
+    }
+
+    pub fn holds(self, value: f64, bound: f64) -> bool {
+        match self {
+            Self::Above => value > bound,
+            Self::AtLeast => value >= bound,
+            Self::Below => value < bound,
+            Self::AtMost => value <= bound,
+        }
+    }
+}
+
+impl Bound {
+    /// The number; references are resolved when the catalogue is finished.
+    pub fn number(&self) -> f64 {
+        match self.limit {
+            Limit::Number(number) => number,
+            Limit::Of { .. } => f64::NAN,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.op.text(), decimal(self.number()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Bound {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bad = || de::Error::custom(format!("`{text}` is no bound such as `> 0.92` or `> memory_used.red`"));
+        let (op, rest) = Op::ALL
+            .into_iter()
+            .find_map(|(symbol, op)| Some((op, text.strip_prefix(symbol)?.trim())))
+            .ok_or_else(bad)?;
+        if let Ok(number) = rest.parse() {
+            return Ok(Self { op, limit: Limit::Number(number) });
+        }
+        let (signal, bound) = rest.split_once('.').ok_or_else(bad)?;
+        Ok(Self { op, limit: Limit::Of { signal: signal.to_owned(), bound: bound.to_owned() } })
+    }
+}
+
+/// How a signal is had from inference engines.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Engines {
+    pub kind: EngineKind,
+    /// `sum` or `max` over ranks, workers and renamed labels.
+    pub aggregate: String,
+    /// A label that is kept beside model and instance.
+    pub keep: Option<String>,
+    pub sources: Vec<EngineSource>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EngineKind {
+    Gauge,
+    /// A counter, read as its rate over five minutes.
+    Rate,
+    /// A classic histogram, read as its 95th percentile over five minutes.
+    Histogram,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EngineSource {
+    pub engine: String,
+    /// Versions in which it was seen.
+    pub versions: String,
+    /// As the engine spells it, without `_bucket`.
+    pub metric: String,
+    /// Matchers of the selector.
+    #[serde(default)]
+    pub select: String,
+    /// Other labels that such series carry, for the worked example.
+    #[serde(default)]
+    pub labels: String,
+    /// A source label that becomes the kept one.
+    pub rename: Option<String>,
+    /// A fixed value of the kept label.
+    pub set: Option<String>,
+    /// The engine prints milliseconds.
+    #[serde(default)]
+    pub milliseconds: bool,
+}
+
+/// Worked examples: series that make a value `v`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Example {
+    #[serde(default)]
+    pub series: Vec<TestSeries>,
+    #[serde(default)]
+    pub dcgm: Vec<TestSeries>,
+    /// Series that are bad for another reason and must not be taken for this one.
+    #[serde(default)]
+    pub decoys: Vec<TestSeries>,
+    #[serde(default)]
+    pub decoys_dcgm: Vec<TestSeries>,
+    /// The longest window, after which the value is what the series say.
+    #[serde(default)]
+    pub settle: Duration,
+    /// How long an event stays in the longest window; as `settle` when absent.
+    pub linger: Option<Duration>,
+    /// The smallest step that is told from a bound; by unit when absent.
+    pub step: Option<f64>,
+    /// Values for a signal that has no bands.
+    #[serde(default)]
+    pub values: Vec<f64>,
+    /// For alerts without a bound: a value that is fine, and one that fires.
+    pub quiet: Option<f64>,
+    pub firing: Option<f64>,
+    /// What the alert's value reads in its description, when it is not `v`.
+    pub shown: Option<String>,
+    pub shown_dcgm: Option<String>,
+    /// Input labels that the result does not have.
+    #[serde(default)]
+    pub drop: Vec<String>,
+    #[serde(default)]
+    pub drop_dcgm: Vec<String>,
+    /// Labels that the result has besides.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub labels_dcgm: BTreeMap<String, String>,
+    /// Values put in turn for `<variant>` in the series: each must fire.
+    #[serde(default)]
+    pub variants: BTreeMap<String, Vec<String>>,
+    /// The alert fires because series are gone.
+    #[serde(default)]
+    pub absence: bool,
+}
+
+/// One input series; exactly one of the four ways to move is given.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TestSeries {
+    pub series: String,
+    /// A gauge with this value.
+    pub value: Option<String>,
+    /// A counter that grows by this much each second.
+    pub rate: Option<String>,
+    /// A counter that has this value from the first bad moment on.
+    pub step: Option<String>,
+    /// A flag: 1 while the value is at least this, else 0.
+    pub from: Option<f64>,
+    /// The series does not exist before the first bad moment.
+    #[serde(default)]
+    pub late: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    Ratio,
+    Celsius,
+    Seconds,
+    Count,
+    PerSecond,
+    Dollars,
+}
+
+impl Unit {
+    /// The template that shows a value in an annotation.
+    pub fn template(self) -> &'static str {
+        match self {
+            Self::Ratio => "{{ $value | humanizePercentage }}",
+            Self::Celsius => "{{ printf \"%.4g\" $value }} °C",
+            Self::Seconds => "{{ printf \"%.4g\" $value }} s",
+            Self::Count => "{{ printf \"%.4g\" $value }}",
+            Self::PerSecond => "{{ printf \"%.4g\" $value }}/s",
+            Self::Dollars => "{{ printf \"%.4g\" $value }} USD",
+        }
+    }
+
+    /// What the template prints.
+    pub fn show(self, value: f64) -> String {
+        let digits = crate::number::four_digits;
+        match self {
+            Self::Ratio => format!("{}%", digits(value * 100.0)),
+            Self::Celsius => format!("{} °C", digits(value)),
+            Self::Seconds => format!("{} s", digits(value)),
+            Self::Count => digits(value),
+            Self::PerSecond => format!("{}/s", digits(value)),
+            Self::Dollars => format!("{} USD", digits(value)),
+        }
+    }
+
+    /// A difference that matters to nobody, and that a test can still tell.
+    pub fn step(self) -> f64 {
+        match self {
+            Self::Ratio | Self::Seconds => 0.001,
+            Self::PerSecond => 0.01,
+            Self::Celsius | Self::Count | Self::Dollars => 1.0,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    /// Wakes a person.
+    Critical,
+    /// Pages in office hours.
+    Warning,
+    /// Explains; goes to a queue.
+    Ticket,
+}
+
+impl Severity {
+    pub const ALL: [Self; 3] = [Self::Critical, Self::Warning, Self::Ticket];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Warning => "warning",
+            Self::Ticket => "ticket",
+        }
+    }
+}
+
+/// Which latency an objective is about.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Objective {
+    Ttft,
+    Itl,
+}
+
+/// Latencies promised to a kind of user, at the 95th percentile.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SloClass {
+    pub name: String,
+    pub ttft: f64,
+    pub itl: f64,
+    /// Models that are served under it; those of the default class are all the others.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Share of requests that keep each promise.
+    pub objectives: BTreeMap<String, f64>,
+}
+
+impl SloClass {
+    pub const DEFAULT: &str = "default";
+
+    pub fn seconds(&self, objective: Objective) -> f64 {
+        match objective {
+            Objective::Ttft => self.ttft,
+            Objective::Itl => self.itl,
+        }
+    }
+}
+
+/// What to do about an XID.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct XidAction {
+    pub codes: Vec<u16>,
+    /// Whose fault it mostly is.
+    pub blame: String,
+    pub action: String,
+}
+
+fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Family>, D::Error> {
+    let family = |name: &String| {
+        Family::ALL
+            .into_iter()
+            .find(|family| family.name() == name)
+            .ok_or_else(|| de::Error::custom(format!("`{name}` is no family")))
+    };
+    Vec::<String>::deserialize(deserializer)?.iter().map(family).collect()
+}

@@ -1,0 +1,327 @@
+//! An operator's own bounds, durations, objectives, prices and labels, checked before anything is generated.
+
+use std::fmt;
+
+use naming::Family;
+
+use crate::{
+    catalogue::{BANDS, Catalogue},
+    document::{self, Fault, Node, Value},
+    model::{Limit, Severity, SloClass, Unit},
+    number::{Duration, decimal},
+    slo,
+};
+
+/// Labels that rules or Prometheus set themselves.
+const RESERVED: [&str; 13] = [
+    "alertname", "alertstate", "device", "family", "instance", "job", "model", "namespace", "severity", "signal",
+    "sli", "slo_class", "window",
+];
+
+/// The longest scrape interval with which a window of five minutes still holds four samples.
+const SCRAPE_INTERVAL_MAX: Duration = Duration(75);
+
+/// Changes to the catalogue, read from a file and found possible.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    tree: Option<Node>,
+}
+
+/// Why an override file cannot be used: one line with file, line and mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}: {what}")]
+pub struct OverridesError {
+    file: String,
+    line: usize,
+    what: String,
+}
+
+impl Overrides {
+    /// Reads `text`, the content of the file that is called `file`: YAML when it ends in `.yaml` or `.yml`, else TOML.
+    pub fn parse(file: &str, text: &str) -> Result<Self, OverridesError> {
+        let extension = file.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+        let read = if ["yaml", "yml"].contains(&extension.as_str()) { document::yaml } else { document::toml };
+        let check = |tree: &Node| {
+            let mut catalogue = Catalogue::builtin().map_err(|what| Fault { line: 1, what })?;
+            change(&mut catalogue, tree)
+        };
+        match read(text).and_then(|tree| check(&tree).map(|()| tree)) {
+            Ok(tree) => Ok(Self { tree: Some(tree) }),
+            // Whatever a file holds, its fault is told in one line.
+            Err(Fault { line, what }) => {
+                let what = what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                Err(OverridesError { file: file.to_owned(), line, what })
+            }
+        }
+    }
+
+    /// Changes a catalogue whose references are not resolved yet.
+    pub(crate) fn apply(&self, catalogue: &mut Catalogue) -> Result<(), String> {
+        self.tree.as_ref().map_or(Ok(()), |tree| change(catalogue, tree).map_err(|fault| fault.what))
+    }
+}
+
+type Done = Result<(), Fault>;
+
+impl Node {
+    fn fault<T>(&self, what: impl fmt::Display) -> Result<T, Fault> {
+        Err(Fault { line: self.line, what: what.to_string() })
+    }
+
+    /// The pairs of a table; an empty YAML value is an empty table.
+    fn table(&self, name: &str) -> Result<Vec<(&str, &Node, &Node)>, Fault> {
+        match &self.value {
+            Value::Nothing => Ok(Vec::new()),
+            Value::Map(pairs) => pairs
+                .iter()
+                .map(|(key, value)| match &key.value {
+                    Value::Text(text) => Ok((text.as_str(), key, value)),
+                    _ => key.fault(format!("a key of {name} is no text; quote it")),
+                })
+                .collect(),
+            _ => self.fault(format!("{name} is a table of keys and values")),
+        }
+    }
+
+    fn text(&self, name: &str) -> Result<&str, Fault> {
+        match &self.value {
+            Value::Text(text) => Ok(text),
+            _ => self.fault(format!("{name} is a text; put it in quotes")),
+        }
+    }
+
+    fn number(&self, name: &str) -> Result<f64, Fault> {
+        match self.value {
+            Value::Number(number) if number.is_finite() && (0.0..=1e12).contains(&number) => Ok(number),
+            _ => self.fault(format!("{name} is a number, zero or more")),
+        }
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, Fault> {
+        match self.value {
+            Value::Flag(flag) => Ok(flag),
+            _ => self.fault(format!("{name} is true or false")),
+        }
+    }
+
+    fn duration(&self, name: &str) -> Result<Duration, Fault> {
+        let duration = match &self.value {
+            Value::Text(text) => Duration::parse(text),
+            _ => None,
+        };
+        duration.map_or_else(|| self.fault(format!("{name} is a duration such as \"90s\", \"5m\" or \"1h30m\"")), Ok)
+    }
+}
+
+fn unknown<'k, T>(key: &Node, name: &str, place: &str, known: impl Iterator<Item = &'k str>) -> Result<T, Fault> {
+    let mut known: Vec<_> = known.map(|word| (distance(name, word), word)).collect();
+    known.sort_unstable();
+    let near: Vec<_> = known.iter().take(4).map(|(_, word)| *word).collect();
+    key.fault(format!("`{name}` is unknown in {place}; nearest: {}", near.join(", ")))
+}
+
+/// How many letters to change, add or take away.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn change(catalogue: &mut Catalogue, tree: &Node) -> Done {
+    let sections = ["signals", "alerts", "slo", "prices", "labels", "jobs", "runbook_url_prefix", "dashboard_url_prefix", "scrape_interval"];
+    for (name, key, value) in tree.table("the file")? {
+        match name {
+            "signals" => signals(catalogue, value)?,
+            "alerts" => alerts(catalogue, value)?,
+            "slo" => classes(catalogue, value)?,
+            "prices" => prices(catalogue, value)?,
+            "labels" => labels(catalogue, value)?,
+            "jobs" => jobs(catalogue, value)?,
+            "runbook_url_prefix" => value.text(name)?.clone_into(&mut catalogue.runbook_prefix),
+            "dashboard_url_prefix" => value.text(name)?.clone_into(&mut catalogue.dashboard_prefix),
+            "scrape_interval" => {
+                let interval = value.duration(name)?;
+                if interval.0 == 0 || interval > SCRAPE_INTERVAL_MAX {
+                    return value.fault(format!("scrape_interval is from 1s to {SCRAPE_INTERVAL_MAX}: windows of 5m need four samples"));
+                }
+                catalogue.scrape_interval = Some(interval);
+            }
+            _ => return unknown(key, name, "an override file", sections.into_iter()),
+        }
+    }
+    Ok(())
+}
+
+fn signals(catalogue: &mut Catalogue, node: &Node) -> Done {
+    for (id, key, bounds) in node.table("signals")? {
+        let Some(at) = catalogue.signals.iter().position(|signal| signal.id == id) else {
+            return unknown(key, id, "signals", catalogue.signals.iter().map(|signal| signal.id.as_str()));
+        };
+        let signal = &mut catalogue.signals[at];
+        for (name, key, value) in bounds.table(id)? {
+            let place = format!("signals.{id}");
+            if !signal.bounds.contains_key(name) {
+                return unknown(key, name, &place, signal.bounds.keys().map(String::as_str));
+            }
+            let number = value.number(name)?;
+            if signal.unit == Unit::Ratio && number > 1.0 {
+                return value.fault(format!("{place}.{name} is a share from 0 to 1, not {}", decimal(number)));
+            }
+            if let Some(bound) = signal.bounds.get_mut(name) {
+                bound.limit = Limit::Number(number);
+            }
+        }
+        let bands: Vec<_> = BANDS.iter().filter_map(|band| Some((band, signal.bounds.get(*band)?.number()))).collect();
+        if let Some(pair) = bands.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
+            let [(low, a), (high, b)] = [pair[0], pair[1]];
+            return key.fault(format!(
+                "signals.{id}: {low} {} is not below {high} {}; the order is low_red < low_amber < amber < red",
+                decimal(a),
+                decimal(b)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn alerts(catalogue: &mut Catalogue, node: &Node) -> Done {
+    for (alert_name, key, settings) in node.table("alerts")? {
+        let Some(at) = catalogue.alerts.iter().position(|alert| alert.name == alert_name) else {
+            return unknown(key, alert_name, "alerts", catalogue.alerts.iter().map(|alert| alert.name.as_str()));
+        };
+        let alert = &mut catalogue.alerts[at];
+        for (name, key, value) in settings.table(alert_name)? {
+            match name {
+                "for" => alert.hold = value.duration("for")?,
+                "enabled" => alert.off = !value.flag("enabled")?,
+                "severity" => {
+                    let word = value.text("severity")?;
+                    let Some(severity) = Severity::ALL.into_iter().find(|severity| severity.name() == word) else {
+                        return unknown(value, word, "severity", Severity::ALL.into_iter().map(Severity::name));
+                    };
+                    alert.severity = severity;
+                }
+                _ if alert.bounds.contains_key(name) => {
+                    let number = value.number(name)?;
+                    if alert.unit == Unit::Ratio && name == "limit" && alert.slo.is_none() && number > 1.0 {
+                        return value.fault(format!("alerts.{alert_name}.{name} is a share from 0 to 1, not {}", decimal(number)));
+                    }
+                    if let Some(bound) = alert.bounds.get_mut(name) {
+                        bound.limit = Limit::Number(number);
+                    }
+                }
+                _ => {
+                    let known = ["for", "enabled", "severity"].into_iter().chain(alert.bounds.keys().map(String::as_str));
+                    return unknown(key, name, &format!("alerts.{alert_name}"), known);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn classes(catalogue: &mut Catalogue, node: &Node) -> Done {
+    let least = slo::least_objective(&catalogue.windows);
+    for (class_name, key, settings) in node.table("slo")? {
+        let Some(at) = catalogue.classes.iter().position(|class| class.name == class_name) else {
+            return unknown(key, class_name, "slo", catalogue.classes.iter().map(|class| class.name.as_str()));
+        };
+        for (name, key, value) in settings.table(class_name)? {
+            match name {
+                "ttft" | "itl" => {
+                    let seconds = value.number(name)?;
+                    if seconds < 0.001 {
+                        return value.fault(format!("slo.{class_name}.{name} is in seconds, 0.001 or more"));
+                    }
+                    let class = &mut catalogue.classes[at];
+                    *(if name == "ttft" { &mut class.ttft } else { &mut class.itl }) = seconds;
+                }
+                "models" if class_name == SloClass::DEFAULT => {
+                    return key.fault("slo.default serves all models that no other class names; name none here");
+                }
+                "models" => models(catalogue, at, value)?,
+                "objectives" => {
+                    for (sli, key, share) in value.table("objectives")? {
+                        let number = share.number(sli)?;
+                        let objectives = &mut catalogue.classes[at].objectives;
+                        let Some(objective) = objectives.get_mut(sli) else {
+                            return unknown(key, sli, "objectives", objectives.keys().map(String::as_str));
+                        };
+                        if number <= least || number >= 1.0 {
+                            return share.fault(format!(
+                                "an objective is above {} and below 1: at or under it the fastest burn could not be seen",
+                                decimal(least)
+                            ));
+                        }
+                        *objective = number;
+                    }
+                }
+                _ => return unknown(key, name, &format!("slo.{class_name}"), ["ttft", "itl", "models", "objectives"].into_iter()),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn models(catalogue: &mut Catalogue, at: usize, node: &Node) -> Done {
+    let Value::List(items) = &node.value else { return node.fault("models is a list of texts") };
+    let mut models = Vec::new();
+    for item in items {
+        let model = item.text("a model")?;
+        if model.is_empty() {
+            return item.fault("a model has a name");
+        }
+        let taken = catalogue.classes.iter().enumerate().find(|(i, class)| *i != at && class.models.iter().any(|m| m == model));
+        if let Some((_, other)) = taken {
+            return item.fault(format!("model `{model}` is in class {} already; name it once", other.name));
+        }
+        models.push(model.to_owned());
+    }
+    catalogue.classes[at].models = models;
+    Ok(())
+}
+
+fn prices(catalogue: &mut Catalogue, node: &Node) -> Done {
+    for (family, key, value) in node.table("prices")? {
+        if !Family::ALL.iter().any(|known| known.name() == family) {
+            return unknown(key, family, "prices", Family::ALL.iter().map(|family| family.name()));
+        }
+        catalogue.prices.insert(family.to_owned(), value.number("a price per device and hour")?);
+    }
+    Ok(())
+}
+
+fn labels(catalogue: &mut Catalogue, node: &Node) -> Done {
+    for (name, key, value) in node.table("labels")? {
+        let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let valid = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(letters);
+        if !valid {
+            return key.fault(format!("`{name}` is no label name: letters, digits and _, beginning with a letter"));
+        }
+        if RESERVED.contains(&name) {
+            return key.fault(format!("label `{name}` is set by the rules themselves; choose another name"));
+        }
+        catalogue.labels.insert(name.to_owned(), value.text(name)?.to_owned());
+    }
+    Ok(())
+}
+
+fn jobs(catalogue: &mut Catalogue, node: &Node) -> Done {
+    for (name, key, value) in node.table("jobs")? {
+        if !catalogue.jobs.contains_key(name) {
+            return unknown(key, name, "jobs", catalogue.jobs.keys().map(String::as_str));
+        }
+        let job = value.text(name)?;
+        catalogue.jobs.insert(name.to_owned(), crate::catalogue::regex_escape(job));
+    }
+    Ok(())
+}

@@ -1,0 +1,296 @@
+//! Service levels: error ratios over the windows of the burn-rate alerts, made as signals and alerts like any other.
+//!
+//! An error ratio of a latency comes from histogram buckets when the promised bound is one that vLLM,
+//! TensorRT-LLM and SGLang all have. Otherwise, and for an engine that lacks the bucket, all requests of five
+//! minutes count as late when their 95th percentile is: a time slice kept or missed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    catalogue::{Catalogue, Window, escape},
+    expr::ENGINE_LABELS,
+    model::{Alert, Bound, Engines, Example, Limit, Objective, Op, Signal, SloClass, TestSeries, Unit},
+    number::{Duration, decimal},
+    output::Labels,
+};
+
+/// Bounds that the histograms of vLLM, TensorRT-LLM and SGLang share, in seconds.
+const SHARED: [(Objective, &[f64]); 2] = [
+    (Objective::Ttft, &[0.1, 1.0, 10.0, 20.0, 40.0, 80.0]),
+    (Objective::Itl, &[0.01, 0.025, 0.1, 0.2, 0.4, 1.0]),
+];
+
+/// What can be promised: its name in rules and objectives.
+const SLIS: [&str; 4] = ["ttft", "itl", "success", "completeness"];
+
+/// Name of the alert in the catalogue that is made once per service level, class and window.
+const BURN: &str = "LlmSloBudgetBurn";
+
+const BY: &str = "cluster, namespace, model";
+
+/// Whether the alert is the one that is made once per service level, class and window.
+pub(crate) fn is_template(alert: &Alert) -> bool {
+    alert.name == BURN
+}
+
+/// The smallest objective at which a burn of this factor can still be seen.
+pub(crate) fn least_objective(windows: &[Window]) -> f64 {
+    windows.iter().map(|window| 1.0 - 1.0 / window.factor).fold(0.0, f64::max)
+}
+
+/// Adds the signals and alerts of every class in use.
+pub(crate) fn extend(catalogue: &mut Catalogue) -> Result<(), String> {
+    let template = catalogue.alerts.iter().position(is_template).ok_or("no burn-rate alert")?;
+    let template = catalogue.alerts.remove(template);
+    let mut signals = Vec::new();
+    let mut alerts = Vec::new();
+    for class in catalogue.classes_in_use() {
+        for sli in SLIS {
+            let level = Level { catalogue, class, sli };
+            signals.extend(level.signals()?);
+            if !template.off {
+                alerts.extend(catalogue.windows.iter().map(|window| level.alert(&template, window)));
+            }
+        }
+    }
+    catalogue.signals.extend(signals);
+    catalogue.alerts.extend(alerts);
+    Ok(())
+}
+
+/// One service level of one class.
+struct Level<'a> {
+    catalogue: &'a Catalogue,
+    class: &'a SloClass,
+    sli: &'static str,
+}
+
+impl Level<'_> {
+    fn labels(&self) -> Labels {
+        [("sli", self.sli), ("slo_class", &self.class.name)].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+    }
+
+    fn model(&self) -> String {
+        crate::prove::Prover { catalogue: self.catalogue, family: None, dcgm: false }.model(Some(self.class))
+    }
+
+    fn signals(&self) -> Result<Vec<Signal>, String> {
+        let (all, bad, good) = match self.sli {
+            "ttft" => self.latency(Objective::Ttft)?,
+            "itl" => self.latency(Objective::Itl)?,
+            "success" => self.endings("error"),
+            _ => self.endings("length"),
+        };
+        let mut signals = vec![
+            self.signal("all", "Requests or tokens per second", "llm:slo_all:rate5m", all, good.0),
+            self.signal("bad", "Those that broke the promise, per second", "llm:slo_bad:rate5m", bad, good.1),
+        ];
+        let windows: BTreeSet<Duration> =
+            self.catalogue.windows.iter().flat_map(|window| [window.long, window.short]).collect();
+        let select = self.selector("");
+        for window in windows {
+            let expr = match window {
+                Duration(300) => format!("llm:slo_bad:rate5m{select} / (llm:slo_all:rate5m{select} > 0)"),
+                _ => format!(
+                    "sum_over_time(llm:slo_bad:rate5m{select}[{window}]) / (sum_over_time(llm:slo_all:rate5m{select}[{window}]) > 0)"
+                ),
+            };
+            let select = self.selector(&self.told());
+            let test = Example {
+                series: vec![
+                    value(&format!("llm:slo_bad:rate5m{select}"), "<10v>"),
+                    value(&format!("llm:slo_all:rate5m{select}"), "<10>"),
+                ],
+                values: vec![0.25],
+                labels: self.labels(),
+                ..Example::default()
+            };
+            let record = format!("llm:slo_error:ratio_rate{window}");
+            signals.push(self.signal(&window.to_string(), "Share of broken promises", &record, expr, test));
+        }
+        Ok(signals)
+    }
+
+    /// Requests, late requests, and an example of each.
+    fn latency(&self, objective: Objective) -> Result<(String, String, (Example, Example)), String> {
+        let id = self.sli.to_owned() + "_p95";
+        let signal = self.catalogue.signal(&id).ok_or("latency signals have engines")?;
+        let engines = signal.engines.as_ref().ok_or("latency signals have engines")?;
+        let slo = self.class.seconds(objective);
+        let models = self.catalogue.models(self.class);
+        let filter = if models.is_empty() { String::new() } else { format!("{{{models}}}") };
+        let quantile = signal.record.clone().unwrap_or_default() + &filter;
+        let shared = SHARED.iter().any(|(of, bounds)| *of == objective && bounds.contains(&slo));
+        let each = |suffix: &str, le: bool| per_instance(engines, suffix, le.then_some(slo));
+        // Aggregation knows the model by its final name; the filter can only come after it.
+        let keep = |text: String| match models.is_empty() {
+            true => text,
+            false => format!("({text} and on (model) group by (model) ({quantile}))"),
+        };
+        let count = keep(each("_count", false));
+        let sliced = format!("{count} * on ({ENGINE_LABELS}) ({quantile} > bool {})", decimal(slo));
+        let bad = if shared {
+            format!("{count} - {}\n  or\n  {sliced}\n  or\n  {count} * 0", each("_bucket", true))
+        } else {
+            format!("{sliced}\n  or\n  {count} * 0")
+        };
+        let (all, bad) = (format!("sum by ({BY}) ({count})"), format!("sum by ({BY}) (\n  {bad}\n)"));
+
+        let model = escape(&self.model());
+        let source = engines.sources.first().ok_or("latency signals have sources")?;
+        let raw = |suffix: &str, more: &str, rate: &str| TestSeries {
+            rate: Some(rate.to_owned()),
+            value: None,
+            ..value(&format!("{}{suffix}{{model_name=\"{model}\",engine=\"0\"{more}}}", source.metric), "")
+        };
+        let example = |series: Vec<TestSeries>| Example {
+            series,
+            settle: Duration(300),
+            values: vec![2.5],
+            drop: ["job", "instance", "node", "pod"].map(str::to_owned).into(),
+            labels: [("model".to_owned(), self.model())].into(),
+            ..Example::default()
+        };
+        // Twice the promise: over it, whichever way it is found.
+        let late = |rate: &str| {
+            let label = |number: f64| format!(",le=\"{}\"", decimal(number));
+            vec![
+                raw("_count", "", rate),
+                raw("_bucket", &label(slo), "<0>"),
+                raw("_bucket", &label(slo * 2.0), rate),
+                raw("_bucket", ",le=\"+Inf\"", rate),
+                value(&format!("llm:{}_seconds:p95{{model=\"{model}\"}}", self.sli), &format!("<{}>", decimal(slo * 2.0))),
+            ]
+        };
+        Ok((all, bad, (example(late("<v>")), example(late("<v>")))))
+    }
+
+    /// Completed requests, those that ended so, and an example of each.
+    fn endings(&self, reason: &str) -> (String, String, (Example, Example)) {
+        let models = self.catalogue.models(self.class);
+        let select = |more: &str| {
+            let all: Vec<_> = [models.as_str(), more].into_iter().filter(|text| !text.is_empty()).collect();
+            if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
+        };
+        let all = format!("sum by ({BY}) (@completions{})", select(""));
+        let bad = format!("sum by ({BY}) (@completions{}) or {all} * 0", select(&format!("reason=\"{reason}\"")));
+        let model = escape(&self.model());
+        let series = |reason: &str, form: &str| value(&format!("@completions{{reason=\"{reason}\",model=\"{model}\"}}"), form);
+        let example = |form: &str| Example {
+            series: vec![series(reason, form), series("stop", "<4>")],
+            values: vec![5.0],
+            drop: ["job", "instance", "node", "pod"].map(str::to_owned).into(),
+            labels: [("model".to_owned(), self.model())].into(),
+            ..Example::default()
+        };
+        (all, bad, (example("<v - 4>"), example("<v>")))
+    }
+
+    /// Labels of the recorded series, and what an example adds to them.
+    fn selector(&self, more: &str) -> String {
+        format!("{{sli=\"{}\",slo_class=\"{}\"{more}}}", self.sli, self.class.name)
+    }
+
+    fn told(&self) -> String {
+        format!(",namespace=\"inference\",model=\"{}\"", escape(&self.model()))
+    }
+
+    fn signal(&self, id: &str, title: &str, record: &str, expr: String, mut test: Example) -> Signal {
+        // Recorded series are told by their labels; a model that only this class has is not the default one.
+        test.labels.insert("model".to_owned(), self.model());
+        test.labels.insert("namespace".to_owned(), "inference".to_owned());
+        Signal {
+            id: format!("slo_{}_{}_{id}", self.class.name, self.sli),
+            title: format!("{title}: {} of {}", self.sli, self.class.name),
+            unit: Unit::PerSecond,
+            record: Some(record.to_owned()),
+            labels: self.labels(),
+            families: Vec::new(),
+            file: Some("slo".to_owned()),
+            expr,
+            exprs: BTreeMap::new(),
+            dcgm: None,
+            engines: None,
+            params: BTreeMap::new(),
+            bounds: BTreeMap::new(),
+            gate: None,
+            gate_dcgm: None,
+            red_when: None,
+            red_when_dcgm: None,
+            red_also: Vec::new(),
+            red_also_dcgm: Vec::new(),
+            slo: None,
+            why: String::new(),
+            first: Vec::new(),
+            citation: String::new(),
+            test,
+        }
+    }
+
+    /// The alert of one window: the long one says that it matters, the short one that it still goes on.
+    fn alert(&self, template: &Alert, window: &Window) -> Alert {
+        let objective = self.class.objectives.get(self.sli).copied().unwrap_or(0.95);
+        let rate = |window: Duration, select: &str| format!("llm:slo_error:ratio_rate{window}{select}");
+        let (own, told) = (self.selector(""), self.selector(&self.told()));
+        let mut alert = template.clone();
+        alert.expr = format!("{} &limit and {} &limit", rate(window.long, &own), rate(window.short, &own));
+        let number = decimal(window.factor * (1.0 - objective)).parse().unwrap_or(1.0);
+        alert.bounds = [("limit".to_owned(), Bound { op: Op::Above, limit: Limit::Number(number) })].into();
+        alert.hold = window.hold;
+        alert.severity = window.severity;
+        for text in [&mut alert.summary, &mut alert.description] {
+            *text = text
+                .replace("<factor>", &decimal(window.factor))
+                .replace("<long>", &window.long.to_string())
+                .replace("<objective>", &format!("{}%", decimal(objective * 100.0)));
+        }
+        // Told apart in the rule file too, though what fires has them from its series.
+        alert.labels = self.labels();
+        alert.labels.insert("window".to_owned(), window.long.to_string());
+        let labels: Labels = self
+            .labels()
+            .into_iter()
+            .chain([("namespace".to_owned(), "inference".to_owned()), ("model".to_owned(), self.model())])
+            .collect();
+        let example = |long: &str, short: &str| Example {
+            series: vec![value(&rate(window.long, &told), long), value(&rate(window.short, &told), short)],
+            labels: labels.clone(),
+            ..Example::default()
+        };
+        alert.test = example("<v>", "<v>");
+        // Each window alone says nothing: the other one stays at rest.
+        alert.test.decoys = vec![
+            value(&rate(window.long, &self.selector(",namespace=\"long\",model=\"m\"")), "<1>"),
+            value(&rate(window.short, &self.selector(",namespace=\"long\",model=\"m\"")), "<0>"),
+            value(&rate(window.long, &self.selector(",namespace=\"short\",model=\"m\"")), "<0>"),
+            value(&rate(window.short, &self.selector(",namespace=\"short\",model=\"m\"")), "<1>"),
+        ];
+        alert
+    }
+}
+
+/// A gauge.
+fn value(series: &str, form: &str) -> TestSeries {
+    TestSeries { series: series.to_owned(), value: Some(form.to_owned()), ..TestSeries::default() }
+}
+
+/// Rate of a histogram's counter by engine instance, over all engines and versions.
+fn per_instance(engines: &Engines, suffix: &str, le: Option<f64>) -> String {
+    let rate = |metric: &str, scale: f64| {
+        let select = le.map_or(String::new(), |le| {
+            let le = le * scale;
+            // Whole numbers are printed as `1` or `1.0`, by client and by Prometheus version.
+            if le.fract() == 0.0 { format!("{{le=~\"{le}(\\\\.0)?\"}}") } else { format!("{{le=\"{}\"}}", decimal(le)) }
+        });
+        format!("rate({metric}{suffix}{select}[5m])")
+    };
+    let sources: Vec<_> = engines
+        .sources
+        .iter()
+        .map(|source| rate(&source.metric, if source.milliseconds { 1000.0 } else { 1.0 }))
+        .collect();
+    format!(
+        "sum by ({ENGINE_LABELS}) (label_replace({}, \"model\", \"$1\", \"model_name\", \"(.+)\"))",
+        sources.join(" or ")
+    )
+}
