@@ -1,0 +1,1 @@
+//! The exporter over sources that do what a test tells them.
