@@ -47,6 +47,14 @@ impl History {
     }
 }
 
+/// What was heard of one device up to `now`.
+pub struct Heard {
+    /// Its XIDs.
+    pub history: History,
+    /// When it was asked.
+    pub now: Instant,
+}
+
 /// Every device's XIDs, by UUID and GPU instance. Cheap to clone: one log, many hands.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Arc<Mutex<HashMap<Key, History>>>);
