@@ -50,10 +50,11 @@ impl Counters {
             label_fields: Vec::new(),
         };
         let mut unknown = Vec::new();
-        for (line, text) in (1..).zip(text.lines()) {
+        let lines =
+            (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty() && !text.starts_with('#'));
+        for (line, text) in lines {
             let mut reader = csv::ReaderBuilder::new()
                 .has_headers(false)
-                .comment(Some(b'#'))
                 .trim(csv::Trim::All)
                 .from_reader(text.as_bytes());
             let Some(record) = reader.deserialize().next() else { continue };
