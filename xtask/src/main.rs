@@ -1,4 +1,4 @@
-//! The repository's own commands: `cargo xtask demo | test | setup | generate | bless | bench`.
+//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `generate`, `bless` or `bench`.
 //!
 //! Everything that CI does is here, so that it can be done at a desk with the same words.
 
@@ -22,6 +22,7 @@ usage: cargo xtask COMMAND
 
   demo [--machine NAME] [--seconds N]  serve a simulated machine (default h100-sxm-8) until Ctrl-C or N seconds
   test [--quick]                       everything that CI runs; --quick leaves out what needs other tools
+  tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing
   generate [--check]                   write docs/metrics.md; --check only compares
   bless                                write the golden files of the end-to-end tests anew
@@ -44,6 +45,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["demo", options @ ..] => demo::run(options),
         ["test"] => test::run(test::Extent::Whole),
         ["test", "--quick"] => test::run(test::Extent::Quick),
+        ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),
         ["generate"] => generate(&[]),
         ["generate", "--check"] => generate(&["--check"]),
