@@ -5,5 +5,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    exporter::main("accelscope", "Prometheus exporter for accelerators of every vendor on this node", &[])
+    exporter::main(
+        "accelscope",
+        "Prometheus exporter for accelerators of every vendor on this node",
+        &[nvml_exporter::SPEC],
+    )
 }

@@ -173,7 +173,7 @@ impl SourceBoard {
         lock(&self.link).1.end();
     }
 
-    /// A connection answers. `backend` and `found` describe what it is and lists, `expected` the bus.
+    /// A connection answers. `found` is how many devices it lists, `expected` how many the bus shows.
     pub fn up(&self, backend: &Backend, found: Option<usize>, expected: Option<usize>) {
         let link = Link { status: LinkStatus::Up, backend: Some(backend.clone()), found, expected };
         self.set_link(&mut lock(&self.link).0, link);
@@ -190,19 +190,22 @@ impl SourceBoard {
         if link.status != new.status {
             match (&new.status, &new.backend) {
                 (LinkStatus::Down(reason), _) => {
-                    warn!(source, reason, "source is down and will be tried again")
+                    warn!(source, reason, "source is down and will be tried again");
                 }
                 (_, Some(Backend { library, version, simulated: Some(machine) })) => {
                     warn!(source, library, version, machine, "source is up, on a SIMULATED machine");
                 }
                 (_, Some(Backend { library, version, .. })) => {
-                    info!(source, library, version, "source is up")
+                    info!(source, library, version, "source is up");
                 }
                 (_, None) => {}
             }
         }
-        if (link.found, link.expected) != (new.found, new.expected) && new.found.is_some() {
-            info!(source, found = new.found, expected = new.expected, "devices listed");
+        if new.status == LinkStatus::Up && (link.found, link.expected) != (new.found, new.expected) {
+            match new.found {
+                Some(found) => info!(source, found, expected = new.expected, "devices listed"),
+                None => warn!(source, "devices cannot be listed; those that are known go on"),
+            }
         }
         *link = new;
         self.generation.bump();

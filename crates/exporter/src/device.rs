@@ -167,10 +167,10 @@ impl Device {
         let hung = state.call.overdue(now, tempo.deadline).filter(|_| state.worker != 0);
         // The next look comes only in a while: withdraw what would be too old by then.
         let age = now.saturating_duration_since(snapshot.taken) + tempo.watch();
-        let stale = snapshot.status == Status::Up && age > tempo.oldest();
+        let too_old = snapshot.status == Status::Up && age > tempo.oldest();
         let fault = match hung {
             Some(call) => timed_out(call, "deadline"),
-            None if stale => timed_out("sample", "stale"),
+            None if too_old => timed_out("sample", "stale"),
             None => return None,
         };
         self.withdraw(&state, Status::Down(fault));
@@ -194,7 +194,7 @@ impl Device {
             (_, Status::Up) => info!(family, device = name, key, "device answers again"),
             (_, Status::Down(fault)) => warn!(family, device = name, key, %fault, "device is down"),
             (_, Status::Gone) => {
-                warn!(family, device = name, key, "device is no longer listed by its driver")
+                warn!(family, device = name, key, "device is no longer listed by its driver");
             }
             (_, Status::Starting) => info!(family, device = name, key, "device has a new identity"),
         }

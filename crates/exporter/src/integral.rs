@@ -11,7 +11,7 @@ use reading::{Identity, Labels, Reading, Subject};
 
 /// How long a partition that no longer exists keeps its sums: it may come back after a reconfiguration,
 /// but partitions with ever new ids must not pile up.
-const KEEP: Duration = Duration::from_secs(24 * 3600);
+const KEEP: Duration = Duration::from_hours(24);
 
 /// The sums of one device and its partitions. They outlive the device's loss, so that no counter falls
 /// when it returns.
@@ -25,7 +25,7 @@ pub struct Integrals {
 struct Sums {
     identity: Arc<Identity>,
     seen: Instant,
-    sums: HashMap<(Id, Labels), Sum>,
+    busy: HashMap<(Id, Labels), Sum>,
 }
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Integrals {
     pub fn add(&mut self, subjects: &mut [Subject], now: Instant) {
         for subject in subjects {
             let place = self.place(&subject.identity, now);
-            let sums = &mut self.subjects[place].sums;
+            let sums = &mut self.subjects[place].busy;
             for index in 0..subject.readings.len() {
                 let Reading { id, labels, value } = &subject.readings[index];
                 let Some(integral) = id.metric().integral else { continue };
@@ -66,7 +66,7 @@ impl Integrals {
     fn place(&mut self, identity: &Arc<Identity>, now: Instant) -> usize {
         let known = self.subjects.iter().position(|sums| sums.identity.unified == identity.unified);
         let place = known.unwrap_or_else(|| {
-            self.subjects.push(Sums { identity: Arc::clone(identity), seen: now, sums: HashMap::new() });
+            self.subjects.push(Sums { identity: Arc::clone(identity), seen: now, busy: HashMap::new() });
             self.subjects.len() - 1
         });
         self.subjects[place].seen = now;

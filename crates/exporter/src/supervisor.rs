@@ -209,20 +209,18 @@ impl Supervisor {
         if functions.as_ref() != at_connect {
             return Err(End::BusChanged);
         }
-        let found = match call(&self.board, "devices", || session.devices()) {
-            Ok(Ok(found)) => found,
-            Ok(Err(Lost::Session(fault) | Lost::Device(fault))) => {
-                self.board.count(&[fault]);
-                return Err(End::Lost(fault));
-            }
-            Err(_) => {
-                let fault = Fault { absence: Absence::Failed, call: "devices", code: "panic" };
-                self.board.count(&[fault]);
-                return Err(End::Lost(fault));
-            }
+        let panic = Fault { absence: Absence::Failed, call: "devices", code: "panic" };
+        let result = call(&self.board, "devices", || session.devices()).unwrap_or(Err(Lost::Session(panic)));
+        if let Err(Lost::Device(fault) | Lost::Session(fault)) = result {
+            self.board.count(&[fault]);
+        }
+        let listed = match result {
+            Ok(found) => Some(self.reconcile(found)),
+            // Devices that have a worker need no list.
+            Err(Lost::Device(_)) => None,
+            Err(Lost::Session(fault)) => return Err(End::Lost(fault)),
         };
-        let listed = self.reconcile(found);
-        self.board.up(backend, Some(listed), functions.map(|functions| functions.len()));
+        self.board.up(backend, listed, functions.map(|functions| functions.len()));
         Ok(())
     }
 

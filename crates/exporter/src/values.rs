@@ -48,7 +48,7 @@ pub fn listen_address(text: &str) -> Result<ListenAddress, String> {
 
 /// Parses the sampling interval.
 pub fn interval(text: &str) -> Result<Duration, String> {
-    const BOUNDS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
+    const BOUNDS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
     let duration = duration(text)?;
     if BOUNDS.contains(&duration) { Ok(duration) } else { Err("out of bounds; write 100ms to 5m".to_owned()) }
 }
