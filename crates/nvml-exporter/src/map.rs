@@ -244,9 +244,11 @@ fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
     match &raw.fans_percent {
         Ok(fans) => {
             for (fan, speed) in (0u32..).zip(fans) {
-                // DCGM has one fan; its name is matched by the word.
-                let label = if fan == 0 { Labels::one("fan", "0") } else { Labels::one("fan", fan) };
-                batch.put(m::FAN_SPEED, label, speed.map(|p| Ratio::from_percent(p.into())));
+                batch.put(
+                    m::FAN_SPEED,
+                    Labels::one("fan", fan),
+                    speed.map(|p| Ratio::from_percent(p.into())),
+                );
             }
         }
         Err(fault) => batch.put(m::FAN_SPEED, Labels::NONE, Err(*fault)),
