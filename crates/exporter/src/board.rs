@@ -202,9 +202,10 @@ impl SourceBoard {
             }
         }
         if new.status == LinkStatus::Up && (link.found, link.expected) != (new.found, new.expected) {
-            match new.found {
-                Some(found) => info!(source, found, expected = new.expected, "devices listed"),
-                None => warn!(source, "devices cannot be listed; those that are known go on"),
+            if let Some(found) = new.found {
+                info!(source, found, expected = new.expected, "devices listed");
+            } else {
+                warn!(source, "devices cannot be listed; those that are known go on");
             }
         }
         *link = new;

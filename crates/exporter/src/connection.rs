@@ -69,7 +69,8 @@ enum Phase {
 }
 
 impl Pace {
-    fn new(limits: Limits, counts: Rc<HttpCounts>) -> Self {
+    /// The pace of a connection that was just accepted; it counts as open from now on.
+    pub fn new(limits: Limits, counts: Rc<HttpCounts>) -> Self {
         counts.connections.set(counts.connections.get() + 1);
         Self { limits, phase: Cell::new(Phase::Head), due: Cell::new(Instant::now() + limits.head), counts }
     }
@@ -208,12 +209,11 @@ impl Drop for Piece {
 /// Serves a connection to its end.
 pub async fn serve(
     stream: Box<dyn Stream>,
+    pace: Pace,
     routes: Rc<Routes>,
-    limits: Limits,
-    counts: Rc<HttpCounts>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let pace = Rc::new(Pace::new(limits, Rc::clone(&counts)));
+    let pace = Rc::new(pace);
     let service = service_fn(|request| {
         pace.enter(Phase::Answer { handed_over: false });
         ready(Ok::<_, Infallible>(routes.answer(&request, &pace)))
@@ -253,7 +253,7 @@ pub async fn serve(
     let refused = result.is_err_and(|error| {
         let refused = error.is_parse();
         if refused {
-            counts.answered(if error.is_parse_too_large() { 431 } else { 400 });
+            pace.counts.answered(if error.is_parse_too_large() { 431 } else { 400 });
         }
         refused
     });

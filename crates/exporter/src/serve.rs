@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::{
     board::Board,
     body::{Bodies, Names},
-    connection::{self, Limits},
+    connection::{self, Limits, Pace},
     listen::{Bound, Listener},
     own::HttpCounts,
     routes::Routes,
@@ -149,9 +149,9 @@ impl Server {
                 }
                 Ok(stream) => {
                     out_of_descriptors = false;
-                    let (routes, counts) = (Rc::clone(&self.routes), Rc::clone(&self.counts));
-                    let connection = connection::serve(stream, routes, self.limits, counts, closing.clone());
-                    tokio::task::spawn_local(connection);
+                    let pace = Pace::new(self.limits, Rc::clone(&self.counts));
+                    let routes = Rc::clone(&self.routes);
+                    tokio::task::spawn_local(connection::serve(stream, pace, routes, closing.clone()));
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut out_of_descriptors, true) {
