@@ -242,6 +242,10 @@ fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
     }
     batch.put(m::ENERGY, Labels::NONE, raw.energy_mj.map(Joules::from_milli));
     match &raw.fans_percent {
+        Ok(fans) if fans.is_empty() => {
+            let none = Fault { absence: Absence::Unsupported, call: "nvmlDeviceGetNumFans", code: "no_fan" };
+            batch.put(m::FAN_SPEED, Labels::NONE, Err(none));
+        }
         Ok(fans) => {
             for (fan, speed) in (0u32..).zip(fans) {
                 batch.put(
