@@ -202,7 +202,7 @@ impl Buffer {
 pub(crate) fn fill<const N: usize>(array: &mut [c_char; N], text: &str) {
     array.fill(0);
     for (place, byte) in array.iter_mut().take(N - 1).zip(text.bytes()) {
-        *place = byte as c_char;
+        *place = c_char::from_ne_bytes([byte]);
     }
 }
 

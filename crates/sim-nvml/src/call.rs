@@ -97,7 +97,7 @@ pub(crate) fn meet_faults(
     Ok(effect)
 }
 
-impl<'a> Call<'a> {
+impl Call<'_> {
     /// Lets the faults of this call happen. What the body then reads is of the time after them.
     pub(crate) fn after_faults(self) -> Answer<Self> {
         match meet_faults(self.live, &self.moment, self.name, self.device.get())? {
@@ -137,9 +137,10 @@ macro_rules! entries {
         ) -> $crate::abi::sys::nvmlReturn_t {
             $crate::call::run(stringify!($name), |$call| {
                 $(
-                    // SAFETY: the caller passes what nvml.h declares for this parameter.
-                    let $argument =
-                        unsafe { <$kind as $crate::args::Argument>::take($argument, &$call) }?;
+                    let $argument = {
+                        // SAFETY: the caller passes what nvml.h declares for this parameter.
+                        unsafe { <$kind as $crate::args::Argument>::take($argument, &$call) }?
+                    };
                 )*
                 let $call = &$call.after_faults()?;
                 $body

@@ -64,6 +64,13 @@ struct EventDataV1 {
     event_data: c_ulonglong,
 }
 
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(EventDataV1, event_type) == offset_of!(nvmlEventData_t, eventType));
+    assert!(offset_of!(EventDataV1, event_data) == offset_of!(nvmlEventData_t, eventData));
+    assert!(size_of::<EventDataV1>() == offset_of!(nvmlEventData_t, gpuInstanceId));
+};
+
 readings! {
     nvmlDeviceGetSupportedEventTypes: c_ulonglong = |_device| Ok(SUPPORTED);
 }

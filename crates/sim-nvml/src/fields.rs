@@ -9,7 +9,7 @@ use sim::cycle::Channel;
 use sim::device::LinkErrors;
 use sim::profile::Architecture;
 
-use crate::abi::sys::{self, nvmlFieldValue_t, nvmlValue_t};
+use crate::abi::sys::{self, field_id as fi, nvmlFieldValue_t, nvmlValue_t};
 use crate::args::{AnyDevice, Garble, Out};
 use crate::call::{Answer, Call, code, entries};
 use crate::parts::{Part, milliwatts};
@@ -23,8 +23,10 @@ const DRIVER_WITH_RECOVERY_ACTION: u32 = 565;
 const DRIVER_WITH_EVENT_TIMES: u32 = 570;
 /// From this driver on, clock-event times are 269 to 271; before, 251 to 253.
 const DRIVER_WITH_NEW_NUMBERS: (u32, u32) = (580, 82);
-const EVENT_TIMES_OLD: u32 = sys::field_id::NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN;
-const EVENT_TIMES_NEW: u32 = 269;
+const EVENT_TIMES_OLD: u32 = fi::NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN;
+const EVENT_TIMES_NEW: u32 = crate::abi::NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN;
+
+use Value::{Long, Signed, Unsigned};
 
 /// One value, in the member of the union that its type names.
 enum Value {
@@ -84,41 +86,121 @@ impl Value {
     }
 }
 
-/// Reads one field. Groups of fields with a link in their number come before the single ones.
+/// Reads one field: each group knows its own, and says `None` to the others.
 fn read(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Answer<Value> {
-    if let Some((counter, link)) = link_error_field(field) {
-        return old_link_errors(device, counter, link).map(Value::Long);
+    let groups: [&dyn Fn() -> Answer<Option<Value>>; 6] = [
+        &|| errors(device, field),
+        &|| link_by_number(device, field),
+        &|| link_by_scope(device, field, scope),
+        &|| power_and_heat(call, device, field, scope),
+        &|| time_held_down(device, field),
+        &|| pcie(device, field),
+    ];
+    for group in groups {
+        if let Some(value) = group()? {
+            return Ok(value);
+        }
     }
-    if let Some(link) = link_speed_field(field) {
-        device.nvlink()?;
-        return link_speed(device, device.link(link)?).map(Value::Unsigned);
-    }
-    if let Some((severity, scope, lasting)) = ecc_field(field)? {
-        return Ok(Value::Long(match scope {
-            Some(scope) => ecc::errors(device, severity, scope, lasting),
-            None => ecc::total(device, severity, lasting),
-        }));
-    }
-    if let Some(reason) = event_time_field(device, field) {
-        return Ok(Value::Long(clocks::nanoseconds(device, &[reason])));
-    }
-    single(call, device, field, scope)
+    // Known to nvml.h and not to this part, or not known at all.
+    let known = field != 0 && field < fi::NVML_FI_MAX;
+    Err(if known { code::NOT_SUPPORTED } else { code::INVALID_ARGUMENT })
 }
 
-/// The link error counters from before Hopper: first field of a counter's first six links, of the next six,
-/// and its total.
-const OLD_LINK_COUNTERS: [(fn(LinkErrors) -> u64, u32, u32, u32); 5] = [
-    (|errors| errors.crc_errors, 32, 96, 38),
+fn flag(flag: bool) -> Value {
+    Unsigned(u32::from(flag))
+}
+
+/// Memory errors, and what was done about them.
+fn errors(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
+    if let Some((severity, scope, lasting)) = ecc_field(field)? {
+        return Ok(Some(Long(match scope {
+            Some(scope) => ecc::errors(device, severity, scope, lasting),
+            None => ecc::total(device, severity, lasting),
+        })));
+    }
+    let rows = &device.standing().rows;
+    let retired = |value| ecc::retires_pages(device).map(|()| value);
+    let remapped = |value| ecc::remaps_rows(device).map(|()| value);
+    Ok(Some(match field {
+        fi::NVML_FI_DEV_ECC_CURRENT | fi::NVML_FI_DEV_ECC_PENDING => Unsigned(1),
+        fi::NVML_FI_DEV_RETIRED_SBE => retired(Long(rows.correctable.into()))?,
+        fi::NVML_FI_DEV_RETIRED_DBE => retired(Long(rows.uncorrectable.into()))?,
+        fi::NVML_FI_DEV_RETIRED_PENDING => retired(flag(rows.pending))?,
+        fi::NVML_FI_DEV_RETIRED_PENDING_SBE => retired(flag(rows.pending && rows.correctable > 0))?,
+        fi::NVML_FI_DEV_RETIRED_PENDING_DBE => retired(flag(rows.pending && rows.uncorrectable > 0))?,
+        fi::NVML_FI_DEV_REMAPPED_COR => remapped(Unsigned(rows.correctable))?,
+        fi::NVML_FI_DEV_REMAPPED_UNC => remapped(Unsigned(rows.uncorrectable))?,
+        fi::NVML_FI_DEV_REMAPPED_PENDING => remapped(flag(rows.pending))?,
+        fi::NVML_FI_DEV_REMAPPED_FAILURE => remapped(flag(rows.failure))?,
+        fi::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION => {
+            device.since(Architecture::Hopper)?;
+            device.since_driver(DRIVER_WITH_RECOVERY_ACTION)?;
+            Unsigned(device.standing().recovery as u32)
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// Severity, place (`None`: all) and whether it lasts, of an ECC counter.
+fn ecc_field(field: u32) -> Answer<Option<(Severity, Option<Scope>, bool)>> {
+    use Severity::{Corrected, Uncorrectable};
+    Ok(match field {
+        fi::NVML_FI_DEV_ECC_SBE_VOL_TOTAL => Some((Corrected, None, false)),
+        fi::NVML_FI_DEV_ECC_DBE_VOL_TOTAL => Some((Uncorrectable, None, false)),
+        fi::NVML_FI_DEV_ECC_SBE_AGG_TOTAL => Some((Corrected, None, true)),
+        fi::NVML_FI_DEV_ECC_DBE_AGG_TOTAL => Some((Uncorrectable, None, true)),
+        fi::NVML_FI_DEV_ECC_SBE_VOL_DEV => Some((Corrected, Some(Scope::Dram), false)),
+        fi::NVML_FI_DEV_ECC_DBE_VOL_DEV => Some((Uncorrectable, Some(Scope::Dram), false)),
+        fi::NVML_FI_DEV_ECC_SBE_AGG_DEV => Some((Corrected, Some(Scope::Dram), true)),
+        fi::NVML_FI_DEV_ECC_DBE_AGG_DEV => Some((Uncorrectable, Some(Scope::Dram), true)),
+        // From Turing on the caches are not told apart.
+        fi::NVML_FI_DEV_ECC_SBE_VOL_L1..=fi::NVML_FI_DEV_ECC_DBE_AGG_CBU => return Err(code::NOT_SUPPORTED),
+        _ => None,
+    })
+}
+
+/// Which of a link's errors a counter counts.
+type LinkCounter = fn(LinkErrors) -> u64;
+
+/// The link error counters from before Hopper: what is counted, the field of link 0, of link 6, and of all.
+/// The fields of links 0 to 5 follow each other, and so do those of 6 to 11.
+const OLD_LINK_COUNTERS: [(LinkCounter, u32, u32, u32); 5] = [
+    (
+        |errors| errors.crc_errors,
+        fi::NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_L0,
+        fi::NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_L6,
+        fi::NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL,
+    ),
     // The machine's check-sum errors are all in flow control.
-    (|_| 0, 39, 102, 45),
-    (|errors| errors.replays, 46, 108, 52),
-    (|errors| errors.recoveries, 53, 114, 59),
+    (
+        |_| 0,
+        fi::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_L0,
+        fi::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_L6,
+        fi::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL,
+    ),
+    (
+        |errors| errors.replays,
+        fi::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_L0,
+        fi::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_L6,
+        fi::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL,
+    ),
+    (
+        |errors| errors.recoveries,
+        fi::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_L0,
+        fi::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_L6,
+        fi::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL,
+    ),
     // Lanes carry ECC from Ampere on; no error of that kind is simulated.
-    (|_| 0, 148, 154, 160),
+    (
+        |_| 0,
+        fi::NVML_FI_DEV_NVLINK_ECC_DATA_ERROR_COUNT_L0,
+        fi::NVML_FI_DEV_NVLINK_ECC_DATA_ERROR_COUNT_L6,
+        fi::NVML_FI_DEV_NVLINK_ECC_DATA_ERROR_COUNT_TOTAL,
+    ),
 ];
 
 /// A counter of [`OLD_LINK_COUNTERS`], and its link or (`None`) the total.
-fn link_error_field(field: u32) -> Option<(fn(LinkErrors) -> u64, Option<u32>)> {
+fn link_error_field(field: u32) -> Option<(LinkCounter, Option<u32>)> {
     OLD_LINK_COUNTERS.iter().find_map(|&(counter, low, high, total)| match field {
         _ if field == total => Some((counter, None)),
         _ if (low..low + 6).contains(&field) => Some((counter, Some(field - low))),
@@ -127,7 +209,7 @@ fn link_error_field(field: u32) -> Option<(fn(LinkErrors) -> u64, Option<u32>)> 
     })
 }
 
-fn old_link_errors(device: &Device<'_>, counter: fn(LinkErrors) -> u64, link: Option<u32>) -> Answer<u64> {
+fn old_link_errors(device: &Device<'_>, counter: LinkCounter, link: Option<u32>) -> Answer<u64> {
     let links = device.nvlink()?.links;
     if device.facts().architecture >= Architecture::Hopper {
         return Err(code::NOT_SUPPORTED);
@@ -140,8 +222,12 @@ fn old_link_errors(device: &Device<'_>, counter: fn(LinkErrors) -> u64, link: Op
 
 fn link_speed_field(field: u32) -> Option<u32> {
     match field {
-        84..=89 => Some(field - 84),
-        132..=137 => Some(field - 126),
+        fi::NVML_FI_DEV_NVLINK_SPEED_MBPS_L0..=fi::NVML_FI_DEV_NVLINK_SPEED_MBPS_L5 => {
+            Some(field - fi::NVML_FI_DEV_NVLINK_SPEED_MBPS_L0)
+        }
+        fi::NVML_FI_DEV_NVLINK_SPEED_MBPS_L6..=fi::NVML_FI_DEV_NVLINK_SPEED_MBPS_L11 => {
+            Some(field - fi::NVML_FI_DEV_NVLINK_SPEED_MBPS_L6 + 6)
+        }
         _ => None,
     }
 }
@@ -151,74 +237,18 @@ fn link_speed(device: &Device<'_>, link: u32) -> Answer<u32> {
     Ok(if device.link_is_up(link) { speed } else { 0 })
 }
 
-/// Severity, place (`None`: all) and whether it lasts, of an ECC counter.
-fn ecc_field(field: u32) -> Answer<Option<(Severity, Option<Scope>, bool)>> {
-    use Severity::{Corrected, Uncorrectable};
-    Ok(match field {
-        3 => Some((Corrected, None, false)),
-        4 => Some((Uncorrectable, None, false)),
-        5 => Some((Corrected, None, true)),
-        6 => Some((Uncorrectable, None, true)),
-        11 => Some((Corrected, Some(Scope::Dram), false)),
-        12 => Some((Uncorrectable, Some(Scope::Dram), false)),
-        22 => Some((Corrected, Some(Scope::Dram), true)),
-        23 => Some((Uncorrectable, Some(Scope::Dram), true)),
-        // From Turing on the caches are not told apart.
-        7..=28 => return Err(code::NOT_SUPPORTED),
-        _ => None,
-    })
+/// Links that are named by the field.
+fn link_by_number(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
+    if let Some((counter, link)) = link_error_field(field) {
+        return old_link_errors(device, counter, link).map(|count| Some(Long(count)));
+    }
+    let Some(link) = link_speed_field(field) else { return Ok(None) };
+    link_speed(device, device.link(link)?).map(|speed| Some(Unsigned(speed)))
 }
 
-/// The clock-event times, under the numbers that this driver gives them.
-fn event_time_field(device: &Device<'_>, field: u32) -> Option<Channel> {
-    let release = device.driver().release();
-    let first = if release >= DRIVER_WITH_NEW_NUMBERS { EVENT_TIMES_NEW } else { EVENT_TIMES_OLD };
-    let reasons = [Channel::SoftwareThermal, Channel::HardwareThermal, Channel::PowerBrake];
-    let offset = field.checked_sub(first).filter(|_| release.0 >= DRIVER_WITH_EVENT_TIMES)?;
-    reasons.get(offset as usize).copied()
-}
-
-fn single(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Answer<Value> {
-    use Value::{Long, Signed, Unsigned};
-    use sys::field_id as fi;
-    let facts = device.facts();
-    let rows = &device.standing().rows;
-    let thermal = &facts.thermal;
-    let flag = |flag: bool| Unsigned(u32::from(flag));
-    let margin =
-        |limit: i32| device.since(Architecture::Ada).map(|()| Signed(thermal.gpu_max_celsius - limit));
-    let power =
-        |watts: f64| if scope == 0 { Ok(Unsigned(milliwatts(watts))) } else { Err(code::NOT_SUPPORTED) };
-    Ok(match field {
-        fi::NVML_FI_DEV_ECC_CURRENT | fi::NVML_FI_DEV_ECC_PENDING => Unsigned(1),
-        fi::NVML_FI_DEV_RETIRED_SBE => ecc::retires_pages(device).map(|()| Long(rows.correctable.into()))?,
-        fi::NVML_FI_DEV_RETIRED_DBE => {
-            ecc::retires_pages(device).map(|()| Long(rows.uncorrectable.into()))?
-        }
-        fi::NVML_FI_DEV_RETIRED_PENDING => ecc::retires_pages(device).map(|()| flag(rows.pending))?,
-        fi::NVML_FI_DEV_RETIRED_PENDING_SBE => {
-            ecc::retires_pages(device).map(|()| flag(rows.pending && rows.correctable > 0))?
-        }
-        fi::NVML_FI_DEV_RETIRED_PENDING_DBE => {
-            ecc::retires_pages(device).map(|()| flag(rows.pending && rows.uncorrectable > 0))?
-        }
-        fi::NVML_FI_DEV_PERF_POLICY_POWER..=fi::NVML_FI_DEV_PERF_POLICY_RELIABILITY => {
-            let policy = field - fi::NVML_FI_DEV_PERF_POLICY_POWER;
-            Long(clocks::violation_nanoseconds(device, policy)?)
-        }
-        fi::NVML_FI_DEV_PERF_POLICY_TOTAL_APP_CLOCKS => {
-            let policy = sys::nvmlPerfPolicyType_enum_NVML_PERF_POLICY_TOTAL_APP_CLOCKS;
-            Long(clocks::violation_nanoseconds(device, policy)?)
-        }
-        fi::NVML_FI_DEV_PERF_POLICY_TOTAL_BASE_CLOCKS => {
-            let policy = sys::nvmlPerfPolicyType_enum_NVML_PERF_POLICY_TOTAL_BASE_CLOCKS;
-            Long(clocks::violation_nanoseconds(device, policy)?)
-        }
-        fi::NVML_FI_DEV_MEMORY_TEMP => {
-            Unsigned(call.celsius(device.memory_temperature_celsius().ok_or(code::NOT_SUPPORTED)?))
-        }
-        fi::NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION => Long(thermal_power::millijoules(device)),
-        fi::NVML_FI_DEV_ENERGY if scope == 0 => Long(thermal_power::millijoules(device)),
+/// Links that are named by the scope, and what holds for all of them.
+fn link_by_scope(device: &Device<'_>, field: u32, scope: u32) -> Answer<Option<Value>> {
+    Ok(Some(match field {
         fi::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON => Unsigned(device.nvlink()?.link_megabytes_per_second),
         fi::NVML_FI_DEV_NVLINK_LINK_COUNT => Unsigned(device.nvlink()?.links),
         fi::NVML_FI_DEV_NVSWITCH_CONNECTED_LINK_COUNT => {
@@ -226,19 +256,12 @@ fn single(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Answe
             let up = (0..nvlink.links).filter(|link| device.link_is_up(*link)).count() as u32;
             Unsigned(if nvlink.switch_addresses.is_empty() { 0 } else { up })
         }
-        fi::NVML_FI_DEV_PCIE_REPLAY_COUNTER => Long(device.pcie_replays()),
-        // A replay counter of four bits does not roll over at the rates of a healthy link.
-        fi::NVML_FI_DEV_PCIE_REPLAY_ROLLOVER_COUNTER => Long(0),
         fi::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX => {
             kibibytes(device, Channel::NvlinkTransmit, scope, false)?
         }
         fi::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX => kibibytes(device, Channel::NvlinkReceive, scope, false)?,
         fi::NVML_FI_DEV_NVLINK_THROUGHPUT_RAW_TX => kibibytes(device, Channel::NvlinkTransmit, scope, true)?,
         fi::NVML_FI_DEV_NVLINK_THROUGHPUT_RAW_RX => kibibytes(device, Channel::NvlinkReceive, scope, true)?,
-        fi::NVML_FI_DEV_REMAPPED_COR => ecc::remaps_rows(device).map(|()| Unsigned(rows.correctable))?,
-        fi::NVML_FI_DEV_REMAPPED_UNC => ecc::remaps_rows(device).map(|()| Unsigned(rows.uncorrectable))?,
-        fi::NVML_FI_DEV_REMAPPED_PENDING => ecc::remaps_rows(device).map(|()| flag(rows.pending))?,
-        fi::NVML_FI_DEV_REMAPPED_FAILURE => ecc::remaps_rows(device).map(|()| flag(rows.failure))?,
         fi::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY => link_errors(device, scope, |errors| errors.replays)?,
         fi::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY => link_errors(device, scope, |errors| errors.recoveries)?,
         fi::NVML_FI_DEV_NVLINK_ERROR_DL_CRC => link_errors(device, scope, |errors| errors.crc_errors)?,
@@ -254,13 +277,85 @@ fn single(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Answe
             // Links sleep while nothing runs: 1 is low speed.
             flag(device.is_active(Channel::Idle))
         }
+        _ => return Ok(None),
+    }))
+}
+
+/// Power, energy, temperatures and their margins.
+fn power_and_heat(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Answer<Option<Value>> {
+    let power = &device.facts().power;
+    let thermal = &device.facts().thermal;
+    let margin = |limit| device.since(Architecture::Ada).map(|()| Signed(thermal.gpu_max_celsius - limit));
+    // Scope 0 is the GPU; there is no reading of the module around it.
+    let gpu = |watts| if scope == 0 { Ok(Unsigned(milliwatts(watts))) } else { Err(code::NOT_SUPPORTED) };
+    Ok(Some(match field {
+        fi::NVML_FI_DEV_MEMORY_TEMP => {
+            Unsigned(call.celsius(device.memory_temperature_celsius().ok_or(code::NOT_SUPPORTED)?))
+        }
+        fi::NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION => Long(thermal_power::millijoules(device)),
+        fi::NVML_FI_DEV_ENERGY if scope == 0 => Long(thermal_power::millijoules(device)),
+        fi::NVML_FI_DEV_POWER_AVERAGE if device.averages_power() => gpu(device.power_mean_watts())?,
+        fi::NVML_FI_DEV_POWER_INSTANT => gpu(device.power_watts())?,
+        fi::NVML_FI_DEV_POWER_MIN_LIMIT => gpu(power.limit_min_watts)?,
+        fi::NVML_FI_DEV_POWER_MAX_LIMIT => gpu(power.limit_max_watts)?,
+        fi::NVML_FI_DEV_POWER_DEFAULT_LIMIT
+        | fi::NVML_FI_DEV_POWER_CURRENT_LIMIT
+        | fi::NVML_FI_DEV_POWER_REQUESTED_LIMIT => gpu(power.limit_watts)?,
+        fi::NVML_FI_DEV_TEMPERATURE_SHUTDOWN_TLIMIT => margin(thermal.shutdown_celsius)?,
+        fi::NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT => margin(thermal.slowdown_celsius)?,
+        // Margins count from the GPU's own limit, and the memory's from the memory's.
+        fi::NVML_FI_DEV_TEMPERATURE_GPU_MAX_TLIMIT | fi::NVML_FI_DEV_TEMPERATURE_MEM_MAX_TLIMIT => {
+            margin(thermal.gpu_max_celsius)?
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// Time in which clocks were held down: by performance policy, and under newer drivers by reason.
+fn time_held_down(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
+    let policy = match field {
+        fi::NVML_FI_DEV_PERF_POLICY_POWER..=fi::NVML_FI_DEV_PERF_POLICY_RELIABILITY => {
+            field - fi::NVML_FI_DEV_PERF_POLICY_POWER
+        }
+        fi::NVML_FI_DEV_PERF_POLICY_TOTAL_APP_CLOCKS => {
+            sys::nvmlPerfPolicyType_enum_NVML_PERF_POLICY_TOTAL_APP_CLOCKS
+        }
+        fi::NVML_FI_DEV_PERF_POLICY_TOTAL_BASE_CLOCKS => {
+            sys::nvmlPerfPolicyType_enum_NVML_PERF_POLICY_TOTAL_BASE_CLOCKS
+        }
+        _ => {
+            let reason = event_time_field(device, field);
+            return Ok(reason.map(|reason| Long(clocks::nanoseconds(device, &[reason]))));
+        }
+    };
+    clocks::violation_nanoseconds(device, policy).map(|time| Some(Long(time)))
+}
+
+/// The clock-event times, under the numbers that this driver gives them.
+fn event_time_field(device: &Device<'_>, field: u32) -> Option<Channel> {
+    let release = device.driver().release();
+    let first = if release >= DRIVER_WITH_NEW_NUMBERS { EVENT_TIMES_NEW } else { EVENT_TIMES_OLD };
+    let reasons = [Channel::SoftwareThermal, Channel::HardwareThermal, Channel::PowerBrake];
+    let offset = field.checked_sub(first).filter(|_| release.0 >= DRIVER_WITH_EVENT_TIMES)?;
+    reasons.get(offset as usize).copied()
+}
+
+/// The PCIe link, and what MIG can do without a reset.
+fn pcie(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
+    let facts = device.facts();
+    let since_hopper = |value| device.since(Architecture::Hopper).map(|()| value);
+    let bytes = |direction| {
+        device.since_driver(DRIVER_WITH_PCIE_BYTES)?;
+        since_hopper(Long(device.total(direction) as u64))
+    };
+    Ok(Some(match field {
+        fi::NVML_FI_DEV_PCIE_REPLAY_COUNTER => Long(device.pcie_replays()),
+        // A replay counter does not roll over at the rates of a healthy link.
+        fi::NVML_FI_DEV_PCIE_REPLAY_ROLLOVER_COUNTER => Long(0),
         // One retransmission is a bad packet seen, refused and sent again.
         fi::NVML_FI_DEV_PCIE_COUNT_CORRECTABLE_ERRORS
         | fi::NVML_FI_DEV_PCIE_COUNT_BAD_TLP
-        | fi::NVML_FI_DEV_PCIE_COUNT_NAKS_SENT => {
-            device.since(Architecture::Hopper)?;
-            Unsigned(device.pcie_replays() as u32)
-        }
+        | fi::NVML_FI_DEV_PCIE_COUNT_NAKS_SENT => since_hopper(Unsigned(device.pcie_replays() as u32))?,
         fi::NVML_FI_DEV_PCIE_COUNT_NAKS_RECEIVED
         | fi::NVML_FI_DEV_PCIE_COUNT_RECEIVER_ERROR
         | fi::NVML_FI_DEV_PCIE_COUNT_BAD_DLLP
@@ -269,60 +364,32 @@ fn single(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Answe
         | fi::NVML_FI_DEV_PCIE_COUNT_UNSUPPORTED_REQ
         | fi::NVML_FI_DEV_PCIE_COUNT_LCRC_ERROR
         | fi::NVML_FI_DEV_PCIE_COUNT_LANE_ERROR
-        | fi::NVML_FI_DEV_PCIE_L0_TO_RECOVERY_COUNTER => {
-            device.since(Architecture::Hopper)?;
-            Unsigned(0)
-        }
-        fi::NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED if !facts.mig_profiles.is_empty() => {
+        | fi::NVML_FI_DEV_PCIE_L0_TO_RECOVERY_COUNTER => since_hopper(Unsigned(0))?,
+        fi::NVML_FI_DEV_PCIE_COUNT_TX_BYTES => bytes(Channel::PcieTransmit)?,
+        fi::NVML_FI_DEV_PCIE_COUNT_RX_BYTES => bytes(Channel::PcieReceive)?,
+        fi::NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED
+        | fi::NVML_FI_DEV_IS_MIG_MODE_INDEPENDENT_MIG_QUERY_CAPABLE
+            if !facts.mig_profiles.is_empty() =>
+        {
             flag(facts.architecture >= Architecture::Hopper)
         }
-        fi::NVML_FI_DEV_POWER_AVERAGE if device.averages_power() => power(device.power_mean_watts())?,
-        fi::NVML_FI_DEV_POWER_INSTANT => power(device.power_watts())?,
-        fi::NVML_FI_DEV_POWER_MIN_LIMIT => power(facts.power.limit_min_watts)?,
-        fi::NVML_FI_DEV_POWER_MAX_LIMIT => power(facts.power.limit_max_watts)?,
-        fi::NVML_FI_DEV_POWER_DEFAULT_LIMIT
-        | fi::NVML_FI_DEV_POWER_CURRENT_LIMIT
-        | fi::NVML_FI_DEV_POWER_REQUESTED_LIMIT => power(facts.power.limit_watts)?,
-        fi::NVML_FI_DEV_TEMPERATURE_SHUTDOWN_TLIMIT => margin(thermal.shutdown_celsius)?,
-        fi::NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT => margin(thermal.slowdown_celsius)?,
-        fi::NVML_FI_DEV_TEMPERATURE_GPU_MAX_TLIMIT => margin(thermal.gpu_max_celsius)?,
-        // The memory's margin counts from its own limit.
-        fi::NVML_FI_DEV_TEMPERATURE_MEM_MAX_TLIMIT => margin(thermal.gpu_max_celsius)?,
-        fi::NVML_FI_DEV_PCIE_COUNT_TX_BYTES => pcie_bytes(device, Channel::PcieTransmit)?,
-        fi::NVML_FI_DEV_PCIE_COUNT_RX_BYTES => pcie_bytes(device, Channel::PcieReceive)?,
-        fi::NVML_FI_DEV_IS_MIG_MODE_INDEPENDENT_MIG_QUERY_CAPABLE => {
-            flag(!facts.mig_profiles.is_empty() && facts.architecture >= Architecture::Hopper)
-        }
-        fi::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION => {
-            device.since(Architecture::Hopper)?;
-            device.since_driver(DRIVER_WITH_RECOVERY_ACTION)?;
-            Unsigned(device.standing().recovery as u32)
-        }
-        0 => return Err(code::INVALID_ARGUMENT),
-        other if other >= fi::NVML_FI_MAX => return Err(code::INVALID_ARGUMENT),
-        _ => return Err(code::NOT_SUPPORTED),
-    })
+        _ => return Ok(None),
+    }))
 }
 
 /// NVLink traffic since the driver was loaded: of one link, or of all.
 fn kibibytes(device: &Device<'_>, direction: Channel, scope: u32, raw: bool) -> Answer<Value> {
     device.nvlink()?;
     let link = if scope == ALL_LINKS { None } else { Some(device.link(scope)?) };
-    Ok(Value::Long((device.link_bytes(direction, link, raw) / 1024.0) as u64))
+    Ok(Long((device.link_bytes(direction, link, raw) / 1024.0) as u64))
 }
 
 /// Link errors as Hopper counts them: of one link, or of all.
-fn link_errors(device: &Device<'_>, scope: u32, counter: fn(LinkErrors) -> u64) -> Answer<Value> {
+fn link_errors(device: &Device<'_>, scope: u32, counter: LinkCounter) -> Answer<Value> {
     device.since(Architecture::Hopper)?;
     let links = device.nvlink()?.links;
     if scope == ALL_LINKS {
-        return Ok(Value::Long((0..links).map(|link| counter(device.link_errors(link))).sum()));
+        return Ok(Long((0..links).map(|link| counter(device.link_errors(link))).sum()));
     }
-    Ok(Value::Long(counter(device.link_errors(device.link(scope)?))))
-}
-
-fn pcie_bytes(device: &Device<'_>, direction: Channel) -> Answer<Value> {
-    device.since(Architecture::Hopper)?;
-    device.since_driver(DRIVER_WITH_PCIE_BYTES)?;
-    Ok(Value::Long(device.total(direction) as u64))
+    Ok(Long(counter(device.link_errors(device.link(scope)?))))
 }

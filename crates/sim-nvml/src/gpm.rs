@@ -97,9 +97,10 @@ impl Argument for Request {
         }
         let (from, to) = if first.seconds <= second.seconds { (first, second) } else { (second, first) };
         let offset = std::mem::offset_of!(nvmlGpmMetricsGet_t, metrics);
-        // SAFETY: `raw` is not null (checked above) and points to the caller's struct, of which the array is
-        // a member at this offset in every version of the header.
-        let metrics: Out<nvmlGpmMetric_t> = unsafe { Out::take(raw.byte_add(offset).cast(), call) }?;
+        let array = raw.wrapping_byte_add(offset).cast();
+        // SAFETY: `raw` is the caller's struct (checked above), of which the array is a member at this offset
+        // in every version of the header.
+        let metrics: Out<nvmlGpmMetric_t> = unsafe { Out::take(array, call) }?;
         Ok(Self { metrics, count: head.count as usize, from, to })
     }
 }
@@ -183,6 +184,45 @@ fn shot(call: &Call<'_>, device: &Device<'_>, instance: Option<u32>) -> Answer<S
     Ok(Shot { device: device.index(), instance, epoch: call.epoch, seconds: call.moment.seconds() })
 }
 
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(Head, count) == offset_of!(nvmlGpmMetricsGet_t, numMetrics));
+    assert!(offset_of!(Head, sample1) == offset_of!(nvmlGpmMetricsGet_t, sample1));
+    assert!(offset_of!(Head, sample2) == offset_of!(nvmlGpmMetricsGet_t, sample2));
+    assert!(size_of::<Head>() == offset_of!(nvmlGpmMetricsGet_t, metrics));
+};
+
+/// `NVML_GPM_METRIC_*`.
+mod id {
+    pub(super) use crate::abi::NVML_GPM_METRIC_DMMA_TENSOR_UTIL as DMMA_TENSOR_UTIL;
+    pub(super) use crate::abi::sys::{
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_ANY_TENSOR_UTIL as ANY_TENSOR_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_DFMA_TENSOR_UTIL as DFMA_TENSOR_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_DRAM_BW_UTIL as DRAM_BW_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_FP16_UTIL as FP16_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_FP32_UTIL as FP32_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_FP64_UTIL as FP64_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_GRAPHICS_UTIL as GRAPHICS_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_HMMA_TENSOR_UTIL as HMMA_TENSOR_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_IMMA_TENSOR_UTIL as IMMA_TENSOR_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_INTEGER_UTIL as INTEGER_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVDEC_0_UTIL as NVDEC_0_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVDEC_7_UTIL as NVDEC_7_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVJPG_0_UTIL as NVJPG_0_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVJPG_7_UTIL as NVJPG_7_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVLINK_L0_RX_PER_SEC as NVLINK_L0_RX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVLINK_L17_TX_PER_SEC as NVLINK_L17_TX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVLINK_TOTAL_RX_PER_SEC as NVLINK_TOTAL_RX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVLINK_TOTAL_TX_PER_SEC as NVLINK_TOTAL_TX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVOFA_0_UTIL as NVOFA_0_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVOFA_1_UTIL as NVOFA_1_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_PCIE_RX_PER_SEC as PCIE_RX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_PCIE_TX_PER_SEC as PCIE_TX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_SM_OCCUPANCY as SM_OCCUPANCY,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_SM_UTIL as SM_UTIL,
+    };
+}
+
 /// Where a metric comes from.
 #[derive(Clone, Copy)]
 enum Source {
@@ -209,8 +249,13 @@ struct Metric {
     unit: &'static CStr,
 }
 
-/// Shortens the table below.
-const fn metric(
+/// One metric.
+const fn metric(id: u32, source: Source, short_name: &'static CStr, long_name: &'static CStr) -> Metric {
+    metrics(id..=id, source, short_name, long_name)
+}
+
+/// One metric for each of several engines or links.
+const fn metrics(
     ids: std::ops::RangeInclusive<u32>,
     source: Source,
     short_name: &'static CStr,
@@ -230,42 +275,67 @@ const IMMA_SHARE: f64 = 0.15;
 use Source::{Engine, Link, Nvlink, Pcie, Percent, Unused};
 
 static METRICS: [Metric; 21] = [
-    metric(1..=1, Percent(Channel::Graphics, 1.0), c"gr_util", c"Graphics engine activity"),
-    metric(2..=2, Percent(Channel::Sm, 1.0), c"sm_util", c"SM activity"),
-    metric(3..=3, Percent(Channel::Occupancy, 1.0), c"sm_occupancy", c"SM occupancy"),
-    metric(4..=4, Percent(Channel::Integer, 1.0), c"int_util", c"Integer pipe activity"),
-    metric(5..=5, Percent(Channel::Tensor, 1.0), c"tensor_util", c"Tensor pipe activity"),
-    metric(6..=6, Unused(|_| 1), c"dfma_util", c"DFMA tensor pipe activity"),
-    metric(7..=7, Percent(Channel::Tensor, HMMA_SHARE), c"hmma_util", c"HMMA tensor pipe activity"),
-    metric(8..=8, Unused(|_| 1), c"dmma_util", c"DMMA tensor pipe activity"),
-    metric(9..=9, Percent(Channel::Tensor, IMMA_SHARE), c"imma_util", c"IMMA tensor pipe activity"),
-    metric(10..=10, Percent(Channel::Dram, 1.0), c"dram_util", c"DRAM bandwidth"),
-    metric(11..=11, Percent(Channel::Fp64, 1.0), c"fp64_util", c"FP64 pipe activity"),
-    metric(12..=12, Percent(Channel::Fp32, 1.0), c"fp32_util", c"FP32 pipe activity"),
-    metric(13..=13, Percent(Channel::Fp16, 1.0), c"fp16_util", c"FP16 pipe activity"),
-    metric(20..=20, Pcie(Channel::PcieTransmit), c"pcie_tx", c"PCIe traffic from the GPU"),
-    metric(21..=21, Pcie(Channel::PcieReceive), c"pcie_rx", c"PCIe traffic to the GPU"),
+    metric(id::GRAPHICS_UTIL, Percent(Channel::Graphics, 1.0), c"gr_util", c"Graphics engine activity"),
+    metric(id::SM_UTIL, Percent(Channel::Sm, 1.0), c"sm_util", c"SM activity"),
+    metric(id::SM_OCCUPANCY, Percent(Channel::Occupancy, 1.0), c"sm_occupancy", c"SM occupancy"),
+    metric(id::INTEGER_UTIL, Percent(Channel::Integer, 1.0), c"int_util", c"Integer pipe activity"),
+    metric(id::ANY_TENSOR_UTIL, Percent(Channel::Tensor, 1.0), c"tensor_util", c"Tensor pipe activity"),
+    metric(id::DFMA_TENSOR_UTIL, Unused(|_| 1), c"dfma_util", c"DFMA tensor pipe activity"),
     metric(
-        30..=37,
+        id::HMMA_TENSOR_UTIL,
+        Percent(Channel::Tensor, HMMA_SHARE),
+        c"hmma_util",
+        c"HMMA tensor pipe activity",
+    ),
+    metric(id::DMMA_TENSOR_UTIL, Unused(|_| 1), c"dmma_util", c"DMMA tensor pipe activity"),
+    metric(
+        id::IMMA_TENSOR_UTIL,
+        Percent(Channel::Tensor, IMMA_SHARE),
+        c"imma_util",
+        c"IMMA tensor pipe activity",
+    ),
+    metric(id::DRAM_BW_UTIL, Percent(Channel::Dram, 1.0), c"dram_util", c"DRAM bandwidth"),
+    metric(id::FP64_UTIL, Percent(Channel::Fp64, 1.0), c"fp64_util", c"FP64 pipe activity"),
+    metric(id::FP32_UTIL, Percent(Channel::Fp32, 1.0), c"fp32_util", c"FP32 pipe activity"),
+    metric(id::FP16_UTIL, Percent(Channel::Fp16, 1.0), c"fp16_util", c"FP16 pipe activity"),
+    metric(id::PCIE_TX_PER_SEC, Pcie(Channel::PcieTransmit), c"pcie_tx", c"PCIe traffic from the GPU"),
+    metric(id::PCIE_RX_PER_SEC, Pcie(Channel::PcieReceive), c"pcie_rx", c"PCIe traffic to the GPU"),
+    metrics(
+        id::NVDEC_0_UTIL..=id::NVDEC_7_UTIL,
         Engine(Channel::Decoder, |device| device.facts().engines.decoders),
         c"nvdec_util",
         c"Video decoder activity",
     ),
-    metric(
-        40..=47,
+    metrics(
+        id::NVJPG_0_UTIL..=id::NVJPG_7_UTIL,
         Engine(Channel::Jpeg, |device| device.facts().engines.jpeg),
         c"nvjpg_util",
         c"JPEG decoder activity",
     ),
-    metric(
-        50..=51,
+    metrics(
+        id::NVOFA_0_UTIL..=id::NVOFA_1_UTIL,
         Unused(|device| device.facts().engines.optical_flow),
         c"nvofa_util",
         c"Optical flow accelerator activity",
     ),
-    metric(60..=60, Nvlink(Channel::NvlinkReceive), c"nvlink_rx", c"NVLink traffic to the GPU"),
-    metric(61..=61, Nvlink(Channel::NvlinkTransmit), c"nvlink_tx", c"NVLink traffic from the GPU"),
-    metric(62..=97, Link, c"nvlink_link", c"NVLink traffic of one link"),
+    metric(
+        id::NVLINK_TOTAL_RX_PER_SEC,
+        Nvlink(Channel::NvlinkReceive),
+        c"nvlink_rx",
+        c"NVLink traffic to the GPU",
+    ),
+    metric(
+        id::NVLINK_TOTAL_TX_PER_SEC,
+        Nvlink(Channel::NvlinkTransmit),
+        c"nvlink_tx",
+        c"NVLink traffic from the GPU",
+    ),
+    metrics(
+        id::NVLINK_L0_RX_PER_SEC..=id::NVLINK_L17_TX_PER_SEC,
+        Link,
+        c"nvlink_link",
+        c"NVLink traffic of one link",
+    ),
 ];
 
 /// The metric between the request's two samples.
@@ -292,7 +362,8 @@ fn mean(device: &Device<'_>, request: &Request, metric: &Metric, id: u32) -> Ans
         }
         Link => {
             let link = device.link(offset / 2)?;
-            let channel = if offset % 2 == 0 { Channel::NvlinkReceive } else { Channel::NvlinkTransmit };
+            let channel =
+                if offset.is_multiple_of(2) { Channel::NvlinkReceive } else { Channel::NvlinkTransmit };
             mean(channel) * device.link_share(link) / MIB
         }
     })

@@ -23,6 +23,7 @@ pub(crate) fn list<T>(
 }
 
 /// The first of a caller's array, or null.
+#[derive(Clone, Copy)]
 pub(crate) struct Items<T>(*mut T);
 
 impl<T> Argument for Items<T> {
@@ -40,7 +41,7 @@ impl<T> Items<T> {
     }
 
     /// Writes the values one after another; the caller has checked that there is room.
-    pub(crate) fn write(&self, values: impl Iterator<Item = T>) {
+    pub(crate) fn write(self, values: impl Iterator<Item = T>) {
         for (index, value) in values.enumerate() {
             // SAFETY: nvml.h: the array holds as many as the count beside it says, and that was checked.
             let place = unsafe { self.0.add(index) };

@@ -1,6 +1,6 @@
 //! Temperatures, power, energy, fans, performance state.
 
-use std::ffi::{c_int, c_uint, c_ulonglong};
+use std::ffi::{c_uint, c_ulonglong};
 
 use sim::Device;
 use sim::cycle::Channel;
@@ -59,7 +59,7 @@ entries! {
         if reading.sensorType != SENSOR_GPU {
             return Err(code::INVALID_ARGUMENT);
         }
-        reading.temperature = call.celsius(call.gpu(gpu.0)?.temperature_celsius()) as c_int;
+        reading.temperature = call.celsius(call.gpu(gpu.0)?.temperature_celsius()).cast_signed();
         temperature.set(call, reading)
     }
 
@@ -94,7 +94,7 @@ entries! {
         }
         let device = call.gpu(gpu.0)?;
         device.since(Architecture::Ada)?;
-        let celsius = call.celsius(device.temperature_celsius()) as c_int;
+        let celsius = call.celsius(device.temperature_celsius()).cast_signed();
         reading.marginTemperature = device.facts().thermal.gpu_max_celsius - celsius;
         margin.set(call, reading)
     }

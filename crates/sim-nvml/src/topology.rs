@@ -14,19 +14,19 @@ const PROCESSORS: u32 = 128;
 entries! {
     fn nvmlDeviceGetCpuAffinity(call, gpu: Gpu, words: c_uint, set: Items<c_ulong>) {
         let mask = processors(call.gpu(gpu.0)?.numa_node());
-        write_set(words, &set, |word| (mask >> (64 * word)) as c_ulong)
+        write_set(words, set, |word| (mask >> (64 * word)) as c_ulong)
     }
 
     fn nvmlDeviceGetCpuAffinityWithinScope(
         call, gpu: Gpu, words: c_uint, set: Items<c_ulong>, _scope: c_uint,
     ) {
         let mask = processors(call.gpu(gpu.0)?.numa_node());
-        write_set(words, &set, |word| (mask >> (64 * word)) as c_ulong)
+        write_set(words, set, |word| (mask >> (64 * word)) as c_ulong)
     }
 
     fn nvmlDeviceGetMemoryAffinity(call, gpu: Gpu, words: c_uint, set: Items<c_ulong>, _scope: c_uint) {
         let node = call.gpu(gpu.0)?.numa_node();
-        write_set(words, &set, |word| if word == 0 { 1 << node } else { 0 })
+        write_set(words, set, |word| if word == 0 { 1 << node } else { 0 })
     }
 
     fn nvmlDeviceGetTopologyCommonAncestor(
@@ -85,7 +85,7 @@ fn processors(node: u32) -> u128 {
     half << (node * (PROCESSORS / 2) % PROCESSORS)
 }
 
-fn write_set(words: c_uint, set: &Items<c_ulong>, word: impl Fn(u32) -> c_ulong) -> Answer {
+fn write_set(words: c_uint, set: Items<c_ulong>, word: impl Fn(u32) -> c_ulong) -> Answer {
     if words == 0 || set.is_null() {
         return Err(code::INVALID_ARGUMENT);
     }
