@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::{Node, artefacts::repository, http::Request};
 
 /// How names begin whose values are not the machine's.
-const MASKED: [&str; 6] = [
+const MASKED: [&str; 7] = [
     // The process, its clients and its own work.
     "process_",
     "accelscope_http_",
@@ -18,6 +18,8 @@ const MASKED: [&str; 6] = [
     "accelscope_snapshot_age_seconds",
     // Unix time at which the exporter heard of an event.
     "accel_error_last_timestamp_seconds",
+    // Samples in which a clock event was seen, so the number of samples so far.
+    "DCGM_EXP_CLOCK_EVENTS_COUNT",
     // Calls without a value, of which some are repeated with every round.
     "accelscope_source_faults_total",
 ];

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use e2e::artefacts::{Artefacts, nvml_header, target_dir};
+use e2e::artefacts::{Artefacts, target_dir};
 
 use crate::{
     generate, setup,
@@ -111,9 +111,6 @@ impl Steps {
             let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
             let mut command = cargo(runner);
             command.args(["--locked", "--no-fail-fast"]).args(packages);
-            if let Ok(header) = nvml_header() {
-                command.env("NVML_HEADER", header);
-            }
             let tests = count(&mut command, counts);
             if !nextest {
                 return tests;
