@@ -346,7 +346,7 @@ fn pcie(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
     let since_hopper = |value| device.since(Architecture::Hopper).map(|()| value);
     let bytes = |direction| {
         device.since_driver(DRIVER_WITH_PCIE_BYTES)?;
-        since_hopper(Long(device.total(direction) as u64))
+        since_hopper(Long(device.pcie_bytes(direction)))
     };
     Ok(Some(match field {
         fi::NVML_FI_DEV_PCIE_REPLAY_COUNTER => Long(device.pcie_replays()),

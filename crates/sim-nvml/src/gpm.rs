@@ -354,8 +354,8 @@ fn mean(device: &Device<'_>, request: &Request, metric: &Metric, id: u32) -> Ans
         Unused(count) if offset < count(device) => 0.0,
         Engine(..) | Unused(_) => return Err(code::NOT_SUPPORTED),
         Pcie(channel) => mean(channel) * slices / MIB,
-        // A GPU that is cut does not use its links.
-        Nvlink(_) | Link if device.standing().mig_enabled => return Err(code::NOT_SUPPORTED),
+        // Links belong to the GPU, not to a part of it.
+        Nvlink(_) | Link if instance.is_some() => return Err(code::NOT_SUPPORTED),
         Nvlink(channel) => {
             device.nvlink()?;
             mean(channel) / MIB

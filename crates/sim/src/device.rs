@@ -301,6 +301,12 @@ impl<'a> Device<'a> {
         self.occurrences(self.facts().pcie.replays_per_day, 1, from)
     }
 
+    /// Bytes over PCIe since the driver was loaded, as far as the counter goes.
+    pub fn pcie_bytes(&self, direction: Channel) -> u64 {
+        let bits = self.facts().pcie.byte_counter_bits.unwrap_or(64);
+        self.total(direction) as u64 & (u64::MAX >> (64 - bits))
+    }
+
     /// Happenings of a kind from a second after boot until now.
     fn occurrences(&self, per_day: f64, kind: u64, from_seconds: f64) -> u64 {
         let salt = self.machine.event_salt(self.index, kind);

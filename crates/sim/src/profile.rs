@@ -264,6 +264,8 @@ pub struct Pcie {
     pub width: u32,
     /// Retransmissions per day.
     pub replays_per_day: f64,
+    /// Width of the byte counters: they wrap when it is full. Absent is 64.
+    pub byte_counter_bits: Option<u32>,
 }
 
 /// NVLink and its rate of errors.
@@ -330,6 +332,9 @@ impl Profile {
         }
         if device.power.idle_watts >= device.power.limit_watts {
             return Err("device.power: idle_watts must be below limit_watts".to_owned());
+        }
+        if device.pcie.byte_counter_bits.is_some_and(|bits| !(1..=64).contains(&bits)) {
+            return Err("device.pcie: byte_counter_bits must be 1 to 64".to_owned());
         }
         if device.nvlink.as_ref().is_some_and(|nvlink| nvlink.links == 0 || nvlink.links > 32) {
             return Err("device.nvlink: 1 to 32 links".to_owned());
