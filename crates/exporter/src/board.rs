@@ -88,7 +88,7 @@ pub struct Link {
     pub status: LinkStatus,
     /// What answered, while connected.
     pub backend: Option<Backend>,
-    /// Devices that the driver listed last, while connected.
+    /// Devices that the driver listed last, while that is known.
     pub found: Option<usize>,
     /// Devices on the PCI bus, where there is one.
     pub expected: Option<usize>,
@@ -179,9 +179,9 @@ impl SourceBoard {
         self.set_link(&mut lock(&self.link).0, link);
     }
 
-    /// There is no connection, for this reason.
-    pub fn down(&self, reason: String, expected: Option<usize>) {
-        let link = Link { status: LinkStatus::Down(reason), backend: None, found: None, expected };
+    /// There is nothing to sample, for this reason.
+    pub fn down(&self, reason: String, found: Option<usize>, expected: Option<usize>) {
+        let link = Link { status: LinkStatus::Down(reason), backend: None, found, expected };
         self.set_link(&mut lock(&self.link).0, link);
     }
 
@@ -255,7 +255,7 @@ impl SourceBoard {
                 "{call} timed out after {:?}; it rejoins when the driver answers",
                 self.tempo.deadline
             );
-            let new = Link { status: LinkStatus::Down(reason), ..link.clone() };
+            let new = Link { status: LinkStatus::Down(reason), found: None, ..link.clone() };
             self.set_link(link, new);
             self.count(&[Fault { absence: Absence::TimedOut, call, code: "deadline" }]);
         }

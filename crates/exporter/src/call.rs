@@ -32,6 +32,11 @@ impl Call {
         newly.then_some(running.name)
     }
 
+    /// Whether the thread is in a call.
+    pub fn is_running(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether the thread is stuck in a call past its deadline.
     pub fn is_late(&self) -> bool {
         self.0.as_ref().is_some_and(|running| running.late)

@@ -95,6 +95,11 @@ impl Device {
         self.snapshot.load_full()
     }
 
+    /// Whether its worker is in a call.
+    pub fn is_in_call(&self) -> bool {
+        self.state().call.is_running()
+    }
+
     /// Whether its worker is in a call past its deadline.
     pub fn is_stuck(&self) -> bool {
         self.state().call.is_late()

@@ -126,9 +126,8 @@ fn read_source(source: &SourceBoard, batch: &mut Batch) {
     let name = source.family.name();
     let (by_source, by_family) = (Labels::one("source", name), Labels::one("family", name));
     let link = source.link();
-    let up = link.status == LinkStatus::Up;
-    batch.put(SOURCE_UP, by_source.clone(), Ok(Flag(up)));
-    if let Some(found) = link.found.filter(|_| up) {
+    batch.put(SOURCE_UP, by_source.clone(), Ok(Flag(link.status == LinkStatus::Up)));
+    if let Some(found) = link.found {
         batch.put(DEVICES, by_family.clone(), Ok(Count(found as u64)));
     }
     if let Some(expected) = link.expected {

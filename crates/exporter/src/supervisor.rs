@@ -27,6 +27,9 @@ use crate::{
     worker::{STACK_BYTES, Worker, panic_text},
 };
 
+/// How long to wait for a sample to end before looking again.
+const MOMENT: Duration = Duration::from_millis(10);
+
 /// What a supervisor hears.
 #[derive(Debug)]
 pub enum Event {
@@ -119,6 +122,8 @@ enum End {
     Stop,
     /// The bus shows other devices than at connect; the driver lists those only to a new session.
     BusChanged,
+    /// The driver lists no device. It is let go: a driver may list only what was there at connect.
+    Empty,
     /// The driver went away.
     Lost(Fault),
 }
@@ -133,10 +138,10 @@ impl Supervisor {
                 Ok(session) => match self.attend(session, functions.as_ref()) {
                     End::Stop => return,
                     End::BusChanged => Duration::ZERO,
-                    End::Lost(_) => backoff.failed(&self.tempo, connected.elapsed()),
+                    End::Empty | End::Lost(_) => backoff.failed(&self.tempo, connected.elapsed()),
                 },
                 Err(reason) => {
-                    self.board.down(reason, functions.map(|functions| functions.len()));
+                    self.board.down(reason, None, functions.map(|functions| functions.len()));
                     let fault = Fault { absence: Absence::Failed, call: "connect", code: "unavailable" };
                     self.withdraw_all(fault);
                     backoff.failed(&self.tempo, Duration::ZERO)
@@ -162,70 +167,102 @@ impl Supervisor {
     fn attend(&mut self, mut session: Box<dyn Session>, at_connect: Option<&BTreeSet<OsString>>) -> End {
         let backend = session.backend().clone();
         let mut due = Instant::now();
+        // Whether somebody waits for the list: a new session, or a device that was lost.
+        let mut needed = true;
         let end = loop {
-            if Instant::now() >= due {
-                if let Err(end) = self.enumerate(&mut *session, &backend, at_connect) {
+            let now = Instant::now();
+            let retry = self.retries.values().filter_map(|retry| retry.at).min();
+            if retry.is_some_and(|at| at <= now) {
+                (due, needed) = (due.min(now), true);
+            }
+            let wake = if now < due {
+                retry.map_or(due, |at| at.min(due))
+            } else if self.in_call() && now < due + self.tempo.deadline {
+                // Between samples nobody waits for anybody, and a hang that began shows before we ask.
+                now + MOMENT
+            } else {
+                // A driver that hangs for one device may hang for whoever asks for all of them.
+                let list = needed || !self.stuck();
+                if let Err(end) = self.enumerate(&mut *session, &backend, at_connect, list) {
                     break end;
                 }
-                due = Instant::now() + self.tempo.enumerate;
-            }
-            let retry = self.retries.values().filter_map(|retry| retry.at).min();
-            let wake = retry.map_or(due, |at| at.min(due));
-            match self.events.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+                (due, needed) = (Instant::now() + self.tempo.enumerate, false);
+                continue;
+            };
+            match self.events.recv_timeout(wake.saturating_duration_since(now)) {
                 Ok(Event::SessionLost(fault)) => break End::Lost(fault),
                 Ok(Event::Stop) => break End::Stop,
-                Ok(Event::DeviceLost) | Err(RecvTimeoutError::Timeout) => due = Instant::now(),
+                Ok(Event::DeviceLost) => (due, needed) = (due.min(now), true),
                 Ok(Event::Ended { key, failed }) => {
                     if !self.ended(key, failed) {
-                        due = Instant::now();
+                        (due, needed) = (due.min(now), true);
                     }
                 }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("we hold a sender"),
             }
         };
         let patience = match end {
             End::Stop => self.tempo.farewell,
             // A driver that still has a user lists no new devices.
-            End::BusChanged | End::Lost(_) => self.tempo.deadline,
+            End::BusChanged | End::Empty | End::Lost(_) => self.tempo.deadline,
         };
-        if let End::Lost(fault) = end {
-            let expected = self.functions().map(|functions| functions.len());
-            self.board.down(format!("{fault}; connecting again"), expected);
-            self.withdraw_all(fault);
+        let expected = self.functions().map(|functions| functions.len());
+        match end {
+            End::Lost(fault) => {
+                self.board.down(format!("{fault}; connecting again"), None, expected);
+                self.withdraw_all(fault);
+            }
+            End::Empty => {
+                let reason = format!("{}: the driver lists no device", backend.library);
+                self.board.down(reason, Some(0), expected);
+            }
+            End::BusChanged | End::Stop => {}
         }
         self.stop_workers(patience);
         let _ = call(&self.board, "close", || drop(session));
         end
     }
 
-    /// Compares what the driver lists with what has a worker.
+    /// Compares the bus with what it was, and what the driver lists with what has a worker.
     fn enumerate(
         &mut self,
         session: &mut dyn Session,
         backend: &Backend,
         at_connect: Option<&BTreeSet<OsString>>,
+        list: bool,
     ) -> Result<(), End> {
         let functions = self.functions();
         if functions.as_ref() != at_connect {
             return Err(End::BusChanged);
+        }
+        if !list {
+            return Ok(());
         }
         let panic = Fault { absence: Absence::Failed, call: "devices", code: "panic" };
         let result = call(&self.board, "devices", || session.devices()).unwrap_or(Err(Lost::Session(panic)));
         if let Err(Lost::Device(fault) | Lost::Session(fault)) = result {
             self.board.count(&[fault]);
         }
-        let listed = match result {
-            Ok(found) => Some(self.reconcile(found)),
+        let expected = functions.map(|functions| functions.len());
+        match result {
+            Ok(found) if found.is_empty() => {
+                self.reconcile(found);
+                return Err(End::Empty);
+            }
+            Ok(found) => {
+                self.board.up(backend, Some(found.len()), expected);
+                self.reconcile(found);
+            }
             // Devices that have a worker need no list.
-            Err(Lost::Device(_)) => None,
+            Err(Lost::Device(_)) => self.board.up(backend, None, expected),
             Err(Lost::Session(fault)) => return Err(End::Lost(fault)),
-        };
-        self.board.up(backend, listed, functions.map(|functions| functions.len()));
+        }
         Ok(())
     }
 
-    /// Starts, restarts and stops workers; answers how many devices are listed.
-    fn reconcile(&mut self, found: Vec<Found>) -> usize {
+    /// Starts, restarts and stops workers, so that each device of the list has one and no other has.
+    fn reconcile(&mut self, found: Vec<Found>) {
         let now = Instant::now();
         let mut listed = HashSet::new();
         for Found { key, identity, open } in found {
@@ -277,7 +314,6 @@ impl Supervisor {
             }
             device.give_up(Status::Gone);
         }
-        listed.len()
     }
 
     fn no_thread(&mut self, device: &Device, serial: u64) {
@@ -350,6 +386,15 @@ impl Supervisor {
                 Err(_) => return false,
             }
         }
+    }
+
+    /// Whether a worker is in a call that is not yet late.
+    fn in_call(&self) -> bool {
+        self.board.devices().iter().any(|device| device.is_in_call() && !device.is_stuck())
+    }
+
+    fn stuck(&self) -> bool {
+        self.board.devices().iter().any(|device| device.is_stuck())
     }
 
     fn functions(&mut self) -> Option<BTreeSet<OsString>> {

@@ -299,7 +299,7 @@ impl Rig {
         let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own.subjects);
         let options = Options { unified: true, vendor: false, filters: &[] };
         let body = String::from_utf8(encode(Format::Text, subjects, &options)).expect("text");
-        body.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
+        body.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
     }
 
     /// The value of the one series whose line contains all of `parts`.

@@ -463,7 +463,7 @@ fn a_body_is_built_once_per_change() {
     let first = bodies.whole(Format::Text, false);
     assert_eq!(build(), build(), "nothing changed");
     assert_eq!(first.as_ptr(), build()[0]);
-    board.sources[0].down("gone".to_owned(), None);
+    board.sources[0].down("gone".to_owned(), None, None);
     let second = bodies.whole(Format::Text, false);
     assert_ne!(first.as_ptr(), second.as_ptr());
     assert!(String::from_utf8_lossy(&second).contains("accelscope_source_up{source=\"nvidia\"} 0"));

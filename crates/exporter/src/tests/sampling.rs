@@ -36,6 +36,19 @@ fn a_library_that_is_absent_is_a_reason_and_is_found_when_it_appears() {
 }
 
 #[test]
+fn a_driver_without_devices_is_let_go_and_tried_again() {
+    let rig = Rig::new(Machine::default());
+    rig.until("it was tried several times", |rig| rig.machine.calls("connect") > 3);
+    assert_eq!(rig.value(&["accelscope_source_up"]), Some(0.0));
+    rig.until("none is a number", |rig| rig.value(&["accel_devices{"]) == Some(0.0));
+    rig.machine.plug(&["gpu0"]);
+    rig.until("the device is found", |rig| rig.up("gpu0") == Some(1.0));
+    rig.machine.plug(&[]);
+    rig.until("the device is gone", |rig| rig.up("gpu0") == Some(0.0));
+    rig.until("and so is the source", |rig| rig.value(&["accelscope_source_up"]) == Some(0.0));
+}
+
+#[test]
 fn one_call_that_fails_costs_one_series_and_is_counted_once_per_sample() {
     let rig = Rig::new(Machine::with(&["gpu0"]));
     rig.until("power is there", |rig| rig.power("gpu0").is_some());
@@ -87,8 +100,14 @@ fn a_hung_call_costs_one_thread_and_one_device_until_it_answers() {
     assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(1.0));
     assert_eq!(rig.faults(&["kind=\"timed_out\"", "call=\"sample\""]), Some(1.0));
     let samples = rig.machine.calls("sample gpu1");
+    let listed = rig.machine.calls("devices");
     rig.until("the other goes on", |rig| rig.machine.calls("sample gpu1") > samples + 10);
     assert_eq!(rig.up("gpu1"), Some(1.0));
+    assert_eq!(rig.machine.calls("devices"), listed, "no second call into a driver that hangs");
+    rig.machine.set("sample gpu1", Act::Fail);
+    rig.until("the other is down", |rig| rig.up("gpu1") == Some(0.0));
+    rig.machine.set("sample gpu1", Act::Answer);
+    rig.until("unless it is needed", |rig| rig.up("gpu1") == Some(1.0));
     rig.machine.set("sample gpu0", Act::Answer);
     rig.until("it rejoins", |rig| rig.up("gpu0") == Some(1.0));
     assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(0.0));
@@ -107,8 +126,8 @@ fn a_driver_reload_beside_a_hung_device_starts_no_second_thread_for_it() {
     rig.machine.set("sample gpu1", Act::Answer);
     rig.until("a new session has the other", |rig| rig.up("gpu1") == Some(1.0));
     assert_eq!(rig.value(&["accelscope_source_connects_total"]), Some(2.0));
-    let listed = rig.machine.calls("devices");
-    rig.until("devices were listed some more", |rig| rig.machine.calls("devices") > listed + 3);
+    let samples = rig.machine.calls("sample gpu1");
+    rig.until("the other goes on", |rig| rig.machine.calls("sample gpu1") > samples + 10);
     assert_eq!(rig.up("gpu0"), Some(0.0));
     assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(1.0));
     rig.machine.set("sample gpu0", Act::Answer);
