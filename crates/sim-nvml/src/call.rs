@@ -60,7 +60,7 @@ pub(crate) fn run(name: &'static str, body: impl FnOnce(Call<'_>) -> Answer) -> 
         return code::UNINITIALIZED;
     };
     let moment = session.live.now();
-    if moment.conditions().driver_epoch() != Some(epoch) {
+    if moment.driver_epoch() != Some(epoch) {
         return code::UNINITIALIZED;
     }
     let call = Call { name, live: &session.live, epoch, moment, device: Cell::new(None), garbage: None };

@@ -115,7 +115,7 @@ fn wait(call: &Call<'_>, set: &SetHandle, milliseconds: c_uint) -> Answer<nvmlEv
     let end = Instant::now() + Duration::from_millis(milliseconds.into());
     loop {
         let moment = call.live.now();
-        if moment.conditions().driver_epoch() != Some(call.epoch) {
+        if moment.driver_epoch() != Some(call.epoch) {
             return Err(code::UNINITIALIZED);
         }
         let set = SETS.get(set.0).ok_or(code::INVALID_ARGUMENT)?;

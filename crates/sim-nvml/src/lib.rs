@@ -1,10 +1,10 @@
 //! `libnvidia-ml.so.1` over the simulated machine: NVML's C ABI, so that programs which open the driver's
 //! library at run time (our exporter, nvidia-ml-py, nvml-wrapper, NVIDIA's own tools) run on it unchanged.
 //!
-//! An entry point is a few lines: [`call`]'s `entries!` checks the state of the library, turns C arguments
+//! An entry point is a few lines: `entries!` (in `call`) checks the state of the library, turns C arguments
 //! into safe ones, lets the faults of the control file happen, and runs the body, which only reads the
 //! machine. What a real part does not have answers `NVML_ERROR_NOT_SUPPORTED`, and so does every function of
-//! `nvml.h` that no client here calls ([`unsupported`]).
+//! `nvml.h` that no client here calls (`unsupported`).
 //!
 //! | variable | meaning | default |
 //! |---|---|---|

@@ -58,7 +58,7 @@ pub(crate) fn open() -> Result<Arc<Session>, nvmlReturn_t> {
 pub(crate) fn enter(session: &Session) -> Result<(), nvmlReturn_t> {
     let _change = CHANGE.lock().unwrap_or_else(PoisonError::into_inner);
     let moment = session.live.now();
-    let now = moment.conditions().driver_epoch().ok_or(code::DRIVER_NOT_LOADED)?;
+    let now = moment.driver_epoch().ok_or(code::DRIVER_NOT_LOADED)?;
     if EPOCH.swap(now, Ordering::AcqRel) == now {
         COUNT.fetch_add(1, Ordering::AcqRel);
     } else {
@@ -71,9 +71,9 @@ pub(crate) fn enter(session: &Session) -> Result<(), nvmlReturn_t> {
 pub(crate) fn leave() -> Result<(), nvmlReturn_t> {
     let _change = CHANGE.lock().unwrap_or_else(PoisonError::into_inner);
     let session = SESSION.load();
-    let stale = session.as_ref().is_none_or(|session| {
-        session.live.now().conditions().driver_epoch() != Some(EPOCH.load(Ordering::Acquire))
-    });
+    let stale = session
+        .as_ref()
+        .is_none_or(|session| session.live.now().driver_epoch() != Some(EPOCH.load(Ordering::Acquire)));
     if stale {
         COUNT.store(0, Ordering::Release);
         return Err(code::UNINITIALIZED);

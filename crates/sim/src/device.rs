@@ -440,6 +440,21 @@ mod tests {
     }
 
     #[test]
+    fn a_narrow_byte_counter_wraps() {
+        let mut profile = Profile::open("h100-sxm-8").expect("built in");
+        let wide = machine("h100-sxm-8");
+        profile.device.pcie.byte_counter_bits = Some(32);
+        let narrow = Machine::new(profile, Workload::Mixed, 1);
+        let read = |machine: &Machine| {
+            let healthy = conditions(machine, &Control::default());
+            let device = Device::new(machine, &healthy, 0, NOW).expect("it is there");
+            device.pcie_bytes(Channel::PcieReceive)
+        };
+        assert!(read(&wide) > 1 << 32);
+        assert_eq!(read(&narrow), read(&wide) & 0xffff_ffff);
+    }
+
+    #[test]
     fn memory_adds_up_whole_and_cut() {
         let machine = machine("h100-mig");
         let standing = conditions(&machine, &Control::default());

@@ -118,8 +118,6 @@ pub struct Facts {
     pub compute_capability: [i32; 2],
     /// CUDA cores.
     pub cores: u32,
-    /// Streaming multiprocessors.
-    pub multiprocessors: u32,
     /// Serial number of device 0; the others count up from it.
     pub first_serial: u64,
     /// Board part number.
@@ -147,7 +145,7 @@ pub struct Facts {
     pub thermal: Thermal,
     /// Clocks.
     pub clocks: Clocks,
-    /// Copy and media engines.
+    /// Media engines.
     pub engines: Engines,
     /// The PCIe link.
     pub pcie: Pcie,
@@ -242,8 +240,6 @@ pub struct Clocks {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Engines {
-    /// Copy engines.
-    pub copy: u32,
     /// Video decoders.
     pub decoders: u32,
     /// Video encoders.
