@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf, process::Co
 use anyhow::{Context as _, Result, ensure};
 use e2e::artefacts::{Artefacts, nvml_header};
 use nvidia_ml::abi::{Layout, bounds, constants, layouts};
-use object::{Object as _, ObjectSymbol as _};
+use object::{Object as _, ObjectSymbol};
 
 fn header() -> Result<PathBuf> {
     let header = match std::env::var_os("NVML_HEADER") {
@@ -102,7 +102,7 @@ fn every_function_of_the_header_is_exported() -> Result<()> {
     let library = object::File::parse(&*library)?;
     let exported: BTreeSet<String> = library
         .dynamic_symbols()
-        .filter(|symbol| symbol.is_definition())
+        .filter(ObjectSymbol::is_definition)
         .filter_map(|symbol| symbol.name().ok().map(str::to_owned))
         .collect();
     let missing: Vec<_> = declared.difference(&exported).collect();

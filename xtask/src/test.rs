@@ -48,7 +48,7 @@ pub fn run(extent: Extent) -> Result<()> {
         steps.tests("end-to-end tests", &["--package", "e2e"]);
         steps.step("documentation", || {
             let flags = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
-            succeed(cargo(flags).env("RUSTDOCFLAGS", "-D warnings"))
+            succeed(cargo(flags).env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
         });
         steps.step("release build", release);
     }

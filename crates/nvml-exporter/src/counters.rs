@@ -20,6 +20,9 @@ pub struct Counters {
 #[derive(serde::Deserialize)]
 struct Record(String, String, String);
 
+/// A line's number and what is to be said of it.
+type AtLine = (usize, String);
+
 impl Counters {
     /// Reads a file. A field that accelscope cannot give is one warning line, not an error.
     ///
@@ -43,7 +46,7 @@ impl Counters {
     /// The choice and the unknown fields with their lines, or the line and problem of a malformed record.
     ///
     /// Lines are read one by one, since the CSV reader counts comment lines with the record after them.
-    fn parse(text: &str) -> Result<(Self, Vec<(usize, String)>), (usize, String)> {
+    fn parse(text: &str) -> Result<(Self, Vec<AtLine>), AtLine> {
         const MEND: &str = "write FIELD, gauge|counter|label, HELP";
         let mut counters = Self {
             filter: VendorFilter { vocabulary: Vocabulary::Dcgm, entries: Vec::new() },
