@@ -20,7 +20,7 @@ use crate::handle::{Kind, Target};
 use crate::registry::Registry;
 
 /// How often a waiting call looks for something new.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// What an id is when the event is about a whole GPU.
 const NO_INSTANCE: u32 = u32::MAX;
 
@@ -91,8 +91,8 @@ entries! {
         let set = SETS.get(set.0).ok_or(code::INVALID_ARGUMENT)?;
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         *set.registered.entry(gpu.0).or_default() |= types;
-        for (stream, event) in streams(&call.moment) {
-            if stream.1 == gpu.0 && stream.0 & types != 0 {
+        for (stream, event) in streams(&call.moment, types) {
+            if stream.1 == gpu.0 {
                 set.delivered.entry(stream).or_insert(event.count);
             }
         }
@@ -109,7 +109,7 @@ entries! {
     }
 }
 
-/// Waits for the set's next event. Looks ten times a second and holds no lock meanwhile; where nothing can
+/// Waits for the set's next event. Looks five times a second and holds no lock meanwhile; where nothing can
 /// ever happen it sleeps through.
 fn wait(call: &Call<'_>, set: &SetHandle, milliseconds: c_uint) -> Answer<nvmlEventData_t> {
     let end = Instant::now() + Duration::from_millis(milliseconds.into());
@@ -143,7 +143,8 @@ fn wait(call: &Call<'_>, set: &SetHandle, milliseconds: c_uint) -> Answer<nvmlEv
 fn next(set: &mut EventSet, moment: &Moment<'_>) -> Option<(Stream, Event)> {
     let EventSet { registered, delivered } = set;
     let asked = |stream: &Stream| registered.get(&stream.1).is_some_and(|types| types & stream.0 != 0);
-    streams(moment).find_map(|(stream, event)| {
+    let types = registered.values().fold(0, |all, types| all | types);
+    streams(moment, types).find_map(|(stream, event)| {
         if !asked(&stream) {
             return None;
         }
@@ -162,9 +163,10 @@ struct Event {
     compute_instance: Option<u32>,
 }
 
-/// All streams, as they stand.
-fn streams<'a>(moment: &'a Moment<'_>) -> impl Iterator<Item = (Stream, Event)> + 'a {
-    let xids = moment.conditions().xids(moment.seconds()).map(|(xid, count)| {
+/// The streams of these types, as they stand.
+fn streams<'a>(moment: &'a Moment<'_>, types: u64) -> impl Iterator<Item = (Stream, Event)> + 'a {
+    let wanted = move |kind: u64| kind & types != 0;
+    let xids = moment.conditions().xids(moment.seconds()).filter(move |_| wanted(XID)).map(|(xid, count)| {
         let event = Event {
             count,
             data: xid.code,
@@ -173,8 +175,9 @@ fn streams<'a>(moment: &'a Moment<'_>) -> impl Iterator<Item = (Stream, Event)> 
         };
         ((XID, xid.device, xid.id), event)
     });
-    let errors = moment.present().filter_map(|index| moment.device(index)).flat_map(|device| {
-        [(CORRECTED, Severity::Corrected), (UNCORRECTED, Severity::Uncorrectable)].map(|(kind, severity)| {
+    let errors = [(CORRECTED, Severity::Corrected), (UNCORRECTED, Severity::Uncorrectable)];
+    let errors = errors.into_iter().filter(move |(kind, _)| wanted(*kind)).flat_map(|(kind, severity)| {
+        moment.present().filter_map(|index| moment.device(index)).map(move |device| {
             let count = ecc::errors(&device, severity, Scope::Dram, false);
             let event = Event { count, data: 0, gpu_instance: None, compute_instance: None };
             ((kind, device.index(), 0), event)

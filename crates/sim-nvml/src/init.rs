@@ -47,7 +47,7 @@ extern "C" fn nvmlShutdown() -> nvmlReturn_t {
 
 /// Name of the simulated machine's profile, or null before the first `nvmlInit`. The driver's own library has
 /// no such symbol: finding it is how a program knows that it is looking at a simulation. The string stays
-/// valid until the library is initialised again from nothing.
+/// valid until the library is initialised as another machine.
 #[unsafe(no_mangle)]
 extern "C" fn accelsim_machine() -> *const c_char {
     session::load().as_ref().map_or(std::ptr::null(), |session| session.machine_name.as_ptr())

@@ -13,6 +13,7 @@ use crate::call::code;
 
 /// An open machine.
 pub(crate) struct Session {
+    options: Options,
     pub(crate) live: Live,
     pub(crate) machine_name: CString,
 }
@@ -35,21 +36,22 @@ pub(crate) fn epoch() -> Option<u32> {
     (COUNT.load(Ordering::Acquire) > 0).then(|| EPOCH.load(Ordering::Acquire))
 }
 
-/// Opens the machine that the environment names, if none is open in this process or none is in use: what
-/// comes before the faults of `nvmlInit` can be known.
+/// The machine that the environment names. One that is in use stays, whatever the environment says, and so
+/// does one that it still names: what comes before the faults of `nvmlInit` can be known.
 pub(crate) fn open() -> Result<Arc<Session>, nvmlReturn_t> {
     let _change = CHANGE.lock().unwrap_or_else(PoisonError::into_inner);
     let in_use = COUNT.load(Ordering::Acquire) > 0;
-    if let Some(session) = SESSION.load_full().filter(|_| in_use) {
-        return Ok(session);
-    }
-    let opened = Options::from_env().and_then(|options| Live::open(&options));
-    let live = opened.map_err(|error| {
+    let refused = |error: sim::live::Error| {
         eprintln!("accelsim: {error}");
         code::UNKNOWN
-    })?;
-    let machine_name = CString::new(live.machine().profile().name.as_str()).map_err(|_| code::UNKNOWN)?;
-    let session = Arc::new(Session { live, machine_name });
+    };
+    let options = Options::from_env().map_err(refused)?;
+    if let Some(session) = SESSION.load_full().filter(|session| in_use || session.options == options) {
+        return Ok(session);
+    }
+    let live = Live::open(&options).map_err(refused)?;
+    let machine_name = CString::new(options.machine.as_str()).map_err(|_| code::UNKNOWN)?;
+    let session = Arc::new(Session { options, live, machine_name });
     SESSION.store(Some(Arc::clone(&session)));
     Ok(session)
 }

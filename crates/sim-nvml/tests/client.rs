@@ -17,8 +17,8 @@ use nvml_wrapper::{Device, Nvml};
 use sim::control::{Control, DriverState, Ecc, Fault, Garbage, Mig, Rows, Scope, Severity, Xid};
 
 const CHILD: &str = "SIM_NVML_TEST_CHILD";
-/// The library looks at its control file every 50 ms, and a waiting call every 100 ms.
-const SETTLE: Duration = Duration::from_millis(160);
+/// The library looks at its control file every 50 ms, and a waiting call every 200 ms.
+const SETTLE: Duration = Duration::from_millis(260);
 const POWER_CALL: &str = "nvmlDeviceGetPowerUsage";
 
 type Outcome = Result<(), NvmlError>;
@@ -261,7 +261,7 @@ fn events_are_delivered_once_and_old_ones_never() {
                 .register_events(EventTypes::CRITICAL_XID_ERROR, events)
                 .map_err(|error| error.error)?;
         }
-        assert!(matches!(events.wait(150), Err(NvmlError::Timeout)), "what was there before is not told");
+        assert!(matches!(events.wait(300), Err(NvmlError::Timeout)), "what was there before is not told");
 
         let new = Xid { id: 2, device: 3, code: 79, ..Xid::default() };
         let ecc = vec![Ecc { device: 1, severity: Severity::Uncorrectable, scope: Scope::Dram, count: 1 }];
@@ -270,7 +270,7 @@ fn events_are_delivered_once_and_old_ones_never() {
         assert_eq!(event.device.index()?, 3);
         assert!(event.event_type.contains(EventTypes::CRITICAL_XID_ERROR));
         assert!(
-            matches!(events.wait(150), Err(NvmlError::Timeout)),
+            matches!(events.wait(300), Err(NvmlError::Timeout)),
             "once, and nothing that was not asked for"
         );
 
@@ -278,7 +278,7 @@ fn events_are_delivered_once_and_old_ones_never() {
             .device_by_index(3)?
             .register_events(EventTypes::CRITICAL_XID_ERROR, late)
             .map_err(|error| error.error)?;
-        assert!(matches!(late.wait(150), Err(NvmlError::Timeout)), "a set made later");
+        assert!(matches!(late.wait(300), Err(NvmlError::Timeout)), "a set made later");
         events.release_events()?;
         late.release_events()
     });
