@@ -46,8 +46,14 @@ impl Node {
 
     /// Freezes the machine's clock at [`INSTANT`].
     #[must_use]
-    pub fn frozen(mut self) -> Self {
-        self.environment.push(("ACCELSIM_CLOCK", format!("fixed:{INSTANT}")));
+    pub fn frozen(self) -> Self {
+        self.frozen_at(INSTANT)
+    }
+
+    /// Freezes the machine's clock, in Unix seconds.
+    #[must_use]
+    pub fn frozen_at(mut self, seconds: u64) -> Self {
+        self.environment.push(("ACCELSIM_CLOCK", format!("fixed:{seconds}")));
         self
     }
 
