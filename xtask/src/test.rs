@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
+    thread,
     time::Instant,
 };
 
@@ -111,6 +112,9 @@ impl Steps {
             let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
             let mut command = cargo(runner);
             command.args(["--locked", "--no-fail-fast"]).args(packages);
+            // Many tests wait more than they work.
+            let threads = 2 * thread::available_parallelism()?.get();
+            command.env("NEXTEST_TEST_THREADS", threads.to_string());
             let tests = count(&mut command, counts);
             if !nextest {
                 return tests;
