@@ -229,7 +229,9 @@ def device(handle):
         "row_histogram": read(nvml.nvmlDeviceGetRowRemapperHistogram, handle),
         "retired_pages": [read(nvml.nvmlDeviceGetRetiredPages, handle, cause) for cause in range(2)],
         "retired_pending": read(nvml.nvmlDeviceGetRetiredPagesPendingStatus, handle),
-        "fields": fields(handle, [(field, ALL_LINKS) if field in EVERY_LINK_FIELD else field for field in FIELDS]),
+        "fields": fields(
+            handle, [(field, ALL_LINKS) if field in EVERY_LINK_FIELD else field for field in FIELDS]
+        ),
         "links": {str(number): link(handle, number) for number in LINKS},
         "fabric": filled(nvml.nvmlDeviceGetGpuFabricInfoV, handle, nvml.c_nvmlGpuFabricInfo_v3_t()),
         "licence": read(nvml.nvmlDeviceGetGridLicensableFeatures, handle),

@@ -70,7 +70,7 @@ pub(crate) fn run(name: &'static str, body: impl FnOnce(Call<'_>) -> Answer) -> 
     }
 }
 
-/// Lets what the control file says about a call happen: an error, or a delay, or a class of nonsense to answer.
+/// Lets what the control file says about a call happen: an error, a delay, or (told) nonsense to answer.
 pub(crate) fn meet_faults(
     live: &Live,
     moment: &Moment<'_>,
@@ -126,8 +126,8 @@ impl Call<'_> {
 
 /// Declares NVML functions.
 ///
-/// `fn name(call, argument: Kind, ...) { body }`: each argument is taken by its [`crate::args::Argument`], and
-/// the body runs with `call` after the faults.
+/// `fn name(call, argument: Kind, ...) { body }`: each argument is taken by its [`crate::args::Argument`],
+/// and the body runs with `call` after the faults.
 macro_rules! entries {
     ($(fn $name:ident($call:ident $(, $argument:ident: $kind:ty)* $(,)?) $body:block)*) => {$(
         #[doc = concat!("`", stringify!($name), "` as nvml.h declares it.")]

@@ -7,7 +7,8 @@ use sim::control::{Scope, Severity};
 use sim::profile::Architecture;
 
 use crate::abi::sys::{
-    self, nvmlEccCounterType_t, nvmlEccSramErrorStatus_t, nvmlEnableState_t, nvmlMemoryErrorType_t,
+    self, nvmlEccCounterType_t, nvmlEccSramErrorStatus_t,
+    nvmlEnableState_enum_NVML_FEATURE_ENABLED as ENABLED, nvmlEnableState_t, nvmlMemoryErrorType_t,
     nvmlRowRemapperHistogramValues_t,
 };
 use crate::abi::version;
@@ -23,13 +24,14 @@ const PAGE_BYTES: u64 = 64 << 10;
 
 garble! {
     nvmlEccSramErrorStatus_t {
-        aggregateUncParity, aggregateUncSecDed, aggregateCor, volatileUncParity, volatileUncSecDed, volatileCor
+        aggregateUncParity, aggregateUncSecDed, aggregateCor,
+        volatileUncParity, volatileUncSecDed, volatileCor
     }
     nvmlRowRemapperHistogramValues_t { max, high, partial, low, none }
 }
 
 readings! {
-    nvmlDeviceGetDefaultEccMode: nvmlEnableState_t = |_device| Ok(sys::nvmlEnableState_enum_NVML_FEATURE_ENABLED);
+    nvmlDeviceGetDefaultEccMode: nvmlEnableState_t = |_device| Ok(ENABLED);
     nvmlDeviceGetRetiredPagesPendingStatus: nvmlEnableState_t = |device| retired_pending(&device);
 }
 
@@ -38,8 +40,8 @@ entries! {
         call, gpu: Gpu, current: Out<nvmlEnableState_t>, pending: Out<nvmlEnableState_t>,
     ) {
         call.gpu(gpu.0)?;
-        current.set(call, sys::nvmlEnableState_enum_NVML_FEATURE_ENABLED)?;
-        pending.set(call, sys::nvmlEnableState_enum_NVML_FEATURE_ENABLED)
+        current.set(call, ENABLED)?;
+        pending.set(call, ENABLED)
     }
 
     fn nvmlDeviceGetTotalEccErrors(
@@ -113,7 +115,7 @@ entries! {
         let banks = device.facts().ecc.remap_banks;
         // Each remapped row is in a bank of its own, and a failure is a bank with nothing left.
         let none = u32::from(rows.failure);
-        let high = (rows.correctable + rows.uncorrectable).min(banks - none);
+        let high = rows.correctable.saturating_add(rows.uncorrectable).min(banks - none);
         let max = banks - high - none;
         histogram.set(call, nvmlRowRemapperHistogramValues_t { max, high, partial: 0, low: 0, none })
     }
@@ -167,7 +169,8 @@ pub(crate) fn errors(device: &Device<'_>, severity: Severity, scope: Scope, last
 
 /// Errors in all places.
 pub(crate) fn total(device: &Device<'_>, severity: Severity, lasting: bool) -> u64 {
-    [Scope::Dram, Scope::Sram].map(|scope| errors(device, severity, scope, lasting)).iter().sum()
+    let [dram, sram] = [Scope::Dram, Scope::Sram].map(|scope| errors(device, severity, scope, lasting));
+    dram.saturating_add(sram)
 }
 
 /// Not supported where pages are retired instead.

@@ -216,8 +216,12 @@ fn old_link_errors(device: &Device<'_>, counter: LinkCounter, link: Option<u32>)
     }
     match link {
         Some(link) => Ok(counter(device.link_errors(device.link(link)?))),
-        None => Ok((0..links).map(|link| counter(device.link_errors(link))).sum()),
+        None => Ok(over_links(device, links, counter)),
     }
+}
+
+fn over_links(device: &Device<'_>, links: u32, counter: LinkCounter) -> u64 {
+    (0..links).fold(0, |sum, link| sum.saturating_add(counter(device.link_errors(link))))
 }
 
 fn link_speed_field(field: u32) -> Option<u32> {
@@ -389,7 +393,7 @@ fn link_errors(device: &Device<'_>, scope: u32, counter: LinkCounter) -> Answer<
     device.since(Architecture::Hopper)?;
     let links = device.nvlink()?.links;
     if scope == ALL_LINKS {
-        return Ok(Long((0..links).map(|link| counter(device.link_errors(link))).sum()));
+        return Ok(Long(over_links(device, links, counter)));
     }
     Ok(Long(counter(device.link_errors(device.link(scope)?))))
 }

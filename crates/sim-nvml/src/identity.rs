@@ -6,7 +6,9 @@ use sim::profile::Architecture;
 
 use crate::abi::sys::{
     self, nvmlBrandType_t, nvmlComputeMode_t, nvmlDevice_t, nvmlDeviceAddressingMode_t,
-    nvmlDeviceArchitecture_t, nvmlDeviceCapabilities_t, nvmlEnableState_t, nvmlGpuOperationMode_t,
+    nvmlDeviceArchitecture_t, nvmlDeviceCapabilities_t,
+    nvmlEnableState_enum_NVML_FEATURE_DISABLED as DISABLED,
+    nvmlEnableState_enum_NVML_FEATURE_ENABLED as ENABLED, nvmlEnableState_t, nvmlGpuOperationMode_t,
     nvmlGridLicensableFeatures_t, nvmlPciInfo_t, nvmlPciInfoExt_t, nvmlRepairStatus_t,
 };
 use crate::abi::version;
@@ -35,7 +37,7 @@ impl Argument for ByIndex {
     }
 }
 
-/// A GPU or an instance by a text that names it: the `bool` of each type says whether this one does.
+/// A GPU or an instance by a text that names it.
 macro_rules! by_text {
     ($($(#[$doc:meta])* $name:ident = |$call:ident, $target:ident, $text:ident| $is:expr;)*) => {$(
         $(#[$doc])*
@@ -60,7 +62,9 @@ by_text! {
     /// By UUID.
     ByUuid = |call, target, text| uuid(call, *target).is_ok_and(|uuid| uuid == text);
     /// By PCI address, with a domain of four digits or eight.
-    ByPciAddress = |call, target, text| target.instance.is_none() && pci_address_is(call, target.device, text);
+    ByPciAddress = |call, target, text| {
+        target.instance.is_none() && pci_address_is(call, target.device, text)
+    };
     /// By serial number.
     BySerial = |call, target, text| {
         target.instance.is_none() && call.gpu(target.device).is_ok_and(|gpu| gpu.serial() == text)
@@ -240,11 +244,17 @@ entries! {
         capabilities.put(reading)
     }
 
-    fn nvmlDeviceGetPciInfo_v3(call, gpu: Gpu, pci: Out<nvmlPciInfo_t>) { pci.set(call, pci_info(call, gpu)?) }
+    fn nvmlDeviceGetPciInfo_v3(call, gpu: Gpu, pci: Out<nvmlPciInfo_t>) {
+        pci.set(call, pci_info(call, gpu)?)
+    }
 
-    fn nvmlDeviceGetPciInfo_v2(call, gpu: Gpu, pci: Out<nvmlPciInfo_t>) { pci.set(call, pci_info(call, gpu)?) }
+    fn nvmlDeviceGetPciInfo_v2(call, gpu: Gpu, pci: Out<nvmlPciInfo_t>) {
+        pci.set(call, pci_info(call, gpu)?)
+    }
 
-    fn nvmlDeviceGetPciInfo(call, gpu: Gpu, pci: Out<nvmlPciInfo_t>) { pci.set(call, pci_info(call, gpu)?) }
+    fn nvmlDeviceGetPciInfo(call, gpu: Gpu, pci: Out<nvmlPciInfo_t>) {
+        pci.set(call, pci_info(call, gpu)?)
+    }
 
     fn nvmlDeviceGetPciInfoExt(call, gpu: Gpu, pci: Out<nvmlPciInfoExt_t>) {
         let asked = pci.get().version;
@@ -296,13 +306,14 @@ readings! {
     nvmlDeviceGetMultiGpuBoard: c_uint = |_device| Ok(0);
     nvmlDeviceGetBusType: c_uint = |_device| Ok(sys::NVML_BUS_TYPE_PCIE);
     nvmlDeviceGetIrqNum: c_uint = |device| Ok(64 + device.index() as c_uint);
-    nvmlDeviceGetPersistenceMode: nvmlEnableState_t = |_device| Ok(sys::nvmlEnableState_enum_NVML_FEATURE_ENABLED);
-    nvmlDeviceGetDisplayMode: nvmlEnableState_t = |_device| Ok(sys::nvmlEnableState_enum_NVML_FEATURE_DISABLED);
-    nvmlDeviceGetDisplayActive: nvmlEnableState_t = |_device| Ok(sys::nvmlEnableState_enum_NVML_FEATURE_DISABLED);
-    nvmlDeviceGetComputeMode: nvmlComputeMode_t = |_device| Ok(sys::nvmlComputeMode_enum_NVML_COMPUTEMODE_DEFAULT);
+    nvmlDeviceGetPersistenceMode: nvmlEnableState_t = |_device| Ok(ENABLED);
+    nvmlDeviceGetDisplayMode: nvmlEnableState_t = |_device| Ok(DISABLED);
+    nvmlDeviceGetDisplayActive: nvmlEnableState_t = |_device| Ok(DISABLED);
+    nvmlDeviceGetComputeMode: nvmlComputeMode_t =
+        |_device| Ok(sys::nvmlComputeMode_enum_NVML_COMPUTEMODE_DEFAULT);
     nvmlDeviceGetVirtualizationMode: c_uint =
         |_device| Ok(sys::nvmlGpuVirtualizationMode_NVML_GPU_VIRTUALIZATION_MODE_NONE);
-    nvmlDeviceGetAccountingMode: nvmlEnableState_t = |_device| Ok(sys::nvmlEnableState_enum_NVML_FEATURE_DISABLED);
+    nvmlDeviceGetAccountingMode: nvmlEnableState_t = |_device| Ok(DISABLED);
     nvmlDeviceGetNumaNodeId: c_uint = |_device| Err(code::NOT_SUPPORTED);
     nvmlDeviceGetInforomConfigurationChecksum: c_uint =
         |device| Ok(device.facts().pci_subsystem_id ^ device.facts().pci_device_id);

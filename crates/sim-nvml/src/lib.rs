@@ -23,8 +23,6 @@
 
 // C's names are the ABI.
 #![allow(non_snake_case)]
-// Every entry point is `unsafe extern "C"` under the one contract of nvml.h, stated in `call`.
-#![allow(clippy::missing_safety_doc)]
 // A model's floats become the integers that the ABI reports; `as` saturates, which is what a sensor does.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 

@@ -7,7 +7,8 @@ use sim::cycle::Channel;
 use sim::profile::Architecture;
 
 use crate::abi::sys::{
-    self, nvmlEnableState_t, nvmlFanSpeedInfo_t, nvmlMarginTemperature_t, nvmlPstates_t, nvmlTemperature_t,
+    self, nvmlEnableState_enum_NVML_FEATURE_ENABLED as ENABLED, nvmlEnableState_t, nvmlFanSpeedInfo_t,
+    nvmlMarginTemperature_t, nvmlPstates_t, nvmlTemperature_t,
 };
 use crate::abi::version;
 use crate::args::{Gpu, Out, garble};
@@ -25,7 +26,7 @@ garble! {
 readings! {
     nvmlDeviceGetPowerUsage: c_uint = |device| Ok(milliwatts(device.power_usage_watts()));
     nvmlDeviceGetTotalEnergyConsumption: c_ulonglong = |device| Ok(millijoules(&device));
-    nvmlDeviceGetPowerManagementMode: nvmlEnableState_t = |_device| Ok(sys::nvmlEnableState_enum_NVML_FEATURE_ENABLED);
+    nvmlDeviceGetPowerManagementMode: nvmlEnableState_t = |_device| Ok(ENABLED);
     nvmlDeviceGetPowerManagementLimit: c_uint = |device| Ok(milliwatts(device.facts().power.limit_watts));
     nvmlDeviceGetPowerManagementDefaultLimit: c_uint =
         |device| Ok(milliwatts(device.facts().power.limit_watts));

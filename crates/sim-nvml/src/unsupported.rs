@@ -1,5 +1,5 @@
-//! The functions of `nvml.h` that no client here relies on: they exist, as in the driver's library, and answer
-//! that the device does not support them. (Fault entries of the control file that name them still happen.)
+//! The functions of `nvml.h` that no client here relies on: they exist, as in the driver's library, and
+//! answer that the device does not support them. (Faults of the control file that name them still happen.)
 
 use crate::abi::sys::nvmlReturn_t;
 use crate::call::{code, run};

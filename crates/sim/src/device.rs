@@ -282,7 +282,7 @@ impl<'a> Device<'a> {
             (Severity::Corrected, Scope::Dram) => self.facts().ecc.corrected_before_boot,
             _ => 0,
         };
-        before + self.ecc_errors(severity, scope, 0.0)
+        self.ecc_errors(severity, scope, 0.0).saturating_add(before)
     }
 
     fn ecc_errors(&self, severity: Severity, scope: Scope, from_seconds: f64) -> u64 {
@@ -292,7 +292,7 @@ impl<'a> Device<'a> {
             }
             _ => 0,
         };
-        natural + self.standing.ecc_errors(severity, scope)
+        natural.saturating_add(self.standing.ecc_errors(severity, scope))
     }
 
     /// PCIe retransmissions since the driver was loaded.
@@ -326,9 +326,9 @@ impl<'a> Device<'a> {
         let start = LinkErrors { replays: natural, ..LinkErrors::default() };
         self.standing.links.iter().filter(|trouble| trouble.link == link).fold(start, |sum, trouble| {
             LinkErrors {
-                replays: sum.replays + trouble.replays,
-                recoveries: sum.recoveries + trouble.recoveries,
-                crc_errors: sum.crc_errors + trouble.crc_errors,
+                replays: sum.replays.saturating_add(trouble.replays),
+                recoveries: sum.recoveries.saturating_add(trouble.recoveries),
+                crc_errors: sum.crc_errors.saturating_add(trouble.crc_errors),
             }
         })
     }
