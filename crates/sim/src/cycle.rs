@@ -172,7 +172,8 @@ impl Cycle {
 
 /// Row and part of a step of a second within the period.
 fn row(second: f64) -> (usize, f64) {
-    let position = second / STEP_SECONDS;
+    // An odd clock (not a number, or infinite) reads as the beginning.
+    let position = if second.is_finite() { second / STEP_SECONDS } else { 0.0 };
     let row = (position as usize).min(STEPS - 1);
     (row, (position - row as f64).clamp(0.0, 1.0))
 }
