@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// NVML knows no board with more NVLinks (nvml.h, `NVML_NVLINK_MAX_LINKS`).
-const LINKS_MAX: u64 = 18;
+const LINKS_MAX: u64 = 36;
 
 /// Fields that are asked for whatever the board.
 const FIELDS: &[u32] = &[
