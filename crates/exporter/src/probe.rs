@@ -31,7 +31,7 @@ use std::{
 };
 
 use naming::{Family, Id, Scope, Value, catalogue::DEVICE_INFO};
-use reading::{Absence, Backend, Batch, Fault, Found, Identity, Labels, Lost, Session, Source};
+use reading::{Absence, Backend, Batch, Fault, Found, Identity, Labels, Lost, Source};
 use serde::Serialize;
 use terminal_size::{Width, terminal_size};
 
@@ -39,8 +39,8 @@ use crate::{Opened, worker::STACK_BYTES};
 
 /// Initialising a driver without persistence mode takes seconds per device.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
-/// A device that takes longer for two samples is of no use to a scrape.
-const SAMPLE_DEADLINE: Duration = Duration::from_secs(10);
+/// A driver that takes longer to list its devices, or for two samples of one, is of no use to a scrape.
+const DEVICE_DEADLINE: Duration = Duration::from_secs(10);
 /// Between the two samples of a device.
 const BETWEEN_SAMPLES: Duration = Duration::from_millis(150);
 
@@ -118,33 +118,39 @@ pub fn run(opened: Vec<Opened>) -> Report {
 fn source(mut source: Box<dyn Source>) -> SourceReport {
     let family = source.family();
     let none = SourceReport { source: family.name(), ..SourceReport::default() };
-    let connecting = in_thread("connect", move || {
-        let mut session = source.connect().map_err(|unavailable| unavailable.to_string())?;
-        let found = session.devices().map_err(|lost| fault_of(lost).to_string())?;
-        Ok((session, found))
-    });
-    let connected: Result<(Box<dyn Session>, Vec<Found>), String> =
-        wait(&connecting, Instant::now() + CONNECT_DEADLINE).unwrap_or_else(|reason| Err(reason.to_string()));
-    let (session, found) = match connected {
-        Ok(connected) => connected,
-        Err(reason) => return SourceReport { unavailable: Some(reason), ..none },
+    let connecting = in_thread(move || source.connect());
+    let mut session = match wait(&connecting, "connect", Instant::now() + CONNECT_DEADLINE) {
+        Ok(Ok(session)) => session,
+        Ok(Err(unavailable)) => return SourceReport { unavailable: Some(unavailable.to_string()), ..none },
+        Err(fault) => return SourceReport { unavailable: Some(fault.to_string()), ..none },
     };
     let Backend { library, version, simulated } = session.backend().clone();
+    let known = SourceReport { library, version, simulated, ..none };
+    let listing = in_thread(move || {
+        let found = session.devices().map_err(fault_of);
+        (session, found)
+    });
+    let (session, found) = match wait(&listing, "devices", Instant::now() + DEVICE_DEADLINE) {
+        Ok((session, Ok(found))) => (session, found),
+        Ok((_, Err(fault))) | Err(fault) => {
+            return SourceReport { unavailable: Some(fault.to_string()), ..known };
+        }
+    };
     let sampling: Vec<_> = found
         .into_iter()
-        .map(|Found { key, identity, open }| (key, identity, in_thread("sample", move || sample(open))))
+        .map(|Found { key, identity, open }| (key, identity, in_thread(move || sample(open))))
         .collect();
-    let until = Instant::now() + SAMPLE_DEADLINE;
+    let until = Instant::now() + DEVICE_DEADLINE;
     let devices = sampling
         .into_iter()
         .map(|(key, identity, sampled)| {
-            let sampled = wait(&sampled, until).unwrap_or_else(Err);
+            let sampled = wait(&sampled, "sample", until).unwrap_or_else(Err);
             device(family, key, &identity, sampled)
         })
         .collect();
-    // Letting the driver go may hang as well.
-    let _ = wait(&in_thread("close", move || drop(session)), Instant::now() + SAMPLE_DEADLINE);
-    SourceReport { library, version, simulated, devices, ..none }
+    // Letting the driver go may hang as well; there is nothing left to tell then.
+    let _ = wait(&in_thread(move || drop(session)), "close", Instant::now() + DEVICE_DEADLINE);
+    SourceReport { devices, ..known }
 }
 
 fn sample(open: crate::worker::Open) -> Result<Batch, Fault> {
@@ -162,25 +168,21 @@ fn fault_of(lost: Lost) -> Fault {
     fault
 }
 
-/// Runs a driver call on a thread that can be left alone.
-fn in_thread<T: Send + 'static>(
-    name: &'static str,
-    call: impl FnOnce() -> T + Send + 'static,
-) -> Receiver<T> {
+/// Runs driver calls on a thread that can be left alone.
+fn in_thread<T: Send + 'static>(calls: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (sender, receiver) = mpsc::channel();
-    let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
     // Without a thread, as after a panic, the sender is dropped and the wait ends at once. Nobody may
     // wait any more for a late result.
-    let _ = thread.spawn(move || {
-        let _ = sender.send(call());
+    let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
+        let _ = sender.send(calls());
     });
     receiver
 }
 
-fn wait<T>(result: &Receiver<T>, until: Instant) -> Result<T, Fault> {
+fn wait<T>(result: &Receiver<T>, call: &'static str, until: Instant) -> Result<T, Fault> {
     result.recv_timeout(until.saturating_duration_since(Instant::now())).map_err(|error| match error {
-        RecvTimeoutError::Timeout => Fault { absence: Absence::TimedOut, call: "probe", code: "deadline" },
-        RecvTimeoutError::Disconnected => Fault { absence: Absence::Failed, call: "probe", code: "panic" },
+        RecvTimeoutError::Timeout => Fault { absence: Absence::TimedOut, call, code: "deadline" },
+        RecvTimeoutError::Disconnected => Fault { absence: Absence::Failed, call, code: "panic" },
     })
 }
 
@@ -283,15 +285,17 @@ impl Report {
 impl SourceReport {
     fn lines(&self) -> Vec<String> {
         let name = self.source;
-        if let Some(reason) = &self.unavailable {
-            return vec![format!("{name}: {reason}")];
+        let mut lines = Vec::new();
+        if !self.library.is_empty() {
+            lines.push(format!("{name}: {}, {}", self.library, self.version));
         }
-        let mut lines = vec![format!("{name}: {}, {}", self.library, self.version)];
         if let Some(machine) = &self.simulated {
             lines.push(format!("  SIMULATED machine {machine}: no number here is a measurement"));
         }
-        if self.devices.is_empty() {
-            lines.push("  no device".to_owned());
+        match &self.unavailable {
+            Some(reason) => lines.push(format!("{name}: {reason}")),
+            None if self.devices.is_empty() => lines.push(format!("{name}: no device")),
+            None => {}
         }
         for device in &self.devices {
             lines.push(String::new());

@@ -155,6 +155,10 @@ fn probe_of_an_empty_node_says_why() {
     let report = probe::run(vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }]);
     assert!(report.found_nothing());
     assert_eq!(report.table(), "nvidia: libfake.so.1: not found; install it\n");
+    let report =
+        probe::run(vec![Opened { source: Box::new(FakeSource(Machine::default())), filters: vec![] }]);
+    assert!(report.found_nothing());
+    assert_eq!(report.table(), "nvidia: libfake.so.1, 1.0\nnvidia: no device\n");
 }
 
 #[test]
