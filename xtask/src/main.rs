@@ -11,9 +11,13 @@ mod shell;
 mod test;
 mod tidy;
 
-use std::{env, process::ExitCode};
+use std::{
+    env,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Result, bail};
+use e2e::{Artefacts, artefacts::repository};
 
 use shell::{build, cargo, run};
 
@@ -62,7 +66,12 @@ fn dispatch(words: &[&str]) -> Result<()> {
 
 /// Everything that is generated, by the binary that carries the catalogue.
 fn generate(options: &[&str]) -> Result<()> {
-    run(cargo(["run", "--quiet", "-p", "accelscope", "--", "generate", "metrics", "-o", "."]).args(options))
+    build(&[])?;
+    let accelscope = Artefacts::beside_this_program()?.binary("accelscope")?;
+    run(Command::new(accelscope)
+        .args(["generate", "metrics", "-o", "."])
+        .args(options)
+        .current_dir(repository()))
 }
 
 fn bless() -> Result<()> {
