@@ -29,6 +29,7 @@ mod log;
 mod metrics_page;
 mod own;
 mod pci;
+mod print;
 mod probe;
 mod routes;
 mod serve;
@@ -41,11 +42,7 @@ mod tests;
 mod values;
 mod worker;
 
-use std::{
-    ffi::OsString,
-    io::{ErrorKind, Write, stdout},
-    process::ExitCode,
-};
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::ArgMatches;
 
@@ -97,17 +94,21 @@ fn run(
 ) -> Result<ExitCode, Failure> {
     let (path, matches) = match cli::parse(cli::command(name, about, specs), args)? {
         cli::Parsed::Run(path, matches) => (path, matches),
-        cli::Parsed::Print(text) => return print(&text),
+        cli::Parsed::Print(text) => return print::text(&text),
     };
     let path: Vec<_> = path.iter().map(String::as_str).collect();
     match *path {
-        ["fields"] if matches.get_flag("json") => print(&fields::json()),
-        ["fields"] => print(&fields::table()),
+        ["fields"] if matches.get_flag("json") => print::text(&fields::json()),
+        ["fields"] => print::table(&fields::table()),
         ["generate", "metrics"] => generate(&matches),
         ["probe"] => {
             start_log(name, about, specs, &matches);
             let report = probe::run(settings::sources(specs, &matches)?);
-            print(&if matches.get_flag("json") { report.json() } else { report.table() })?;
+            if matches.get_flag("json") {
+                print::text(&report.json())
+            } else {
+                print::table(&report.table())
+            }?;
             Ok(if report.found_nothing() { ExitCode::from(3) } else { ExitCode::SUCCESS })
         }
         _ => {
@@ -134,7 +135,7 @@ fn generate(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let output = matches.get_one::<String>("output");
     let check = matches.get_flag("check");
     if output.is_none() && !check {
-        return print(&page);
+        return print::text(&page);
     }
     let file = std::path::Path::new(output.map_or(".", String::as_str)).join(FILE);
     if check {
@@ -160,15 +161,4 @@ fn first_difference(old: &str, new: &str) -> Option<String> {
     let line =
         |text: &str| text.lines().nth(same).map_or_else(|| "nothing".to_owned(), |line| format!("{line:?}"));
     Some(format!("line {} has {} and should have {}", same + 1, line(old), line(new)))
-}
-
-/// Writes to standard output. A reader that has seen enough (`head`) is no failure.
-fn print(text: &str) -> Result<ExitCode, Failure> {
-    let mut out = stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::Run(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
 }

@@ -85,7 +85,10 @@ fn bind_tcp(host: &str, port: u16) -> io::Result<StdTcpListener> {
         });
     }
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (host, port).to_socket_addrs()? {
+    let mut addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
+    // `localhost` has both; clients that know only one of them know IPv4.
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    for address in addresses {
         match bind_address(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
@@ -147,8 +150,9 @@ impl Listener {
         Ok(match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // An answer is written at once: waiting for more would only delay it.
-                stream.set_nodelay(true)?;
+                // An answer is written at once: waiting for more would only delay it. Where this fails,
+                // the client is gone, and reading will say so.
+                let _ = stream.set_nodelay(true);
                 Box::new(stream)
             }
             Self::Unix(listener, _) => Box::new(listener.accept().await?.0),

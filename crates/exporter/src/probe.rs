@@ -20,8 +20,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write,
-    io::{IsTerminal, stdout},
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError},
@@ -33,7 +31,6 @@ use std::{
 use naming::{Family, Id, Scope, Value, catalogue::DEVICE_INFO};
 use reading::{Absence, Backend, Batch, Fault, Found, Identity, Labels, Lost, Source};
 use serde::Serialize;
-use terminal_size::{Width, terminal_size};
 
 use crate::{Opened, worker::STACK_BYTES};
 
@@ -268,17 +265,10 @@ impl Report {
         text
     }
 
-    /// For people, no wider than their terminal.
+    /// For people.
     pub fn table(&self) -> String {
-        let width =
-            terminal_size().filter(|_| stdout().is_terminal()).map(|(Width(columns), _)| columns.into());
-        let mut text = String::new();
-        for source in &self.sources {
-            for line in source.lines() {
-                writeln!(text, "{}", fit(&line, width)).expect("a string takes everything");
-            }
-        }
-        text
+        let lines: Vec<_> = self.sources.iter().flat_map(SourceReport::lines).collect();
+        lines.join("\n") + "\n"
     }
 }
 
@@ -344,28 +334,5 @@ impl MetricReport {
             }
             ([], []) => "not reported".to_owned(),
         }
-    }
-}
-
-/// Cuts a line that does not fit and shows that it was cut.
-fn fit(line: &str, width: Option<usize>) -> String {
-    match width {
-        Some(width) if line.chars().count() > width => {
-            let kept: String = line.chars().take(width.saturating_sub(1)).collect();
-            format!("{kept}…")
-        }
-        _ => line.trim_end().to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fit;
-
-    #[test]
-    fn lines_are_cut_to_a_narrow_terminal_only() {
-        assert_eq!(fit("accel_power_watts  412.5", Some(12)), "accel_power…");
-        assert_eq!(fit("accel_power_watts  412.5", Some(80)), "accel_power_watts  412.5");
-        assert_eq!(fit("accel_power_watts  412.5", None), "accel_power_watts  412.5");
     }
 }

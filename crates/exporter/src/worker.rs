@@ -21,6 +21,9 @@ use crate::{board::SourceBoard, device::Device, supervisor::Event, tempo::Tempo}
 /// know; what they leave untouched costs address space, not memory.
 pub const STACK_BYTES: usize = 512 * 1024;
 
+/// Readings that [`Integrals`](crate::integral::Integrals) may add to a subject.
+const ROOM_FOR_INTEGRALS: usize = 32;
+
 /// What opens the device; see [`reading::Found::open`].
 pub type Open = Box<dyn FnOnce() -> Result<Box<dyn Sampler>, Fault> + Send>;
 
@@ -92,8 +95,9 @@ impl Worker {
 
     fn sample(&self, sampler: &mut dyn Sampler, healthy_since: &mut Option<Instant>) -> End {
         let mut faults = Faults::default();
+        let mut room = 0;
         loop {
-            let mut batch = Batch::default();
+            let mut batch = Batch { room, ..Batch::default() };
             let started = Instant::now();
             let (late, result) = self.call("sample", || sampler.sample(&mut batch));
             let done = Instant::now();
@@ -106,6 +110,8 @@ impl Worker {
                 Ok(()) => {
                     batch.finish();
                     self.source.count(faults.of(&batch));
+                    let most = batch.subjects.iter().map(|subject| subject.readings.len()).max();
+                    room = most.unwrap_or(0) + ROOM_FOR_INTEGRALS;
                     self.device.publish(self.serial, batch, started);
                 }
             }

@@ -197,6 +197,19 @@ fn a_change_of_the_bus_reconnects_without_a_gap() {
 }
 
 #[test]
+fn a_reconnect_that_hangs_serves_nothing_old() {
+    let rig = Rig::new(Machine::with(&["gpu0"]));
+    rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
+    rig.machine.set("connect", Act::Hang);
+    rig.plug_pci("0000:19:00.0");
+    rig.until("it is withdrawn", |rig| rig.up("gpu0") == Some(0.0));
+    assert_eq!(rig.power("gpu0"), None);
+    assert_eq!(rig.faults(&["kind=\"timed_out\"", "code=\"stale\""]), Some(1.0));
+    rig.machine.set("connect", Act::Answer);
+    rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
+}
+
+#[test]
 fn an_enumeration_that_fails_costs_no_device() {
     let rig = Rig::new(Machine::with(&["gpu0"]));
     rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
