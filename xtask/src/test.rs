@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use e2e::artefacts::{Artefacts, target_dir};
 
 use crate::{
-    generate, setup,
+    demo, generate, setup,
     shell::{build, cargo, run as succeed},
     tidy,
 };
@@ -52,6 +52,7 @@ pub fn run(extent: Extent) -> Result<()> {
             succeed(cargo(flags).env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
         });
         steps.step("release build", release);
+        steps.step("demo", || demo::run(&["--seconds", "1"]));
     }
     steps.end()
 }
