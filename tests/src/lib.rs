@@ -18,7 +18,7 @@ mod samples;
 pub mod wait;
 
 pub use artefacts::Artefacts;
-pub use node::{Exporter, Node};
+pub use node::{Exporter, INSTANT, NODE_NAME, Node};
 pub use process::Process;
 pub use prometheus::{Prometheus, ScrapeJob, relay};
 pub use samples::{Family, Sample, Samples};

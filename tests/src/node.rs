@@ -46,12 +46,18 @@ impl Node {
 
     /// Freezes the machine's clock at [`INSTANT`].
     #[must_use]
-    pub fn frozen(mut self) -> Self {
-        self.environment.push(("ACCELSIM_CLOCK", format!("fixed:{INSTANT}")));
+    pub fn frozen(self) -> Self {
+        self.frozen_at(INSTANT)
+    }
+
+    /// Freezes the machine's clock, in Unix seconds.
+    #[must_use]
+    pub fn frozen_at(mut self, seconds: u64) -> Self {
+        self.environment.push(("ACCELSIM_CLOCK", format!("fixed:{seconds}")));
         self
     }
 
-    /// What the devices are asked to do.
+    /// What the devices are asked to do: `idle`, `prefill`, `decode`, `burst`, `hot`, or all in turn.
     #[must_use]
     pub fn workload(mut self, workload: &str) -> Self {
         self.environment.push(("ACCELSIM_WORKLOAD", workload.to_owned()));
@@ -163,6 +169,18 @@ impl Exporter {
     /// Scrapes until `check` succeeds.
     pub fn until<T>(&self, what: &str, mut check: impl FnMut(&Samples) -> Result<T>) -> Result<T> {
         eventually(what, || check(&self.scrape()?))
+    }
+
+    /// A scrape once every device has been read a few times, so that values which need two readings are
+    /// there and what differs from scrape to scrape is only what moves.
+    pub fn settled(&self) -> Result<Samples> {
+        let source = [("source", "nvidia")];
+        self.until("every device is read three times", |samples| {
+            let devices = samples.value("accel_devices", &[("family", "nvidia")])?;
+            let rounds = samples.value("accelscope_sample_duration_seconds_count", &source)?;
+            ensure!(devices > 0.0 && rounds >= 3.0 * devices, "{rounds} readings of {devices} devices");
+            Ok(samples.clone())
+        })
     }
 
     /// The URL of a path.

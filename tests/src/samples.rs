@@ -1,6 +1,6 @@
 //! Reads the text exposition format, strictly enough to notice what Prometheus would refuse.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -104,6 +104,14 @@ impl Samples {
     /// Whether any sample of this name has these labels among its own.
     pub fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
         self.all(name, labels).next().is_some()
+    }
+
+    /// Every series of the device with this index, of both vocabularies, partitions and all.
+    pub fn of_device(&self, index: usize) -> BTreeSet<&str> {
+        let names = [format!("gpu{index}"), format!("nvidia{index}")];
+        let own =
+            self.samples.iter().filter(|sample| names.iter().any(|name| sample.label("device") == name));
+        own.map(|sample| sample.series.as_str()).collect()
     }
 
     /// The sum of all samples of this name that have these labels among their own; 0 for none.

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, anyhow};
 
 /// The ceiling of every wait: far above what any step needs, so that only a real failure meets it.
-pub const CEILING: Duration = Duration::from_secs(60);
+pub const CEILING: Duration = Duration::from_mins(1);
 
 /// An error after which waiting longer is of no use, such as the end of the process that is waited for.
 #[derive(Debug)]

@@ -251,7 +251,10 @@ fn print_table(all: &[Figures]) {
         }
         println!();
     };
-    println!("\nin parentheses: how many times ours\n");
+    println!(
+        "\nin parentheses: how many times ours. The simulated library runs inside those that read NVML, so\n\
+         their idle CPU and memory include it\n"
+    );
     row(MACHINE, all.iter().map(|figures| figures.name.to_owned()).collect());
     for (name, print, number) in ROWS {
         let ours = number(&all[0]);

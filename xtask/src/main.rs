@@ -1,4 +1,4 @@
-//! The repository's own commands: `cargo xtask demo | test | setup | generate | bless | bench`.
+//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `generate`, `bless` or `bench`.
 //!
 //! Everything that CI does is here, so that it can be done at a desk with the same words.
 
@@ -11,9 +11,13 @@ mod shell;
 mod test;
 mod tidy;
 
-use std::{env, process::ExitCode};
+use std::{
+    env,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Result, bail};
+use e2e::{Artefacts, artefacts::repository};
 
 use shell::{build, cargo, run};
 
@@ -22,6 +26,7 @@ usage: cargo xtask COMMAND
 
   demo [--machine NAME] [--seconds N]  serve a simulated machine (default h100-sxm-8) until Ctrl-C or N seconds
   test [--quick]                       everything that CI runs; --quick leaves out what needs other tools
+  tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing
   generate [--check]                   write docs/metrics.md; --check only compares
   bless                                write the golden files of the end-to-end tests anew
@@ -44,6 +49,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["demo", options @ ..] => demo::run(options),
         ["test"] => test::run(test::Extent::Whole),
         ["test", "--quick"] => test::run(test::Extent::Quick),
+        ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),
         ["generate"] => generate(&[]),
         ["generate", "--check"] => generate(&["--check"]),
@@ -60,7 +66,12 @@ fn dispatch(words: &[&str]) -> Result<()> {
 
 /// Everything that is generated, by the binary that carries the catalogue.
 fn generate(options: &[&str]) -> Result<()> {
-    run(cargo(["run", "--quiet", "-p", "accelscope", "--", "generate", "metrics", "-o", "."]).args(options))
+    build(&[])?;
+    let accelscope = Artefacts::beside_this_program()?.binary("accelscope")?;
+    run(Command::new(accelscope)
+        .args(["generate", "metrics", "-o", "."])
+        .args(options)
+        .current_dir(repository()))
 }
 
 fn bless() -> Result<()> {

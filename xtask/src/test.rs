@@ -4,14 +4,15 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
+    thread,
     time::Instant,
 };
 
 use anyhow::{Result, ensure};
-use e2e::artefacts::{Artefacts, nvml_header, target_dir};
+use e2e::artefacts::{Artefacts, target_dir};
 
 use crate::{
-    generate, setup,
+    demo, generate, setup,
     shell::{build, cargo, run as succeed},
     tidy,
 };
@@ -48,9 +49,10 @@ pub fn run(extent: Extent) -> Result<()> {
         steps.tests("end-to-end tests", &["--package", "e2e"]);
         steps.step("documentation", || {
             let flags = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
-            succeed(cargo(flags).env("RUSTDOCFLAGS", "-D warnings"))
+            succeed(cargo(flags).env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
         });
         steps.step("release build", release);
+        steps.step("demo", || demo::run(&["--seconds", "1"]));
     }
     steps.end()
 }
@@ -111,9 +113,9 @@ impl Steps {
             let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
             let mut command = cargo(runner);
             command.args(["--locked", "--no-fail-fast"]).args(packages);
-            if let Ok(header) = nvml_header() {
-                command.env("NVML_HEADER", header);
-            }
+            // Many tests wait more than they work.
+            let threads = 2 * thread::available_parallelism()?.get();
+            command.env("NEXTEST_TEST_THREADS", threads.to_string());
             let tests = count(&mut command, counts);
             if !nextest {
                 return tests;

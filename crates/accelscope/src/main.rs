@@ -1,2 +1,13 @@
-//! placeholder
-fn main() {}
+//! The agent: every source in one process.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    exporter::main(
+        "accelscope",
+        "Prometheus exporter for accelerators of every vendor on this node",
+        &[nvml_exporter::SPEC],
+    )
+}

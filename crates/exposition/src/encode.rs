@@ -1,11 +1,11 @@
 //! The walk over families and subjects, the same for every format.
 
 use naming::{Value, Vendor, VendorFilter};
-use reading::{Identity, LabelValue, Labels, Reading, Subject};
+use reading::{Identity, Labels, Reading, Subject};
 
 use crate::{
     Format,
-    plan::{FAMILIES, Feed, Heading},
+    plan::{FAMILIES, Family, Feed, Heading},
     protobuf::Protobuf,
     text::{OPENMETRICS, TEXT, Text},
 };
@@ -33,9 +33,9 @@ pub fn encode<'a>(
     options: &Options<'_>,
 ) -> Vec<u8> {
     match format {
-        Format::Text => walk(Text::new(&TEXT), subjects, options),
-        Format::OpenMetrics => walk(Text::new(&OPENMETRICS), subjects, options),
-        Format::Protobuf => walk(Protobuf::default(), subjects, options),
+        Format::Text => walk(Text::new(&TEXT), &FAMILIES, subjects, options),
+        Format::OpenMetrics => walk(Text::new(&OPENMETRICS), &FAMILIES, subjects, options),
+        Format::Protobuf => walk(Protobuf::default(), &FAMILIES, subjects, options),
     }
 }
 
@@ -53,14 +53,15 @@ pub(crate) trait Writer {
     fn finish(self) -> Vec<u8>;
 }
 
-fn walk<'a, W: Writer>(
+pub(crate) fn walk<'a, W: Writer>(
     mut writer: W,
+    families: &[Family],
     subjects: impl IntoIterator<Item = &'a Subject>,
     options: &Options<'_>,
 ) -> Vec<u8> {
     let pages: Vec<_> = subjects.into_iter().map(Page::new::<W>).collect();
     let mut labels = Vec::new();
-    for family in FAMILIES.iter() {
+    for family in families {
         let Some(heading) = family.heading(options) else { continue };
         let mut begun = false;
         for feed in &family.feeds {
@@ -131,12 +132,12 @@ impl<'a> Page<'a> {
     fn push_labels<W: Writer>(&self, feed: &Feed, reading: &Reading, out: &mut Vec<u8>) {
         let Some(row) = feed.row else {
             out.extend_from_slice(&self.unified);
-            each_label(&reading.labels, |name, value| W::push_label(out, name, value));
+            reading.labels.for_each(|name, value| W::push_label(out, name, value));
             return;
         };
         out.extend_from_slice(&self.vendor);
         for (name, printed) in row.keep {
-            with_label(&reading.labels, name, |value| W::push_label(out, printed, value));
+            reading.labels.with_value(name, |value| W::push_label(out, printed, value));
         }
     }
 }
@@ -145,32 +146,7 @@ impl<'a> Page<'a> {
 fn takes(row: &Vendor, labels: &Labels) -> bool {
     row.when.iter().all(|(name, wanted)| {
         let mut equal = false;
-        with_label(labels, name, |value| equal = value == *wanted);
+        labels.with_value(name, |value| equal = value == *wanted);
         equal
     })
-}
-
-/// Shows `visit` each label with its value as text. Unlike [`Labels::for_each`], without the formatting
-/// machinery, which would cost more than all else that is done for a sample.
-fn each_label(labels: &Labels, mut visit: impl FnMut(&'static str, &str)) {
-    match labels {
-        Labels::Inline { len, items } => {
-            for (name, value) in &items[..usize::from(*len)] {
-                match value {
-                    LabelValue::Word(word) => visit(name, word),
-                    LabelValue::Number(number) => visit(name, itoa::Buffer::new().format(*number)),
-                }
-            }
-        }
-        Labels::Shared(all) => all.iter().for_each(|(name, value)| visit(name, value)),
-    }
-}
-
-/// Shows `visit` the label called `wanted`, if there is one.
-fn with_label(labels: &Labels, wanted: &str, mut visit: impl FnMut(&str)) {
-    each_label(labels, |name, value| {
-        if name == wanted {
-            visit(value);
-        }
-    });
 }

@@ -1,6 +1,6 @@
 //! Readings to bytes: Prometheus text 0.0.4, OpenMetrics 1.0.0 and Prometheus protobuf.
 //!
-//! [`negotiate`] finds the format in a request's `Accept` header; [`encode`] prints subjects in it. The
+//! [`negotiate()`] finds the format in a request's `Accept` header; [`encode()`] prints subjects in it. The
 //! catalogue decides which families exist and in which order; here each format only says how it writes
 //! a family's heading, a label and a sample:
 //!

@@ -195,10 +195,10 @@ mod tests {
         answers("text/plain;q=0.1,application/openmetrics-text;q=0.2", OPENMETRICS);
         answers("text/plain;q=0.200,application/openmetrics-text;q=0.2", TEXT);
         answers("application/openmetrics-text,text/plain", OPENMETRICS);
-        answers(
-            "application/openmetrics-text;version=1.0.0;q=0.1,application/openmetrics-text,text/plain;q=0.5",
-            TEXT,
-        );
+        let (exact, any) =
+            ("application/openmetrics-text;version=1.0.0;q=0.1", "application/openmetrics-text");
+        answers(&format!("{exact},{any},text/plain;q=0.5"), TEXT);
+        answers(&format!("{any},{exact},text/plain;q=0.5"), TEXT);
         answers("application/*;q=0.9,*/*;q=0.1", OPENMETRICS);
         answers("Application/OpenMetrics-Text ; Version=\"1.0.0\"; Charset=UTF-8", OPENMETRICS);
     }

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use naming::{Id, Kind, Vendor, VendorFilter, Vocabulary};
+use naming::{Id, Kind, Metric, Vendor, VendorFilter, Vocabulary};
 
 use crate::encode::Options;
 
@@ -53,12 +53,15 @@ impl Family {
     }
 }
 
-/// Every family. A unified family stands where its entry does, then the entry's vendor names; a name
-/// that several entries feed stands at the first of them.
-pub(crate) static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
+/// Every family of the catalogue.
+pub(crate) static FAMILIES: LazyLock<Vec<Family>> =
+    LazyLock::new(|| grouped(Id::all().map(|id| (id, id.metric()))));
+
+/// A unified family stands where its entry does, then the entry's vendor names; a name that several rows
+/// feed stands at the first of them.
+pub(crate) fn grouped(entries: impl IntoIterator<Item = (Id, &'static Metric)>) -> Vec<Family> {
     let mut families: Vec<Family> = Vec::new();
-    for id in Id::all() {
-        let metric = id.metric();
+    for (id, metric) in entries {
         if let Some(name) = metric.name {
             let unit = metric.unit.suffix();
             let named = name.strip_suffix("_total").unwrap_or(name).strip_suffix(unit);
@@ -87,7 +90,7 @@ pub(crate) static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
         }
     }
     families
-});
+}
 
 #[cfg(test)]
 mod tests {

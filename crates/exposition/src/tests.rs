@@ -3,16 +3,19 @@
 use std::{collections::HashSet, sync::Arc};
 
 use naming::{
-    Celsius, Count, Distribution, FilterEntry, Flag, Id, Joules, Kind, Ratio, Value, Vendor, VendorFilter,
-    Vocabulary, catalogue,
+    Celsius, Count, Distribution, Family, FilterEntry, Flag, Id, Joules, Kind, Metric, Ratio, Scope, Unit,
+    Value, Vendor, VendorFilter, VendorUnit, Vocabulary, Watts, catalogue,
 };
 use proptest::prelude::*;
 use prost::Message;
 use reading::{Batch, Fault, Identity, LabelValue, Labels, Reading, Subject};
 
 use crate::{
-    Format, Options, encode,
-    protobuf::{Metric, MetricFamily, MetricType},
+    Format, Options,
+    encode::{encode, walk},
+    plan::grouped,
+    protobuf::{LabelPair, Metric as Sample, MetricFamily, MetricType},
+    text::{TEXT, Text},
 };
 
 const BOTH: Options<'_> = Options { unified: true, vendor: true, filters: &[] };
@@ -187,11 +190,11 @@ fn protobuf_carries_the_same_page() {
     let family = |name: &str| {
         let family = families.iter().find(|family| family.name.as_deref() == Some(name)).expect(name);
         let metrics: Vec<_> =
-            family.metric.iter().map(|bytes| Metric::decode(&bytes[..]).expect("a metric")).collect();
+            family.metric.iter().map(|bytes| Sample::decode(&bytes[..]).expect("a metric")).collect();
         (family, metrics)
     };
-    let labels = |metric: &Metric| -> Vec<(String, String)> {
-        let pair = |pair: &crate::protobuf::LabelPair| Some((pair.name.clone()?, pair.value.clone()?));
+    let labels = |metric: &Sample| -> Vec<(String, String)> {
+        let pair = |pair: &LabelPair| Some((pair.name.clone()?, pair.value.clone()?));
         metric.label.iter().map(|label| pair(label).expect("whole pairs")).collect()
     };
 
@@ -316,7 +319,7 @@ fn everything(family: &'static str) -> Subject {
 
 #[test]
 fn every_name_of_the_catalogue_is_announced_once_without_duplicate_series() {
-    let subjects = naming::Family::ALL.map(|family| everything(family.name()));
+    let subjects = Family::ALL.map(|family| everything(family.name()));
     for format in [Format::Text, Format::OpenMetrics] {
         let body = text(format, &subjects, &BOTH);
         let (mut announced, mut series, mut current) = (HashSet::new(), HashSet::new(), "");
@@ -413,11 +416,60 @@ proptest! {
             prop_assert_eq!(body.matches('\n').count(), 3 + 3 + end, "no raw line feed");
         }
         let families = families(&encode(Format::Protobuf, &subjects, &options));
-        let metric = Metric::decode(&families[0].metric[0][..]).expect("a metric");
+        let metric = Sample::decode(&families[0].metric[0][..]).expect("a metric");
         let labels: Vec<_> = metric.label.into_iter().map(|l| (l.name.unwrap_or_default(), l.value.unwrap_or_default())).collect();
         prop_assert_eq!(labels, vendor_labels);
         prop_assert_eq!(families[0].help.as_deref(), Some(&*help));
     }
+}
+
+#[test]
+fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
+    const fn row(family: Family, when: &'static [(&'static str, &'static str)]) -> Vendor {
+        Vendor {
+            name: "npu_temperature",
+            vocabulary: Vocabulary::Alias,
+            family,
+            kind: Kind::Gauge,
+            unit: VendorUnit::Base,
+            when,
+            keep: &[("sensor", "where")],
+            help: "Degrees.",
+        }
+    }
+    const fn entry(vendor: &'static [Vendor]) -> Metric {
+        Metric {
+            name: None,
+            kind: Kind::Gauge,
+            unit: Unit::Celsius,
+            scope: Scope::Device,
+            labels: &["sensor"],
+            help: "",
+            sources: &[],
+            sourceless: "",
+            integral: None,
+            vendor,
+        }
+    }
+    static FIRST: Metric =
+        entry(const { &[row(Family::Npu, &[("sensor", "gpu")]), row(Family::Nvidia, &[])] });
+    static SECOND: Metric = entry(const { &[row(Family::Npu, &[])] });
+    let families = grouped([(catalogue::TEMPERATURE.id, &FIRST), (catalogue::POWER.id, &SECOND)]);
+
+    let mut batch = Batch::default();
+    batch.begin(&identity("npu", 2));
+    batch.put(catalogue::POWER, Labels::NONE, Ok(Watts(7.0)));
+    let subjects = [device(0), Subject { identity: identity("npu", 1), ..device(1) }, finished(batch)];
+    assert_eq!(
+        String::from_utf8(walk(Text::new(&TEXT), &families, &subjects, &BOTH)).expect("UTF-8"),
+        r#"# HELP npu_temperature Degrees.
+# TYPE npu_temperature gauge
+npu_temperature{gpu="1",modelName="NVIDIA H100 80GB HBM3",where="gpu"} 45
+npu_temperature{gpu="0",modelName="NVIDIA H100 80GB HBM3",where="memory"} 51.5
+npu_temperature{gpu="0",modelName="NVIDIA H100 80GB HBM3",where="gpu"} 45
+npu_temperature{gpu="2",modelName="NVIDIA H100 80GB HBM3"} 7
+"#
+    );
 }
 
 #[test]

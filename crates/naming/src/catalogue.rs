@@ -236,10 +236,10 @@ catalogue! {
         .labels(&["link", "kind", "error"])
         .from(&[(Nvidia, "fields NVLINK_ERROR_DL_*, NVLINK_*_ERROR_COUNT_TOTAL, NVLINK_COUNT_*"), (Gaudi, "hlml_device_get_pcie_replay_counter"), (Xpu, "zesFabricPortGetFabricErrorCounters")])
         .vendor(const { &[
-            dcgm_counter("DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL", Base, "Total number of NVLink flow-control CRC errors.").when(&[("link", "all"), ("error", "crc_flit")]),
-            dcgm_counter("DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL", Base, "Total number of NVLink data CRC errors.").when(&[("link", "all"), ("error", "crc_data")]),
-            dcgm_counter("DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL", Base, "Total number of NVLink retries.").when(&[("link", "all"), ("error", "replay")]),
-            dcgm_counter("DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL", Base, "Total number of NVLink recovery errors.").when(&[("link", "all"), ("error", "recovery")]),
+            dcgm_counter("DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL", Base, "Total number of NVLink flow-control CRC errors.").when(&[("link", "all"), ("kind", "nvlink"), ("error", "crc_flit")]),
+            dcgm_counter("DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL", Base, "Total number of NVLink data CRC errors.").when(&[("link", "all"), ("kind", "nvlink"), ("error", "crc_data")]),
+            dcgm_counter("DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL", Base, "Total number of NVLink retries.").when(&[("link", "all"), ("kind", "nvlink"), ("error", "replay")]),
+            dcgm_counter("DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL", Base, "Total number of NVLink recovery errors.").when(&[("link", "all"), ("kind", "nvlink"), ("error", "recovery")]),
         ] });
     PCIE_GENERATION: Count = gauge("accel_pcie_link_generation", "PCIe generation in use now, lower while the device idles")
         .from(&[(Nvidia, "nvmlDeviceGetCurrPcieLinkGeneration"), (Gaudi, "current_link_speed"), (Xpu, "current_link_speed")])

@@ -20,6 +20,9 @@ pub struct Counters {
 #[derive(serde::Deserialize)]
 struct Record(String, String, String);
 
+/// A line's number and what is to be said of it.
+type AtLine = (usize, String);
+
 impl Counters {
     /// Reads a file. A field that accelscope cannot give is one warning line, not an error.
     ///
@@ -41,33 +44,25 @@ impl Counters {
     }
 
     /// The choice and the unknown fields with their lines, or the line and problem of a malformed record.
-    #[expect(clippy::type_complexity, reason = "two pairs with a line number each")]
-    fn parse(text: &str) -> Result<(Self, Vec<(u64, String)>), (u64, String)> {
+    ///
+    /// Lines are read one by one, since the CSV reader counts comment lines with the record after them.
+    fn parse(text: &str) -> Result<(Self, Vec<AtLine>), AtLine> {
         const MEND: &str = "write FIELD, gauge|counter|label, HELP";
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .comment(Some(b'#'))
-            .trim(csv::Trim::All)
-            .from_reader(text.as_bytes());
         let mut counters = Self {
             filter: VendorFilter { vocabulary: Vocabulary::Dcgm, entries: Vec::new() },
             label_fields: Vec::new(),
         };
         let mut unknown = Vec::new();
-        let mut raw = csv::StringRecord::new();
-        loop {
-            let line_of = |error: &csv::Error| error.position().map_or(0, csv::Position::line);
-            match reader.read_record(&mut raw) {
-                Ok(true) => {}
-                Ok(false) => return Ok((counters, unknown)),
-                Err(error) if matches!(error.kind(), csv::ErrorKind::UnequalLengths { .. }) => {
-                    return Err((line_of(&error), format!("not three columns; {MEND}")));
-                }
-                Err(error) => return Err((line_of(&error), format!("not CSV: {error}; {MEND}"))),
-            }
-            let line = raw.position().map_or(0, csv::Position::line);
+        let lines =
+            (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty() && !text.starts_with('#'));
+        for (line, text) in lines {
+            let mut reader = csv::ReaderBuilder::new()
+                .has_headers(false)
+                .trim(csv::Trim::All)
+                .from_reader(text.as_bytes());
+            let Some(record) = reader.deserialize().next() else { continue };
             let Record(field, kind, help) =
-                raw.deserialize(None).map_err(|_| (line, format!("not three columns; {MEND}")))?;
+                record.map_err(|_| (line, format!("not three columns of CSV; {MEND}")))?;
             let kind = match kind.as_str() {
                 "gauge" => Kind::Gauge,
                 "counter" => Kind::Counter,
@@ -88,6 +83,7 @@ impl Counters {
                 None => unknown.push((line, field)),
             }
         }
+        Ok((counters, unknown))
     }
 }
 
@@ -106,7 +102,7 @@ mod tests {
     #[test]
     fn fields_types_help_labels_and_unknown_ones() {
         let text = "# comment\n\nDCGM_FI_DEV_GPU_TEMP,    gauge, GPU temperature (in C).\n\
-                    DCGM_FI_DEV_DEC_UTIL ,     gauge, \"Decoder, quoted\"\n\
+                    DCGM_FI_DEV_DEC_UTIL ,     gauge,\"Decoder, quoted\"\n\
                     DCGM_FI_NO_SUCH, gauge, Nothing.\n\
                     DCGM_FI_DRIVER_VERSION, label, Driver Version\n\
                     DCGM_FI_DEV_SERIAL, label, Serial\n";

@@ -2,8 +2,6 @@
 //!
 //! Past this room no value is in megahertz, milliwatts, percent or KiB.
 
-use std::time::Instant;
-
 use naming::{
     Bytes, BytesPerSecond, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m,
     xid_text,
@@ -12,9 +10,9 @@ use nvml_wrapper_sys::bindings::field_id as f;
 use reading::{Absence, Batch, Fault, Labels};
 
 use crate::{
+    rates::{ClockEvents, Traffic},
     raw::{self, FieldValues, Got, GpmMetric, GpmMetrics, Memory, Raw},
-    sampler::{ClockEvents, Traffic},
-    xid,
+    xid::{self, Heard},
 };
 
 /// Everything that one round over a device yielded.
@@ -32,15 +30,7 @@ pub struct Round<'a> {
     /// Labels of the info metric.
     pub info: &'a Labels,
     /// XIDs heard, or why none can be.
-    pub xids: Got<Xids>,
-}
-
-/// What was heard of one device up to `now`.
-pub struct Xids {
-    /// Its XIDs.
-    pub history: xid::History,
-    /// When it was asked.
-    pub now: Instant,
+    pub xids: Got<Heard>,
 }
 
 /// Clock event bits (nvml.h, `nvmlClocksEventReason*`): our word, DCGM's word.
@@ -252,11 +242,17 @@ fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
     }
     batch.put(m::ENERGY, Labels::NONE, raw.energy_mj.map(Joules::from_milli));
     match &raw.fans_percent {
+        Ok(fans) if fans.is_empty() => {
+            let none = Fault { absence: Absence::Unsupported, call: "nvmlDeviceGetNumFans", code: "no_fan" };
+            batch.put(m::FAN_SPEED, Labels::NONE, Err(none));
+        }
         Ok(fans) => {
             for (fan, speed) in (0u32..).zip(fans) {
-                // DCGM has one fan; its name is matched by the word.
-                let label = if fan == 0 { Labels::one("fan", "0") } else { Labels::one("fan", fan) };
-                batch.put(m::FAN_SPEED, label, speed.map(|p| Ratio::from_percent(p.into())));
+                batch.put(
+                    m::FAN_SPEED,
+                    Labels::one("fan", fan),
+                    speed.map(|p| Ratio::from_percent(p.into())),
+                );
             }
         }
         Err(fault) => batch.put(m::FAN_SPEED, Labels::NONE, Err(*fault)),
@@ -469,8 +465,8 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
     batch.put(m::LICENSE_ACTIVE, Labels::NONE, raw.license_active.map(Flag));
 }
 
-fn xids(heard: Result<&Xids, Fault>, batch: &mut Batch) {
-    let Xids { history, now } = match heard {
+fn xids(heard: Result<&Heard, Fault>, batch: &mut Batch) {
+    let Heard { history, now } = match heard {
         Ok(heard) => heard,
         Err(fault) => {
             batch.put(m::ERRORS, Labels::one("kind", "xid"), Err(fault));

@@ -1,24 +1,20 @@
 //! One GPU, round after round: what has to be remembered between two rounds, and the order of a round.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use nvml_wrapper_sys::bindings::field_id;
 use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
 
 use crate::{
     identity::{Facts, Naming},
+    listener::Listener,
     map,
-    raw::{self, ALL_LINKS, FieldValues, Got, Gpm, GpmMetric, GpmMetrics, Gpu, Instance, Raw},
-    session::Listener,
-    xid,
+    rates::{ClockEvents, Traffic},
+    raw::{self, ALL_LINKS, FieldValues, Got, Gpm, GpmMetrics, Gpu, Instance, Raw},
 };
 
 /// NVML knows no board with more NVLinks (nvml.h, `NVML_NVLINK_MAX_LINKS`).
-const LINKS_MAX: u64 = 18;
+const LINKS_MAX: u64 = 36;
 
 /// Fields that are asked for whatever the board.
 const FIELDS: &[u32] = &[
@@ -234,61 +230,3 @@ fn link_count(gpu: &Gpu) -> u32 {
     count.read(gpu);
     u32::try_from(count.unsigned(id, 0).unwrap_or(0).min(LINKS_MAX)).unwrap_or(0)
 }
-
-/// Rates and integrals that NVML leaves to its callers.
-#[derive(Default)]
-pub struct Traffic {
-    last: Option<Instant>,
-    /// KiB over all links and over link 0, both directions, as of the last round.
-    nvlink_kib: [Option<u64>; 2],
-    /// KiB per second over all links and over link 0, both directions.
-    pub nvlink_kib_per_second: [Option<f64>; 2],
-    /// Bytes sent and received over PCIe, integrated from GPM's rates.
-    pub pcie_bytes: [Option<f64>; 2],
-}
-
-impl Traffic {
-    fn advance(&mut self, now: Instant, fields: &FieldValues, gpm: &GpmMetrics) {
-        let seconds = self.last.replace(now).map(|last| now.duration_since(last).as_secs_f64());
-        for (slot, scope) in [ALL_LINKS, 0].into_iter().enumerate() {
-            let kib = |id| fields.unsigned(id, scope).ok();
-            let total = kib(field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX)
-                .zip(kib(field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX))
-                .map(|(tx, rx)| tx.saturating_add(rx));
-            let before = std::mem::replace(&mut self.nvlink_kib[slot], total);
-            // A counter that went back has restarted: no rate for this interval.
-            self.nvlink_kib_per_second[slot] = match (total, before, seconds) {
-                (Some(total), Some(before), Some(seconds)) if total >= before && seconds > 0.0 => {
-                    Some((total - before) as f64 / seconds)
-                }
-                _ => None,
-            };
-        }
-        for (slot, metric) in [GpmMetric::PcieTxPerSec, GpmMetric::PcieRxPerSec].into_iter().enumerate() {
-            if let (Ok(mib_per_second), Some(seconds)) = (gpm.get(metric), seconds) {
-                let bytes = mib_per_second * 1_048_576.0 * seconds;
-                self.pcie_bytes[slot] = Some(self.pcie_bytes[slot].unwrap_or(0.0) + bytes);
-            }
-        }
-    }
-}
-
-/// How often each clock event was seen within dcgm-exporter's window.
-#[derive(Default)]
-pub struct ClockEvents(VecDeque<(Instant, u64)>);
-
-impl ClockEvents {
-    fn record(&mut self, now: Instant, mask: u64) {
-        self.0.push_back((now, mask));
-        while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
-            self.0.pop_front();
-        }
-    }
-
-    /// Samples in the window with bit `mask` set.
-    pub fn count(&self, mask: u64) -> u64 {
-        self.0.iter().filter(|(_, seen)| seen & mask != 0).count() as u64
-    }
-}
-
-const WINDOW: Duration = xid::WINDOW;

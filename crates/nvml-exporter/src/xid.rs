@@ -10,7 +10,7 @@ use std::{
 };
 
 /// dcgm-exporter's default window for its `*_COUNT` names.
-pub const WINDOW: Duration = Duration::from_secs(300);
+pub const WINDOW: Duration = Duration::from_mins(5);
 
 /// Codes that are exported from the start with 0, so that the first event is an increase that `rate` and
 /// `increase` can see: those that NVIDIA's XID catalogue documents for data-centre parts with an action
@@ -45,6 +45,14 @@ impl History {
         }
         counts
     }
+}
+
+/// What was heard of one device up to `now`.
+pub struct Heard {
+    /// Its XIDs.
+    pub history: History,
+    /// When it was asked.
+    pub now: Instant,
 }
 
 /// Every device's XIDs, by UUID and GPU instance. Cheap to clone: one log, many hands.

@@ -44,12 +44,15 @@ pub struct Batch {
     pub subjects: Vec<Subject>,
     /// What has no value, and why.
     pub absences: Vec<Absent>,
+    /// How many readings to make room for when a subject begins. A round is much like the one before it,
+    /// and growing in steps would leave each worker's heap a third larger.
+    pub room: usize,
 }
 
 impl Batch {
     /// Starts the readings of `identity`; what is put next belongs to it.
     pub fn begin(&mut self, identity: &Arc<Identity>) {
-        self.subjects.push(Subject { identity: Arc::clone(identity), readings: Vec::new() });
+        self.subjects.push(Subject { identity: Arc::clone(identity), readings: Vec::with_capacity(self.room) });
     }
 
     /// Records a value or its absence.

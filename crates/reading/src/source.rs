@@ -47,7 +47,8 @@ pub trait Session: Send {
     /// The devices that are present now. Called every few seconds.
     ///
     /// # Errors
-    /// [`Lost`] when the session as a whole is gone; the exporter reconnects.
+    /// [`Lost::Session`] when the session as a whole is gone: the exporter reconnects. [`Lost::Device`] when
+    /// the list cannot be read now: devices that are being sampled go on.
     fn devices(&mut self) -> Result<Vec<Found>, Lost>;
 }
 

@@ -69,12 +69,13 @@ impl Conditions {
         }
         for ecc in &control.ecc {
             let counts = &mut devices[within("ecc", ecc.device)?].ecc;
-            counts[ecc.severity as usize][ecc.scope as usize] += ecc.count;
+            let count = &mut counts[ecc.severity as usize][ecc.scope as usize];
+            *count = count.saturating_add(ecc.count);
         }
         for rows in &control.rows {
             let sum = &mut devices[within("rows", rows.device)?].rows;
-            sum.correctable += rows.correctable;
-            sum.uncorrectable += rows.uncorrectable;
+            sum.correctable = sum.correctable.saturating_add(rows.correctable);
+            sum.uncorrectable = sum.uncorrectable.saturating_add(rows.uncorrectable);
             sum.pending |= rows.pending;
             sum.failure |= rows.failure;
         }

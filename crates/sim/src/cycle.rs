@@ -16,6 +16,8 @@ pub const PERIOD_SECONDS: f64 = 600.0;
 pub const STEP_SECONDS: f64 = 1.0;
 const STEPS: usize = 600;
 const TICKS_PER_UNIT: f64 = 1024.0;
+/// Further than any clock goes, and near enough that ticks fit their integer.
+const SECONDS_MAX: f64 = 1e12;
 
 /// Time constants of the load itself, and of the KV cache.
 const LOAD_TIME_CONSTANT_SECONDS: f64 = 1.5;
@@ -154,7 +156,7 @@ impl Cycle {
 
     /// The channel's integral from the beginning of time to a second, in unit times seconds. Never falls.
     pub fn integral(&self, channel: Channel, second: f64) -> f64 {
-        let second = second.max(0.0);
+        let second = second.clamp(0.0, SECONDS_MAX);
         let periods = (second / PERIOD_SECONDS).floor();
         let (row, part) = row(second - periods * PERIOD_SECONDS);
         let index = channel as usize;
@@ -170,7 +172,8 @@ impl Cycle {
 
 /// Row and part of a step of a second within the period.
 fn row(second: f64) -> (usize, f64) {
-    let position = second / STEP_SECONDS;
+    // An odd clock (not a number, or infinite) reads as the beginning.
+    let position = if second.is_finite() { second / STEP_SECONDS } else { 0.0 };
     let row = (position as usize).min(STEPS - 1);
     (row, (position - row as f64).clamp(0.0, 1.0))
 }
@@ -354,6 +357,15 @@ mod tests {
                     last = now;
                 }
             }
+        }
+    }
+
+    #[test]
+    fn no_time_is_too_odd() {
+        let cycle = cycle(Workload::Mixed);
+        for second in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, f64::MAX] {
+            assert!(cycle.integral(Channel::NvlinkTransmit, second) >= 0.0);
+            assert!(cycle.level(Channel::Power, second) >= 0.0);
         }
     }
 

@@ -282,7 +282,7 @@ impl<'a> Device<'a> {
             (Severity::Corrected, Scope::Dram) => self.facts().ecc.corrected_before_boot,
             _ => 0,
         };
-        before + self.ecc_errors(severity, scope, 0.0)
+        self.ecc_errors(severity, scope, 0.0).saturating_add(before)
     }
 
     fn ecc_errors(&self, severity: Severity, scope: Scope, from_seconds: f64) -> u64 {
@@ -292,13 +292,19 @@ impl<'a> Device<'a> {
             }
             _ => 0,
         };
-        natural + self.standing.ecc_errors(severity, scope)
+        natural.saturating_add(self.standing.ecc_errors(severity, scope))
     }
 
     /// PCIe retransmissions since the driver was loaded.
     pub fn pcie_replays(&self) -> u64 {
         let from = self.conditions.driver_loaded_at() - self.machine.profile.boot;
         self.occurrences(self.facts().pcie.replays_per_day, 1, from)
+    }
+
+    /// Bytes over PCIe since the driver was loaded, as far as the counter goes.
+    pub fn pcie_bytes(&self, direction: Channel) -> u64 {
+        let bits = self.facts().pcie.byte_counter_bits.unwrap_or(64);
+        self.total(direction) as u64 & (u64::MAX >> (64 - bits))
     }
 
     /// Happenings of a kind from a second after boot until now.
@@ -320,9 +326,9 @@ impl<'a> Device<'a> {
         let start = LinkErrors { replays: natural, ..LinkErrors::default() };
         self.standing.links.iter().filter(|trouble| trouble.link == link).fold(start, |sum, trouble| {
             LinkErrors {
-                replays: sum.replays + trouble.replays,
-                recoveries: sum.recoveries + trouble.recoveries,
-                crc_errors: sum.crc_errors + trouble.crc_errors,
+                replays: sum.replays.saturating_add(trouble.replays),
+                recoveries: sum.recoveries.saturating_add(trouble.recoveries),
+                crc_errors: sum.crc_errors.saturating_add(trouble.crc_errors),
             }
         })
     }
@@ -431,6 +437,21 @@ mod tests {
         assert!(device.ecc_errors_aggregate(Severity::Corrected, Scope::Dram) > 0);
         assert_eq!(device.ecc_errors_volatile(Severity::Uncorrectable, Scope::Sram), 2);
         assert_eq!(device.ecc_errors_aggregate(Severity::Uncorrectable, Scope::Sram), 2);
+    }
+
+    #[test]
+    fn a_narrow_byte_counter_wraps() {
+        let mut profile = Profile::open("h100-sxm-8").expect("built in");
+        let wide = machine("h100-sxm-8");
+        profile.device.pcie.byte_counter_bits = Some(32);
+        let narrow = Machine::new(profile, Workload::Mixed, 1);
+        let read = |machine: &Machine| {
+            let healthy = conditions(machine, &Control::default());
+            let device = Device::new(machine, &healthy, 0, NOW).expect("it is there");
+            device.pcie_bytes(Channel::PcieReceive)
+        };
+        assert!(read(&wide) > 1 << 32);
+        assert_eq!(read(&narrow), read(&wide) & 0xffff_ffff);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! | [`profile`] | what the machine is: a TOML file of `machines/`, compiled in or read from disk |
 //! | [`clock`] | the wall clock, or one frozen instant |
 //! | [`workload`] | what the devices are asked to do: phases by schedule |
-//! | [`cycle`] | the coupled answer, precomputed for one period: power, heat, clocks, traffic and their integrals |
+//! | [`cycle`] | the coupled answer, worked out for one period: power, heat, clocks, traffic, their integrals |
 //! | [`machine`] | a profile, a cycle and the variation from device to device |
 //! | [`device`] | one device at one moment: every quantity, with its unit in its name |
 //! | [`control`] | the control file: faults, errors and topology changes, while the machine runs |

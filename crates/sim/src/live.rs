@@ -7,7 +7,7 @@
 use std::fs::Metadata;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -102,6 +102,8 @@ pub struct Live {
     clock: Clock,
     file: Option<ControlFile>,
     conditions: ArcSwap<Conditions>,
+    /// How often the driver was seen to go.
+    unloads: AtomicU32,
 }
 
 struct ControlFile {
@@ -138,6 +140,7 @@ impl Live {
                 stamp: Mutex::new(None),
             }),
             conditions: ArcSwap::from_pointee(conditions),
+            unloads: AtomicU32::new(0),
         };
         live.look();
         Ok(live)
@@ -169,6 +172,8 @@ impl Live {
         let mine = now >= due
             && file.look_due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if mine && let Some(conditions) = file.read_if_changed(&self.machine.profile) {
+            let went = conditions.driver_epoch().is_none() && self.conditions.load().driver_epoch().is_some();
+            self.unloads.fetch_add(u32::from(went), Ordering::Relaxed);
             self.conditions.store(Arc::new(conditions));
         }
     }
@@ -221,6 +226,13 @@ impl<'a> Moment<'a> {
         &self.conditions
     }
 
+    /// Which load of the driver this is, or `None` while none is loaded. A driver that went and came is
+    /// another one, whether or not the control file gives it another number.
+    pub fn driver_epoch(&self) -> Option<u32> {
+        let unloads = self.live.unloads.load(Ordering::Relaxed);
+        self.conditions.driver_epoch().map(|epoch| epoch.wrapping_add(unloads))
+    }
+
     /// A device by its place in the profile, hidden or not.
     pub fn device(&self, index: usize) -> Option<Device<'_>> {
         Device::new(&self.live.machine, &self.conditions, index, self.now)
@@ -241,7 +253,7 @@ mod tests {
     use super::{LOOK_INTERVAL, Live, Options};
     use crate::clock::Clock;
     use crate::conditions::Effect;
-    use crate::control::{Control, Fault};
+    use crate::control::{Control, DriverState, Fault};
 
     fn open(control: &Path) -> Live {
         Live::open(&Options {
@@ -283,6 +295,24 @@ mod tests {
         std::fs::remove_file(&path).expect("removed");
         settle();
         assert_eq!(effect(&live), None);
+    }
+
+    #[test]
+    fn a_driver_that_went_and_came_is_another_one() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("control.toml");
+        let live = open(&path);
+        let first = live.now().driver_epoch().expect("loaded");
+        Control { driver: Some(DriverState::Unloaded), ..Control::default() }.write(&path).expect("written");
+        settle();
+        assert_eq!(live.now().driver_epoch(), None);
+        std::fs::remove_file(&path).expect("removed");
+        settle();
+        let second = live.now().driver_epoch().expect("loaded again");
+        assert_ne!(first, second);
+        Control { driver_epoch: Some(7), ..Control::default() }.write(&path).expect("written");
+        settle();
+        assert_ne!(live.now().driver_epoch(), Some(second), "reloaded between two looks");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A machine: a profile, one cycle that all its devices share, and what makes one device differ from the next.
+//! A machine: a profile, one cycle that all its devices share, and what makes each of them differ.
 
 use crate::cycle::{Channel, Cycle};
 use crate::hash;

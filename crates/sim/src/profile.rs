@@ -118,8 +118,6 @@ pub struct Facts {
     pub compute_capability: [i32; 2],
     /// CUDA cores.
     pub cores: u32,
-    /// Streaming multiprocessors.
-    pub multiprocessors: u32,
     /// Serial number of device 0; the others count up from it.
     pub first_serial: u64,
     /// Board part number.
@@ -147,7 +145,7 @@ pub struct Facts {
     pub thermal: Thermal,
     /// Clocks.
     pub clocks: Clocks,
-    /// Copy and media engines.
+    /// Media engines.
     pub engines: Engines,
     /// The PCIe link.
     pub pcie: Pcie,
@@ -242,8 +240,6 @@ pub struct Clocks {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Engines {
-    /// Copy engines.
-    pub copy: u32,
     /// Video decoders.
     pub decoders: u32,
     /// Video encoders.
@@ -264,6 +260,8 @@ pub struct Pcie {
     pub width: u32,
     /// Retransmissions per day.
     pub replays_per_day: f64,
+    /// Width of the byte counters: they wrap when it is full. Absent is 64.
+    pub byte_counter_bits: Option<u32>,
 }
 
 /// NVLink and its rate of errors.
@@ -310,31 +308,42 @@ impl Profile {
         self.device.pci_addresses.len()
     }
 
+    /// What the arithmetic elsewhere relies on. Each row is a condition and what to say when it fails.
     fn check(&self) -> Result<(), String> {
         let device = &self.device;
-        let count = self.device_count();
-        if count == 0 || count > 64 {
-            return Err(format!("device.pci_addresses: 1 to 64 devices, not {count}"));
+        let (memory, power, count) = (&device.memory, &device.power, self.device_count());
+        let modules = device.module_ids.len();
+        let links = device.nvlink.as_ref().map_or(1, |nvlink| nvlink.links);
+        let instances_fit = device.mig_profiles.iter().all(|profile| {
+            (1..=7).contains(&profile.slices)
+                && (1..=8).contains(&profile.placement_slices)
+                && profile.first_instance_id < 128
+                && (64..=memory.total_mib).contains(&profile.memory_mib)
+        });
+        let rows = [
+            ((1..=64).contains(&count), "device.pci_addresses: 1 to 64 devices"),
+            (
+                device.pci_addresses.iter().all(|address| pci_numbers(address).is_some()),
+                "device.pci_addresses: each like 0000:1a:00.0",
+            ),
+            (device.numa_nodes.len() == count, "device.numa_nodes: one for each device"),
+            (device.numa_nodes.iter().all(|node| *node < 2), "device.numa_nodes: 0 or 1"),
+            (modules == 0 || modules == count, "device.module_ids: one for each device, or none"),
+            (memory.total_mib < 1 << 32, "device.memory: total_mib is beyond any device"),
+            (memory.reserved_mib < memory.total_mib, "device.memory: reserved_mib must be below total_mib"),
+            ((8..1 << 32).contains(&memory.bar1_mib), "device.memory: bar1_mib must be at least 8"),
+            (power.idle_watts < power.limit_watts, "device.power: idle_watts must be below limit_watts"),
+            ((1..=32).contains(&links), "device.nvlink: 1 to 32 links"),
+            (
+                device.pcie.byte_counter_bits.is_none_or(|bits| (1..=64).contains(&bits)),
+                "device.pcie: byte_counter_bits must be 1 to 64",
+            ),
+            (instances_fit, "device.mig_profiles: slices, ids or memory that no device has"),
+        ];
+        match rows.iter().find(|(holds, _)| !holds) {
+            None => Ok(()),
+            Some((_, reason)) => Err((*reason).to_owned()),
         }
-        if device.numa_nodes.len() != count {
-            return Err(format!("device.numa_nodes: one per device, {count}"));
-        }
-        if !device.module_ids.is_empty() && device.module_ids.len() != count {
-            return Err(format!("device.module_ids: one per device, {count}, or none"));
-        }
-        if let Some(address) = device.pci_addresses.iter().find(|address| pci_numbers(address).is_none()) {
-            return Err(format!("device.pci_addresses: {address:?} is not like 0000:1a:00.0"));
-        }
-        if device.memory.reserved_mib >= device.memory.total_mib {
-            return Err("device.memory: reserved_mib must be below total_mib".to_owned());
-        }
-        if device.power.idle_watts >= device.power.limit_watts {
-            return Err("device.power: idle_watts must be below limit_watts".to_owned());
-        }
-        if device.nvlink.as_ref().is_some_and(|nvlink| nvlink.links == 0 || nvlink.links > 32) {
-            return Err("device.nvlink: 1 to 32 links".to_owned());
-        }
-        Ok(())
     }
 }
 
@@ -409,6 +418,25 @@ mod tests {
         assert_eq!(old.driver.release(), (535, 104));
         assert_eq!(old.driver.branch, Profile::open("h100-sxm-8").expect("built in").driver.branch);
         assert_eq!(old.device_count(), 8);
+    }
+
+    #[test]
+    fn figures_that_no_machine_has_are_refused() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("odd.toml");
+        for (table, word) in [
+            ("[device]\nnuma_nodes = [0]", "numa_nodes"),
+            ("[device]\nnuma_nodes = [0, 0, 0, 0, 0, 0, 0, 9]", "numa_nodes"),
+            ("[device]\npci_addresses = []", "pci_addresses"),
+            ("[device.memory]\nreserved_mib = 90000", "reserved_mib"),
+            ("[device.power]\nidle_watts = 900.0", "idle_watts"),
+            ("[device.pcie]\nbyte_counter_bits = 0", "byte_counter_bits"),
+            ("[device]\ncolour = \"green\"", "colour"),
+        ] {
+            std::fs::write(&path, format!("extends = \"h100-sxm-8\"\n{table}\n")).expect("written");
+            let error = Profile::open(path.to_str().expect("UTF-8")).expect_err(table).to_string();
+            assert!(error.contains(word) && error.contains("odd.toml"), "{error}");
+        }
     }
 
     #[test]

@@ -163,6 +163,7 @@ const EMBEDDINGS: Phase = Phase {
     occupancy: 0.48,
     tensor: 0.57,
     dram: 0.46,
+    fp64: 0.01,
     fp32: 0.11,
     fp16: 0.12,
     integer: 0.10,

@@ -1,0 +1,218 @@
+//! One device as scrapes see it: an immutable snapshot that its worker replaces, and that is withdrawn
+//! when the worker fails, hangs or goes silent.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use naming::{Flag, catalogue::DEVICE_UP};
+use reading::{Absence, Batch, Fault, Identity, Labels, Subject};
+use tracing::{info, warn};
+
+use crate::{board::Generation, call::Call, integral::Integrals, tempo::Tempo};
+
+/// What is known of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Listed, not yet sampled.
+    Starting,
+    /// Answered its last sample.
+    Up,
+    /// Does not answer, and why.
+    Down(Fault),
+    /// No longer listed by its driver.
+    Gone,
+}
+
+/// What a scrape prints of a device. Immutable: a change is a new one.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The labels of `accel_device_up`.
+    pub identity: Arc<Identity>,
+    /// Why there is or is not more than that.
+    pub status: Status,
+    /// When the sample was begun.
+    pub taken: Instant,
+    /// `accel_device_up`, then what the sampler read.
+    pub subjects: Vec<Subject>,
+}
+
+impl Snapshot {
+    fn new(identity: Arc<Identity>, status: Status, taken: Instant, sampled: Vec<Subject>) -> Self {
+        let mut subjects = Vec::with_capacity(1 + sampled.len());
+        if status != Status::Starting {
+            let mut batch = Batch::default();
+            batch.begin(&identity);
+            batch.put(DEVICE_UP, Labels::NONE, Ok(Flag(status == Status::Up)));
+            subjects.append(&mut batch.subjects);
+        }
+        subjects.extend(sampled);
+        Self { identity, status, taken, subjects }
+    }
+
+    /// Its age while it is served.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        (self.status == Status::Up).then(|| now.saturating_duration_since(self.taken))
+    }
+
+    /// The short name of the device, for people.
+    pub fn name(&self) -> &str {
+        self.identity.unified.iter().find(|(label, _)| *label == "device").map_or("", |(_, name)| name)
+    }
+}
+
+/// A device, kept for the life of the process once it was seen.
+#[derive(Debug)]
+pub struct Device {
+    /// What identifies the silicon across enumerations.
+    pub key: String,
+    state: Mutex<State>,
+    snapshot: ArcSwap<Snapshot>,
+    generation: Generation,
+}
+
+/// What the device's worker, its supervisor and the watchdog agree on.
+#[derive(Debug, Default)]
+struct State {
+    /// The worker whose word counts; 0 after it was told to stop. A worker that comes back from a hung
+    /// call long after it was given up can so change nothing.
+    worker: u64,
+    call: Call,
+    integrals: Integrals,
+}
+
+impl Device {
+    /// A device that enumeration has just found.
+    pub fn new(key: String, identity: Arc<Identity>, generation: Generation) -> Self {
+        let snapshot = Snapshot::new(identity, Status::Starting, Instant::now(), Vec::new());
+        Self { key, state: Mutex::default(), snapshot: ArcSwap::from_pointee(snapshot), generation }
+    }
+
+    /// What to print now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Whether its worker is in a call.
+    pub fn is_in_call(&self) -> bool {
+        self.state().call.is_running()
+    }
+
+    /// Whether its worker is in a call past its deadline.
+    pub fn is_stuck(&self) -> bool {
+        self.state().call.is_late()
+    }
+
+    /// Hands the device to a new worker. What was printed until now stays until that worker knows better.
+    pub fn assign(&self, worker: u64, identity: &Arc<Identity>) {
+        let mut state = self.state();
+        state.worker = worker;
+        state.integrals.interrupt();
+        let old = self.snapshot.load_full();
+        if old.identity != *identity {
+            let status = if old.status == Status::Up { Status::Starting } else { old.status };
+            self.replace(&state, Snapshot::new(Arc::clone(identity), status, old.taken, Vec::new()));
+        }
+    }
+
+    /// From now on the worker's word no longer counts.
+    pub fn revoke(&self) {
+        self.state().worker = 0;
+    }
+
+    /// The worker enters a driver call.
+    pub fn begin(&self, call: &'static str, now: Instant) {
+        self.state().call.begin(call, now);
+    }
+
+    /// The call returned. Answers whether it was late.
+    pub fn end(&self) -> bool {
+        let mut state = self.state();
+        let late = state.call.end();
+        if late {
+            state.integrals.interrupt();
+        }
+        late
+    }
+
+    /// A whole round of `worker`, begun at `taken`.
+    pub fn publish(&self, worker: u64, mut batch: Batch, taken: Instant) {
+        let mut state = self.state();
+        if state.worker == worker {
+            state.integrals.add(&mut batch.subjects, taken);
+            let identity = Arc::clone(&self.snapshot.load().identity);
+            self.replace(&state, Snapshot::new(identity, Status::Up, taken, batch.subjects));
+        }
+    }
+
+    /// `worker` cannot read the device. Answers whether its word counts.
+    pub fn fail(&self, worker: u64, fault: Fault) -> bool {
+        let state = self.state();
+        let counts = state.worker == worker;
+        if counts {
+            self.withdraw(&state, Status::Down(fault));
+        }
+        counts
+    }
+
+    /// Withdraws the device's series whatever its worker says, which no longer counts.
+    pub fn give_up(&self, status: Status) {
+        let mut state = self.state();
+        state.worker = 0;
+        self.withdraw(&state, status);
+    }
+
+    /// Withdraws the series when the worker hangs or the snapshot is too old to serve; answers the fault.
+    pub fn check(&self, now: Instant, tempo: &Tempo) -> Option<Fault> {
+        let mut state = self.state();
+        let timed_out = |call, code| Fault { absence: Absence::TimedOut, call, code };
+        let snapshot = self.snapshot.load();
+        let hung = state.call.overdue(now, tempo.deadline).filter(|_| state.worker != 0);
+        // The next look comes only in a while: withdraw what would be too old by then.
+        let age = now.saturating_duration_since(snapshot.taken) + tempo.watch();
+        let too_old = snapshot.status == Status::Up && age > tempo.oldest();
+        let fault = match hung {
+            Some(call) => timed_out(call, "deadline"),
+            None if too_old => timed_out("sample", "stale"),
+            None => return None,
+        };
+        self.withdraw(&state, Status::Down(fault));
+        Some(fault)
+    }
+
+    fn withdraw(&self, state: &MutexGuard<'_, State>, status: Status) {
+        let old = self.snapshot.load_full();
+        if old.status != status {
+            self.replace(state, Snapshot::new(Arc::clone(&old.identity), status, old.taken, Vec::new()));
+        }
+    }
+
+    /// The only place where what is printed changes, always under the lock; logs a change of status.
+    fn replace(&self, _locked: &MutexGuard<'_, State>, new: Snapshot) {
+        let old = self.snapshot.load();
+        let (family, name, key) = (family(&new.identity), new.name(), &*self.key);
+        match (old.status, new.status) {
+            (old, new) if old == new => {}
+            (Status::Starting, Status::Up) => info!(family, device = name, key, "device is up"),
+            (_, Status::Up) => info!(family, device = name, key, "device answers again"),
+            (_, Status::Down(fault)) => warn!(family, device = name, key, %fault, "device is down"),
+            (_, Status::Gone) => {
+                warn!(family, device = name, key, "device is no longer listed by its driver");
+            }
+            (_, Status::Starting) => info!(family, device = name, key, "device has a new identity"),
+        }
+        self.snapshot.store(Arc::new(new));
+        self.generation.bump();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is changed in single steps, so it is whole even after a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn family(identity: &Identity) -> &str {
+    identity.unified.iter().find(|(label, _)| *label == "family").map_or("", |(_, family)| family)
+}

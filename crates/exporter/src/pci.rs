@@ -1,0 +1,76 @@
+//! Which functions of a vendor are on the PCI bus, whether or not a driver lists them.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use reading::BusMatch;
+
+/// Looks at one vendor's functions again and again.
+pub struct PciBus {
+    devices: PathBuf,
+    wanted: BusMatch,
+    /// What each address turned out to be: a server has hundreds of functions, whose files need to be
+    /// read only when they appear.
+    known: HashMap<OsString, bool>,
+}
+
+impl PciBus {
+    /// The bus below `sysfs`.
+    pub fn new(sysfs: &Path, wanted: BusMatch) -> Self {
+        Self { devices: sysfs.join("bus/pci/devices"), wanted, known: HashMap::new() }
+    }
+
+    /// Addresses of the matching functions now; `None` when this machine shows no PCI bus.
+    pub fn functions(&mut self) -> Option<BTreeSet<OsString>> {
+        let mut present: BTreeSet<_> =
+            fs::read_dir(&self.devices).ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+        self.known.retain(|address, _| present.contains(address));
+        for address in &present {
+            if !self.known.contains_key(address) {
+                let matches = self.matches(&self.devices.join(address));
+                self.known.insert(address.clone(), matches);
+            }
+        }
+        present.retain(|address| self.known[address]);
+        Some(present)
+    }
+
+    fn matches(&self, function: &Path) -> bool {
+        let read = |file: &str| {
+            let text = fs::read_to_string(function.join(file)).ok()?;
+            u32::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
+        };
+        read("vendor") == Some(self.wanted.vendor.into())
+            && read("class")
+                .is_some_and(|class| self.wanted.classes.iter().any(|c| class >> 8 == u32::from(*c)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_functions_of_the_vendor_and_class_and_sees_changes() {
+        let sysfs = tempfile::tempdir().expect("a folder");
+        let mut bus = PciBus::new(sysfs.path(), BusMatch { vendor: 0x10de, classes: &[0x0302] });
+        assert_eq!(bus.functions(), None, "no bus is not an empty bus");
+        let function = |address: &str, vendor: &str, class: &str| {
+            let dir = sysfs.path().join("bus/pci/devices").join(address);
+            fs::create_dir_all(&dir).expect("a folder");
+            fs::write(dir.join("vendor"), vendor).expect("a file");
+            fs::write(dir.join("class"), class).expect("a file");
+            dir
+        };
+        function("0000:00:00.0", "0x8086\n", "0x060000\n");
+        function("0000:05:00.0", "0x10de\n", "0x068000\n");
+        let gpu = function("0000:19:00.0", "0x10de\n", "0x030200\n");
+        assert_eq!(bus.functions(), Some(BTreeSet::from(["0000:19:00.0".into()])));
+        fs::remove_dir_all(gpu).expect("removed");
+        assert_eq!(bus.functions(), Some(BTreeSet::new()));
+    }
+}

@@ -1,0 +1,418 @@
+//! The thread that keeps one source: connects it, lists its devices, gives each a worker, and starts over
+//! when the session is lost or the bus has changed.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    convert::Infallible,
+    ffi::OsString,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use reading::{Absence, Backend, Fault, Found, Lost, Session, Source};
+use tracing::error;
+
+use crate::{
+    board::SourceBoard,
+    device::{Device, Status},
+    pci::PciBus,
+    tempo::{Backoff, Tempo},
+    worker::{STACK_BYTES, Worker, panic_text},
+};
+
+/// How long to wait for a sample to end before looking again.
+const MOMENT: Duration = Duration::from_millis(10);
+
+/// What a supervisor hears.
+#[derive(Debug)]
+pub enum Event {
+    /// A worker has lost its device: time to look at what is there.
+    DeviceLost,
+    /// A worker says that the driver went away under every device.
+    SessionLost(Fault),
+    /// A worker's thread ends.
+    Ended {
+        /// Of its device.
+        key: String,
+        /// How long it had read the device, if it ended without being told to.
+        failed: Option<Duration>,
+    },
+    /// The process ends.
+    Stop,
+}
+
+/// A running supervisor.
+pub struct Handle {
+    events: Sender<Event>,
+    thread: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Asks the supervisor to stop its workers and to let the driver go.
+    pub fn stop(&self) {
+        // A supervisor that has already ended needs no asking.
+        let _ = self.events.send(Event::Stop);
+    }
+
+    /// Whether it has done so.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// Starts the supervisor of a source.
+///
+/// # Errors
+/// When the kernel gives no thread.
+pub fn spawn(
+    source: Box<dyn Source>,
+    board: Arc<SourceBoard>,
+    tempo: Tempo,
+    sysfs: &Path,
+) -> io::Result<Handle> {
+    let (sender, events) = mpsc::channel();
+    let handle = sender.clone();
+    let supervisor = Supervisor {
+        pci: source.bus().map(|bus| PciBus::new(sysfs, bus)),
+        source,
+        board,
+        tempo,
+        events,
+        sender,
+        workers: HashMap::new(),
+        retries: HashMap::new(),
+        serial: 0,
+    };
+    let name = format!("source-{}", supervisor.board.family);
+    let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || supervisor.run())?;
+    Ok(Handle { events: handle, thread })
+}
+
+struct Supervisor {
+    source: Box<dyn Source>,
+    pci: Option<PciBus>,
+    board: Arc<SourceBoard>,
+    tempo: Tempo,
+    events: Receiver<Event>,
+    sender: Sender<Event>,
+    /// One entry per thread that exists, also when it was told to stop and is stuck: as long as it is
+    /// here, its device gets no second one. The channel is closed to tell it.
+    workers: HashMap<String, Option<Sender<Infallible>>>,
+    retries: HashMap<String, Retry>,
+    serial: u64,
+}
+
+/// When to open a device again.
+#[derive(Default)]
+struct Retry {
+    backoff: Backoff,
+    at: Option<Instant>,
+}
+
+/// How a session ended.
+enum End {
+    /// The process ends.
+    Stop,
+    /// The bus shows other devices than at connect; the driver lists those only to a new session.
+    BusChanged,
+    /// The driver lists no device. It is let go: a driver may list only what was there at connect.
+    Empty,
+    /// The driver went away.
+    Lost(Fault),
+}
+
+impl Supervisor {
+    fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let functions = self.functions();
+            let connected = Instant::now();
+            let wait = match self.connect() {
+                Ok(session) => match self.attend(session, functions.as_ref()) {
+                    End::Stop => return,
+                    End::BusChanged => Duration::ZERO,
+                    End::Empty | End::Lost(_) => backoff.failed(&self.tempo, connected.elapsed()),
+                },
+                Err(reason) => {
+                    self.board.down(reason, None, functions.map(|functions| functions.len()));
+                    let fault = Fault { absence: Absence::Failed, call: "connect", code: "unavailable" };
+                    self.withdraw_all(fault);
+                    backoff.failed(&self.tempo, Duration::ZERO)
+                }
+            };
+            if self.pause(wait) {
+                return;
+            }
+        }
+    }
+
+    fn connect(&mut self) -> Result<Box<dyn Session>, String> {
+        self.board.tally().connects += 1;
+        let source = &mut self.source;
+        match call(&self.board, "connect", || source.connect()) {
+            Ok(Ok(session)) => Ok(session),
+            Ok(Err(unavailable)) => Err(unavailable.to_string()),
+            Err(defect) => Err(defect),
+        }
+    }
+
+    /// Lives with a session until it ends, and lets it go.
+    fn attend(&mut self, mut session: Box<dyn Session>, at_connect: Option<&BTreeSet<OsString>>) -> End {
+        let backend = session.backend().clone();
+        let mut due = Instant::now();
+        // Whether somebody waits for the list: a new session, or a device that was lost.
+        let mut needed = true;
+        let end = loop {
+            let now = Instant::now();
+            let retry = self.retries.values().filter_map(|retry| retry.at).min();
+            if retry.is_some_and(|at| at <= now) {
+                (due, needed) = (due.min(now), true);
+            }
+            let wake = if now < due {
+                retry.map_or(due, |at| at.min(due))
+            } else if self.in_call() && now < due + self.tempo.deadline {
+                // Between samples nobody waits for anybody, and a hang that began shows before we ask.
+                now + MOMENT
+            } else {
+                // A driver that hangs for one device may hang for whoever asks for all of them.
+                let list = needed || !self.stuck();
+                if let Err(end) = self.enumerate(&mut *session, &backend, at_connect, list) {
+                    break end;
+                }
+                (due, needed) = (Instant::now() + self.tempo.enumerate, false);
+                continue;
+            };
+            match self.events.recv_timeout(wake.saturating_duration_since(now)) {
+                Ok(Event::SessionLost(fault)) => break End::Lost(fault),
+                Ok(Event::Stop) => break End::Stop,
+                Ok(Event::DeviceLost) => (due, needed) = (due.min(now), true),
+                Ok(Event::Ended { key, failed }) => {
+                    if !self.ended(key, failed) {
+                        (due, needed) = (due.min(now), true);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("we hold a sender"),
+            }
+        };
+        let patience = match end {
+            End::Stop => self.tempo.farewell,
+            // A driver that still has a user lists no new devices.
+            End::BusChanged | End::Empty | End::Lost(_) => self.tempo.deadline,
+        };
+        let expected = self.functions().map(|functions| functions.len());
+        match end {
+            End::Lost(fault) => {
+                self.board.down(format!("{fault}; connecting again"), None, expected);
+                self.withdraw_all(fault);
+            }
+            End::Empty => {
+                let reason = format!("{}: the driver lists no device", backend.library);
+                self.board.down(reason, Some(0), expected);
+            }
+            End::BusChanged | End::Stop => {}
+        }
+        self.stop_workers(patience);
+        let _ = call(&self.board, "close", || drop(session));
+        end
+    }
+
+    /// Compares the bus with what it was, and what the driver lists with what has a worker.
+    fn enumerate(
+        &mut self,
+        session: &mut dyn Session,
+        backend: &Backend,
+        at_connect: Option<&BTreeSet<OsString>>,
+        list: bool,
+    ) -> Result<(), End> {
+        let functions = self.functions();
+        if functions.as_ref() != at_connect {
+            return Err(End::BusChanged);
+        }
+        if !list {
+            return Ok(());
+        }
+        let panic = Fault { absence: Absence::Failed, call: "devices", code: "panic" };
+        let result = call(&self.board, "devices", || session.devices()).unwrap_or(Err(Lost::Session(panic)));
+        if let Err(Lost::Device(fault) | Lost::Session(fault)) = result {
+            self.board.count(&[fault]);
+        }
+        let expected = functions.map(|functions| functions.len());
+        match result {
+            Ok(found) if found.is_empty() => {
+                self.reconcile(found);
+                return Err(End::Empty);
+            }
+            Ok(found) => {
+                self.board.up(backend, Some(found.len()), expected);
+                self.reconcile(found);
+            }
+            // Devices that have a worker need no list.
+            Err(Lost::Device(_)) => self.board.up(backend, None, expected),
+            Err(Lost::Session(fault)) => return Err(End::Lost(fault)),
+        }
+        Ok(())
+    }
+
+    /// Starts, restarts and stops workers, so that each device of the list has one and no other has.
+    fn reconcile(&mut self, found: Vec<Found>) {
+        let now = Instant::now();
+        let mut listed = HashSet::new();
+        for Found { key, identity, open } in found {
+            if !listed.insert(key.clone()) {
+                self.board.count(&[Fault {
+                    absence: Absence::Failed,
+                    call: "devices",
+                    code: "duplicate_key",
+                }]);
+                continue;
+            }
+            let device = self.board.device(&key, &identity);
+            if let Some(worker) = self.workers.get_mut(&key) {
+                // Same silicon under a new name: the worker's end brings us back here.
+                if device.snapshot().identity != identity {
+                    *worker = None;
+                }
+                continue;
+            }
+            let retry = self.retries.entry(key.clone()).or_default();
+            if retry.at.is_some_and(|at| at > now) {
+                continue;
+            }
+            retry.at = None;
+            self.serial += 1;
+            device.assign(self.serial, &identity);
+            let (stop, stopped) = mpsc::channel();
+            let worker = Worker {
+                device: Arc::clone(&device),
+                source: Arc::clone(&self.board),
+                serial: self.serial,
+                tempo: self.tempo.clone(),
+                stop: stopped,
+                events: self.sender.clone(),
+            };
+            let name = device.snapshot().name().to_owned();
+            let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
+            match thread.spawn(move || worker.run(open)) {
+                Ok(_) => {
+                    self.workers.insert(key, Some(stop));
+                }
+                Err(_) => self.no_thread(&device, self.serial),
+            }
+        }
+        for device in self.board.devices().iter().filter(|device| !listed.contains(&device.key)) {
+            self.retries.remove(&device.key);
+            if let Some(worker) = self.workers.get_mut(&device.key) {
+                *worker = None;
+            }
+            device.give_up(Status::Gone);
+        }
+    }
+
+    fn no_thread(&mut self, device: &Device, serial: u64) {
+        let fault = Fault { absence: Absence::Failed, call: "open", code: "no_thread" };
+        self.board.count(&[fault]);
+        device.fail(serial, fault);
+        self.ended(device.key.clone(), Some(Duration::ZERO));
+    }
+
+    /// A worker's thread is over. Answers whether there is nothing to do now: its device waits for its
+    /// next try.
+    fn ended(&mut self, key: String, failed: Option<Duration>) -> bool {
+        self.workers.remove(&key);
+        let Some(healthy) = failed else { return false };
+        let retry = self.retries.entry(key).or_default();
+        retry.at = Some(Instant::now() + retry.backoff.failed(&self.tempo, healthy));
+        true
+    }
+
+    /// Tells all workers to stop, waits for them and gives up those that are stuck. What is printed of
+    /// the others stays until a new worker knows better or it is too old.
+    fn stop_workers(&mut self, patience: Duration) {
+        let until = Instant::now() + patience;
+        for device in self.board.devices().iter() {
+            device.revoke();
+        }
+        self.workers.values_mut().for_each(|stop| *stop = None);
+        while !self.workers.is_empty() {
+            match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Event::Ended { key, .. }) => {
+                    self.workers.remove(&key);
+                }
+                // Kept for the run loop: it ends the process as soon as this wait is over.
+                Ok(Event::Stop) => {
+                    let _ = self.sender.send(Event::Stop);
+                    break;
+                }
+                Ok(Event::DeviceLost | Event::SessionLost(_)) => {}
+                Err(_) => break,
+            }
+        }
+        for retry in self.retries.values_mut() {
+            retry.at = None;
+        }
+        let stuck = Fault { absence: Absence::TimedOut, call: "sample", code: "deadline" };
+        for device in self.board.devices().iter().filter(|device| self.workers.contains_key(&device.key)) {
+            device.give_up(Status::Down(stuck));
+        }
+    }
+
+    /// Withdraws every device that is not down for a reason of its own.
+    fn withdraw_all(&self, fault: Fault) {
+        for device in self.board.devices().iter() {
+            if matches!(device.snapshot().status, Status::Up | Status::Starting) {
+                device.give_up(Status::Down(fault));
+            }
+        }
+    }
+
+    /// Waits between two tries. Answers whether the process ends.
+    fn pause(&mut self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        loop {
+            match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Event::Stop) => return true,
+                Ok(Event::Ended { key, .. }) => {
+                    self.workers.remove(&key);
+                }
+                Ok(Event::DeviceLost | Event::SessionLost(_)) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Whether a worker is in a call that is not yet late.
+    fn in_call(&self) -> bool {
+        self.board.devices().iter().any(|device| device.is_in_call() && !device.is_stuck())
+    }
+
+    fn stuck(&self) -> bool {
+        self.board.devices().iter().any(|device| device.is_stuck())
+    }
+
+    fn functions(&mut self) -> Option<BTreeSet<OsString>> {
+        self.pci.as_mut().and_then(PciBus::functions)
+    }
+}
+
+/// Calls a driver under the watchdog's eyes.
+///
+/// # Errors
+/// What a panic said; it is logged.
+fn call<T>(board: &SourceBoard, name: &'static str, driver: impl FnOnce() -> T) -> Result<T, String> {
+    board.begin(name, Instant::now());
+    let result = catch_unwind(AssertUnwindSafe(driver));
+    board.end();
+    result.map_err(|panic| {
+        let (source, why) = (board.family.name(), panic_text(&*panic));
+        error!(source, call = name, why, "a defect ended the call");
+        format!("{name} failed by a defect of this program: {why}")
+    })
+}

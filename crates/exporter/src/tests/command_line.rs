@@ -1,0 +1,201 @@
+//! Flags, variables, mistakes, and the commands that print.
+
+use std::{ffi::OsString, fs, time::Duration};
+
+use naming::{Family, METRICS};
+
+use super::fake::{FakeSource, Machine};
+use crate::{
+    Opened, SourceSpec, UsageError,
+    cli::{self, Parsed},
+    fields, metrics_page, probe,
+    values::{ListenAddress, listen_address},
+};
+
+const SPEC: SourceSpec = SourceSpec {
+    family: Family::Nvidia,
+    about: "Fake devices",
+    args: |command| command.arg(clap::Arg::new("library.fake").long("library.fake").value_name("PATH")),
+    open: |matches, _| match matches.get_one::<String>("library.fake") {
+        Some(path) => Err(UsageError(format!("{path}: no such file; leave --library.fake out"))),
+        None => {
+            Ok(Opened { source: Box::new(FakeSource(Machine::with(&["gpu0", "gpu1"]))), filters: vec![] })
+        }
+    },
+};
+
+fn parse(args: &[&str]) -> Result<Parsed, String> {
+    let args: Vec<OsString> = ["fake-exporter"].iter().chain(args).map(OsString::from).collect();
+    cli::parse(cli::command("fake-exporter", "Fakes", &[SPEC]), &args).map_err(|error| error.to_string())
+}
+
+fn mistake(args: &[&str]) -> String {
+    parse(args).err().unwrap_or_else(|| panic!("{args:?} was taken"))
+}
+
+#[test]
+fn serve_is_the_command_when_none_is_given() {
+    for args in [&["--interval", "250ms"][..], &["serve", "--interval=250ms"]] {
+        let Ok(Parsed::Run(path, matches)) = parse(args) else { panic!("{args:?}") };
+        assert_eq!(path, ["serve"]);
+        assert_eq!(matches.get_one("interval"), Some(&Duration::from_millis(250)));
+        assert_eq!(matches.get_one("web.max-requests"), Some(&40_u32));
+        let all = ListenAddress::Tcp { host: String::new(), port: 9477 };
+        assert_eq!(matches.get_one("web.listen-address"), Some(&all));
+    }
+}
+
+#[test]
+fn lists_are_repeated_or_separated_by_commas() {
+    let args = ["--web.listen-address", ":1,[::1]:2", "--web.listen-address", "unix:/run/x"];
+    let Ok(Parsed::Run(_, matches)) = parse(&args) else { panic!("not parsed") };
+    let addresses = matches.get_many::<ListenAddress>("web.listen-address").expect("given");
+    assert_eq!(addresses.map(ToString::to_string).collect::<Vec<_>>(), [":1", "[::1]:2", "unix:/run/x"]);
+}
+
+#[test]
+fn every_mistake_is_one_line_with_place_and_mend() {
+    for (args, place, mend) in [
+        (&["--interval", "5h"][..], "--interval: \"5h\"", "write 100ms to 5m"),
+        (&["--interval", "99ms"], "--interval: \"99ms\"", "write 100ms to 5m"),
+        (&["--interval", "soon"], "--interval: \"soon\"", "write 250ms, 1s or 5m"),
+        (&["--interval"], "--interval", "needs a value"),
+        (&["--intervall", "1s"], "--intervall", "did you mean --interval?"),
+        (&["--nothing-like-it"], "--nothing-like-it", "--help"),
+        (&["probee"], "probee", "probe"),
+        (&["--interval", "1s", "probe"], "flags", "after"),
+        (&["probe", "--interval", "1s"], "--interval", "--help"),
+        (&["generate"], "command", "--help"),
+        (&["--source", "voodoo"], "--source: \"voodoo\"", "auto, nvidia"),
+        (&["--names", "unified,mine"], "--names: \"mine\"", "unified, vendor"),
+        (&["--log.level", "loud"], "--log.level: \"loud\"", "error, warn, info, debug"),
+        (&["--web.listen-address", "9477"], "--web.listen-address: \"9477\"", "write :9477"),
+        (&["--web.listen-address", ":99999"], "--web.listen-address: \":99999\"", "0 to 65535"),
+        (&["--web.listen-address", "::1:9477"], "--web.listen-address: \"::1:9477\"", "brackets"),
+        (&["--web.listen-address", "unix:"], "--web.listen-address: \"unix:\"", "/run/accelscope.sock"),
+        (&["--web.telemetry-path", "metrics"], "--web.telemetry-path: \"metrics\"", "write /metrics"),
+        (&["--web.telemetry-path", "/-/ready"], "--web.telemetry-path: \"/-/ready\"", "write /metrics"),
+        (&["--web.max-requests", "0"], "--web.max-requests: \"0\"", "1.."),
+        (&["--web.idle-timeout", "0s"], "--web.idle-timeout: \"0s\"", "write 10s"),
+        (&["--interval", "1s", "--interval", "2s"], "--interval", "cannot be used multiple times"),
+    ] {
+        let text = mistake(args);
+        assert!(text.contains(place) && text.contains(mend) && !text.contains('\n'), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn a_source_brings_its_flags_under_its_heading_and_their_variables() {
+    let Ok(Parsed::Print(help)) = parse(&["--help"]) else { panic!("no help") };
+    let flags = help.split_once("Fake devices:").expect("a heading").1;
+    assert!(flags.contains("--library.fake <PATH>"), "{help}");
+    assert!(help.contains("Exit codes:"));
+    let command = cli::command("fake-exporter", "Fakes", &[SPEC]);
+    let variables = [
+        "ACCELSCOPE_LIBRARY_FAKE",
+        "ACCELSCOPE_WEB_LISTEN_ADDRESS",
+        "ACCELSCOPE_JSON",
+        "ACCELSCOPE_PORT",
+        "ACCELSCOPE_PORT_9477_TCP_ADDR",
+        "ACCELSCOPE_SERVICE_HOST",
+        "ACCELSCOPE_SERVICE_PORT_METRICS",
+        "HOME",
+        "ACCELSCOPE_INTERVALL",
+        "ACCELSCOPE_PORTAL",
+    ];
+    let unknown = cli::unknown_variables(&command, variables.into_iter().map(OsString::from));
+    assert_eq!(unknown, ["ACCELSCOPE_INTERVALL", "ACCELSCOPE_PORTAL"]);
+}
+
+#[test]
+fn commands_are_well_formed() {
+    cli::command("fake-exporter", "Fakes", &[SPEC]).debug_assert();
+}
+
+#[test]
+fn listen_addresses_are_read_as_they_are_written() {
+    for text in [":9477", "0.0.0.0:9477", "localhost:0", "[::1]:9477", "unix:/run/accelscope.sock"] {
+        assert_eq!(listen_address(text).expect(text).to_string(), text);
+    }
+}
+
+#[test]
+fn probe_shows_values_and_reasons() {
+    let opened =
+        |machine: &Machine| vec![Opened { source: Box::new(FakeSource(machine.clone())), filters: vec![] }];
+    let machine = Machine::with(&["gpu0", "gpu1"]);
+    machine.set("sample gpu1", super::fake::Act::Fail);
+    let report = probe::run(opened(&machine));
+    assert!(!report.found_nothing());
+    assert_eq!(machine.calls("sample gpu0"), 2, "rates need two points");
+    assert_eq!(machine.sessions(), 0, "the driver was let go");
+    let table = report.table();
+    assert!(table.contains("nvidia: libfake.so.1, 1.0\n"), "{table}");
+    let line = |start: &str| table.lines().find(|line| line.trim_start().starts_with(start)).expect(start);
+    assert!(line("accel_power_watts ").ends_with(" 350"));
+    assert!(line("accel_temperature_celsius ").ends_with(" 54 {sensor=gpu}"));
+    assert!(line("accel_fan_speed_ratio ").ends_with(" unsupported: fake_fan (FAKE_NOT_SUPPORTED)"));
+    assert!(line("accel_clock_hertz ").ends_with(" not reported"));
+    assert!(line("failed:").ends_with(" fake_call (FAKE_BROKEN)"), "gpu1 says why");
+    let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+    let device = &json["sources"][0]["devices"][0];
+    assert_eq!(device["labels"]["uuid"], "uuid-gpu0");
+    let metrics = device["metrics"].as_array().expect("a list");
+    let power = metrics.iter().find(|metric| metric["metric"] == "accel_power_watts").expect("power");
+    assert_eq!(power["series"][0]["value"], 350.0);
+    let fan = metrics.iter().find(|metric| metric["metric"] == "accel_fan_speed_ratio").expect("the fan");
+    assert_eq!(fan["absent"][0]["kind"], "unsupported");
+    assert_eq!(json["sources"][0]["devices"][1]["unavailable"]["code"], "FAKE_BROKEN");
+}
+
+#[test]
+fn probe_of_an_empty_node_says_why() {
+    let machine = Machine::default();
+    machine.set("connect", super::fake::Act::Fail);
+    let report = probe::run(vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }]);
+    assert!(report.found_nothing());
+    assert_eq!(report.table(), "nvidia: libfake.so.1: not found; install it\n");
+    let report =
+        probe::run(vec![Opened { source: Box::new(FakeSource(Machine::default())), filters: vec![] }]);
+    assert!(report.found_nothing());
+    assert_eq!(report.table(), "nvidia: libfake.so.1, 1.0\nnvidia: no device\n");
+}
+
+#[test]
+fn fields_and_the_metrics_page_have_every_name() {
+    let (table, page) = (fields::table(), metrics_page::page());
+    let json: serde_json::Value = serde_json::from_str(&fields::json()).expect("JSON");
+    assert_eq!(json.as_array().map(Vec::len), Some(METRICS.len()));
+    for metric in METRICS {
+        for name in metric.name.into_iter().chain(metric.vendor.iter().map(|vendor| vendor.name)) {
+            assert!(table.contains(name), "{name} is not in the table");
+            assert!(page.contains(&format!("`{name}`")), "{name} is not in the page");
+        }
+    }
+    assert!(page.starts_with("<!-- Generated by "));
+}
+
+#[test]
+fn a_stale_page_is_told_by_its_first_wrong_line() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().to_str().expect("text").to_owned();
+    let generate = |more: &[&str]| {
+        let args = [&["fake-exporter", "generate", "metrics", "-o", &path], more].concat();
+        let args: Vec<_> = args.into_iter().map(OsString::from).collect();
+        crate::run("fake-exporter", "Fakes", &[SPEC], &args).map_err(|failure| match failure {
+            crate::Failure::Run(text) => text,
+            crate::Failure::Usage(error) => panic!("{error}"),
+        })
+    };
+    assert!(generate(&["--check"]).is_err_and(|text| text.contains("line 1 has nothing")));
+    generate(&[]).expect("written");
+    generate(&["--check"]).expect("fresh");
+    let file = dir.path().join("docs/metrics.md");
+    let stale = fs::read_to_string(&file).expect("text").replacen("# Metrics", "# Old", 1);
+    fs::write(&file, stale).expect("written");
+    let text = generate(&["--check"]).expect_err("stale");
+    assert!(
+        text.ends_with("docs/metrics.md is stale: line 3 has \"# Old\" and should have \"# Metrics\""),
+        "{text}"
+    );
+}

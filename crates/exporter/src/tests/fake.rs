@@ -1,0 +1,346 @@
+//! A source whose every call answers, fails, panics or hangs as the test says.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread,
+    time::{Duration, Instant},
+};
+
+use exposition::{Format, Options, encode};
+use naming::{
+    Bytes, Family, Ratio, Watts,
+    catalogue::{ENGINE_ACTIVE, FAN_SPEED, LINK_RECEIVE, POWER, TEMPERATURE},
+};
+use reading::{
+    Absence, Backend, Batch, BusMatch, Fault, Found, Identity, Labels, Lost, Sampler, Session, Source,
+    Unavailable,
+};
+
+use crate::{
+    board::Board,
+    own::{HttpCounts, Own},
+    supervisor::{self, Handle},
+    tempo::Tempo,
+};
+
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    Answer,
+    Fail,
+    LoseSession,
+    Panic,
+    /// Until the test says something else; then that.
+    Hang,
+}
+
+pub const BROKEN: Fault = Fault { absence: Absence::Failed, call: "fake_call", code: "FAKE_BROKEN" };
+pub const MISSING: Fault =
+    Fault { absence: Absence::Unsupported, call: "fake_fan", code: "FAKE_NOT_SUPPORTED" };
+
+/// What the test sets and sees.
+#[derive(Debug, Default)]
+struct State {
+    acts: BTreeMap<String, Act>,
+    devices: Vec<&'static str>,
+    /// Names of devices, where they are not their keys.
+    renamed: BTreeMap<&'static str, &'static str>,
+    calls: BTreeMap<String, u64>,
+    /// Threads now, and at most ever, in calls for a device.
+    threads: BTreeMap<String, (usize, usize)>,
+    sessions: i32,
+    links: u32,
+}
+
+/// The machine behind the source.
+#[derive(Clone, Debug, Default)]
+pub struct Machine(Arc<(Mutex<State>, Condvar)>);
+
+impl Machine {
+    pub fn with(devices: &[&'static str]) -> Self {
+        let machine = Self::default();
+        machine.state().devices = devices.to_vec();
+        machine
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// From now on `call` (`connect`, `devices`, `open gpu0`, `sample gpu0`) does `act`.
+    pub fn set(&self, call: &str, act: Act) {
+        self.state().acts.insert(call.to_owned(), act);
+        self.0.1.notify_all();
+    }
+
+    pub fn plug(&self, devices: &[&'static str]) {
+        self.state().devices = devices.to_vec();
+    }
+
+    pub fn rename(&self, key: &'static str, name: &'static str) {
+        self.state().renamed.insert(key, name);
+    }
+
+    /// Links per device, to make bodies large.
+    pub fn links(&self, links: u32) {
+        self.state().links = links;
+    }
+
+    pub fn calls(&self, call: &str) -> u64 {
+        self.state().calls.get(call).copied().unwrap_or(0)
+    }
+
+    /// The most threads that ever were in calls for this device at the same time.
+    pub fn most_threads(&self, device: &str) -> usize {
+        self.state().threads.get(device).map_or(0, |(_, most)| *most)
+    }
+
+    pub fn sessions(&self) -> i32 {
+        self.state().sessions
+    }
+
+    /// What the call does, once it no longer hangs.
+    fn act(&self, call: &str) -> Act {
+        let mut state = self.state();
+        *state.calls.entry(call.to_owned()).or_default() += 1;
+        let act = |state: &State| state.acts.get(call).copied().unwrap_or(Act::Answer);
+        while act(&state) == Act::Hang {
+            state = self.0.1.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        let act = act(&state);
+        drop(state);
+        assert!(act != Act::Panic, "told to panic in {call}");
+        act
+    }
+
+    fn enter(&self, device: &str) -> Inside {
+        let mut state = self.state();
+        let (now, most) = state.threads.entry(device.to_owned()).or_default();
+        *now += 1;
+        *most = (*most).max(*now);
+        Inside(self.clone(), device.to_owned())
+    }
+}
+
+/// A thread in a call for a device.
+struct Inside(Machine, String);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.state().threads.get_mut(&self.1).expect("entered").0 -= 1;
+    }
+}
+
+pub struct FakeSource(pub Machine);
+
+impl Source for FakeSource {
+    fn family(&self) -> Family {
+        Family::Nvidia
+    }
+
+    fn bus(&self) -> Option<BusMatch> {
+        Some(BusMatch { vendor: 0xfa4e, classes: &[0x0302] })
+    }
+
+    fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
+        if self.0.act("connect") != Act::Answer {
+            return Err(Unavailable("libfake.so.1: not found; install it".to_owned()));
+        }
+        self.0.state().sessions += 1;
+        let backend = Backend { library: "libfake.so.1".into(), version: "1.0".into(), simulated: None };
+        Ok(Box::new(FakeSession { machine: self.0.clone(), backend }))
+    }
+}
+
+struct FakeSession {
+    machine: Machine,
+    backend: Backend,
+}
+
+impl Session for FakeSession {
+    fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+        match self.machine.act("devices") {
+            Act::Answer => {}
+            Act::LoseSession => return Err(Lost::Session(BROKEN)),
+            _ => return Err(Lost::Device(BROKEN)),
+        }
+        let state = self.machine.state();
+        let found = state.devices.iter().map(|key| {
+            let name = state.renamed.get(key).unwrap_or(key);
+            let machine = self.machine.clone();
+            let identity = Arc::new(Identity {
+                unified: vec![
+                    ("family", "nvidia".into()),
+                    ("device", (*name).to_owned()),
+                    ("uuid", format!("uuid-{key}")),
+                ],
+                vendor: vec![("gpu", (*name).to_owned())],
+            });
+            let key = (*key).to_owned();
+            Found {
+                key: key.clone(),
+                identity: Arc::clone(&identity),
+                open: Box::new(move || open(machine, key, identity)),
+            }
+        });
+        Ok(found.collect())
+    }
+}
+
+impl Drop for FakeSession {
+    fn drop(&mut self) {
+        self.machine.state().sessions -= 1;
+    }
+}
+
+fn open(machine: Machine, key: String, identity: Arc<Identity>) -> Result<Box<dyn Sampler>, Fault> {
+    let inside = machine.enter(&key);
+    match machine.act(&format!("open {key}")) {
+        Act::Answer => {
+            drop(inside);
+            Ok(Box::new(FakeSampler { machine, key, identity }))
+        }
+        _ => Err(BROKEN),
+    }
+}
+
+struct FakeSampler {
+    machine: Machine,
+    key: String,
+    identity: Arc<Identity>,
+}
+
+impl Sampler for FakeSampler {
+    fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
+        let _inside = self.machine.enter(&self.key);
+        match self.machine.act(&format!("sample {}", self.key)) {
+            Act::Answer => {}
+            Act::LoseSession => return Err(Lost::Session(BROKEN)),
+            _ => return Err(Lost::Device(BROKEN)),
+        }
+        batch.begin(&self.identity);
+        // A call of its own, so that one reading alone can fail.
+        let power = match self.machine.act(&format!("power {}", self.key)) {
+            Act::Answer => Ok(Watts(350.0)),
+            _ => Err(BROKEN),
+        };
+        batch.put(POWER, Labels::NONE, power);
+        batch.put(TEMPERATURE, Labels::one("sensor", "gpu"), Ok(naming::Celsius(54.0)));
+        batch.put(ENGINE_ACTIVE, Labels::one("engine", "sm"), Ok(Ratio(1.0)));
+        for label in ["a", "b"] {
+            batch.put(FAN_SPEED, Labels::one("fan", label), Err(MISSING));
+        }
+        for link in 0..self.machine.state().links {
+            batch.put(
+                LINK_RECEIVE,
+                Labels::one("link", link).with("kind", "nvlink"),
+                Ok(Bytes(u64::from(link))),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Times short enough for a test and long enough for a busy machine.
+pub fn tempo() -> Tempo {
+    Tempo {
+        epoch: Instant::now(),
+        interval: Duration::from_millis(20),
+        second_sample: Duration::from_millis(5),
+        deadline: Duration::from_millis(300),
+        enumerate: Duration::from_millis(50),
+        first_retry: Duration::from_millis(10),
+        last_retry: Duration::from_millis(40),
+        farewell: Duration::from_millis(100),
+    }
+}
+
+/// A supervised fake source, without HTTP.
+pub struct Rig {
+    pub board: Board,
+    pub machine: Machine,
+    pub supervisor: Handle,
+    sysfs: tempfile::TempDir,
+}
+
+impl Rig {
+    pub fn new(machine: Machine) -> Self {
+        let board = Board::new([Family::Nvidia], tempo());
+        let sysfs = tempfile::tempdir().expect("a folder");
+        let source = Box::new(FakeSource(machine.clone()));
+        let supervisor = supervisor::spawn(source, Arc::clone(&board.sources[0]), tempo(), sysfs.path())
+            .expect("a thread");
+        Self { board, machine, supervisor, sysfs }
+    }
+
+    /// Adds a PCI function of the source's vendor.
+    pub fn plug_pci(&self, address: &str) -> PathBuf {
+        let dir = self.sysfs.path().join("bus/pci/devices").join(address);
+        let write = |file: &str, text: &str| fs::write(Path::new(&dir).join(file), text).expect("a file");
+        fs::create_dir_all(&dir).expect("a folder");
+        write("class", "0x030200\n");
+        write("vendor", "0xfa4e\n");
+        dir
+    }
+
+    /// What a scrape would show, one line per series of the unified schema.
+    pub fn scrape(&self) -> String {
+        self.board.check(Instant::now());
+        let sources: Vec<_> = self.board.sources.iter().collect();
+        let own = Own::new().read(&self.board, &sources, &HttpCounts::default());
+        let snapshots = self.board.sources[0].snapshots();
+        let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own.subjects);
+        let options = Options { unified: true, vendor: false, filters: &[] };
+        let body = String::from_utf8(encode(Format::Text, subjects, &options)).expect("text");
+        body.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The value of the one series whose line contains all of `parts`.
+    pub fn value(&self, parts: &[&str]) -> Option<f64> {
+        let scrape = self.scrape();
+        let mut lines = scrape.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
+        let value = lines.next()?.rsplit(' ').next()?.parse().expect("a number");
+        assert_eq!(lines.next(), None, "{parts:?} names several series");
+        Some(value)
+    }
+
+    /// `accel_device_up` of a device.
+    pub fn up(&self, device: &str) -> Option<f64> {
+        self.value(&["accel_device_up{", &format!("device=\"{device}\"")])
+    }
+
+    pub fn power(&self, device: &str) -> Option<f64> {
+        self.value(&["accel_power_watts{", &format!("device=\"{device}\"")])
+    }
+
+    pub fn faults(&self, parts: &[&str]) -> Option<f64> {
+        self.value(&[&["accelscope_source_faults_total"], parts].concat())
+    }
+
+    /// Waits until `what` holds.
+    pub fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        eventually(what, || holds(self), || self.scrape());
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.supervisor.stop();
+    }
+}
+
+/// Waits, far longer than it should take, until `holds`.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool, state: impl FnOnce() -> String) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < until, "never: {what}\n{}", state());
+        thread::sleep(Duration::from_millis(2));
+    }
+}

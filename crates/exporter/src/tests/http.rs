@@ -1,0 +1,472 @@
+//! The server on real sockets, with clients that behave and clients that do not.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::Path,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use exposition::Format;
+use flate2::read::GzDecoder;
+use naming::Family;
+use tokio::sync::oneshot;
+
+use super::fake::{Act, FakeSource, Machine, eventually, tempo};
+use crate::{
+    board::Board,
+    body::{Bodies, Names},
+    connection::Limits,
+    listen::{self, Bound},
+    own::HttpCounts,
+    serve::{Serve, Web},
+    values::listen_address,
+};
+
+/// A server in this process.
+struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), String>>>,
+}
+
+fn web() -> Web {
+    Web {
+        telemetry_path: "/metrics".into(),
+        max_requests: 40,
+        max_connections: 512,
+        limits: Limits { head: Duration::from_millis(300), idle: Duration::from_secs(20) },
+    }
+}
+
+impl Server {
+    fn start(machine: &Machine) -> Self {
+        Self::with(machine, web(), None)
+    }
+
+    /// With a unix socket as well.
+    fn with(machine: &Machine, web: Web, unix: Option<&Path>) -> Self {
+        let (machine, unix) = (machine.clone(), unix.map(|path| format!("unix:{}", path.display())));
+        let addresses = ["127.0.0.1:0"].into_iter().chain(unix.as_deref());
+        let listeners: Vec<_> = addresses
+            .map(|address| listen::bind(&listen_address(address).expect("an address")).expect("bound"))
+            .collect();
+        let Bound::Tcp(first) = &listeners[0] else { panic!("not TCP") };
+        let address = first.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            let names = Names { unified: true, vendor: true, filters: vec![] };
+            let sources: Vec<Box<dyn reading::Source>> = vec![Box::new(FakeSource(machine))];
+            let sysfs = "/nowhere".into();
+            Serve { name: "fake-exporter", sources, tempo: tempo(), sysfs, names, listeners, web }.run(
+                || async {
+                    // A test that fails drops the sender, which is as good as sending.
+                    let _ = stopped.await;
+                },
+            )
+        });
+        let server = Self { address, stop: Some(stop), thread: Some(thread) };
+        eventually("ready", || server.get("/-/ready").starts_with("HTTP/1.1 200"), || server.get("/-/ready"));
+        server
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("connected");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+        stream
+    }
+
+    /// Sends bytes and reads until the server closes.
+    fn exchange(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).expect("sent");
+        read_all(&mut stream)
+    }
+
+    fn get(&self, path: &str) -> String {
+        self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// Waits until the value of an exporter metric is at least this.
+    fn until(&self, series: &str, least: f64) {
+        let value = || {
+            let body = self.get("/metrics");
+            let line = body.lines().find(|line| line.starts_with(series))?;
+            line.rsplit(' ').next()?.parse::<f64>().ok()
+        };
+        eventually(series, || value().is_some_and(|value| value >= least), || self.get("/metrics"));
+    }
+
+    fn stop(&mut self) -> Duration {
+        let asked = Instant::now();
+        self.stop.take().expect("running").send(()).expect("running");
+        self.thread.take().expect("running").join().expect("no panic").expect("no error");
+        asked.elapsed()
+    }
+}
+
+fn read_all(stream: &mut impl Read) -> String {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("closed by the server, not reset or timed out");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Reads one answer with a `Content-Length` from a connection that stays open.
+fn read_one(stream: &mut impl Read) -> (String, Vec<u8>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a head");
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).expect("text").to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    let mut body = vec![0; length.parse().expect("a number")];
+    stream.read_exact(&mut body).expect("a body");
+    (head, body)
+}
+
+#[test]
+fn routes_methods_and_headers() {
+    let server = Server::start(&Machine::with(&["gpu0"]));
+    let metrics = server.get("/metrics");
+    assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");
+    assert!(metrics.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    assert!(metrics.contains("x-content-type-options: nosniff\r\n"));
+    assert!(metrics.contains("\naccel_device_up{family=\"nvidia\",device=\"gpu0\",uuid=\"uuid-gpu0\"} 1\n"));
+    assert!(metrics.contains("\nDCGM_FI_DEV_POWER_USAGE"));
+    let accept = "Accept: application/openmetrics-text;version=1.0.0\r\nConnection: close";
+    let open_metrics = server.exchange(&format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{accept}\r\n\r\n"));
+    assert!(open_metrics.contains("application/openmetrics-text; version=1.0.0"), "{open_metrics}");
+    assert!(open_metrics.ends_with("# EOF\n"));
+    assert!(server.get("/-/healthy").ends_with("alive\n"));
+    let page = server.get("/");
+    assert!(page.contains("text/html") && page.contains("libfake.so.1") && page.contains("1 up"), "{page}");
+    assert!(server.get("/nothing").starts_with("HTTP/1.1 404"));
+    let posted = server
+        .exchange("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    assert!(posted.starts_with("HTTP/1.1 405") && posted.contains("allow: GET, HEAD\r\n"), "{posted}");
+    server.until("accelscope_http_requests_total{code=\"405\"}", 1.0);
+}
+
+#[test]
+fn head_has_the_length_of_get_and_no_body() {
+    let server = Server::start(&Machine::with(&["gpu0"]));
+    for path in ["/-/healthy", "/", "/metrics"] {
+        let head = server.exchange(&format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        assert!(head.ends_with("\r\n\r\n"), "{head}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        if path != "/metrics" {
+            let get = server.get(path);
+            assert_eq!(length.parse(), Ok(get.split_once("\r\n\r\n").expect("a body").1.len()));
+        }
+        assert!(length.parse::<usize>().is_ok_and(|length| length > 0));
+    }
+}
+
+#[test]
+fn filters_take_sources_by_name() {
+    let server = Server::start(&Machine::with(&["gpu0"]));
+    assert!(server.get("/metrics?collect%5B%5D=nvidia").contains("accel_device_up"));
+    assert!(server.get("/metrics?collect[]=nvidia&other=1").contains("accel_device_up"));
+    let without = server.get("/metrics?exclude[]=nvidia");
+    assert!(
+        without.starts_with("HTTP/1.1 200") && !without.contains("nvidia") && without.contains("process_")
+    );
+    let both = server.get("/metrics?collect[]=nvidia&exclude[]=nvidia");
+    assert!(both.starts_with("HTTP/1.1 400") && both.contains("use one"), "{both}");
+    let unknown = server.get("/metrics?collect[]=voodoo");
+    assert!(
+        unknown.starts_with("HTTP/1.1 400") && unknown.contains("\"voodoo\"") && unknown.contains("nvidia")
+    );
+}
+
+#[test]
+fn gzip_when_asked_on_a_connection_that_is_kept() {
+    let server = Server::start(&Machine::with(&["gpu0"]));
+    let mut stream = server.connect();
+    for _ in 0..3 {
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n").expect("sent");
+        let (head, body) = read_one(&mut stream);
+        assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+        let mut text = String::new();
+        GzDecoder::new(&*body).read_to_string(&mut text).expect("gzip");
+        assert!(text.contains("accel_device_up"));
+    }
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip;q=0\r\n\r\n").expect("sent");
+    assert!(!read_one(&mut stream).0.contains("content-encoding"));
+    server.until("accelscope_http_connections ", 2.0);
+}
+
+#[test]
+fn ready_names_what_it_waits_for() {
+    let machine = Machine::with(&["gpu0"]);
+    let server = Server::start(&machine);
+    machine.set("open gpu1", Act::Hang);
+    machine.plug(&["gpu0", "gpu1"]);
+    let waiting = || server.get("/-/ready");
+    eventually("it waits", || waiting().starts_with("HTTP/1.1 503"), waiting);
+    assert!(waiting().contains("nvidia: waiting for the first sample of gpu1"));
+    // A device past its deadline is down for a reason: there is nothing to wait for.
+    eventually("it is ready", || waiting().starts_with("HTTP/1.1 200"), waiting);
+    assert!(server.get("/").contains("gpu1: open: timed_out (deadline)"));
+    machine.set("open gpu1", Act::Answer);
+}
+
+#[test]
+fn a_hung_device_slows_no_scrape() {
+    let machine = Machine::with(&["gpu0", "gpu1"]);
+    let server = Server::start(&machine);
+    machine.set("sample gpu0", Act::Hang);
+    machine.set("devices", Act::Hang);
+    let scrapers: Vec<_> = (0..4)
+        .map(|_| {
+            let address = server.address;
+            thread::spawn(move || {
+                let mut stream = TcpStream::connect(address).expect("connected");
+                let mut slowest = Duration::ZERO;
+                let end = Instant::now() + Duration::from_millis(800);
+                while Instant::now() < end {
+                    let start = Instant::now();
+                    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+                    let (head, _) = read_one(&mut stream);
+                    assert!(head.starts_with("http/1.1 200"));
+                    slowest = slowest.max(start.elapsed());
+                }
+                slowest
+            })
+        })
+        .collect();
+    for scraper in scrapers {
+        let slowest = scraper.join().expect("no panic");
+        assert!(slowest < Duration::from_millis(500), "a scrape took {slowest:?}");
+    }
+    let body = server.get("/metrics");
+    assert!(
+        body.contains("accel_device_up{family=\"nvidia\",device=\"gpu0\",uuid=\"uuid-gpu0\"} 0\n"),
+        "{body}"
+    );
+    assert!(body.contains("accel_device_up{family=\"nvidia\",device=\"gpu1\",uuid=\"uuid-gpu1\"} 1\n"));
+    machine.set("sample gpu0", Act::Answer);
+    machine.set("devices", Act::Answer);
+}
+
+#[test]
+fn http_1_0_closes_unless_asked_to_keep() {
+    let server = Server::start(&Machine::with(&["gpu0"]));
+    let answer = server.exchange("GET /metrics HTTP/1.0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.0 200") && answer.contains("accel_device_up"), "{answer}");
+    assert!(!answer.contains("transfer-encoding"));
+    let mut stream = server.connect();
+    for _ in 0..2 {
+        stream.write_all(b"GET /-/healthy HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").expect("sent");
+        let (head, body) = read_one(&mut stream);
+        assert!(head.contains("connection: keep-alive"), "{head}");
+        assert_eq!(body, b"alive\n");
+    }
+}
+
+#[test]
+fn a_client_that_closes_its_half_still_gets_its_answer() {
+    let server = Server::start(&Machine::with(&["gpu0"]));
+    let mut stream = server.connect();
+    stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    stream.shutdown(std::net::Shutdown::Write).expect("closed");
+    assert!(read_all(&mut stream).ends_with("alive\n"));
+}
+
+#[test]
+fn garbage_is_refused_and_closed() {
+    let server = Server::start(&Machine::with(&["gpu0"]));
+    for garbage in ["\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", "hello\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"] {
+        let answer = server.exchange(garbage);
+        assert!(answer.starts_with("HTTP/1.1 400"), "{garbage:?}: {answer}");
+    }
+    server.until("accelscope_http_requests_total{code=\"400\"}", 3.0);
+}
+
+#[test]
+fn a_megabyte_of_headers_is_refused() {
+    let server = Server::start(&Machine::with(&["gpu0"]));
+    let one = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    assert!(server.exchange(&one).starts_with("HTTP/1.1 431"));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(1 << 18));
+    assert!(server.exchange(&many).starts_with("HTTP/1.1 431"));
+    server.until("accelscope_http_requests_total{code=\"431\"}", 2.0);
+}
+
+#[test]
+fn a_slow_head_is_cut_off_and_a_slow_reader_is_not_hurried() {
+    let server = Server::start(&Machine::with(&["gpu0"]));
+    let started = Instant::now();
+    let mut slow = server.connect();
+    let mut silent = server.connect();
+    let mut kept = server.connect();
+    kept.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    read_one(&mut kept);
+    // One byte at a time, each well within the time-out: it is the whole head that must come in time.
+    let mut sent = 0;
+    for byte in b"GET /metrics HTTP/1.1\r\nHost: an-endless-name".iter().cycle() {
+        if slow.write_all(&[*byte]).is_err() {
+            break;
+        }
+        sent += 1;
+        thread::sleep(Duration::from_millis(20));
+        assert!(started.elapsed() < Duration::from_secs(10), "never cut off");
+    }
+    assert!(sent > 2);
+    assert_eq!(read_all(&mut silent), "", "a client that says nothing is cut off too");
+    // Between requests a connection may be silent for longer than a head may take.
+    kept.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    assert_eq!(read_one(&mut kept).1, b"alive\n");
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let limits = Limits { head: Duration::from_secs(20), idle: Duration::from_millis(200) };
+    let server = Server::with(&Machine::with(&["gpu0"]), Web { limits, ..web() }, None);
+    let mut stream = server.connect();
+    stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    assert!(read_all(&mut stream).ends_with("alive\n"));
+}
+
+#[test]
+fn connections_past_the_cap_are_closed_at_once_and_scrapes_go_on() {
+    let web = Web {
+        max_connections: 100,
+        limits: Limits { head: Duration::from_secs(5), ..web().limits },
+        ..web()
+    };
+    let server = Server::with(&Machine::with(&["gpu0"]), web, None);
+    let mut scraper = server.connect();
+    let mut scrape = || {
+        scraper.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+        String::from_utf8(read_one(&mut scraper).1).expect("text")
+    };
+    scrape();
+    let crowd: Vec<_> = (0..1000).map(|_| server.connect()).collect();
+    let refused = |scrape: &mut dyn FnMut() -> String| {
+        let body = scrape();
+        let line = body.lines().find(|line| line.starts_with("accelscope_http_connections_refused_total "));
+        line.expect("counted").rsplit(' ').next().expect("a value").parse::<f64>().expect("a number")
+    };
+    eventually("901 are refused", || refused(&mut scrape) >= 901.0, || server.get("/metrics"));
+    drop(crowd);
+    eventually("there is room again", || server.get("/-/healthy").ends_with("alive\n"), String::new);
+}
+
+#[test]
+fn scrapes_past_the_limit_are_told_to_come_back() {
+    let machine = Machine::with(&["gpu0"]);
+    // Larger than any socket buffer, so that an answer that is not read stays in flight.
+    machine.links(20_000);
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("socket");
+    let server = Server::with(&machine, Web { max_requests: 2, ..web() }, Some(&path));
+    let mut greedy: Vec<_> = (0..2)
+        .map(|_| {
+            let mut stream = UnixStream::connect(&path).expect("connected");
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+            stream
+        })
+        .collect();
+    let answer = || server.get("/metrics");
+    eventually("too many", || answer().starts_with("HTTP/1.1 503"), String::new);
+    assert!(answer().contains("retry-after: 1\r\n"));
+    assert!(server.get("/-/healthy").starts_with("HTTP/1.1 200"), "only scrapes are limited");
+    for stream in &mut greedy {
+        assert!(read_all(stream).ends_with('\n'), "whoever was in time gets everything");
+    }
+    eventually("room again", || answer().starts_with("HTTP/1.1 200"), String::new);
+}
+
+#[test]
+fn a_unix_socket_replaces_a_dead_one_spares_a_live_one_and_is_removed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("socket");
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+    assert!(path.exists(), "left behind");
+    let mut server = Server::with(&Machine::with(&["gpu0"]), web(), Some(&path));
+    let mut stream = UnixStream::connect(&path).expect("connected");
+    stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    assert!(read_all(&mut stream).ends_with("alive\n"));
+    let address = listen_address(&format!("unix:{}", path.display())).expect("an address");
+    let refused = listen::bind(&address).err().expect("somebody listens there");
+    assert!(refused.contains("in use") && !refused.contains('\n'), "{refused}");
+    server.stop();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_stop_finishes_what_is_in_flight_within_two_seconds() {
+    let machine = Machine::with(&["gpu0", "gpu1"]);
+    machine.links(20_000);
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("socket");
+    let mut server = Server::with(&machine, web(), Some(&path));
+    let _kept = server.connect();
+    machine.set("sample gpu0", Act::Hang);
+    let mut reader = UnixStream::connect(&path).expect("connected");
+    reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    reader.read_exact(&mut [0; 64]).expect("it has begun");
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        sender.send(read_all(&mut reader)).expect("somebody waits");
+    });
+    let took = server.stop();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let rest = receiver.recv_timeout(Duration::from_secs(5)).expect("the rest");
+    assert!(rest.ends_with('\n') && rest.len() > 100_000, "{} bytes", rest.len());
+    assert_eq!(machine.sessions(), 0, "the driver was let go");
+    assert!(TcpStream::connect(server.address).is_err(), "nobody listens any more");
+    machine.set("sample gpu0", Act::Answer);
+}
+
+#[test]
+fn both_ip_families_are_served() {
+    let Bound::Tcp(listener) = listen::bind(&listen_address(":0").expect("an address")).expect("bound")
+    else {
+        panic!("not TCP")
+    };
+    let port = listener.local_addr().expect("an address").port();
+    listener.set_nonblocking(false).expect("blocking");
+    TcpStream::connect(("127.0.0.1", port)).expect("IPv4");
+    if TcpStream::connect(("::1", port)).is_err() {
+        assert!(
+            listener.local_addr().expect("an address").is_ipv4(),
+            "only a kernel without IPv6 may refuse"
+        );
+    }
+    let taken = listen::bind(&listen_address(&format!(":{port}")).expect("an address")).err().expect("taken");
+    assert!(
+        taken.starts_with(&format!("cannot listen on :{port}")) && taken.contains("--web.listen-address"),
+        "{taken}"
+    );
+}
+
+#[test]
+fn a_body_is_built_once_per_change() {
+    let mut tempo = tempo();
+    tempo.interval = Duration::from_mins(1);
+    let board = Arc::new(Board::new([Family::Nvidia], tempo));
+    let names = Names { unified: true, vendor: true, filters: vec![] };
+    let bodies = Bodies::new(Arc::clone(&board), names, Rc::new(HttpCounts::default()));
+    let formats =
+        [(Format::Text, false), (Format::Text, true), (Format::OpenMetrics, true), (Format::Protobuf, false)];
+    let build = || formats.map(|(format, gzip)| bodies.whole(format, gzip).as_ptr());
+    // Holding on to a body keeps its memory from being used again.
+    let first = bodies.whole(Format::Text, false);
+    assert_eq!(build(), build(), "nothing changed");
+    assert_eq!(first.as_ptr(), build()[0]);
+    board.sources[0].down("gone".to_owned(), None, None);
+    let second = bodies.whole(Format::Text, false);
+    assert_ne!(first.as_ptr(), second.as_ptr());
+    assert!(String::from_utf8_lossy(&second).contains("accelscope_source_up{source=\"nvidia\"} 0"));
+    thread::sleep(Duration::from_millis(1050));
+    assert_ne!(second.as_ptr(), build()[0], "ages move by themselves");
+}

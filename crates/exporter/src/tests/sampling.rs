@@ -1,0 +1,301 @@
+//! What a scrape shows while drivers fail, hang, vanish and come back.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use super::fake::{Act, Machine, Rig, eventually};
+
+#[test]
+fn devices_are_sampled_at_once_and_twice_before_the_first_tick_is_missed() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    rig.until("both devices are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    assert_eq!(rig.power("gpu0"), Some(350.0));
+    assert_eq!(rig.value(&["accelscope_source_up"]), Some(1.0));
+    assert_eq!(rig.value(&["accel_devices{"]), Some(2.0));
+    assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(0.0));
+    assert_eq!(rig.value(&["accelscope_source_connects_total"]), Some(1.0));
+    rig.until("the second sample is counted", |rig| {
+        rig.value(&["accelscope_sample_duration_seconds_count"]).is_some_and(|count| count >= 4.0)
+    });
+    assert!(rig.value(&["accelscope_snapshot_age_seconds"]).is_some_and(|age| age < 1.0));
+}
+
+#[test]
+fn a_library_that_is_absent_is_a_reason_and_is_found_when_it_appears() {
+    let machine = Machine::with(&["gpu0"]);
+    machine.set("connect", Act::Fail);
+    let rig = Rig::new(machine);
+    rig.until("it was tried several times", |rig| rig.machine.calls("connect") > 3);
+    assert_eq!(rig.value(&["accelscope_source_up"]), Some(0.0));
+    assert_eq!(rig.up("gpu0"), None);
+    assert_eq!(rig.value(&["accel_devices{"]), None, "unknown is not 0");
+    rig.machine.set("connect", Act::Answer);
+    rig.until("the source is found", |rig| rig.up("gpu0") == Some(1.0));
+}
+
+#[test]
+fn a_driver_without_devices_is_let_go_and_tried_again() {
+    let rig = Rig::new(Machine::default());
+    rig.until("it was tried several times", |rig| rig.machine.calls("connect") > 3);
+    assert_eq!(rig.value(&["accelscope_source_up"]), Some(0.0));
+    rig.until("none is a number", |rig| rig.value(&["accel_devices{"]) == Some(0.0));
+    rig.machine.plug(&["gpu0"]);
+    rig.until("the device is found", |rig| rig.up("gpu0") == Some(1.0));
+    rig.machine.plug(&[]);
+    rig.until("the device is gone", |rig| rig.up("gpu0") == Some(0.0));
+    rig.until("and so is the source", |rig| rig.value(&["accelscope_source_up"]) == Some(0.0));
+}
+
+#[test]
+fn one_call_that_fails_costs_one_series_and_is_counted_once_per_sample() {
+    let rig = Rig::new(Machine::with(&["gpu0"]));
+    rig.until("power is there", |rig| rig.power("gpu0").is_some());
+    assert_eq!(rig.faults(&["fake_call"]), None);
+    rig.machine.set("power gpu0", Act::Fail);
+    rig.until("power is gone", |rig| rig.power("gpu0").is_none());
+    rig.until("the fault is counted again and again", |rig| {
+        rig.faults(&["kind=\"failed\"", "call=\"fake_call\"", "code=\"FAKE_BROKEN\""]) > Some(3.0)
+    });
+    assert_eq!(rig.up("gpu0"), Some(1.0));
+    assert_eq!(rig.value(&["accel_temperature_celsius"]), Some(54.0));
+    rig.machine.set("power gpu0", Act::Answer);
+    rig.until("power is back", |rig| rig.power("gpu0").is_some());
+}
+
+#[test]
+fn what_is_unsupported_is_counted_once_per_device() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    rig.until("some rounds are over", |rig| {
+        rig.value(&["accelscope_sample_duration_seconds_count"]).is_some_and(|count| count >= 8.0)
+    });
+    assert_eq!(rig.faults(&["kind=\"unsupported\"", "call=\"fake_fan\""]), Some(2.0));
+}
+
+#[test]
+fn a_lost_device_is_withdrawn_at_once_and_returns() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    rig.until("it has been busy", |rig| rig.value(&["accel_engine_busy_seconds_total", "gpu0"]) > Some(0.05));
+    let busy = rig.value(&["accel_engine_busy_seconds_total", "gpu0"]).expect("it is up");
+    rig.machine.set("sample gpu0", Act::Fail);
+    rig.until("it is down", |rig| rig.up("gpu0") == Some(0.0));
+    assert!(!rig.scrape().lines().any(|line| line.contains("gpu0") && !line.starts_with("accel_device_up")));
+    assert_eq!(rig.up("gpu1"), Some(1.0));
+    rig.until("it was opened again and again", |rig| rig.machine.calls("open gpu0") > 3);
+    rig.machine.set("sample gpu0", Act::Answer);
+    rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
+    assert!(rig.value(&["accel_engine_busy_seconds_total", "gpu0"]) >= Some(busy), "a counter never falls");
+    assert_eq!(rig.machine.most_threads("gpu0"), 1);
+}
+
+#[test]
+fn a_hung_call_costs_one_thread_and_one_device_until_it_answers() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    rig.machine.set("sample gpu0", Act::Hang);
+    rig.until("it is withdrawn", |rig| rig.up("gpu0") == Some(0.0));
+    assert_eq!(rig.power("gpu0"), None);
+    assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(1.0));
+    assert_eq!(rig.faults(&["kind=\"timed_out\"", "call=\"sample\""]), Some(1.0));
+    let samples = rig.machine.calls("sample gpu1");
+    let listed = rig.machine.calls("devices");
+    rig.until("the other goes on", |rig| rig.machine.calls("sample gpu1") > samples + 10);
+    assert_eq!(rig.up("gpu1"), Some(1.0));
+    assert_eq!(rig.machine.calls("devices"), listed, "no second call into a driver that hangs");
+    rig.machine.set("sample gpu1", Act::Fail);
+    rig.until("the other is down", |rig| rig.up("gpu1") == Some(0.0));
+    rig.machine.set("sample gpu1", Act::Answer);
+    rig.until("unless it is needed", |rig| rig.up("gpu1") == Some(1.0));
+    rig.machine.set("sample gpu0", Act::Answer);
+    rig.until("it rejoins", |rig| rig.up("gpu0") == Some(1.0));
+    assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(0.0));
+    assert_eq!(rig.machine.most_threads("gpu0"), 1, "never a second thread");
+    assert_eq!(rig.machine.calls("open gpu0"), 1, "the same worker");
+}
+
+#[test]
+fn a_driver_reload_beside_a_hung_device_starts_no_second_thread_for_it() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    rig.machine.set("sample gpu0", Act::Hang);
+    rig.until("it is withdrawn", |rig| rig.up("gpu0") == Some(0.0));
+    rig.machine.set("sample gpu1", Act::LoseSession);
+    rig.until("the other is withdrawn", |rig| rig.up("gpu1") == Some(0.0));
+    rig.machine.set("sample gpu1", Act::Answer);
+    rig.until("a new session has the other", |rig| rig.up("gpu1") == Some(1.0));
+    assert_eq!(rig.value(&["accelscope_source_connects_total"]), Some(2.0));
+    let samples = rig.machine.calls("sample gpu1");
+    rig.until("the other goes on", |rig| rig.machine.calls("sample gpu1") > samples + 10);
+    assert_eq!(rig.up("gpu0"), Some(0.0));
+    assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(1.0));
+    rig.machine.set("sample gpu0", Act::Answer);
+    rig.until("it rejoins", |rig| rig.up("gpu0") == Some(1.0));
+    assert_eq!(rig.machine.most_threads("gpu0"), 1, "never a second thread");
+}
+
+#[test]
+fn a_session_that_is_lost_is_connected_again() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    rig.machine.set("connect", Act::Fail);
+    rig.machine.set("sample gpu1", Act::LoseSession);
+    rig.until("everything is down", |rig| {
+        rig.up("gpu0") == Some(0.0)
+            && rig.up("gpu1") == Some(0.0)
+            && rig.value(&["accelscope_source_up"]) == Some(0.0)
+    });
+    rig.until("the driver was let go", |rig| rig.machine.sessions() == 0);
+    rig.machine.set("sample gpu1", Act::Answer);
+    rig.machine.set("connect", Act::Answer);
+    rig.until("everything is back", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    assert_eq!(rig.machine.sessions(), 1);
+}
+
+#[test]
+fn hot_plug_is_found_and_what_is_gone_stays_down_for_ever() {
+    let rig = Rig::new(Machine::with(&["gpu0"]));
+    rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
+    rig.machine.plug(&["gpu0", "gpu1"]);
+    rig.until("the new one is up", |rig| rig.up("gpu1") == Some(1.0));
+    rig.machine.plug(&["gpu1"]);
+    rig.until("the old one is gone", |rig| rig.up("gpu0") == Some(0.0));
+    assert_eq!(rig.power("gpu0"), None);
+    rig.until("its count is right", |rig| rig.value(&["accel_devices{"]) == Some(1.0));
+    rig.machine.plug(&["gpu0", "gpu1"]);
+    rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
+    assert_eq!(rig.value(&["accelscope_source_connects_total"]), Some(1.0));
+}
+
+#[test]
+fn a_device_with_a_new_name_is_opened_again_under_it() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    rig.machine.rename("gpu1", "gpu7");
+    rig.until("it has its new name", |rig| rig.up("gpu7") == Some(1.0));
+    assert_eq!(rig.up("gpu1"), None);
+    assert_eq!(rig.machine.most_threads("gpu1"), 1);
+}
+
+#[test]
+fn a_change_of_the_bus_reconnects_without_a_gap() {
+    let rig = Rig::new(Machine::with(&["gpu0"]));
+    rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
+    assert_eq!(rig.value(&["accel_devices_expected"]), None, "no bus, no expectation");
+    let function = rig.plug_pci("0000:19:00.0");
+    rig.until("it was connected again", |rig| {
+        assert_eq!(rig.up("gpu0"), Some(1.0), "series go on meanwhile");
+        rig.value(&["accelscope_source_connects_total"]) == Some(2.0)
+    });
+    rig.until("the bus is counted", |rig| rig.value(&["accel_devices_expected"]) == Some(1.0));
+    fs::remove_dir_all(function).expect("removed");
+    rig.until("it was connected once more", |rig| {
+        rig.value(&["accelscope_source_connects_total"]) == Some(3.0)
+    });
+    rig.until("the bus is counted", |rig| rig.value(&["accel_devices_expected"]) == Some(0.0));
+}
+
+#[test]
+fn a_reconnect_that_hangs_serves_nothing_old() {
+    let rig = Rig::new(Machine::with(&["gpu0"]));
+    rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
+    rig.machine.set("connect", Act::Hang);
+    rig.plug_pci("0000:19:00.0");
+    rig.until("it is withdrawn", |rig| rig.up("gpu0") == Some(0.0));
+    assert_eq!(rig.power("gpu0"), None);
+    assert_eq!(rig.faults(&["kind=\"timed_out\"", "code=\"stale\""]), Some(1.0));
+    rig.machine.set("connect", Act::Answer);
+    rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
+}
+
+#[test]
+fn an_enumeration_that_fails_costs_no_device() {
+    let rig = Rig::new(Machine::with(&["gpu0"]));
+    rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
+    rig.machine.set("devices", Act::Fail);
+    rig.until("the list is unknown", |rig| rig.value(&["accel_devices{"]).is_none());
+    assert_eq!(rig.up("gpu0"), Some(1.0));
+    assert_eq!(rig.value(&["accelscope_source_connects_total"]), Some(1.0));
+    rig.machine.set("devices", Act::Answer);
+    rig.until("the list is known", |rig| rig.value(&["accel_devices{"]) == Some(1.0));
+}
+
+#[test]
+fn an_enumeration_that_hangs_costs_no_device() {
+    let rig = Rig::new(Machine::with(&["gpu0"]));
+    rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
+    rig.machine.set("devices", Act::Hang);
+    rig.until("the source is down", |rig| rig.value(&["accelscope_source_up"]) == Some(0.0));
+    assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(1.0));
+    let samples = rig.machine.calls("sample gpu0");
+    rig.until("its device goes on", |rig| rig.machine.calls("sample gpu0") > samples + 10);
+    assert_eq!(rig.up("gpu0"), Some(1.0));
+    rig.machine.set("devices", Act::Answer);
+    rig.until("the source is back", |rig| rig.value(&["accelscope_source_up"]) == Some(1.0));
+    assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(0.0));
+}
+
+#[test]
+fn a_connect_that_hangs_is_told_and_served_when_it_answers() {
+    let machine = Machine::with(&["gpu0"]);
+    machine.set("connect", Act::Hang);
+    let rig = Rig::new(machine);
+    rig.until("it is told", |rig| rig.faults(&["kind=\"timed_out\"", "call=\"connect\""]) == Some(1.0));
+    assert_eq!(rig.value(&["accelscope_source_up"]), Some(0.0));
+    rig.machine.set("connect", Act::Answer);
+    rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
+    assert_eq!(rig.machine.calls("connect"), 1);
+}
+
+#[test]
+fn a_defect_in_a_sampler_costs_its_device_only() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    rig.machine.set("sample gpu0", Act::Panic);
+    rig.until("it is down", |rig| rig.up("gpu0") == Some(0.0));
+    rig.until("it is counted", |rig| rig.faults(&["kind=\"failed\"", "code=\"panic\""]).is_some());
+    assert_eq!(rig.up("gpu1"), Some(1.0));
+    rig.machine.set("sample gpu0", Act::Answer);
+    rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
+}
+
+#[test]
+fn a_device_that_cannot_be_opened_is_down_and_tried_again() {
+    let machine = Machine::with(&["gpu0"]);
+    machine.set("open gpu0", Act::Fail);
+    let rig = Rig::new(machine);
+    rig.until("it was tried several times", |rig| rig.machine.calls("open gpu0") > 3);
+    assert_eq!(rig.up("gpu0"), Some(0.0));
+    assert_eq!(rig.value(&["accelscope_source_up"]), Some(1.0));
+    rig.machine.set("open gpu0", Act::Answer);
+    rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
+}
+
+#[test]
+fn busy_seconds_are_the_integral_of_the_ratio() {
+    let rig = Rig::new(Machine::with(&["gpu0"]));
+    rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
+    let busy =
+        |rig: &Rig| rig.value(&["accel_engine_busy_seconds_total", "engine=\"sm\""]).expect("it is up");
+    let (start, first) = (Instant::now(), busy(&rig));
+    thread::sleep(Duration::from_secs(1));
+    let (elapsed, grown) = (start.elapsed().as_secs_f64(), busy(&rig) - first);
+    // The ratio is 1. At each end the sample may be as old as is ever served.
+    let slack = rig.board.tempo.oldest().as_secs_f64();
+    assert!((grown - elapsed).abs() < slack, "{grown} s busy in {elapsed} s");
+}
+
+#[test]
+fn a_stop_lets_the_driver_go_and_waits_for_no_hung_call() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    rig.machine.set("sample gpu0", Act::Hang);
+    rig.until("it is withdrawn", |rig| rig.up("gpu0") == Some(0.0));
+    let asked = Instant::now();
+    rig.supervisor.stop();
+    eventually("the supervisor ends", || rig.supervisor.is_finished(), String::new);
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert_eq!(rig.machine.sessions(), 0);
+    rig.machine.set("sample gpu0", Act::Answer);
+}

@@ -1,0 +1,175 @@
+//! The thread that reads one device: opens it, samples it on every tick, and may be lost to a driver.
+
+use std::{
+    any::Any,
+    collections::HashSet,
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    time::{Duration, Instant},
+};
+
+use reading::{Absence, Batch, Fault, Lost, Sampler};
+use tracing::error;
+
+use crate::{board::SourceBoard, device::Device, supervisor::Event, tempo::Tempo};
+
+/// Stack of a thread that calls a driver. Vendor libraries run on it and their appetite is not ours to
+/// know; what they leave untouched costs address space, not memory.
+pub const STACK_BYTES: usize = 512 * 1024;
+
+/// Readings that [`Integrals`](crate::integral::Integrals) may add to a subject.
+const ROOM_FOR_INTEGRALS: usize = 32;
+
+/// What opens the device; see [`reading::Found::open`].
+pub type Open = Box<dyn FnOnce() -> Result<Box<dyn Sampler>, Fault> + Send>;
+
+/// One device's worker.
+pub struct Worker {
+    /// The device.
+    pub device: Arc<Device>,
+    /// Its source.
+    pub source: Arc<SourceBoard>,
+    /// Tells this worker's word from that of an earlier one.
+    pub serial: u64,
+    /// The times of this run.
+    pub tempo: Tempo,
+    /// Closed when the worker shall stop.
+    pub stop: Receiver<Infallible>,
+    /// To the supervisor.
+    pub events: Sender<Event>,
+}
+
+/// How a worker's time ended.
+enum End {
+    /// Told to stop.
+    Told,
+    /// The device cannot be read.
+    Device(Fault),
+    /// The driver went away under every device.
+    Session(Fault),
+}
+
+impl Worker {
+    /// Reads the device until it is lost or the supervisor says stop, and reports the end.
+    pub fn run(self, open: Open) {
+        let mut healthy_since = None;
+        let work = catch_unwind(AssertUnwindSafe(|| self.work(open, &mut healthy_since)));
+        let failed = match work {
+            Ok(told) => !told,
+            Err(panic) => {
+                let (family, key, why) = (self.source.family.name(), &*self.device.key, panic_text(&*panic));
+                error!(family, key, why, "a defect ended the device's sampler; it will be opened again");
+                let fault = Fault { absence: Absence::Failed, call: "sample", code: "panic" };
+                self.lose(fault, Event::DeviceLost);
+                true
+            }
+        };
+        self.device.end();
+        let healthy = failed.then(|| healthy_since.map_or(Duration::ZERO, |since: Instant| since.elapsed()));
+        // As in `lose`.
+        let _ = self.events.send(Event::Ended { key: self.device.key.clone(), failed: healthy });
+    }
+
+    /// Answers whether it ended because it was told to.
+    fn work(&self, open: Open, healthy_since: &mut Option<Instant>) -> bool {
+        let mut sampler = match self.call("open", open).1 {
+            Ok(sampler) => sampler,
+            Err(fault) => {
+                self.lose(fault, Event::DeviceLost);
+                return false;
+            }
+        };
+        let end = self.sample(&mut *sampler, healthy_since);
+        match end {
+            End::Told => {}
+            End::Device(fault) => self.lose(fault, Event::DeviceLost),
+            End::Session(fault) => self.lose(fault, Event::SessionLost(fault)),
+        }
+        self.call("close", || drop(sampler));
+        matches!(end, End::Told)
+    }
+
+    fn sample(&self, sampler: &mut dyn Sampler, healthy_since: &mut Option<Instant>) -> End {
+        let mut faults = Faults::default();
+        let mut room = 0;
+        loop {
+            let mut batch = Batch { room, ..Batch::default() };
+            let started = Instant::now();
+            let (late, result) = self.call("sample", || sampler.sample(&mut batch));
+            let done = Instant::now();
+            self.source.observe(done - started);
+            match result {
+                Err(Lost::Device(fault)) => return End::Device(fault),
+                Err(Lost::Session(fault)) => return End::Session(fault),
+                // Its values may be as old as the call: read again instead.
+                Ok(()) if late => {}
+                Ok(()) => {
+                    batch.finish();
+                    self.source.count(faults.of(&batch));
+                    let most = batch.subjects.iter().map(|subject| subject.readings.len()).max();
+                    room = most.unwrap_or(0) + ROOM_FOR_INTEGRALS;
+                    self.device.publish(self.serial, batch, started);
+                }
+            }
+            let next = match healthy_since {
+                _ if late => done,
+                Some(_) => self.tempo.next_tick(started, done),
+                None => started + self.tempo.second_sample,
+            };
+            if !late {
+                healthy_since.get_or_insert(started);
+            }
+            match self.stop.recv_timeout(next.saturating_duration_since(done)) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return End::Told,
+            }
+        }
+    }
+
+    /// Calls a driver under the watchdog's eyes. Answers whether the call was late, and its result.
+    fn call<T>(&self, name: &'static str, driver: impl FnOnce() -> T) -> (bool, T) {
+        self.device.begin(name, Instant::now());
+        let result = driver();
+        (self.device.end(), result)
+    }
+
+    /// Withdraws the device and tells the supervisor, unless it gave this worker up long ago.
+    fn lose(&self, fault: Fault, event: Event) {
+        self.source.count(&[fault]);
+        if self.device.fail(self.serial, fault) {
+            // A supervisor that is gone at the end of the process needs no telling.
+            let _ = self.events.send(event);
+        }
+    }
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// Which absences of a round to count.
+#[derive(Default)]
+struct Faults {
+    round: Vec<Fault>,
+    unsupported: HashSet<Fault>,
+}
+
+impl Faults {
+    /// Each distinct fault once, although one call may have fed several metrics; what is unsupported, a
+    /// normal state, once in the life of this worker.
+    fn of(&mut self, batch: &Batch) -> &[Fault] {
+        self.round.clear();
+        self.round.extend(batch.absences.iter().map(|absent| absent.fault));
+        self.round.sort_unstable();
+        self.round.dedup();
+        let unsupported = &mut self.unsupported;
+        self.round.retain(|fault| fault.absence != Absence::Unsupported || unsupported.insert(*fault));
+        &self.round
+    }
+}

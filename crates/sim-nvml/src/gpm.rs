@@ -1,0 +1,370 @@
+//! GPM, the profiling counters of Hopper and later: two samples of a device or an instance, and the metrics
+//! between them.
+//!
+//! A sample is a time and a place; a metric is the mean of a level between two times, so it is exact for any
+//! pair of samples. On a frozen clock no time passes between samples, and a metric is the level itself.
+
+use std::ffi::{CStr, c_char, c_uint};
+use std::sync::{Mutex, PoisonError};
+
+use sim::Device;
+use sim::cycle::Channel;
+use sim::profile::Architecture;
+
+use crate::abi::sys::{self, nvmlGpmMetric_t, nvmlGpmMetricsGet_t, nvmlGpmSample_t, nvmlGpmSupport_t};
+use crate::args::{AnyDevice, Argument, Garble, Gpu, Out, garble};
+use crate::call::{Answer, Call, code, entries};
+use crate::parts::Part;
+use crate::registry::Registry;
+
+const MIB: f64 = 1_048_576.0;
+/// Compute slices that a device is divided into.
+const SLICES: f64 = 7.0;
+
+garble! { nvmlGpmSupport_t {} }
+
+/// When and where a sample was taken.
+#[derive(Clone, Copy)]
+struct Shot {
+    device: usize,
+    instance: Option<u32>,
+    epoch: u32,
+    seconds: f64,
+}
+
+/// A client's sample buffer: empty until its first use.
+type Sample = Mutex<Option<Shot>>;
+
+static SAMPLES: Registry<Sample> = Registry::new();
+
+/// A sample that was allocated.
+struct SampleHandle(usize);
+
+impl Argument for SampleHandle {
+    type Raw = nvmlGpmSample_t;
+
+    unsafe fn take(raw: Self::Raw, _: &Call<'_>) -> Answer<Self> {
+        Ok(Self(raw.addr()))
+    }
+}
+
+impl Garble for nvmlGpmSample_t {}
+
+impl SampleHandle {
+    fn fill(&self, shot: Shot) -> Answer {
+        let sample = SAMPLES.get(self.0).ok_or(code::INVALID_ARGUMENT)?;
+        *sample.lock().unwrap_or_else(PoisonError::into_inner) = Some(shot);
+        Ok(())
+    }
+
+    fn shot(&self) -> Answer<Shot> {
+        let sample = SAMPLES.get(self.0).ok_or(code::INVALID_ARGUMENT)?;
+        let shot = *sample.lock().unwrap_or_else(PoisonError::into_inner);
+        shot.ok_or(code::INVALID_ARGUMENT)
+    }
+}
+
+/// The request of `nvmlGpmMetricsGet`. Its `metrics` array is as long as the caller's header made it (98, 210
+/// and 477 are in use), so only its beginning and the members that `numMetrics` counts are ever touched.
+struct Request {
+    metrics: Out<nvmlGpmMetric_t>,
+    count: usize,
+    from: Shot,
+    to: Shot,
+}
+
+impl Argument for Request {
+    type Raw = *mut nvmlGpmMetricsGet_t;
+
+    unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Answer<Self> {
+        let head: Out<Head> = {
+            // SAFETY: this function's own contract; the head is the beginning of the caller's struct.
+            unsafe { Out::take(raw.cast(), call) }?
+        };
+        let head = head.get();
+        if head.version != sys::NVML_GPM_METRICS_GET_VERSION {
+            return Err(code::VERSION_MISMATCH);
+        }
+        let [first, second] = [head.sample1, head.sample2].map(|sample| SampleHandle(sample.addr()).shot());
+        let (first, second) = (first?, second?);
+        let same = first.device == second.device && first.instance == second.instance;
+        if !same || first.epoch != call.epoch || second.epoch != call.epoch || head.count == 0 {
+            return Err(code::INVALID_ARGUMENT);
+        }
+        call.device.set(Some(first.device));
+        if call.moment.conditions().device(first.device).is_some_and(|device| device.hidden) {
+            return Err(code::GPU_IS_LOST);
+        }
+        let (from, to) = if first.seconds <= second.seconds { (first, second) } else { (second, first) };
+        let offset = std::mem::offset_of!(nvmlGpmMetricsGet_t, metrics);
+        let array = raw.wrapping_byte_add(offset).cast();
+        // SAFETY: `raw` is the caller's struct (checked above), of which the array is a member at this offset
+        // in every version of the header.
+        let metrics: Out<nvmlGpmMetric_t> = unsafe { Out::take(array, call) }?;
+        Ok(Self { metrics, count: head.count as usize, from, to })
+    }
+}
+
+/// The members before the array.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Head {
+    version: c_uint,
+    count: c_uint,
+    sample1: nvmlGpmSample_t,
+    sample2: nvmlGpmSample_t,
+}
+
+entries! {
+    fn nvmlGpmQueryDeviceSupport(call, device: AnyDevice, support: Out<nvmlGpmSupport_t>) {
+        let asked = support.get().version;
+        if asked != sys::NVML_GPM_SUPPORT_VERSION {
+            return Err(code::VERSION_MISMATCH);
+        }
+        let has = call.gpu(device.0.device)?.since(Architecture::Hopper).is_ok();
+        support.put(nvmlGpmSupport_t { version: asked, isSupportedDevice: u32::from(has) })
+    }
+
+    fn nvmlGpmSampleAlloc(_call, sample: Out<nvmlGpmSample_t>) {
+        sample.put(std::ptr::without_provenance_mut(SAMPLES.insert(Mutex::new(None))))
+    }
+
+    fn nvmlGpmSampleFree(_call, sample: SampleHandle) {
+        if SAMPLES.remove(sample.0) { Ok(()) } else { Err(code::INVALID_ARGUMENT) }
+    }
+
+    fn nvmlGpmSampleGet(call, device: AnyDevice, sample: SampleHandle) {
+        sample.fill(shot(call, &call.gpu(device.0.device)?, device.0.instance)?)
+    }
+
+    fn nvmlGpmMigSampleGet(call, gpu: Gpu, instance: c_uint, sample: SampleHandle) {
+        sample.fill(shot(call, &call.gpu(gpu.0)?, Some(instance))?)
+    }
+
+    fn nvmlGpmMetricsGet(call, request: Request) {
+        let device = call.gpu(request.to.device)?.at(request.to.seconds);
+        for index in 0..request.count {
+            let place = request.metrics.nth(index);
+            let mut metric = place.get();
+            let answer = METRICS
+                .iter()
+                .find(|known| known.ids.contains(&metric.metricId))
+                .ok_or(code::INVALID_ARGUMENT)
+                .and_then(|known| Ok((known, mean(&device, &request, known, metric.metricId)?)));
+            match answer {
+                Ok((known, value)) => {
+                    metric.nvmlReturn = code::SUCCESS;
+                    metric.value = call.garbage.map_or(value, |class| value.garble(class));
+                    metric.metricInfo.shortName = text(known.short_name);
+                    metric.metricInfo.longName = text(known.long_name);
+                    metric.metricInfo.unit = text(known.unit);
+                }
+                Err(code) => metric.nvmlReturn = code,
+            }
+            place.put(metric)?;
+        }
+        Ok(())
+    }
+}
+
+/// nvml.h declares the texts as `char *`; nobody writes there.
+fn text(text: &'static CStr) -> *mut c_char {
+    text.as_ptr().cast_mut()
+}
+
+fn shot(call: &Call<'_>, device: &Device<'_>, instance: Option<u32>) -> Answer<Shot> {
+    device.since(Architecture::Hopper)?;
+    if let Some(id) = instance {
+        let instance = device.instance(id).ok_or(code::INVALID_ARGUMENT)?;
+        // Counters run in compute instances; without one there is nothing to count.
+        if instance.compute_instances == 0 {
+            return Err(code::NO_DATA);
+        }
+    }
+    Ok(Shot { device: device.index(), instance, epoch: call.epoch, seconds: call.moment.seconds() })
+}
+
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(Head, count) == offset_of!(nvmlGpmMetricsGet_t, numMetrics));
+    assert!(offset_of!(Head, sample1) == offset_of!(nvmlGpmMetricsGet_t, sample1));
+    assert!(offset_of!(Head, sample2) == offset_of!(nvmlGpmMetricsGet_t, sample2));
+    assert!(size_of::<Head>() == offset_of!(nvmlGpmMetricsGet_t, metrics));
+};
+
+/// `NVML_GPM_METRIC_*`.
+mod id {
+    pub(super) use crate::abi::NVML_GPM_METRIC_DMMA_TENSOR_UTIL as DMMA_TENSOR_UTIL;
+    pub(super) use crate::abi::sys::{
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_ANY_TENSOR_UTIL as ANY_TENSOR_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_DFMA_TENSOR_UTIL as DFMA_TENSOR_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_DRAM_BW_UTIL as DRAM_BW_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_FP16_UTIL as FP16_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_FP32_UTIL as FP32_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_FP64_UTIL as FP64_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_GRAPHICS_UTIL as GRAPHICS_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_HMMA_TENSOR_UTIL as HMMA_TENSOR_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_IMMA_TENSOR_UTIL as IMMA_TENSOR_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_INTEGER_UTIL as INTEGER_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVDEC_0_UTIL as NVDEC_0_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVDEC_7_UTIL as NVDEC_7_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVJPG_0_UTIL as NVJPG_0_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVJPG_7_UTIL as NVJPG_7_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVLINK_L0_RX_PER_SEC as NVLINK_L0_RX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVLINK_L17_TX_PER_SEC as NVLINK_L17_TX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVLINK_TOTAL_RX_PER_SEC as NVLINK_TOTAL_RX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVLINK_TOTAL_TX_PER_SEC as NVLINK_TOTAL_TX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVOFA_0_UTIL as NVOFA_0_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_NVOFA_1_UTIL as NVOFA_1_UTIL,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_PCIE_RX_PER_SEC as PCIE_RX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_PCIE_TX_PER_SEC as PCIE_TX_PER_SEC,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_SM_OCCUPANCY as SM_OCCUPANCY,
+        nvmlGpmMetricId_t_NVML_GPM_METRIC_SM_UTIL as SM_UTIL,
+    };
+}
+
+/// Where a metric comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// A load, in percent, as a factor on a channel.
+    Percent(Channel, f64),
+    /// One of several equal engines, in percent.
+    Engine(Channel, fn(&Device<'_>) -> u32),
+    /// One of several engines that no phase of the workload uses, in percent.
+    Unused(fn(&Device<'_>) -> u32),
+    /// PCIe traffic, in MiB per second.
+    Pcie(Channel),
+    /// NVLink traffic of all links, in MiB per second.
+    Nvlink(Channel),
+    /// NVLink traffic of one link, received on even offsets and transmitted on odd ones.
+    Link,
+}
+
+/// Metrics of one kind, by `nvmlGpmMetricId_t`.
+struct Metric {
+    ids: std::ops::RangeInclusive<u32>,
+    source: Source,
+    short_name: &'static CStr,
+    long_name: &'static CStr,
+    unit: &'static CStr,
+}
+
+/// One metric.
+const fn metric(id: u32, source: Source, short_name: &'static CStr, long_name: &'static CStr) -> Metric {
+    metrics(id..=id, source, short_name, long_name)
+}
+
+/// One metric for each of several engines or links.
+const fn metrics(
+    ids: std::ops::RangeInclusive<u32>,
+    source: Source,
+    short_name: &'static CStr,
+    long_name: &'static CStr,
+) -> Metric {
+    let unit = match source {
+        Percent(..) | Engine(..) | Unused(_) => c"%",
+        Pcie(_) | Nvlink(_) | Link => c"MiB/s",
+    };
+    Metric { ids, source, short_name, long_name, unit }
+}
+
+/// Of the tensor pipes, what inference puts on half-precision and on integer matrices.
+const HMMA_SHARE: f64 = 0.85;
+const IMMA_SHARE: f64 = 0.15;
+
+use Source::{Engine, Link, Nvlink, Pcie, Percent, Unused};
+
+static METRICS: [Metric; 21] = [
+    metric(id::GRAPHICS_UTIL, Percent(Channel::Graphics, 1.0), c"gr_util", c"Graphics engine activity"),
+    metric(id::SM_UTIL, Percent(Channel::Sm, 1.0), c"sm_util", c"SM activity"),
+    metric(id::SM_OCCUPANCY, Percent(Channel::Occupancy, 1.0), c"sm_occupancy", c"SM occupancy"),
+    metric(id::INTEGER_UTIL, Percent(Channel::Integer, 1.0), c"int_util", c"Integer pipe activity"),
+    metric(id::ANY_TENSOR_UTIL, Percent(Channel::Tensor, 1.0), c"tensor_util", c"Tensor pipe activity"),
+    metric(id::DFMA_TENSOR_UTIL, Unused(|_| 1), c"dfma_util", c"DFMA tensor pipe activity"),
+    metric(
+        id::HMMA_TENSOR_UTIL,
+        Percent(Channel::Tensor, HMMA_SHARE),
+        c"hmma_util",
+        c"HMMA tensor pipe activity",
+    ),
+    metric(id::DMMA_TENSOR_UTIL, Unused(|_| 1), c"dmma_util", c"DMMA tensor pipe activity"),
+    metric(
+        id::IMMA_TENSOR_UTIL,
+        Percent(Channel::Tensor, IMMA_SHARE),
+        c"imma_util",
+        c"IMMA tensor pipe activity",
+    ),
+    metric(id::DRAM_BW_UTIL, Percent(Channel::Dram, 1.0), c"dram_util", c"DRAM bandwidth"),
+    metric(id::FP64_UTIL, Percent(Channel::Fp64, 1.0), c"fp64_util", c"FP64 pipe activity"),
+    metric(id::FP32_UTIL, Percent(Channel::Fp32, 1.0), c"fp32_util", c"FP32 pipe activity"),
+    metric(id::FP16_UTIL, Percent(Channel::Fp16, 1.0), c"fp16_util", c"FP16 pipe activity"),
+    metric(id::PCIE_TX_PER_SEC, Pcie(Channel::PcieTransmit), c"pcie_tx", c"PCIe traffic from the GPU"),
+    metric(id::PCIE_RX_PER_SEC, Pcie(Channel::PcieReceive), c"pcie_rx", c"PCIe traffic to the GPU"),
+    metrics(
+        id::NVDEC_0_UTIL..=id::NVDEC_7_UTIL,
+        Engine(Channel::Decoder, |device| device.facts().engines.decoders),
+        c"nvdec_util",
+        c"Video decoder activity",
+    ),
+    metrics(
+        id::NVJPG_0_UTIL..=id::NVJPG_7_UTIL,
+        Engine(Channel::Jpeg, |device| device.facts().engines.jpeg),
+        c"nvjpg_util",
+        c"JPEG decoder activity",
+    ),
+    metrics(
+        id::NVOFA_0_UTIL..=id::NVOFA_1_UTIL,
+        Unused(|device| device.facts().engines.optical_flow),
+        c"nvofa_util",
+        c"Optical flow accelerator activity",
+    ),
+    metric(
+        id::NVLINK_TOTAL_RX_PER_SEC,
+        Nvlink(Channel::NvlinkReceive),
+        c"nvlink_rx",
+        c"NVLink traffic to the GPU",
+    ),
+    metric(
+        id::NVLINK_TOTAL_TX_PER_SEC,
+        Nvlink(Channel::NvlinkTransmit),
+        c"nvlink_tx",
+        c"NVLink traffic from the GPU",
+    ),
+    metrics(
+        id::NVLINK_L0_RX_PER_SEC..=id::NVLINK_L17_TX_PER_SEC,
+        Link,
+        c"nvlink_link",
+        c"NVLink traffic of one link",
+    ),
+];
+
+/// The metric between the request's two samples.
+fn mean(device: &Device<'_>, request: &Request, metric: &Metric, id: u32) -> Answer<f64> {
+    let instance = match request.to.instance {
+        None => None,
+        Some(id) => Some(device.instance(id).ok_or(code::INVALID_ARGUMENT)?),
+    };
+    let gain = instance.map_or(1.0, |instance| device.instance_gain(instance));
+    let slices = instance.map_or(1.0, |instance| f64::from(instance.profile.slices) / SLICES);
+    let mean = |channel| device.mean_since(request.from.seconds, channel) * gain;
+    let offset = id - metric.ids.start();
+    Ok(match metric.source {
+        Percent(channel, factor) => 100.0 * factor * mean(channel),
+        Engine(channel, count) if offset < count(device) => 100.0 * mean(channel),
+        Unused(count) if offset < count(device) => 0.0,
+        Engine(..) | Unused(_) => return Err(code::NOT_SUPPORTED),
+        Pcie(channel) => mean(channel) * slices / MIB,
+        // Links belong to the GPU, not to a part of it.
+        Nvlink(_) | Link if instance.is_some() => return Err(code::NOT_SUPPORTED),
+        Nvlink(channel) => {
+            device.nvlink()?;
+            mean(channel) / MIB
+        }
+        Link => {
+            let link = device.link(offset / 2)?;
+            let channel =
+                if offset.is_multiple_of(2) { Channel::NvlinkReceive } else { Channel::NvlinkTransmit };
+            mean(channel) * device.link_share(link) / MIB
+        }
+    })
+}

@@ -1,0 +1,339 @@
+//! NVIDIA's own Python client and a third party's exporter run unmodified on the simulated library, and
+//! agree with the real binary: what we export is what NVML says, in other units.
+//!
+//! The machine's clock is frozen, so that three processes that read one after the other read the same.
+
+#![expect(clippy::float_cmp, reason = "whole numbers and flags are told exactly")]
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use e2e::{
+    INSTANT, Node, Process, Samples,
+    artefacts::{python_env, repository},
+    eventually,
+    http::{self, Request},
+    process::{self, free_address},
+};
+use serde_json::Value;
+
+const KIBIBYTE: f64 = 1024.0;
+const MEBIBYTE: f64 = 1_048_576.0;
+const MEGAHERTZ: f64 = 1e6;
+const PERCENT: f64 = 1e-2;
+const MILLI: f64 = 1e-3;
+const NANO: f64 = 1e-9;
+
+type Labels = &'static [(&'static str, &'static str)];
+
+/// What a client calls a value, the factor from its unit to ours, and our series.
+type Row = (&'static str, f64, &'static str, Labels);
+
+/// What nvidia-ml-py reads of a device: a path into what `pynvml_dump.py` prints.
+const DEVICE: &[Row] = &[
+    ("/memory/total", 1.0, "accel_memory_total_bytes", &[]),
+    ("/memory/used", 1.0, "accel_memory_used_bytes", &[]),
+    ("/memory/free", 1.0, "accel_memory_free_bytes", &[]),
+    ("/memory/reserved", 1.0, "accel_memory_reserved_bytes", &[]),
+    ("/bar1/bar1Total", 1.0, "accel_bar1_memory_total_bytes", &[]),
+    ("/bar1/bar1Used", 1.0, "accel_bar1_memory_used_bytes", &[]),
+    ("/power/usage", MILLI, "accel_power_watts", &[]),
+    ("/power/usage", MILLI, "DCGM_FI_DEV_POWER_USAGE", &[]),
+    ("/power/enforced", MILLI, "accel_power_limit_watts", &[("limit", "enforced")]),
+    ("/power/limit", MILLI, "accel_power_limit_watts", &[("limit", "requested")]),
+    ("/power/default", MILLI, "accel_power_limit_watts", &[("limit", "default")]),
+    ("/power/constraints/0", MILLI, "accel_power_limit_watts", &[("limit", "min")]),
+    ("/power/constraints/1", MILLI, "accel_power_limit_watts", &[("limit", "max")]),
+    ("/power/energy", MILLI, "accel_energy_joules_total", &[]),
+    ("/power/energy", 1.0, "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", &[]),
+    ("/temperature/gpu", 1.0, "accel_temperature_celsius", &[("sensor", "gpu")]),
+    ("/temperature/margin", 1.0, "accel_temperature_margin_celsius", &[]),
+    ("/temperature/thresholds/slowdown", 1.0, "accel_temperature_limit_celsius", &[("limit", "slowdown")]),
+    ("/temperature/thresholds/shutdown", 1.0, "accel_temperature_limit_celsius", &[("limit", "shutdown")]),
+    ("/utilization/gpu", PERCENT, "accel_utilization_ratio", &[]),
+    ("/utilization/gpu", 1.0, "DCGM_FI_DEV_GPU_UTIL", &[]),
+    ("/utilization/memory", PERCENT, "accel_memory_controller_active_ratio", &[]),
+    ("/encoder/0", PERCENT, "accel_engine_active_ratio", &[("engine", "encode")]),
+    ("/decoder/0", PERCENT, "accel_engine_active_ratio", &[("engine", "decode")]),
+    ("/jpeg/0", PERCENT, "accel_engine_active_ratio", &[("engine", "jpeg")]),
+    ("/optical_flow/0", PERCENT, "accel_engine_active_ratio", &[("engine", "optical_flow")]),
+    ("/clocks/sm", MEGAHERTZ, "accel_clock_hertz", &[("domain", "sm")]),
+    ("/clocks/sm", 1.0, "DCGM_FI_DEV_SM_CLOCK", &[]),
+    ("/clocks/memory", MEGAHERTZ, "accel_clock_hertz", &[("domain", "memory")]),
+    ("/clocks/graphics", MEGAHERTZ, "accel_clock_hertz", &[("domain", "graphics")]),
+    ("/clocks/video", MEGAHERTZ, "accel_clock_hertz", &[("domain", "video")]),
+    ("/clocks_max/sm", MEGAHERTZ, "accel_clock_max_hertz", &[("domain", "sm")]),
+    ("/clocks_max/memory", MEGAHERTZ, "accel_clock_max_hertz", &[("domain", "memory")]),
+    ("/performance_state", 1.0, "accel_performance_state", &[]),
+    ("/event_reasons", 1.0, "DCGM_FI_DEV_CLOCKS_EVENT_REASONS", &[]),
+    ("/pcie/generation", 1.0, "accel_pcie_link_generation", &[]),
+    ("/pcie/width_max", 1.0, "accel_pcie_link_width_max", &[]),
+    ("/pcie/replays", 1.0, "accel_pcie_replays_total", &[]),
+    ("/ecc_mode/0", 1.0, "accel_ecc_enabled", &[]),
+    ("/mig_mode/0", 1.0, "accel_mig_enabled", &[]),
+    (
+        "/ecc/corrected_volatile",
+        1.0,
+        "accel_ecc_errors_total",
+        &[("severity", "corrected"), ("scope", "volatile")],
+    ),
+    (
+        "/ecc/corrected_aggregate",
+        1.0,
+        "accel_ecc_errors_total",
+        &[("severity", "corrected"), ("scope", "aggregate")],
+    ),
+    ("/ecc/uncorrected_volatile", 1.0, "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", &[]),
+    ("/ecc/uncorrected_aggregate", 1.0, "DCGM_FI_DEV_ECC_DBE_AGG_TOTAL", &[]),
+    ("/row_histogram/max", 1.0, "accel_memory_row_remap_banks", &[("availability", "max")]),
+    ("/links/3/active", 1.0, "accel_link_up", &[("link", "3"), ("kind", "nvlink")]),
+    // Field values, by number.
+    ("/fields/29", 1.0, "accel_memory_pages_retired_total", &[("cause", "single_bit")]),
+    ("/fields/74", NANO, "accel_throttle_seconds_total", &[("reason", "sw_power_cap")]),
+    ("/fields/75", NANO, "accel_throttle_seconds_total", &[("reason", "thermal")]),
+    ("/fields/75", 1.0, "DCGM_FI_DEV_THERMAL_VIOLATION", &[]),
+    ("/fields/82", 1.0, "accel_temperature_celsius", &[("sensor", "memory")]),
+    ("/fields/142", 1.0, "accel_memory_rows_remapped_total", &[("cause", "correctable")]),
+    ("/fields/143", 1.0, "accel_memory_rows_remapped_total", &[("cause", "uncorrectable")]),
+    ("/fields/144", 1.0, "accel_memory_row_remap_pending", &[]),
+    ("/fields/186", MILLI, "accel_power_instant_watts", &[]),
+    ("/fields/197", 1.0, "accel_link_transmit_bytes_total", &[("kind", "pcie")]),
+    ("/fields/198", 1.0, "accel_link_receive_bytes_total", &[("kind", "pcie")]),
+    (
+        "/links/3/fields/138:3",
+        KIBIBYTE,
+        "accel_link_transmit_bytes_total",
+        &[("link", "3"), ("kind", "nvlink")],
+    ),
+    (
+        "/links/3/fields/139:3",
+        KIBIBYTE,
+        "accel_link_receive_bytes_total",
+        &[("link", "3"), ("kind", "nvlink")],
+    ),
+];
+
+/// What nvidia-ml-py reads of a device or an instance by GPM, by number of the metric.
+const GPM: &[Row] = &[
+    ("/gpm/1", PERCENT, "accel_engine_active_ratio", &[("engine", "graphics")]),
+    ("/gpm/2", PERCENT, "accel_engine_active_ratio", &[("engine", "sm")]),
+    ("/gpm/2", PERCENT, "DCGM_FI_PROF_SM_ACTIVE", &[]),
+    ("/gpm/3", PERCENT, "accel_sm_occupancy_ratio", &[]),
+    ("/gpm/4", PERCENT, "accel_engine_active_ratio", &[("engine", "int")]),
+    ("/gpm/5", PERCENT, "accel_engine_active_ratio", &[("engine", "tensor")]),
+    ("/gpm/5", PERCENT, "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", &[]),
+    ("/gpm/7", PERCENT, "accel_engine_active_ratio", &[("engine", "tensor_hmma")]),
+    ("/gpm/10", PERCENT, "accel_memory_bandwidth_active_ratio", &[]),
+    ("/gpm/10", PERCENT, "DCGM_FI_PROF_DRAM_ACTIVE", &[]),
+    ("/gpm/11", PERCENT, "accel_engine_active_ratio", &[("engine", "fp64")]),
+    ("/gpm/12", PERCENT, "accel_engine_active_ratio", &[("engine", "fp32")]),
+    ("/gpm/13", PERCENT, "accel_engine_active_ratio", &[("engine", "fp16")]),
+    ("/gpm/20", MEBIBYTE, "DCGM_FI_PROF_PCIE_TX_BYTES", &[]),
+    ("/gpm/21", MEBIBYTE, "DCGM_FI_PROF_PCIE_RX_BYTES", &[]),
+    ("/gpm/61", MEBIBYTE, "DCGM_FI_PROF_NVLINK_TX_BYTES", &[]),
+    ("/gpm/60", MEBIBYTE, "DCGM_FI_PROF_NVLINK_RX_BYTES", &[]),
+];
+
+/// What nvidia-ml-py reads of an instance.
+const INSTANCE: &[Row] = &[
+    ("/memory/total", 1.0, "accel_memory_total_bytes", &[]),
+    ("/memory/used", 1.0, "accel_memory_used_bytes", &[]),
+    ("/memory/used", 1.0 / MEBIBYTE, "DCGM_FI_DEV_FB_USED", &[]),
+];
+
+/// Bits of NVML's mask of clock event reasons, and our words for them.
+const REASONS: [(u64, &str); 8] = [
+    (0x01, "idle"),
+    (0x02, "app_clocks"),
+    (0x04, "sw_power_cap"),
+    (0x08, "hw_slowdown"),
+    (0x10, "sync_boost"),
+    (0x20, "sw_thermal"),
+    (0x40, "hw_thermal"),
+    (0x80, "hw_power_brake"),
+];
+
+/// Gauges of nvitop-exporter.
+const NVITOP: &[Row] = &[
+    ("gpu_utilization_Percentage", PERCENT, "accel_utilization_ratio", &[]),
+    ("gpu_memory_utilization_Percentage", PERCENT, "accel_memory_controller_active_ratio", &[]),
+    ("gpu_decoder_utilization_Percentage", PERCENT, "accel_engine_active_ratio", &[("engine", "decode")]),
+    ("gpu_memory_total_MiB", MEBIBYTE, "accel_memory_total_bytes", &[]),
+    ("gpu_memory_used_MiB", MEBIBYTE, "accel_memory_used_bytes", &[]),
+    ("gpu_memory_free_MiB", MEBIBYTE, "accel_memory_free_bytes", &[]),
+    ("gpu_clock_sm_MHz", MEGAHERTZ, "accel_clock_hertz", &[("domain", "sm")]),
+    ("gpu_clock_memory_MHz", MEGAHERTZ, "accel_clock_hertz", &[("domain", "memory")]),
+    ("gpu_clock_graphics_MHz", MEGAHERTZ, "accel_clock_hertz", &[("domain", "graphics")]),
+    ("gpu_clock_video_MHz", MEGAHERTZ, "accel_clock_hertz", &[("domain", "video")]),
+    ("gpu_power_usage_W", 1.0, "accel_power_watts", &[]),
+    ("gpu_power_limit_W", 1.0, "accel_power_limit_watts", &[("limit", "requested")]),
+    ("gpu_temperature_C", 1.0, "accel_temperature_celsius", &[("sensor", "gpu")]),
+];
+
+/// Equal but for the last bits, which a conversion by a factor that is no power of two may cost; DCGM's
+/// own units are whole numbers, cut off.
+fn agree(theirs: f64, ours: f64, metric: &str) -> bool {
+    let is_whole = metric.starts_with("DCGM_") && ours.fract() == 0.0;
+    is_whole && theirs.floor() == ours || (theirs - ours).abs() <= ours.abs() * 1e-12
+}
+
+/// Checks each row of a table: what the client can read is exported with the same value, what it cannot
+/// is absent. Answers how many values were compared.
+fn compare(
+    about: &str,
+    rows: &[Row],
+    theirs: &Value,
+    ours: &Samples,
+    labels: [&[(&str, &str)]; 2],
+) -> Result<usize> {
+    let mut compared = 0;
+    for (path, factor, metric, own) in rows {
+        let subject = labels[usize::from(metric.starts_with("DCGM_"))];
+        let labels = [subject, own].concat();
+        match theirs.pointer(path).and_then(Value::as_f64) {
+            Some(value) => {
+                let exported =
+                    ours.value(metric, &labels).with_context(|| format!("{about}: {path} is {value}"))?;
+                let value = value * factor;
+                ensure!(
+                    agree(value, exported, metric),
+                    "{about}: {path} is {value}, {metric}{own:?} {exported}"
+                );
+                compared += 1;
+            }
+            None => ensure!(!ours.has(metric, &labels), "{about}: no {path}, and yet {metric}{own:?}"),
+        }
+    }
+    Ok(compared)
+}
+
+fn dump(node: &Node) -> Result<Value> {
+    let mut command = node.command(python_env()?.join("bin/python"));
+    command.env("LD_LIBRARY_PATH", node.dir());
+    let printed = process::run(command.arg(repository().join("tests/clients/pynvml_dump.py")))?.success()?;
+    Ok(serde_json::from_str(&printed)?)
+}
+
+fn text<'a>(value: &'a Value, path: &str) -> Result<&'a str> {
+    value.pointer(path).and_then(Value::as_str).with_context(|| format!("no {path} in {value}"))
+}
+
+/// Compares every device of a machine; answers all reasons that any of them gave for its clocks.
+fn pynvml_agrees(machine: &str, workload: &str, seconds: u64) -> Result<u64> {
+    let mut reasons = 0;
+    let node = Node::new(machine)?.frozen_at(seconds).workload(workload);
+    let ours = node.start(&[])?.settled()?;
+    let dump = dump(&node)?;
+    let devices = dump["devices"].as_array().context("devices")?;
+    ensure!(ours.sum("accel_device_up", &[]) == devices.len() as f64);
+    for (index, theirs) in devices.iter().enumerate() {
+        let about = format!("{machine} {workload} gpu{index}");
+        let (device, gpu) = (format!("gpu{index}"), index.to_string());
+        let unified = [("device", device.as_str()), ("partition", "")];
+        let vendor = [("gpu", gpu.as_str()), ("GPU_I_ID", "")];
+        let compared = compare(&about, DEVICE, theirs, &ours, [&unified, &vendor])?
+            + compare(&about, GPM, theirs, &ours, [&unified, &vendor])?;
+        ensure!(compared > 30, "{about}: only {compared} values compared");
+
+        let info = ours.all("accel_device_info", &unified).next().context("identity")?;
+        for (path, label) in [
+            ("/name", "model"),
+            ("/uuid", "uuid"),
+            ("/serial", "serial"),
+            ("/vbios", "firmware_version"),
+            ("/board_part_number", "board_part_number"),
+        ] {
+            ensure!(
+                theirs.pointer(path).and_then(Value::as_str).unwrap_or_default() == info.label(label),
+                "{about}: {path}"
+            );
+        }
+        ensure!(text(&dump, "/driver")? == info.label("driver_version"));
+        ensure!(
+            text(theirs, "/pci/busId")?.to_lowercase().ends_with(info.label("pci_bus_id")),
+            "{}",
+            info.series
+        );
+
+        let mask = theirs["event_reasons"].as_u64().context("reasons")?;
+        reasons |= mask;
+        for (bit, reason) in REASONS {
+            let labels = [&unified[..], &[("reason", reason)]].concat();
+            for sample in ours.all("accel_throttle_active", &labels) {
+                ensure!((sample.value == 1.0) == (mask & bit != 0), "{about}: {mask:#x}, {}", sample.series);
+            }
+        }
+
+        let instances = theirs["instances"].as_array().map_or(&[][..], Vec::as_slice);
+        for theirs in instances {
+            let id = theirs["gpu_instance"].as_u64().context("an instance has an id")?;
+            let (partition, id) = (format!("gi{id}"), id.to_string());
+            let about = format!("{about} {partition}");
+            let unified = [("device", device.as_str()), ("partition", partition.as_str())];
+            let vendor = [("gpu", gpu.as_str()), ("GPU_I_ID", id.as_str())];
+            compare(&about, INSTANCE, theirs, &ours, [&unified, &vendor])?;
+            let compared = compare(&about, GPM, theirs, &ours, [&unified, &vendor])?;
+            ensure!(compared > 10, "{about}: only {compared} GPM values compared");
+        }
+    }
+    Ok(reasons)
+}
+
+#[test]
+fn pynvml_agrees_on_h100() -> Result<()> {
+    pynvml_agrees("h100-sxm-8", "decode", INSTANT)?;
+    // Too hot for its clocks at one time, too much power at another.
+    let mut reasons = 0;
+    for seconds in [INSTANT, INSTANT + 200] {
+        reasons |= pynvml_agrees("h100-sxm-4", "hot", seconds)?;
+    }
+    ensure!(reasons.count_ones() >= 2, "a hot machine gives several reasons: {reasons:#x}");
+    Ok(())
+}
+
+#[test]
+fn pynvml_agrees_on_instances() -> Result<()> {
+    pynvml_agrees("h100-mig", "prefill", INSTANT)?;
+    Ok(())
+}
+
+#[test]
+fn pynvml_agrees_on_older_parts() -> Result<()> {
+    pynvml_agrees("a100-8", "mixed", INSTANT)?;
+    pynvml_agrees("t4-1", "idle", INSTANT)?;
+    Ok(())
+}
+
+#[test]
+fn nvitop_exporter_agrees() -> Result<()> {
+    for workload in ["decode", "hot"] {
+        let node = Node::new("h100-sxm-8")?.frozen().workload(workload);
+        let ours = node.start(&[])?.settled()?;
+        let address = free_address()?;
+        let mut command: Command = node.command(python_env()?.join("bin/nvitop-exporter"));
+        command.env("LD_LIBRARY_PATH", node.dir());
+        command.args(["--bind-address", &address.ip().to_string(), "--port", &address.port().to_string()]);
+        let mut nvitop = Process::spawn("nvitop-exporter", &mut command)?;
+        let theirs = eventually("nvitop-exporter has read every device", || {
+            nvitop.ensure_running()?;
+            let samples = Samples::parse(http::send(address, Request::get("/metrics"))?.ok()?.text()?)?;
+            ensure!(samples.all("gpu_temperature_C", &[]).count() == 8);
+            Ok(samples)
+        })?;
+        for gpu in theirs.all("gpu_temperature_C", &[]) {
+            let device = format!("gpu{}", gpu.label("index"));
+            let identity = [("device", device.as_str()), ("uuid", gpu.label("uuid"))];
+            let info = ours.all("accel_device_info", &identity).next().context(device.clone())?;
+            ensure!(info.label("model") == gpu.label("devicename"), "{} and {}", gpu.series, info.series);
+            for (name, factor, metric, labels) in NVITOP {
+                let value = theirs.value(name, &[("uuid", gpu.label("uuid"))])? * factor;
+                let own = ours.value(metric, &[&identity[..], labels].concat())?;
+                ensure!(
+                    agree(value, own, metric),
+                    "{workload} {device}: {name} says {value}, {metric}{labels:?} {own}"
+                );
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,456 @@
+//! What goes wrong below the exporter, and what it costs: one test per fault, each with the real binary on
+//! a simulated machine that is broken while it runs. Wrong flags and files are in `cli.rs`, hostile clients
+//! in `hostile.rs`.
+//!
+//! "Unharmed" is never taken on trust: the series of the other devices are compared one by one, and their
+//! energy counters must move.
+
+#![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
+
+use std::{
+    collections::BTreeSet,
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use e2e::{Exporter, Node, Samples, process::SHUTDOWN};
+use sim::{
+    Control, Profile,
+    control::{DriverState, Fault, Garbage, Mig, Xid},
+    library::strip_symbols,
+};
+
+const MACHINE: &str = "h100-sxm-8";
+const NVIDIA: [(&str, &str); 1] = [("source", "nvidia")];
+
+/// `NVML_ERROR_UNKNOWN`.
+const UNKNOWN: u32 = 999;
+
+fn one_fault(fault: Fault) -> Control {
+    Control { fault: vec![fault], ..Control::default() }
+}
+
+fn is_up(samples: &Samples, device: usize) -> Result<bool> {
+    Ok(samples.value("accel_device_up", &[("device", &format!("gpu{device}"))])? > 0.0)
+}
+
+/// Waits until a device is down and has no series but the one that says so.
+fn until_withdrawn(exporter: &Exporter, device: usize) -> Result<()> {
+    exporter.until(&format!("gpu{device} is withdrawn"), |samples| {
+        ensure!(!is_up(samples, device)?, "it is up");
+        let left = samples.of_device(device);
+        ensure!(left.len() == 1, "left: {left:?}");
+        Ok(())
+    })
+}
+
+/// Waits until a device is up and has the series that it had.
+fn until_back(exporter: &Exporter, device: usize, before: &Samples) -> Result<()> {
+    let before = before.of_device(device);
+    exporter.until(&format!("gpu{device} is back"), |samples| {
+        ensure!(is_up(samples, device)?, "it is down");
+        let now = samples.of_device(device);
+        ensure!(now == before, "{:?}", now.symmetric_difference(&before).collect::<Vec<_>>());
+        Ok(())
+    })
+}
+
+/// All devices but `broken` are up and are being read: their energy counters move from here on.
+fn others_are_fresh(exporter: &Exporter, broken: usize) -> Result<()> {
+    let energies = |samples: &Samples| -> Result<Vec<f64>> {
+        let others = (0..8).filter(|device| *device != broken).map(|device| format!("gpu{device}"));
+        others.map(|device| samples.value("accel_energy_joules_total", &[("device", &device)])).collect()
+    };
+    let before = energies(&exporter.scrape()?)?;
+    exporter.until("the other seven are read", |samples| {
+        let now = energies(samples)?;
+        ensure!(before.iter().zip(&now).all(|(before, now)| now > before), "{before:?}, then {now:?}");
+        Ok(())
+    })
+}
+
+/// How often calls gave no value, by name of the call and code.
+fn faults(samples: &Samples, kind: &str, call: &str, code: &str) -> f64 {
+    samples.sum("accelscope_source_faults_total", &[("kind", kind), ("call", call), ("code", code)])
+}
+
+#[test]
+fn without_a_library_it_runs_says_why_and_finds_it_later() -> Result<()> {
+    let node = Node::new(MACHINE)?;
+    let aside = node.dir().join("aside");
+    fs::rename(node.library(), &aside)?;
+    let exporter = node.start(&[])?;
+    exporter.until("the source is down", |samples| {
+        ensure!(samples.value("accelscope_source_up", &NVIDIA)? == 0.0);
+        ensure!(!samples.has("accel_device_up", &[]));
+        Ok(())
+    })?;
+    exporter.get("/-/healthy")?.ok()?;
+    let page = exporter.get("/")?.ok()?;
+    ensure!(page.text()?.contains("libnvidia-ml.so.1"), "no reason: {}", page.text()?);
+
+    let probe = node.run("probe", &[])?;
+    ensure!(probe.code == Some(3) && probe.stdout.contains("libnvidia-ml.so.1"), "{probe:?}");
+
+    let attempts = |samples: &Samples| samples.value("accelscope_source_connects_total", &NVIDIA);
+    exporter.until("it tries again", |samples| {
+        ensure!(attempts(samples)? >= 3.0);
+        Ok(())
+    })?;
+    let told = exporter.process.log().lines().filter(|line| line.contains("libnvidia-ml.so.1")).count();
+    ensure!(told == 1, "{told} lines about the library, for one change of state");
+
+    fs::rename(&aside, node.library())?;
+    exporter.until("the devices are found", |samples| {
+        ensure!(samples.value("accelscope_source_up", &NVIDIA)? == 1.0);
+        ensure!(samples.sum("accel_device_up", &[]) == 8.0);
+        Ok(())
+    })
+}
+
+#[test]
+fn without_a_device_it_runs_says_so_and_finds_them_later() -> Result<()> {
+    let node = Node::new(MACHINE)?;
+    node.control(&Control { hidden: (0..8).collect(), ..Control::default() })?;
+    let exporter = node.start(&[])?;
+    exporter.until("the source is down", |samples| {
+        ensure!(samples.value("accelscope_source_up", &NVIDIA)? == 0.0);
+        ensure!(!samples.has("accel_device_up", &[]));
+        Ok(())
+    })?;
+    exporter.get("/-/ready")?.ok()?;
+    ensure!(node.run("probe", &[])?.code == Some(3));
+
+    node.control(&Control::default())?;
+    exporter.until("the devices are found", |samples| {
+        ensure!(samples.value("accelscope_source_up", &NVIDIA)? == 1.0);
+        ensure!(samples.sum("accel_device_up", &[]) == 8.0);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_missing_symbol_costs_its_own_metric() -> Result<()> {
+    let series = |strip: &[&str]| -> Result<(BTreeSet<String>, Samples)> {
+        let node = Node::new("h100-sxm-4")?.frozen();
+        let whole = node.dir().join("whole");
+        fs::rename(node.library(), &whole)?;
+        strip_symbols(&whole, &node.library(), strip)?;
+        let samples = node.start(&[])?.settled()?;
+        let of_devices = samples.samples.iter().filter(|sample| !sample.label("device").is_empty());
+        Ok((of_devices.map(|sample| sample.series.clone()).collect(), samples))
+    };
+    let (whole, _) = series(&[])?;
+    let (old, samples) = series(&["nvmlDeviceGetPowerUsage", "nvmlDeviceGetPcieReplayCounter"])?;
+    let names = |series: &str| series.split('{').next().unwrap_or_default().to_owned();
+    let lost: BTreeSet<_> = whole.difference(&old).map(|series| names(series)).collect();
+    let expected = [
+        "DCGM_FI_DEV_PCIE_REPLAY_COUNTER",
+        "DCGM_FI_DEV_POWER_USAGE",
+        "accel_pcie_replays_total",
+        "accel_power_watts",
+    ];
+    assert_eq!(lost.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    assert!(old.is_subset(&whole), "{:?}", old.difference(&whole).collect::<Vec<_>>());
+    assert_eq!(
+        faults(&samples, "unsupported", "nvmlDeviceGetPowerUsage", "symbol_missing"),
+        4.0,
+        "counted once per device"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_failing_call_costs_its_series_for_as_long_as_it_fails() -> Result<()> {
+    let node = Node::new(MACHINE)?;
+    let exporter = node.start(&[])?;
+    let before = exporter.settled()?;
+    node.control(&one_fault(Fault::error(UNKNOWN).device(2).call("nvmlDeviceGetPowerUsage")))?;
+    let count =
+        |samples: &Samples| faults(samples, "failed", "nvmlDeviceGetPowerUsage", "NVML_ERROR_UNKNOWN");
+    let broken = exporter.until("the series is absent", |samples| {
+        ensure!(!samples.has("accel_power_watts", &[("device", "gpu2")]));
+        Ok(samples.clone())
+    })?;
+    let series = |samples: &Samples, device| -> BTreeSet<String> {
+        samples.of_device(device).into_iter().map(str::to_owned).collect()
+    };
+    for device in 0..8 {
+        let (before, now) = (series(&before, device), series(&broken, device));
+        let expected = if device == 2 { 2 } else { 0 };
+        let lost: Vec<_> = before.symmetric_difference(&now).collect();
+        assert_eq!(lost.len(), expected, "gpu{device}: {lost:?}");
+    }
+    assert!(count(&before) == 0.0 && count(&broken) >= 1.0);
+    exporter.until("each failure is counted", |samples| {
+        ensure!(count(samples) > count(&broken));
+        Ok(())
+    })?;
+    node.control(&Control::default())?;
+    until_back(&exporter, 2, &before)
+}
+
+#[test]
+fn a_lost_device_takes_no_other_with_it() -> Result<()> {
+    let node = Node::new(MACHINE)?;
+    let exporter = node.start(&[])?;
+    let before = exporter.settled()?;
+    node.control(&one_fault(Fault::lost().device(3)))?;
+    until_withdrawn(&exporter, 3)?;
+    others_are_fresh(&exporter, 3)?;
+    // It is still said to be down after the driver's list has been read again: an alert must not resolve.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(7) {
+        let samples = exporter.scrape()?;
+        ensure!(!is_up(&samples, 3)? && samples.sum("accel_device_up", &[]) == 7.0);
+        thread::sleep(Duration::from_millis(200));
+    }
+    node.control(&Control::default())?;
+    until_back(&exporter, 3, &before)
+}
+
+#[test]
+fn a_hang_costs_one_thread_and_one_device() -> Result<()> {
+    let node = Node::new(MACHINE)?;
+    let exporter = node.start(&[])?;
+    let before = exporter.settled()?;
+    let threads = exporter.process.threads()?;
+    node.control(&one_fault(Fault::hang().device(5)))?;
+    until_withdrawn(&exporter, 5)?;
+
+    // Long after the deadline of 2 s there is still the one thread, and nothing else stands still.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(9) {
+        let samples = exporter.scrape()?;
+        ensure!(!is_up(&samples, 5)?);
+        ensure!(samples.value("accelscope_stuck_threads", &NVIDIA)? == 1.0);
+        thread::sleep(Duration::from_millis(200));
+    }
+    others_are_fresh(&exporter, 5)?;
+    let now = exporter.process.threads()?;
+    ensure!(now <= threads, "{threads} threads became {now}");
+    let told = exporter.process.log().lines().filter(|line| line.contains("gpu5")).count();
+    ensure!(told <= 2, "{told} lines about one change of state");
+
+    node.control(&Control::default())?;
+    until_back(&exporter, 5, &before)?;
+    exporter.until("no thread is stuck", |samples| {
+        ensure!(samples.value("accelscope_stuck_threads", &NVIDIA)? == 0.0);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_slow_call_is_waited_for() -> Result<()> {
+    let node = Node::new("h100-sxm-4")?;
+    let exporter = node.start(&[])?;
+    let before = exporter.settled()?;
+    node.control(&one_fault(Fault::slow(700.0).device(1).call("nvmlDeviceGetPowerUsage")))?;
+    exporter.until("slow samples are seen", |samples| {
+        let slow = |bound| samples.value("accelscope_sample_duration_seconds_bucket", &[("le", bound)]);
+        ensure!(slow("+Inf")? > slow("0.5")?);
+        Ok(())
+    })?;
+    until_back(&exporter, 1, &before)?;
+    ensure!(exporter.scrape()?.value("accelscope_stuck_threads", &NVIDIA)? == 0.0);
+    Ok(())
+}
+
+#[test]
+fn a_driver_reload_needs_no_restart() -> Result<()> {
+    let node = Node::new(MACHINE)?;
+    let exporter = node.start(&[])?;
+    let before = exporter.settled()?;
+    node.control(&Control { driver: Some(DriverState::Unloaded), ..Control::default() })?;
+    exporter.until("the source is down and its series are gone", |samples| {
+        ensure!(samples.value("accelscope_source_up", &NVIDIA)? == 0.0);
+        ensure!(!samples.has("accel_energy_joules_total", &[]));
+        Ok(())
+    })?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64();
+    node.control(&Control { driver_epoch: Some(1), driver_loaded_at: Some(now), ..Control::default() })?;
+    for device in 0..8 {
+        until_back(&exporter, device, &before)?;
+    }
+    let energy = |samples: &Samples| samples.sum("accel_energy_joules_total", &[]);
+    ensure!(energy(&exporter.scrape()?) < energy(&before), "the new driver counts from 0");
+    Ok(())
+}
+
+#[test]
+fn a_device_that_is_plugged_in_is_found() -> Result<()> {
+    let node = Node::new(MACHINE)?;
+    let profile = Profile::open(MACHINE)?;
+    node.control(&Control { hidden: vec![7], ..Control::default() })?;
+    sim::tree::write(&profile, &[7], &node.sysfs())?;
+    let exporter = node.start(&[])?;
+    let devices = |samples: &Samples, name: &str| samples.value(name, &[("family", "nvidia")]);
+    exporter.until("seven are found", |samples| {
+        ensure!(devices(samples, "accel_devices")? == 7.0);
+        ensure!(devices(samples, "accel_devices_expected")? == 7.0);
+        Ok(())
+    })?;
+    // The bus shows it first; what the driver does not list yet is a difference that can be alerted on.
+    sim::tree::write(&profile, &[], &node.sysfs())?;
+    exporter.until("eight are expected", |samples| {
+        ensure!(devices(samples, "accel_devices_expected")? == 8.0);
+        ensure!(devices(samples, "accel_devices")? == 7.0);
+        Ok(())
+    })?;
+    node.control(&Control::default())?;
+    exporter.until("eight are found", |samples| {
+        ensure!(devices(samples, "accel_devices")? == 8.0);
+        ensure!(samples.sum("accel_device_up", &[]) == 8.0);
+        ensure!(samples.has("accel_power_watts", &[("device", "gpu7")]));
+        Ok(())
+    })
+}
+
+#[test]
+fn garbage_is_dropped_and_counted() -> Result<()> {
+    let node = Node::new("h100-sxm-4")?;
+    let exporter = node.start(&[])?;
+    let before = exporter.settled()?;
+    let cases = [
+        (Fault::garbage(Garbage::Blank).call("nvmlDeviceGetPowerUsage"), "accel_power_watts", "blank"),
+        (Fault::garbage(Garbage::Blank).call("nvmlDeviceGetMemoryInfo*"), "accel_memory_used_bytes", "blank"),
+        (
+            Fault::garbage(Garbage::Blank).call("nvmlDeviceGetTotalEnergyConsumption"),
+            "accel_energy_joules_total",
+            "blank",
+        ),
+        (
+            Fault::garbage(Garbage::Hot).call("nvmlDeviceGetTemperature*"),
+            "accel_temperature_celsius",
+            "over_200_celsius",
+        ),
+        (Fault::garbage(Garbage::Nan).call("nvmlGpm*"), "accel_sm_occupancy_ratio", "nan"),
+    ];
+    for (fault, metric, code) in cases {
+        let about = format!("{metric} {code}");
+        node.control(&one_fault(fault.device(0)))?;
+        let gpu0 = if metric == "accel_temperature_celsius" {
+            vec![("device", "gpu0"), ("sensor", "gpu")]
+        } else {
+            vec![("device", "gpu0")]
+        };
+        exporter.until(&format!("{about}: dropped and counted"), |samples| {
+            ensure!(!samples.has(metric, &gpu0), "still there");
+            let counted =
+                samples.sum("accelscope_source_faults_total", &[("kind", "no_data"), ("code", code)]);
+            ensure!(counted > 0.0, "not counted");
+            ensure!(samples.has(metric, &[("device", "gpu1")]), "gone from a healthy device");
+            Ok(())
+        })?;
+        node.control(&Control::default())?;
+        until_back(&exporter, 0, &before)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn instances_come_and_go_while_it_runs() -> Result<()> {
+    let node = Node::new("h100-sxm-4")?;
+    let exporter = node.start(&[])?;
+    exporter.settled()?;
+    let cut = |instances: &[&str]| Control {
+        mig: vec![Mig {
+            device: 1,
+            enabled: !instances.is_empty(),
+            instances: instances.iter().map(|name| (*name).to_owned()).collect(),
+        }],
+        ..Control::default()
+    };
+    let partitions = |samples: &Samples| -> BTreeSet<String> {
+        let memory = samples.all("accel_memory_total_bytes", &[("device", "gpu1")]);
+        memory.map(|sample| sample.label("partition").to_owned()).filter(|name| !name.is_empty()).collect()
+    };
+    ensure!(partitions(&exporter.scrape()?).is_empty());
+
+    node.control(&cut(&["3g.40gb", "2g.20gb"]))?;
+    exporter.until("two instances", |samples| {
+        ensure!(partitions(samples).len() == 2, "{:?}", partitions(samples));
+        ensure!(samples.value("accel_mig_enabled", &[("device", "gpu1"), ("partition", "")])? == 1.0);
+        for profile in ["3g.40gb", "2g.20gb"] {
+            let labels = [("gpu", "1"), ("GPU_I_PROFILE", profile)];
+            let id = samples.all("DCGM_FI_DEV_FB_USED", &labels).map(|sample| sample.label("GPU_I_ID"));
+            ensure!(id.filter(|id| !id.is_empty()).count() == 1, "{profile}");
+            ensure!(samples.has("DCGM_FI_PROF_SM_ACTIVE", &labels), "{profile} is not profiled");
+        }
+        Ok(())
+    })?;
+    node.control(&cut(&["1g.10gb"]))?;
+    exporter.until("one other instance", |samples| {
+        ensure!(partitions(samples).len() == 1);
+        ensure!(samples.has("DCGM_FI_DEV_FB_USED", &[("gpu", "1"), ("GPU_I_PROFILE", "1g.10gb")]));
+        Ok(())
+    })?;
+    node.control(&cut(&[]))?;
+    exporter.until("whole again", |samples| {
+        ensure!(partitions(samples).is_empty());
+        ensure!(samples.value("accel_mig_enabled", &[("device", "gpu1")])? == 0.0);
+        ensure!(samples.has("accel_utilization_ratio", &[("device", "gpu1")]));
+        Ok(())
+    })
+}
+
+#[test]
+fn an_xid_is_told_in_three_spellings_from_a_counter_that_was_there() -> Result<()> {
+    let node = Node::new("h100-sxm-4")?;
+    let exporter = node.start(&[])?;
+    let before = exporter.settled()?;
+    let unified = [("device", "gpu1"), ("kind", "xid"), ("code", "79")];
+    assert_eq!(before.value("accel_errors_total", &unified)?, 0.0, "increase() sees the first one");
+    assert_eq!(before.value("DCGM_FI_DEV_XID_ERRORS", &[("gpu", "1")])?, 0.0, "absent until the first one");
+    assert!(!before.has("accel_error_last_timestamp_seconds", &[]));
+
+    let event = Xid { id: 1, device: 1, code: 79, ..Xid::default() };
+    node.control(&Control { xid: vec![event.clone()], ..Control::default() })?;
+    let told = exporter.until("the event is told", |samples| {
+        ensure!(samples.value("accel_errors_total", &unified)? == 1.0);
+        Ok(samples.clone())
+    })?;
+    assert_eq!(told.value("DCGM_FI_DEV_XID_ERRORS", &[("gpu", "1"), ("err_code", "79")])?, 79.0);
+    assert_eq!(told.value("DCGM_EXP_XID_ERRORS_TOTAL", &[("gpu", "1"), ("xid", "79")])?, 1.0);
+    let message =
+        told.all("DCGM_FI_DEV_XID_ERRORS", &[("gpu", "1")]).next().map(|sample| sample.label("err_msg"));
+    assert!(message.is_some_and(|message| message.len() > 5), "{message:?}");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64();
+    let at = told.value("accel_error_last_timestamp_seconds", &[("device", "gpu1"), ("kind", "xid")])?;
+    assert!((now - at).abs() < 120.0, "{at} is not about {now}");
+    assert_eq!(
+        told.value("accel_errors_total", &[("device", "gpu0"), ("kind", "xid"), ("code", "79")])?,
+        0.0
+    );
+
+    // The same code again: a gauge of the last code would hide it.
+    let again = Xid { id: 2, ..event.clone() };
+    node.control(&Control { xid: vec![event, again], ..Control::default() })?;
+    exporter.until("the repeat is counted", |samples| {
+        ensure!(samples.value("accel_errors_total", &unified)? == 2.0);
+        Ok(())
+    })
+}
+
+#[test]
+fn sigterm_ends_it_in_order() -> Result<()> {
+    let hung = one_fault(Fault::hang().device(0));
+    for control in [Control::default(), hung] {
+        let node = Node::new("h100-sxm-4")?;
+        let mut exporter = node.start(&[])?;
+        exporter.settled()?;
+        let is_hung = !control.fault.is_empty();
+        node.control(&control)?;
+        if is_hung {
+            until_withdrawn(&exporter, 0)?;
+        }
+        let start = Instant::now();
+        exporter.process.signal("TERM")?;
+        let status = exporter.process.wait()?;
+        let took = start.elapsed();
+        ensure!(status.success(), "{status}");
+        ensure!(took < SHUTDOWN, "it took {took:?}");
+    }
+    Ok(())
+}
