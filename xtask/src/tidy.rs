@@ -32,11 +32,12 @@ const IO: [&str; 9] =
     ["fs::", "net::", "env::", "process::", "thread::", "SystemTime::", "Instant::now", "print!", "println!"];
 
 /// Which of our crates a crate may depend on. The arrows point one way.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("naming", &[]),
     ("reading", &["naming"]),
     ("exposition", &["naming", "reading"]),
-    ("exporter", &["exposition", "naming", "reading"]),
+    ("thresholds", &["naming"]),
+    ("exporter", &["exposition", "naming", "reading", "thresholds"]),
     ("nvml-exporter", &["exporter", "naming", "reading"]),
     ("accelscope", &["exporter", "nvml-exporter"]),
     ("sim", &[]),

@@ -12,7 +12,7 @@ use clap::{
 };
 
 use crate::{
-    SourceSpec, UsageError,
+    SourceSpec, UsageError, generate,
     values::{interval, listen_address, positive, request_path},
 };
 
@@ -50,22 +50,7 @@ pub fn command(name: &'static str, about: &'static str, specs: &[SourceSpec]) ->
             specs,
         ),
         Command::new("fields").about("List every metric with its vendor names and sources").arg(json()),
-        Command::new("generate")
-            .about("Write what is derived from the catalogue")
-            .subcommand_required(true)
-            .subcommand(
-                Command::new("metrics").about("The reference of all metrics, docs/metrics.md").args([
-                    Arg::new("output")
-                        .short('o')
-                        .long("output")
-                        .value_name("DIR")
-                        .help("Write under this folder, the root of the repository; without it, print"),
-                    Arg::new("check")
-                        .long("check")
-                        .action(ArgAction::SetTrue)
-                        .help("Write nothing; exit 1 when a file under --output (default .) is stale"),
-                ]),
-            ),
+        generate::command(),
     ];
     with_variables(serve(root).subcommands(commands.map(|command| command.after_help(EXIT_CODES))))
 }

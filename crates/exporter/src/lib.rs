@@ -22,6 +22,7 @@ mod cli;
 mod connection;
 mod device;
 mod fields;
+mod generate;
 mod integral;
 mod landing;
 mod listen;
@@ -100,7 +101,7 @@ fn run(
     match *path {
         ["fields"] if matches.get_flag("json") => print::text(&fields::json()),
         ["fields"] => print::table(&fields::table()),
-        ["generate", "metrics"] => generate(&matches),
+        ["generate", what] => generate::run(what, &matches),
         ["probe"] => {
             start_log(name, about, specs, &matches);
             let report = probe::run(settings::sources(specs, &matches)?);
@@ -127,38 +128,4 @@ fn start_log(name: &'static str, about: &'static str, specs: &[SourceSpec], matc
     for variable in cli::unknown_variables(&cli::command(name, about, specs), variables) {
         tracing::warn!(variable, "no flag reads this variable; {name} --help lists those that exist");
     }
-}
-
-fn generate(matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    const FILE: &str = "docs/metrics.md";
-    let page = metrics_page::page();
-    let output = matches.get_one::<String>("output");
-    let check = matches.get_flag("check");
-    if output.is_none() && !check {
-        return print::text(&page);
-    }
-    let file = std::path::Path::new(output.map_or(".", String::as_str)).join(FILE);
-    if check {
-        let committed = std::fs::read_to_string(&file).unwrap_or_default();
-        return match first_difference(&committed, &page) {
-            None => Ok(ExitCode::SUCCESS),
-            Some(difference) => Err(Failure::Run(format!("{} is stale: {difference}", file.display()))),
-        };
-    }
-    let folder = file.parent().expect("docs/");
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&file, page))
-        .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Where two texts part, in one line.
-fn first_difference(old: &str, new: &str) -> Option<String> {
-    if old == new {
-        return None;
-    }
-    let same = old.lines().zip(new.lines()).take_while(|(old, new)| old == new).count();
-    let line =
-        |text: &str| text.lines().nth(same).map_or_else(|| "nothing".to_owned(), |line| format!("{line:?}"));
-    Some(format!("line {} has {} and should have {}", same + 1, line(old), line(new)))
 }

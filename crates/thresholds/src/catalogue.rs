@@ -119,8 +119,10 @@ impl Catalogue {
         for alert in &mut self.alerts {
             for bound in alert.bounds.values_mut() {
                 let Limit::Of { signal, bound: of } = &bound.limit else { continue };
-                let found = signals.iter().find(|known| known.id == *signal).and_then(|known| known.bounds.get(of));
-                let number = found.ok_or_else(|| format!("{}: `{signal}.{of}` is no bound", alert.name))?.number();
+                let found =
+                    signals.iter().find(|known| known.id == *signal).and_then(|known| known.bounds.get(of));
+                let number =
+                    found.ok_or_else(|| format!("{}: `{signal}.{of}` is no bound", alert.name))?.number();
                 bound.limit = Limit::Number(number);
             }
         }
@@ -156,7 +158,8 @@ pub(crate) fn words(
     bounds: &BTreeMap<String, Bound>,
     params: &BTreeMap<String, BTreeMap<String, String>>,
 ) -> BTreeMap<String, String> {
-    let mut words: BTreeMap<_, _> = bounds.iter().map(|(name, bound)| (name.clone(), bound.to_string())).collect();
+    let mut words: BTreeMap<_, _> =
+        bounds.iter().map(|(name, bound)| (name.clone(), bound.to_string())).collect();
     words.extend(catalogue.jobs.iter().map(|(job, pattern)| (format!("{job}_job"), escape(pattern))));
     if let Some(family) = family {
         words.insert("family".to_owned(), family.name().to_owned());
@@ -172,7 +175,9 @@ pub(crate) fn escape(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\\' | '"' => out.extend(['\\', c]),
-            '{' | '}' | '@' | '$' | '&' | '<' | '>' | ',' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            '{' | '}' | '@' | '$' | '&' | '<' | '>' | ',' => {
+                out.push_str(&format!("\\x{:02x}", u32::from(c)))
+            }
             c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => out.push(c),
         }

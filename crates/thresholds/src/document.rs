@@ -35,7 +35,8 @@ pub(crate) struct Fault {
 
 /// Reads TOML.
 pub(crate) fn toml(text: &str) -> Result<Node, Fault> {
-    let line = |offset: usize| text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1;
+    let line =
+        |offset: usize| text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1;
     match DeTable::parse(text) {
         Ok(table) => Ok(Node { line: 1, value: from_table(table.get_ref(), &line) }),
         Err(error) => Err(Fault {
@@ -62,7 +63,10 @@ fn from_value(value: &DeValue<'_>, line: &impl Fn(usize) -> usize) -> Value {
         DeValue::Boolean(flag) => Value::Flag(*flag),
         DeValue::Datetime(date) => Value::Text(date.to_string()),
         DeValue::Array(items) => Value::List(
-            items.iter().map(|item| Node { line: line(item.span().start), value: from_value(item.get_ref(), line) }).collect(),
+            items
+                .iter()
+                .map(|item| Node { line: line(item.span().start), value: from_value(item.get_ref(), line) })
+                .collect(),
         ),
         DeValue::Table(table) => from_table(table, line),
     }
@@ -74,8 +78,12 @@ pub(crate) fn yaml(text: &str) -> Result<Node, Fault> {
         let whole = error.to_string();
         let first = whole.lines().next().unwrap_or("no YAML");
         // The place is told apart from the message.
-        let what = first.split_once(": ").filter(|(head, _)| head.contains("error")).map_or(first, |(_, rest)| rest);
-        let what = what.split_once(": ").filter(|(head, _)| head.starts_with("line ")).map_or(what, |(_, rest)| rest);
+        let what =
+            first.split_once(": ").filter(|(head, _)| head.contains("error")).map_or(first, |(_, rest)| rest);
+        let what = what
+            .split_once(": ")
+            .filter(|(head, _)| head.starts_with("line "))
+            .map_or(what, |(_, rest)| rest);
         let line = error.location().map_or(1, |place| usize::try_from(place.line()).unwrap_or(1));
         Fault { line: line.max(1), what: what.to_owned() }
     })

@@ -72,7 +72,8 @@ impl Context<'_> {
     fn recorded(&self, id: &str) -> Result<(String, Vec<String>), String> {
         let signal = self.catalogue.signal(id).ok_or_else(|| format!("`@{id}` is no signal"))?;
         let record = signal.record.clone().ok_or_else(|| format!("`@{id}` is not recorded"))?;
-        let mut matchers: Vec<_> = signal.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let mut matchers: Vec<_> =
+            signal.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         if let (false, Some(family)) = (signal.families.is_empty(), self.family) {
             matchers.push(format!("family=\"{family}\""));
         }
@@ -155,7 +156,8 @@ pub(crate) fn names(text: &str) -> impl Iterator<Item = (&str, bool)> {
 
 /// The version-tolerant expression of an engine signal.
 pub(crate) fn engines(engines: &Engines) -> String {
-    let labels = engines.keep.as_ref().map_or(ENGINE_LABELS.to_owned(), |keep| format!("{ENGINE_LABELS}, {keep}"));
+    let labels =
+        engines.keep.as_ref().map_or(ENGINE_LABELS.to_owned(), |keep| format!("{ENGINE_LABELS}, {keep}"));
     let joined = |milliseconds: bool| {
         let sources: Vec<_> = engines
             .sources
@@ -174,7 +176,8 @@ pub(crate) fn engines(engines: &Engines) -> String {
     if engines.kind != EngineKind::Histogram {
         return aggregated(&labels, &joined(false).unwrap_or_default());
     }
-    let quantile = |inner: &str| format!("histogram_quantile(0.95, {})", aggregated(&format!("{labels}, le"), inner));
+    let quantile =
+        |inner: &str| format!("histogram_quantile(0.95, {})", aggregated(&format!("{labels}, le"), inner));
     let seconds = joined(false).map(|inner| quantile(&inner));
     let milliseconds = joined(true).map(|inner| format!("{} / 1000", quantile(&inner)));
     // Without requests the quantile is NaN: no value, not a bad one.

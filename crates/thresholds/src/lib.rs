@@ -87,7 +87,12 @@ pub fn generate(kind: Kind, overrides: &Overrides, names: Names, format: Format)
     try_generate(kind, overrides, names, format).expect("the catalogue keeps its laws")
 }
 
-fn try_generate(kind: Kind, overrides: &Overrides, names: Names, format: Format) -> Result<Vec<File>, String> {
+fn try_generate(
+    kind: Kind,
+    overrides: &Overrides,
+    names: Names,
+    format: Format,
+) -> Result<Vec<File>, String> {
     let mut catalogue = Catalogue::builtin()?;
     overrides.apply(&mut catalogue)?;
     let mut catalogue = catalogue.resolve()?;
@@ -109,7 +114,9 @@ fn try_generate(kind: Kind, overrides: &Overrides, names: Names, format: Format)
                 (format!("alerts/tests/{name}_test.yaml"), output::yaml(&file)?)
             }
             (_, Format::Prometheus) => (format!("alerts/{name}.yaml"), output::yaml(&rules)?),
-            (_, Format::Operator) => (format!("alerts/operator/{name}.yaml"), output::operator(&name, &rules)?),
+            (_, Format::Operator) => {
+                (format!("alerts/operator/{name}.yaml"), output::operator(&name, &rules)?)
+            }
         });
     }
     // The wrong rules stand beside ours over dcgm-exporter's names.

@@ -192,7 +192,8 @@ impl fmt::Display for Bound {
 impl<'de> Deserialize<'de> for Bound {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bad = || de::Error::custom(format!("`{text}` is no bound such as `> 0.92` or `> memory_used.red`"));
+        let bad =
+            || de::Error::custom(format!("`{text}` is no bound such as `> 0.92` or `> memory_used.red`"));
         let (op, rest) = Op::ALL
             .into_iter()
             .find_map(|(symbol, op)| Some((op, text.strip_prefix(symbol)?.trim())))

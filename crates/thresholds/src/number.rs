@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn four_digits_are_those_of_go() {
-        for (value, text) in [(92.1, "92.1"), (100.0, "100"), (0.05, "0.05"), (12_345.0, "1.234e+04"), (0.0, "0")]
+        for (value, text) in
+            [(92.1, "92.1"), (100.0, "100"), (0.05, "0.05"), (12_345.0, "1.234e+04"), (0.0, "0")]
         {
             assert_eq!(four_digits(value), text);
         }
@@ -123,9 +124,13 @@ mod tests {
 
     #[test]
     fn durations_read_and_write() {
-        for (text, seconds, back) in
-            [("5m", 300, "5m"), ("1h30m", 5_400, "90m"), ("0s", 0, "0s"), ("24h", 86_400, "1d"), ("1w", 604_800, "7d")]
-        {
+        for (text, seconds, back) in [
+            ("5m", 300, "5m"),
+            ("1h30m", 5_400, "90m"),
+            ("0s", 0, "0s"),
+            ("24h", 86_400, "1d"),
+            ("1w", 604_800, "7d"),
+        ] {
             let duration = Duration::parse(text).unwrap();
             assert_eq!((duration.0, duration.to_string().as_str()), (seconds, back));
         }

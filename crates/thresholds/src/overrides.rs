@@ -14,8 +14,19 @@ use crate::{
 
 /// Labels that rules or Prometheus set themselves.
 const RESERVED: [&str; 13] = [
-    "alertname", "alertstate", "device", "family", "instance", "job", "model", "namespace", "severity", "signal",
-    "sli", "slo_class", "window",
+    "alertname",
+    "alertstate",
+    "device",
+    "family",
+    "instance",
+    "job",
+    "model",
+    "namespace",
+    "severity",
+    "signal",
+    "sli",
+    "slo_class",
+    "window",
 ];
 
 /// The longest scrape interval with which a window of five minutes still holds four samples.
@@ -40,7 +51,8 @@ impl Overrides {
     /// Reads `text`, the content of the file that is called `file`: YAML when it ends in `.yaml` or `.yml`, else TOML.
     pub fn parse(file: &str, text: &str) -> Result<Self, OverridesError> {
         let extension = file.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-        let read = if ["yaml", "yml"].contains(&extension.as_str()) { document::yaml } else { document::toml };
+        let read =
+            if ["yaml", "yml"].contains(&extension.as_str()) { document::yaml } else { document::toml };
         let check = |tree: &Node| {
             let mut catalogue = Catalogue::builtin().map_err(|what| Fault { line: 1, what })?;
             change(&mut catalogue, tree)
@@ -109,11 +121,19 @@ impl Node {
             Value::Text(text) => Duration::parse(text),
             _ => None,
         };
-        duration.map_or_else(|| self.fault(format!("{name} is a duration such as \"90s\", \"5m\" or \"1h30m\"")), Ok)
+        duration.map_or_else(
+            || self.fault(format!("{name} is a duration such as \"90s\", \"5m\" or \"1h30m\"")),
+            Ok,
+        )
     }
 }
 
-fn unknown<'k, T>(key: &Node, name: &str, place: &str, known: impl Iterator<Item = &'k str>) -> Result<T, Fault> {
+fn unknown<'k, T>(
+    key: &Node,
+    name: &str,
+    place: &str,
+    known: impl Iterator<Item = &'k str>,
+) -> Result<T, Fault> {
     let mut known: Vec<_> = known.map(|word| (distance(name, word), word)).collect();
     known.sort_unstable();
     let near: Vec<_> = known.iter().take(4).map(|(_, word)| *word).collect();
@@ -137,7 +157,17 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 fn change(catalogue: &mut Catalogue, tree: &Node) -> Done {
-    let sections = ["signals", "alerts", "slo", "prices", "labels", "jobs", "runbook_url_prefix", "dashboard_url_prefix", "scrape_interval"];
+    let sections = [
+        "signals",
+        "alerts",
+        "slo",
+        "prices",
+        "labels",
+        "jobs",
+        "runbook_url_prefix",
+        "dashboard_url_prefix",
+        "scrape_interval",
+    ];
     for (name, key, value) in tree.table("the file")? {
         match name {
             "signals" => signals(catalogue, value)?,
@@ -151,7 +181,9 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Done {
             "scrape_interval" => {
                 let interval = value.duration(name)?;
                 if interval.0 == 0 || interval > SCRAPE_INTERVAL_MAX {
-                    return value.fault(format!("scrape_interval is from 1s to {SCRAPE_INTERVAL_MAX}: windows of 5m need four samples"));
+                    return value.fault(format!(
+                        "scrape_interval is from 1s to {SCRAPE_INTERVAL_MAX}: windows of 5m need four samples"
+                    ));
                 }
                 catalogue.scrape_interval = Some(interval);
             }
@@ -174,13 +206,15 @@ fn signals(catalogue: &mut Catalogue, node: &Node) -> Done {
             }
             let number = value.number(name)?;
             if signal.unit == Unit::Ratio && number > 1.0 {
-                return value.fault(format!("{place}.{name} is a share from 0 to 1, not {}", decimal(number)));
+                return value
+                    .fault(format!("{place}.{name} is a share from 0 to 1, not {}", decimal(number)));
             }
             if let Some(bound) = signal.bounds.get_mut(name) {
                 bound.limit = Limit::Number(number);
             }
         }
-        let bands: Vec<_> = BANDS.iter().filter_map(|band| Some((band, signal.bounds.get(*band)?.number()))).collect();
+        let bands: Vec<_> =
+            BANDS.iter().filter_map(|band| Some((band, signal.bounds.get(*band)?.number()))).collect();
         if let Some(pair) = bands.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
             let [(low, a), (high, b)] = [pair[0], pair[1]];
             return key.fault(format!(
@@ -196,31 +230,51 @@ fn signals(catalogue: &mut Catalogue, node: &Node) -> Done {
 fn alerts(catalogue: &mut Catalogue, node: &Node) -> Done {
     for (alert_name, key, settings) in node.table("alerts")? {
         let Some(at) = catalogue.alerts.iter().position(|alert| alert.name == alert_name) else {
-            return unknown(key, alert_name, "alerts", catalogue.alerts.iter().map(|alert| alert.name.as_str()));
+            return unknown(
+                key,
+                alert_name,
+                "alerts",
+                catalogue.alerts.iter().map(|alert| alert.name.as_str()),
+            );
         };
         let alert = &mut catalogue.alerts[at];
         for (name, key, value) in settings.table(alert_name)? {
             match name {
+                // Duration and severity of this one are those of its windows.
+                _ if slo::is_template(alert) && name != "enabled" => {
+                    return unknown(key, name, &format!("alerts.{alert_name}"), ["enabled"].into_iter());
+                }
                 "for" => alert.hold = value.duration("for")?,
                 "enabled" => alert.off = !value.flag("enabled")?,
                 "severity" => {
                     let word = value.text("severity")?;
-                    let Some(severity) = Severity::ALL.into_iter().find(|severity| severity.name() == word) else {
-                        return unknown(value, word, "severity", Severity::ALL.into_iter().map(Severity::name));
+                    let Some(severity) = Severity::ALL.into_iter().find(|severity| severity.name() == word)
+                    else {
+                        return unknown(
+                            value,
+                            word,
+                            "severity",
+                            Severity::ALL.into_iter().map(Severity::name),
+                        );
                     };
                     alert.severity = severity;
                 }
                 _ if alert.bounds.contains_key(name) => {
                     let number = value.number(name)?;
                     if alert.unit == Unit::Ratio && name == "limit" && alert.slo.is_none() && number > 1.0 {
-                        return value.fault(format!("alerts.{alert_name}.{name} is a share from 0 to 1, not {}", decimal(number)));
+                        return value.fault(format!(
+                            "alerts.{alert_name}.{name} is a share from 0 to 1, not {}",
+                            decimal(number)
+                        ));
                     }
                     if let Some(bound) = alert.bounds.get_mut(name) {
                         bound.limit = Limit::Number(number);
                     }
                 }
                 _ => {
-                    let known = ["for", "enabled", "severity"].into_iter().chain(alert.bounds.keys().map(String::as_str));
+                    let known = ["for", "enabled", "severity"]
+                        .into_iter()
+                        .chain(alert.bounds.keys().map(String::as_str));
                     return unknown(key, name, &format!("alerts.{alert_name}"), known);
                 }
             }
@@ -233,7 +287,12 @@ fn classes(catalogue: &mut Catalogue, node: &Node) -> Done {
     let least = slo::least_objective(&catalogue.windows);
     for (class_name, key, settings) in node.table("slo")? {
         let Some(at) = catalogue.classes.iter().position(|class| class.name == class_name) else {
-            return unknown(key, class_name, "slo", catalogue.classes.iter().map(|class| class.name.as_str()));
+            return unknown(
+                key,
+                class_name,
+                "slo",
+                catalogue.classes.iter().map(|class| class.name.as_str()),
+            );
         };
         for (name, key, value) in settings.table(class_name)? {
             match name {
@@ -246,7 +305,8 @@ fn classes(catalogue: &mut Catalogue, node: &Node) -> Done {
                     *(if name == "ttft" { &mut class.ttft } else { &mut class.itl }) = seconds;
                 }
                 "models" if class_name == SloClass::DEFAULT => {
-                    return key.fault("slo.default serves all models that no other class names; name none here");
+                    return key
+                        .fault("slo.default serves all models that no other class names; name none here");
                 }
                 "models" => models(catalogue, at, value)?,
                 "objectives" => {
@@ -265,7 +325,14 @@ fn classes(catalogue: &mut Catalogue, node: &Node) -> Done {
                         *objective = number;
                     }
                 }
-                _ => return unknown(key, name, &format!("slo.{class_name}"), ["ttft", "itl", "models", "objectives"].into_iter()),
+                _ => {
+                    return unknown(
+                        key,
+                        name,
+                        &format!("slo.{class_name}"),
+                        ["ttft", "itl", "models", "objectives"].into_iter(),
+                    );
+                }
             }
         }
     }
@@ -280,7 +347,11 @@ fn models(catalogue: &mut Catalogue, at: usize, node: &Node) -> Done {
         if model.is_empty() {
             return item.fault("a model has a name");
         }
-        let taken = catalogue.classes.iter().enumerate().find(|(i, class)| *i != at && class.models.iter().any(|m| m == model));
+        let taken = catalogue
+            .classes
+            .iter()
+            .enumerate()
+            .find(|(i, class)| *i != at && class.models.iter().any(|m| m == model));
         if let Some((_, other)) = taken {
             return item.fault(format!("model `{model}` is in class {} already; name it once", other.name));
         }
@@ -305,7 +376,8 @@ fn labels(catalogue: &mut Catalogue, node: &Node) -> Done {
         let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let valid = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(letters);
         if !valid {
-            return key.fault(format!("`{name}` is no label name: letters, digits and _, beginning with a letter"));
+            return key
+                .fault(format!("`{name}` is no label name: letters, digits and _, beginning with a letter"));
         }
         if RESERVED.contains(&name) {
             return key.fault(format!("label `{name}` is set by the rules themselves; choose another name"));

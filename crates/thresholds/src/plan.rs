@@ -84,7 +84,13 @@ pub(crate) fn build(catalogue: &Catalogue, names: Names) -> Result<Vec<Planned>,
             continue;
         }
         let prover = Prover { catalogue, family: place.family, dcgm: place.dcgm };
-        let mut builder = Builder { prover, recordings: Vec::new(), states: Vec::new(), alerts: BTreeMap::new(), tests: Vec::new() };
+        let mut builder = Builder {
+            prover,
+            recordings: Vec::new(),
+            states: Vec::new(),
+            alerts: BTreeMap::new(),
+            tests: Vec::new(),
+        };
         builder.fill(place)?;
         if place.file == "cost" {
             builder.prices();
@@ -117,12 +123,15 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn fill(&mut self, place: &Place) -> Result<(), String> {
         let catalogue = self.prover.catalogue;
-        for signal in catalogue.signals.iter().filter(|signal| place.has(&signal.families, signal.file.as_deref())) {
+        for signal in
+            catalogue.signals.iter().filter(|signal| place.has(&signal.families, signal.file.as_deref()))
+        {
             if let Some(template) = self.template(signal) {
                 self.signal(signal, &template).map_err(|error| format!("{}: {error}", signal.id))?;
             }
         }
-        for alert in catalogue.alerts.iter().filter(|alert| place.has(&alert.families, alert.file.as_deref())) {
+        for alert in catalogue.alerts.iter().filter(|alert| place.has(&alert.families, alert.file.as_deref()))
+        {
             if !alert.off && self.is_possible(alert) {
                 self.alert(alert).map_err(|error| format!("{}: {error}", alert.name))?;
             }
@@ -149,11 +158,13 @@ impl Builder<'_> {
         let Some(family) = self.prover.family else { return true };
         let recorded = alert.expr.split('@').skip(1).all(|tail| {
             let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
-            catalogue.signal(&tail[..end]).is_none_or(|signal| {
-                signal.families.is_empty() || self.template(signal).is_some()
-            })
+            catalogue
+                .signal(&tail[..end])
+                .is_none_or(|signal| signal.families.is_empty() || self.template(signal).is_some())
         });
-        let raw = if self.prover.dcgm { alert.recorded_only || alert.dcgm.is_some() } else {
+        let raw = if self.prover.dcgm {
+            alert.recorded_only || alert.dcgm.is_some()
+        } else {
             expr::missing_source(&alert.expr, family).is_none()
         };
         recorded && raw
@@ -161,8 +172,11 @@ impl Builder<'_> {
 
     fn signal(&mut self, signal: &Signal, template: &str) -> Result<(), String> {
         let context = self.prover.context(&signal.bounds, &signal.params);
-        let expr = self.prover.wrap(&context.expand(template)?, signal.record.is_some() && !template.starts_with('@'));
-        let value = if signal.record.is_some() { context.expand(&format!("@{}", signal.id))? } else { expr.clone() };
+        let expr = self
+            .prover
+            .wrap(&context.expand(template)?, signal.record.is_some() && !template.starts_with('@'));
+        let value =
+            if signal.record.is_some() { context.expand(&format!("@{}", signal.id))? } else { expr.clone() };
         if let Some(record) = &signal.record {
             let labels = self.labels(&signal.labels);
             self.recordings.push(Rule { record: Some(record.clone()), expr, labels, ..Rule::default() });
@@ -172,7 +186,10 @@ impl Builder<'_> {
             None => vec![None],
         };
         for class in classes {
-            let scaled = scaled(&signal.bounds, signal.slo.zip(class).map(|(objective, class)| class.seconds(objective)));
+            let scaled = scaled(
+                &signal.bounds,
+                signal.slo.zip(class).map(|(objective, class)| class.seconds(objective)),
+            );
             if BANDS.iter().any(|band| signal.bounds.contains_key(*band)) {
                 let matcher = class.map(|class| self.prover.catalogue.models(class)).unwrap_or_default();
                 let value = if matcher.is_empty() { value.clone() } else { format!("{value}{{{matcher}}}") };
@@ -187,7 +204,12 @@ impl Builder<'_> {
     }
 
     /// 2 where a red band holds, else 1 where an amber one does, else 0; absent where the value is.
-    fn state(&self, signal: &Signal, bounds: &BTreeMap<String, Bound>, value: &str) -> Result<String, String> {
+    fn state(
+        &self,
+        signal: &Signal,
+        bounds: &BTreeMap<String, Bound>,
+        value: &str,
+    ) -> Result<String, String> {
         let context = self.prover.context(bounds, &signal.params);
         let dcgm = self.prover.dcgm;
         let pick = |unified: &Option<String>, vendor: &Option<String>| match (dcgm, vendor) {
@@ -231,23 +253,31 @@ impl Builder<'_> {
             None => vec![None],
         };
         for class in classes {
-            let bounds = scaled(&alert.bounds, alert.slo.zip(class).map(|(objective, class)| class.seconds(objective)));
+            let bounds = scaled(
+                &alert.bounds,
+                alert.slo.zip(class).map(|(objective, class)| class.seconds(objective)),
+            );
             let mut context = self.prover.context(&bounds, &alert.params);
             if let Some(class) = class {
                 let models = self.prover.catalogue.models(class);
                 let with_model = if models.is_empty() { String::new() } else { models };
                 context.words.insert("models".to_owned(), with_model);
             }
-            let text = template.replace("{&models}", &match context.words.get("models") {
-                Some(models) if !models.is_empty() => format!("{{{models}}}"),
-                _ => String::new(),
-            });
+            let text = template.replace(
+                "{&models}",
+                &match context.words.get("models") {
+                    Some(models) if !models.is_empty() => format!("{{{models}}}"),
+                    _ => String::new(),
+                },
+            );
             let raw = self.prover.dcgm && alert.dcgm.is_some();
             let expr = self.prover.wrap(&context.expand(&text)?, raw);
             let mut labels = self.labels(&alert.labels);
             labels.insert("severity".to_owned(), alert.severity.name().to_owned());
             labels.extend(class.map(|class| ("slo_class".to_owned(), class.name.clone())));
-            labels.extend(self.prover.catalogue.labels.iter().map(|(name, value)| (name.clone(), literal(value))));
+            labels.extend(
+                self.prover.catalogue.labels.iter().map(|(name, value)| (name.clone(), literal(value))),
+            );
             let annotations = annotations(self.prover.catalogue, alert, &bounds);
             let rule = Rule {
                 alert: Some(alert.name.clone()),
@@ -393,11 +423,15 @@ impl Prover<'_> {
             let banded = BANDS.iter().any(|band| signal.bounds.contains_key(*band));
             has && banded && signal.gate.is_none() && (!self.dcgm || signal.dcgm.is_some())
         };
-        let signals: Vec<_> = self.catalogue.signals.iter().filter(here).map(|signal| signal.id.clone()).collect();
+        let signals: Vec<_> =
+            self.catalogue.signals.iter().filter(here).map(|signal| signal.id.clone()).collect();
         let witness = if self.dcgm { "temperature" } else { "device_up" };
         vec![
             ("priced".to_owned(), self.catalogue.prices.keys().next().cloned().unwrap_or_default()),
-            ("steady".to_owned(), signals.iter().filter(|id| *id != witness).cloned().collect::<Vec<_>>().join("|")),
+            (
+                "steady".to_owned(),
+                signals.iter().filter(|id| *id != witness).cloned().collect::<Vec<_>>().join("|"),
+            ),
             ("steady_one".to_owned(), signals.iter().find(|id| *id != witness).cloned().unwrap_or_default()),
             ("witness".to_owned(), witness.to_owned()),
         ]

@@ -9,7 +9,9 @@ use crate::{
     expr::Context,
     model::{Alert, Bound, EngineKind, EngineSource, Engines, Example, Signal, SloClass, TestSeries},
     number::{Duration, at, decimal, linear},
-    output::{AlertCheck, ExpectedAlert, ExpectedSample, ExprCheck, InputSeries, Labels, Rule, TestGroup, label_set},
+    output::{
+        AlertCheck, ExpectedAlert, ExpectedSample, ExprCheck, InputSeries, Labels, Rule, TestGroup, label_set,
+    },
     plan::{LITERAL_BRACES, STATE, state_of},
 };
 
@@ -141,15 +143,20 @@ impl Prover<'_> {
             end += phase.ticks;
             let Some(v) = phase.value else { continue };
             if signal.record.is_some() {
-                let own = if signal.test.labels.is_empty() { String::new() } else { matchers(&signal.test.labels) };
-                let recorded = self.context(bounds, &signal.params).expand(&format!("@{}{own}", signal.id))?;
+                let own =
+                    if signal.test.labels.is_empty() { String::new() } else { matchers(&signal.test.labels) };
+                let recorded =
+                    self.context(bounds, &signal.params).expand(&format!("@{}{own}", signal.id))?;
                 let mut labels = labels.clone();
                 labels.extend(signal.labels.clone());
                 group.promql_expr_test.push(ExprCheck {
                     // A recording is a float: four digits are told apart, not the last bit.
                     expr: format!("round({recorded}, 0.0001)"),
                     eval_time: self.time(end - 1),
-                    exp_samples: vec![ExpectedSample { labels: label_set(&labels), value: (v * 1e4).round() / 1e4 }],
+                    exp_samples: vec![ExpectedSample {
+                        labels: label_set(&labels),
+                        value: (v * 1e4).round() / 1e4,
+                    }],
                 });
             }
             if banded {
@@ -190,7 +197,8 @@ impl Prover<'_> {
                 ..TestSeries::default()
             };
             let step = self.catalogue.signal(id).and_then(|signal| signal.test.step);
-            let example = Example { series: vec![series.clone()], dcgm: vec![series], step, ..Example::default() };
+            let example =
+                Example { series: vec![series.clone()], dcgm: vec![series], step, ..Example::default() };
             groups.extend(self.example(subject, &example, "")?);
         }
         let mut empty = self.group(format!("{}{} without any data", self.place(), alert.name), Vec::new());
@@ -226,7 +234,12 @@ impl Prover<'_> {
         example.variants.get(place).cloned().unwrap_or_else(|| vec![String::new()])
     }
 
-    fn example(&self, subject: &Subject<'_>, example: &Example, variant: &str) -> Result<Option<TestGroup>, String> {
+    fn example(
+        &self,
+        subject: &Subject<'_>,
+        example: &Example,
+        variant: &str,
+    ) -> Result<Option<TestGroup>, String> {
         let Subject { alert, bounds, class, rule } = subject;
         let filled = |series: &[TestSeries]| -> Vec<TestSeries> {
             let fill = |text: &String| text.replace("<variant>", variant);
@@ -332,7 +345,10 @@ impl Prover<'_> {
             .map(|series| {
                 let selector = context.expand(&series.series)?;
                 let identity = self.identity(&series.series, &selector, model);
-                Ok(InputSeries { series: with_labels(&selector, &identity), values: self.values(series, phases) })
+                Ok(InputSeries {
+                    series: with_labels(&selector, &identity),
+                    values: self.values(series, phases),
+                })
             })
             .collect()
     }
@@ -406,8 +422,13 @@ impl Prover<'_> {
     fn identity(&self, template: &str, selector: &str, model: &str) -> Labels {
         let node = ("node", "node-1");
         let exporter = [("instance", "node-1:9477"), ("job", "accelscope"), node];
-        let engine =
-            [("instance", "engine-0:8000"), ("job", "engine"), ("namespace", "inference"), ("pod", "engine-0"), node];
+        let engine = [
+            ("instance", "engine-0:8000"),
+            ("job", "engine"),
+            ("namespace", "inference"),
+            ("pod", "engine-0"),
+            node,
+        ];
         let name = selector.split('{').next().unwrap_or(selector);
         let mut labels = BTreeMap::new();
         let mut add = |pairs: &[(&str, &str)]| {
@@ -476,7 +497,8 @@ impl Prover<'_> {
             labels.remove(name);
         }
         for (name, text) in more {
-            let word = text.strip_prefix('&').filter(|_| name == "signal").and_then(|word| context.words.get(word));
+            let word =
+                text.strip_prefix('&').filter(|_| name == "signal").and_then(|word| context.words.get(word));
             labels.insert(name.clone(), word.unwrap_or(text).clone());
         }
         // Labels that the series spell out themselves and that are not aggregated away.
@@ -492,7 +514,8 @@ impl Prover<'_> {
         if let Some(model) = class.and_then(|class| class.models.first()) {
             return model.clone();
         }
-        let taken = |name: &str| self.catalogue.classes.iter().any(|class| class.models.iter().any(|m| m == name));
+        let taken =
+            |name: &str| self.catalogue.classes.iter().any(|class| class.models.iter().any(|m| m == name));
         let mut name = "m".to_owned();
         while taken(&name) {
             name.push('m');
@@ -527,7 +550,8 @@ fn points(test: &Example, signal: &Signal, bounds: &BTreeMap<String, Bound>, exa
 
 /// The series by which an engine shows a value `v`.
 fn engine_series(engines: &Engines, source: &EngineSource, v: f64, model: &str) -> Vec<TestSeries> {
-    let labels: Vec<_> = [source.select.as_str(), source.labels.as_str()].into_iter().filter(|l| !l.is_empty()).collect();
+    let labels: Vec<_> =
+        [source.select.as_str(), source.labels.as_str()].into_iter().filter(|l| !l.is_empty()).collect();
     let labels = labels.join(",").replace("\"m\"", &format!("\"{}\"", escape(model)));
     let series = |name: &str, more: &str| {
         let all: Vec<_> = [labels.as_str(), more].into_iter().filter(|l| !l.is_empty()).collect();
@@ -608,7 +632,8 @@ fn with_labels(selector: &str, identity: &Labels) -> String {
     if !inside.is_empty() {
         pairs.push(inside.to_owned());
     }
-    let spelt = |label: &str| inside.split(',').any(|pair| pair.trim_start().starts_with(&format!("{label}=")));
+    let spelt =
+        |label: &str| inside.split(',').any(|pair| pair.trim_start().starts_with(&format!("{label}=")));
     let more = identity.iter().filter(|(label, _)| !spelt(label));
     pairs.extend(more.map(|(label, value)| format!("{label}=\"{}\"", escape(value))));
     format!("{name}{{{}}}", pairs.join(","))
@@ -630,7 +655,9 @@ fn render(template: &str, labels: &Labels, value: &str, shown: &str) -> Result<S
         } else {
             let label = action.strip_prefix("{{ $labels.").and_then(|tail| tail.split_once(" }}"));
             let (name, tail) = label.ok_or_else(|| format!("an unknown template: {action}"))?;
-            out.push_str(labels.get(name).ok_or_else(|| format!("no label `{name}` in what fires: {labels:?}"))?);
+            out.push_str(
+                labels.get(name).ok_or_else(|| format!("no label `{name}` in what fires: {labels:?}"))?,
+            );
             tail
         };
     }

@@ -159,7 +159,10 @@ impl Level<'_> {
                 raw("_bucket", &label(slo), "<0>"),
                 raw("_bucket", &label(slo * 2.0), rate),
                 raw("_bucket", ",le=\"+Inf\"", rate),
-                value(&format!("llm:{}_seconds:p95{{model=\"{model}\"}}", self.sli), &format!("<{}>", decimal(slo * 2.0))),
+                value(
+                    &format!("llm:{}_seconds:p95{{model=\"{model}\"}}", self.sli),
+                    &format!("<{}>", decimal(slo * 2.0)),
+                ),
             ]
         };
         Ok((all, bad, (example(late("<v>")), example(late("<v>")))))
@@ -173,9 +176,12 @@ impl Level<'_> {
             if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
         };
         let all = format!("sum by ({BY}) (@completions{})", select(""));
-        let bad = format!("sum by ({BY}) (@completions{}) or {all} * 0", select(&format!("reason=\"{reason}\"")));
+        let bad =
+            format!("sum by ({BY}) (@completions{}) or {all} * 0", select(&format!("reason=\"{reason}\"")));
         let model = escape(&self.model());
-        let series = |reason: &str, form: &str| value(&format!("@completions{{reason=\"{reason}\",model=\"{model}\"}}"), form);
+        let series = |reason: &str, form: &str| {
+            value(&format!("@completions{{reason=\"{reason}\",model=\"{model}\"}}"), form)
+        };
         let example = |form: &str| Example {
             series: vec![series(reason, form), series("stop", "<4>")],
             values: vec![5.0],
@@ -280,7 +286,11 @@ fn per_instance(engines: &Engines, suffix: &str, le: Option<f64>) -> String {
         let select = le.map_or(String::new(), |le| {
             let le = le * scale;
             // Whole numbers are printed as `1` or `1.0`, by client and by Prometheus version.
-            if le.fract() == 0.0 { format!("{{le=~\"{le}(\\\\.0)?\"}}") } else { format!("{{le=\"{}\"}}", decimal(le)) }
+            if le.fract() == 0.0 {
+                format!("{{le=~\"{le}(\\\\.0)?\"}}")
+            } else {
+                format!("{{le=\"{}\"}}", decimal(le))
+            }
         });
         format!("rate({metric}{suffix}{select}[5m])")
     };

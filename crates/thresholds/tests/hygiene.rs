@@ -1,0 +1,224 @@
+//! What a linter of rules would find: syntax, counters outside rates, lost labels, bare absences, templates in labels.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use naming::{Kind as MetricKind, METRICS};
+use promql_parser::parser::{self, Expr, LabelModifier, VectorMatchCardinality, token};
+use serde::Deserialize;
+use thresholds::{Format, Kind, Names, Overrides, generate};
+
+#[derive(Deserialize)]
+struct RuleFile {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    record: Option<String>,
+    alert: Option<String>,
+    expr: String,
+    #[serde(rename = "for")]
+    hold: Option<String>,
+    #[serde(default)]
+    labels: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: std::collections::BTreeMap<String, String>,
+}
+
+/// An override file that makes everything there is.
+const EVERYTHING: &str = r#"
+[slo.chat]
+models = ["llama", "qwen"]
+[slo.rag]
+models = ["embed\"}, {{ x }} \n ü@$&<v>"]
+[prices]
+nvidia = 2.5
+gaudi = 1.5
+[labels]
+team = "inference \"{{ on call }}\" \n ü"
+"#;
+
+fn rules() -> Vec<(String, Rule)> {
+    let everything = Overrides::parse("everything.toml", EVERYTHING).unwrap();
+    let mut rules = Vec::new();
+    for overrides in [Overrides::default(), everything] {
+        for (path, text) in generate(Kind::Rules, &overrides, Names::Both, Format::Prometheus) {
+            let file: RuleFile =
+                serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+            rules.extend(
+                file.groups.into_iter().flat_map(|group| group.rules).map(|rule| (path.clone(), rule)),
+            );
+        }
+    }
+    assert!(rules.len() > 200, "{} rules", rules.len());
+    rules
+}
+
+/// Calls `visit` with each node below and at `expr`, and the functions around it.
+fn walk<'e>(expr: &'e Expr, around: &mut Vec<&'e str>, visit: &mut impl FnMut(&'e Expr, &[&'e str])) {
+    visit(expr, around);
+    match expr {
+        Expr::Aggregate(aggregate) => walk(&aggregate.expr, around, visit),
+        Expr::Unary(unary) => walk(&unary.expr, around, visit),
+        Expr::Binary(binary) => {
+            walk(&binary.lhs, around, visit);
+            walk(&binary.rhs, around, visit);
+        }
+        Expr::Paren(paren) => walk(&paren.expr, around, visit),
+        Expr::Subquery(subquery) => walk(&subquery.expr, around, visit),
+        Expr::Call(call) => {
+            around.push(call.func.name);
+            for argument in &call.args.args {
+                walk(argument, around, visit);
+            }
+            around.pop();
+        }
+        _ => {}
+    }
+}
+
+fn parsed() -> Vec<(String, Rule, Expr)> {
+    rules()
+        .into_iter()
+        .map(|(path, rule)| {
+            let expr =
+                parser::parse(&rule.expr).unwrap_or_else(|error| panic!("{path}: {error}: {}", rule.expr));
+            (path, rule, expr)
+        })
+        .collect()
+}
+
+fn selector_name(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::VectorSelector(selector) => selector.name.as_deref(),
+        Expr::MatrixSelector(selector) => selector.vs.name.as_deref(),
+        _ => None,
+    }
+}
+
+#[test]
+fn counters_of_events_and_time_stand_under_a_rate() {
+    // These counters are states since the driver was loaded or over the device's life: their level is the signal.
+    let levels = ["ECC_ERRORS", "ROWS_REMAPPED", "PAGES_RETIRED", "ERRORS"]
+        .map(|handle| naming::Id::of_handle(handle).unwrap().metric());
+    let counters: BTreeSet<&str> = METRICS
+        .iter()
+        .filter(|metric| !levels.iter().any(|level| std::ptr::eq(*level, *metric)))
+        .flat_map(|metric| {
+            let own = metric.name.filter(|_| metric.kind == MetricKind::Counter);
+            own.into_iter()
+                .chain(metric.vendor.iter().filter(|v| v.kind == MetricKind::Counter).map(|v| v.name))
+        })
+        .collect();
+    // The same quantity, printed beside a rate as the zero to fall back on.
+    let zero = "DCGM_FI_DEV_PCIE_REPLAY_COUNTER";
+    for (path, rule, expr) in parsed() {
+        walk(&expr, &mut Vec::new(), &mut |node, around| {
+            let Some(name) = selector_name(node) else { return };
+            let engine_counter = name.contains(':') && name.ends_with("_total") || name.ends_with("_bucket");
+            let rated = around.iter().any(|f| ["rate", "increase", "changes"].contains(f));
+            if (counters.contains(name) || engine_counter) && !rated && name != zero {
+                panic!("{path}: {name} is a counter: {}", rule.expr);
+            }
+        });
+    }
+}
+
+#[test]
+fn matching_is_spelt_where_labels_may_differ() {
+    for (path, rule, expr) in parsed() {
+        walk(&expr, &mut Vec::new(), &mut |node, _| {
+            if let Expr::Binary(binary) = node
+                && let Some(modifier) = &binary.modifier
+            {
+                // group_left and group_right only together with the labels that are matched.
+                let many = matches!(
+                    modifier.card,
+                    VectorMatchCardinality::ManyToOne(_) | VectorMatchCardinality::OneToMany(_)
+                );
+                assert!(!many || modifier.matching.is_some(), "{path}: {}", rule.expr);
+            }
+            if let Expr::Aggregate(aggregate) = node {
+                // An aggregation without labels forgets the cluster.
+                assert!(aggregate.modifier.is_some(), "{path}: aggregates everything away: {}", rule.expr);
+                if let Some(LabelModifier::Include(labels)) = &aggregate.modifier {
+                    assert!(
+                        labels.labels.iter().any(|label| label == "cluster" || label == "model"),
+                        "{path}: {}",
+                        rule.expr
+                    );
+                }
+                let known = [token::T_SUM, token::T_MAX, token::T_MIN, token::T_COUNT, token::T_GROUP];
+                assert!(known.contains(&aggregate.op.id()), "{path}: {}", rule.expr);
+            }
+        });
+    }
+}
+
+#[test]
+fn no_selector_is_a_regular_expression_over_names() {
+    for (path, rule, expr) in parsed() {
+        walk(&expr, &mut Vec::new(), &mut |node, around| {
+            if matches!(node, Expr::VectorSelector(_) | Expr::MatrixSelector(_)) {
+                assert!(selector_name(node).is_some(), "{path}: {}", rule.expr);
+            }
+            // `absent` knows nothing of labels, so one lost device among many would go unseen.
+            assert!(!around.contains(&"absent"), "{path}: {}", rule.expr);
+        });
+    }
+}
+
+#[test]
+fn alerts_have_what_a_person_needs_and_no_value_in_labels() {
+    let pages: BTreeSet<String> =
+        generate(Kind::Runbooks, &Overrides::default(), Names::Both, Format::Prometheus)
+            .into_iter()
+            .map(|(path, _)| path)
+            .collect();
+    for (path, rule) in rules() {
+        assert_ne!(rule.record.is_some(), rule.alert.is_some(), "{path}");
+        for value in rule.labels.values() {
+            assert!(
+                !value.contains("$value") && !value.contains("$labels"),
+                "{path}: a template in a label: {value}"
+            );
+        }
+        let Some(alert) = rule.alert else {
+            let record = rule.record.unwrap();
+            assert_eq!(record.matches(':').count() >= 1, record.split(':').count() <= 3, "{path}: {record}");
+            continue;
+        };
+        for name in ["summary", "description", "runbook_url", "dashboard"] {
+            assert!(
+                rule.annotations.get(name).is_some_and(|text| text.len() > 5),
+                "{path}: {alert} has no {name}"
+            );
+        }
+        assert!(
+            ["critical", "warning", "ticket"].contains(&rule.labels["severity"].as_str()),
+            "{path}: {alert}"
+        );
+        assert!(pages.contains(&format!("docs/runbooks/{alert}.md")), "{alert} has no runbook");
+        assert!(rule.annotations["runbook_url"].ends_with(&format!("{alert}.md")));
+        // What fires because something is gone waits for more than two scrapes.
+        if rule.expr.contains("unless") && rule.expr.contains("offset 1h") {
+            assert!(rule.hold.is_some(), "{path}: {alert}");
+        }
+    }
+}
+
+#[test]
+fn generating_everything_takes_less_than_a_second() {
+    let start = Instant::now();
+    for kind in Kind::ALL {
+        for format in [Format::Prometheus, Format::Operator] {
+            assert!(!generate(kind, &Overrides::default(), Names::Both, format).is_empty());
+        }
+    }
+    assert!(start.elapsed().as_secs_f64() < 1.0, "{:?}", start.elapsed());
+}

@@ -1,0 +1,173 @@
+//! Override files: what they move, what they leave alone, and what is said to a mistake.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use thresholds::{Format, Kind, Names, Overrides, generate};
+
+/// Every generated file.
+fn files(overrides: &Overrides) -> BTreeMap<String, String> {
+    Kind::ALL.iter().flat_map(|kind| generate(*kind, overrides, Names::Both, Format::Prometheus)).collect()
+}
+
+fn fault(file: &str, text: &str) -> String {
+    Overrides::parse(file, text).unwrap_err().to_string()
+}
+
+#[test]
+fn one_bound_moves_its_signal_everywhere_and_nothing_else() {
+    let before = files(&Overrides::default());
+    let after = files(&Overrides::parse("o.toml", "[signals.memory_used]\nred = 0.95\n").unwrap());
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    let changed: BTreeSet<&str> =
+        before.iter().filter(|(path, text)| after[*path] != **text).map(|(path, _)| path.as_str()).collect();
+    let expected: BTreeSet<&str> = [
+        "alerts/gaudi.yaml",
+        "alerts/nvidia-dcgm.yaml",
+        "alerts/nvidia.yaml",
+        "alerts/tests/gaudi_test.yaml",
+        "alerts/tests/nvidia-dcgm_test.yaml",
+        "alerts/tests/nvidia_test.yaml",
+        "alerts/tests/xpu_test.yaml",
+        "alerts/xpu.yaml",
+        "docs/runbooks/GpuHbmNearOom.md",
+    ]
+    .into();
+    assert_eq!(changed, expected);
+    for path in changed {
+        let (old, new): (Vec<_>, Vec<_>) = (before[path].lines().collect(), after[path].lines().collect());
+        assert_eq!(old.len(), new.len(), "{path}");
+        let differ: Vec<_> = old.iter().zip(&new).filter(|(old, new)| old != new).collect();
+        // State, alert and description in a rule file: three lines, and no others.
+        if !path.contains("/tests/") && path.starts_with("alerts/") {
+            assert_eq!(differ.len(), 3, "{path}: {differ:#?}");
+        }
+        for (old, new) in differ {
+            let number =
+                |line: &str| line.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect::<String>();
+            assert_ne!(number(old), number(new), "{path}: {old} | {new}");
+            let words =
+                |line: &str| line.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect::<String>();
+            assert_eq!(words(old), words(new), "{path}");
+        }
+    }
+}
+
+#[test]
+fn toml_and_yaml_say_the_same() {
+    let toml = "[alerts.GpuHbmNearOom]\nfor = \"10s\"\nseverity = \"warning\"\n[labels]\nteam = \"a\"\n[slo.chat]\nmodels = [\"m1\"]\n";
+    let yaml = "alerts:\n  GpuHbmNearOom:\n    for: 10s\n    severity: warning\nlabels: {team: a}\nslo:\n  chat:\n    models: [m1]\n";
+    assert_eq!(
+        files(&Overrides::parse("o.toml", toml).unwrap()),
+        files(&Overrides::parse("o.yaml", yaml).unwrap())
+    );
+}
+
+#[test]
+fn an_alert_can_be_switched_off_and_a_price_switches_cost_on() {
+    let off = files(&Overrides::parse("o.toml", "[alerts.LinkErrors]\nenabled = false\n").unwrap());
+    assert!(!off.contains_key("docs/runbooks/LinkErrors.md"));
+    assert!(off.values().all(|text| !text.contains("alert: LinkErrors")));
+    let priced = files(&Overrides::parse("o.toml", "[prices]\nnvidia = 2.5\n").unwrap());
+    assert!(priced["alerts/cost.yaml"].contains("vector(2.5)") && !off.contains_key("alerts/cost.yaml"));
+}
+
+#[test]
+fn mistakes_are_told_with_their_line_and_mend() {
+    for (text, line, word) in [
+        ("[signals.memory_used]\nreed = 0.9", 2, "red"),
+        ("\n[signals.memory_usd]\nred = 0.9", 2, "memory_used"),
+        ("[signals.memory_used]\namber = 0.95", 1, "order"),
+        ("[signals.memory_used]\nred = 95", 2, "share"),
+        ("[signals.memory_used]\nred = -1", 2, "zero or more"),
+        ("[signals.memory_used]\nred = nan", 2, "number"),
+        ("[signals.memory_used]\nred = \"0.9\"", 2, "number"),
+        ("[alerts.GpuHbmNearOom]\nfor = \"5 minutes\"", 2, "duration"),
+        ("[alerts.GpuHbmNearOom]\nfor = 5", 2, "duration"),
+        ("[alerts.GpuHbmNearOom]\nseverity = \"page\"", 2, "critical"),
+        ("[alerts.LlmSloBudgetBurn]\nfor = \"5m\"", 2, "enabled"),
+        ("[alerts.Gpu]\nfor = \"5m\"", 1, "unknown"),
+        ("[slo.chat]\nobjectives = { ttft = 0.5 }", 2, "objective"),
+        ("[slo.default]\nmodels = [\"a\"]", 2, "default"),
+        ("[slo.chat]\nmodels = [\"a\"]\n[slo.rag]\nmodels = [\"a\"]", 4, "already"),
+        ("[labels]\n\"a b\" = \"c\"", 2, "label name"),
+        ("[labels]\nseverity = \"c\"", 2, "set by"),
+        ("scrape_interval = \"5m\"", 1, "four samples"),
+        ("[prices]\namd = 1", 2, "unknown"),
+        ("a = 1\na = 2", 2, "duplicate"),
+        ("[signals", 1, ""),
+        ("colour = 1", 1, "unknown"),
+    ] {
+        let said = fault("my.toml", text);
+        assert!(said.starts_with(&format!("my.toml:{line}: ")) && said.contains(word), "{text:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert!(fault("o.yml", "signals:\n  memory_used:\n    red: yes\n").starts_with("o.yml:3: "));
+    assert!(fault("o.yml", "a: 1\na: 2\n").starts_with("o.yml:2: "));
+}
+
+/// Texts that look like override files, with the signs that break careless writers.
+fn documents() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        Just("signals".to_owned()),
+        Just("memory_used".to_owned()),
+        Just("red".to_owned()),
+        Just("alerts".to_owned()),
+        Just("GpuHbmNearOom".to_owned()),
+        Just("for".to_owned()),
+        Just("labels".to_owned()),
+        Just("slo".to_owned()),
+        Just("chat".to_owned()),
+        Just("models".to_owned()),
+        "[ -~]{0,12}",
+        "\\PC{0,6}",
+    ];
+    let value = prop_oneof![
+        any::<f64>().prop_map(|number| number.to_string()),
+        "[0-9]{1,4}[smhdw]?",
+        "\"\\PC{0,12}\"",
+        Just("[]".to_owned()),
+        Just("{}".to_owned()),
+        Just("true".to_owned()),
+        Just("~".to_owned()),
+    ];
+    let line = (word.clone(), word, value, 0..5_u8).prop_map(|(a, b, value, shape)| match shape {
+        0 => format!("[{a}.{b}]"),
+        1 => format!("{a} = {value}"),
+        2 => format!("{a}:\n  {b}: {value}"),
+        3 => format!("  {a}: {value}"),
+        _ => format!("{a} = {{ {b} = {value} }}"),
+    });
+    prop::collection::vec(line, 0..8).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_file_makes_a_panic_or_more_than_one_line(text in documents(), yaml: bool) {
+        let file = if yaml { "o.yaml" } else { "o.toml" };
+        match Overrides::parse(file, &text) {
+            Ok(overrides) => prop_assert!(!generate(Kind::Rules, &overrides, Names::Both, Format::Prometheus).is_empty()),
+            Err(error) => prop_assert_eq!(error.to_string().lines().count(), 1),
+        }
+    }
+
+    #[test]
+    fn any_label_and_model_come_back_as_they_were(label in "\\PC{1,20}", model in "\\PC{1,20}", raw in prop::collection::vec(any::<char>(), 1..8)) {
+        let odd: String = raw.into_iter().collect();
+        let quoted = |text: &str| serde_saphyr::to_string(&text).unwrap().trim_end().to_owned();
+        for label in [label, odd, "{{ $labels.x }}\n\"'{}".to_owned()] {
+            let file = format!("[labels]\nteam = {}\n[slo.chat]\nmodels = [{}]\n", toml::Value::String(label.clone()), toml::Value::String(model.clone()));
+            let overrides = Overrides::parse("o.toml", &file).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            for (path, text) in files(&overrides).iter().filter(|(path, _)| path.ends_with(".yaml")) {
+                let read: serde_json::Value = serde_saphyr::from_str(text).map_err(|e| TestCaseError::fail(format!("{path}: {e}")))?;
+                if path == "alerts/exporter.yaml" {
+                    let written = label.replace("{{", "{{ \"{{\" }}");
+                    let found = read["groups"].as_array().unwrap().iter().flat_map(|g| g["rules"].as_array().unwrap());
+                    prop_assert!(found.filter(|r| r.get("alert").is_some()).all(|r| r["labels"]["team"] == *written), "{}", quoted(&written));
+                }
+            }
+        }
+    }
+}
