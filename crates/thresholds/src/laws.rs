@@ -1,1 +1,91 @@
-//! Laws.
+//! Laws over the data files: what no type can hold.
+
+use std::collections::BTreeSet;
+
+use naming::XID_CODES;
+
+use crate::{
+    catalogue::{BANDS, Catalogue},
+    expr::{Name, names, resolve},
+    model::{Alert, Signal},
+};
+
+fn catalogue() -> Catalogue {
+    Catalogue::builtin().and_then(Catalogue::resolve).unwrap()
+}
+
+/// Every PromQL text of a signal: over unified names, and over dcgm-exporter's.
+fn texts(signal: &Signal) -> (Vec<&String>, Vec<&String>) {
+    let unified = [&signal.gate, &signal.red_when].into_iter().flatten();
+    let vendor = [&signal.dcgm, &signal.gate_dcgm, &signal.red_when_dcgm].into_iter().flatten();
+    (
+        unified.chain([&signal.expr]).chain(signal.exprs.values()).chain(&signal.red_also).collect(),
+        vendor.chain(&signal.red_also_dcgm).collect(),
+    )
+}
+
+fn alert_texts(alert: &Alert) -> (Vec<&String>, Vec<&String>) {
+    (vec![&alert.expr], alert.dcgm.iter().collect())
+}
+
+#[test]
+fn every_metric_is_one_of_the_naming_catalogue_in_its_own_vocabulary() {
+    let catalogue = catalogue();
+    let all = catalogue.signals.iter().map(texts).chain(catalogue.alerts.iter().map(alert_texts));
+    let mut seen = 0;
+    for (unified, vendor) in all {
+        for (name, _) in unified.iter().flat_map(|text| names(text)) {
+            assert!(matches!(resolve(name), Ok(Name::Unified(_))), "{name}");
+            seen += 1;
+        }
+        for (name, _) in vendor.iter().flat_map(|text| names(text)) {
+            assert!(matches!(resolve(name), Ok(Name::Vendor(_))), "{name}");
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
+#[test]
+fn no_data_file_spells_a_metric_of_ours() {
+    for text in [
+        include_str!("../catalogue/hardware.toml"),
+        include_str!("../catalogue/engines.toml"),
+        include_str!("../catalogue/efficiency.toml"),
+        include_str!("../catalogue/alerts.toml"),
+        include_str!("../catalogue/diagnostics.toml"),
+        include_str!("../catalogue/xid.toml"),
+    ] {
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            for prefix in ["accel_", "accelscope_", "DCGM_"] {
+                let spelt = line.match_indices(prefix).any(|(at, _)| !line[..at].ends_with(['$', ':']));
+                assert!(!spelt || line.starts_with("citation"), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn names_are_unique_and_bands_in_order() {
+    let catalogue = catalogue();
+    let ids: BTreeSet<_> = catalogue.signals.iter().map(|signal| &signal.id).collect();
+    let alerts: BTreeSet<_> = catalogue.alerts.iter().map(|alert| &alert.name).collect();
+    assert_eq!((ids.len(), alerts.len()), (catalogue.signals.len(), catalogue.alerts.len()));
+    for signal in &catalogue.signals {
+        let bands: Vec<_> = BANDS.iter().filter_map(|band| Some((band, signal.bounds.get(*band)?))).collect();
+        for (band, bound) in &bands {
+            assert_eq!(bound.op.rises(), !band.starts_with("low"), "{} {band}", signal.id);
+        }
+        assert!(bands.windows(2).all(|pair| pair[0].1.number() < pair[1].1.number()), "{}", signal.id);
+        assert!(signal.why.len() > 10 && signal.citation.len() > 5, "{}", signal.id);
+        assert!(bands.is_empty() || !signal.first.is_empty(), "{}: what to do first?", signal.id);
+    }
+}
+
+#[test]
+fn xids_are_listed_once_and_known() {
+    let catalogue = catalogue();
+    let codes: Vec<_> = catalogue.xids.iter().flat_map(|entry| &entry.codes).collect();
+    let unique: BTreeSet<_> = codes.iter().collect();
+    assert_eq!(unique.len(), codes.len());
+    assert!(codes.iter().all(|code| XID_CODES.iter().any(|(known, _)| known == *code)));
+}

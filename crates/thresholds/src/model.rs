@@ -311,9 +311,9 @@ pub(crate) struct TestSeries {
     pub step: Option<String>,
     /// A flag: 1 while the value is at least this, else 0.
     pub from: Option<f64>,
-    /// The series does not exist before the first bad moment.
+    /// In how many of the first stretches of time the series does not exist yet.
     #[serde(default)]
-    pub late: bool,
+    pub late: usize,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

@@ -260,6 +260,10 @@ impl Prover<'_> {
             (true, true, false) => return Ok(None),
             _ => &example.series,
         });
+        // Some causes exist in one vocabulary alone.
+        if series.is_empty() {
+            return Ok(None);
+        }
         let tick = self.tick();
         let ticks = |duration: Duration| duration.0.div_ceil(tick);
         let (settle, hold) = (ticks(example.settle), ticks(alert.hold));
@@ -285,7 +289,7 @@ impl Prover<'_> {
         let model = self.model(*class);
         let context = self.context(bounds, &alert.params);
         let mut inputs = self.inputs(&context, &series, &phases, &model)?;
-        if !self.dcgm && self.family.is_some() && !example.absence {
+        if self.family.is_some() && !example.absence {
             inputs.extend(self.strangers(&inputs));
         }
         let vendor = self.dcgm && !alert.recorded_only;
@@ -389,9 +393,9 @@ impl Prover<'_> {
         let mut alive = false;
         let form = |text: &Option<String>| text.as_ref().map(|text| text.trim_matches(['<', '>']).to_owned());
         let (value, rate, step) = (form(&series.value), form(&series.rate), form(&series.step));
-        for Phase { value: v, ticks } in phases {
+        for (index, Phase { value: v, ticks }) in phases.iter().enumerate() {
             let more = ticks - 1;
-            let Some(v) = *v else {
+            let Some(v) = v.filter(|_| index >= series.late) else {
                 tokens.push(if alive { format!("stale _x{more}") } else { format!("_x{ticks}") });
                 alive = false;
                 continue;
@@ -402,10 +406,6 @@ impl Prover<'_> {
                 counter += growth * *ticks as f64;
             } else if let Some(form) = &step {
                 counter = linear(form, v).max(counter);
-                if series.late && counter == 0.0 {
-                    tokens.push(format!("_x{ticks}"));
-                    continue;
-                }
                 tokens.push(format!("{}+0x{more}", decimal(counter)));
             } else if let Some(from) = series.from {
                 tokens.push(format!("{}+0x{more}", u8::from(v >= from)));
@@ -564,7 +564,18 @@ fn engine_series(engines: &Engines, source: &EngineSource, v: f64, model: &str) 
         ..TestSeries::default()
     };
     match engines.kind {
-        EngineKind::Gauge => vec![of(series(&source.metric, ""), Some("<v>"), None)],
+        EngineKind::Gauge => {
+            let mut all = vec![of(series(&source.metric, ""), Some("<v>"), None)];
+            // What the matchers leave out is there too.
+            if let Some((label, _)) = source.select.split_once('=') {
+                all.push(of(
+                    format!("{}{{{label}=\"other\",{}}}", source.metric, source.labels),
+                    Some("<1000000>"),
+                    None,
+                ));
+            }
+            all
+        }
         EngineKind::Rate => vec![of(series(&source.metric, ""), None, Some("<v>"))],
         EngineKind::Histogram => {
             // All observations fall between two bounds, so that the percentile is v by interpolation.
