@@ -13,11 +13,11 @@ use e2e::artefacts::repository;
 use serde_json::{Value, json};
 use thresholds::{Format, Kind, Names, Overrides, generate};
 
-/// An override file with everything that the default leaves out, and durations as short as a rehearsal wants them.
+/// An override file with everything that the default leaves out.
 const EVERYTHING: &str = r#"
 scrape_interval = "5s"
 [alerts.GpuHbmNearOom]
-for = "30s"
+for = "1m"
 [slo.chat]
 models = ["llama", "a\"b}{ü"]
 [slo.rag]

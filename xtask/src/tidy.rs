@@ -47,12 +47,14 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// Licences of dependencies, as their manifests spell them. All let a binary be given away under ours.
-const LICENCES: [&str; 13] = [
+const LICENCES: [&str; 15] = [
+    "(Apache-2.0 OR MIT) AND BSD-3-Clause",
     "(MIT OR Apache-2.0) AND Unicode-3.0",
     "Apache-2.0",
     "Apache-2.0 / MIT",
     "Apache-2.0 OR BSL-1.0",
     "Apache-2.0 OR MIT",
+    "Apache-2.0/MIT",
     "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT",
     "ISC",
     "MIT",
@@ -64,10 +66,11 @@ const LICENCES: [&str; 13] = [
 ];
 
 /// Crates that are in the tree in two versions, and why that is borne.
-const DUPLICATES: [(&str, &str); 3] = [
+const DUPLICATES: [(&str, &str); 4] = [
     ("syn", "derive macros are between two versions; it is not part of the binary"),
     ("thiserror", "nvml-wrapper is on 1, all else on 2; a few small functions"),
     ("thiserror-impl", "goes with thiserror; it is not part of the binary"),
+    ("unicode-width", "promql-parser's grammar is on 0.1; it is not part of the binary"),
 ];
 
 /// All that a binary may be linked with; a vendor's library is opened at run time.

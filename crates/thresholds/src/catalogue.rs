@@ -176,9 +176,9 @@ pub(crate) fn escape(text: &str) -> String {
         match c {
             '\\' | '"' => out.extend(['\\', c]),
             '{' | '}' | '@' | '$' | '&' | '<' | '>' | ',' => {
-                out.push_str(&format!("\\x{:02x}", u32::from(c)))
+                out += format!("\\x{:02x}", u32::from(c)).as_str();
             }
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if c.is_control() => out += format!("\\u{:04x}", u32::from(c)).as_str(),
             c => out.push(c),
         }
     }

@@ -35,8 +35,9 @@ pub(crate) struct Fault {
 
 /// Reads TOML.
 pub(crate) fn toml(text: &str) -> Result<Node, Fault> {
-    let line =
-        |offset: usize| text.as_bytes()[..offset.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1;
+    let line = |offset: usize| {
+        text.char_indices().take_while(|(at, _)| *at < offset).filter(|(_, c)| *c == '\n').count() + 1
+    };
     match DeTable::parse(text) {
         Ok(table) => Ok(Node { line: 1, value: from_table(table.get_ref(), &line) }),
         Err(error) => Err(Fault {

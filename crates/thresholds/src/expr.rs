@@ -120,7 +120,7 @@ impl Context<'_> {
         }
         out.push_str(&name);
         if !matchers.is_empty() {
-            out.push_str(&format!("{{{}}}", matchers.join(",")));
+            out.extend(["{", &matchers.join(","), "}"]);
         }
         rest
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use naming::Family;
+use naming::{Family, METRICS, Metric, Scope};
 
 use crate::{
     catalogue::{BANDS, Catalogue, escape},
@@ -434,7 +434,8 @@ impl Prover<'_> {
         let mut add = |pairs: &[(&str, &str)]| {
             labels.extend(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         };
-        let is_device = |name: &str| name.starts_with("accel:") || name.starts_with("accel_");
+        let of_device = |metric: &&Metric| metric.scope == Scope::Device && metric.name == Some(name);
+        let is_device = name.starts_with("accel:") || METRICS.iter().any(|metric| of_device(&metric));
         if name.starts_with("node:") {
             add(&[node]);
         } else if ["llm:slo_", "llm:cost", "cluster:"].iter().any(|prefix| name.starts_with(prefix)) {
@@ -442,7 +443,7 @@ impl Prover<'_> {
         } else if name.starts_with("llm:") {
             add(&engine);
             add(&[("model", model)]);
-        } else if self.dcgm && (is_device(name) || template.starts_with("$DCGM")) {
+        } else if self.dcgm && (is_device || template.starts_with("$DCGM")) {
             add(&[
                 ("instance", "node-1:9400"),
                 ("job", "dcgm-exporter"),
@@ -454,12 +455,12 @@ impl Prover<'_> {
                 ("modelName", "NVIDIA H100 80GB HBM3"),
                 ("Hostname", "node-1"),
             ]);
-            if is_device(name) {
+            if is_device {
                 add(&[("device", "gpu0"), ("uuid", "GPU-0"), ("family", "nvidia")]);
             }
         } else if template.starts_with("$DEVICES") || name == "up" || template.starts_with("$SNAPSHOT") {
             add(&exporter);
-        } else if is_device(name) {
+        } else if is_device {
             add(&exporter);
             // `$DEVICE_UP:npu` is another family's device.
             let family = self.family.filter(|family| selector.contains(&format!("family=\"{family}\"")));
@@ -489,9 +490,10 @@ impl Prover<'_> {
         if let Some(family) = self.family {
             labels.insert("family".to_owned(), family.name().to_owned());
         }
-        let (drop, more) = match vendor {
-            true => (&example.drop_dcgm, &example.labels_dcgm),
-            false => (&example.drop, &example.labels),
+        let (drop, more) = if vendor {
+            (&example.drop_dcgm, &example.labels_dcgm)
+        } else {
+            (&example.drop, &example.labels)
         };
         for name in drop {
             labels.remove(name);

@@ -123,9 +123,12 @@ impl Level<'_> {
         let shared = SHARED.iter().any(|(of, bounds)| *of == objective && bounds.contains(&slo));
         let each = |suffix: &str, le: bool| per_instance(engines, suffix, le.then_some(slo));
         // Aggregation knows the model by its final name; the filter can only come after it.
-        let keep = |text: String| match models.is_empty() {
-            true => text,
-            false => format!("({text} and on (model) group by (model) ({quantile}))"),
+        let keep = |text: String| {
+            if models.is_empty() {
+                text
+            } else {
+                format!("({text} and on (model) group by (model) ({quantile}))")
+            }
         };
         let count = keep(each("_count", false));
         let sliced = format!("{count} * on ({ENGINE_LABELS}) ({quantile} > bool {})", decimal(slo));
@@ -258,12 +261,11 @@ impl Level<'_> {
             .into_iter()
             .chain([("namespace".to_owned(), "inference".to_owned()), ("model".to_owned(), self.model())])
             .collect();
-        let example = |long: &str, short: &str| Example {
-            series: vec![value(&rate(window.long, &told), long), value(&rate(window.short, &told), short)],
-            labels: labels.clone(),
+        alert.test = Example {
+            series: vec![value(&rate(window.long, &told), "<v>"), value(&rate(window.short, &told), "<v>")],
+            labels,
             ..Example::default()
         };
-        alert.test = example("<v>", "<v>");
         // Each window alone says nothing: the other one stays at rest.
         alert.test.decoys = vec![
             value(&rate(window.long, &self.selector(",namespace=\"long\",model=\"m\"")), "<1>"),
