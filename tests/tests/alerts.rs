@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -20,8 +20,6 @@ scrape_interval = "5s"
 for = "1m"
 [slo.chat]
 models = ["llama", "a\"b}{ü"]
-[slo.rag]
-models = ["embed"]
 [prices]
 nvidia = 2.5
 gaudi = 1.5
@@ -61,8 +59,24 @@ fn passes(root: &Path) -> Result<()> {
     let (loads, said) =
         promtool(&["check", "rules", "--lint=all", "--lint-fatal"], &yaml_files(&root.join("alerts"))?)?;
     ensure!(loads, "{said}");
-    let (proven, said) = promtool(&["test", "rules"], &yaml_files(&root.join("alerts/tests"))?)?;
-    ensure!(proven, "{}", &said[..said.len().min(4000)]);
+    // A process per file, or one core would do all the work.
+    let files = yaml_files(&root.join("alerts/tests"))?;
+    let runs: Vec<_> = files
+        .iter()
+        .map(|file| {
+            Command::new("promtool")
+                .args(["test", "rules"])
+                .arg(file)
+                .stderr(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+        })
+        .collect::<Result<_, _>>()?;
+    for run in runs {
+        let output = run.wait_with_output()?;
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        ensure!(output.status.success(), "{}", said.chars().take(4000).collect::<String>());
+    }
     Ok(())
 }
 

@@ -115,6 +115,12 @@ impl Catalogue {
 
     /// Puts numbers in the place of bounds that refer to signals.
     pub fn resolve(mut self) -> Result<Self, String> {
+        // The worked example of a node's cost is one device of the first family that has a price.
+        if let (Some(price), Some(cost)) =
+            (self.prices.values().next(), self.signals.iter_mut().find(|signal| signal.id == "node_cost"))
+        {
+            cost.test.values = vec![*price];
+        }
         let signals = self.signals.clone();
         for alert in &mut self.alerts {
             for bound in alert.bounds.values_mut() {

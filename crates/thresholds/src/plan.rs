@@ -11,7 +11,7 @@ use crate::{
     model::{Alert, Bound, Signal, SloClass},
     number::decimal,
     output::{Group, Labels, Rule, RuleFile, TestGroup},
-    prove::{Prover, Subject},
+    prove::{Prover, Subject, together},
 };
 
 /// Name of the recorded states.
@@ -96,6 +96,9 @@ pub(crate) fn build(catalogue: &Catalogue, names: Names) -> Result<Vec<Planned>,
             builder.prices();
         }
         let groups = builder.groups(place);
+        if place.file == "slo" {
+            builder.tests = together(builder.tests);
+        }
         match files.iter_mut().find(|file| file.name == place.file) {
             Some(file) => {
                 file.rules.groups.extend(groups);

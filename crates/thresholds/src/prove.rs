@@ -103,6 +103,10 @@ impl Prover<'_> {
         let points = points(test, signal, bounds, false);
         let mut groups = Vec::new();
         for (index, source) in engines.sources.iter().enumerate() {
+            // An engine that names no model can only be in the default class.
+            if class.is_some_and(|class| !class.models.is_empty()) && !source.labels.contains("model") {
+                continue;
+            }
             let labels = engine_labels(engines, source, &model);
             // A histogram's bounds are labels, so each value takes its own series.
             let runs: Vec<&[f64]> = match (engines.kind, index) {
@@ -143,8 +147,9 @@ impl Prover<'_> {
             end += phase.ticks;
             let Some(v) = phase.value else { continue };
             if signal.record.is_some() {
-                let own =
-                    if signal.test.labels.is_empty() { String::new() } else { matchers(&signal.test.labels) };
+                let mut own = signal.test.labels.clone();
+                own.retain(|name, _| !signal.labels.contains_key(name));
+                let own = if own.is_empty() { String::new() } else { matchers(&own) };
                 let recorded =
                     self.context(bounds, &signal.params).expand(&format!("@{}{own}", signal.id))?;
                 let mut labels = labels.clone();
@@ -506,7 +511,7 @@ impl Prover<'_> {
         // Labels that the series spell out themselves and that are not aggregated away.
         if selector.contains("namespace=\"inference\"") {
             labels.insert("namespace".to_owned(), "inference".to_owned());
-            labels.insert("model".to_owned(), model.to_owned());
+            labels.entry("model".to_owned()).or_insert_with(|| model.to_owned());
         }
         Ok(labels)
     }
@@ -524,6 +529,27 @@ impl Prover<'_> {
         }
         name
     }
+}
+
+/// Puts proofs that keep the same times into one group, since each group evaluates every rule of its file.
+pub(crate) fn together(groups: Vec<TestGroup>) -> Vec<TestGroup> {
+    let times = |group: &TestGroup| -> Vec<(String, String)> {
+        group.alert_rule_test.iter().map(|check| (check.alertname.clone(), check.eval_time.clone())).collect()
+    };
+    let mut merged: Vec<TestGroup> = Vec::new();
+    for group in groups {
+        let alerts = !group.alert_rule_test.is_empty();
+        match merged.iter_mut().find(|other| alerts && times(other) == times(&group)) {
+            Some(other) => {
+                other.input_series.extend(group.input_series);
+                for (into, from) in other.alert_rule_test.iter_mut().zip(group.alert_rule_test) {
+                    into.exp_alerts.extend(from.exp_alerts);
+                }
+            }
+            None => merged.push(group),
+        }
+    }
+    merged
 }
 
 /// A value that is fine and one that is not, each as close to the bound as a test can tell.
