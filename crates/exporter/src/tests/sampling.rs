@@ -216,9 +216,21 @@ fn an_enumeration_that_fails_costs_no_device() {
     rig.machine.set("devices", Act::Fail);
     rig.until("the list is unknown", |rig| rig.value(&["accel_devices{"]).is_none());
     assert_eq!(rig.up("gpu0"), Some(1.0));
+    rig.machine.set("sample gpu0", Act::Fail);
+    rig.until("it is down", |rig| rig.up("gpu0") == Some(0.0));
+    let (start, listed) = (Instant::now(), rig.machine.calls("devices"));
+    rig.until("it was tried to list it", |rig| rig.machine.calls("devices") > listed + 3);
+    thread::sleep(Duration::from_millis(200));
+    let tries = rig.machine.calls("devices") - listed;
+    assert!(
+        f64::from(u32::try_from(tries).expect("few")) < 200.0 * start.elapsed().as_secs_f64(),
+        "{tries} tries"
+    );
     assert_eq!(rig.value(&["accelscope_source_connects_total"]), Some(1.0));
+    rig.machine.set("sample gpu0", Act::Answer);
     rig.machine.set("devices", Act::Answer);
     rig.until("the list is known", |rig| rig.value(&["accel_devices{"]) == Some(1.0));
+    rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
 }
 
 #[test]
