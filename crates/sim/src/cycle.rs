@@ -19,7 +19,7 @@ const TICKS_PER_UNIT: f64 = 1024.0;
 
 /// Time constants of the load itself, and of the KV cache.
 const LOAD_TIME_CONSTANT_SECONDS: f64 = 1.5;
-const KV_TIME_CONSTANT_SECONDS: f64 = 20.0;
+pub(crate) const KV_TIME_CONSTANT_SECONDS: f64 = 20.0;
 /// Memory heats and cools more slowly than the GPU beside it.
 const MEMORY_HEAT_LAG: f64 = 1.4;
 /// Power follows the clock to about this power (voltage falls with it).
