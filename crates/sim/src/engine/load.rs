@@ -39,7 +39,7 @@ const PREEMPTIONS_PER_SECOND_MAX: f64 = 3.0;
 /// Queueing that there always is.
 const QUEUE_SECONDS: f64 = 0.002;
 /// How requests end when nothing is wrong; the rest stop by themselves.
-const ERROR_RATIO: f64 = 0.0002;
+const ERROR_RATIO: f64 = 0.0005;
 const TRUNCATION_RATIO: f64 = 0.04;
 const ABORT_RATIO: f64 = 0.005;
 /// Share of drafted tokens accepted, and how the positions differ from it.

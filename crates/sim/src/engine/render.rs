@@ -11,7 +11,7 @@ use super::totals::{Count, Histogram, Totals};
 const QUANTILES: [f64; 7] = [0.0, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0];
 
 /// A bucket's or a quantile's label, which some clients put last.
-type Extra = Option<(&'static str, String)>;
+type Extra<'a> = Option<(&'static str, &'a str)>;
 
 struct Renderer<'a> {
     table: &'a Table,
@@ -24,8 +24,23 @@ pub fn exposition(table: &Table, options: &Options, levels: &Levels, totals: &To
     let mut renderer = Renderer { table, options, out: String::new() };
     let mut histograms = totals.histograms().iter();
     for family in &table.families {
-        renderer.head(&family.name, &family.help, family.kind);
+        let mut is_headed = false;
         for series in &family.series {
+            // Totals were laid out by the same walk over the same table.
+            let histogram = matches!(series.value, Value::Histogram(..)).then(|| histograms.next()).flatten();
+            let is_begun = match &series.value {
+                Value::Counts(counts) => family.kind == Kind::Gauge || totals.sum_of(counts) > 0,
+                Value::Histogram(..) => histogram.is_some_and(|histogram| histogram.count() > 0),
+                Value::AcceptedPerDraft => totals.sum_of(&[Count::Drafts]) > 0,
+                Value::Constant(_) | Value::Level(_) => true,
+            };
+            if !is_begun && table.dialect.begins_with_first_event() {
+                continue;
+            }
+            if !is_headed {
+                renderer.head(&family.name, &family.help, family.kind);
+                is_headed = true;
+            }
             match &series.value {
                 Value::Constant(number) => renderer.line(family, series, "", None, *number),
                 Value::Level(level) => renderer.line(family, series, "", None, level(levels)),
@@ -33,8 +48,7 @@ pub fn exposition(table: &Table, options: &Options, levels: &Levels, totals: &To
                     renderer.line(family, series, "", None, totals.sum_of(counts) as f64);
                 }
                 Value::Histogram(_, _, bounds) => {
-                    // Totals were laid out by the same walk over the same table.
-                    if let Some(histogram) = histograms.next() {
+                    if let Some(histogram) = histogram {
                         renderer.histogram(family, series, bounds, histogram);
                     }
                 }
@@ -44,7 +58,7 @@ pub fn exposition(table: &Table, options: &Options, levels: &Levels, totals: &To
         if table.dialect == Dialect::Python && matches!(family.kind, Kind::Counter | Kind::Histogram) {
             renderer.created(family);
         }
-        if table.dialect == Dialect::Rust {
+        if table.dialect == Dialect::Rust && is_headed {
             renderer.out.push('\n');
         }
     }
@@ -64,13 +78,13 @@ impl Renderer<'_> {
         if sum_first {
             self.line(family, series, "_sum", None, histogram.sum());
         }
-        let mut count = 0;
         let bounds = bounds.iter().copied().chain([f64::INFINITY]);
         for (bound, cumulative) in bounds.zip(histogram.cumulative()) {
-            count = cumulative;
-            let extra = Some(("le", self.number(bound)));
+            let bound = self.number(bound);
+            let extra = Some(("le", bound.as_str()));
             self.line(family, series, "_bucket", extra, cumulative as f64);
         }
+        let count = histogram.count();
         let tail = match self.table.dialect {
             Dialect::Python | Dialect::Cpp => [("_count", count as f64), ("_sum", histogram.sum())],
             Dialect::Rust | Dialect::PythonProcesses => [("_sum", histogram.sum()), ("_count", count as f64)],
@@ -84,7 +98,8 @@ impl Renderer<'_> {
 
     fn accepted(&mut self, family: &Family, series: &Series, levels: &Levels, totals: &Totals) {
         for quantile in QUANTILES {
-            let extra = Some(("quantile", self.number(quantile)));
+            let text = self.number(quantile);
+            let extra = Some(("quantile", text.as_str()));
             self.line(family, series, "", extra, levels.accepted_quantile(quantile));
         }
         let accepted = totals.sum_of(&[Count::Accepted0, Count::Accepted1, Count::Accepted2]);
@@ -105,16 +120,15 @@ impl Renderer<'_> {
         }
     }
 
-    fn line(&mut self, family: &Family, series: &Series, suffix: &str, extra: Extra, value: f64) {
+    fn line(&mut self, family: &Family, series: &Series, suffix: &str, extra: Extra<'_>, value: f64) {
         self.sample(&format!("{}{suffix}", family.name), series, extra, value);
     }
 
-    fn sample(&mut self, name: &str, series: &Series, extra: Extra, value: f64) {
+    fn sample(&mut self, name: &str, series: &Series, extra: Extra<'_>, value: f64) {
         let model = self.options.model.as_str();
         let labels = series.labels.iter().map(|(name, text)| (name.as_str(), text.as_str()));
         let mut labels: Vec<(&str, &str)> =
             labels.map(|(name, text)| (name, if text == MODEL { model } else { text })).collect();
-        let extra = extra.as_ref().map(|(name, text)| (*name, text.as_str()));
         match self.table.dialect {
             Dialect::Python | Dialect::PythonProcesses => {
                 labels.extend(extra);

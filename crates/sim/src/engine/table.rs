@@ -41,6 +41,14 @@ pub enum Dialect {
     Cpp,
 }
 
+impl Dialect {
+    /// Whether a counter or a histogram is absent until something has been counted. The engines that use the
+    /// other two create all their series when they start.
+    pub fn begins_with_first_event(self) -> bool {
+        matches!(self, Self::PythonProcesses | Self::Rust)
+    }
+}
+
 /// An engine and its version.
 pub struct Table {
     /// Where the metrics are served.

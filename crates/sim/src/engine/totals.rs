@@ -110,6 +110,11 @@ impl Histogram {
         })
     }
 
+    /// Number of all observations.
+    pub fn count(&self) -> u64 {
+        self.cells.iter().sum()
+    }
+
     /// Sum of all observations, in the exposition's unit.
     pub fn sum(&self) -> f64 {
         self.sum as f64 / self.unit.scale()
