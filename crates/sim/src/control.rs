@@ -74,7 +74,7 @@
 //! asleep = false
 //! down = false                 # scrapes are answered with 503
 //! at = 1750000000.0            # optional: begin, unix seconds (default: from the start)
-//! for = 600.0                  #   how long (default: for ever)
+//! for = 600.0                  #   how long from then (default: for ever)
 //! ```
 
 mod engine;
@@ -466,6 +466,7 @@ mod tests {
         assert_eq!(control.fault.len(), 1);
         assert_eq!(control.mig.len(), 1);
         assert_eq!(control.engine.len(), 1);
+        assert_eq!(control.engine[0].check(), Ok(()));
         assert!(control.recovery.len() == 1 && control.link.len() == 1 && control.rows.len() == 1);
     }
 

@@ -40,7 +40,7 @@ pub struct Engine {
     /// Begin, unix seconds; absent is from the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<f64>,
-    /// How long it lasts, in seconds; absent is for ever.
+    /// How long it lasts from `at`, in seconds; absent is for ever.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     pub lasts: Option<f64>,
 }
@@ -54,6 +54,9 @@ impl Engine {
             }
             _ => Ok(()),
         };
+        if self.lasts.is_some() && self.at.is_none() {
+            return Err("engine: `for` counts from `at`, which is missing".to_owned());
+        }
         within("kv_pressure", self.kv_pressure, 1.0)?;
         within("error_ratio", self.error_ratio, 1.0)?;
         within("truncation_ratio", self.truncation_ratio, 1.0)?;

@@ -27,8 +27,8 @@ const REQUESTS_PER_SECOND: f64 = 8.0;
 /// Arrivals in a disturbed engine, even when the workload rests: a condition without load would not show.
 const REQUESTS_PER_SECOND_DISTURBED: f64 = 4.0;
 /// Latency between tokens of an empty batch, and what each running request adds.
-const ITL_SECONDS: f64 = 0.012;
-const ITL_SECONDS_PER_REQUEST: f64 = 0.000_25;
+const ITL_SECONDS: f64 = 0.008;
+const ITL_SECONDS_PER_REQUEST: f64 = 0.000_15;
 /// Prompt tokens that are computed per second.
 const PREFILL_TOKENS_PER_SECOND: f64 = 8_000.0;
 /// KV use from which requests wait.
