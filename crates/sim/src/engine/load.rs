@@ -408,7 +408,7 @@ fn request(levels: &Levels, unit: impl Fn(Salt) -> f64, preemptions: u64) -> Req
     }
 }
 
-/// The forward passes of a second: one for each prompt, and the rest of the time decoding.
+/// The forward passes of a second: as many as the latency between tokens allows, one of them for each prompt.
 fn passes(levels: &Levels, finished: u64, part: f64) -> [Passes; 2] {
     let count = (1.0 / levels.itl_seconds.max(1e-3) + part).floor() as u64;
     let batch = levels.running as u64;
