@@ -29,8 +29,8 @@ const POWER_SM: f64 = 0.13;
 const POWER_TENSOR: f64 = 0.70;
 const POWER_DRAM: f64 = 0.45;
 /// Part of the memory that model weights take, and that the KV cache can take beside them.
-const WEIGHTS_RATIO: f64 = 0.68;
-const KV_CACHE_RATIO: f64 = 0.28;
+pub(crate) const WEIGHTS_RATIO: f64 = 0.68;
+pub(crate) const KV_CACHE_RATIO: f64 = 0.28;
 
 /// A quantity that changes with the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

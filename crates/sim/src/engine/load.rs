@@ -437,3 +437,25 @@ fn spread_out(unit: f64, mean: f64, spread: f64) -> f64 {
     let z = (unit / (1.0 - unit)).ln() / 1.702;
     mean * (spread * z - spread * spread / 2.0).exp()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Load;
+    use crate::control;
+    use crate::cycle::{Channel, Cycle, KV_CACHE_RATIO, WEIGHTS_RATIO};
+    use crate::profile::Profile;
+    use crate::workload::Workload;
+
+    #[test]
+    fn the_machines_memory_holds_the_engines_kv_cache() {
+        let facts = Profile::open("h100-sxm-8").expect("built in").device;
+        let cycle = Cycle::new(&facts, Workload::Mixed, 1);
+        let load = Load::new(Workload::Mixed, 1);
+        let nothing = control::Engine::default();
+        for second in 0..600 {
+            let kv = load.levels(second, &nothing).kv;
+            let fill = cycle.level(Channel::MemoryFill, second as f64);
+            assert!((fill - WEIGHTS_RATIO - KV_CACHE_RATIO * kv).abs() < 1e-6, "{second}: {fill} and {kv}");
+        }
+    }
+}
