@@ -225,6 +225,15 @@ fn ready_names_what_it_waits_for() {
 }
 
 #[test]
+fn ready_tells_why_a_source_is_down() {
+    let machine = Machine::with(&[]);
+    let server = Server::start(&machine);
+    let ready = || server.get("/-/ready");
+    eventually("it has an answer", || ready().starts_with("HTTP/1.1 200"), ready);
+    assert!(ready().contains("nvidia: ") && ready().contains("lists no device"), "{}", ready());
+}
+
+#[test]
 fn a_hung_device_slows_no_scrape() {
     let machine = Machine::with(&["gpu0", "gpu1"]);
     let server = Server::start(&machine);
