@@ -70,9 +70,7 @@ impl Process {
 
     /// Sends a signal by its short name, such as `TERM`.
     pub fn signal(&self, signal: &str) -> Result<()> {
-        let status = Command::new("kill").args(["-s", signal, &self.id().to_string()]).status()?;
-        ensure!(status.success(), "kill -s {signal} {}: {status}", self.id());
-        Ok(())
+        send_signal(signal, self.id())
     }
 
     /// Waits until the process has ended.
@@ -203,3 +201,10 @@ pub fn free_address() -> Result<SocketAddr> {
 /// How long a process that ends in order may take, on a machine with other work: the promised two seconds
 /// and as much again.
 pub const SHUTDOWN: Duration = Duration::from_secs(4);
+
+/// Sends a signal by its short name, through the shell: a minimal system has no `kill` of its own.
+pub fn send_signal(signal: &str, pid: u32) -> Result<()> {
+    let status = Command::new("sh").args(["-c", &format!("kill -s {signal} {pid}")]).status()?;
+    ensure!(status.success(), "kill -s {signal} {pid}: {status}");
+    Ok(())
+}

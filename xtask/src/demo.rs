@@ -75,9 +75,9 @@ pub fn run(options: &[&str]) -> Result<()> {
         thread::sleep(Duration::from_millis(100));
     }
     // After Ctrl-C in a terminal it has the signal already; a second one does no harm.
-    let kill = std::process::Command::new("kill").arg(exporter.id().to_string()).status()?;
+    process::send_signal("TERM", exporter.id())?;
     let status = exporter.wait()?;
-    ensure!(kill.success() && status.success(), "accelscope did not end in order: {status}");
+    ensure!(status.success(), "accelscope did not end in order: {status}");
     println!("demo ended");
     Ok(())
 }

@@ -170,9 +170,11 @@ impl Device {
         let timed_out = |call, code| Fault { absence: Absence::TimedOut, call, code };
         let snapshot = self.snapshot.load();
         let hung = state.call.overdue(now, tempo.deadline).filter(|_| state.worker != 0);
-        // The next look comes only in a while: withdraw what would be too old by then.
+        // A worker in a call has its deadline. For any other the next look comes only in a while:
+        // withdraw what would be too old by then.
+        let waits = state.worker != 0 && state.call.is_running();
         let age = now.saturating_duration_since(snapshot.taken) + tempo.watch();
-        let too_old = snapshot.status == Status::Up && age > tempo.oldest();
+        let too_old = snapshot.status == Status::Up && !waits && age > tempo.oldest();
         let fault = match hung {
             Some(call) => timed_out(call, "deadline"),
             None if too_old => timed_out("sample", "stale"),

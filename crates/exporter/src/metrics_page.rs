@@ -9,8 +9,11 @@ const HEAD: &str = "\
 
 # Metrics
 
-Everything that accelscope can export. A series exists only while its value does: a device, driver or
-mode that does not have a quantity has no series of it, never a 0.
+The whole catalogue. A series exists only while its value does: a device, driver or mode that does not
+have a quantity has no series of it, never a 0.
+
+Names are settled for every family at once, so sources are listed also of families that no program reads
+yet: `--source` in `accelscope --help` lists those that it does.
 ";
 
 const DEVICES: &str = "

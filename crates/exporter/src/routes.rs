@@ -146,13 +146,17 @@ impl Routes {
         Ok(Some(self.board.sources.iter().filter(chosen).collect()))
     }
 
-    /// Ready once each source has a first answer: a sample of every device, or a reason for having none.
+    /// Ready once each source has a first answer: a sample of every device, or a reason for having none,
+    /// which is told.
     fn ready(&self) -> Answer {
         let mut waits = Vec::new();
+        let mut ready = "ready\n".to_owned();
         for source in &self.board.sources {
             let name = source.family.name();
-            if source.link().status == LinkStatus::Starting {
-                waits.push(format!("{name}: connecting\n"));
+            match source.link().status {
+                LinkStatus::Starting => waits.push(format!("{name}: connecting\n")),
+                LinkStatus::Up => {}
+                LinkStatus::Down(reason) => ready.extend([name, ": ", &reason, "\n"]),
             }
             for snapshot in source.snapshots() {
                 if snapshot.status == Status::Starting {
@@ -161,7 +165,7 @@ impl Routes {
             }
         }
         if waits.is_empty() {
-            Answer::text(StatusCode::OK, "ready\n")
+            Answer::text(StatusCode::OK, ready)
         } else {
             Answer::text(StatusCode::SERVICE_UNAVAILABLE, waits.concat())
         }

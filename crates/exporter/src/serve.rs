@@ -107,6 +107,8 @@ impl Server {
         supervisors: &[Handle],
         stop: impl FnOnce() -> F,
     ) -> Result<(), String> {
+        // Before anybody is told that we listen: a signal that comes at once must find its handler.
+        let stop = stop();
         let server = Rc::new(self);
         let (close, closing) = watch::channel(false);
         for bound in listeners {
@@ -116,7 +118,7 @@ impl Server {
         }
         notify(NotifyState::Ready);
         tokio::select! {
-            () = stop() => {}
+            () = stop => {}
             () = watch_over(board) => {}
         }
         info!("stopping");
@@ -180,16 +182,15 @@ async fn watch_over(board: &Board) {
 }
 
 /// Resolves on SIGTERM or SIGINT.
-pub async fn signals() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+pub fn signals() -> impl Future<Output = ()> {
+    let handlers = signal(SignalKind::terminate()).and_then(|t| Ok((t, signal(SignalKind::interrupt())?)));
+    async move {
         // Without handlers the kernel's default ends the process on both.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        let Ok((mut terminate, mut interrupt)) = handlers else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 

@@ -116,6 +116,13 @@ struct Retry {
     at: Option<Instant>,
 }
 
+impl Retry {
+    /// After a failure that followed `healthy` time of service.
+    fn later(&mut self, tempo: &Tempo, healthy: Duration) {
+        self.at = Some(Instant::now() + self.backoff.failed(tempo, healthy));
+    }
+}
+
 /// How a session ended.
 enum End {
     /// The process ends.
@@ -254,8 +261,14 @@ impl Supervisor {
                 self.board.up(backend, Some(found.len()), expected);
                 self.reconcile(found);
             }
-            // Devices that have a worker need no list.
-            Err(Lost::Device(_)) => self.board.up(backend, None, expected),
+            // Devices that have a worker need no list, those that wait for one wait on.
+            Err(Lost::Device(_)) => {
+                self.board.up(backend, None, expected);
+                let now = Instant::now();
+                for retry in self.retries.values_mut().filter(|retry| retry.at.is_some_and(|at| at <= now)) {
+                    retry.later(&self.tempo, Duration::ZERO);
+                }
+            }
             Err(Lost::Session(fault)) => return Err(End::Lost(fault)),
         }
         Ok(())
@@ -328,8 +341,7 @@ impl Supervisor {
     fn ended(&mut self, key: String, failed: Option<Duration>) -> bool {
         self.workers.remove(&key);
         let Some(healthy) = failed else { return false };
-        let retry = self.retries.entry(key).or_default();
-        retry.at = Some(Instant::now() + retry.backoff.failed(&self.tempo, healthy));
+        self.retries.entry(key).or_default().later(&self.tempo, healthy);
         true
     }
 

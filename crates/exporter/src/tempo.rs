@@ -48,9 +48,10 @@ impl Tempo {
         3 * self.interval + self.deadline
     }
 
-    /// How often hung calls and old snapshots are looked for.
+    /// How often hung calls and old snapshots are looked for: often enough that a hung device's series
+    /// are withdrawn before they are [`Self::oldest`].
     pub fn watch(&self) -> Duration {
-        self.deadline / 8
+        self.interval.min(self.deadline / 8)
     }
 
     /// When to sample next after a sample that started at `started`: the first tick to come that leaves

@@ -13,7 +13,7 @@ use crate::{
 /// What to print.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
-    /// The unified schema.
+    /// The unified schema. The exporter's own metrics are printed with or without it.
     pub unified: bool,
     /// Vendors' own names.
     pub vendor: bool,

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use naming::{Id, Kind, Metric, Vendor, VendorFilter, Vocabulary};
+use naming::{Id, Kind, Metric, Scope, Vendor, VendorFilter, Vocabulary};
 
 use crate::encode::Options;
 
@@ -15,6 +15,9 @@ pub(crate) struct Family {
     pub name: &'static str,
     /// Whose name it is; `None` in the unified schema.
     pub vocabulary: Option<Vocabulary>,
+    /// Whether it is the exporter's own, which no choice of names leaves out: without it nobody could tell
+    /// why something is missing.
+    own: bool,
     kind: Kind,
     /// The base unit that ends the name, or nothing.
     unit: &'static str,
@@ -43,7 +46,9 @@ impl Family {
     /// The heading under `options`; `None` when they leave the family out.
     pub fn heading<'a>(&'a self, options: &Options<'a>) -> Option<Heading<'a>> {
         let own = Heading { name: self.name, kind: self.kind, unit: self.unit, help: &self.help };
-        let Some(vocabulary) = self.vocabulary else { return options.unified.then_some(own) };
+        let Some(vocabulary) = self.vocabulary else {
+            return (options.unified || self.own).then_some(own);
+        };
         if !options.vendor {
             return None;
         }
@@ -68,6 +73,7 @@ pub(crate) fn grouped(entries: impl IntoIterator<Item = (Id, &'static Metric)>) 
             families.push(Family {
                 name,
                 vocabulary: None,
+                own: metric.scope == Scope::Exporter,
                 kind: metric.kind,
                 unit: if named.is_some_and(|stem| stem.ends_with('_')) { unit } else { "" },
                 help: metric.help_text().into(),
@@ -81,6 +87,7 @@ pub(crate) fn grouped(entries: impl IntoIterator<Item = (Id, &'static Metric)>) 
                 None => families.push(Family {
                     name: row.name,
                     vocabulary: Some(row.vocabulary),
+                    own: false,
                     kind: row.kind,
                     unit: "",
                     help: row.help.into(),

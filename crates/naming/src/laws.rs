@@ -212,6 +212,15 @@ fn labels_come_from_the_allowed_sets() {
 }
 
 #[test]
+fn dcgm_labels_are_facts_of_the_info_metric() {
+    let info = crate::catalogue::DEVICE_INFO.id.metric();
+    assert!(crate::DCGM_LABELS.is_sorted_by_key(|(field, _)| field));
+    for (field, fact) in crate::DCGM_LABELS {
+        assert!(info.labels.contains(fact), "{field}: {fact}");
+    }
+}
+
+#[test]
 fn every_metric_has_a_source_or_says_why_not() {
     for metric in METRICS {
         let label = metric.name.unwrap_or(metric.help);

@@ -21,7 +21,7 @@ pub use unit::{
     Bytes, BytesPerSecond, Celsius, Count, Distribution, Flag, Hertz, Joules, Quantity, Ratio, Seconds, Unit,
     Value, Watts,
 };
-pub use vendor::{Vendor, VendorUnit, Vocabulary};
+pub use vendor::{DCGM_DEFAULT_LABEL, DCGM_LABELS, Vendor, VendorUnit, Vocabulary};
 pub use xid::{XID_CODES, xid_text};
 
 #[cfg(test)]

@@ -92,3 +92,20 @@ pub struct Vendor {
     /// HELP, exactly as the vendor's exporter prints it.
     pub help: &'static str,
 }
+
+/// dcgm-exporter's fields of type `label` that NVML can give, sorted as it prints them, each with the label
+/// of `accel_device_info` that holds the same fact.
+pub const DCGM_LABELS: &[(&str, &str)] = &[
+    ("DCGM_FI_DEV_BRAND", "brand"),
+    ("DCGM_FI_DEV_ECC_INFOROM_VER", "ecc_inforom_version"),
+    ("DCGM_FI_DEV_INFOROM_IMAGE_VER", "inforom_version"),
+    ("DCGM_FI_DEV_OEM_INFOROM_VER", "oem_inforom_version"),
+    ("DCGM_FI_DEV_POWER_INFOROM_VER", "power_inforom_version"),
+    ("DCGM_FI_DEV_SERIAL", "serial"),
+    ("DCGM_FI_DEV_VBIOS_VERSION", "firmware_version"),
+    (DCGM_DEFAULT_LABEL, "driver_version"),
+    ("DCGM_FI_NVML_VERSION", "library_version"),
+];
+
+/// The only one of them in dcgm-exporter's default list.
+pub const DCGM_DEFAULT_LABEL: &str = "DCGM_FI_DRIVER_VERSION";

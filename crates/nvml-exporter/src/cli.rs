@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches, ValueEnum};
 use exporter::{Common, Opened, SourceSpec, UsageError};
-use naming::Family;
+use naming::{DCGM_DEFAULT_LABEL, Family};
 
 use crate::{counters::Counters, identity::Naming, session::NvmlSource};
 
@@ -55,7 +55,7 @@ fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageErro
         },
         label_fields: match &counters {
             Some(counters) => counters.label_fields.clone(),
-            None => vec!["DCGM_FI_DRIVER_VERSION"],
+            None => vec![DCGM_DEFAULT_LABEL],
         },
     };
     Ok(Opened {

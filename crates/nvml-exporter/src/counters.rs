@@ -3,9 +3,7 @@
 use std::{fs, path::Path};
 
 use exporter::UsageError;
-use naming::{FilterEntry, Kind, METRICS, VendorFilter, Vocabulary};
-
-use crate::identity::LABEL_FIELDS;
+use naming::{DCGM_LABELS, FilterEntry, Kind, METRICS, VendorFilter, Vocabulary};
 
 /// What a counters file asks for.
 #[derive(Debug)]
@@ -67,7 +65,7 @@ impl Counters {
                 "gauge" => Kind::Gauge,
                 "counter" => Kind::Counter,
                 "label" => {
-                    match LABEL_FIELDS.iter().find(|(name, _)| *name == field) {
+                    match DCGM_LABELS.iter().find(|(name, _)| *name == field) {
                         Some((name, _)) => counters.label_fields.push(name),
                         None => unknown.push((line, field)),
                     }

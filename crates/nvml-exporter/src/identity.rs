@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use naming::DCGM_LABELS;
 use nvml_wrapper::enum_wrappers::device::InfoRom;
 use reading::{Identity, Labels};
 
@@ -15,22 +16,6 @@ pub struct Naming {
     /// DCGM fields that are printed as labels of every series, sorted.
     pub label_fields: Vec<&'static str>,
 }
-
-/// dcgm-exporter's fields of type `label` that NVML can give, with where each comes from in [`Facts`].
-pub const LABEL_FIELDS: &[(&str, FactOf)] = &[
-    ("DCGM_FI_DEV_BRAND", |f| &f.brand),
-    ("DCGM_FI_DEV_ECC_INFOROM_VER", |f| &f.inforom_ecc),
-    ("DCGM_FI_DEV_INFOROM_IMAGE_VER", |f| &f.inforom_image),
-    ("DCGM_FI_DEV_OEM_INFOROM_VER", |f| &f.inforom_oem),
-    ("DCGM_FI_DEV_POWER_INFOROM_VER", |f| &f.inforom_power),
-    ("DCGM_FI_DEV_SERIAL", |f| &f.serial),
-    ("DCGM_FI_DEV_VBIOS_VERSION", |f| &f.vbios_version),
-    ("DCGM_FI_DRIVER_VERSION", |f| &f.driver_version),
-    ("DCGM_FI_NVML_VERSION", |f| &f.nvml_version),
-];
-
-/// Where a label field is found.
-type FactOf = fn(&Facts) -> &str;
 
 /// What does not change while a GPU is plugged in. Empty text is a fact that the board does not tell.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +94,13 @@ impl Facts {
 
     /// Labels of `accel_device_info`; `profile` is the MIG profile of an instance.
     pub fn info(&self, profile: Option<&str>) -> Labels {
-        let all = [
+        let known = self.facts(profile).into_iter().filter(|(_, value)| !value.is_empty());
+        Labels::Shared(known.collect())
+    }
+
+    /// Every fact by its label of `accel_device_info`, empty where the board does not tell it.
+    fn facts(&self, profile: Option<&str>) -> [(&'static str, String); 16] {
+        [
             ("vendor", "NVIDIA"),
             ("model", &self.name),
             ("architecture", &self.architecture),
@@ -126,9 +117,8 @@ impl Facts {
             ("ecc_inforom_version", &self.inforom_ecc),
             ("power_inforom_version", &self.inforom_power),
             ("partition_profile", profile.unwrap_or_default()),
-        ];
-        let known = all.into_iter().filter(|(_, value)| !value.is_empty());
-        Labels::Shared(known.map(|(name, value)| (name, value.to_owned())).collect())
+        ]
+        .map(|(name, value)| (name, value.to_owned()))
     }
 
     fn device(&self) -> String {
@@ -150,8 +140,12 @@ impl Facts {
         ];
         labels.extend_from_slice(instance);
         labels.extend(naming.host.clone());
-        let fields = LABEL_FIELDS.iter().filter(|(name, _)| naming.label_fields.contains(name));
-        labels.extend(fields.map(|(name, value)| (*name, value(self).to_owned())));
+        let facts = self.facts(None);
+        let wanted = DCGM_LABELS.iter().filter(|(field, _)| naming.label_fields.contains(field));
+        labels.extend(wanted.filter_map(|(field, fact)| {
+            let (_, value) = facts.iter().find(|(name, _)| name == fact)?;
+            Some((*field, value.clone()))
+        }));
         labels
     }
 }

@@ -48,8 +48,55 @@ struct NvmlSession {
     library: Library,
     naming: Naming,
     listener: Arc<Listener>,
-    /// Facts and labels by UUID and index, asked once.
-    known: HashMap<(String, u32), (Facts, Arc<Identity>)>,
+    /// What was last found at each index; facts and labels are asked once per board.
+    known: HashMap<u32, Known>,
+}
+
+#[derive(Clone)]
+struct Known {
+    uuid: String,
+    facts: Facts,
+    identity: Arc<Identity>,
+}
+
+impl NvmlSession {
+    fn found(&mut self, index: u32) -> Result<Option<Found>, Lost> {
+        let gpu = Gpu::by_index(&self.library, index);
+        match gpu.and_then(|gpu| gpu.uuid().map(|uuid| (gpu, uuid))) {
+            Ok((gpu, uuid)) => Ok(Some(self.named(index, gpu, uuid))),
+            Err(fault) if raw::means_session_lost(&fault) => Err(Lost::Session(fault)),
+            Err(fault) if raw::means_device_lost(&fault) => Ok(None),
+            // A failed call says nothing about the board: one that has a worker keeps it.
+            Err(fault) => Ok(self.known.get(&index).map(|known| Found {
+                key: known.uuid.clone(),
+                identity: Arc::clone(&known.identity),
+                open: Box::new(move || Err(fault)),
+            })),
+        }
+    }
+
+    fn named(&mut self, index: u32, gpu: Gpu, uuid: String) -> Found {
+        let known = match self.known.get(&index) {
+            Some(known) if known.uuid == uuid => known.clone(),
+            _ => {
+                let facts = Facts::read(&gpu, index, uuid.clone());
+                let identity = facts.identity(&self.naming);
+                let known = Known { uuid, facts, identity };
+                self.known.insert(index, known.clone());
+                known
+            }
+        };
+        let Known { uuid, facts, identity } = known;
+        self.listener.register(&gpu, &uuid);
+        let (naming, listener) = (self.naming.clone(), Arc::clone(&self.listener));
+        Found {
+            key: uuid.clone(),
+            identity: Arc::clone(&identity),
+            open: Box::new(move || {
+                Ok(Box::new(GpuSampler::open(gpu, uuid, facts, naming, identity, listener)))
+            }),
+        }
+    }
 }
 
 impl Session for NvmlSession {
@@ -59,38 +106,8 @@ impl Session for NvmlSession {
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
         let count = self.library.device_count().map_err(lost)?;
-        let mut found = Vec::new();
-        for index in 0..count {
-            // A device that cannot be named now is not listed; its worker, if it has one, says why.
-            let gpu = Gpu::by_index(&self.library, index);
-            let (gpu, uuid) = match gpu.and_then(|gpu| gpu.uuid().map(|uuid| (gpu, uuid))) {
-                Ok(named) => named,
-                Err(fault) if raw::means_session_lost(&fault) => return Err(Lost::Session(fault)),
-                Err(fault) => {
-                    tracing::debug!(index, %fault, "device cannot be listed");
-                    continue;
-                }
-            };
-            let (facts, identity) = self
-                .known
-                .entry((uuid.clone(), index))
-                .or_insert_with(|| {
-                    let facts = Facts::read(&gpu, index, uuid.clone());
-                    let identity = facts.identity(&self.naming);
-                    (facts, identity)
-                })
-                .clone();
-            self.listener.register(&gpu, &uuid);
-            let (naming, listener) = (self.naming.clone(), Arc::clone(&self.listener));
-            found.push(Found {
-                key: uuid.clone(),
-                identity: Arc::clone(&identity),
-                open: Box::new(move || {
-                    Ok(Box::new(GpuSampler::open(gpu, uuid, facts, naming, identity, listener)))
-                }),
-            });
-        }
-        Ok(found)
+        let found: Result<Vec<_>, _> = (0..count).map(|index| self.found(index)).collect();
+        Ok(found?.into_iter().flatten().collect())
     }
 }
 

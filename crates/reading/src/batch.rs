@@ -52,7 +52,8 @@ pub struct Batch {
 impl Batch {
     /// Starts the readings of `identity`; what is put next belongs to it.
     pub fn begin(&mut self, identity: &Arc<Identity>) {
-        self.subjects.push(Subject { identity: Arc::clone(identity), readings: Vec::with_capacity(self.room) });
+        self.subjects
+            .push(Subject { identity: Arc::clone(identity), readings: Vec::with_capacity(self.room) });
     }
 
     /// Records a value or its absence.

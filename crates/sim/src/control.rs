@@ -61,12 +61,32 @@
 //! device = 0
 //! enabled = true
 //! instances = ["3g.40gb", "2g.20gb:2"]   # see `mig`
+//!
+//! [[engine]]                   # an inference engine beside the machine; absent keys stay as the load has them
+//! model = "llama"              # absent: every engine
+//! kv_pressure = 0.97           # KV cache in use
+//! ttft_seconds = 4.0           # mean time to first token
+//! itl_seconds = 0.2            # mean inter-token latency
+//! error_ratio = 0.05           # requests that end in an error
+//! truncation_ratio = 0.2       # requests that end at their token limit
+//! acceptance_ratio = 0.4       # drafted tokens that are accepted
+//! waiting = 20                 # requests that wait for room
+//! asleep = false
+//! down = false                 # scrapes are answered with 503
+//! at = 1750000000.0            # optional: begin, unix seconds (default: from the start)
+//! for = 600.0                  #   how long from then (default: for ever)
 //! ```
+
+mod engine;
+mod file;
 
 use std::io::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+pub use engine::Engine;
+pub use file::ControlFile;
 
 /// All control tables. `Default` is a healthy machine.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -94,6 +114,8 @@ pub struct Control {
     pub recovery: Vec<Recovery>,
     /// Instances.
     pub mig: Vec<Mig>,
+    /// Conditions of inference engines.
+    pub engine: Vec<Engine>,
 }
 
 /// Whether the kernel driver is loaded.
@@ -396,13 +418,14 @@ impl Control {
             link: joined(&self.link, &over.link),
             recovery: joined(&self.recovery, &over.recovery),
             mig: kept_mig.chain(&over.mig).cloned().collect(),
+            engine: joined(&self.engine, &over.engine),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Control, Ecc, Fault, Garbage, Mig, Scope, Severity, Xid};
+    use super::{Control, Ecc, Engine, Fault, Garbage, Mig, Scope, Severity, Xid};
 
     fn full() -> Control {
         Control {
@@ -415,6 +438,7 @@ mod tests {
             xid: vec![Xid { id: 1, code: 79, gpu_instance: Some(1), ..Xid::default() }],
             ecc: vec![Ecc { device: 0, severity: Severity::Corrected, scope: Scope::Dram, count: 5 }],
             mig: vec![Mig { device: 0, enabled: true, instances: vec!["1g.10gb".to_owned()] }],
+            engine: vec![Engine { kv_pressure: Some(0.97), at: Some(1.76e9), ..Engine::default() }],
             ..Control::default()
         }
     }
@@ -441,6 +465,8 @@ mod tests {
         let control = Control::parse(&lines.join("\n")).expect("the example parses");
         assert_eq!(control.fault.len(), 1);
         assert_eq!(control.mig.len(), 1);
+        assert_eq!(control.engine.len(), 1);
+        assert_eq!(control.engine[0].check(), Ok(()));
         assert!(control.recovery.len() == 1 && control.link.len() == 1 && control.rows.len() == 1);
     }
 

@@ -21,7 +21,7 @@ const SECONDS_MAX: f64 = 1e12;
 
 /// Time constants of the load itself, and of the KV cache.
 const LOAD_TIME_CONSTANT_SECONDS: f64 = 1.5;
-const KV_TIME_CONSTANT_SECONDS: f64 = 20.0;
+pub(crate) const KV_TIME_CONSTANT_SECONDS: f64 = 20.0;
 /// Memory heats and cools more slowly than the GPU beside it.
 const MEMORY_HEAT_LAG: f64 = 1.4;
 /// Power follows the clock to about this power (voltage falls with it).
@@ -31,8 +31,8 @@ const POWER_SM: f64 = 0.13;
 const POWER_TENSOR: f64 = 0.70;
 const POWER_DRAM: f64 = 0.45;
 /// Part of the memory that model weights take, and that the KV cache can take beside them.
-const WEIGHTS_RATIO: f64 = 0.68;
-const KV_CACHE_RATIO: f64 = 0.28;
+pub(crate) const WEIGHTS_RATIO: f64 = 0.68;
+pub(crate) const KV_CACHE_RATIO: f64 = 0.28;
 
 /// A quantity that changes with the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

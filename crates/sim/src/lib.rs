@@ -17,6 +17,7 @@
 //! | [`live`] | a machine with its clock and its control file, as the libraries hold it |
 //! | [`mig`] | how a GPU is cut into instances |
 //! | [`tree`] | the machine's PCI bus as a sysfs tree |
+//! | `engine` | an inference engine beside the machine, and its metrics over HTTP (feature `engine`) |
 //! | [`library`] | an older driver: a copy of a library with symbols taken out |
 //!
 //! Nothing here knows a vendor's ABI, and nothing here is `unsafe`.
@@ -29,6 +30,8 @@ pub mod conditions;
 pub mod control;
 pub mod cycle;
 pub mod device;
+#[cfg(feature = "engine")]
+pub mod engine;
 mod hash;
 pub mod library;
 pub mod live;

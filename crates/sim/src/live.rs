@@ -4,18 +4,16 @@
 //! than every 50 ms, by whichever call comes first, and what it says is swapped in whole: readers take no
 //! lock.
 
-use std::fs::Metadata;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
 use crate::clock::Clock;
 use crate::conditions::Conditions;
-use crate::control::Control;
+use crate::control::ControlFile;
 use crate::device::Device;
 use crate::machine::Machine;
 use crate::profile::{self, Profile};
@@ -100,22 +98,18 @@ impl Options {
 pub struct Live {
     machine: Machine,
     clock: Clock,
-    file: Option<ControlFile>,
+    file: Option<Followed>,
     conditions: ArcSwap<Conditions>,
     /// How often the driver was seen to go.
     unloads: AtomicU32,
 }
 
-struct ControlFile {
-    path: PathBuf,
+struct Followed {
+    file: ControlFile,
     opened: Instant,
     /// Nanoseconds after `opened` at which the next look is due.
     look_due: AtomicU64,
-    /// What the file looked like when it was last read; `None` when it was missing.
-    stamp: Mutex<Option<Stamp>>,
 }
-
-type Stamp = (SystemTime, u64, u64);
 
 /// One moment of an open machine: everything read through it is of the same time.
 pub struct Moment<'a> {
@@ -133,11 +127,10 @@ impl Live {
         let live = Self {
             machine: Machine::new(profile, options.workload, options.seed),
             clock: options.clock,
-            file: options.control.clone().map(|path| ControlFile {
-                path,
+            file: options.control.clone().map(|path| Followed {
+                file: ControlFile::new(path),
                 opened: Instant::now(),
                 look_due: AtomicU64::new(0),
-                stamp: Mutex::new(None),
             }),
             conditions: ArcSwap::from_pointee(conditions),
             unloads: AtomicU32::new(0),
@@ -179,35 +172,19 @@ impl Live {
     }
 }
 
-impl ControlFile {
+impl Followed {
     /// The new conditions, or `None` when the file is as it was or cannot be used.
     fn read_if_changed(&self, profile: &Profile) -> Option<Conditions> {
-        let stamp = std::fs::metadata(&self.path).ok().map(|metadata| stamp(&metadata));
-        let mut last = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last == stamp {
-            return None;
-        }
-        *last = stamp;
-        drop(last);
-        let control = match std::fs::read_to_string(&self.path) {
-            Ok(text) => Control::parse(&text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Control::default()),
-            Err(error) => Err(error.to_string()),
-        };
+        let control = self.file.read_if_changed()?;
         let conditions =
             control.and_then(|control| Conditions::new(profile, &profile.control.overlaid(&control)));
         conditions
             .map_err(|reason| {
-                eprintln!("accelsim: {}: {reason}; the last good one stays in force", self.path.display());
+                let path = self.file.path().display();
+                eprintln!("accelsim: {path}: {reason}; the last good one stays in force");
             })
             .ok()
     }
-}
-
-/// A rename gives a new inode even within one tick of the file system's clock.
-fn stamp(metadata: &Metadata) -> Stamp {
-    use std::os::unix::fs::MetadataExt as _;
-    (metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), metadata.ino())
 }
 
 impl<'a> Moment<'a> {

@@ -95,10 +95,10 @@ fn a_hung_call_costs_one_thread_and_one_device_until_it_answers() {
     let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
     rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
     rig.machine.set("sample gpu0", Act::Hang);
-    rig.until("it is withdrawn", |rig| rig.up("gpu0") == Some(0.0));
+    rig.until("it hangs", |rig| rig.value(&["accelscope_stuck_threads"]) == Some(1.0));
+    assert_eq!(rig.up("gpu0"), Some(0.0));
     assert_eq!(rig.power("gpu0"), None);
-    assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(1.0));
-    assert_eq!(rig.faults(&["kind=\"timed_out\"", "call=\"sample\""]), Some(1.0));
+    assert_eq!(rig.faults(&["kind=\"timed_out\"", "call=\"sample\"", "code=\"deadline\""]), Some(1.0));
     let samples = rig.machine.calls("sample gpu1");
     let listed = rig.machine.calls("devices");
     rig.until("the other goes on", |rig| rig.machine.calls("sample gpu1") > samples + 10);
@@ -120,7 +120,7 @@ fn a_driver_reload_beside_a_hung_device_starts_no_second_thread_for_it() {
     let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
     rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
     rig.machine.set("sample gpu0", Act::Hang);
-    rig.until("it is withdrawn", |rig| rig.up("gpu0") == Some(0.0));
+    rig.until("it hangs", |rig| rig.value(&["accelscope_stuck_threads"]) == Some(1.0));
     rig.machine.set("sample gpu1", Act::LoseSession);
     rig.until("the other is withdrawn", |rig| rig.up("gpu1") == Some(0.0));
     rig.machine.set("sample gpu1", Act::Answer);
@@ -216,9 +216,21 @@ fn an_enumeration_that_fails_costs_no_device() {
     rig.machine.set("devices", Act::Fail);
     rig.until("the list is unknown", |rig| rig.value(&["accel_devices{"]).is_none());
     assert_eq!(rig.up("gpu0"), Some(1.0));
+    rig.machine.set("sample gpu0", Act::Fail);
+    rig.until("it is down", |rig| rig.up("gpu0") == Some(0.0));
+    let (start, listed) = (Instant::now(), rig.machine.calls("devices"));
+    rig.until("it was tried to list it", |rig| rig.machine.calls("devices") > listed + 3);
+    thread::sleep(Duration::from_millis(200));
+    let tries = rig.machine.calls("devices") - listed;
+    assert!(
+        f64::from(u32::try_from(tries).expect("few")) < 200.0 * start.elapsed().as_secs_f64(),
+        "{tries} tries"
+    );
     assert_eq!(rig.value(&["accelscope_source_connects_total"]), Some(1.0));
+    rig.machine.set("sample gpu0", Act::Answer);
     rig.machine.set("devices", Act::Answer);
     rig.until("the list is known", |rig| rig.value(&["accel_devices{"]) == Some(1.0));
+    rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
 }
 
 #[test]
@@ -291,7 +303,7 @@ fn a_stop_lets_the_driver_go_and_waits_for_no_hung_call() {
     let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
     rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
     rig.machine.set("sample gpu0", Act::Hang);
-    rig.until("it is withdrawn", |rig| rig.up("gpu0") == Some(0.0));
+    rig.until("it hangs", |rig| rig.value(&["accelscope_stuck_threads"]) == Some(1.0));
     let asked = Instant::now();
     rig.supervisor.stop();
     eventually("the supervisor ends", || rig.supervisor.is_finished(), String::new);

@@ -6,6 +6,27 @@ use reading::{Absence, Fault};
 
 use super::{Got, Library, call, fault};
 
+/// Brands by their number in nvml.h (`nvmlBrandType_enum`), in DCGM's words.
+const BRANDS: [&str; 17] = [
+    "Unknown",
+    "Quadro",
+    "Tesla",
+    "NVS",
+    "Grid",
+    "GeForce",
+    "Titan",
+    "NVIDIA Virtual Applications",
+    "NVIDIA Virtual PC",
+    "NVIDIA Virtual Compute Server",
+    "NVIDIA RTX Virtual Workstation",
+    "NVIDIA vGaming",
+    "Quadro RTX",
+    "NVIDIA RTX",
+    "NVIDIA",
+    "GeForce RTX",
+    "Titan RTX",
+];
+
 /// NVML's opaque device handle.
 #[derive(Clone, Copy)]
 struct Handle(nvmlDevice_t);
@@ -102,9 +123,12 @@ impl Gpu {
         text("nvmlDeviceGetInforomVersion", self.device().info_rom_version(object))
     }
 
-    /// Brand as NVIDIA numbers it (nvml.h, `nvmlBrandType_enum`), by name.
+    /// Brand, spelled as DCGM spells it.
     pub fn brand(&self) -> Got<String> {
-        text("nvmlDeviceGetBrand", self.device().brand().map(|brand| format!("{brand:?}")))
+        let name = |number: u32| BRANDS.get(usize::try_from(number).ok()?);
+        let brand =
+            self.device().brand().map(|brand| name(brand.as_c()).copied().unwrap_or_default().to_owned());
+        text("nvmlDeviceGetBrand", brand)
     }
 
     /// Architecture by name, such as `Hopper`.

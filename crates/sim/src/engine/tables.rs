@@ -1,0 +1,58 @@
+//! The engines: one table each, with the names, labels, types, HELP, buckets and order of the real thing.
+//!
+//! Left out are the series of the language's runtime and web framework (`process_*`, `python_*`, `http_*`),
+//! of the GPU and CPU below (Triton's `nv_gpu_*`, `nv_cpu_*`), of features that are off by default (adapters,
+//! KV transfer between instances, multi-modal and diffusion models, tracing), and of SGLang and trtllm-serve
+//! what tells only of their insides. Speculative decoding is on, with three tokens a draft. Of
+//! `vllm:cache_config_info` only the labels that readers use are there.
+//!
+//! All are text 0.0.4. vLLM's front end in Rust answers OpenMetrics to everyone; what is imitated here is its
+//! front end in Python, with the same names and labels.
+
+use std::str::FromStr;
+
+use super::table::Table;
+
+/// An engine and its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// The name that the command line knows it by.
+    pub name: &'static str,
+    text: &'static str,
+    /// Chooses among the families of the text.
+    version: &'static str,
+}
+
+const fn kind(name: &'static str, text: &'static str, version: &'static str) -> Kind {
+    Kind { name, text, version }
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        kind("vllm", include_str!("tables/vllm.toml"), "0.33"),
+        kind("vllm-0.6", include_str!("tables/vllm-v0.toml"), "0.6"),
+        kind("vllm-0.9", include_str!("tables/vllm.toml"), "0.9"),
+        kind("vllm-0.10", include_str!("tables/vllm.toml"), "0.10"),
+        kind("sglang", include_str!("tables/sglang.toml"), "0.5.23"),
+        kind("tgi", include_str!("tables/tgi.toml"), "3"),
+        kind("trtllm", include_str!("tables/trtllm.toml"), "1"),
+        kind("triton", include_str!("tables/triton.toml"), "2"),
+    ];
+
+    /// What the engine exports.
+    pub fn table(self) -> Result<Table, String> {
+        Table::parse(self.text, self.version).map_err(|reason| format!("engine {}: {reason}", self.name))
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().find(|kind| kind.name == text).copied().ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|kind| kind.name).collect();
+            format!("engine {text:?}: one of {}", names.join(", "))
+        })
+    }
+}
