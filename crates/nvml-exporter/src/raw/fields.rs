@@ -76,7 +76,7 @@ pub const HW_POWER_BRAKE_NS: u32 = 271;
 
 /// A batch of fields: asked for once, then read again in place without allocating.
 pub struct FieldValues {
-    /// Field as we name it and scope, in the order of `values`.
+    /// Field as we name it and scope, ascending, in the order of `values`.
     keys: Vec<(u32, u32)>,
     values: Vec<nvmlFieldValue_t>,
     /// Why the whole batch failed, if it did.
@@ -94,7 +94,8 @@ fn request(id: u32, scope: u32) -> nvmlFieldValue_t {
 
 impl FieldValues {
     /// A batch for `keys`, numbered for the driver behind `gpu`.
-    pub fn new(gpu: &Gpu, keys: Vec<(u32, u32)>) -> Self {
+    pub fn new(gpu: &Gpu, mut keys: Vec<(u32, u32)>) -> Self {
+        keys.sort_unstable();
         let old = gpu.library().nvml().field_id_scheme() == FieldIdScheme::V12;
         let number = |id| if old && (SW_THERMAL_NS..=HW_POWER_BRAKE_NS).contains(&id) { id - 18 } else { id };
         let values = keys.iter().map(|(id, scope)| request(number(*id), *scope)).collect();
@@ -118,11 +119,8 @@ impl FieldValues {
             return Err(failed);
         }
         let absent = |absence, code| Fault { absence, call: name(id), code };
-        let index = self
-            .keys
-            .iter()
-            .position(|key| *key == (id, scope))
-            .ok_or_else(|| absent(Absence::Unsupported, "not_asked"))?;
+        let index =
+            self.keys.binary_search(&(id, scope)).map_err(|_| absent(Absence::Unsupported, "not_asked"))?;
         let value = &self.values[index];
         match value.nvmlReturn {
             0 => Ok(value),
