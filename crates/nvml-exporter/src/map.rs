@@ -278,7 +278,6 @@ fn clocks(round: &Round<'_>, batch: &mut Batch) {
     batch.put(m::PERFORMANCE_STATE, Labels::NONE, state);
 
     batch.put(m::CLOCKS_EVENT_REASONS, Labels::NONE, raw.clocks_event_reasons.map(Count));
-    let window_ms = u32::try_from(xid::WINDOW.as_millis()).unwrap_or(u32::MAX);
     for (bit, reason, dcgm) in REASONS {
         // A reason that the device cannot report is no series; one that it reports all the same is.
         let supported = raw.supported_reasons.unwrap_or(u64::MAX) | raw.clocks_event_reasons.unwrap_or(0);
@@ -287,7 +286,7 @@ fn clocks(round: &Round<'_>, batch: &mut Batch) {
         }
         let active = raw.clocks_event_reasons.map(|mask| Flag(mask & bit != 0));
         batch.put(m::THROTTLE_ACTIVE, Labels::one("reason", reason), active);
-        let labels = Labels::one("clock_event", dcgm).with("window_size_in_ms", window_ms);
+        let labels = Labels::one("clock_event", dcgm).with("window_size_in_ms", xid::WINDOW_MS);
         let seen = raw.clocks_event_reasons.map(|_| Count(round.clock_events.count(bit)));
         batch.put(m::CLOCK_EVENTS_WINDOW, labels, seen);
     }
@@ -489,14 +488,13 @@ fn xids(heard: Result<&Heard, Fault>, batch: &mut Batch) {
     for (code, count) in &history.counts {
         batch.put(m::XID_TOTAL, Labels::one("xid", *code), Ok(Count(*count)));
     }
-    let window_ms = u32::try_from(xid::WINDOW.as_millis()).unwrap_or(u32::MAX);
     let window = history.window(*now);
     // dcgm-exporter prints one series without a code while the window is empty.
     if window.is_empty() {
-        batch.put(m::XID_WINDOW, Labels::one("window_size_in_ms", window_ms), Ok(Count(0)));
+        batch.put(m::XID_WINDOW, Labels::one("window_size_in_ms", xid::WINDOW_MS), Ok(Count(0)));
     }
     for (code, count) in window {
-        let labels = Labels::one("window_size_in_ms", window_ms).with("xid", code);
+        let labels = Labels::one("window_size_in_ms", xid::WINDOW_MS).with("xid", code);
         batch.put(m::XID_WINDOW, labels, Ok(Count(count)));
     }
 }

@@ -10,7 +10,9 @@ use std::{
 };
 
 /// dcgm-exporter's default window for its `*_COUNT` names.
-pub const WINDOW: Duration = Duration::from_mins(5);
+pub const WINDOW: Duration = Duration::from_millis(WINDOW_MS as u64);
+/// The same in milliseconds, as its `window_size_in_ms` label says it.
+pub const WINDOW_MS: u32 = 300_000;
 
 /// Codes that are exported from the start with 0, so that the first event is an increase that `rate` and
 /// `increase` can see: those that NVIDIA's XID catalogue documents for data-centre parts with an action
