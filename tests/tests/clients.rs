@@ -317,7 +317,11 @@ fn nvitop_exporter_agrees() -> Result<()> {
         let theirs = eventually("nvitop-exporter has read every device", || {
             nvitop.ensure_running()?;
             let samples = Samples::parse(http::send(address, Request::get("/metrics"))?.ok()?.text()?)?;
-            ensure!(samples.all("gpu_temperature_C", &[]).count() == 8);
+            // It fills its gauges one by one while it already answers.
+            for (name, ..) in NVITOP {
+                let devices = samples.all(name, &[]).count();
+                ensure!(devices == 8, "{name} of {devices} devices");
+            }
             Ok(samples)
         })?;
         for gpu in theirs.all("gpu_temperature_C", &[]) {
