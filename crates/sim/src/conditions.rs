@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::control::{
     Control, DriverState, Fault, Garbage, Kind, Link, RecoveryAction, Rows, Scope, Severity, Xid,
+    strain::Strain,
 };
 use crate::mig::{self, Instance};
 use crate::profile::Profile;
@@ -46,6 +47,8 @@ pub struct DeviceConditions {
     pub rows: Rows,
     /// NVLink trouble, one entry per link that has any.
     pub links: Vec<Link>,
+    /// What fills or heats it beside its load.
+    pub(crate) strain: Strain,
     /// What an operator should do.
     pub recovery: RecoveryAction,
     /// MIG mode.
@@ -81,6 +84,12 @@ impl Conditions {
         }
         for link in &control.link {
             devices[within("link", link.device)?].links.push(link.clone());
+        }
+        for memory in &control.memory {
+            devices[within("memory", memory.device)?].strain.fill(memory)?;
+        }
+        for heat in &control.heat {
+            devices[within("heat", heat.device)?].strain.heat(heat)?;
         }
         for recovery in &control.recovery {
             devices[within("recovery", recovery.device)?].recovery = recovery.action;
@@ -194,7 +203,7 @@ fn occurrences(at: Option<f64>, every: Option<f64>, now: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{Conditions, Effect};
-    use crate::control::{Control, Fault, Garbage, Kind, Mig, Xid};
+    use crate::control::{Control, Fault, Garbage, Heat, Kind, Memory, Mig, Xid};
     use crate::profile::Profile;
 
     fn conditions(fault: Vec<Fault>) -> Conditions {
@@ -265,6 +274,8 @@ mod tests {
             Control { fault: vec![Fault { code: None, ..Fault::error(1) }], ..Control::default() },
             Control { fault: vec![Fault { kind: Kind::Slow, ..Fault::lost() }], ..Control::default() },
             Control { fault: vec![Fault::hang_for(-1.0)], ..Control::default() },
+            Control { memory: vec![Memory { device: 0, fill: 1.5 }], ..Control::default() },
+            Control { heat: vec![Heat { device: 1, celsius: 5.0 }], ..Control::default() },
             Control { mig, ..Control::default() },
         ];
         for control in wrong {

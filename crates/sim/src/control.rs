@@ -53,6 +53,14 @@
 //! recoveries = 1
 //! crc_errors = 2
 //!
+//! [[memory]]
+//! device = 0
+//! fill = 0.97                  # at least this share of what is not reserved is allocated
+//!
+//! [[heat]]
+//! device = 0
+//! celsius = 40.0               # hotter than the load explains; past its limits the device slows down
+//!
 //! [[recovery]]
 //! device = 0
 //! action = "reset"             # reset | reboot | drain_p2p | drain_and_reset
@@ -79,6 +87,7 @@
 
 mod engine;
 mod file;
+pub(crate) mod strain;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -87,6 +96,7 @@ use serde::{Deserialize, Serialize};
 
 pub use engine::Engine;
 pub use file::ControlFile;
+pub use strain::{Heat, Memory};
 
 /// All control tables. `Default` is a healthy machine.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -110,6 +120,10 @@ pub struct Control {
     pub rows: Vec<Rows>,
     /// NVLink trouble.
     pub link: Vec<Link>,
+    /// Memory that something beside the load has allocated.
+    pub memory: Vec<Memory>,
+    /// Heat that the load does not explain.
+    pub heat: Vec<Heat>,
     /// What an operator should do.
     pub recovery: Vec<Recovery>,
     /// Instances.
@@ -416,6 +430,8 @@ impl Control {
             ecc: joined(&self.ecc, &over.ecc),
             rows: joined(&self.rows, &over.rows),
             link: joined(&self.link, &over.link),
+            memory: joined(&self.memory, &over.memory),
+            heat: joined(&self.heat, &over.heat),
             recovery: joined(&self.recovery, &over.recovery),
             mig: kept_mig.chain(&over.mig).cloned().collect(),
             engine: joined(&self.engine, &over.engine),
@@ -468,6 +484,7 @@ mod tests {
         assert_eq!(control.engine.len(), 1);
         assert_eq!(control.engine[0].check(), Ok(()));
         assert!(control.recovery.len() == 1 && control.link.len() == 1 && control.rows.len() == 1);
+        assert!(control.memory.len() == 1 && control.heat.len() == 1);
     }
 
     #[test]

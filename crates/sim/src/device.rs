@@ -133,7 +133,26 @@ impl<'a> Device<'a> {
 
     /// Level of a channel now, in the channel's unit.
     pub fn level(&self, channel: Channel) -> f64 {
-        self.machine.cycle.level(channel, self.cycle_second(self.now)) * self.gain(channel)
+        let level = self.machine.cycle.level(channel, self.cycle_second(self.now)) * self.gain(channel);
+        match channel {
+            Channel::MemoryFill => level.max(self.standing.strain.memory_fill),
+            Channel::GpuTemperature | Channel::MemoryTemperature => level + self.standing.strain.heat_celsius,
+            // The cycle knows the heat of its load; what the control tables add counts here.
+            Channel::SoftwareThermal | Channel::HardwareThermal if self.is_overheated(channel) => 1.0,
+            Channel::SmClock if self.is_overheated(Channel::HardwareThermal) => level / 2.0,
+            _ => level,
+        }
+    }
+
+    /// Whether heat that the control tables add takes the device past the limit of a reason to slow down.
+    fn is_overheated(&self, reason: Channel) -> bool {
+        let thermal = &self.facts().thermal;
+        let limit = if reason == Channel::SoftwareThermal {
+            thermal.gpu_max_celsius
+        } else {
+            thermal.slowdown_celsius
+        };
+        self.standing.strain.heat_celsius > 0.0 && self.temperature_celsius() >= f64::from(limit)
     }
 
     /// Integral of a channel from the driver's load to now, in the channel's unit times seconds.
@@ -354,7 +373,7 @@ fn whole_mib(bytes: f64) -> u64 {
 mod tests {
     use super::Device;
     use crate::conditions::Conditions;
-    use crate::control::{Control, Ecc, Link, Scope, Severity};
+    use crate::control::{Control, Ecc, Heat, Link, Memory, Scope, Severity};
     use crate::cycle::Channel;
     use crate::machine::Machine;
     use crate::profile::Profile;
@@ -452,6 +471,27 @@ mod tests {
         };
         assert!(read(&wide) > 1 << 32);
         assert_eq!(read(&narrow), read(&wide) & 0xffff_ffff);
+    }
+
+    #[test]
+    fn strain_fills_memory_and_heats_past_the_limits() {
+        let machine = machine("h100-sxm-8");
+        let control = Control {
+            memory: vec![Memory { device: 0, fill: 0.97 }],
+            heat: vec![Heat { device: 1, celsius: 60.0 }],
+            ..Control::default()
+        };
+        let conditions = conditions(&machine, &control);
+        let device = |index| Device::new(&machine, &conditions, index, NOW).expect("it is there");
+        let memory = device(0).memory_bytes();
+        assert_eq!(memory.total, memory.reserved + memory.used + memory.free);
+        assert!(memory.used as f64 > 0.96 * memory.total as f64);
+        assert!(device(1).memory_bytes().used < memory.used);
+        for reason in [Channel::SoftwareThermal, Channel::HardwareThermal] {
+            assert!(device(1).is_active(reason) && !device(0).is_active(reason), "{reason:?}");
+        }
+        assert!(device(1).sm_clock_megahertz() < device(0).sm_clock_megahertz());
+        assert!(device(1).temperature_celsius() > device(0).temperature_celsius() + 40.0);
     }
 
     #[test]
