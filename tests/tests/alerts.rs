@@ -18,6 +18,8 @@ const EVERYTHING: &str = r#"
 scrape_interval = "5s"
 [alerts.GpuHbmNearOom]
 for = "1m"
+[alerts.GpuXidErrorDetected]
+window = "1m"
 [slo.chat]
 models = ["llama", "a\"b}{ü"]
 [prices]

@@ -32,6 +32,15 @@ const RESERVED: [&str; 13] = [
 /// The longest scrape interval with which a window of five minutes still holds four samples.
 const SCRAPE_INTERVAL_MAX: Duration = Duration(75);
 
+/// Taken for the scrape interval where the file names none, as the documentation does.
+const SCRAPE_INTERVAL: Duration = Duration(15);
+
+/// Samples that a window needs: a rate takes two, and one or two scrapes may fail.
+const SAMPLES_MIN: u64 = 4;
+
+/// Longer than any event is news.
+const WINDOW_MAX: Duration = Duration(3600);
+
 /// Changes to the catalogue, read from a file and found possible.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -168,7 +177,10 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Done {
         "dashboard_url_prefix",
         "scrape_interval",
     ];
-    for (name, key, value) in tree.table("the file")? {
+    let mut pairs = tree.table("the file")?;
+    // The bounds of windows follow from it.
+    pairs.sort_by_key(|(name, ..)| *name != "scrape_interval");
+    for (name, key, value) in pairs {
         match name {
             "signals" => signals(catalogue, value)?,
             "alerts" => alerts(catalogue, value)?,
@@ -228,6 +240,7 @@ fn signals(catalogue: &mut Catalogue, node: &Node) -> Done {
 }
 
 fn alerts(catalogue: &mut Catalogue, node: &Node) -> Done {
+    let window_min = Duration(SAMPLES_MIN * catalogue.scrape_interval.unwrap_or(SCRAPE_INTERVAL).0);
     for (alert_name, key, settings) in node.table("alerts")? {
         let Some(at) = catalogue.alerts.iter().position(|alert| alert.name == alert_name) else {
             return unknown(
@@ -245,6 +258,15 @@ fn alerts(catalogue: &mut Catalogue, node: &Node) -> Done {
                     return unknown(key, name, &format!("alerts.{alert_name}"), ["enabled"].into_iter());
                 }
                 "for" => alert.hold = value.duration("for")?,
+                "window" if alert.window.is_some() => {
+                    let window = value.duration("window")?;
+                    if window < window_min || window > WINDOW_MAX {
+                        return value.fault(format!(
+                            "alerts.{alert_name}.window is from {window_min}, {SAMPLES_MIN} scrapes, to {WINDOW_MAX}"
+                        ));
+                    }
+                    alert.window = Some(window);
+                }
                 "enabled" => alert.off = !value.flag("enabled")?,
                 "severity" => {
                     let word = value.text("severity")?;
@@ -274,6 +296,7 @@ fn alerts(catalogue: &mut Catalogue, node: &Node) -> Done {
                 _ => {
                     let known = ["for", "enabled", "severity"]
                         .into_iter()
+                        .chain(alert.window.map(|_| "window"))
                         .chain(alert.bounds.keys().map(String::as_str));
                     return unknown(key, name, &format!("alerts.{alert_name}"), known);
                 }

@@ -261,6 +261,7 @@ impl Builder<'_> {
                 alert.slo.zip(class).map(|(objective, class)| class.seconds(objective)),
             );
             let mut context = self.prover.context(&bounds, &alert.params);
+            context.words.extend(alert.window.map(|window| ("window".to_owned(), window.to_string())));
             if let Some(class) = class {
                 let models = self.prover.catalogue.models(class);
                 let with_model = if models.is_empty() { String::new() } else { models };
@@ -360,6 +361,7 @@ fn annotations(catalogue: &Catalogue, alert: &Alert, bounds: &BTreeMap<String, B
         fill(text, |word| match word {
             "value" => alert.unit.template().to_owned(),
             "for" => alert.hold.to_string(),
+            "window" => alert.window.unwrap_or_default().to_string(),
             _ => match bounds.get(if word == "bound" { "limit" } else { word }) {
                 Some(bound) => alert.unit.show(bound.number()),
                 None => format!("{{{{ $labels.{word} }}}}"),

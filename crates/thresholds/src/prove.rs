@@ -40,7 +40,9 @@ pub(crate) struct Phase {
 /// Seconds between two samples and two evaluations: what divides every duration in use, a minute at most.
 pub(crate) fn tick(catalogue: &Catalogue) -> u64 {
     let holds = catalogue.alerts.iter().map(|alert| alert.hold.0);
-    holds.fold(60, |a, b| gcd(b, a)).max(1)
+    // A window holds several samples.
+    let windows = catalogue.alerts.iter().filter_map(|alert| Some(alert.window?.0 / 5));
+    holds.chain(windows).fold(60, |a, b| gcd(b, a)).max(1)
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -272,7 +274,7 @@ impl Prover<'_> {
         let tick = self.tick();
         let ticks = |duration: Duration| duration.0.div_ceil(tick);
         let (settle, hold) = (ticks(example.settle), ticks(alert.hold));
-        let linger = ticks(example.linger.unwrap_or(example.settle));
+        let linger = ticks(alert.window.or(example.linger).unwrap_or(example.settle));
         let length = settle + linger + hold + 10 + if example.absence { 4_200_u64.div_ceil(tick) } else { 0 };
 
         let limit = bounds.get("limit");

@@ -116,6 +116,7 @@ fn fires(catalogue: &Catalogue, alert: &Alert) -> String {
     let text = fill(&alert.description, |word| match word {
         "value" => value.to_owned(),
         "for" => alert.hold.to_string(),
+        "window" => alert.window.unwrap_or_default().to_string(),
         "bound" if alert.slo.is_some() => "its class".to_owned(),
         _ => match alert.bounds.get(if word == "bound" { "limit" } else { word }) {
             Some(bound) => alert.unit.show(bound.number()),

@@ -73,6 +73,22 @@ fn an_alert_can_be_switched_off_and_a_price_switches_cost_on() {
 }
 
 #[test]
+fn a_window_moves_its_alert_and_its_bounds_follow_the_scrape_interval() {
+    // Whatever the order of the keys.
+    let text = "alerts:\n  GpuXidErrorDetected:\n    window: 8s\nscrape_interval: 2s\n";
+    let after = files(&Overrides::parse("o.yaml", text).unwrap());
+    for (path, gone) in [
+        ("alerts/nvidia.yaml", "increase(accel_errors_total{family=\"nvidia\"}[5m]) > 0"),
+        ("alerts/nvidia-dcgm.yaml", "DCGM_FI_DEV_XID_ERRORS > 0 unless DCGM_FI_DEV_XID_ERRORS offset 5m"),
+        ("docs/runbooks/GpuXidErrorDetected.md", "within 5m"),
+    ] {
+        assert!(files(&Overrides::default())[path].contains(gone), "{path}");
+        assert!(!after[path].contains(gone) && after[path].contains(&gone.replace("5m", "8s")), "{path}");
+    }
+    assert!(fault("o.yaml", &text.replace("2s", "3s")).starts_with("o.yaml:3: "));
+}
+
+#[test]
 fn mistakes_are_told_with_their_line_and_mend() {
     for (text, line, word) in [
         ("[signals.memory_used]\nreed = 0.9", 2, "red"),
@@ -84,6 +100,10 @@ fn mistakes_are_told_with_their_line_and_mend() {
         ("[signals.memory_used]\nred = \"0.9\"", 2, "number"),
         ("[alerts.GpuHbmNearOom]\nfor = \"5 minutes\"", 2, "duration"),
         ("[alerts.GpuHbmNearOom]\nfor = 5", 2, "duration"),
+        ("[alerts.GpuHbmNearOom]\nwindow = \"5m\"", 2, "unknown"),
+        ("[alerts.GpuXidErrorDetected]\nwindow = \"59s\"", 2, "4 scrapes"),
+        ("[alerts.GpuXidErrorDetected]\nwindow = \"2h\"", 2, "to 1h"),
+        ("[alerts.GpuXidErrorDetected]\nwindow = \"10s\"\n[z]\n", 2, "from 1m"),
         ("[alerts.GpuHbmNearOom]\nseverity = \"page\"", 2, "critical"),
         ("[alerts.LlmSloBudgetBurn]\nfor = \"5m\"", 2, "enabled"),
         ("[alerts.Gpu]\nfor = \"5m\"", 1, "unknown"),
