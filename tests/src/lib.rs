@@ -3,13 +3,16 @@
 //! A [`Node`] is a simulated machine: the vendor's library in a folder of its own, a control file for
 //! faults, a clock and a workload. [`Node::start`] runs the real binary on it, with the library opened by
 //! `dlopen` as in production, and gives an [`Exporter`] to talk to over real HTTP. [`Prometheus`] runs the
-//! real server beside it.
+//! real server beside it, with rules where a test wants them, and an [`Alertmanager`] that delivers what fires to
+//! a [`Webhook`]; a [`SimEngine`] is an inference engine on such a machine.
 //!
 //! Nothing here is shared between two tests: each has its own processes, folder, address and ports.
 
 #![forbid(unsafe_code)]
 
+mod alertmanager;
 pub mod artefacts;
+mod engine;
 pub mod http;
 mod node;
 pub mod process;
@@ -17,9 +20,11 @@ mod prometheus;
 mod samples;
 pub mod wait;
 
+pub use alertmanager::{Alertmanager, Notification, Webhook};
 pub use artefacts::Artefacts;
+pub use engine::SimEngine;
 pub use node::{Exporter, INSTANT, NODE_NAME, Node};
 pub use process::Process;
-pub use prometheus::{Prometheus, ScrapeJob, relay};
+pub use prometheus::{Alerting, Prometheus, ScrapeJob, encoded, relay};
 pub use samples::{Family, Sample, Samples};
 pub use wait::eventually;

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tempfile::TempDir;
 
 use crate::{
@@ -57,6 +57,20 @@ impl Node {
         self
     }
 
+    /// Gives the node a name other than [`NODE_NAME`].
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.environment.push(("NODE_NAME", name.to_owned()));
+        self
+    }
+
+    /// Makes it another machine of the same profile: UUIDs and small differences follow from the seed.
+    #[must_use]
+    pub fn seeded(mut self, seed: u64) -> Self {
+        self.environment.push(("ACCELSIM_SEED", seed.to_string()));
+        self
+    }
+
     /// What the devices are asked to do: `idle`, `prefill`, `decode`, `burst`, `hot`, or all in turn.
     #[must_use]
     pub fn workload(mut self, workload: &str) -> Self {
@@ -82,6 +96,15 @@ impl Node {
     /// The file that steers the machine while it runs.
     pub fn control_file(&self) -> PathBuf {
         self.dir().join("control.toml")
+    }
+
+    /// Shows the machine's devices on the PCI bus of its sysfs too.
+    pub fn with_bus(self) -> Result<Self> {
+        let machine = self.environment.iter().find(|(name, _)| *name == "ACCELSIM_MACHINE");
+        let (_, machine) = machine.context("a node has a machine")?;
+        let profile = sim::Profile::open(machine).map_err(|error| anyhow!("{error}"))?;
+        sim::tree::write(&profile, &[], &self.sysfs())?;
+        Ok(self)
     }
 
     /// Steers the machine from now on; what an earlier call set and this one does not is over.

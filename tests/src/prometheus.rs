@@ -1,16 +1,19 @@
-//! A real Prometheus server that scrapes exporters, and a relay that makes it ask for one format.
+//! A real Prometheus server that scrapes exporters and evaluates rules, and a relay that makes it ask for one
+//! format.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
     io::{BufRead, BufReader, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
     process::Command,
     thread,
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
@@ -19,18 +22,46 @@ use crate::{
     process,
 };
 
-/// One target under a job name of its own.
+/// One target. Targets of the same name are one job.
 #[derive(Clone, Debug)]
 pub struct ScrapeJob {
     /// Value of the `job` label.
     pub name: &'static str,
     /// Where the target listens.
     pub target: SocketAddr,
+    /// Path of its metrics.
+    pub path: &'static str,
+    /// Labels beside `job` and `instance`.
+    pub labels: BTreeMap<&'static str, String>,
+}
+
+impl ScrapeJob {
+    /// A target with its metrics at `/metrics` and no labels of its own.
+    pub fn new(name: &'static str, target: SocketAddr) -> Self {
+        Self { name, target, path: "/metrics", labels: BTreeMap::new() }
+    }
+
+    /// The same with a label.
+    #[must_use]
+    pub fn label(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.labels.insert(name, value.into());
+        self
+    }
+}
+
+/// What a server is asked to do beside scraping.
+#[derive(Clone, Debug, Default)]
+pub struct Alerting {
+    /// Rule files, globs allowed.
+    pub rules: Vec<PathBuf>,
+    /// Where alerts go.
+    pub alertmanager: Option<SocketAddr>,
 }
 
 /// A running Prometheus, scraping every second.
 pub struct Prometheus {
-    process: Process,
+    /// The process.
+    pub process: Process,
     address: SocketAddr,
     _dir: TempDir,
 }
@@ -38,12 +69,13 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts Debian's Prometheus on `jobs`, with these further flags, and waits until it serves.
     pub fn start(jobs: &[ScrapeJob], flags: &[&str]) -> Result<Self> {
+        Self::with_rules(jobs, &Alerting::default(), flags)
+    }
+
+    /// The same with rules.
+    pub fn with_rules(jobs: &[ScrapeJob], alerting: &Alerting, flags: &[&str]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("accelscope-prometheus-").tempdir()?;
-        let mut config =
-            String::from("global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n");
-        for ScrapeJob { name, target } in jobs {
-            writeln!(config, "- job_name: {name}\n  static_configs:\n  - targets: ['{target}']")?;
-        }
+        let config = config(jobs, alerting).to_string();
         let file = dir.path().join("prometheus.yml");
         fs::write(&file, config)?;
         let address = process::free_address()?;
@@ -72,10 +104,7 @@ impl Prometheus {
 
     /// An instant query; its vector as (labels, value).
     pub fn query(&self, expression: &str) -> Result<Vec<(Value, f64)>> {
-        let mut encoded = String::new();
-        for byte in expression.bytes() {
-            write!(encoded, "%{byte:02X}")?;
-        }
+        let encoded = encoded(expression)?;
         let Value::Array(vector) = self.api(&format!("query?query={encoded}"))?["result"].take() else {
             bail!("{expression}: the result is no vector");
         };
@@ -102,10 +131,48 @@ impl Prometheus {
         Samples::parse(response.text()?)
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What the server has logged.
     pub fn log(&self) -> String {
         self.process.log()
     }
+}
+
+/// An expression as part of a URL.
+pub fn encoded(expression: &str) -> Result<String> {
+    let mut encoded = String::new();
+    for byte in expression.bytes() {
+        write!(encoded, "%{byte:02X}")?;
+    }
+    Ok(encoded)
+}
+
+/// The configuration; JSON is YAML.
+fn config(jobs: &[ScrapeJob], alerting: &Alerting) -> Value {
+    let mut by_name: BTreeMap<&str, (&str, Vec<Value>)> = BTreeMap::new();
+    for job in jobs {
+        let target = json!({ "targets": [job.target.to_string()], "labels": job.labels });
+        by_name.entry(job.name).or_insert((job.path, Vec::new())).1.push(target);
+    }
+    let scrapes: Vec<_> = by_name
+        .into_iter()
+        .map(|(name, (path, targets))| json!({ "job_name": name, "metrics_path": path, "static_configs": targets }))
+        .collect();
+    let managers: Vec<_> = alerting
+        .alertmanager
+        .iter()
+        .map(|address| json!({ "static_configs": [{ "targets": [address.to_string()] }] }))
+        .collect();
+    json!({
+        "global": { "scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s" },
+        "rule_files": alerting.rules,
+        "alerting": { "alertmanagers": managers },
+        "scrape_configs": scrapes,
+    })
 }
 
 /// Forwards every request to `target` with an `Accept` header of its own, and answers what came back.

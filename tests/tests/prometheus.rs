@@ -84,11 +84,11 @@ fn three_formats_are_scraped_without_loss_and_mean_the_same() -> Result<()> {
     let direct = exporter.address;
     let text = relay(direct, "text/plain;version=0.0.4")?;
     let plain = scraped(
-        &[ScrapeJob { name: "openmetrics", target: direct }, ScrapeJob { name: "text", target: text }],
+        &[ScrapeJob::new("openmetrics", direct), ScrapeJob::new("text", text)],
         &[],
     )?;
     let protobuf =
-        scraped(&[ScrapeJob { name: "protobuf", target: direct }], &["--enable-feature=native-histograms"])?;
+        scraped(&[ScrapeJob::new("protobuf", direct)], &["--enable-feature=native-histograms"])?;
     no_trouble(&plain)?;
     no_trouble(&protobuf)?;
 
