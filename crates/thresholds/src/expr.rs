@@ -195,7 +195,10 @@ fn reading(source: &EngineSource, engines: &Engines) -> String {
     let Some(keep) = &engines.keep else { return value };
     match (&source.rename, &source.set) {
         (Some(label), _) => format!("label_replace({value}, \"{keep}\", \"$1\", \"{label}\", \"(.+)\")"),
-        (None, Some(fixed)) => format!("label_replace({value}, \"{keep}\", \"{fixed}\", \"\", \"\")"),
+        // Series that the engine tells apart by a label of this name are one from here on.
+        (None, Some(fixed)) => {
+            format!("label_replace(sum without ({keep}) ({value}), \"{keep}\", \"{fixed}\", \"\", \"\")")
+        }
         (None, None) => value,
     }
 }

@@ -580,8 +580,9 @@ fn points(test: &Example, signal: &Signal, bounds: &BTreeMap<String, Bound>, exa
 
 /// The series by which an engine shows a value `v`.
 fn engine_series(engines: &Engines, source: &EngineSource, v: f64, model: &str) -> Vec<TestSeries> {
-    let labels: Vec<_> =
-        [source.select.as_str(), source.labels.as_str()].into_iter().filter(|l| !l.is_empty()).collect();
+    // A matcher of several values is no label; such a source spells one of them among its labels.
+    let select = if source.select.contains("=~") { "" } else { source.select.as_str() };
+    let labels: Vec<_> = [select, source.labels.as_str()].into_iter().filter(|l| !l.is_empty()).collect();
     let labels = labels.join(",").replace("\"m\"", &format!("\"{}\"", escape(model)));
     let series = |name: &str, more: &str| {
         let all: Vec<_> = [labels.as_str(), more].into_iter().filter(|l| !l.is_empty()).collect();
@@ -606,7 +607,18 @@ fn engine_series(engines: &Engines, source: &EngineSource, v: f64, model: &str) 
             }
             all
         }
-        EngineKind::Rate => vec![of(series(&source.metric, ""), None, Some("<v>"))],
+        EngineKind::Rate => {
+            let mut all = vec![of(series(&source.metric, ""), None, Some("<v>"))];
+            // A second series that differs by the kept label alone must not stand in the way.
+            if let (Some(_), Some((_, value))) = (&source.set, source.select.split_once("=~"))
+                && let Some((first, second)) = value.trim_matches('"').split_once('|')
+            {
+                let second = second.split('|').next().unwrap_or(second);
+                let other = all[0].series.replace(&format!("\"{first}\""), &format!("\"{second}\""));
+                all.push(of(other, None, Some("<0>")));
+            }
+            all
+        }
         EngineKind::Histogram => {
             // All observations fall between two bounds, so that the percentile is v by interpolation.
             let scale = if source.milliseconds { 1000.0 } else { 1.0 };
