@@ -55,8 +55,7 @@ impl Alertmanager {
             .arg(format!("--storage.path={}", dir.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
             .arg("--cluster.listen-address=");
-        let mut server =
-            Self { process: Process::spawn("alertmanager", &mut command)?, address, _dir: dir };
+        let mut server = Self { process: Process::spawn("alertmanager", &mut command)?, address, _dir: dir };
         eventually("Alertmanager is ready", || {
             server.process.ensure_running()?;
             http::send(address, Request::get("/-/ready"))?.ok()

@@ -16,10 +16,9 @@ use thresholds::{Format, Kind, Names, Overrides, generate};
 /// An override file with everything that the default leaves out.
 const EVERYTHING: &str = r#"
 scrape_interval = "5s"
+rate_window = "2m"
 [alerts.GpuHbmNearOom]
 for = "1m"
-[alerts.GpuXidErrorDetected]
-window = "1m"
 [slo.chat]
 models = ["llama", "a\"b}{ü"]
 [prices]

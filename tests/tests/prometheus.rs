@@ -83,12 +83,8 @@ fn three_formats_are_scraped_without_loss_and_mean_the_same() -> Result<()> {
     exporter.settled()?;
     let direct = exporter.address;
     let text = relay(direct, "text/plain;version=0.0.4")?;
-    let plain = scraped(
-        &[ScrapeJob::new("openmetrics", direct), ScrapeJob::new("text", text)],
-        &[],
-    )?;
-    let protobuf =
-        scraped(&[ScrapeJob::new("protobuf", direct)], &["--enable-feature=native-histograms"])?;
+    let plain = scraped(&[ScrapeJob::new("openmetrics", direct), ScrapeJob::new("text", text)], &[])?;
+    let protobuf = scraped(&[ScrapeJob::new("protobuf", direct)], &["--enable-feature=native-histograms"])?;
     no_trouble(&plain)?;
     no_trouble(&protobuf)?;
 

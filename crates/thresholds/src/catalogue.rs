@@ -43,7 +43,15 @@ pub(crate) struct Catalogue {
     pub dashboard_prefix: String,
     /// Also the evaluation interval of the groups, when given.
     pub scrape_interval: Option<Duration>,
+    /// What stands for five minutes in rates and look-backs, and is multiplied for ten and fifteen.
+    pub rate_window: Duration,
 }
+
+/// The window in which the catalogue's texts think.
+const RATE_WINDOW: Duration = Duration(300);
+
+/// The windows of the catalogue's texts that an override moves; longer ones are parts of days and stay.
+const WINDOWS: [Duration; 3] = [RATE_WINDOW, Duration(600), Duration(900)];
 
 /// One pair of burn-rate windows.
 #[derive(Clone, Debug, Deserialize)]
@@ -110,6 +118,7 @@ impl Catalogue {
             runbook_prefix: "https://github.com/accelscope/accelscope/blob/main/docs/runbooks/".to_owned(),
             dashboard_prefix: "/d/".to_owned(),
             scrape_interval: None,
+            rate_window: RATE_WINDOW,
         })
     }
 
@@ -133,6 +142,36 @@ impl Catalogue {
             }
         }
         Ok(self)
+    }
+
+    /// A window of the catalogue as the override file wants it.
+    pub fn scaled(&self, window: Duration) -> Duration {
+        if !WINDOWS.contains(&window) {
+            return window;
+        }
+        Duration(window.0 / RATE_WINDOW.0 * self.rate_window.0)
+    }
+
+    /// An expression with its windows as the override file wants them. Names of recordings stay: what reads them
+    /// need not know.
+    pub fn windowed(&self, expr: &str) -> String {
+        if self.rate_window == RATE_WINDOW {
+            return expr.to_owned();
+        }
+        // In two steps, so that none is found in the result of another.
+        let mut out = expr.to_owned();
+        for (at, window) in WINDOWS.iter().enumerate() {
+            for form in ["[WINDOW]", "offset WINDOW"] {
+                out = out.replace(
+                    &form.replace("WINDOW", &window.to_string()),
+                    &form.replace("WINDOW", &format!("#{at}#")),
+                );
+            }
+        }
+        for (at, window) in WINDOWS.iter().enumerate() {
+            out = out.replace(&format!("#{at}#"), &self.scaled(*window).to_string());
+        }
+        out
     }
 
     pub fn signal(&self, id: &str) -> Option<&Signal> {

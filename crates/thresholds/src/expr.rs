@@ -16,6 +16,8 @@ pub(crate) const ENGINE_LABELS: &str = "cluster, namespace, node, pod, job, inst
 pub(crate) struct Context<'a> {
     pub catalogue: &'a Catalogue,
     pub family: Option<Family>,
+    /// Matcher of the family's recorded series that come out of the same rule file, where two files have some.
+    pub origin: &'static str,
     /// What `&name` stands for.
     pub words: BTreeMap<String, String>,
 }
@@ -39,6 +41,11 @@ pub(crate) fn resolve(name: &str) -> Result<Name, String> {
 }
 
 impl Context<'_> {
+    /// The same for the names of series, which have labels where selectors have matchers.
+    pub fn of_series(&self) -> Self {
+        Self { origin: "", words: self.words.clone(), ..*self }
+    }
+
     /// Expands every reference of `text`.
     pub fn expand(&self, text: &str) -> Result<String, String> {
         let mut out = String::with_capacity(text.len() * 2);
@@ -76,6 +83,7 @@ impl Context<'_> {
             signal.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         if let (false, Some(family)) = (signal.families.is_empty(), self.family) {
             matchers.push(format!("family=\"{family}\""));
+            matchers.extend((!self.origin.is_empty()).then(|| self.origin.to_owned()));
         }
         Ok((record, matchers))
     }

@@ -89,8 +89,6 @@ pub(crate) struct Alert {
     pub bounds: BTreeMap<String, Bound>,
     #[serde(rename = "for")]
     pub hold: Duration,
-    /// How long an event counts as new: `&window` in the expression.
-    pub window: Option<Duration>,
     pub severity: Severity,
     pub summary: String,
     pub description: String,

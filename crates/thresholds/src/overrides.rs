@@ -29,17 +29,14 @@ const RESERVED: [&str; 13] = [
     "window",
 ];
 
-/// The longest scrape interval with which a window of five minutes still holds four samples.
-const SCRAPE_INTERVAL_MAX: Duration = Duration(75);
-
 /// Taken for the scrape interval where the file names none, as the documentation does.
 const SCRAPE_INTERVAL: Duration = Duration(15);
 
 /// Samples that a window needs: a rate takes two, and one or two scrapes may fail.
 const SAMPLES_MIN: u64 = 4;
 
-/// Longer than any event is news.
-const WINDOW_MAX: Duration = Duration(3600);
+/// Longer than anything that a rate shows is news.
+const RATE_WINDOW_MAX: Duration = Duration(3600);
 
 /// Changes to the catalogue, read from a file and found possible.
 #[derive(Clone, Debug, Default)]
@@ -176,11 +173,11 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Done {
         "runbook_url_prefix",
         "dashboard_url_prefix",
         "scrape_interval",
+        "rate_window",
     ];
-    let mut pairs = tree.table("the file")?;
-    // The bounds of windows follow from it.
-    pairs.sort_by_key(|(name, ..)| *name != "scrape_interval");
-    for (name, key, value) in pairs {
+    // Where the last of the two stands that must fit each other.
+    let mut last: Option<&Node> = None;
+    for (name, key, value) in tree.table("the file")? {
         match name {
             "signals" => signals(catalogue, value)?,
             "alerts" => alerts(catalogue, value)?,
@@ -192,17 +189,30 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Done {
             "dashboard_url_prefix" => value.text(name)?.clone_into(&mut catalogue.dashboard_prefix),
             "scrape_interval" => {
                 let interval = value.duration(name)?;
-                if interval.0 == 0 || interval > SCRAPE_INTERVAL_MAX {
-                    return value.fault(format!(
-                        "scrape_interval is from 1s to {SCRAPE_INTERVAL_MAX}: windows of 5m need four samples"
-                    ));
+                if interval.0 == 0 {
+                    return value.fault("scrape_interval is 1s or more");
                 }
                 catalogue.scrape_interval = Some(interval);
+                last = Some(value);
+            }
+            "rate_window" => {
+                let window = value.duration(name)?;
+                if window > RATE_WINDOW_MAX {
+                    return value.fault(format!("rate_window is at most {RATE_WINDOW_MAX}"));
+                }
+                catalogue.rate_window = window;
+                last = Some(value);
             }
             _ => return unknown(key, name, "an override file", sections.into_iter()),
         }
     }
-    Ok(())
+    let (window, interval) = (catalogue.rate_window, catalogue.scrape_interval.unwrap_or(SCRAPE_INTERVAL));
+    match last {
+        Some(node) if window.0 < SAMPLES_MIN * interval.0 => node.fault(format!(
+            "a rate_window of {window} does not hold {SAMPLES_MIN} samples at a scrape_interval of {interval}"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn signals(catalogue: &mut Catalogue, node: &Node) -> Done {
@@ -240,7 +250,6 @@ fn signals(catalogue: &mut Catalogue, node: &Node) -> Done {
 }
 
 fn alerts(catalogue: &mut Catalogue, node: &Node) -> Done {
-    let window_min = Duration(SAMPLES_MIN * catalogue.scrape_interval.unwrap_or(SCRAPE_INTERVAL).0);
     for (alert_name, key, settings) in node.table("alerts")? {
         let Some(at) = catalogue.alerts.iter().position(|alert| alert.name == alert_name) else {
             return unknown(
@@ -258,15 +267,6 @@ fn alerts(catalogue: &mut Catalogue, node: &Node) -> Done {
                     return unknown(key, name, &format!("alerts.{alert_name}"), ["enabled"].into_iter());
                 }
                 "for" => alert.hold = value.duration("for")?,
-                "window" if alert.window.is_some() => {
-                    let window = value.duration("window")?;
-                    if window < window_min || window > WINDOW_MAX {
-                        return value.fault(format!(
-                            "alerts.{alert_name}.window is from {window_min}, {SAMPLES_MIN} scrapes, to {WINDOW_MAX}"
-                        ));
-                    }
-                    alert.window = Some(window);
-                }
                 "enabled" => alert.off = !value.flag("enabled")?,
                 "severity" => {
                     let word = value.text("severity")?;
@@ -296,7 +296,6 @@ fn alerts(catalogue: &mut Catalogue, node: &Node) -> Done {
                 _ => {
                     let known = ["for", "enabled", "severity"]
                         .into_iter()
-                        .chain(alert.window.map(|_| "window"))
                         .chain(alert.bounds.keys().map(String::as_str));
                     return unknown(key, name, &format!("alerts.{alert_name}"), known);
                 }

@@ -177,7 +177,7 @@ impl Builder<'_> {
         let context = self.prover.context(&signal.bounds, &signal.params);
         let expr = self
             .prover
-            .wrap(&context.expand(template)?, signal.record.is_some() && !template.starts_with('@'));
+            .wrap(&context.expand(template)?, signal.record.is_some() && !template.starts_with('@'))?;
         let value =
             if signal.record.is_some() { context.expand(&format!("@{}", signal.id))? } else { expr.clone() };
         if let Some(record) = &signal.record {
@@ -230,7 +230,7 @@ impl Builder<'_> {
         let also = if dcgm { &signal.red_also_dcgm } else { &signal.red_also };
         for text in also {
             if dcgm || self.prover.family.is_none_or(|family| expr::missing_source(text, family).is_none()) {
-                red.push(self.prover.wrap(&context.expand(text)?, true));
+                red.push(self.prover.wrap(&context.expand(text)?, true)?);
             }
         }
         let amber: Vec<_> = ["low_amber", "amber"].iter().filter_map(|name| band(name)).collect();
@@ -261,7 +261,6 @@ impl Builder<'_> {
                 alert.slo.zip(class).map(|(objective, class)| class.seconds(objective)),
             );
             let mut context = self.prover.context(&bounds, &alert.params);
-            context.words.extend(alert.window.map(|window| ("window".to_owned(), window.to_string())));
             if let Some(class) = class {
                 let models = self.prover.catalogue.models(class);
                 let with_model = if models.is_empty() { String::new() } else { models };
@@ -275,7 +274,7 @@ impl Builder<'_> {
                 },
             );
             let raw = self.prover.dcgm && alert.dcgm.is_some();
-            let expr = self.prover.wrap(&context.expand(&text)?, raw);
+            let expr = self.prover.wrap(&context.expand(&text)?, raw)?;
             let mut labels = self.labels(&alert.labels);
             labels.insert("severity".to_owned(), alert.severity.name().to_owned());
             labels.extend(class.map(|class| ("slo_class".to_owned(), class.name.clone())));
@@ -323,8 +322,12 @@ impl Builder<'_> {
         };
         let interval = self.prover.catalogue.scrape_interval.map(|interval| interval.to_string());
         let mut groups = Vec::new();
-        let mut add = |name: String, rules: Vec<Rule>| {
+        let catalogue = self.prover.catalogue;
+        let mut add = |name: String, mut rules: Vec<Rule>| {
             if !rules.is_empty() {
+                for rule in &mut rules {
+                    rule.expr = catalogue.windowed(&rule.expr);
+                }
                 groups.push(Group { name, interval: interval.clone(), rules });
             }
         };
@@ -361,7 +364,7 @@ fn annotations(catalogue: &Catalogue, alert: &Alert, bounds: &BTreeMap<String, B
         fill(text, |word| match word {
             "value" => alert.unit.template().to_owned(),
             "for" => alert.hold.to_string(),
-            "window" => alert.window.unwrap_or_default().to_string(),
+            "window" => catalogue.rate_window.to_string(),
             _ => match bounds.get(if word == "bound" { "limit" } else { word }) {
                 Some(bound) => alert.unit.show(bound.number()),
                 None => format!("{{{{ $labels.{word} }}}}"),
@@ -415,7 +418,20 @@ impl Prover<'_> {
     ) -> Context<'_> {
         let mut words = words(self.catalogue, self.family, bounds, params);
         words.extend(self.steady());
-        Context { catalogue: self.catalogue, family: self.family, words }
+        let origin = self.origin();
+        let comma = if origin.is_empty() { "" } else { "," };
+        words.insert("origin".to_owned(), format!("{comma}{origin}"));
+        Context { catalogue: self.catalogue, family: self.family, origin, words }
+    }
+
+    /// NVIDIA's recordings come out of two files, which may both be loaded: series of dcgm-exporter keep the label
+    /// of its own by which each file knows its recordings.
+    fn origin(&self) -> &'static str {
+        match (self.family, self.dcgm) {
+            (_, true) => "gpu!=\"\"",
+            (Some(Family::Nvidia), false) => "gpu=\"\"",
+            _ => "",
+        }
     }
 
     /// Signals of this place that do not come and go with the load, and one that tells that the device is there.
@@ -442,14 +458,16 @@ impl Prover<'_> {
         ]
     }
 
-    /// Gives series of dcgm-exporter the labels of the unified schema.
-    pub fn wrap(&self, expr: &str, raw: bool) -> String {
+    /// Gives series of dcgm-exporter the labels of the unified schema, and leaves out devices that are seen in the
+    /// unified schema too: one fault, one alert.
+    pub fn wrap(&self, expr: &str, raw: bool) -> Result<String, String> {
         if !(self.dcgm && raw) {
-            return expr.trim().to_owned();
+            return Ok(expr.trim().to_owned());
         }
-        format!(
-            "label_replace(label_replace(\n{},\n\"device\", \"gpu$1\", \"gpu\", \"(.+)\"), \"uuid\", \"$1\", \"UUID\", \"(.+)\")",
+        let seen = self.context(&BTreeMap::new(), &BTreeMap::new()).expand("$DEVICE_UP")?;
+        Ok(format!(
+            "label_replace(label_replace(\n{},\n\"device\", \"gpu$1\", \"gpu\", \"(.+)\"), \"uuid\", \"$1\", \"UUID\", \"(.+)\")\nunless on (uuid) {seen}",
             expr.trim()
-        )
+        ))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use naming::{Family, METRICS, Metric, Scope};
+use naming::{Family, Id, METRICS, Metric, Scope};
 
 use crate::{
     catalogue::{BANDS, Catalogue, escape},
@@ -41,8 +41,7 @@ pub(crate) struct Phase {
 pub(crate) fn tick(catalogue: &Catalogue) -> u64 {
     let holds = catalogue.alerts.iter().map(|alert| alert.hold.0);
     // A window holds several samples.
-    let windows = catalogue.alerts.iter().filter_map(|alert| Some(alert.window?.0 / 5));
-    holds.chain(windows).fold(60, |a, b| gcd(b, a)).max(1)
+    holds.chain([catalogue.rate_window.0 / 5]).fold(60, |a, b| gcd(b, a)).max(1)
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -91,12 +90,16 @@ impl Prover<'_> {
             let points = points(test, signal, bounds, test.settle.0 == 0 && !moves);
             let phases: Vec<_> = points
                 .iter()
-                .map(|v| Phase { value: Some(*v), ticks: test.settle.0.div_ceil(self.tick()) + 6 })
+                .map(|v| Phase {
+                    value: Some(*v),
+                    ticks: self.catalogue.scaled(test.settle).0.div_ceil(self.tick()) + 6,
+                })
                 .collect();
             let context = self.context(bounds, &signal.params);
             let mut inputs = self.inputs(&context, series, &phases, &model)?;
             let decoys = if self.dcgm { &test.decoys_dcgm } else { &test.decoys };
             inputs.extend(self.decoys(&context, decoys, &phases, &model)?);
+            inputs.extend(self.seen_twice(&inputs, &phases));
             let labels = self.result_labels(&context, test, series, &model, self.dcgm)?;
             let mut group = self.group(format!("{}{}", self.place(), signal.title), inputs);
             self.check(&mut group, signal, bounds, class, &labels, &phases)?;
@@ -119,7 +122,10 @@ impl Prover<'_> {
             for run in runs {
                 let phases: Vec<_> = run
                     .iter()
-                    .map(|v| Phase { value: Some(*v), ticks: 300_u64.div_ceil(self.tick()) + 6 })
+                    .map(|v| Phase {
+                        value: Some(*v),
+                        ticks: self.catalogue.rate_window.0.div_ceil(self.tick()) + 6,
+                    })
                     .collect();
                 let series = engine_series(engines, source, run[0], &model);
                 let context = self.context(bounds, &signal.params);
@@ -272,9 +278,9 @@ impl Prover<'_> {
             return Ok(None);
         }
         let tick = self.tick();
-        let ticks = |duration: Duration| duration.0.div_ceil(tick);
-        let (settle, hold) = (ticks(example.settle), ticks(alert.hold));
-        let linger = ticks(alert.window.or(example.linger).unwrap_or(example.settle));
+        let ticks = |duration: Duration| self.catalogue.scaled(duration).0.div_ceil(tick);
+        let (settle, hold) = (ticks(example.settle), alert.hold.0.div_ceil(tick));
+        let linger = ticks(example.linger.unwrap_or(example.settle));
         let length = settle + linger + hold + 10 + if example.absence { 4_200_u64.div_ceil(tick) } else { 0 };
 
         let limit = bounds.get("limit");
@@ -297,7 +303,9 @@ impl Prover<'_> {
         let context = self.context(bounds, &alert.params);
         let mut inputs = self.inputs(&context, &series, &phases, &model)?;
         if self.family.is_some() && !example.absence {
-            inputs.extend(self.strangers(&inputs));
+            let strangers = self.strangers(&inputs);
+            inputs.extend(self.seen_twice(&inputs, &phases));
+            inputs.extend(strangers);
         }
         let vendor = self.dcgm && !alert.recorded_only;
         let decoys = if vendor { &example.decoys_dcgm } else { &example.decoys };
@@ -351,6 +359,7 @@ impl Prover<'_> {
         phases: &[Phase],
         model: &str,
     ) -> Result<Vec<InputSeries>, String> {
+        let context = context.of_series();
         series
             .iter()
             .map(|series| {
@@ -376,21 +385,58 @@ impl Prover<'_> {
         self.inputs(context, decoys, &[all], model)
     }
 
-    /// The same series from a device of another family, which is no business of these rules.
+    /// The same series from a device of another family, and recordings out of the other file of this family:
+    /// neither is any business of these rules.
     fn strangers(&self, inputs: &[InputSeries]) -> Vec<InputSeries> {
         let Some(family) = self.family else { return Vec::new() };
         let own = format!("family=\"{family}\"");
-        inputs
+        let elsewhere = |input: &InputSeries, from: &str, to: &str| InputSeries {
+            series: input
+                .series
+                .replace(from, to)
+                .replace(&format!("device=\"{}\"", device(family)), "device=\"other0\""),
+            values: input.values.clone(),
+        };
+        let mut strangers = Vec::new();
+        for input in inputs.iter().filter(|input| input.series.contains(&own)) {
+            strangers.push(elsewhere(input, &own, "family=\"other\""));
+            if family == Family::Nvidia && input.series.starts_with("accel:") {
+                let twin = format!("{own},gpu=\"0\"");
+                strangers.push(if self.dcgm {
+                    elsewhere(input, "gpu=\"0\",", "")
+                } else {
+                    elsewhere(input, &own, &twin)
+                });
+            }
+        }
+        strangers
+    }
+
+    /// Over dcgm-exporter's names: the same series from a second device that is seen in the unified schema as well,
+    /// and so is left to the other file; and a device of another family that shares this one's UUID by accident.
+    fn seen_twice(&self, inputs: &[InputSeries], phases: &[Phase]) -> Vec<InputSeries> {
+        let mut twice: Vec<_> = inputs
             .iter()
-            .filter(|input| input.series.contains(&own))
+            .filter(|input| input.series.starts_with("DCGM_"))
             .map(|input| InputSeries {
-                series: input
-                    .series
-                    .replace(&own, "family=\"other\"")
-                    .replace(&format!("device=\"{}\"", device(family)), "device=\"other0\""),
+                series: [("gpu=\"0\"", "gpu=\"1\""), ("GPU-0", "GPU-1"), ("nvidia0", "nvidia1")]
+                    .iter()
+                    .fold(input.series.clone(), |series, (from, to)| series.replace(from, to)),
                 values: input.values.clone(),
             })
-            .collect()
+            .collect();
+        let ticks: u64 = phases.iter().map(|phase| phase.ticks).sum();
+        let up = |family: &str, uuid: &str| InputSeries {
+            series: format!(
+                "{}{{device=\"{family}0\",family=\"{family}\",instance=\"node-1:9477\",job=\"accelscope\",uuid=\"{uuid}\"}}",
+                Id::of_handle("DEVICE_UP").and_then(|id| id.metric().name).unwrap_or_default()
+            ),
+            values: format!("1+0x{}", ticks - 1),
+        };
+        if !twice.is_empty() {
+            twice.extend([up("nvidia", "GPU-1"), up("other", "GPU-0")]);
+        }
+        twice
     }
 
     /// Sample values in promtool's notation.
@@ -488,7 +534,7 @@ impl Prover<'_> {
         vendor: bool,
     ) -> Result<Labels, String> {
         let first = series.first().ok_or("a test has no series")?;
-        let selector = context.expand(&first.series)?;
+        let selector = context.of_series().expand(&first.series)?;
         let mut labels = self.identity(&first.series, &selector, model);
         if self.dcgm && first.series.starts_with("$DCGM") {
             labels.insert("device".to_owned(), "gpu0".to_owned());

@@ -45,8 +45,12 @@ fn families(alert: &Alert) -> String {
 
 fn page(catalogue: &Catalogue, alert: &Alert) -> Result<String, String> {
     let family: Option<Family> = None;
-    let context =
-        Context { catalogue, family, words: words(catalogue, family, &alert.bounds, &BTreeMap::new()) };
+    let context = Context {
+        catalogue,
+        family,
+        origin: "",
+        words: words(catalogue, family, &alert.bounds, &BTreeMap::new()),
+    };
     let list = |items: &[String], numbered: bool| -> Result<String, String> {
         let line = |(index, item): (usize, &String)| {
             let mark = if numbered { format!("{}.", index + 1) } else { "-".to_owned() };
@@ -116,7 +120,7 @@ fn fires(catalogue: &Catalogue, alert: &Alert) -> String {
     let text = fill(&alert.description, |word| match word {
         "value" => value.to_owned(),
         "for" => alert.hold.to_string(),
-        "window" => alert.window.unwrap_or_default().to_string(),
+        "window" => catalogue.rate_window.to_string(),
         "bound" if alert.slo.is_some() => "its class".to_owned(),
         _ => match alert.bounds.get(if word == "bound" { "limit" } else { word }) {
             Some(bound) => alert.unit.show(bound.number()),

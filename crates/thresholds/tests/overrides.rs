@@ -73,19 +73,47 @@ fn an_alert_can_be_switched_off_and_a_price_switches_cost_on() {
 }
 
 #[test]
-fn a_window_moves_its_alert_and_its_bounds_follow_the_scrape_interval() {
-    // Whatever the order of the keys.
-    let text = "alerts:\n  GpuXidErrorDetected:\n    window: 8s\nscrape_interval: 2s\n";
-    let after = files(&Overrides::parse("o.yaml", text).unwrap());
-    for (path, gone) in [
-        ("alerts/nvidia.yaml", "increase(accel_errors_total{family=\"nvidia\"}[5m]) > 0"),
-        ("alerts/nvidia-dcgm.yaml", "DCGM_FI_DEV_XID_ERRORS > 0 unless DCGM_FI_DEV_XID_ERRORS offset 5m"),
-        ("docs/runbooks/GpuXidErrorDetected.md", "within 5m"),
+fn a_rate_window_moves_every_rate_and_no_name() {
+    let after =
+        files(&Overrides::parse("o.toml", "scrape_interval = \"2s\"\nrate_window = \"8s\"\n").unwrap());
+    for (path, old, new) in [
+        (
+            "alerts/nvidia.yaml",
+            "busy_seconds_total{family=\"nvidia\"}[5m]",
+            "busy_seconds_total{family=\"nvidia\"}[8s]",
+        ),
+        (
+            "alerts/nvidia.yaml",
+            "accel_errors_total{family=\"nvidia\"} offset 5m",
+            "accel_errors_total{family=\"nvidia\"} offset 8s",
+        ),
+        (
+            "alerts/nvidia.yaml",
+            "accel_device_up{family=\"nvidia\"} offset 10m",
+            "accel_device_up{family=\"nvidia\"} offset 16s",
+        ),
+        (
+            "alerts/nvidia.yaml",
+            "accel_link_errors_total{family=\"nvidia\"}[15m]",
+            "accel_link_errors_total{family=\"nvidia\"}[24s]",
+        ),
+        (
+            "alerts/engine.yaml",
+            "rate(vllm:request_success_total[5m])",
+            "rate(vllm:request_success_total[8s])",
+        ),
+        ("docs/runbooks/GpuXidErrorDetected.md", "within 5m", "within 8s"),
     ] {
-        assert!(files(&Overrides::default())[path].contains(gone), "{path}");
-        assert!(!after[path].contains(gone) && after[path].contains(&gone.replace("5m", "8s")), "{path}");
+        assert!(files(&Overrides::default())[path].contains(old), "{path}: {old}");
+        assert!(!after[path].contains(old) && after[path].contains(new), "{path}: {new}");
     }
-    assert!(fault("o.yaml", &text.replace("2s", "3s")).starts_with("o.yaml:3: "));
+    let records = |files: &BTreeMap<String, String>| -> Vec<String> {
+        let lines = files["alerts/nvidia.yaml"].lines().filter(|line| line.contains("record:"));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(records(&after), records(&files(&Overrides::default())));
+    // With a longer window, longer scrapes.
+    assert!(Overrides::parse("o.toml", "rate_window = \"10m\"\nscrape_interval = \"2m\"\n").is_ok());
 }
 
 #[test]
@@ -100,10 +128,10 @@ fn mistakes_are_told_with_their_line_and_mend() {
         ("[signals.memory_used]\nred = \"0.9\"", 2, "number"),
         ("[alerts.GpuHbmNearOom]\nfor = \"5 minutes\"", 2, "duration"),
         ("[alerts.GpuHbmNearOom]\nfor = 5", 2, "duration"),
-        ("[alerts.GpuHbmNearOom]\nwindow = \"5m\"", 2, "unknown"),
-        ("[alerts.GpuXidErrorDetected]\nwindow = \"59s\"", 2, "4 scrapes"),
-        ("[alerts.GpuXidErrorDetected]\nwindow = \"2h\"", 2, "to 1h"),
-        ("[alerts.GpuXidErrorDetected]\nwindow = \"10s\"\n[z]\n", 2, "from 1m"),
+        ("rate_window = \"59s\"", 1, "4 samples"),
+        ("rate_window = \"2h\"", 1, "at most 1h"),
+        ("scrape_interval = \"0s\"", 1, "1s or more"),
+        ("scrape_interval = \"10s\"\nrate_window = \"39s\"", 1, "4 samples"),
         ("[alerts.GpuHbmNearOom]\nseverity = \"page\"", 2, "critical"),
         ("[alerts.LlmSloBudgetBurn]\nfor = \"5m\"", 2, "enabled"),
         ("[alerts.Gpu]\nfor = \"5m\"", 1, "unknown"),
@@ -112,7 +140,7 @@ fn mistakes_are_told_with_their_line_and_mend() {
         ("[slo.chat]\nmodels = [\"a\"]\n[slo.rag]\nmodels = [\"a\"]", 4, "already"),
         ("[labels]\n\"a b\" = \"c\"", 2, "label name"),
         ("[labels]\nseverity = \"c\"", 2, "set by"),
-        ("scrape_interval = \"5m\"", 1, "four samples"),
+        ("scrape_interval = \"5m\"", 1, "4 samples"),
         ("[prices]\namd = 1", 2, "unknown"),
         ("a = 1\na = 2", 2, "duplicate"),
         ("[signals", 1, ""),

@@ -45,7 +45,9 @@ impl Expected {
     fn is(&self, labels: &BTreeMap<String, String>) -> bool {
         self.labels.len() == labels.len()
             && self.labels.iter().all(|(name, wanted)| {
-                labels.get(*name).is_some_and(|value| value == wanted || (*wanted == ANY && !value.is_empty()))
+                labels
+                    .get(*name)
+                    .is_some_and(|value| value == wanted || (*wanted == ANY && !value.is_empty()))
             })
     }
 }
@@ -136,13 +138,19 @@ impl Chain {
     /// No rule fails, and Prometheus stored all that they made.
     fn rules_work(&self) -> Result<()> {
         let rules = self.prometheus.api("rules")?;
-        let all = rules["groups"].as_array().context("groups")?.iter().flat_map(|group| {
-            group["rules"].as_array().into_iter().flatten()
-        });
+        let all = rules["groups"]
+            .as_array()
+            .context("groups")?
+            .iter()
+            .flat_map(|group| group["rules"].as_array().into_iter().flatten());
         let sick: Vec<&Value> = all.filter(|rule| rule["health"] != "ok").collect();
         ensure!(sick.is_empty(), "{sick:#?}");
         let log = self.prometheus.log();
-        let complaints: Vec<_> = log.lines().filter(|line| line.contains("rule_manager") || line.contains("component=\"rule manager\"")).filter(|line| line.contains("level=warn") || line.contains("level=error")).collect();
+        let complaints: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("rule_manager") || line.contains("component=\"rule manager\""))
+            .filter(|line| line.contains("level=warn") || line.contains("level=error"))
+            .collect();
         ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
         Ok(())
     }
@@ -160,12 +168,17 @@ impl Chain {
                 })
             })?;
             ensure!(came.annotations["runbook_url"].ends_with(&format!("{}.md", expected.alert)));
-            ensure!(came.annotations.values().all(|text| !text.contains("<no value>")), "{:?}", came.annotations);
+            ensure!(
+                came.annotations.values().all(|text| !text.contains("<no value>")),
+                "{:?}",
+                came.annotations
+            );
             table.push((came.at.duration_since(cause).as_secs_f64(), expected, came));
         }
         println!("{:<26}{:<22}{:>8}  labels", "alert", "cause", "seconds");
         for (seconds, expected, came) in table {
-            let mut labels: Vec<_> = came.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let mut labels: Vec<_> =
+                came.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
             labels.retain(|label| !label.starts_with("alertname="));
             println!("{:<26}{:<22}{seconds:>8.1}  {}", expected.alert, expected.cause, labels.join(" "));
         }
@@ -195,7 +208,8 @@ impl Chain {
         let allowed = |labels: &BTreeMap<String, String>| {
             let follows = |consequence: &&Consequence| {
                 let (name, value) = consequence.label;
-                labels["alertname"] == consequence.alert && labels.get(name).is_some_and(|found| found == value)
+                labels["alertname"] == consequence.alert
+                    && labels.get(name).is_some_and(|found| found == value)
             };
             expected.iter().any(|expected| expected.is(labels)) || consequences.iter().any(|c| follows(&c))
         };

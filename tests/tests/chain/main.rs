@@ -27,6 +27,12 @@ impl Machine {
         node.control(&Control::default())?;
         let mut exporter = node.start(flags)?;
         exporter.process.quiet();
+        // A fleet in service, not one that starts: integrals have begun before anybody looks.
+        exporter.until("the rates of two readings are there", |samples| {
+            let tensor = samples.value("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", &[("gpu", "0")])?;
+            ensure!(tensor > 0.5, "{tensor}");
+            Ok(())
+        })?;
         Ok(Self { node, exporter, name })
     }
 
@@ -87,8 +93,16 @@ fn of_engines(node: &'static str) -> (Vec<Expected>, Vec<Consequence>) {
     ];
     let consequences = vec![
         Consequence { alert: "KvCacheThrash", label: ("model", "full"), why: "a full pool preempts" },
-        Consequence { alert: "LlmTtftP95OutOfSlo", label: ("model", "full"), why: "requests wait for the pool" },
-        Consequence { alert: "ComputeBound", label: ("model", "late"), why: "requests wait, the pool has room" },
+        Consequence {
+            alert: "LlmTtftP95OutOfSlo",
+            label: ("model", "full"),
+            why: "requests wait for the pool",
+        },
+        Consequence {
+            alert: "ComputeBound",
+            label: ("model", "late"),
+            why: "requests wait, the pool has room",
+        },
     ];
     (expected, consequences)
 }
@@ -217,11 +231,13 @@ fn looks_like_stock(machine: &Machine) -> Result<()> {
     let listed: BTreeSet<&str> =
         fields.iter().filter(|field| field[1] != "label").map(|field| field[0]).collect();
     machine.exporter.until("the fields of two readings are there", |samples| {
-        let devices: Vec<_> = samples.samples.iter().filter(|sample| sample.name.starts_with("DCGM_")).collect();
+        let devices: Vec<_> =
+            samples.samples.iter().filter(|sample| sample.name.starts_with("DCGM_")).collect();
         let printed: BTreeSet<&str> = devices.iter().map(|sample| sample.name.as_str()).collect();
         let missing: Vec<_> = listed.symmetric_difference(&printed).collect();
         ensure!(missing.is_empty(), "listed or printed alone: {missing:?}");
-        let names = ["gpu", "UUID", "pci_bus_id", "device", "modelName", "Hostname", "DCGM_FI_DRIVER_VERSION"];
+        let names =
+            ["gpu", "UUID", "pci_bus_id", "device", "modelName", "Hostname", "DCGM_FI_DRIVER_VERSION"];
         for sample in devices {
             let mut expected = BTreeSet::from(names);
             if sample.name == "DCGM_FI_DEV_XID_ERRORS" {
