@@ -13,6 +13,7 @@
 mod alertmanager;
 pub mod artefacts;
 mod engine;
+pub mod family;
 pub mod http;
 mod node;
 pub mod process;
@@ -23,6 +24,7 @@ pub mod wait;
 pub use alertmanager::{Alertmanager, Notification, Webhook};
 pub use artefacts::Artefacts;
 pub use engine::SimEngine;
+pub use family::{DeviceFamily, Library};
 pub use node::{Exporter, INSTANT, NODE_NAME, Node};
 pub use process::Process;
 pub use prometheus::{Alerting, Prometheus, ScrapeJob, encoded, relay};
