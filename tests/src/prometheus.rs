@@ -74,10 +74,15 @@ impl Prometheus {
 
     /// The same with rules.
     pub fn with_rules(jobs: &[ScrapeJob], alerting: &Alerting, flags: &[&str]) -> Result<Self> {
+        Self::with_config(&config(jobs, alerting), flags)
+    }
+
+    /// Starts it on a configuration of the caller's own.
+    pub fn with_config(config: &Value, flags: &[&str]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("accelscope-prometheus-").tempdir()?;
-        let config = config(jobs, alerting).to_string();
         let file = dir.path().join("prometheus.yml");
-        fs::write(&file, config)?;
+        // JSON is YAML.
+        fs::write(&file, config.to_string())?;
         let address = process::free_address()?;
         let mut command = Command::new("prometheus");
         command
@@ -151,7 +156,7 @@ pub fn encoded(expression: &str) -> Result<String> {
     Ok(encoded)
 }
 
-/// The configuration; JSON is YAML.
+/// The configuration of a laboratory: everything every second.
 fn config(jobs: &[ScrapeJob], alerting: &Alerting) -> Value {
     let mut by_name: BTreeMap<&str, (&str, Vec<Value>)> = BTreeMap::new();
     for job in jobs {

@@ -30,7 +30,7 @@ usage: cargo xtask COMMAND
   setup                                install the test tools that are missing
   generate [--check]                   write docs/metrics.md, alerts/ and docs/runbooks/; --check only compares
   bless                                write the golden files of the end-to-end tests anew
-  bench [--quick]                      measure beside other exporters on the same simulated machine";
+  bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -54,13 +54,25 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["generate"] => generate(&[]),
         ["generate", "--check"] => generate(&["--check"]),
         ["bless"] => bless(),
-        ["bench"] => bench::run(bench::Extent::Whole),
-        ["bench", "--quick"] => bench::run(bench::Extent::Quick),
+        ["bench", part @ ..] => bench(part),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())
         }
         _ => bail!("unknown command `{}`\n{USAGE}", words.join(" ")),
+    }
+}
+
+fn bench(words: &[&str]) -> Result<()> {
+    let (part, extent) = match words {
+        [part @ .., "--quick"] => (part, bench::Extent::Quick),
+        part => (part, bench::Extent::Whole),
+    };
+    match part {
+        [] => bench::scrapes::run(extent).and_then(|()| bench::rules::run(extent)),
+        ["scrapes"] => bench::scrapes::run(extent),
+        ["rules"] => bench::rules::run(extent),
+        _ => bail!("bench: unknown part `{}`; it takes scrapes or rules, and --quick", part.join(" ")),
     }
 }
 

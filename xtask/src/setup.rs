@@ -14,13 +14,14 @@ use e2e::artefacts::{repository, target_dir};
 use crate::shell::{self, on_path};
 
 /// A program, and the Debian packages that may hold it: the first that does is installed.
-const TOOLS: [(&str, &[&str]); 7] = [
+const TOOLS: [(&str, &[&str]); 8] = [
     ("cc", &["build-essential"]),
     ("readelf", &["binutils"]),
     ("python3", &["python3"]),
     ("prometheus", &["prometheus"]),
     // Part of `prometheus` up to Debian 12, a package of its own later.
     ("promtool", &["prometheus", "promtool"]),
+    ("prometheus-alertmanager", &["prometheus-alertmanager"]),
     ("prometheus-node-exporter", &["prometheus-node-exporter"]),
     ("wrk", &["wrk"]),
 ];

@@ -99,7 +99,7 @@ impl Prover<'_> {
             let mut inputs = self.inputs(&context, series, &phases, &model)?;
             let decoys = if self.dcgm { &test.decoys_dcgm } else { &test.decoys };
             inputs.extend(self.decoys(&context, decoys, &phases, &model)?);
-            inputs.extend(self.seen_twice(&inputs, &phases));
+            inputs.extend(Self::seen_twice(&inputs, &phases));
             let labels = self.result_labels(&context, test, series, &model, self.dcgm)?;
             let mut group = self.group(format!("{}{}", self.place(), signal.title), inputs);
             self.check(&mut group, signal, bounds, class, &labels, &phases)?;
@@ -304,7 +304,7 @@ impl Prover<'_> {
         let mut inputs = self.inputs(&context, &series, &phases, &model)?;
         if self.family.is_some() && !example.absence {
             let strangers = self.strangers(&inputs);
-            inputs.extend(self.seen_twice(&inputs, &phases));
+            inputs.extend(Self::seen_twice(&inputs, &phases));
             inputs.extend(strangers);
         }
         let vendor = self.dcgm && !alert.recorded_only;
@@ -414,7 +414,7 @@ impl Prover<'_> {
 
     /// Over dcgm-exporter's names: the same series from a second device that is seen in the unified schema as well,
     /// and so is left to the other file; and a device of another family that shares this one's UUID by accident.
-    fn seen_twice(&self, inputs: &[InputSeries], phases: &[Phase]) -> Vec<InputSeries> {
+    fn seen_twice(inputs: &[InputSeries], phases: &[Phase]) -> Vec<InputSeries> {
         let mut twice: Vec<_> = inputs
             .iter()
             .filter(|input| input.series.starts_with("DCGM_"))

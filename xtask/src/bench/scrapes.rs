@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a scrape costs, ours beside other exporters', in one run on one machine.
+//! `cargo xtask bench scrapes`: what a scrape costs, ours beside other exporters', in one run on one machine.
 //!
 //! All that read NVML read the same simulated `h100-sxm-8`; Prometheus' own node exporter stands for what
 //! the field takes as cheap. Everything is on loopback and bounded in count and time.
@@ -21,6 +21,7 @@ use e2e::{
     wait::CEILING,
 };
 
+use super::Extent;
 use crate::{
     setup,
     shell::{build, on_path, read},
@@ -28,15 +29,6 @@ use crate::{
 };
 
 const MACHINE: &str = "h100-sxm-8";
-
-/// How long to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// As published.
-    Whole,
-    /// A third of the time, for a look.
-    Quick,
-}
 
 impl Extent {
     fn idle(self) -> Duration {

@@ -1,0 +1,13 @@
+//! `cargo xtask bench`: what a scrape costs beside other exporters, and what the rules cost at fleet size.
+
+pub mod rules;
+pub mod scrapes;
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// As published.
+    Whole,
+    /// A part of it, for a look.
+    Quick,
+}
