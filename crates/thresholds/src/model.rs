@@ -296,6 +296,9 @@ pub(crate) struct Example {
     /// The alert fires because series are gone.
     #[serde(default)]
     pub absence: bool,
+    /// For how long a look-back needs them to have been there before.
+    #[serde(default)]
+    pub lead: Duration,
 }
 
 /// One input series; exactly one of the four ways to move is given.

@@ -96,9 +96,7 @@ pub(crate) fn build(catalogue: &Catalogue, names: Names) -> Result<Vec<Planned>,
             builder.prices();
         }
         let groups = builder.groups(place);
-        if place.file == "slo" {
-            builder.tests = together(builder.tests);
-        }
+        builder.tests = together(builder.tests, place.file == "slo");
         match files.iter_mut().find(|file| file.name == place.file) {
             Some(file) => {
                 file.rules.groups.extend(groups);

@@ -214,7 +214,7 @@ impl Prover<'_> {
                 Example { series: vec![series.clone()], dcgm: vec![series], step, ..Example::default() };
             groups.extend(self.example(subject, &example, "")?);
         }
-        let mut empty = self.group(format!("{}{} without any data", self.place(), alert.name), Vec::new());
+        let mut empty = self.group(format!("{}without any data", self.place()), Vec::new());
         empty.alert_rule_test.push(self.expect(&alert.name, alert.hold.0.div_ceil(self.tick()) + 60, None));
         groups.push(empty);
         Ok(groups)
@@ -281,7 +281,9 @@ impl Prover<'_> {
         let ticks = |duration: Duration| self.catalogue.scaled(duration).0.div_ceil(tick);
         let (settle, hold) = (ticks(example.settle), alert.hold.0.div_ceil(tick));
         let linger = ticks(example.linger.unwrap_or(example.settle));
-        let length = settle + linger + hold + 10 + if example.absence { 4_200_u64.div_ceil(tick) } else { 0 };
+        // Each stretch is as long as what it shows, and a little longer.
+        let (quiet_for, bad_for, after_for) =
+            (settle + ticks(example.lead) + 10, settle + hold + 10, linger + 10);
 
         let limit = bounds.get("limit");
         let step = example.step.unwrap_or(alert.unit.step());
@@ -297,7 +299,10 @@ impl Prover<'_> {
         let mut values = vec![Some(quiet), bad, Some(quiet)];
         values.extend(exact.map(|bound| Some(bound.number())));
         values.push(if example.absence { Some(quiet) } else { None });
-        let phases: Vec<_> = values.into_iter().map(|value| Phase { value, ticks: length }).collect();
+        let lengths = [quiet_for, bad_for, after_for].into_iter();
+        let lengths = lengths.chain(exact.map(|_| bad_for)).chain([after_for]);
+        let phases: Vec<_> =
+            values.into_iter().zip(lengths).map(|(value, ticks)| Phase { value, ticks }).collect();
 
         let model = self.model(*class);
         let context = self.context(bounds, &alert.params);
@@ -329,17 +334,17 @@ impl Prover<'_> {
         let place = self.place();
         let mut group = self.group(format!("{place}{} {variant}", alert.name).trim().to_owned(), inputs);
         let mut expect = |at: u64, alerts| group.alert_rule_test.push(self.expect(&alert.name, at, alerts));
-        expect(length - 1, None);
+        expect(quiet_for - 1, None);
         if hold > 0 {
-            expect(length + hold - 1, None);
+            expect(quiet_for + hold - 1, None);
         }
-        expect(length + settle + hold, Some(fired(firing)?));
-        expect(2 * length + linger + 1, None);
+        expect(quiet_for + settle + hold, Some(fired(firing)?));
+        expect(quiet_for + bad_for + linger + 1, None);
         if let Some(bound) = exact {
             let alerts = if bound.op.inclusive() { Some(fired(bound.number())?) } else { None };
-            expect(4 * length - 1, alerts);
+            expect(quiet_for + bad_for + after_for + bad_for - 1, alerts);
         }
-        expect(phases.len() as u64 * length - 1, None);
+        expect(phases.iter().map(|phase| phase.ticks).sum::<u64>() - 1, None);
         Ok(Some(group))
     }
 
@@ -579,22 +584,40 @@ impl Prover<'_> {
     }
 }
 
-/// Puts proofs that keep the same times into one group, since each group evaluates every rule of its file.
-pub(crate) fn together(groups: Vec<TestGroup>) -> Vec<TestGroup> {
+/// Puts proofs into one group that do not disturb each other, since each group evaluates every rule of its file:
+/// those without any data, and, where every series names what it belongs to, those that keep the same times.
+pub(crate) fn together(groups: Vec<TestGroup>, are_named: bool) -> Vec<TestGroup> {
     let times = |group: &TestGroup| -> Vec<(String, String)> {
         group.alert_rule_test.iter().map(|check| (check.alertname.clone(), check.eval_time.clone())).collect()
     };
     let mut merged: Vec<TestGroup> = Vec::new();
     for group in groups {
-        let alerts = !group.alert_rule_test.is_empty();
-        match merged.iter_mut().find(|other| alerts && times(other) == times(&group)) {
-            Some(other) => {
-                other.input_series.extend(group.input_series);
-                for (into, from) in other.alert_rule_test.iter_mut().zip(group.alert_rule_test) {
-                    into.exp_alerts.extend(from.exp_alerts);
+        if group.alert_rule_test.is_empty() {
+            merged.push(group);
+        } else if group.input_series.is_empty() {
+            match merged
+                .iter_mut()
+                .find(|other| other.input_series.is_empty() && other.interval == group.interval)
+            {
+                Some(other) => {
+                    let new = |check: &AlertCheck| {
+                        !times(other).contains(&(check.alertname.clone(), check.eval_time.clone()))
+                    };
+                    let new: Vec<_> = group.alert_rule_test.into_iter().filter(new).collect();
+                    other.alert_rule_test.extend(new);
                 }
+                None => merged.push(group),
             }
-            None => merged.push(group),
+        } else {
+            match merged.iter_mut().find(|other| are_named && times(other) == times(&group)) {
+                Some(other) => {
+                    other.input_series.extend(group.input_series);
+                    for (into, from) in other.alert_rule_test.iter_mut().zip(group.alert_rule_test) {
+                        into.exp_alerts.extend(from.exp_alerts);
+                    }
+                }
+                None => merged.push(group),
+            }
         }
     }
     merged

@@ -87,12 +87,10 @@ impl Source {
         exporter.settled()?;
         let engine = SimEngine::start("vllm", "llama", "prefill", &node.control_file())?;
         let fetch = move || -> Result<String> {
-            let (exporter, engine) = (
-                exporter.get("/metrics")?.ok()?,
-                http::send(engine.address, Request::get("/metrics"))?.ok()?,
-            );
-            // The machine lives as long as it is asked.
-            let _ = &node;
+            // The whole of them is kept here: they live as long as they are asked.
+            let (_, engine) = (&node, &engine);
+            let exporter = exporter.get("/metrics")?.ok()?;
+            let engine = http::send(engine.address, Request::get("/metrics"))?.ok()?;
             let lines = exporter.text()?.lines().chain(engine.text()?.lines());
             let read = lines.filter(|line| {
                 let name = line.split(['{', ' ']).next().unwrap_or_default();
