@@ -115,6 +115,9 @@ impl Maker<'_> {
         let query = spec.query.clone().unwrap_or_else(|| self.query(signal));
         let mut content = self.content(spec, &query, class)?;
         content.title = spec.title.clone().unwrap_or_else(|| signal.title.clone());
+        if let Some(count) = self.board.worst.filter(|_| spec.query.is_none()) {
+            content.title = format!("{}, the {count} worst", content.title);
+        }
         if let (Some(class), Some(factor)) = (class, factor) {
             content.title = format!("{}, class {} ({})", content.title, class.name, signal.unit.show(factor));
         }
