@@ -59,6 +59,15 @@ fn profile_dir() -> Result<PathBuf> {
     Ok(if dir.ends_with("deps") { dir.parent().context("deps lies in a folder")? } else { dir }.to_owned())
 }
 
+/// Node, and the folder with the npm packages that `cargo xtask setup` installs.
+pub fn node_tools() -> Result<(PathBuf, PathBuf)> {
+    let (node, tools) = (python_env()?.join("bin/node"), target_dir()?.join("tools/npm"));
+    for path in [&node, &tools.join("installed.json")] {
+        ensure!(path.exists(), "{} is missing; run `cargo xtask setup`", path.display());
+    }
+    Ok((node, tools))
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is a folder of the repository")

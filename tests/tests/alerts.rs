@@ -105,7 +105,9 @@ fn nothing_else_is_committed_beside_what_is_generated() -> Result<()> {
             generated.extend(files.into_iter().map(|(path, _)| path));
         }
     }
-    for folder in ["alerts", "alerts/operator", "alerts/tests", "alerts/tests/wrong", "docs/runbooks"] {
+    for folder in
+        ["alerts", "alerts/operator", "alerts/tests", "alerts/tests/wrong", "docs/runbooks", "dashboards"]
+    {
         for entry in fs::read_dir(repository().join(folder))? {
             let entry = entry?;
             let path = format!("{folder}/{}", entry.file_name().to_string_lossy());

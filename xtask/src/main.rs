@@ -28,7 +28,7 @@ usage: cargo xtask COMMAND
   test [--quick]                       everything that CI runs; --quick leaves out what needs other tools
   tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing
-  generate [--check]                   write docs/metrics.md, alerts/ and docs/runbooks/; --check only compares
+  generate [--check]                   write docs/metrics.md, alerts/, docs/runbooks/ and dashboards/; --check only compares
   bless                                write the golden files of the end-to-end tests anew
   bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size";
 
@@ -80,8 +80,14 @@ fn bench(words: &[&str]) -> Result<()> {
 fn generate(options: &[&str]) -> Result<()> {
     build(&[])?;
     let accelscope = Artefacts::beside_this_program()?.binary("accelscope")?;
-    let kinds: [&[&str]; 5] =
-        [&["metrics"], &["rules"], &["rules", "--format", "operator"], &["tests"], &["runbooks"]];
+    let kinds: [&[&str]; 6] = [
+        &["metrics"],
+        &["rules"],
+        &["rules", "--format", "operator"],
+        &["tests"],
+        &["runbooks"],
+        &["dashboards"],
+    ];
     kinds.iter().try_for_each(|kind| {
         let mut generate = Command::new(&accelscope);
         run(generate.arg("generate").args(*kind).args(["-o", "."]).args(options).current_dir(repository()))

@@ -1,8 +1,9 @@
 //! Installs the programs that the tests and measurements run beside ours: Debian packages through `apt-get`,
-//! Python packages into `target/tools/venv`. Does nothing, quickly, when all is there.
+//! Python packages into `target/tools/venv`, npm packages into `target/tools/npm`. Does nothing, quickly, when
+//! all is there.
 
 use std::{
-    fs,
+    env, fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::Command,
@@ -42,7 +43,8 @@ pub fn run() -> Result<()> {
             bail!("{program} is still not on the path after installing {}", packages.join(", "));
         }
     }
-    python_packages(&mut apt)
+    python_packages(&mut apt)?;
+    npm_packages()
 }
 
 /// `apt-get`, with the package lists brought up to date once.
@@ -106,6 +108,36 @@ fn python_packages(apt: &mut Apt) -> Result<()> {
         Command::new(venv.join("bin/python"))
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
             .arg(&wanted),
+    )?;
+    fs::copy(&wanted, &stamp)?;
+    Ok(())
+}
+
+/// Node itself is one of the Python packages.
+fn npm_packages() -> Result<()> {
+    let wanted = repository().join("tests/dashboards/package.json");
+    let tools = target_dir()?.join("tools");
+    let (folder, stamp) = (tools.join("npm"), tools.join("npm/installed.json"));
+    if fs::read(&stamp).is_ok_and(|done| fs::read(&wanted).is_ok_and(|wanted| wanted == done)) {
+        return Ok(());
+    }
+    println!("setup: npm packages of {} into {}", wanted.display(), folder.display());
+    fs::create_dir_all(&folder)?;
+    fs::copy(&wanted, folder.join("package.json"))?;
+    // Only what is asked for, and no program of theirs runs while it is installed.
+    let flags = ["--omit=dev", "--omit=optional", "--omit=peer", "--ignore-scripts", "--no-package-lock"];
+    let quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
+    let bin = tools.join("venv/bin");
+    let path = env::join_paths(
+        [bin.clone()].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap_or_default())),
+    )?;
+    shell::run(
+        Command::new(bin.join("npm"))
+            .arg("install")
+            .args(flags)
+            .args(quiet)
+            .current_dir(&folder)
+            .env("PATH", path),
     )?;
     fs::copy(&wanted, &stamp)?;
     Ok(())

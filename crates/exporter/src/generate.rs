@@ -29,6 +29,7 @@ pub fn command() -> Command {
         Kind::Rules => "Recording rules and alerts, alerts/",
         Kind::Tests => "Unit tests of the rules for promtool, alerts/tests/",
         Kind::Runbooks => "A page per alert, docs/runbooks/",
+        Kind::Dashboards => "Dashboards for Grafana, dashboards/, and their list, docs/dashboards.md",
     };
     let from_thresholds = Kind::ALL.map(|kind| {
         let command = Command::new(kind.name()).about(about(kind)).args(output()).arg(
@@ -54,7 +55,7 @@ pub fn command() -> Command {
         match kind {
             Kind::Rules => command.args([names, format]),
             Kind::Tests => command.arg(names),
-            Kind::Runbooks => command,
+            Kind::Runbooks | Kind::Dashboards => command,
         }
     });
     Command::new("generate")

@@ -1,5 +1,5 @@
-//! Signals, bands and alerts, each written once with its reason; rule files, tests that prove them and
-//! runbooks come out of it.
+//! Signals, bands and alerts, each written once with its reason; rule files, tests that prove them,
+//! runbooks and dashboards come out of it.
 //!
 //! This room is pure: the catalogue is compiled in, [`generate`] answers paths and texts, and whoever calls it
 //! writes them. A bound that an [`Overrides`] changes moves every file that shows it.
@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod catalogue;
+mod dashboards;
 mod document;
 mod expr;
 mod model;
@@ -21,6 +22,7 @@ mod slo;
 use catalogue::Catalogue;
 use output::TestFile;
 
+pub use dashboards::Shown;
 pub use overrides::{Overrides, OverridesError};
 
 /// What to generate.
@@ -32,11 +34,13 @@ pub enum Kind {
     Tests,
     /// A page per alert: `docs/runbooks/ALERT.md`.
     Runbooks,
+    /// Dashboards for Grafana, `dashboards/NAME.json`, and the page that lists them, `docs/dashboards.md`.
+    Dashboards,
 }
 
 impl Kind {
     /// Every kind, in the order of documents.
-    pub const ALL: [Self; 3] = [Self::Rules, Self::Tests, Self::Runbooks];
+    pub const ALL: [Self; 4] = [Self::Rules, Self::Tests, Self::Runbooks, Self::Dashboards];
 
     /// The word on the command line.
     pub const fn name(self) -> &'static str {
@@ -44,6 +48,7 @@ impl Kind {
             Self::Rules => "rules",
             Self::Tests => "tests",
             Self::Runbooks => "runbooks",
+            Self::Dashboards => "dashboards",
         }
     }
 }
@@ -87,19 +92,39 @@ pub fn generate(kind: Kind, overrides: &Overrides, names: Names, format: Format)
     try_generate(kind, overrides, names, format).expect("the catalogue keeps its laws")
 }
 
+/// Which panel of which dashboard shows the bands of which signal, and how.
+///
+/// # Panics
+/// As [`generate`].
+pub fn shown(overrides: &Overrides) -> Vec<Shown> {
+    let shown = || {
+        let mut catalogue = resolved(overrides)?;
+        slo::extend(&mut catalogue)?;
+        dashboards::files(&catalogue).map(|(_, shown)| shown)
+    };
+    shown().expect("the catalogue keeps its laws")
+}
+
+fn resolved(overrides: &Overrides) -> Result<Catalogue, String> {
+    let mut catalogue = Catalogue::builtin()?;
+    overrides.apply(&mut catalogue)?;
+    catalogue.resolve()
+}
+
 fn try_generate(
     kind: Kind,
     overrides: &Overrides,
     names: Names,
     format: Format,
 ) -> Result<Vec<File>, String> {
-    let mut catalogue = Catalogue::builtin()?;
-    overrides.apply(&mut catalogue)?;
-    let mut catalogue = catalogue.resolve()?;
+    let mut catalogue = resolved(overrides)?;
     if kind == Kind::Runbooks {
         return runbook::pages(&catalogue);
     }
     slo::extend(&mut catalogue)?;
+    if kind == Kind::Dashboards {
+        return dashboards::files(&catalogue).map(|(files, _)| files);
+    }
     let planned = plan::build(&catalogue, names)?;
     let mut files = Vec::new();
     for plan::Planned { name, rules, tests } in planned {

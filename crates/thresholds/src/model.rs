@@ -57,6 +57,8 @@ pub(crate) struct Signal {
     pub red_also_dcgm: Vec<String>,
     /// The bands are fractions of this objective.
     pub slo: Option<Objective>,
+    /// Recorded only this often, in a group of its own, because it reads so much.
+    pub every: Option<Duration>,
     /// What moves it, in a sentence or two.
     pub why: String,
     /// What to do first, in order.

@@ -9,7 +9,7 @@ use crate::{
     catalogue::{BANDS, Catalogue, words},
     expr::{self, Context},
     model::{Alert, Bound, Signal, SloClass},
-    number::decimal,
+    number::{Duration, decimal},
     output::{Group, Labels, Rule, RuleFile, TestGroup},
     prove::{Prover, Subject, together},
 };
@@ -87,6 +87,7 @@ pub(crate) fn build(catalogue: &Catalogue, names: Names) -> Result<Vec<Planned>,
         let mut builder = Builder {
             prover,
             recordings: Vec::new(),
+            seldom: BTreeMap::new(),
             states: Vec::new(),
             alerts: BTreeMap::new(),
             tests: Vec::new(),
@@ -116,6 +117,8 @@ pub(crate) fn build(catalogue: &Catalogue, names: Names) -> Result<Vec<Planned>,
 struct Builder<'a> {
     prover: Prover<'a>,
     recordings: Vec<Rule>,
+    /// Recordings with an interval of their own.
+    seldom: BTreeMap<Duration, Vec<Rule>>,
     states: Vec<Rule>,
     alerts: BTreeMap<String, Vec<Rule>>,
     tests: Vec<TestGroup>,
@@ -175,12 +178,16 @@ impl Builder<'_> {
         let context = self.prover.context(&signal.bounds, &signal.params);
         let expr = self
             .prover
-            .wrap(&context.expand(template)?, signal.record.is_some() && !template.starts_with('@'))?;
+            .wrap(&context.expand(template)?, signal.record.is_some() && template.contains('$'))?;
         let value =
             if signal.record.is_some() { context.expand(&format!("@{}", signal.id))? } else { expr.clone() };
         if let Some(record) = &signal.record {
             let labels = self.labels(&signal.labels);
-            self.recordings.push(Rule { record: Some(record.clone()), expr, labels, ..Rule::default() });
+            let rule = Rule { record: Some(record.clone()), expr, labels, ..Rule::default() };
+            match signal.every {
+                Some(interval) => self.seldom.entry(interval).or_default().push(rule),
+                None => self.recordings.push(rule),
+            }
         }
         let classes: Vec<Option<&SloClass>> = match signal.slo {
             Some(_) => self.prover.catalogue.classes_in_use().map(Some).collect(),
@@ -321,18 +328,21 @@ impl Builder<'_> {
         let interval = self.prover.catalogue.scrape_interval.map(|interval| interval.to_string());
         let mut groups = Vec::new();
         let catalogue = self.prover.catalogue;
-        let mut add = |name: String, mut rules: Vec<Rule>| {
+        let mut add = |name: String, interval: Option<String>, mut rules: Vec<Rule>| {
             if !rules.is_empty() {
                 for rule in &mut rules {
                     rule.expr = catalogue.windowed(&rule.expr);
                 }
-                groups.push(Group { name, interval: interval.clone(), rules });
+                groups.push(Group { name, interval, rules });
             }
         };
-        add(format!("accelscope-{part}-signals"), std::mem::take(&mut self.recordings));
-        add(format!("accelscope-{part}-states"), std::mem::take(&mut self.states));
+        add(format!("accelscope-{part}-signals"), interval.clone(), std::mem::take(&mut self.recordings));
+        for (every, rules) in std::mem::take(&mut self.seldom) {
+            add(format!("accelscope-{part}-signals-{every}"), Some(every.to_string()), rules);
+        }
+        add(format!("accelscope-{part}-states"), interval.clone(), std::mem::take(&mut self.states));
         for (group, rules) in std::mem::take(&mut self.alerts) {
-            add(format!("{group}-{part}"), rules);
+            add(format!("{group}-{part}"), interval.clone(), rules);
         }
         groups
     }

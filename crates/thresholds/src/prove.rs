@@ -740,7 +740,7 @@ fn matchers(labels: &Labels) -> String {
 }
 
 /// The first `@signal` of an expression.
-fn first_reference(expr: &str) -> Option<&str> {
+pub(crate) fn first_reference(expr: &str) -> Option<&str> {
     let tail = expr.split('@').nth(1)?;
     let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
     Some(&tail[..end])

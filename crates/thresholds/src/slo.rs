@@ -21,10 +21,10 @@ const SHARED: [(Objective, &[f64]); 2] = [
 ];
 
 /// What can be promised: its name in rules and objectives.
-const SLIS: [&str; 4] = ["ttft", "itl", "success", "completeness"];
+pub(crate) const SLIS: [&str; 4] = ["ttft", "itl", "success", "completeness"];
 
 /// Name of the alert in the catalogue that is made once per service level, class and window.
-const BURN: &str = "LlmSloBudgetBurn";
+pub(crate) const BURN: &str = "LlmSloBudgetBurn";
 
 const BY: &str = "cluster, namespace, model";
 
@@ -56,6 +56,17 @@ pub(crate) fn extend(catalogue: &mut Catalogue) -> Result<(), String> {
     catalogue.signals.extend(signals);
     catalogue.alerts.extend(alerts);
     Ok(())
+}
+
+/// Share of requests that keep the promise.
+fn objective(class: &SloClass, sli: &str) -> f64 {
+    class.objectives.get(sli).copied().unwrap_or(0.95)
+}
+
+/// The share of broken promises at which a window's burn is too fast.
+pub(crate) fn burn_limit(class: &SloClass, sli: &str, window: &Window) -> Bound {
+    let number = decimal(window.factor * (1.0 - objective(class, sli))).parse().unwrap_or(1.0);
+    Bound { op: Op::Above, limit: Limit::Number(number) }
 }
 
 /// One service level of one class.
@@ -108,7 +119,41 @@ impl Level<'_> {
             let record = format!("llm:slo_error:ratio_rate{window}");
             signals.push(self.signal(&window.to_string(), "Share of broken promises", &record, expr, test));
         }
+        signals.push(self.budget());
         Ok(signals)
+    }
+
+    /// What is left of 30 days' budget of broken promises: 1 is all of it, 0 none, less is a broken promise.
+    fn budget(&self) -> Signal {
+        let budget = decimal(1.0 - objective(self.class, self.sli));
+        let select = self.selector("");
+        let expr = format!(
+            "1 - sum_over_time(llm:slo_bad:rate5m{select}[30d]) / (sum_over_time(llm:slo_all:rate5m{select}[30d]) > 0) / {budget}"
+        );
+        let select = self.selector(&self.told());
+        let test = Example {
+            // One stretch of time alone, since the sum would remember what came before it.
+            series: vec![
+                value(&format!("llm:slo_bad:rate5m{select}"), &format!("<{budget} - {budget}v>")),
+                value(&format!("llm:slo_all:rate5m{select}"), "<1>"),
+            ],
+            values: vec![-0.5],
+            labels: self.labels(),
+            ..Example::default()
+        };
+        let mut signal = self.signal(
+            "budget",
+            "Budget of 30 days that is left",
+            "llm:slo_budget:remaining30d",
+            expr,
+            test,
+        );
+        signal.unit = Unit::Ratio;
+        signal.every = Some(Duration(120));
+        signal.bounds = [("low_red".to_owned(), Bound { op: Op::Below, limit: Limit::Number(0.0) })].into();
+        "Of the promises that a month may break, the share that is still to be broken."
+            .clone_into(&mut signal.why);
+        signal
     }
 
     /// Requests, late requests, and an example of each.
@@ -229,6 +274,7 @@ impl Level<'_> {
             red_also: Vec::new(),
             red_also_dcgm: Vec::new(),
             slo: None,
+            every: None,
             why: String::new(),
             first: Vec::new(),
             citation: String::new(),
@@ -238,13 +284,12 @@ impl Level<'_> {
 
     /// The alert of one window: the long one says that it matters, the short one that it still goes on.
     fn alert(&self, template: &Alert, window: &Window) -> Alert {
-        let objective = self.class.objectives.get(self.sli).copied().unwrap_or(0.95);
+        let objective = objective(self.class, self.sli);
         let rate = |window: Duration, select: &str| format!("llm:slo_error:ratio_rate{window}{select}");
         let (own, told) = (self.selector(""), self.selector(&self.told()));
         let mut alert = template.clone();
         alert.expr = format!("{} &limit and {} &limit", rate(window.long, &own), rate(window.short, &own));
-        let number = decimal(window.factor * (1.0 - objective)).parse().unwrap_or(1.0);
-        alert.bounds = [("limit".to_owned(), Bound { op: Op::Above, limit: Limit::Number(number) })].into();
+        alert.bounds = [("limit".to_owned(), burn_limit(self.class, self.sli, window))].into();
         alert.hold = window.hold;
         alert.severity = window.severity;
         for text in [&mut alert.summary, &mut alert.description] {

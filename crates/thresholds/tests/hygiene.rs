@@ -1,8 +1,10 @@
 //! What a linter of rules would find: syntax, counters outside rates, lost labels, bare absences, templates in labels.
 
+mod promql;
+
 use std::{collections::BTreeSet, time::Instant};
 
-use naming::{Kind as MetricKind, METRICS};
+use promql::{counters, selector_name, walk};
 use promql_parser::parser::{self, Expr, LabelModifier, VectorMatchCardinality, token};
 use serde::Deserialize;
 use thresholds::{Format, Kind, Names, Overrides, generate};
@@ -59,29 +61,6 @@ fn rules() -> Vec<(String, Rule)> {
     rules
 }
 
-/// Calls `visit` with each node below and at `expr`, and the functions around it.
-fn walk<'e>(expr: &'e Expr, around: &mut Vec<&'e str>, visit: &mut impl FnMut(&'e Expr, &[&'e str])) {
-    visit(expr, around);
-    match expr {
-        Expr::Aggregate(aggregate) => walk(&aggregate.expr, around, visit),
-        Expr::Unary(unary) => walk(&unary.expr, around, visit),
-        Expr::Binary(binary) => {
-            walk(&binary.lhs, around, visit);
-            walk(&binary.rhs, around, visit);
-        }
-        Expr::Paren(paren) => walk(&paren.expr, around, visit),
-        Expr::Subquery(subquery) => walk(&subquery.expr, around, visit),
-        Expr::Call(call) => {
-            around.push(call.func.name);
-            for argument in &call.args.args {
-                walk(argument, around, visit);
-            }
-            around.pop();
-        }
-        _ => {}
-    }
-}
-
 fn parsed() -> Vec<(String, Rule, Expr)> {
     rules()
         .into_iter()
@@ -93,28 +72,9 @@ fn parsed() -> Vec<(String, Rule, Expr)> {
         .collect()
 }
 
-fn selector_name(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::VectorSelector(selector) => selector.name.as_deref(),
-        Expr::MatrixSelector(selector) => selector.vs.name.as_deref(),
-        _ => None,
-    }
-}
-
 #[test]
 fn counters_of_events_and_time_stand_under_a_rate() {
-    // These counters are states since the driver was loaded or over the device's life: their level is the signal.
-    let levels = ["ECC_ERRORS", "ROWS_REMAPPED", "PAGES_RETIRED", "ERRORS"]
-        .map(|handle| naming::Id::of_handle(handle).unwrap().metric());
-    let counters: BTreeSet<&str> = METRICS
-        .iter()
-        .filter(|metric| !levels.iter().any(|level| std::ptr::eq(*level, *metric)))
-        .flat_map(|metric| {
-            let own = metric.name.filter(|_| metric.kind == MetricKind::Counter);
-            own.into_iter()
-                .chain(metric.vendor.iter().filter(|v| v.kind == MetricKind::Counter).map(|v| v.name))
-        })
-        .collect();
+    let counters = counters();
     // The same quantity, printed beside a rate as the zero to fall back on.
     let zero = "DCGM_FI_DEV_PCIE_REPLAY_COUNTER";
     for (path, rule, expr) in parsed() {

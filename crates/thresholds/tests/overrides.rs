@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use thresholds::{Format, Kind, Names, Overrides, generate};
+use serde_json::Value;
+use thresholds::{Format, Kind, Names, Overrides, generate, shown};
 
 /// Every generated file.
 fn files(overrides: &Overrides) -> BTreeMap<String, String> {
@@ -30,6 +31,10 @@ fn one_bound_moves_its_signal_everywhere_and_nothing_else() {
         "alerts/tests/nvidia_test.yaml",
         "alerts/tests/xpu_test.yaml",
         "alerts/xpu.yaml",
+        "dashboards/device.json",
+        "dashboards/fleet-intel-edge.json",
+        "dashboards/fleet-intel-server.json",
+        "dashboards/fleet-nvidia.json",
         "docs/runbooks/GpuHbmNearOom.md",
     ]
     .into();
@@ -51,6 +56,102 @@ fn one_bound_moves_its_signal_everywhere_and_nothing_else() {
             assert_eq!(words(old), words(new), "{path}");
         }
     }
+}
+
+/// Every band of every signal in the data files: signal, band, number.
+fn bands() -> Vec<(String, String, f64)> {
+    let mut bands = Vec::new();
+    for text in [
+        include_str!("../catalogue/hardware.toml"),
+        include_str!("../catalogue/engines.toml"),
+        include_str!("../catalogue/efficiency.toml"),
+    ] {
+        let file: toml::Table = text.parse().unwrap();
+        for signal in file["signal"].as_array().unwrap() {
+            for (name, bound) in signal.get("bounds").and_then(toml::Value::as_table).into_iter().flatten() {
+                if ["low_red", "low_amber", "amber", "red"].contains(&name.as_str()) {
+                    let number = bound.as_str().unwrap().trim_start_matches(['<', '>', '=']).trim();
+                    bands.push((
+                        signal["id"].as_str().unwrap().to_owned(),
+                        name.clone(),
+                        number.parse().unwrap(),
+                    ));
+                }
+            }
+        }
+    }
+    assert!(bands.len() > 30, "{}", bands.len());
+    bands
+}
+
+/// Every panel of every dashboard by its path and id, and the texts of the dashboards without their panels.
+fn panels(overrides: &Overrides) -> (BTreeMap<(String, u64), Value>, Vec<Value>) {
+    let mut panels = BTreeMap::new();
+    let mut rest = Vec::new();
+    for (path, text) in generate(Kind::Dashboards, overrides, Names::Both, Format::Prometheus) {
+        if !path.starts_with("dashboards/") {
+            rest.push(Value::String(text));
+            continue;
+        }
+        let mut dashboard: Value = serde_json::from_str(&text).unwrap();
+        for mut item in dashboard["panels"].take().as_array().unwrap().iter().cloned() {
+            let inner = item["panels"].take();
+            for panel in inner.as_array().into_iter().flatten().chain([&item]) {
+                panels.insert((path.clone(), panel["id"].as_u64().unwrap()), panel.clone());
+            }
+        }
+        rest.push(dashboard);
+    }
+    (panels, rest)
+}
+
+#[test]
+fn one_band_moves_one_step_of_the_panels_of_its_signal_and_nothing_else() {
+    let (before, rest) = panels(&Overrides::default());
+    let shown = shown(&Overrides::default());
+    let mut unseen = BTreeSet::new();
+    for (signal, band, number) in bands() {
+        // Near by, so that the bands keep their order.
+        let moved = if number == 0.0 { 0.5 } else { number * 0.99 };
+        let text = format!("[signals.{signal}]\n{band} = {moved}\n");
+        let (mut after, rest_after) = panels(&Overrides::parse("o.toml", &text).unwrap());
+        assert_eq!(rest, rest_after, "{text}");
+        let own: BTreeSet<_> = shown
+            .iter()
+            .filter(|shown| shown.signal == signal)
+            .map(|shown| (shown.path.clone(), u64::from(shown.panel)))
+            .collect();
+        let changed: BTreeSet<_> = before
+            .iter()
+            .filter(|(place, panel)| after[*place] != **panel)
+            .map(|(place, _)| place.clone())
+            .collect();
+        assert_eq!(changed, own, "{text}");
+        for place in &changed {
+            let (old, new) = (&before[place], after.get_mut(place).unwrap());
+            let values = |panel: &Value| -> Vec<(Value, Value)> {
+                let steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"].as_array().unwrap();
+                steps.iter().map(|step| (step["color"].clone(), step["value"].clone())).collect()
+            };
+            let (steps, moved_steps) = (values(old), values(new));
+            let differ: Vec<_> = steps.iter().zip(&moved_steps).filter(|(old, new)| old != new).collect();
+            assert_eq!((steps.len(), differ.len()), (moved_steps.len(), 1), "{text}: {differ:?}");
+            assert!(differ.iter().all(|(old, new)| old.0 == new.0), "{text}: {differ:?}");
+            // Beside the step, only the numbers in the description.
+            let words = |text: &str| text.replace(|c: char| c.is_ascii_digit() || c == '.', "");
+            let description = new["description"].as_str().unwrap();
+            assert_eq!(words(old["description"].as_str().unwrap()), words(description));
+            new["description"] = old["description"].clone();
+            new["fieldConfig"]["defaults"]["thresholds"] =
+                old["fieldConfig"]["defaults"]["thresholds"].clone();
+            assert_eq!(old, new, "{text}");
+        }
+        if own.is_empty() {
+            unseen.insert(signal);
+        }
+    }
+    // A flag is seen as its state, which has a tile and a lane like every other.
+    assert_eq!(unseen, BTreeSet::from(["device_up".to_owned()]));
 }
 
 #[test]
@@ -209,8 +310,16 @@ proptest! {
         for label in [label, odd, "{{ $labels.x }}\n\"'{}".to_owned()] {
             let file = format!("[labels]\nteam = {}\n[slo.chat]\nmodels = [{}]\n", toml::Value::String(label.clone()), toml::Value::String(model.clone()));
             let overrides = Overrides::parse("o.toml", &file).map_err(|e| TestCaseError::fail(e.to_string()))?;
-            for (path, text) in files(&overrides).iter().filter(|(path, _)| path.starts_with("alerts/")) {
-                let read: serde_json::Value = serde_saphyr::from_str(text).map_err(|e| TestCaseError::fail(format!("{path}: {e}")))?;
+            for (path, text) in &files(&overrides) {
+                if path.starts_with("docs/") {
+                    continue;
+                }
+                if path.starts_with("dashboards/") {
+                    let dashboard: Value = serde_json::from_str(text).map_err(|e| TestCaseError::fail(format!("{path}: {e}")))?;
+                    prop_assert!(dashboard["panels"].as_array().unwrap().len() > 10);
+                    continue;
+                }
+                let read: Value = serde_saphyr::from_str(text).map_err(|e| TestCaseError::fail(format!("{path}: {e}")))?;
                 if path == "alerts/exporter.yaml" {
                     let written = label.replace("{{", "{{ \"{{\" }}");
                     let found = read["groups"].as_array().unwrap().iter().flat_map(|g| g["rules"].as_array().unwrap());

@@ -1,0 +1,109 @@
+//! The shape of `catalogue/dashboards.toml`: which panels stand on which dashboard.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Spec {
+    pub variables: BTreeMap<String, VariableSpec>,
+    /// Alerts of signals that they do not read by name.
+    pub runbooks: BTreeMap<String, String>,
+    /// What every dashboard of a fleet begins with.
+    pub opening: Vec<PanelSpec>,
+    pub dashboard: Vec<Board>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VariableSpec {
+    /// The variable's name where it is not the key: the same name asks differently on different dashboards.
+    pub name: Option<String>,
+    pub label: String,
+    /// `label_values` or `query_result` over recorded series.
+    pub query: String,
+    #[serde(default)]
+    pub regex: String,
+    /// Several can be chosen, all of them at first.
+    #[serde(default)]
+    pub many: bool,
+    /// What "All" means; without it, the list of all.
+    pub all: Option<String>,
+}
+
+/// One dashboard.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Board {
+    pub id: String,
+    pub title: String,
+    pub about: String,
+    pub variables: Vec<String>,
+    /// Matchers by what is selected: `&devices` and `&models` in queries.
+    #[serde(rename = "where")]
+    pub matchers: BTreeMap<String, String>,
+    /// What tells series of devices and of models apart.
+    pub legend: BTreeMap<String, String>,
+    /// Begins as all fleets do.
+    #[serde(default)]
+    pub fleet: bool,
+    /// Panels of a signal show this many series, the worst of the time shown.
+    pub worst: Option<u32>,
+    pub panel: Vec<PanelSpec>,
+}
+
+/// One panel, or several alike.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct PanelSpec {
+    /// Begins a row with this title.
+    pub section: Option<String>,
+    /// The row is closed until it is asked for.
+    pub collapsed: bool,
+    pub view: View,
+    /// Title, description, unit, query and bands are those of this signal.
+    pub signal: Option<String>,
+    pub title: Option<String>,
+    pub about: Option<String>,
+    pub query: Option<String>,
+    pub legend: Option<String>,
+    /// Further queries, each with its legend.
+    pub more: Vec<(String, String)>,
+    /// Grafana's id of the unit.
+    pub unit: Option<String>,
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+    /// The dashboard to which values lead.
+    pub link: Option<Link>,
+    /// Values that are words: value, word, colour.
+    pub values: Vec<(String, String, String)>,
+    /// Columns of a table, in order.
+    pub columns: Vec<String>,
+    /// Only with prices.
+    pub priced: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum View {
+    /// Lines over time.
+    #[default]
+    Series,
+    /// Tiles of states, as of now.
+    Tiles,
+    /// States over time.
+    Timeline,
+    /// Rows, as of now.
+    Table,
+    /// One panel of lines for each promise of each class in use.
+    Promises,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Link {
+    Device,
+    Engine,
+}
