@@ -50,15 +50,23 @@ impl ScrapeJob {
 }
 
 /// What a server is asked to do beside scraping.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Alerting {
+    /// Seconds between two scrapes, which may take as long, and two evaluations.
+    pub interval: u64,
     /// Rule files, globs allowed.
     pub rules: Vec<PathBuf>,
     /// Where alerts go.
     pub alertmanager: Option<SocketAddr>,
 }
 
-/// A running Prometheus, scraping every second.
+impl Default for Alerting {
+    fn default() -> Self {
+        Self { interval: 1, rules: Vec::new(), alertmanager: None }
+    }
+}
+
+/// A running Prometheus.
 pub struct Prometheus {
     /// The process.
     pub process: Process,
@@ -156,7 +164,7 @@ pub fn encoded(expression: &str) -> Result<String> {
     Ok(encoded)
 }
 
-/// The configuration of a laboratory: everything every second.
+/// The configuration of a laboratory: everything at one interval.
 fn config(jobs: &[ScrapeJob], alerting: &Alerting) -> Value {
     let mut by_name: BTreeMap<&str, (&str, Vec<Value>)> = BTreeMap::new();
     for job in jobs {
@@ -172,8 +180,9 @@ fn config(jobs: &[ScrapeJob], alerting: &Alerting) -> Value {
         .iter()
         .map(|address| json!({ "static_configs": [{ "targets": [address.to_string()] }] }))
         .collect();
+    let interval = format!("{}s", alerting.interval);
     json!({
-        "global": { "scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s" },
+        "global": { "scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval },
         "rule_files": alerting.rules,
         "alerting": { "alertmanagers": managers },
         "scrape_configs": scrapes,

@@ -11,23 +11,29 @@ use e2e::{
     Alerting, Alertmanager, Artefacts, Notification, Prometheus, ScrapeJob, Webhook, artefacts::repository,
     eventually, process,
 };
-use serde_json::Value;
 use tempfile::TempDir;
 
 /// A label's value that is there, whatever it is.
 pub const ANY: &str = "*";
 
+/// Seconds between two scrapes and two evaluations: what the override file says, and enough for a busy machine.
+const INTERVAL: u64 = 2;
+
+/// The longest `for` of the override file.
+const HOLD_MAX: f64 = 4.0;
+
 /// How long a fleet is watched before anything is wrong: longer than every shortened `for` and window together.
-const BASELINE: Duration = Duration::from_secs(15);
+const BASELINE: Duration = Duration::from_secs(16);
 
 /// How long after the last expected alert others are waited for.
 const AFTERMATH: Duration = Duration::from_secs(6);
 
 /// Scrapes of each target before the baseline begins.
-const SCRAPES: f64 = 5.0;
+const SCRAPES: f64 = 4.0;
 
 /// Alerts whose time the override file leaves alone, and why is said there; burn rates have windows of their own.
-const UNSHORTENED: [&str; 3] = ["LinkErrors", "MetricsMissingAfterUpgrade", "LlmSloBudgetBurn"];
+const UNSHORTENED: [&str; 4] =
+    ["LinkErrors", "MetricsMissingAfterUpgrade", "StreamingTruncations", "LlmSloBudgetBurn"];
 
 /// An alert that must reach the webhook once, with exactly these labels.
 pub struct Expected {
@@ -79,6 +85,7 @@ impl Chain {
         let webhook = Webhook::start()?;
         let alertmanager = Alertmanager::start(&webhook)?;
         let alerting = Alerting {
+            interval: INTERVAL,
             rules: vec![rules.path().join("alerts/*.yaml")],
             alertmanager: Some(alertmanager.address),
         };
@@ -96,11 +103,17 @@ impl Chain {
         })?;
         let rules = self.prometheus.api("rules?type=alert")?;
         for group in rules["groups"].as_array().context("groups")? {
-            ensure!(group["interval"] == 1.0, "{} is evaluated every {} s", group["name"], group["interval"]);
             for rule in group["rules"].as_array().context("rules")? {
+                ensure!(
+                    group["interval"] == INTERVAL as f64,
+                    "{} is evaluated every {} s",
+                    group["name"],
+                    group["interval"]
+                );
                 let name = rule["name"].as_str().unwrap_or_default();
                 ensure!(
-                    UNSHORTENED.contains(&name) || rule["duration"].as_f64().is_some_and(|hold| hold <= 3.0),
+                    UNSHORTENED.contains(&name)
+                        || rule["duration"].as_f64().is_some_and(|hold| hold <= HOLD_MAX),
                     "{name} holds for {} s",
                     rule["duration"]
                 );
@@ -135,16 +148,17 @@ impl Chain {
             .collect()
     }
 
-    /// No rule fails, and Prometheus stored all that they made.
+    /// No rule fails, each that is due in every round has been evaluated, and Prometheus stored all that they made.
     fn rules_work(&self) -> Result<()> {
         let rules = self.prometheus.api("rules")?;
-        let all = rules["groups"]
-            .as_array()
-            .context("groups")?
-            .iter()
-            .flat_map(|group| group["rules"].as_array().into_iter().flatten());
-        let sick: Vec<&Value> = all.filter(|rule| rule["health"] != "ok").collect();
-        ensure!(sick.is_empty(), "{sick:#?}");
+        for group in rules["groups"].as_array().context("groups")? {
+            // Windows of days are recorded every few minutes: later than this run may last.
+            let is_seldom = group["interval"].as_f64().is_some_and(|seconds| seconds > INTERVAL as f64);
+            for rule in group["rules"].as_array().context("rules")? {
+                let health = rule["health"].as_str().unwrap_or_default();
+                ensure!(health == "ok" || (is_seldom && health == "unknown"), "{rule:#}");
+            }
+        }
         let log = self.prometheus.log();
         let complaints: Vec<_> = log
             .lines()
