@@ -114,6 +114,20 @@ fn generate_checks_what_is_committed() -> Result<()> {
     fs::write(&written, fs::read_to_string(&written)? + "stale\n")?;
     let stale = generate(&fresh, &["--check"])?;
     ensure!(stale.code == Some(1) && stale.stderr.contains("docs/metrics.md"), "{stale:?}");
+
+    // Series by device, node and fleet, counted in what a machine exports.
+    let golden = repository().join("tests/golden/h100-sxm-8.prom").display().to_string();
+    let series = fs::read_to_string(&golden)?.lines().filter(|line| !line.starts_with('#')).count();
+    let printed =
+        process::run(node.command(&program).args(["generate", "metrics", "--exposition", &golden]))?
+            .success()?;
+    ensure!(
+        printed.contains("| h100-sxm-8 | nvidia | 8 |")
+            && printed.contains(&format!("| {} |", series * 1000)),
+        "{printed}"
+    );
+    let none = process::run(node.command(&program).args(["generate", "metrics", "--exposition", "none"]))?;
+    ensure!(none.code == Some(2) && none.stderr.trim().lines().count() == 1, "{none:?}");
     Ok(())
 }
 

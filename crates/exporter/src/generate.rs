@@ -5,10 +5,13 @@ use std::{fs, path::Path, process::ExitCode};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use thresholds::{Format, Kind, Names, Overrides};
 
-use crate::{Failure, UsageError, metrics_page, print};
+use crate::{Failure, UsageError, cardinality, metrics_page, print};
 
 /// Where the reference of all metrics lies.
 const METRICS: &str = "docs/metrics.md";
+
+/// Where the numbers of series lie.
+const CARDINALITY: &str = "docs/cardinality.md";
 
 /// The command with a subcommand per kind of file.
 pub fn command() -> Command {
@@ -62,7 +65,12 @@ pub fn command() -> Command {
         .about("Write what is derived from the catalogues")
         .subcommand_required(true)
         .subcommand(
-            Command::new("metrics").about("The reference of all metrics, docs/metrics.md").args(output()),
+            Command::new("metrics")
+                .about("The reference of all metrics, docs/metrics.md, and how many series a fleet has")
+                .args(output())
+                .arg(Arg::new("exposition").long("exposition").value_name("FILE").num_args(1..).help(
+                    "Answers of /metrics: count series by device, node and fleet, docs/cardinality.md",
+                )),
         )
         .subcommands(from_thresholds)
 }
@@ -71,7 +79,7 @@ pub fn command() -> Command {
 pub fn run(what: &str, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let files = match Kind::ALL.into_iter().find(|kind| kind.name() == what) {
         Some(kind) => from_thresholds(kind, matches)?,
-        None => vec![(METRICS.to_owned(), metrics_page::page())],
+        None => metrics(matches)?,
     };
     let output = matches.get_one::<String>("output");
     let root = Path::new(output.map_or(".", String::as_str));
@@ -93,6 +101,21 @@ pub fn run(what: &str, matches: &ArgMatches) -> Result<ExitCode, Failure> {
             .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The reference, and the numbers of series where expositions are given.
+fn metrics(matches: &ArgMatches) -> Result<Vec<thresholds::File>, Failure> {
+    let mut files = vec![(METRICS.to_owned(), metrics_page::page())];
+    let Some(paths) = matches.get_many::<String>("exposition") else { return Ok(files) };
+    let read = |path: &String| {
+        let text = fs::read_to_string(path)
+            .map_err(|error| UsageError(format!("{path}: {error}; --exposition names a readable file")))?;
+        let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Ok::<_, UsageError>((name, text))
+    };
+    let expositions = paths.map(read).collect::<Result<Vec<_>, _>>()?;
+    files.push((CARDINALITY.to_owned(), cardinality::page(&expositions).map_err(UsageError)?));
+    Ok(files)
 }
 
 fn from_thresholds(kind: Kind, matches: &ArgMatches) -> Result<Vec<thresholds::File>, Failure> {

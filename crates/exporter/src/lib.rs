@@ -18,6 +18,7 @@
 mod board;
 mod body;
 mod call;
+mod cardinality;
 mod cli;
 mod connection;
 mod device;

@@ -1,0 +1,336 @@
+//! The series that go into a proof, with the labels of what they come from, and those that come out.
+
+use std::collections::BTreeMap;
+
+use naming::{Family, Id, METRICS, Metric, Scope};
+
+use super::{Phase, Prover};
+use crate::{
+    catalogue::escape,
+    expr::Context,
+    model::{EngineKind, EngineSource, Engines, Example, TestSeries},
+    number::{at, decimal, linear},
+    output::{InputSeries, Labels},
+};
+
+impl Prover<'_> {
+    /// Input series with the labels of what they come from.
+    pub(super) fn inputs(
+        &self,
+        context: &Context<'_>,
+        series: &[TestSeries],
+        phases: &[Phase],
+        model: &str,
+    ) -> Result<Vec<InputSeries>, String> {
+        let context = context.of_series();
+        series
+            .iter()
+            .map(|series| {
+                let selector = context.expand(&series.series)?;
+                let identity = self.identity(&series.series, &selector, model);
+                Ok(InputSeries {
+                    series: with_labels(&selector, &identity),
+                    values: self.values(series, phases),
+                })
+            })
+            .collect()
+    }
+
+    /// Series that are the same all the time.
+    pub(super) fn decoys(
+        &self,
+        context: &Context<'_>,
+        decoys: &[TestSeries],
+        phases: &[Phase],
+        model: &str,
+    ) -> Result<Vec<InputSeries>, String> {
+        let all = Phase { value: Some(0.0), ticks: phases.iter().map(|phase| phase.ticks).sum() };
+        self.inputs(context, decoys, &[all], model)
+    }
+
+    /// The same series from a device of another family, and recordings out of the other file of this family:
+    /// neither is any business of these rules.
+    pub(super) fn strangers(&self, inputs: &[InputSeries]) -> Vec<InputSeries> {
+        let Some(family) = self.family else { return Vec::new() };
+        let own = format!("family=\"{family}\"");
+        let elsewhere = |input: &InputSeries, from: &str, to: &str| InputSeries {
+            series: input
+                .series
+                .replace(from, to)
+                .replace(&format!("device=\"{}\"", device(family)), "device=\"other0\""),
+            values: input.values.clone(),
+        };
+        let mut strangers = Vec::new();
+        for input in inputs.iter().filter(|input| input.series.contains(&own)) {
+            strangers.push(elsewhere(input, &own, "family=\"other\""));
+            if family == Family::Nvidia && input.series.starts_with("accel:") {
+                let twin = format!("{own},gpu=\"0\"");
+                strangers.push(if self.dcgm {
+                    elsewhere(input, "gpu=\"0\",", "")
+                } else {
+                    elsewhere(input, &own, &twin)
+                });
+            }
+        }
+        strangers
+    }
+
+    /// Over dcgm-exporter's names: the same series from a second device that is seen in the unified schema as well,
+    /// and so is left to the other file; and a device of another family that shares this one's UUID by accident.
+    pub(super) fn seen_twice(inputs: &[InputSeries], phases: &[Phase]) -> Vec<InputSeries> {
+        let mut twice: Vec<_> = inputs
+            .iter()
+            .filter(|input| input.series.starts_with("DCGM_"))
+            .map(|input| InputSeries {
+                series: [("gpu=\"0\"", "gpu=\"1\""), ("GPU-0", "GPU-1"), ("nvidia0", "nvidia1")]
+                    .iter()
+                    .fold(input.series.clone(), |series, (from, to)| series.replace(from, to)),
+                values: input.values.clone(),
+            })
+            .collect();
+        let ticks: u64 = phases.iter().map(|phase| phase.ticks).sum();
+        let up = |family: &str, uuid: &str| InputSeries {
+            series: format!(
+                "{}{{device=\"{family}0\",family=\"{family}\",instance=\"node-1:9477\",job=\"accelscope\",uuid=\"{uuid}\"}}",
+                Id::of_handle("DEVICE_UP").and_then(|id| id.metric().name).unwrap_or_default()
+            ),
+            values: format!("1+0x{}", ticks - 1),
+        };
+        if !twice.is_empty() {
+            twice.extend([up("nvidia", "GPU-1"), up("other", "GPU-0")]);
+        }
+        twice
+    }
+
+    /// Sample values in promtool's notation.
+    fn values(&self, series: &TestSeries, phases: &[Phase]) -> String {
+        let mut tokens = Vec::new();
+        let mut counter = 0.0;
+        let mut alive = false;
+        let form = |text: &Option<String>| text.as_ref().map(|text| text.trim_matches(['<', '>']).to_owned());
+        let (value, rate, step) = (form(&series.value), form(&series.rate), form(&series.step));
+        for (index, Phase { value: v, ticks }) in phases.iter().enumerate() {
+            let more = ticks - 1;
+            let Some(v) = v.filter(|_| index >= series.late) else {
+                tokens.push(if alive { format!("stale _x{more}") } else { format!("_x{ticks}") });
+                alive = false;
+                continue;
+            };
+            if let Some(form) = &rate {
+                let growth = linear(form, v) * self.tick() as f64;
+                tokens.push(format!("{}+{}x{more}", decimal(counter + growth), decimal(growth)));
+                counter += growth * *ticks as f64;
+            } else if let Some(form) = &step {
+                counter = linear(form, v).max(counter);
+                tokens.push(format!("{}+0x{more}", decimal(counter)));
+            } else if let Some(from) = series.from {
+                tokens.push(format!("{}+0x{more}", u8::from(v >= from)));
+            } else {
+                let value = value.as_ref().map_or(f64::NAN, |form| linear(form, v));
+                tokens.push(format!("{}+0x{more}", decimal(value)));
+            }
+            alive = true;
+        }
+        tokens.join(" ")
+    }
+
+    /// Labels by which a series is told from others of its kind.
+    fn identity(&self, template: &str, selector: &str, model: &str) -> Labels {
+        let node = ("node", "node-1");
+        let exporter = [("instance", "node-1:9477"), ("job", "accelscope"), node];
+        let engine = [
+            ("instance", "engine-0:8000"),
+            ("job", "engine"),
+            ("namespace", "inference"),
+            ("pod", "engine-0"),
+            node,
+        ];
+        let name = selector.split('{').next().unwrap_or(selector);
+        let mut labels = BTreeMap::new();
+        let mut add = |pairs: &[(&str, &str)]| {
+            labels.extend(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        };
+        let of_device = |metric: &&Metric| metric.scope == Scope::Device && metric.name == Some(name);
+        let is_device = name.starts_with("accel:") || METRICS.iter().any(|metric| of_device(&metric));
+        if name.starts_with("node:") {
+            add(&[node]);
+        } else if ["llm:slo_", "llm:cost", "cluster:"].iter().any(|prefix| name.starts_with(prefix)) {
+            // These say all their labels themselves.
+        } else if name.starts_with("llm:") {
+            add(&engine);
+            add(&[("model", model)]);
+        } else if self.dcgm && (is_device || template.starts_with("$DCGM")) {
+            add(&[
+                ("instance", "node-1:9400"),
+                ("job", "dcgm-exporter"),
+                node,
+                ("gpu", "0"),
+                ("UUID", "GPU-0"),
+                ("pci_bus_id", "00000000:04:00.0"),
+                ("device", "nvidia0"),
+                ("modelName", "NVIDIA H100 80GB HBM3"),
+                ("Hostname", "node-1"),
+            ]);
+            if is_device {
+                add(&[("device", "gpu0"), ("uuid", "GPU-0"), ("family", "nvidia")]);
+            }
+        } else if template.starts_with("$DEVICES") || name == "up" || template.starts_with("$SNAPSHOT") {
+            add(&exporter);
+        } else if is_device {
+            add(&exporter);
+            // `$DEVICE_UP:npu` is another family's device.
+            let family = self.family.filter(|family| selector.contains(&format!("family=\"{family}\"")));
+            add(&[("device", family.map_or("other0", device)), ("uuid", "UUID-0")]);
+        } else {
+            add(&engine);
+        }
+        labels
+    }
+
+    /// Labels of what comes out, before those that the rule sets.
+    pub(super) fn result_labels(
+        &self,
+        context: &Context<'_>,
+        example: &Example,
+        series: &[TestSeries],
+        model: &str,
+        vendor: bool,
+    ) -> Result<Labels, String> {
+        let first = series.first().ok_or("a test has no series")?;
+        let selector = context.of_series().expand(&first.series)?;
+        let mut labels = self.identity(&first.series, &selector, model);
+        if self.dcgm && first.series.starts_with("$DCGM") {
+            labels.insert("device".to_owned(), "gpu0".to_owned());
+            labels.insert("uuid".to_owned(), "GPU-0".to_owned());
+        }
+        if let Some(family) = self.family {
+            labels.insert("family".to_owned(), family.name().to_owned());
+        }
+        let (drop, more) = if vendor {
+            (&example.drop_dcgm, &example.labels_dcgm)
+        } else {
+            (&example.drop, &example.labels)
+        };
+        for name in drop {
+            labels.remove(name);
+        }
+        for (name, text) in more {
+            let word =
+                text.strip_prefix('&').filter(|_| name == "signal").and_then(|word| context.words.get(word));
+            labels.insert(name.clone(), word.unwrap_or(text).clone());
+        }
+        // Labels that the series spell out themselves and that are not aggregated away.
+        if selector.contains("namespace=\"inference\"") {
+            labels.insert("namespace".to_owned(), "inference".to_owned());
+            labels.entry("model".to_owned()).or_insert_with(|| model.to_owned());
+        }
+        Ok(labels)
+    }
+}
+
+/// The series by which an engine shows a value `v`.
+pub(super) fn engine_series(
+    engines: &Engines,
+    source: &EngineSource,
+    v: f64,
+    model: &str,
+) -> Vec<TestSeries> {
+    // A matcher of several values is no label; such a source spells one of them among its labels.
+    let select = if source.select.contains("=~") { "" } else { source.select.as_str() };
+    let labels: Vec<_> = [select, source.labels.as_str()].into_iter().filter(|l| !l.is_empty()).collect();
+    let labels = labels.join(",").replace("\"m\"", &format!("\"{}\"", escape(model)));
+    let series = |name: &str, more: &str| {
+        let all: Vec<_> = [labels.as_str(), more].into_iter().filter(|l| !l.is_empty()).collect();
+        format!("{name}{{{}}}", all.join(","))
+    };
+    let of = |series: String, value: Option<&str>, rate: Option<&str>| TestSeries {
+        series,
+        value: value.map(str::to_owned),
+        rate: rate.map(str::to_owned),
+        ..TestSeries::default()
+    };
+    match engines.kind {
+        EngineKind::Gauge => {
+            let mut all = vec![of(series(&source.metric, ""), Some("<v>"), None)];
+            // What the matchers leave out is there too.
+            if let Some((label, _)) = source.select.split_once('=') {
+                all.push(of(
+                    format!("{}{{{label}=\"other\",{}}}", source.metric, source.labels),
+                    Some("<1000000>"),
+                    None,
+                ));
+            }
+            all
+        }
+        EngineKind::Rate => {
+            let mut all = vec![of(series(&source.metric, ""), None, Some("<v>"))];
+            // A second series that differs by the kept label alone must not stand in the way.
+            if let (Some(_), Some((_, value))) = (&source.set, source.select.split_once("=~"))
+                && let Some((first, second)) = value.trim_matches('"').split_once('|')
+            {
+                let second = second.split('|').next().unwrap_or(second);
+                let other = all[0].series.replace(&format!("\"{first}\""), &format!("\"{second}\""));
+                all.push(of(other, None, Some("<0>")));
+            }
+            all
+        }
+        EngineKind::Histogram => {
+            // All observations fall between two bounds, so that the percentile is v by interpolation.
+            let scale = if source.milliseconds { 1000.0 } else { 1.0 };
+            let bucket = |le: &str, rate: &str| {
+                of(series(&format!("{}_bucket", source.metric), &format!("le=\"{le}\"")), None, Some(rate))
+            };
+            vec![
+                bucket(&at("<0.81v>", v * scale), "<0>"),
+                bucket(&at("<1.01v>", v * scale), "<1>"),
+                bucket("+Inf", "<1>"),
+            ]
+        }
+    }
+}
+
+/// Labels of an engine signal's result.
+pub(super) fn engine_labels(engines: &Engines, source: &EngineSource, model: &str) -> Labels {
+    let mut labels: Labels = [
+        ("instance", "engine-0:8000"),
+        ("job", "engine"),
+        ("namespace", "inference"),
+        ("pod", "engine-0"),
+        ("node", "node-1"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    if source.labels.contains("model") {
+        labels.insert("model".to_owned(), model.to_owned());
+    }
+    if let Some(keep) = &engines.keep {
+        labels.insert(keep.clone(), source.set.clone().unwrap_or_else(|| "stop".to_owned()));
+    }
+    labels
+}
+
+/// The short name of a family's first device.
+fn device(family: Family) -> &'static str {
+    match family {
+        Family::Nvidia => "gpu0",
+        Family::Gaudi => "hpu0",
+        Family::Xpu => "card0",
+        Family::Npu => "npu0",
+        Family::Amx => "socket0",
+    }
+}
+
+/// Adds labels that a selector does not spell itself.
+fn with_labels(selector: &str, identity: &Labels) -> String {
+    let (name, inside) = selector.split_once('{').unwrap_or((selector, "}"));
+    let inside = inside.trim_end_matches('}');
+    let mut pairs: Vec<String> = Vec::new();
+    if !inside.is_empty() {
+        pairs.push(inside.to_owned());
+    }
+    let spelt =
+        |label: &str| inside.split(',').any(|pair| pair.trim_start().starts_with(&format!("{label}=")));
+    let more = identity.iter().filter(|(label, _)| !spelt(label));
+    pairs.extend(more.map(|(label, value)| format!("{label}=\"{}\"", escape(value))));
+    format!("{name}{{{}}}", pairs.join(","))
+}
