@@ -5,7 +5,7 @@
 //! node's own. All rule files are loaded. Nothing is measured before every window of five minutes is full.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -52,8 +52,8 @@ struct Figures {
     missed: f64,
     /// Sum over all groups, by round.
     rounds: Vec<f64>,
-    /// Seconds by group, in the last round.
-    groups: BTreeMap<String, f64>,
+    /// Seconds of each rule in the last round.
+    rules: Vec<(f64, String)>,
 }
 
 impl Figures {
@@ -198,11 +198,9 @@ fn measure(source: &Source, nodes: u64) -> Result<Figures> {
     ensure!(full >= nodes as f64, "only {full} of {nodes} targets answered for five minutes");
     let (cpu, clock) = (prometheus.process.cpu_seconds()?, Instant::now());
     let mut rounds = Vec::new();
-    let mut groups = BTreeMap::new();
     for _ in 0..ROUNDS {
         thread::sleep(Duration::from_secs(INTERVAL));
-        groups = by_group(&prometheus)?;
-        rounds.push(groups.values().sum());
+        rounds.push(prometheus.own_metrics()?.sum("prometheus_rule_group_last_duration_seconds", &[]));
     }
     let cpu_ratio = (prometheus.process.cpu_seconds()? - cpu) / clock.elapsed().as_secs_f64();
     let own = prometheus.own_metrics()?;
@@ -219,15 +217,25 @@ fn measure(source: &Source, nodes: u64) -> Result<Figures> {
         cpu_ratio,
         missed: own.sum("prometheus_rule_group_iterations_missed_total", &[]),
         rounds,
-        groups,
+        rules: by_rule(&prometheus)?,
     })
 }
 
-/// Seconds that each group's newest evaluation took.
-fn by_group(prometheus: &Prometheus) -> Result<BTreeMap<String, f64>> {
-    let own = prometheus.own_metrics()?;
-    let groups = own.all("prometheus_rule_group_last_duration_seconds", &[]);
-    Ok(groups.map(|sample| (sample.label("rule_group").to_owned(), sample.value)).collect())
+/// Seconds that each rule's newest evaluation took, the dearest first.
+fn by_rule(prometheus: &Prometheus) -> Result<Vec<(f64, String)>> {
+    let answer = prometheus.api("rules")?;
+    let groups = answer["groups"].as_array().context("groups")?;
+    let mut rules: Vec<_> = groups
+        .iter()
+        .flat_map(|group| group["rules"].as_array().into_iter().flatten().map(move |rule| (group, rule)))
+        .map(|(group, rule)| {
+            let [group, rule_name] = [group, rule].map(|of| of["name"].as_str().unwrap_or_default());
+            let signal = rule["labels"]["signal"].as_str().unwrap_or_default();
+            (rule["evaluationTime"].as_f64().unwrap_or_default(), format!("{group}: {rule_name} {signal}"))
+        })
+        .collect();
+    rules.sort_by(|a, b| b.0.total_cmp(&a.0));
+    Ok(rules)
 }
 
 fn print_table(all: &[Figures]) {
@@ -252,12 +260,9 @@ fn print_table(all: &[Figures]) {
     row("RSS of Prometheus, MiB", &|f| format!("{:.0}", f.resident as f64 / f64::from(1 << 20)));
     row("CPU with scrapes, cores", &|f| format!("{:.2}", f.cpu_ratio));
     let (Some(first), Some(last)) = (all.first(), all.last()) else { return };
-    let mut dearest: Vec<_> = last.groups.iter().collect();
-    dearest.sort_by(|a, b| b.1.total_cmp(a.1));
-    println!("\ndearest groups at {} nodes, s", last.nodes);
-    for (group, seconds) in dearest.iter().take(8) {
-        let short = group.rsplit('/').next().unwrap_or(group);
-        println!("{seconds:>8.3}  {short}");
+    println!("\ndearest of {} rules at {} nodes, s", last.rules.len(), last.nodes);
+    for (seconds, rule) in last.rules.iter().take(12) {
+        println!("{seconds:>8.3}  {rule}");
     }
     if last.nodes > first.nodes {
         let growth = (last.median() / first.median()).ln() / (last.nodes as f64 / first.nodes as f64).ln();
