@@ -15,6 +15,9 @@ pub(super) const STATES: [(&str, &str); 3] = [("OK", "#1A9E8F"), ("WARN", "#F2CC
 /// What is drawn where there is nothing. Without it, Grafana gives null and NaN the colour of the first step.
 const NO_DATA: (&str, &str) = ("NO DATA", "#808080");
 
+/// What explains and judges nothing.
+pub(super) const BLUE: &str = "#56B4E9";
+
 /// The text where a query answers no series at all.
 pub(super) const NO_VALUE: &str = NO_DATA.0;
 
