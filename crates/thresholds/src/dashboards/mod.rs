@@ -122,14 +122,21 @@ impl Maker<'_> {
             content.title = format!("{}, class {} ({})", content.title, class.name, signal.unit.show(factor));
         }
         let conditional = paint::is_conditional(signal);
-        let first = signal.first.join(" ");
-        content.description = format!(
-            "{}{}{} {first}",
-            spec.about.as_ref().unwrap_or(&signal.why),
+        let mut parts = vec![
+            spec.about.as_ref().unwrap_or(&signal.why).clone(),
             paint::bands(&bounds, signal.unit, conditional),
-            if signal.gate.is_some() { " Shown while its gate holds: under load." } else { "" }
-        );
-        content.description.truncate(content.description.trim_end().len());
+        ];
+        if !signal.red_also.is_empty() {
+            let also = signal.red_also.iter().map(|text| self.expand(text, None));
+            let also: Vec<_> = also.collect::<Result<_, _>>()?;
+            parts.push(format!("Whatever the value, its state is CRIT too while {}.", also.join(" or ")));
+        }
+        if signal.gate.is_some() {
+            parts.push("Shown while its gate holds: under load.".to_owned());
+        }
+        parts.extend(signal.first.iter().cloned());
+        parts.retain(|part| !part.is_empty());
+        content.description = parts.join(" ");
         content.unit = spec.unit.clone().unwrap_or_else(|| unit(signal.unit).to_owned());
         content.thresholds = paint::steps(&bounds, conditional);
         content.links.extend(self.runbook(&signal.id));

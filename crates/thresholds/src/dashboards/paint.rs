@@ -105,11 +105,11 @@ pub(super) fn bands(bounds: &BTreeMap<String, Bound>, unit: Unit, conditional: b
         let bound = bounds.get(name)?;
         let word = STATES[if name.ends_with("red") { 2 } else { 1 }].0;
         let more =
-            if name == "red" && conditional { " and only with what its state asks for besides" } else { "" };
+            if name == "red" && conditional { " (only with a second condition: the tile tells)" } else { "" };
         Some(format!("{word} {} {}{more}", bound.op.text(), unit.show(bound.number())))
     };
     let bands: Vec<_> = ["low_red", "low_amber", "amber", "red"].into_iter().filter_map(band).collect();
-    if bands.is_empty() { String::new() } else { format!(" {}.", bands.join(", ")) }
+    if bands.is_empty() { String::new() } else { format!("{}.", bands.join(", ")) }
 }
 
 #[cfg(test)]
