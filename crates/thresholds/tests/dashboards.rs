@@ -330,7 +330,9 @@ fn fleets_lead_to_the_device_and_the_device_to_runbooks() {
         .collect();
     for (path, dashboard) in &all {
         let mut found = Vec::new();
-        panels(dashboard).into_iter().for_each(|panel| links(&panel["fieldConfig"], &mut found));
+        for panel in panels(dashboard) {
+            links(&panel["fieldConfig"], &mut found);
+        }
         let (mut books, mut boards) = (0, 0);
         for link in found {
             let url = text(&link["url"]);

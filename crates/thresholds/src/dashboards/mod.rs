@@ -122,14 +122,21 @@ impl Maker<'_> {
             content.title = format!("{}, class {} ({})", content.title, class.name, signal.unit.show(factor));
         }
         let conditional = paint::is_conditional(signal);
-        let first = signal.first.join(" ");
-        content.description = format!(
-            "{}{}{} {first}",
-            spec.about.as_ref().unwrap_or(&signal.why),
+        let mut parts = vec![
+            spec.about.as_ref().unwrap_or(&signal.why).clone(),
             paint::bands(&bounds, signal.unit, conditional),
-            if signal.gate.is_some() { " Shown while its gate holds: under load." } else { "" }
-        );
-        content.description.truncate(content.description.trim_end().len());
+        ];
+        if !signal.red_also.is_empty() {
+            let also = signal.red_also.iter().map(|text| self.expand(text, None));
+            let also: Vec<_> = also.collect::<Result<_, _>>()?;
+            parts.push(format!("Whatever the value, its state is CRIT too while {}.", also.join(" or ")));
+        }
+        if signal.gate.is_some() {
+            parts.push("Shown while its gate holds: under load.".to_owned());
+        }
+        parts.extend(signal.first.iter().cloned());
+        parts.retain(|part| !part.is_empty());
+        content.description = parts.join(" ");
         content.unit = spec.unit.clone().unwrap_or_else(|| unit(signal.unit).to_owned());
         content.thresholds = paint::steps(&bounds, conditional);
         content.links.extend(self.runbook(&signal.id));
@@ -211,7 +218,12 @@ impl Maker<'_> {
             unit: spec.unit.clone().unwrap_or_else(|| "none".to_owned()),
             thresholds: None,
             words: (!spec.values.is_empty()).then(|| paint::words(words)),
-            links: spec.link.map(|link| self.link(link)).into_iter().collect(),
+            links: spec
+                .link
+                .filter(|_| spec.view != View::Table)
+                .map(|link| self.link(link, "__field.labels"))
+                .into_iter()
+                .collect(),
             links_of: BTreeMap::new(),
             columns: spec.columns.clone(),
         })
@@ -225,12 +237,17 @@ impl Maker<'_> {
             View::Table => panel::table(content),
         };
         if spec.columns.iter().any(|column| column == "severity") {
-            let words = [("critical", 2), ("warning", 1)];
-            let words = words.map(|(word, state)| (word, word, paint::STATES[state].1));
+            let words =
+                [("critical", paint::STATES[2].1), ("warning", paint::STATES[1].1), ("ticket", paint::BLUE)]
+                    .map(|(word, color)| (word, word, color));
             panel::paint_column(&mut panel, "severity", paint::words(words));
         }
         if spec.columns.iter().any(|column| column == "alertname") {
             panel::link_column(&mut panel, "alertname", self.runbook_link("Runbook", "${__value.raw}"));
+        }
+        // A row of a table has its labels as fields.
+        if let Some(link) = spec.link.filter(|_| spec.view == View::Table) {
+            panel::link_column(&mut panel, "device", self.link(link, "__data.fields"));
         }
         let (width, height) = match spec.view {
             View::Tiles => (24, 4),
@@ -268,12 +285,12 @@ impl Maker<'_> {
         Ok(text)
     }
 
-    /// Where a value leads.
-    fn link(&self, link: Link) -> DataLink {
+    /// Where a value leads, which has its labels here.
+    fn link(&self, link: Link, labels: &str) -> DataLink {
         let prefix = &self.catalogue.dashboard_prefix;
         let kept = "${datasource:queryparam}&${cluster:queryparam}&${__url_time_range}";
         let label =
-            |variable: &str, label: &str| format!("var-{variable}=${{__field.labels.{label}:percentencode}}");
+            |variable: &str, label: &str| format!("var-{variable}=${{{labels}.{label}:percentencode}}");
         let (title, id, chosen) = match link {
             Link::Device => ("Device", "device", [label("instance", "instance"), label("device", "device")]),
             Link::Engine => (

@@ -15,6 +15,9 @@ pub(super) const STATES: [(&str, &str); 3] = [("OK", "#1A9E8F"), ("WARN", "#F2CC
 /// What is drawn where there is nothing. Without it, Grafana gives null and NaN the colour of the first step.
 const NO_DATA: (&str, &str) = ("NO DATA", "#808080");
 
+/// What explains and judges nothing.
+pub(super) const BLUE: &str = "#56B4E9";
+
 /// The text where a query answers no series at all.
 pub(super) const NO_VALUE: &str = NO_DATA.0;
 
@@ -102,11 +105,11 @@ pub(super) fn bands(bounds: &BTreeMap<String, Bound>, unit: Unit, conditional: b
         let bound = bounds.get(name)?;
         let word = STATES[if name.ends_with("red") { 2 } else { 1 }].0;
         let more =
-            if name == "red" && conditional { " and only with what its state asks for besides" } else { "" };
+            if name == "red" && conditional { " (only with a second condition: the tile tells)" } else { "" };
         Some(format!("{word} {} {}{more}", bound.op.text(), unit.show(bound.number())))
     };
     let bands: Vec<_> = ["low_red", "low_amber", "amber", "red"].into_iter().filter_map(band).collect();
-    if bands.is_empty() { String::new() } else { format!(" {}.", bands.join(", ")) }
+    if bands.is_empty() { String::new() } else { format!("{}.", bands.join(", ")) }
 }
 
 #[cfg(test)]

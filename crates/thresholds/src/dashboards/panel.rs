@@ -16,7 +16,7 @@ pub(super) const SOURCE: DataSource = DataSource { kind: "prometheus", uid: "${d
 
 /// Green, amber and red judge by the thresholds; what only explains is in shades of blue, which judges nothing.
 const JUDGED: Color = Color { mode: "thresholds", fixed_color: None };
-const EXPLAINING: Color = Color { mode: "shades", fixed_color: Some("#56B4E9") };
+const EXPLAINING: Color = Color { mode: "shades", fixed_color: Some(paint::BLUE) };
 
 /// A range of more points than this is asked for in fewer.
 const TIMELINE_POINTS: u32 = 240;
