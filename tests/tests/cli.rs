@@ -126,8 +126,8 @@ fn generate_checks_what_is_committed() -> Result<()> {
             && printed.contains(&format!("| {} |", series * 1000)),
         "{printed}"
     );
-    let none = process::run(node.command(&program).args(["generate", "metrics", "--exposition", "none"]))?;
-    ensure!(none.code == Some(2) && none.stderr.trim().lines().count() == 1, "{none:?}");
+    let refused = process::run(node.command(&program).args(["generate", "metrics", "--exposition", "none"]))?;
+    ensure!(refused.code == Some(2) && refused.stderr.trim().lines().count() == 1, "{refused:?}");
     Ok(())
 }
 

@@ -61,10 +61,10 @@ pub fn answer(prometheus: &Prometheus) -> Result<()> {
                 *silent.entry(SILENT[at]).or_default() += 1;
             }
             (None, false) => {
-                wrong.push(format!("no data: {} / {}: {}", query.dashboard, query.panel, query.expr))
+                wrong.push(format!("no data: {} / {}: {}", query.dashboard, query.panel, query.expr));
             }
             (Some(_), true) => {
-                wrong.push(format!("data although listed: {} / {}", query.dashboard, query.panel))
+                wrong.push(format!("data although listed: {} / {}", query.dashboard, query.panel));
             }
         }
     }
