@@ -83,7 +83,9 @@ impl Context<'_> {
             signal.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         if let (false, Some(family)) = (signal.families.is_empty(), self.family) {
             matchers.push(format!("family=\"{family}\""));
-            matchers.extend((!self.origin.is_empty()).then(|| self.origin.to_owned()));
+            // A recording that aggregates the label away is one for both files.
+            let told = !self.origin.is_empty() && !signal.test.drop_dcgm.iter().any(|label| label == "gpu");
+            matchers.extend(told.then(|| self.origin.to_owned()));
         }
         Ok((record, matchers))
     }
