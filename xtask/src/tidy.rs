@@ -32,12 +32,13 @@ const IO: [&str; 9] =
     ["fs::", "net::", "env::", "process::", "thread::", "SystemTime::", "Instant::now", "print!", "println!"];
 
 /// Which of our crates a crate may depend on. The arrows point one way.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: &[(&str, &[&str])] = &[
     ("naming", &[]),
     ("reading", &["naming"]),
+    ("sysfs", &["reading"]),
     ("exposition", &["naming", "reading"]),
     ("thresholds", &["naming"]),
-    ("exporter", &["exposition", "naming", "reading", "thresholds"]),
+    ("exporter", &["exposition", "naming", "reading", "sysfs", "thresholds"]),
     ("nvml-exporter", &["exporter", "naming", "reading"]),
     ("accelscope", &["exporter", "nvml-exporter"]),
     ("sim", &[]),
@@ -47,7 +48,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// Licences of dependencies, as their manifests spell them. All let a binary be given away under ours.
-const LICENCES: [&str; 15] = [
+const LICENCES: &[&str] = &[
     "(Apache-2.0 OR MIT) AND BSD-3-Clause",
     "(MIT OR Apache-2.0) AND Unicode-3.0",
     "Apache-2.0",
@@ -66,7 +67,7 @@ const LICENCES: [&str; 15] = [
 ];
 
 /// Crates that are in the tree in two versions, and why that is borne.
-const DUPLICATES: [(&str, &str); 4] = [
+const DUPLICATES: &[(&str, &str)] = &[
     ("syn", "derive macros are between two versions; it is not part of the binary"),
     ("thiserror", "nvml-wrapper is on 1, all else on 2; a few small functions"),
     ("thiserror-impl", "goes with thiserror; it is not part of the binary"),
@@ -281,7 +282,7 @@ fn no_unargued_duplicates(tree: &Tree) -> Vec<String> {
         versions.entry(&package.name).or_default().push(&package.version);
     }
     versions.retain(|_, versions| versions.len() > 1);
-    let argued: BTreeMap<_, _> = DUPLICATES.into_iter().collect();
+    let argued: BTreeMap<_, _> = DUPLICATES.iter().copied().collect();
     let unargued = versions
         .iter()
         .filter(|(name, _)| !argued.contains_key(*name))

@@ -8,6 +8,7 @@ use std::{
 };
 
 use reading::BusMatch;
+use sysfs::File;
 
 /// Looks at one vendor's functions again and again.
 pub struct PciBus {
@@ -40,13 +41,10 @@ impl PciBus {
     }
 
     fn matches(&self, function: &Path) -> bool {
-        let read = |file: &str| {
-            let text = fs::read_to_string(function.join(file)).ok()?;
-            u32::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
-        };
+        let read = |file| File::new(function, file).hex().ok();
         read("vendor") == Some(self.wanted.vendor.into())
             && read("class")
-                .is_some_and(|class| self.wanted.classes.iter().any(|c| class >> 8 == u32::from(*c)))
+                .is_some_and(|class| self.wanted.classes.iter().any(|c| class >> 8 == u64::from(*c)))
     }
 }
 

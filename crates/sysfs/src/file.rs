@@ -1,0 +1,192 @@
+//! One kernel file, read again and again.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use reading::{Absence, Fault};
+
+/// Most that an attribute can hold: the kernel fills one page. A longer file is not an attribute.
+const PAGE: usize = 4096;
+
+/// What an errno means to a reader: kind of absence and the name that the fault carries.
+///
+/// Numbers of Linux on every architecture that has accelerators (asm-generic/errno*.h).
+const ERRNO: &[(i32, Absence, &str)] = &[
+    (1, Absence::Unsupported, "EPERM"),
+    (2, Absence::Unsupported, "ENOENT"),
+    (5, Absence::Failed, "EIO"),
+    (6, Absence::Failed, "ENXIO"),
+    (11, Absence::NoData, "EAGAIN"),
+    (12, Absence::Failed, "ENOMEM"),
+    (13, Absence::Unsupported, "EACCES"),
+    (16, Absence::NoData, "EBUSY"),
+    (19, Absence::Failed, "ENODEV"),
+    (20, Absence::Unsupported, "ENOTDIR"),
+    (21, Absence::Failed, "EISDIR"),
+    (22, Absence::Failed, "EINVAL"),
+    (24, Absence::Failed, "EMFILE"),
+    (38, Absence::Unsupported, "ENOSYS"),
+    (61, Absence::NoData, "ENODATA"),
+    (95, Absence::Unsupported, "EOPNOTSUPP"),
+    (110, Absence::Failed, "ETIMEDOUT"),
+];
+
+/// The fault that an I/O error means: a missing file or permission is a normal state, an error of the device
+/// is a failure.
+pub fn fault(call: &'static str, error: &io::Error) -> Fault {
+    let known = ERRNO.iter().find(|(number, ..)| error.raw_os_error() == Some(*number));
+    let (absence, code) = known.map_or((Absence::Failed, "EOTHER"), |(_, absence, name)| (*absence, *name));
+    Fault { absence, call, code }
+}
+
+/// A file whose text is not what the kernel documents.
+fn unusable(call: &'static str, code: &'static str) -> Fault {
+    Fault { absence: Absence::NoData, call, code }
+}
+
+/// A file to read every round; the path is put together once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    path: PathBuf,
+    call: &'static str,
+}
+
+impl File {
+    /// `name` below `folder`; faults call it by its name.
+    pub fn new(folder: &Path, name: &'static str) -> Self {
+        Self::called(folder.join(name), name)
+    }
+
+    /// A file whose own name is not from a fixed set; faults call it `call`.
+    pub const fn called(path: PathBuf, call: &'static str) -> Self {
+        Self { path, call }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The name by which faults call it.
+    pub const fn call(&self) -> &'static str {
+        self.call
+    }
+
+    /// Whether it is there, readable or not.
+    pub fn exists(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// Whole content of at most `limit` bytes, for binary attributes.
+    ///
+    /// # Errors
+    /// The errno's [`fault`]; `NoData` `too_long` when there is more.
+    pub fn bytes(&self, limit: usize) -> Result<Vec<u8>, Fault> {
+        let failed = |error| fault(self.call, &error);
+        let mut content = Vec::new();
+        let beyond = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+        fs::File::open(&self.path).map_err(failed)?.take(beyond).read_to_end(&mut content).map_err(failed)?;
+        if content.len() > limit { Err(unusable(self.call, "too_long")) } else { Ok(content) }
+    }
+
+    /// The text, without white space around it.
+    ///
+    /// # Errors
+    /// Those of [`File::bytes`]; `NoData` `empty` or `garbage` (not UTF-8).
+    pub fn text(&self) -> Result<String, Fault> {
+        let mut text = String::from_utf8(self.bytes(PAGE)?).map_err(|_| unusable(self.call, "garbage"))?;
+        text.truncate(text.trim_end().len());
+        text.drain(..text.len() - text.trim_start().len());
+        if text.is_empty() { Err(unusable(self.call, "empty")) } else { Ok(text) }
+    }
+
+    /// A decimal number, nothing beside it.
+    ///
+    /// # Errors
+    /// Those of [`File::text`]; `NoData` `garbage` when it is no such number.
+    pub fn number<T: std::str::FromStr>(&self) -> Result<T, Fault> {
+        self.parse(|text| text.parse().ok())
+    }
+
+    /// A hexadecimal number with or without `0x`.
+    ///
+    /// # Errors
+    /// As [`File::number`].
+    pub fn hex(&self) -> Result<u64, Fault> {
+        self.parse(|text| u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok())
+    }
+
+    /// What `parse` makes of the text.
+    ///
+    /// # Errors
+    /// Those of [`File::text`]; `NoData` `garbage` when `parse` makes nothing of it.
+    pub fn parse<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
+        parse(&self.text()?).ok_or_else(|| unusable(self.call, "garbage"))
+    }
+}
+
+/// Names in a folder, sorted by length and then by text, so that `card2` comes before `card10`; none when it
+/// cannot be listed.
+pub fn entries(folder: &Path) -> Vec<String> {
+    let listed = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> = listed.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{Absence, File, entries};
+
+    fn code<T: std::fmt::Debug>(result: Result<T, super::Fault>) -> (Absence, &'static str) {
+        let fault = result.expect_err("no value");
+        (fault.absence, fault.code)
+    }
+
+    #[test]
+    fn numbers_are_what_the_kernel_writes_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = File::new(folder.path(), "energy1_input");
+        assert_eq!(code(file.number::<u64>()), (Absence::Unsupported, "ENOENT"));
+        for (text, value) in
+            [("123456789012\n", Ok(123_456_789_012)), (" 7", Ok(7)), ("\n", Err("empty")), ("", Err("empty"))]
+        {
+            fs::write(file.path(), text).expect("written");
+            assert_eq!(file.number::<u64>().map_err(|fault| fault.code), value, "{text:?}");
+        }
+        for text in ["12 W", "-1", "1e9", "99999999999999999999", "\u{fffd}", "0x10"] {
+            fs::write(file.path(), text).expect("written");
+            assert_eq!(code(file.number::<u64>()), (Absence::NoData, "garbage"), "{text:?}");
+        }
+        fs::write(file.path(), [0xff, 0xfe]).expect("written");
+        assert_eq!(code(file.text()), (Absence::NoData, "garbage"));
+        fs::write(file.path(), "9".repeat(5000)).expect("written");
+        assert_eq!(code(file.number::<u64>()), (Absence::NoData, "too_long"));
+        fs::write(file.path(), "-40000\n").expect("written");
+        assert_eq!(file.number::<i64>(), Ok(-40000));
+        fs::write(file.path(), "0x130670b2\n").expect("written");
+        assert_eq!(file.hex(), Ok(0x1306_70b2));
+    }
+
+    #[test]
+    fn a_folder_is_no_value() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("power")).expect("created");
+        assert_eq!(code(File::new(folder.path(), "power").text()), (Absence::Failed, "EISDIR"));
+    }
+
+    #[test]
+    fn names_come_in_the_order_of_their_numbers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["card10", "card2", "card1"] {
+            fs::write(folder.path().join(name), "").expect("written");
+        }
+        assert_eq!(entries(folder.path()), ["card1", "card2", "card10"]);
+        assert_eq!(entries(&folder.path().join("none")), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,144 @@
+//! RAPL zones of the powercap class (Documentation/power/powercap/powercap.rst).
+//!
+//! Zone names are taken as the kernel writes them: `package-0`, on parts with several dies `package-0-die-1`.
+//! `energy_uj` is readable by root alone since Linux 5.10; that is an `Unsupported` `EACCES`, like any other.
+
+use std::path::{Path, PathBuf};
+
+use reading::Fault;
+
+use crate::{
+    counter::Unwrapped,
+    file::{File, entries},
+};
+
+/// One zone: a package, or a part of one.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// `package-0`, `dram`, `core`, `uncore`, `psys`.
+    pub name: String,
+    /// The zones inside: those of a package.
+    pub parts: Vec<Zone>,
+    /// Power limits that the zone can have.
+    pub constraints: Vec<Constraint>,
+    energy: File,
+    total: Option<Unwrapped>,
+}
+
+/// A power limit of a zone.
+#[derive(Clone, Debug)]
+pub struct Constraint {
+    /// `long_term`, `short_term`, `peak_power`.
+    pub name: String,
+    /// The limit in force, µW.
+    pub limit: File,
+    /// The highest that can be set, µW.
+    pub max: File,
+}
+
+impl Zone {
+    /// The packages of the machine, in order of their zone's number. The MSR and the TPMI driver name their
+    /// zones alike; a machine has one of them.
+    pub fn packages(sysfs: &Path) -> Vec<Self> {
+        Self::below(&sysfs.join("class/powercap"), |name| {
+            ["intel-rapl:", "intel-rapl-tpmi:"]
+                .iter()
+                .any(|prefix| name.strip_prefix(prefix).is_some_and(|number| !number.contains(':')))
+        })
+    }
+
+    fn below(folder: &Path, is_zone: impl Fn(&str) -> bool) -> Vec<Self> {
+        let zones = entries(folder).into_iter().filter(|name| is_zone(name));
+        zones.filter_map(|zone| Self::open(&folder.join(&zone), &zone)).collect()
+    }
+
+    fn open(folder: &Path, zone: &str) -> Option<Self> {
+        let name = File::new(folder, "name").text().ok()?;
+        // The counter runs up to and including the range, then starts from 0.
+        let range = File::new(folder, "max_energy_range_uj").number::<u64>().ok();
+        Some(Self {
+            name,
+            parts: Self::below(folder, |part| {
+                part.strip_prefix(zone).is_some_and(|number| number.starts_with(':'))
+            }),
+            constraints: constraints(folder),
+            energy: File::new(folder, "energy_uj"),
+            total: range.and_then(|range| range.checked_add(1)).map(Unwrapped::new),
+        })
+    }
+
+    /// Energy in µJ since the counter's own start, as far as it was followed, wraps taken in.
+    ///
+    /// # Errors
+    /// The file's own; `NoData` `range` when the zone does not say where its counter ends, or shows more.
+    pub fn energy_microjoules(&mut self) -> Result<u64, Fault> {
+        let reading = self.energy.number()?;
+        let total = self.total.as_mut().and_then(|total| total.add(reading));
+        total.ok_or(Fault { absence: reading::Absence::NoData, call: self.energy.call(), code: "range" })
+    }
+}
+
+fn constraints(folder: &Path) -> Vec<Constraint> {
+    let file = |number: u32, what: &str, call| -> File {
+        let path: PathBuf = folder.join(format!("constraint_{number}_{what}"));
+        File::called(path, call)
+    };
+    (0..)
+        .map_while(|number| {
+            Some(Constraint {
+                name: file(number, "name", "constraint_name").text().ok()?,
+                limit: file(number, "power_limit_uw", "constraint_power_limit_uw"),
+                max: file(number, "max_power_uw", "constraint_max_power_uw"),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::Zone;
+
+    fn put(folder: &Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(folder).expect("created");
+        for (name, text) in files {
+            fs::write(folder.join(name), format!("{text}\n")).expect("written");
+        }
+    }
+
+    #[test]
+    fn packages_have_parts_limits_and_an_energy_that_wraps() {
+        let sysfs = tempfile::tempdir().expect("a folder");
+        let class = sysfs.path().join("class/powercap");
+        let package = class.join("intel-rapl:0");
+        put(
+            &package,
+            &[
+                ("name", "package-0"),
+                ("energy_uj", "262143328000"),
+                ("max_energy_range_uj", "262143328850"),
+                ("constraint_0_name", "long_term"),
+                ("constraint_0_power_limit_uw", "350000000"),
+                ("constraint_0_max_power_uw", "350000000"),
+            ],
+        );
+        put(&package.join("intel-rapl:0:1"), &[("name", "dram"), ("energy_uj", "5")]);
+        // The class folder lists the parts beside the packages.
+        put(&class.join("intel-rapl:0:1"), &[("name", "dram"), ("energy_uj", "5")]);
+        put(&class.join("intel-rapl"), &[("enabled", "1")]);
+
+        let mut zones = Zone::packages(sysfs.path());
+        assert_eq!(zones.iter().map(|zone| zone.name.as_str()).collect::<Vec<_>>(), ["package-0"]);
+        let zone = &mut zones[0];
+        assert_eq!(zone.constraints[0].name, "long_term");
+        assert_eq!(zone.constraints[0].limit.number(), Ok(350_000_000));
+        assert_eq!(zone.energy_microjoules(), Ok(262_143_328_000));
+        put(&package, &[("energy_uj", "149")]);
+        assert_eq!(zone.energy_microjoules(), Ok(262_143_328_000 + 1000));
+        put(&package, &[("energy_uj", "300000000000")]);
+        assert_eq!(zone.energy_microjoules().map_err(|fault| fault.code), Err("range"));
+        assert_eq!(zone.parts[0].name, "dram");
+        assert_eq!(zone.parts[0].energy_microjoules().map_err(|fault| fault.code), Err("range"));
+    }
+}
