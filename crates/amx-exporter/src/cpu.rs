@@ -65,13 +65,13 @@ impl Cpu {
         let [more, ..] = if highest >= 7 { leaf(7, 1) } else { [0; 4] };
         let (base_family, base_model) = (signature >> 8 & 0xf, signature >> 4 & 0xf);
         let family = if base_family == 0xf { 0xf + (signature >> 20 & 0xff) } else { base_family };
-        let model =
-            if base_family == 6 || base_family >= 0xf { (signature >> 16 & 0xf) << 4 | base_model } else { base_model };
-        let types = [
-            (bit(extended, 25), "amx_int8"),
-            (bit(extended, 22), "amx_bf16"),
-            (bit(more, 21), "amx_fp16"),
-        ];
+        let model = if base_family == 6 || base_family >= 0xf {
+            (signature >> 16 & 0xf) << 4 | base_model
+        } else {
+            base_model
+        };
+        let types =
+            [(bit(extended, 25), "amx_int8"), (bit(extended, 22), "amx_bf16"), (bit(more, 21), "amx_fp16")];
         let brand = if leaf(0x8000_0000, 0)[0] >= 0x8000_0004 {
             text((0x8000_0002..=0x8000_0004).flat_map(|number| leaf(number, 0)))
         } else {
@@ -159,7 +159,10 @@ mod tests {
             assert_eq!(cpu.known().map_or("", |model| model.architecture), architecture, "{signature:#x}");
             assert_eq!(cpu.amx_event(), event, "{signature:#x}");
         }
-        assert_eq!(intel(0x000a_06d1, TILE_BF16_INT8, 1 << 21).amx_types, ["amx_int8", "amx_bf16", "amx_fp16"]);
+        assert_eq!(
+            intel(0x000a_06d1, TILE_BF16_INT8, 1 << 21).amx_types,
+            ["amx_int8", "amx_bf16", "amx_fp16"]
+        );
     }
 
     #[test]

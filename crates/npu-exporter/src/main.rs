@@ -1,1 +1,7 @@
-fn main(){}
+//! The exporter for Intel NPUs alone.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    exporter::main("npu-exporter", "Prometheus exporter for Intel NPUs", &[npu_exporter::SPEC])
+}

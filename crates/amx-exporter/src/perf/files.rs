@@ -2,8 +2,8 @@
 //!
 //! Below the root lie `machine` (its name), `cpuid` (lines of leaf, sub-leaf and four registers, all in
 //! hexadecimal) and one file `cpu<N>` per CPU: a first line with the nanoseconds enabled and running, then
-//! one line per event with its PMU, config and count. A file whose first line is a name such as `EACCES` makes
-//! opening its CPU fail so.
+//! one line per event with its PMU, config and count. A file that reads `error 13` makes every call about its CPU
+//! fail with that error number.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Counts, Descriptor, ERRORS, Event, Perf};
+use rustix::io::Errno;
+
+use super::{Counts, Descriptor, Event, Perf};
 use crate::cpu::Registers;
 
 /// perf events and CPUID below a folder.
@@ -68,13 +70,13 @@ impl Files {
     fn cpu(&self, cpu: u32) -> io::Result<CpuFile> {
         let name = format!("cpu{cpu}");
         let text = fs::read_to_string(self.root.join(&name)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => io::Error::from_raw_os_error(libc::ENODEV),
+            io::ErrorKind::NotFound => Errno::NODEV.into(),
             _ => error,
         })?;
         let mut lines = text.lines();
         let first = lines.next().unwrap_or_default();
-        if let Some((code, ..)) = ERRORS.iter().find(|(_, _, name)| *name == first) {
-            return Err(io::Error::from_raw_os_error(*code));
+        if let Some(Ok(code)) = first.strip_prefix("error ").map(str::parse) {
+            return Err(io::Error::from_raw_os_error(code));
         }
         parse(first, lines).ok_or_else(|| malformed(&self.root, &name))
     }
@@ -105,14 +107,14 @@ impl Perf for Files {
 
     fn open(&self, event: Event, cpu: u32, leader: Option<Descriptor>) -> io::Result<Descriptor> {
         if !self.cpu(cpu)?.counts.contains_key(&event) {
-            return Err(io::Error::from_raw_os_error(libc::ENOENT));
+            return Err(Errno::NOENT.into());
         }
         let mut open = self.open_groups();
         open.next += 1;
         let descriptor = Descriptor(open.next);
         let (of, events) = open.groups.entry(leader.unwrap_or(descriptor)).or_insert((cpu, Vec::new()));
         if *of != cpu {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            return Err(Errno::INVAL.into());
         }
         events.push(event);
         Ok(descriptor)
@@ -124,11 +126,11 @@ impl Perf for Files {
 
     fn read(&self, leader: Descriptor) -> io::Result<Counts> {
         let Some((cpu, events)) = self.open_groups().groups.get(&leader).cloned() else {
-            return Err(io::Error::from_raw_os_error(libc::EBADF));
+            return Err(Errno::BADF.into());
         };
-        let file = self.cpu(cpu).map_err(|error| match error.raw_os_error() {
+        let file = self.cpu(cpu).map_err(|error| match Errno::from_io_error(&error) {
             // An event whose CPU went offline reads as nothing.
-            Some(libc::ENODEV) => io::ErrorKind::UnexpectedEof.into(),
+            Some(Errno::NODEV) => io::ErrorKind::UnexpectedEof.into(),
             _ => error,
         })?;
         let values = events.iter().map(|event| file.counts.get(event).copied());

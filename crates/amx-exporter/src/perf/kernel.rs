@@ -20,6 +20,12 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// How many events are open.
+    #[cfg(test)]
+    pub fn open_count(&self) -> usize {
+        self.counters().len()
+    }
+
     fn counters(&self) -> MutexGuard<'_, HashMap<Descriptor, Counter>> {
         // The map is whole after every single step, even after a panic.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
@@ -34,17 +40,12 @@ impl Perf for Kernel {
     fn open(&self, event: Event, cpu: u32, leader: Option<Descriptor>) -> io::Result<Descriptor> {
         let mut builder = Builder::new(Raw::new(event.config));
         builder.attrs_mut().type_ = event.pmu;
-        builder
-            .any_pid()
-            .one_cpu(cpu as usize)
-            .include_kernel()
-            .include_hv()
-            .read_format(
-                ReadFormat::GROUP
-                    | ReadFormat::ID
-                    | ReadFormat::TOTAL_TIME_ENABLED
-                    | ReadFormat::TOTAL_TIME_RUNNING,
-            );
+        builder.any_pid().one_cpu(cpu as usize).include_kernel().include_hv().read_format(
+            ReadFormat::GROUP
+                | ReadFormat::ID
+                | ReadFormat::TOTAL_TIME_ENABLED
+                | ReadFormat::TOTAL_TIME_RUNNING,
+        );
         let mut counters = self.counters();
         let counter = match leader {
             None => builder.build()?,

@@ -80,27 +80,14 @@ pub trait Perf: Send + Sync {
 /// Shared by the samplers of all sockets.
 pub type Shared = Arc<dyn Perf>;
 
-/// Error numbers that perf events answer with (perf_event_open(2), ERRORS), each its own reason.
-const ERRORS: [(i32, Absence, &str); 10] = [
-    (libc::EACCES, Absence::Unsupported, "EACCES"),
-    (libc::EPERM, Absence::Unsupported, "EPERM"),
-    (libc::ENOENT, Absence::Unsupported, "ENOENT"),
-    (libc::EOPNOTSUPP, Absence::Unsupported, "EOPNOTSUPP"),
-    (libc::ENOSYS, Absence::Unsupported, "ENOSYS"),
-    (libc::EINVAL, Absence::Unsupported, "EINVAL"),
-    (libc::ENODEV, Absence::NoData, "ENODEV"),
-    (libc::EBUSY, Absence::Failed, "EBUSY"),
-    (libc::EMFILE, Absence::Failed, "EMFILE"),
-    (libc::ENOSPC, Absence::Failed, "ENOSPC"),
-];
-
-/// Why a call gave nothing.
+/// Why a call gave nothing: each error number of perf_event_open(2) is a reason of its own.
 pub fn fault(error: &io::Error) -> Fault {
-    let known = error.raw_os_error().and_then(|code| ERRORS.iter().find(|(known, ..)| *known == code));
-    let (absence, code) = match known {
-        Some((_, absence, code)) => (*absence, *code),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => (Absence::NoData, "not_scheduled"),
-        None => (Absence::Failed, "unexpected_error"),
-    };
-    Fault { absence, call: CALL, code }
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return Fault { absence: Absence::NoData, call: CALL, code: "not_scheduled" };
+    }
+    sysfs::file::fault(CALL, error)
 }
+
+#[cfg(test)]
+#[path = "kernel_tests.rs"]
+mod kernel_tests;
