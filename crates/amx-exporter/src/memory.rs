@@ -37,8 +37,11 @@ impl Memory {
             let (mut events, writes) = (pmu.events("cas_count_read"), pmu.events("cas_count_write"));
             let reads = events.len();
             events.extend(writes);
-            (reads > 0 && events.len() > reads)
-                .then(|| Controller { groups: Groups::new(perf.clone(), events), pmu, reads })
+            (reads > 0 && events.len() > reads).then(|| Controller {
+                groups: Groups::new(perf.clone(), events),
+                pmu,
+                reads,
+            })
         });
         Self { controllers: controllers.collect(), total: Accesses::default() }
     }

@@ -15,7 +15,8 @@ use crate::topology::{self, Cpu};
 pub type Got<T> = Result<T, Fault>;
 
 /// RAPL's names of a package's limits, and ours.
-const LIMITS: [(&str, &str); 3] = [("long_term", "enforced"), ("short_term", "short_term"), ("peak_power", "peak")];
+const LIMITS: [(&str, &str); 3] =
+    [("long_term", "enforced"), ("short_term", "short_term"), ("peak_power", "peak")];
 
 /// One round of files.
 #[derive(Clone, Debug)]
@@ -79,7 +80,7 @@ impl Files {
             self.temperature = temperature(&self.sysfs, self.socket);
         }
         let leaders = one_per_core(cpus);
-        Raw {
+        let raw = Raw {
             energy_uj: sum(self.zones.iter_mut(), "powercap"),
             memory_energy_uj: sum(
                 self.zones.iter_mut().flat_map(|zone| &mut zone.parts).filter(|part| part.name == "dram"),
@@ -95,7 +96,16 @@ impl Files {
                 File::new(&self.cpu_folder(cpu), "cpufreq/cpuinfo_max_freq").number()
             }),
             throttle: self.throttle(&leaders),
+        };
+        // And unloaded: what comes back is looked for anew.
+        let gone = |fault: Option<Fault>| fault.is_some_and(|fault| fault.code == "ENOENT");
+        if gone(raw.energy_uj.err()) {
+            self.zones.clear();
         }
+        if gone(raw.temperature_mc[0].err()) {
+            self.temperature = None;
+        }
+        raw
     }
 
     fn cpu_folder(&self, cpu: &Cpu) -> PathBuf {
@@ -106,9 +116,8 @@ impl Files {
     fn limits(&self) -> Vec<(&'static str, Got<u64>)> {
         let mut limits = Vec::new();
         for (kernel, ours) in LIMITS {
-            let constraints = || {
-                self.zones.iter().flat_map(|zone| &zone.constraints).filter(|limit| limit.name == kernel)
-            };
+            let constraints =
+                || self.zones.iter().flat_map(|zone| &zone.constraints).filter(|limit| limit.name == kernel);
             let total = |file: fn(&sysfs::powercap::Constraint) -> &File| -> Got<u64> {
                 constraints().map(|limit| file(limit).number::<u64>()).sum()
             };
@@ -139,7 +148,8 @@ impl Files {
     /// blindly: one CPU speaks for its core, and one for the package.
     fn throttle(&self, leaders: &[Cpu]) -> Throttle {
         let number = |cpu: &Cpu, name| File::new(&self.cpu_folder(cpu), name).number::<u64>();
-        let package = |name| leaders.first().map_or(Err(unsupported(name, "no_cpu")), |cpu| number(cpu, name));
+        let package =
+            |name| leaders.first().map_or(Err(unsupported(name, "no_cpu")), |cpu| number(cpu, name));
         let cores = |name| -> Got<u64> {
             package(name)?;
             leaders.iter().map(|cpu| number(cpu, name)).sum()

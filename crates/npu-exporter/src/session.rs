@@ -55,7 +55,7 @@ impl Source for NpuSource {
         let backend = Backend {
             library: driver.display().to_string(),
             version: format!("{DRIVER} {version}"),
-            simulated: None,
+            simulated: sysfs::simulated(&self.sysfs).map(|machine| machine.name),
         };
         Ok(Box::new(NpuSession { sysfs: self.sysfs.clone(), backend }))
     }

@@ -1,6 +1,6 @@
 //! Counters from files: how a simulated machine answers CPUID and perf events.
 //!
-//! Below the root lie `machine` (its name), `cpuid` (lines of leaf, sub-leaf and four registers, all in
+//! Below the root lie `cpuid` (lines of leaf, sub-leaf and four registers, all in
 //! hexadecimal) and one file `cpu<N>` per CPU: a first line with the nanoseconds enabled and running, then
 //! one line per event with its PMU, config and count. A file that reads `error 13` makes every call about its CPU
 //! fail with that error number.
@@ -21,7 +21,6 @@ use crate::cpu::Registers;
 /// perf events and CPUID below a folder.
 pub struct Files {
     root: PathBuf,
-    machine: String,
     cpuid: HashMap<(u32, u32), Registers>,
     open: Mutex<Open>,
 }
@@ -44,11 +43,10 @@ impl Files {
     /// Reads what does not change.
     ///
     /// # Errors
-    /// When `machine` or `cpuid` cannot be read or understood.
+    /// When `cpuid` cannot be read or understood.
     pub fn new(root: &Path) -> io::Result<Self> {
-        let read = |name: &str| fs::read_to_string(root.join(name));
         let mut cpuid = HashMap::new();
-        for line in read("cpuid")?.lines() {
+        for line in fs::read_to_string(root.join("cpuid"))?.lines() {
             let words: Option<Vec<u32>> =
                 line.split_whitespace().map(|word| u32::from_str_radix(word, 16).ok()).collect();
             let Some([leaf, subleaf, registers @ ..]) = words.as_deref() else {
@@ -57,8 +55,7 @@ impl Files {
             let registers = Registers::try_from(registers).map_err(|_| malformed(root, "cpuid"))?;
             cpuid.insert((*leaf, *subleaf), registers);
         }
-        let machine = read("machine")?.trim().to_owned();
-        Ok(Self { root: root.to_owned(), machine, cpuid, open: Mutex::default() })
+        Ok(Self { root: root.to_owned(), cpuid, open: Mutex::default() })
     }
 
     fn open_groups(&self) -> MutexGuard<'_, Open> {
@@ -141,9 +138,5 @@ impl Perf for Files {
 
     fn close(&self, event: Descriptor) {
         self.open_groups().groups.remove(&event);
-    }
-
-    fn simulated(&self) -> Option<String> {
-        Some(self.machine.clone())
     }
 }

@@ -70,11 +70,6 @@ pub trait Perf: Send + Sync {
     fn close(&self, event: Descriptor) {
         panic!("close of {event:?} has no answer here")
     }
-
-    /// The simulated machine behind it, if it is one.
-    fn simulated(&self) -> Option<String> {
-        None
-    }
 }
 
 /// Shared by the samplers of all sockets.
