@@ -15,6 +15,7 @@ pub const SPEC: SourceSpec = SourceSpec {
 };
 
 #[derive(Args)]
+#[group(skip)]
 struct Flags {
     /// Export the busy share of AMX for each core as well, as partitions of its socket.
     #[arg(long = "amx.per-core")]

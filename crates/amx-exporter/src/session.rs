@@ -21,8 +21,6 @@ use crate::{
 pub struct AmxSource {
     /// Root of sysfs.
     pub sysfs: PathBuf,
-    /// Root of procfs.
-    pub procfs: PathBuf,
     /// Whether each core has series of its own.
     pub per_core: bool,
 }
@@ -47,17 +45,15 @@ impl Source for AmxSource {
         };
         let cpu = Cpu::decode(|leaf, subleaf| perf.cpuid(leaf, subleaf));
         usable(&cpu)?;
-        let release = File::called(self.procfs.join("sys/kernel/osrelease"), "osrelease").text();
         let backend = Backend {
             library: self.sysfs.join("devices/system/cpu").display().to_string(),
             version: describe(&cpu),
             simulated: simulated.map(|machine| machine.name),
         };
-        let release = release.map(|release| format!("Linux {release}")).unwrap_or_default();
         Ok(Box::new(AmxSession {
             sysfs: self.sysfs.clone(),
             per_core: self.per_core,
-            info: info(&cpu, &self.sysfs, release),
+            info: info(&cpu, &self.sysfs),
             backend,
             cpu,
             perf,
@@ -90,7 +86,7 @@ fn describe(cpu: &Cpu) -> String {
 }
 
 /// Labels of `accel_device_info`; what is not known is left out.
-fn info(cpu: &Cpu, sysfs: &Path, release: String) -> Labels {
+fn info(cpu: &Cpu, sysfs: &Path) -> Labels {
     let features = if cpu.amx { format!("amx_tile,{}", cpu.amx_types.join(",")) } else { String::new() };
     let microcode =
         File::called(sysfs.join("devices/system/cpu/cpu0/microcode/version"), "microcode/version");
@@ -98,7 +94,6 @@ fn info(cpu: &Cpu, sysfs: &Path, release: String) -> Labels {
         ("vendor", "Intel".to_owned()),
         ("model", cpu.brand.clone()),
         ("architecture", cpu.known().map_or("", |model| model.architecture).to_owned()),
-        ("driver_version", release),
         ("firmware_version", microcode.text().unwrap_or_default()),
         ("features", features),
     ];
