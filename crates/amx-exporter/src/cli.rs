@@ -24,7 +24,6 @@ struct Flags {
 
 fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageError> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| UsageError(error.to_string()))?;
-    let source =
-        AmxSource { sysfs: common.sysfs.clone(), procfs: common.procfs.clone(), per_core: flags.per_core };
+    let source = AmxSource { sysfs: common.sysfs.clone(), per_core: flags.per_core };
     Ok(Opened { source: Box::new(source), filters: Vec::new() })
 }
