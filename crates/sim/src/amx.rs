@@ -116,7 +116,7 @@ impl Amx {
     /// The channel's integral since boot, of a load on this socket.
     fn since_boot(&self, channel: Channel, socket: u32, now: f64) -> f64 {
         let lag = SOCKET_LAG_SECONDS * f64::from(socket);
-        (self.0.since_boot(channel, now - lag) * SOCKET_GAIN.powi(socket as i32)).max(0.0)
+        (self.0.since_boot(channel, now - lag) * SOCKET_GAIN.powf(f64::from(socket))).max(0.0)
     }
 
     fn cpu(&self, now: f64, cpu: Cpu, files: &mut Files) {
