@@ -314,8 +314,11 @@ fn probe_as_nobody(node: &Node, capabilities: &str) -> Result<Value> {
     serde_json::from_str(&finished.success()?).context(said)
 }
 
+/// Metric and code.
+type Reasons = Vec<(String, String)>;
+
 /// Metrics of the report's first device that have a value, and the codes of those that have none.
-fn told(report: &Value) -> Result<(BTreeSet<String>, Vec<(String, String)>)> {
+fn told(report: &Value) -> Result<(BTreeSet<String>, Reasons)> {
     let metrics = report["sources"][0]["devices"][0]["metrics"].as_array().context("a device")?;
     let name = |metric: &Value| metric["metric"].as_str().unwrap_or_default().to_owned();
     let with = metrics.iter().filter(|metric| metric["series"].as_array().is_some_and(|all| !all.is_empty()));
@@ -329,7 +332,7 @@ fn told(report: &Value) -> Result<(BTreeSet<String>, Vec<(String, String)>)> {
 /// Shuts files and folders to all but root.
 fn only_root_reads(node: &Node, names: &[&str]) -> Result<()> {
     for name in names {
-        fs::set_permissions(node.sysfs().join(name), fs::Permissions::from_mode(0))?;
+        fs::set_permissions(node.sysfs().join(name), fs::Permissions::from_mode(0o000))?;
     }
     Ok(())
 }

@@ -30,8 +30,8 @@ pub struct Cpu {
 /// What is known of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Model {
-    family: u32,
-    model: u32,
+    /// Display family and model.
+    number: (u32, u32),
     /// Code name, for `accel_device_info`.
     pub architecture: &'static str,
     /// Raw config of EXE.AMX_BUSY, where Intel publishes the event.
@@ -43,15 +43,15 @@ const AMX_BUSY: Option<u64> = Some(0x02b7);
 
 /// Xeons since 2023, by display family and model.
 const MODELS: [Model; 8] = [
-    Model { family: 6, model: 0x8f, architecture: "sapphire-rapids", amx_busy: AMX_BUSY },
-    Model { family: 6, model: 0xcf, architecture: "emerald-rapids", amx_busy: AMX_BUSY },
-    Model { family: 6, model: 0xad, architecture: "granite-rapids", amx_busy: AMX_BUSY },
-    Model { family: 6, model: 0xae, architecture: "granite-rapids-d", amx_busy: AMX_BUSY },
-    Model { family: 6, model: 0xaf, architecture: "sierra-forest", amx_busy: None },
-    Model { family: 6, model: 0xb6, architecture: "grand-ridge", amx_busy: None },
-    Model { family: 6, model: 0xdd, architecture: "clearwater-forest", amx_busy: None },
+    Model { number: (6, 0x8f), architecture: "sapphire-rapids", amx_busy: AMX_BUSY },
+    Model { number: (6, 0xcf), architecture: "emerald-rapids", amx_busy: AMX_BUSY },
+    Model { number: (6, 0xad), architecture: "granite-rapids", amx_busy: AMX_BUSY },
+    Model { number: (6, 0xae), architecture: "granite-rapids-d", amx_busy: AMX_BUSY },
+    Model { number: (6, 0xaf), architecture: "sierra-forest", amx_busy: None },
+    Model { number: (6, 0xb6), architecture: "grand-ridge", amx_busy: None },
+    Model { number: (6, 0xdd), architecture: "clearwater-forest", amx_busy: None },
     // Has AMX; no event file is published for it.
-    Model { family: 19, model: 0x01, architecture: "diamond-rapids", amx_busy: None },
+    Model { number: (19, 0x01), architecture: "diamond-rapids", amx_busy: None },
 ];
 
 impl Cpu {
@@ -91,7 +91,7 @@ impl Cpu {
 
     /// The table's row for this model.
     pub fn known(&self) -> Option<Model> {
-        MODELS.into_iter().find(|row| (row.family, row.model) == (self.family, self.model))
+        MODELS.into_iter().find(|row| row.number == (self.family, self.model))
     }
 
     /// Raw config of the event that counts cycles in which AMX is busy, or why there is none to open.

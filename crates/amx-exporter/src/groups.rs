@@ -38,7 +38,9 @@ impl Groups {
     /// The first refusal. A CPU that went offline between the listing and the opening is none.
     pub fn follow(&mut self, cpus: &[u32]) -> Result<(), Fault> {
         let gone: Vec<u32> = self.open.keys().copied().filter(|cpu| !cpus.contains(cpu)).collect();
-        gone.into_iter().for_each(|cpu| self.close(cpu));
+        for cpu in gone {
+            self.close(cpu);
+        }
         for cpu in cpus {
             if self.open.contains_key(cpu) {
                 continue;

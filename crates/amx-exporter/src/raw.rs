@@ -93,7 +93,7 @@ impl Files {
             }),
             clock_khz: self.mean_clock(&leaders),
             clock_max_khz: cpus.first().map_or(Err(unsupported("cpuinfo_max_freq", "no_cpu")), |cpu| {
-                File::new(&self.cpu_folder(cpu), "cpufreq/cpuinfo_max_freq").number()
+                File::new(&self.cpu_folder(*cpu), "cpufreq/cpuinfo_max_freq").number()
             }),
             throttle: self.throttle(&leaders),
         };
@@ -108,7 +108,7 @@ impl Files {
         raw
     }
 
-    fn cpu_folder(&self, cpu: &Cpu) -> PathBuf {
+    fn cpu_folder(&self, cpu: Cpu) -> PathBuf {
         topology::folder(&self.sysfs, cpu.number)
     }
 
@@ -136,7 +136,7 @@ impl Files {
 
     /// The kernel's own average of each core over its last tick.
     fn mean_clock(&self, leaders: &[Cpu]) -> Got<f64> {
-        let file = |cpu: &Cpu| File::new(&self.cpu_folder(cpu), "cpufreq/scaling_cur_freq");
+        let file = |cpu: &Cpu| File::new(&self.cpu_folder(*cpu), "cpufreq/scaling_cur_freq");
         let clocks: Vec<u64> = leaders.iter().map(|cpu| file(cpu).number()).collect::<Got<_>>()?;
         if clocks.is_empty() {
             return Err(unsupported("cpufreq/scaling_cur_freq", "no_cpu"));
@@ -147,7 +147,7 @@ impl Files {
     /// Each CPU has the counters of its core and of its package, so threads and cores must not be added up
     /// blindly: one CPU speaks for its core, and one for the package.
     fn throttle(&self, leaders: &[Cpu]) -> Throttle {
-        let number = |cpu: &Cpu, name| File::new(&self.cpu_folder(cpu), name).number::<u64>();
+        let number = |cpu: &Cpu, name| File::new(&self.cpu_folder(*cpu), name).number::<u64>();
         let package =
             |name| leaders.first().map_or(Err(unsupported(name, "no_cpu")), |cpu| number(cpu, name));
         let cores = |name| -> Got<u64> {

@@ -310,7 +310,9 @@ fn a_cpu_may_go_offline_between_two_rounds_and_come_back() {
         value(&batch, "accel_engine_active_ratio", "amx").ok_or(absence(&batch, "accel_engine_active_ratio"))
     };
     let tick = |time: u64, cpus: &[u32]| {
-        cpus.iter().for_each(|cpu| tree.count(*cpu, time, time, [time, 1, time, time / 2]))
+        for cpu in cpus {
+            tree.count(*cpu, time, time, [time, 1, time, time / 2]);
+        }
     };
     assert!(ratio().is_err());
     tick(1000, &[0, 1, 2, 3]);

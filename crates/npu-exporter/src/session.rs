@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use exporter::{Common, Opened, SourceSpec, UsageError};
+use exporter::{Opened, SourceSpec};
 use naming::Family;
 use reading::{Backend, BusMatch, Found, Identity, Labels, Lost, Session, Source, Unavailable};
 use sysfs::{File, pci::Function};
@@ -20,12 +20,10 @@ pub const SPEC: SourceSpec = SourceSpec {
     family: Family::Npu,
     about: "Intel NPUs through sysfs and PMT telemetry",
     args: |command| command,
-    open,
+    open: |_, common| {
+        Ok(Opened { source: Box::new(NpuSource { sysfs: common.sysfs.clone() }), filters: Vec::new() })
+    },
 };
-
-fn open(_: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageError> {
-    Ok(Opened { source: Box::new(NpuSource { sysfs: common.sysfs.clone() }), filters: Vec::new() })
-}
 
 /// The driver below a sysfs root.
 pub struct NpuSource {
