@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::Command,
@@ -273,6 +274,40 @@ fn what_the_kernel_refuses_costs_the_counters_and_no_other_socket() -> Result<()
 }
 
 #[test]
+fn a_file_that_hangs_costs_one_thread_and_one_socket() -> Result<()> {
+    let node = Node::new(XEON)?.frozen();
+    let exporter = node.start(&[])?;
+    let before = names(&exporter.settled()?, "socket0");
+    // Opening a pipe that nobody writes to waits for ever, as a driver in trouble does.
+    let energy = node.sysfs().join("class/powercap/intel-rapl:0/energy_uj");
+    let healthy = fs::read(&energy)?;
+    fs::remove_file(&energy)?;
+    let pipe = process::run(Command::new("mkfifo").arg(&energy))?;
+    ensure!(pipe.code == Some(0), "{pipe:?}");
+    exporter.until("socket 0 is withdrawn and socket 1 is not", |samples| {
+        ensure!(samples.value("accel_device_up", &[("device", "socket0")])? == 0.0);
+        ensure!(names(samples, "socket0").len() == 1);
+        ensure!(samples.value("accel_device_up", &[("device", "socket1")])? == 1.0);
+        ensure!(samples.has("accel_energy_joules_total", &[("device", "socket1")]));
+        ensure!(samples.value("accelscope_stuck_threads", &[("source", "amx")])? == 1.0);
+        Ok(())
+    })?;
+    let staged = node.dir().join("energy");
+    fs::write(&staged, &healthy)?;
+    // Whoever waits at the pipe gets an answer, and the next reader a file.
+    let mut writer = fs::OpenOptions::new().write(true).open(&energy)?;
+    fs::rename(&staged, &energy)?;
+    writer.write_all(&healthy)?;
+    drop(writer);
+    exporter.until("socket 0 is back", |samples| {
+        ensure!(samples.value("accelscope_stuck_threads", &[("source", "amx")])? == 0.0);
+        let now = names(samples, "socket0");
+        ensure!(now == before, "{:?}", before.symmetric_difference(&now).collect::<Vec<_>>());
+        Ok(())
+    })
+}
+
+#[test]
 fn a_cpu_goes_offline_and_comes_back_while_it_runs() -> Result<()> {
     let node = Node::new(XEON)?.workload("prefill");
     let exporter = node.start(&[])?;
@@ -430,6 +465,18 @@ fn prometheus_scrapes_a_nuc_and_a_xeon() -> Result<()> {
     })?;
     let log = server.log();
     ensure!(!log.contains("level=warn") && !log.contains("level=error"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn the_host_is_told_of_when_asked_for() -> Result<()> {
+    let node = Node::new(NUC)?.frozen();
+    ensure!(!node.start(&[])?.scrape()?.samples.iter().any(|sample| sample.name.starts_with("accel_host_")));
+    let samples = node.start(&["--host.metrics"])?.scrape()?;
+    let memory = |what| samples.value(&format!("accel_host_memory_{what}_bytes"), &[]);
+    ensure!(0.0 < memory("available")? && memory("available")? < memory("total")?);
+    ensure!(samples.value("accel_host_cpu_seconds_total", &[("state", "busy")])? > 0.0);
+    ensure!(samples.value("accel_host_runnable_threads", &[])? >= 1.0);
     Ok(())
 }
 

@@ -23,6 +23,7 @@ mod connection;
 mod device;
 mod fields;
 mod generate;
+mod host;
 mod integral;
 mod landing;
 mod listen;

@@ -380,6 +380,16 @@ catalogue! {
         .from(&[(Nvidia, "nvmlDeviceGetGridLicensableFeatures_v4")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_VGPU_LICENSE_STATUS", Base, "vGPU License status")] });
 
+    // The host, as context.
+    HOST_CPU: Seconds = own(Kind::Counter, "accel_host_cpu_seconds_total", &["state"],
+        "CPU time of the whole host, busy and idle; only with --host.metrics");
+    HOST_RUNNABLE: Count = own(Kind::Gauge, "accel_host_runnable_threads", &[],
+        "Threads of the host that run or wait for a CPU; only with --host.metrics");
+    HOST_MEMORY_TOTAL: Bytes = own(Kind::Gauge, "accel_host_memory_total_bytes", &[],
+        "Memory of the host; only with --host.metrics");
+    HOST_MEMORY_AVAILABLE: Bytes = own(Kind::Gauge, "accel_host_memory_available_bytes", &[],
+        "Memory of the host that new work can have without swapping; only with --host.metrics");
+
     // The exporter itself.
     BUILD_INFO: Flag = own(Kind::Info, "accelscope_build_info", &["version", "simulated"],
         "Version of the running exporter, and the simulated machine behind it or none");
