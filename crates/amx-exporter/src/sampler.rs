@@ -26,6 +26,7 @@ const RETRY: Duration = Duration::from_secs(10);
 pub struct SocketSampler {
     sysfs: PathBuf,
     socket: u32,
+    topology: topology::Socket,
     identity: Arc<Identity>,
     info: Labels,
     per_core: bool,
@@ -101,6 +102,7 @@ impl SocketSampler {
             throttling: Throttling::default(),
             sysfs,
             socket: number,
+            topology: topology::Socket::default(),
             identity,
             info,
             per_core,
@@ -109,18 +111,18 @@ impl SocketSampler {
 
     /// One round at `now`.
     pub fn round(&mut self, now: Instant, batch: &mut Batch) -> Result<(), Lost> {
-        let mut sockets = topology::sockets(&self.sysfs).map_err(Lost::Device)?;
-        let Some(cpus) = sockets.remove(&self.socket) else {
+        let cpus = self.topology.cpus(&self.sysfs, self.socket).map_err(Lost::Device)?;
+        if cpus.is_empty() {
             return Err(Lost::Device(Fault {
                 absence: Absence::Failed,
                 call: "cpu/online",
                 code: "offline",
             }));
-        };
+        }
         let numbers: Vec<_> = cpus.iter().map(|cpu| cpu.number).collect();
-        let counted = self.core.round(now, |core| core.read(&cpus), |core| core.follow(&cpus));
+        let counted = self.core.round(now, |core| core.read(cpus), |core| core.follow(cpus));
         let accesses = self.memory.round(now, Memory::read, |memory| memory.follow(&numbers));
-        let raw = self.files.read(&cpus);
+        let raw = self.files.read(cpus);
         let [package, memory] = &mut self.power;
         let power_uw = [package.microwatts(now, raw.energy_uj), memory.microwatts(now, raw.memory_energy_uj)];
         let active = self.throttling.active(&raw);

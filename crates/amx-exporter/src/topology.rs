@@ -30,10 +30,35 @@ pub fn online(sysfs: &Path) -> Result<Vec<u32>, Fault> {
     File::called(sysfs.join("devices/system/cpu/online"), "cpu/online").parse(parse_list)
 }
 
-/// The online CPUs of each socket. A CPU that goes offline meanwhile is left out.
+/// The CPUs of one socket, looked up anew only when other CPUs are online than before: a large machine has
+/// hundreds, with three files each.
+#[derive(Debug, Default)]
+pub struct Socket {
+    online: Vec<u32>,
+    cpus: Vec<Cpu>,
+}
+
+impl Socket {
+    /// The online CPUs of socket `number`; none when the last one went.
+    pub fn cpus(&mut self, sysfs: &Path, number: u32) -> Result<&[Cpu], Fault> {
+        let online = online(sysfs)?;
+        if online != self.online {
+            self.cpus = places(sysfs, &online).remove(&number).unwrap_or_default();
+            self.online = online;
+        }
+        Ok(&self.cpus)
+    }
+}
+
+/// The online CPUs of each socket.
 pub fn sockets(sysfs: &Path) -> Result<BTreeMap<u32, Vec<Cpu>>, Fault> {
+    Ok(places(sysfs, &online(sysfs)?))
+}
+
+/// Where each CPU lies. One that goes offline meanwhile is left out.
+fn places(sysfs: &Path, online: &[u32]) -> BTreeMap<u32, Vec<Cpu>> {
     let mut sockets = BTreeMap::<u32, Vec<Cpu>>::new();
-    for number in online(sysfs)? {
+    for number in online.iter().copied() {
         let topology = folder(sysfs, number).join("topology");
         let read = |name| File::new(&topology, name).number::<u32>();
         // A die's cores count from 0 on some parts, so the die belongs to the core's name.
@@ -42,7 +67,7 @@ pub fn sockets(sysfs: &Path) -> Result<BTreeMap<u32, Vec<Cpu>>, Fault> {
             sockets.entry(socket).or_default().push(Cpu { number, core });
         }
     }
-    Ok(sockets)
+    sockets
 }
 
 /// Whether two threads share a core anywhere. A kernel that cannot say has none that do.
