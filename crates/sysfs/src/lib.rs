@@ -7,7 +7,7 @@
 //!
 //! | module | room |
 //! |---|---|
-//! | [`file`] | one file: text, numbers, bytes, and what each error means |
+//! | [`mod@file`] | one file: text, numbers, bytes, and what each error means |
 //! | [`hwmon`] | sensors: chips, their channels and labels |
 //! | [`pci`] | functions by driver, their identity, link and runtime power state |
 //! | [`powercap`] | RAPL zones: energy, limits |
