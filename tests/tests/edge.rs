@@ -236,14 +236,17 @@ fn amx_is_busy_as_the_machine_is() -> Result<()> {
     let exporter = node.start(&["--amx.per-core"])?;
     exporter.until("both sockets count", |samples| {
         for socket in ["socket0", "socket1"] {
-            let labels = [("device", socket), ("engine", "amx"), ("partition", "")];
-            let ratio = samples.value("accel_engine_active_ratio", &labels)?;
+            let ratio =
+                samples.value("accel_engine_active_ratio", &[("device", socket), ("engine", "amx")])?;
             ensure!((0.5..0.95).contains(&ratio), "{socket}: {ratio}");
-            let alias = samples.value("cpu_amx_utilization", &[("device", socket), ("partition", "")])?;
+            let alias = samples.value("cpu_amx_utilization", &[("device", socket)])?;
             ensure!((alias - ratio * 100.0).abs() <= 0.5, "{alias} and {ratio}");
-            let of_socket = [("device", socket)];
-            let cores = samples.all("accel_engine_active_ratio", &of_socket);
-            ensure!(cores.filter(|sample| !sample.label("partition").is_empty()).count() == 16);
+            let of_cores = [("device", socket), ("engine", "amx_core")];
+            let cores: BTreeSet<_> = samples
+                .all("accel_engine_active_ratio", &of_cores)
+                .map(|sample| sample.label("partition").to_owned())
+                .collect();
+            ensure!(cores.len() == 16 && cores.contains("core15"), "{cores:?}");
             let watts = samples.value("accel_power_watts", &[("device", socket)])?;
             ensure!((50.0..200.0).contains(&watts), "{socket}: {watts} W");
         }

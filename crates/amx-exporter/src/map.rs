@@ -113,14 +113,13 @@ fn throttling(round: &Round<'_>, batch: &mut Batch) {
     }
 }
 
-/// Puts the busy shares of single cores into the batch, each a partition of the socket.
+/// Puts the busy shares of single cores into the batch, each a partition of the socket. Their engine has a name
+/// of its own: rules judge the socket, and a core with other work is no fault.
 pub fn cores(shares: &BTreeMap<u32, f64>, socket: &Identity, batch: &mut Batch) {
     for (core, share) in shares {
         let mut identity = socket.clone();
-        for labels in [&mut identity.unified, &mut identity.vendor] {
-            labels.push(("partition", format!("core{core}")));
-        }
+        identity.unified.push(("partition", format!("core{core}")));
         batch.begin(&Arc::new(identity));
-        batch.put(m::ENGINE_ACTIVE, Labels::one("engine", "amx"), Ok(Ratio(*share)));
+        batch.put(m::ENGINE_ACTIVE, Labels::one("engine", "amx_core"), Ok(Ratio(*share)));
     }
 }
