@@ -255,6 +255,21 @@ fn amx_is_busy_as_the_machine_is() -> Result<()> {
 }
 
 #[test]
+fn a_hot_socket_says_what_holds_it_down() -> Result<()> {
+    let samples = Node::new(XEON)?.workload("hot").frozen().start(&[])?.settled()?;
+    for socket in ["socket0", "socket1"] {
+        for reason in ["thermal", "core_thermal", "power"] {
+            let labels = [("device", socket), ("reason", reason)];
+            ensure!(samples.value("accel_throttle_events_total", &labels)? > 0.0, "{socket} {reason}");
+        }
+        let labels = [("device", socket), ("reason", "thermal")];
+        ensure!(samples.value("accel_throttle_seconds_total", &labels)? > 1.0);
+        ensure!(samples.has("accel_throttle_active", &labels));
+    }
+    Ok(())
+}
+
+#[test]
 fn what_the_kernel_refuses_costs_the_counters_and_no_other_socket() -> Result<()> {
     for (number, kind, code) in
         [(13, "unsupported", "EACCES"), (2, "unsupported", "ENOENT"), (24, "failed", "EMFILE")]

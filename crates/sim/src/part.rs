@@ -114,3 +114,51 @@ impl<T> Part<T> {
         self.cycle.integral(channel, second) - self.cycle.integral(channel, self.driven_since())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Part;
+    use crate::amx;
+    use crate::cycle::{Channel, PERIOD_SECONDS};
+    use crate::live::Options;
+    use crate::npu;
+    use crate::workload::Workload;
+
+    fn stays_within<T: serde::de::DeserializeOwned>(
+        machine: &str,
+        key: &str,
+        physics: fn(&T) -> &super::Physics,
+    ) {
+        for workload in [Workload::Mixed, Workload::Idle, Workload::Prefill, Workload::Burst, Workload::Hot] {
+            let options = Options { machine: machine.to_owned(), workload, ..Options::default() };
+            let part = Part::<T>::open(&options, key, physics).expect("it opens").expect("it is there");
+            let super::Physics { power, thermal, clocks } = physics(&part.facts);
+            for second in 0..PERIOD_SECONDS as u32 {
+                let level = |channel| part.level(channel, f64::from(second));
+                let watts = level(Channel::Power);
+                let range = power.idle_watts - 0.1..=power.limit_watts + 0.1;
+                assert!(range.contains(&watts), "{machine} {workload:?} {second}: {watts} W");
+                let celsius = level(Channel::GpuTemperature);
+                assert!(celsius < f64::from(thermal.shutdown_celsius), "{machine} {workload:?}: {celsius}");
+                assert!(level(Channel::SmClock) <= clocks.core_max_megahertz);
+            }
+        }
+    }
+
+    #[test]
+    fn every_level_stays_within_what_the_hardware_can_do() {
+        for machine in ["nuc-arrow-lake", "nuc-lunar-lake", "nuc-panther-lake"] {
+            stays_within(machine, "npu", |facts: &npu::Facts| &facts.physics);
+        }
+        for machine in ["xeon6-amx", "sierra-forest"] {
+            stays_within(machine, "amx", |facts: &amx::Facts| &facts.physics);
+        }
+    }
+
+    #[test]
+    fn a_machine_without_the_table_has_no_such_part() {
+        let options = Options { machine: "t4-1".to_owned(), ..Options::default() };
+        let part = Part::open(&options, "npu", |facts: &npu::Facts| &facts.physics).expect("it opens");
+        assert!(part.is_none());
+    }
+}
