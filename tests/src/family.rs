@@ -1,7 +1,7 @@
 //! What the laboratory provides for each family of devices: one row per vendor.
 
-use anyhow::Result;
-use sim::{Options, Profile, kernel::Files};
+use anyhow::{Context, Result};
+use sim::{Options, Profile, amx, kernel::Files, npu, profile::section};
 
 /// A family whose devices a simulated machine may have.
 #[derive(Debug)]
@@ -33,17 +33,37 @@ pub struct Library {
 }
 
 /// Every family.
-pub const FAMILIES: &[DeviceFamily] = &[DeviceFamily {
-    name: "nvidia",
-    on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.nvidia.is_some()),
-    library: Some(Library {
-        package: "sim-nvml",
-        built: "libnvidia_ml.so",
-        shipped: "libnvidia-ml.so.1",
-        flag: "--library.nvml",
-    }),
-    files: None,
-}];
+pub const FAMILIES: &[DeviceFamily] = &[
+    DeviceFamily {
+        name: "nvidia",
+        on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.nvidia.is_some()),
+        library: Some(Library {
+            package: "sim-nvml",
+            built: "libnvidia_ml.so",
+            shipped: "libnvidia-ml.so.1",
+            flag: "--library.nvml",
+        }),
+        files: None,
+    },
+    DeviceFamily {
+        name: "npu",
+        on: |machine| section::<npu::Facts>(machine, "npu").is_ok_and(|section| section.is_some()),
+        library: None,
+        files: Some(|options| {
+            let mut npu = npu::Npu::open(options)?.context("a machine with an NPU")?;
+            Ok(Box::new(move || npu.files()))
+        }),
+    },
+    DeviceFamily {
+        name: "amx",
+        on: |machine| section::<amx::Facts>(machine, "amx").is_ok_and(|section| section.is_some()),
+        library: None,
+        files: Some(|options| {
+            let mut sockets = amx::Amx::open(options)?.context("a machine with simulated sockets")?;
+            Ok(Box::new(move || sockets.files()))
+        }),
+    },
+];
 
 /// The simulated libraries.
 pub fn libraries() -> impl Iterator<Item = &'static Library> {

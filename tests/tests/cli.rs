@@ -7,12 +7,14 @@ use e2e::{Node, artefacts::repository, process};
 use serde_json::Value;
 
 /// Flags of `serve` that documents promise.
-const FLAGS: [&str; 14] = [
+const FLAGS: [&str; 16] = [
     "--source",
     "--interval",
     "--names",
     "--names.host-label",
     "--dcgm.collectors",
+    "--amx.per-core",
+    "--host.metrics",
     "--library.nvml",
     "--path.sysfs",
     "--path.procfs",

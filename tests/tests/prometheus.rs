@@ -238,8 +238,11 @@ fn piped(mut command: Command, body: &[u8]) -> Result<(Option<i32>, String)> {
     Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
 }
 
+/// One of each kind, and each with labels or metrics that the others have not.
+const MACHINES: [&str; 6] = ["h100-sxm-8", "h100-mig", "a100-8", "t4-1", "nuc-lunar-lake", "xeon6-amx"];
+
 fn machines() -> impl Iterator<Item = Result<(&'static str, Exporter, Node)>> {
-    ["h100-sxm-8", "h100-mig", "a100-8", "t4-1"].into_iter().map(|machine| {
+    MACHINES.into_iter().map(|machine| {
         let node = Node::new(machine)?.frozen();
         let exporter = node.start(&["--names", "unified"])?;
         exporter.settled()?;
@@ -264,7 +267,7 @@ fn promtool_has_nothing_to_say_of_the_unified_schema() -> Result<()> {
 fn the_reference_parser_takes_our_open_metrics() -> Result<()> {
     let python = python_env()?.join("bin/python");
     let script = repository().join("tests/clients/openmetrics_check.py");
-    for machine in ["h100-sxm-8", "h100-mig", "a100-8", "t4-1"] {
+    for machine in MACHINES {
         let node = Node::new(machine)?.frozen();
         let exporter = node.start(&[])?;
         exporter.settled()?;
@@ -274,7 +277,7 @@ fn the_reference_parser_takes_our_open_metrics() -> Result<()> {
         let (code, said) = piped(command, &response.body)?;
         ensure!(code == Some(0), "{machine}: {said}");
         let counts: Vec<usize> = said.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        ensure!(counts[0] > 50 && counts[1] > 100, "{machine}: {said}");
+        ensure!(counts[0] > 30 && counts[1] > 45, "{machine}: {said}");
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ use shell::{build, cargo, run};
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  demo [--machine NAME] [--seconds N]  serve a simulated machine (default h100-sxm-8) until Ctrl-C or N seconds
+  demo [--machine NAME] [--seconds N]  serve a fleet of simulated machines, or one, until Ctrl-C or N seconds
   test [--quick]                       everything that CI runs; --quick leaves out what needs other tools
   tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing

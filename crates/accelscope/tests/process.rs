@@ -19,7 +19,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_accelscope");
 /// A command that sees no variable of this process, and no real driver either.
 fn command(program: &str) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("ACCELSCOPE_LIBRARY_NVML", "/nowhere/libnvidia-ml.so.1").stderr(Stdio::piped());
+    command
+        .env_clear()
+        .env("ACCELSCOPE_SOURCE", "nvidia")
+        .env("ACCELSCOPE_LIBRARY_NVML", "/nowhere/libnvidia-ml.so.1")
+        .stderr(Stdio::piped());
     command
 }
 
@@ -140,9 +144,12 @@ fn a_flag_wins_over_its_variable() {
 
 #[test]
 fn probe_of_a_node_without_devices_is_code_3() {
-    let output = command(PROGRAM).arg("probe").output().expect("ran");
+    let output = command(PROGRAM).args(["probe", "--source", "auto", "--path.sysfs", "/nowhere"]).output();
+    let output = output.expect("ran");
     assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stdout).starts_with("nvidia: /nowhere/libnvidia-ml.so.1"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with("nvidia: /nowhere/libnvidia-ml.so.1"), "{said}");
+    assert!(said.contains("npu: /nowhere/bus/pci/drivers/intel_vpu") && said.contains("amx: "), "{said}");
 }
 
 #[test]

@@ -48,8 +48,8 @@ struct Cached {
 
 impl Bodies {
     /// Bodies of this board.
-    pub fn new(board: Arc<Board>, names: Names, http: Rc<HttpCounts>) -> Self {
-        Self { board, names, http, own: Own::new(), cache: RefCell::default() }
+    pub fn new(board: Arc<Board>, names: Names, http: Rc<HttpCounts>, own: Own) -> Self {
+        Self { board, names, http, own, cache: RefCell::default() }
     }
 
     /// The whole board. Ages and the exporter's own counts move without a change of state, so a body

@@ -78,11 +78,15 @@ fn source_args(command: Command, specs: &[SourceSpec]) -> Command {
 
 fn sampling_args(command: Command, specs: &[SourceSpec]) -> Command {
     source_args(
-        command.next_help_heading("Sampling").arg(
+        command.next_help_heading("Sampling").args([
             value("interval", "DURATION", "1s")
                 .value_parser(interval)
                 .help("Time between two samples of a device, 100ms to 5m"),
-        ),
+            Arg::new("host.metrics")
+                .long("host.metrics")
+                .action(ArgAction::SetTrue)
+                .help("Export load and memory of the host as context; node_exporter tells more"),
+        ]),
         specs,
     )
 }

@@ -24,6 +24,7 @@ mod connection;
 mod device;
 mod fields;
 mod generate;
+mod host;
 mod integral;
 mod landing;
 mod listen;

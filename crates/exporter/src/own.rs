@@ -19,7 +19,10 @@ use naming::{
 use procfs::process::{LimitValue, Process};
 use reading::{Batch, Identity, Labels};
 
-use crate::board::{Board, LinkStatus, SourceBoard};
+use crate::{
+    board::{Board, LinkStatus, SourceBoard},
+    host::Host,
+};
 
 /// What the HTTP server counts. It runs on one thread, so plain cells do.
 #[derive(Debug, Default)]
@@ -48,11 +51,12 @@ pub struct Own {
     ticks_per_second: f64,
     page_bytes: u64,
     build: RefCell<(Option<String>, Labels)>,
+    host: Option<Host>,
 }
 
 impl Own {
-    /// Looks this process up.
-    pub fn new() -> Self {
+    /// Looks this process up; `host` is to be told of as well.
+    pub fn new(host: Option<Host>) -> Self {
         let process = Process::myself().ok();
         let ticks_per_second = procfs::ticks_per_second() as f64;
         let started = process.as_ref().and_then(|process| process.stat().ok());
@@ -61,7 +65,7 @@ impl Own {
             .zip(booted)
             .map(|(stat, booted)| booted as f64 + stat.starttime as f64 / ticks_per_second);
         let build = RefCell::new((None, build_labels(None)));
-        Self { process, start, ticks_per_second, page_bytes: procfs::page_size(), build }
+        Self { process, start, ticks_per_second, page_bytes: procfs::page_size(), build, host }
     }
 
     /// The metrics now, those that name a source for `sources` only.
@@ -79,6 +83,9 @@ impl Own {
         batch.put(HTTP_CONNECTIONS, Labels::NONE, Ok(Count(http.connections.get().into())));
         batch.put(HTTP_CONNECTIONS_REFUSED, Labels::NONE, Ok(Count(http.refused.get())));
         self.read_process(&mut batch);
+        if let Some(host) = &self.host {
+            host.read(&mut batch);
+        }
         batch.finish();
         batch
     }

@@ -17,8 +17,9 @@ use crate::{
     board::Board,
     body::{Bodies, Names},
     connection::{self, Limits, Pace},
+    host::Host,
     listen::{Bound, Listener},
-    own::HttpCounts,
+    own::{HttpCounts, Own},
     routes::Routes,
     supervisor::{self, Handle},
     tempo::Tempo,
@@ -50,6 +51,8 @@ pub struct Serve {
     pub tempo: Tempo,
     /// Root of sysfs.
     pub sysfs: PathBuf,
+    /// The host, where it is to be told of.
+    pub host: Option<Host>,
     /// What to print.
     pub names: Names,
     /// Where.
@@ -81,7 +84,7 @@ impl Serve {
         let routes = Rc::new(Routes {
             name: self.name,
             board: Arc::clone(&board),
-            bodies: Bodies::new(Arc::clone(&board), self.names, Rc::clone(&counts)),
+            bodies: Bodies::new(Arc::clone(&board), self.names, Rc::clone(&counts), Own::new(self.host)),
             telemetry_path: self.web.telemetry_path.clone(),
             max_requests: self.web.max_requests,
             counts: Rc::clone(&counts),

@@ -8,6 +8,7 @@ use crate::{
     Common, Failure, Opened, SourceSpec, UsageError,
     body::Names,
     connection::Limits,
+    host::Host,
     listen,
     serve::{Serve, Web},
     tempo::Tempo,
@@ -50,12 +51,13 @@ pub fn serve(name: &'static str, specs: &[SourceSpec], matches: &ArgMatches) -> 
         sources.push(source);
         filters.extend(chosen);
     }
-    let Common { interval, sysfs, .. } = common(matches);
+    let Common { interval, sysfs, procfs, .. } = common(matches);
     Ok(Serve {
         name,
         sources,
         tempo: Tempo::new(interval),
         sysfs,
+        host: matches.get_flag("host.metrics").then(|| Host::new(&procfs)),
         names: Names { unified: names.contains(&"unified"), vendor: names.contains(&"vendor"), filters },
         listeners,
         web: Web {

@@ -5,7 +5,7 @@
 
 use crate::Family::{Amx, Gaudi, Npu, Nvidia, Xpu};
 use crate::VendorUnit::{Base, Mebibytes, MegabytesPerSecond, Megahertz, Millijoules, Nanoseconds, Percent};
-use crate::entry::{counter, dcgm, dcgm_counter, gauge, info, own, state_set, vendor_only};
+use crate::entry::{alias, counter, dcgm, dcgm_counter, gauge, info, own, state_set, vendor_only};
 use crate::{
     Bytes, BytesPerSecond, Celsius, Count, Distribution, Flag, Hertz, Joules, Kind, Metric, MetricOf,
     Quantity, Ratio, Seconds, Watts,
@@ -39,12 +39,17 @@ catalogue! {
     DEVICE_INFO: Flag = info("accel_device_info", "What the device is: model, address, serial, driver and firmware versions")
         .labels(&["vendor", "model", "architecture", "pci_bus_id", "serial", "board_part_number", "driver_version",
             "library_version", "runtime_version", "firmware_version", "inforom_version", "ecc_inforom_version",
-            "power_inforom_version", "oem_inforom_version", "brand", "partition_profile"])
+            "power_inforom_version", "oem_inforom_version", "brand", "partition_profile", "rated_tops", "sched_mode", "features"])
         .from(&[(Nvidia, "nvmlDeviceGetName, GetPciInfo, GetSerial, GetVbiosVersion, GetInforomVersion"),
             (Gaudi, "hlml_device_get_name, get_serial, get_pci_info"), (Xpu, "zesDeviceGetProperties, sysfs"),
-            (Npu, "sysfs"), (Amx, "CPUID")]);
+            (Npu, "sysfs"), (Amx, "CPUID, sysfs")]);
     DEVICE_UP: Flag = gauge("accel_device_up", "Whether the device answered within its deadline, 0 while it has no other series")
         .sourceless("Made by the exporter from each device's last sample.");
+    DEVICE_ASLEEP: Flag = gauge("accel_device_asleep", "Whether runtime power management has suspended the device")
+        .from(&[(Npu, "power/runtime_status")]);
+    RUNTIME_SECONDS: Seconds = counter("accel_runtime_seconds_total", "Time that the device has been awake (state active) and asleep (state suspended), as runtime power management counts it")
+        .labels(&["state"])
+        .from(&[(Npu, "power/runtime_active_time, power/runtime_suspended_time")]);
     DEVICES: Count = own(Kind::Gauge, "accel_devices", &["family"], "Devices that the family's driver lists now");
     DEVICES_EXPECTED: Count = own(Kind::Gauge, "accel_devices_expected", &["family"],
         "Devices of the family on the PCI bus, from the vendor and class files under bus/pci/devices");
@@ -54,7 +59,10 @@ catalogue! {
         .from(&[(Nvidia, "nvmlDeviceGetUtilizationRates"), (Gaudi, "hlml_device_get_utilization_rates, may be derived from power"),
             (Xpu, "zesEngineGetActivity, gtidle"), (Npu, "npu_busy_time_us")])
         .integral(UTILIZATION_BUSY.id)
-        .vendor(const { &[dcgm("DCGM_FI_DEV_GPU_UTIL", Percent, "GPU utilization (in %).")] });
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_GPU_UTIL", Percent, "GPU utilization (in %)."),
+            alias(Npu, "npu_utilization", Percent, "Share of the time in which the NPU had work (in %)."),
+        ] });
     UTILIZATION_BUSY: Seconds = counter("accel_utilization_busy_seconds_total", "Integral of accel_utilization_ratio over time")
         .sourceless("Integrated by the exporter from accel_utilization_ratio.");
     ENGINE_ACTIVE: Ratio = gauge("accel_engine_active_ratio", "Share of cycles or time in which the engine was busy, averaged over the last interval")
@@ -75,6 +83,7 @@ catalogue! {
             dcgm("DCGM_FI_PROF_PIPE_FP32_ACTIVE", Base, "Ratio of cycles the fp32 pipes are active.").when(&[("engine", "fp32")]),
             dcgm("DCGM_FI_PROF_PIPE_FP16_ACTIVE", Base, "Ratio of cycles the fp16 pipes are active.").when(&[("engine", "fp16")]),
             dcgm("DCGM_FI_PROF_PIPE_INT_ACTIVE", Base, "Ratio of cycles the integer pipe is active.").when(&[("engine", "int")]),
+            alias(Amx, "cpu_amx_utilization", Percent, "Share of the unhalted cycles in which AMX is busy (in %).").when(&[("engine", "amx")]),
         ] });
     ENGINE_BUSY: Seconds = counter("accel_engine_busy_seconds_total", "Integral of accel_engine_active_ratio over time; its rate is the exact mean over any window")
         .labels(&["engine"])
@@ -82,6 +91,11 @@ catalogue! {
     SM_OCCUPANCY: Ratio = gauge("accel_sm_occupancy_ratio", "Resident warps over the maximum that the SMs can hold")
         .from(&[(Nvidia, "nvmlGpmMetricsGet SM_OCCUPANCY")])
         .vendor(const { &[dcgm("DCGM_FI_PROF_SM_OCCUPANCY", Base, "The ratio of number of warps resident on an SM.")] });
+    CYCLES: Count = counter("accel_cycles_total", "Unhalted cycles of all threads (kind thread), of all cores (kind core) and those in which AMX was busy (kind amx), summed over the socket")
+        .labels(&["kind"])
+        .from(&[(Amx, "perf events CPU_CLK_UNHALTED.THREAD, CPU_CLK_UNHALTED.DISTRIBUTED and EXE.AMX_BUSY")]);
+    INSTRUCTIONS: Count = counter("accel_instructions_total", "Instructions retired, summed over the socket; over accel_cycles_total of kind thread it is instructions per cycle")
+        .from(&[(Amx, "perf event INST_RETIRED.ANY")]);
     COMPUTE_PROCESSES: Count = gauge("accel_compute_processes", "Processes with a compute context on the device")
         .from(&[(Nvidia, "nvmlDeviceGetComputeRunningProcesses_v3"), (Xpu, "fdinfo")]);
 
@@ -115,6 +129,8 @@ catalogue! {
         .from(&[(Xpu, "zesMemoryGetBandwidth"), (Amx, "uncore_imc cas_count_read")]);
     MEMORY_WRITTEN: Bytes = counter("accel_memory_written_bytes_total", "Bytes written to device or socket memory")
         .from(&[(Xpu, "zesMemoryGetBandwidth"), (Amx, "uncore_imc cas_count_write")]);
+    MEMORY_TRAFFIC: Bytes = counter("accel_memory_traffic_bytes_total", "Bytes moved between the device and memory, where it does not tell reads from writes")
+        .from(&[(Npu, "PMT VPU_MEMORY_BW")]);
     BAR1_TOTAL: Bytes = gauge("accel_bar1_memory_total_bytes", "Aperture through which the host maps device memory")
         .from(&[(Nvidia, "nvmlDeviceGetBAR1MemoryInfo")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_BAR1_TOTAL", Mebibytes, "BAR1 memory total (in MiB).")] });
@@ -126,10 +142,10 @@ catalogue! {
         .vendor(const { &[dcgm("DCGM_FI_DEV_BAR1_FREE", Mebibytes, "BAR1 memory free (in MiB).")] });
 
     // Heat, power, clocks.
-    TEMPERATURE: Celsius = gauge("accel_temperature_celsius", "Temperature of the die (sensor gpu) or of its memory (sensor memory)")
+    TEMPERATURE: Celsius = gauge("accel_temperature_celsius", "Temperature of the die (sensor gpu), of its memory (sensor memory) or of the part that the sensor names")
         .labels(&["sensor"])
         .from(&[(Nvidia, "nvmlDeviceGetTemperature, field MEMORY_TEMP"), (Gaudi, "hwmon, hlml_device_get_temperature"),
-            (Xpu, "hwmon, zesTemperatureGetState"), (Npu, "PMT"), (Amx, "hwmon coretemp")])
+            (Xpu, "hwmon, zesTemperatureGetState"), (Npu, "PMT SOC_TEMPERATURES"), (Amx, "hwmon coretemp")])
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_GPU_TEMP", Base, "GPU temperature (in C).").when(&[("sensor", "gpu")]),
             dcgm("DCGM_FI_DEV_MEMORY_TEMP", Base, "Memory temperature (in C).").when(&[("sensor", "memory")]),
@@ -147,7 +163,7 @@ catalogue! {
         .from(&[(Nvidia, "nvmlDeviceGetMarginTemperature")]);
     POWER: Watts = gauge("accel_power_watts", "Power draw of the whole device, averaged by its driver over about a second where the part averages")
         .from(&[(Nvidia, "nvmlDeviceGetPowerUsage"), (Gaudi, "hlml_device_get_power_usage"), (Xpu, "hwmon energy, zesPowerGetEnergyCounter"),
-            (Npu, "PMT"), (Amx, "RAPL energy_uj")])
+            (Npu, "PMT VPU_ENERGY"), (Amx, "RAPL energy_uj")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_POWER_USAGE", Base, "Power draw (in W).")] });
     POWER_INSTANT: Watts = gauge("accel_power_instant_watts", "Power draw of the whole device at the moment of reading")
         .from(&[(Nvidia, "field POWER_INSTANT")])
@@ -165,12 +181,16 @@ catalogue! {
         ] });
     ENERGY: Joules = counter("accel_energy_joules_total", "Energy that the device has used since its driver was loaded")
         .from(&[(Nvidia, "nvmlDeviceGetTotalEnergyConsumption"), (Gaudi, "hlml_device_get_total_energy_consumption"),
-            (Xpu, "hwmon energy1_input, zesPowerGetEnergyCounter"), (Npu, "PMT"), (Amx, "RAPL energy_uj")])
+            (Xpu, "hwmon energy1_input, zesPowerGetEnergyCounter"), (Npu, "PMT VPU_ENERGY"), (Amx, "RAPL energy_uj")])
         .vendor(const { &[dcgm_counter("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", Millijoules, "Total energy consumption since boot (in mJ).")] });
+    MEMORY_POWER: Watts = gauge("accel_memory_power_watts", "Power draw of the memory beside the device, which accel_power_watts does not include, averaged over the last interval")
+        .from(&[(Amx, "RAPL dram energy_uj")]);
+    MEMORY_ENERGY: Joules = counter("accel_memory_energy_joules_total", "Energy used by the memory beside the device, which accel_energy_joules_total does not include")
+        .from(&[(Amx, "RAPL dram energy_uj")]);
     CLOCK: Hertz = gauge("accel_clock_hertz", "Current clock of the domain")
         .labels(&["domain"])
         .from(&[(Nvidia, "nvmlDeviceGetClockInfo"), (Gaudi, "hlml_device_get_clock_info"), (Xpu, "freq0/act_freq, zesFrequencyGetState"),
-            (Npu, "npu_current_frequency_mhz"), (Amx, "APERF and MPERF, cpufreq")])
+            (Npu, "npu_current_frequency_mhz, PMT VPU_WORKPOINT"), (Amx, "scaling_cur_freq")])
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_SM_CLOCK", Megahertz, "SM clock frequency (in MHz).").when(&[("domain", "sm")]),
             dcgm("DCGM_FI_DEV_MEM_CLOCK", Megahertz, "Memory clock frequency (in MHz).").when(&[("domain", "memory")]),
@@ -179,7 +199,7 @@ catalogue! {
     CLOCK_MAX: Hertz = gauge("accel_clock_max_hertz", "Highest clock of the domain")
         .labels(&["domain"])
         .from(&[(Nvidia, "nvmlDeviceGetMaxClockInfo"), (Gaudi, "hlml_device_get_max_clock_info"), (Xpu, "freq0/rp0_freq, zesFrequencyGetProperties"),
-            (Npu, "npu_max_frequency_mhz"), (Amx, "cpuinfo_max_freq")])
+            (Npu, "npu_max_frequency_mhz, freq/hw_max_freq"), (Amx, "cpuinfo_max_freq")])
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_MAX_SM_CLOCK", Megahertz, "Maximum SM clock frequency (in MHz).").when(&[("domain", "sm")]),
             dcgm("DCGM_FI_DEV_MAX_MEM_CLOCK", Megahertz, "Maximum memory clock frequency (in MHz).").when(&[("domain", "memory")]),
@@ -209,6 +229,9 @@ catalogue! {
             dcgm_counter("DCGM_FI_DEV_LOW_UTIL_VIOLATION", Nanoseconds, "Throttling duration due to low utilization (in ns).").when(&[("reason", "low_utilization")]),
             dcgm_counter("DCGM_FI_DEV_RELIABILITY_VIOLATION", Nanoseconds, "Throttling duration due to reliability constraints (in ns).").when(&[("reason", "reliability")]),
         ] });
+    THROTTLE_EVENTS: Count = counter("accel_throttle_events_total", "How often the reason began to hold clocks below their maximum, counted by the device")
+        .labels(&["reason"])
+        .from(&[(Amx, "thermal_throttle")]);
     CLOCK_EVENTS_WINDOW: Count = vendor_only("DCGM counts samples in a sliding window; the unified schema has accel_throttle_seconds_total")
         .labels(&["clock_event", "window_size_in_ms"])
         .from(&[(Nvidia, "nvmlDeviceGetCurrentClocksEventReasons")])
@@ -276,7 +299,7 @@ catalogue! {
     // Health.
     ERRORS: Count = counter("accel_errors_total", "Critical events that the driver reported, by code; known codes start at 0 so that the first one is an increase")
         .labels(&["kind", "code"])
-        .from(&[(Nvidia, "nvmlEventSetWait_v2 XID"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState, zesDeviceGetState"), (Npu, "PCI reset")]);
+        .from(&[(Nvidia, "nvmlEventSetWait_v2 XID"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState, zesDeviceGetState"), (Npu, "debugfs reset_counter, engine_reset_counter")]);
     ERROR_LAST: Seconds = gauge("accel_error_last_timestamp_seconds", "Unix time of the last critical event that the exporter saw, absent before the first")
         .labels(&["kind"])
         .from(&[(Nvidia, "nvmlEventSetWait_v2"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState")]);
@@ -356,6 +379,16 @@ catalogue! {
     LICENSE_ACTIVE: Flag = gauge("accel_license_active", "Whether a vGPU licence is held")
         .from(&[(Nvidia, "nvmlDeviceGetGridLicensableFeatures_v4")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_VGPU_LICENSE_STATUS", Base, "vGPU License status")] });
+
+    // The host, as context.
+    HOST_CPU: Seconds = own(Kind::Counter, "accel_host_cpu_seconds_total", &["state"],
+        "CPU time of the whole host, busy and idle; only with --host.metrics");
+    HOST_RUNNABLE: Count = own(Kind::Gauge, "accel_host_runnable_threads", &[],
+        "Threads of the host that run or wait for a CPU; only with --host.metrics");
+    HOST_MEMORY_TOTAL: Bytes = own(Kind::Gauge, "accel_host_memory_total_bytes", &[],
+        "Memory of the host; only with --host.metrics");
+    HOST_MEMORY_AVAILABLE: Bytes = own(Kind::Gauge, "accel_host_memory_available_bytes", &[],
+        "Memory of the host that new work can have without swapping; only with --host.metrics");
 
     // The exporter itself.
     BUILD_INFO: Flag = own(Kind::Info, "accelscope_build_info", &["version", "simulated"],

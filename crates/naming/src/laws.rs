@@ -43,6 +43,7 @@ const INFO_LABELS: &[&str] = &[
     "brand",
     "driver_version",
     "ecc_inforom_version",
+    "features",
     "firmware_version",
     "inforom_version",
     "library_version",
@@ -51,7 +52,9 @@ const INFO_LABELS: &[&str] = &[
     "partition_profile",
     "pci_bus_id",
     "power_inforom_version",
+    "rated_tops",
     "runtime_version",
+    "sched_mode",
     "serial",
     "vendor",
 ];

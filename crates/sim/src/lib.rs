@@ -16,6 +16,9 @@
 //! | [`conditions`] | the control tables checked against a machine, and what they mean at a given time |
 //! | [`live`] | a machine with its clock and its control file, as the libraries hold it |
 //! | [`mig`] | how a GPU is cut into instances |
+//! | [`part`] | a part that the kernel alone shows: its table, cycle, clock and control file |
+//! | [`npu`] | an Intel NPU: sysfs, debugfs, PMT |
+//! | [`amx`] | Xeon sockets: topology, RAPL, coretemp, throttling, and their perf events |
 //! | [`bus`] | the machine's PCI bus as sysfs shows it |
 //! | [`kernel`] | a machine's kernel files below a root, kept up to date |
 //! | `engine` | an inference engine beside the machine, and its metrics over HTTP (feature `engine`) |
@@ -26,6 +29,7 @@
 // A model's floats become the integers that hardware reports; `as` saturates, which is what a sensor does.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+pub mod amx;
 pub mod bus;
 pub mod clock;
 pub mod conditions;
@@ -40,6 +44,8 @@ pub mod library;
 pub mod live;
 pub mod machine;
 pub mod mig;
+pub mod npu;
+pub mod part;
 pub mod profile;
 pub mod workload;
 

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -92,6 +93,26 @@ impl File {
         if content.len() > limit { Err(unusable(self.call, "too_long")) } else { Ok(content) }
     }
 
+    /// Little-endian words of a binary attribute, by their offsets: a region of registers of which few are
+    /// wanted is not read whole.
+    ///
+    /// # Errors
+    /// The errno's [`fault`]; `NoData` `short` when the attribute ends before a word does.
+    pub fn words<const N: usize>(&self, offsets: [u64; N]) -> Result<[u64; N], Fault> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => unusable(self.call, "short"),
+            _ => fault(self.call, &error),
+        };
+        let file = fs::File::open(&self.path).map_err(failed)?;
+        let mut words = [0; N];
+        for (word, offset) in words.iter_mut().zip(offsets) {
+            let mut bytes = [0; 8];
+            file.read_exact_at(&mut bytes, offset).map_err(failed)?;
+            *word = u64::from_le_bytes(bytes);
+        }
+        Ok(words)
+    }
+
     /// The text, without white space around it.
     ///
     /// # Errors
@@ -171,6 +192,16 @@ mod tests {
         assert_eq!(file.number::<i64>(), Ok(-40000));
         fs::write(file.path(), "0x130670b2\n").expect("written");
         assert_eq!(file.hex(), Ok(0x1306_70b2));
+    }
+
+    #[test]
+    fn words_are_read_where_they_lie() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = File::new(folder.path(), "telem");
+        assert_eq!(code(file.words([0])), (Absence::Unsupported, "ENOENT"));
+        fs::write(file.path(), (0..20).collect::<Vec<u8>>()).expect("written");
+        assert_eq!(file.words([8, 0]), Ok([0x0f0e_0d0c_0b0a_0908, 0x0706_0504_0302_0100]));
+        assert_eq!(code(file.words([8, 16])), (Absence::NoData, "short"));
     }
 
     #[test]

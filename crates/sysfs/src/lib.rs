@@ -7,7 +7,7 @@
 //!
 //! | module | room |
 //! |---|---|
-//! | [`file`] | one file: text, numbers, bytes, and what each error means |
+//! | [`mod@file`] | one file: text, numbers, bytes, and what each error means |
 //! | [`hwmon`] | sensors: chips, their channels and labels |
 //! | [`pci`] | functions by driver, their identity, link and runtime power state |
 //! | [`powercap`] | RAPL zones: energy, limits |
@@ -24,3 +24,21 @@ pub mod powercap;
 
 pub use counter::Unwrapped;
 pub use file::{File, entries};
+
+use std::path::{Path, PathBuf};
+
+/// A simulated machine, as the root of its kernel files names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Simulated {
+    /// What the machine is called.
+    pub name: String,
+    /// Where beside kernel files lies what a file cannot say.
+    pub folder: PathBuf,
+}
+
+/// The simulated machine whose files lie below this root, if it is one: no kernel has a folder `accelsim`.
+pub fn simulated(root: &Path) -> Option<Simulated> {
+    let folder = root.join("accelsim");
+    let name = File::new(&folder, "machine").text().ok()?;
+    Some(Simulated { name, folder })
+}

@@ -22,7 +22,7 @@ use crate::{
     body::{Bodies, Names},
     connection::Limits,
     listen::{self, Bound},
-    own::HttpCounts,
+    own::{HttpCounts, Own},
     serve::{Serve, Web},
     values::listen_address,
 };
@@ -62,12 +62,11 @@ impl Server {
             let names = Names { unified: true, vendor: true, filters: vec![] };
             let sources: Vec<Box<dyn reading::Source>> = vec![Box::new(FakeSource(machine))];
             let sysfs = "/nowhere".into();
-            Serve { name: "fake-exporter", sources, tempo: tempo(), sysfs, names, listeners, web }.run(
-                || async {
+            Serve { name: "fake-exporter", sources, tempo: tempo(), sysfs, host: None, names, listeners, web }
+                .run(|| async {
                     // A test that fails drops the sender, which is as good as sending.
                     let _ = stopped.await;
-                },
-            )
+                })
         });
         let server = Self { address, stop: Some(stop), thread: Some(thread) };
         eventually("ready", || server.get("/-/ready").starts_with("HTTP/1.1 200"), || server.get("/-/ready"));
@@ -473,7 +472,7 @@ fn a_body_is_built_once_per_change() {
     tempo.interval = Duration::from_mins(1);
     let board = Arc::new(Board::new([Family::Nvidia], tempo));
     let names = Names { unified: true, vendor: true, filters: vec![] };
-    let bodies = Bodies::new(Arc::clone(&board), names, Rc::new(HttpCounts::default()));
+    let bodies = Bodies::new(Arc::clone(&board), names, Rc::new(HttpCounts::default()), Own::new(None));
     let formats =
         [(Format::Text, false), (Format::Text, true), (Format::OpenMetrics, true), (Format::Protobuf, false)];
     let build = || formats.map(|(format, gzip)| bodies.whole(format, gzip).as_ptr());

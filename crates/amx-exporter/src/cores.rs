@@ -1,0 +1,174 @@
+//! What the cores of a socket count: cycles, instructions, and the cycles in which AMX is busy.
+
+use std::collections::BTreeMap;
+
+use reading::{Absence, Fault};
+
+use crate::{
+    cpu::Cpu,
+    groups::{Groups, Increment},
+    perf::{CALL, Shared},
+    pmu::Pmu,
+    raw::Got,
+    topology,
+};
+
+/// CPU_CLK_UNHALTED.THREAD: cycles of a thread that is not halted.
+const THREAD_CYCLES: u64 = 0x003c;
+/// CPU_CLK_UNHALTED.DISTRIBUTED: a core's cycles, shared out among its threads that are not halted.
+const CORE_CYCLES: u64 = 0x02ec;
+/// INST_RETIRED.ANY.
+const INSTRUCTIONS: u64 = 0x00c0;
+
+/// Sums over the socket since its events were opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Totals {
+    /// Cycles of threads.
+    pub thread_cycles: f64,
+    /// Cycles of cores. Without SMT they are those of the threads.
+    pub core_cycles: f64,
+    /// Instructions.
+    pub instructions: f64,
+    /// Cycles in which AMX was busy, where it can be counted.
+    pub amx_cycles: f64,
+}
+
+/// What a round yielded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counted {
+    /// Why AMX is not counted, if it is not.
+    pub amx: Got<()>,
+    /// Sums over all rounds.
+    pub totals: Totals,
+    /// Busy share of AMX over the socket since the last round.
+    pub amx_ratio: Got<f64>,
+    /// The same for each core that was not halted all the time.
+    pub amx_by_core: BTreeMap<u32, f64>,
+}
+
+/// The events of a socket's cores.
+pub struct Core {
+    groups: Got<Groups>,
+    amx: Got<()>,
+    /// Whether the events include CPU_CLK_UNHALTED.DISTRIBUTED.
+    threads: bool,
+    totals: Totals,
+}
+
+/// Where each event stands in its group. AMX, the only one that may be missing, is last.
+const THREAD: usize = 0;
+const RETIRED: usize = 1;
+const BY_CORE: usize = 2;
+
+impl Core {
+    /// The events that this processor can count; nothing is opened yet.
+    pub fn new(perf: &Shared, cpu: &Cpu, sysfs: &std::path::Path) -> Self {
+        let threads = topology::has_threads(sysfs);
+        let unsupported = |call, code| Fault { absence: Absence::Unsupported, call, code };
+        let event = cpu.amx_event().map_err(|code| unsupported("CPUID", code));
+        // Guests have the flags of AMX and most of them no PMU; then perf_event_open would say ENOENT.
+        let pmu = Pmu::open(sysfs, "cpu").map_err(|_| unsupported(CALL, "no_core_pmu"));
+        let groups = pmu.map(|pmu| {
+            let mut configs = vec![THREAD_CYCLES, INSTRUCTIONS];
+            configs.extend(threads.then_some(CORE_CYCLES));
+            configs.extend(event.ok());
+            Groups::new(perf.clone(), configs.into_iter().map(|config| pmu.raw(config)).collect())
+        });
+        Self { groups, amx: event.map(|_| ()), threads, totals: Totals::default() }
+    }
+
+    /// Reads what is open.
+    pub fn read(&mut self, cpus: &[topology::Cpu]) -> Got<Counted> {
+        let groups = self.groups.as_mut().map_err(|fault| *fault)?;
+        let increments = groups.read()?;
+        let mut socket = Totals::default();
+        let mut cores = BTreeMap::<u32, Totals>::new();
+        for increment in &increments {
+            let counted = self.totals_of(increment);
+            add(&mut socket, &counted);
+            if let Some(cpu) = cpus.iter().find(|cpu| cpu.number == increment.0) {
+                add(cores.entry(cpu.core).or_default(), &counted);
+            }
+        }
+        add(&mut self.totals, &socket);
+        let halted = Fault { absence: Absence::NoData, call: CALL, code: "no_unhalted_cycles" };
+        let amx_by_core = match self.amx {
+            Ok(()) => cores.iter().filter_map(|(core, counted)| Some((*core, share(counted)?))).collect(),
+            Err(_) => BTreeMap::new(),
+        };
+        Ok(Counted {
+            amx: self.amx,
+            totals: self.totals,
+            amx_ratio: self.amx.and_then(|()| share(&socket).ok_or(halted)),
+            amx_by_core,
+        })
+    }
+
+    /// Opens events on CPUs that came and closes those of CPUs that went.
+    pub fn follow(&mut self, cpus: &[topology::Cpu]) -> Got<()> {
+        let numbers: Vec<_> = cpus.iter().map(|cpu| cpu.number).collect();
+        self.groups.as_mut().map_err(|fault| *fault)?.follow(&numbers)
+    }
+
+    fn totals_of(&self, (_, values): &Increment) -> Totals {
+        let thread_cycles = values[THREAD];
+        Totals {
+            thread_cycles,
+            instructions: values[RETIRED],
+            core_cycles: if self.threads { values[BY_CORE] } else { thread_cycles },
+            amx_cycles: if self.amx.is_ok() { values[values.len() - 1] } else { 0.0 },
+        }
+    }
+}
+
+fn add(sum: &mut Totals, other: &Totals) {
+    sum.thread_cycles += other.thread_cycles;
+    sum.core_cycles += other.core_cycles;
+    sum.instructions += other.instructions;
+    sum.amx_cycles += other.amx_cycles;
+}
+
+/// Intel's `AMX_Busy`: EXE.AMX_BUSY over the core's unhalted cycles. The event is speculative, so the share is
+/// clamped; a core that was halted all the time has none.
+fn share(counted: &Totals) -> Option<f64> {
+    (counted.core_cycles > 0.0).then(|| (counted.amx_cycles / counted.core_cycles).min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn core(threads: bool, amx: Got<()>) -> Core {
+        let none = Fault { absence: Absence::Unsupported, call: CALL, code: "no_core_pmu" };
+        Core { groups: Err(none), amx, threads, totals: Totals::default() }
+    }
+
+    #[test]
+    fn busy_over_unhalted() {
+        let counted = core(true, Ok(())).totals_of(&(0, vec![5.0e9, 7.0e9, 3.1e9, 1.0e9]));
+        assert_eq!(share(&counted).map(|ratio| format!("{ratio:.4}")).as_deref(), Some("0.3226"));
+        // Without SMT the thread's cycles are the core's.
+        let counted = core(false, Ok(())).totals_of(&(0, vec![2.0e9, 7.0e9, 1.0e9]));
+        assert_eq!(share(&counted), Some(0.5));
+        assert_eq!(share(&Totals { amx_cycles: 3.0, core_cycles: 2.0, ..Totals::default() }), Some(1.0));
+        assert_eq!(share(&Totals::default()), None, "halted");
+    }
+
+    #[test]
+    fn siblings_share_their_cores_cycles() {
+        // One thread multiplies, the other does anything else: the core is busy half of its cycles.
+        let core = core(true, Ok(()));
+        let mut sum = Totals::default();
+        for values in [vec![2.0e9, 1.0, 1.0e9, 1.0e9], vec![2.0e9, 1.0, 1.0e9, 0.0]] {
+            add(&mut sum, &core.totals_of(&(0, values)));
+        }
+        assert_eq!(share(&sum), Some(0.5));
+    }
+
+    #[test]
+    fn without_amx_the_rest_is_counted_all_the_same() {
+        let none = Fault { absence: Absence::Unsupported, call: "CPUID", code: "no_amx" };
+        let counted = core(false, Err(none)).totals_of(&(0, vec![2.0e9, 4.0e9]));
+        assert_eq!((counted.instructions, counted.core_cycles, counted.amx_cycles), (4.0e9, 2.0e9, 0.0));
+    }
+}

@@ -1,0 +1,177 @@
+//! What the CPU says of itself: CPUID decoded, and the table of models whose AMX can be counted.
+//!
+//! CPUID and not /proc/cpuinfo, because the kernel gives AMX-FP16 no name there. Leaves: Intel SDM, volume
+//! 2A, CPUID.
+
+/// EAX, EBX, ECX and EDX of one leaf.
+pub type Registers = [u32; 4];
+
+/// A processor, as CPUID describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cpu {
+    /// `GenuineIntel`, `AuthenticAMD`; empty where there is no CPUID.
+    pub vendor: String,
+    /// Brand string, trimmed; empty where there is none.
+    pub brand: String,
+    /// Display family.
+    pub family: u32,
+    /// Display model.
+    pub model: u32,
+    /// Whether cores are of different kinds.
+    pub hybrid: bool,
+    /// Whether a hypervisor says that it is there.
+    pub guest: bool,
+    /// AMX-TILE: without it there are no tiles to compute with.
+    pub amx: bool,
+    /// What AMX multiplies, in the kernel's spelling where it has one.
+    pub amx_types: Vec<&'static str>,
+}
+
+/// What is known of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Display family and model.
+    number: (u32, u32),
+    /// Code name, for `accel_device_info`.
+    pub architecture: &'static str,
+    /// Raw config of EXE.AMX_BUSY, where Intel publishes the event.
+    pub amx_busy: Option<u64>,
+}
+
+/// EXE.AMX_BUSY: event 0xb7, umask 0x02 (Intel perfmon event files SPR, EMR and GNR).
+const AMX_BUSY: Option<u64> = Some(0x02b7);
+
+/// Xeons since 2023, by display family and model.
+const MODELS: [Model; 8] = [
+    Model { number: (6, 0x8f), architecture: "sapphire-rapids", amx_busy: AMX_BUSY },
+    Model { number: (6, 0xcf), architecture: "emerald-rapids", amx_busy: AMX_BUSY },
+    Model { number: (6, 0xad), architecture: "granite-rapids", amx_busy: AMX_BUSY },
+    Model { number: (6, 0xae), architecture: "granite-rapids-d", amx_busy: AMX_BUSY },
+    Model { number: (6, 0xaf), architecture: "sierra-forest", amx_busy: None },
+    Model { number: (6, 0xb6), architecture: "grand-ridge", amx_busy: None },
+    Model { number: (6, 0xdd), architecture: "clearwater-forest", amx_busy: None },
+    // Has AMX; no event file is published for it.
+    Model { number: (19, 0x01), architecture: "diamond-rapids", amx_busy: None },
+];
+
+impl Cpu {
+    /// Decodes the processor that `leaf` answers for: leaf and sub-leaf in, registers out, zeros where there
+    /// are none.
+    pub fn decode(leaf: impl Fn(u32, u32) -> Registers) -> Self {
+        let bit = |register: u32, bit: u32| register >> bit & 1 == 1;
+        let [highest, b, c, d] = leaf(0, 0);
+        let [signature, _, features, _] = leaf(1, 0);
+        let [_, _, _, extended] = if highest >= 7 { leaf(7, 0) } else { [0; 4] };
+        let [more, ..] = if highest >= 7 { leaf(7, 1) } else { [0; 4] };
+        let (base_family, base_model) = (signature >> 8 & 0xf, signature >> 4 & 0xf);
+        let family = if base_family == 0xf { 0xf + (signature >> 20 & 0xff) } else { base_family };
+        let model = if base_family == 6 || base_family >= 0xf {
+            (signature >> 16 & 0xf) << 4 | base_model
+        } else {
+            base_model
+        };
+        let types =
+            [(bit(extended, 25), "amx_int8"), (bit(extended, 22), "amx_bf16"), (bit(more, 21), "amx_fp16")];
+        let brand = if leaf(0x8000_0000, 0)[0] >= 0x8000_0004 {
+            text((0x8000_0002..=0x8000_0004).flat_map(|number| leaf(number, 0)))
+        } else {
+            String::new()
+        };
+        Self {
+            vendor: text([b, d, c]),
+            brand,
+            family,
+            model,
+            hybrid: bit(extended, 15),
+            guest: bit(features, 31),
+            amx: bit(extended, 24),
+            amx_types: types.into_iter().filter_map(|(has, name)| has.then_some(name)).collect(),
+        }
+    }
+
+    /// The table's row for this model.
+    pub fn known(&self) -> Option<Model> {
+        MODELS.into_iter().find(|row| row.number == (self.family, self.model))
+    }
+
+    /// Raw config of the event that counts cycles in which AMX is busy, or why there is none to open.
+    pub fn amx_event(&self) -> Result<u64, &'static str> {
+        match self.known() {
+            _ if !self.amx => Err("no_amx"),
+            None => Err("unknown_model"),
+            Some(model) => model.amx_busy.ok_or("no_published_event"),
+        }
+    }
+}
+
+/// ASCII of registers, low byte first, without the padding.
+fn text(registers: impl IntoIterator<Item = u32>) -> String {
+    let bytes: Vec<u8> = registers.into_iter().flat_map(u32::to_le_bytes).collect();
+    String::from_utf8_lossy(&bytes).trim_matches(['\0', ' ']).to_owned()
+}
+
+/// The processor that this program runs on.
+#[cfg(target_arch = "x86_64")]
+pub fn this(leaf: u32, subleaf: u32) -> Registers {
+    let answer = std::arch::x86_64::__cpuid_count(leaf, subleaf);
+    [answer.eax, answer.ebx, answer.ecx, answer.edx]
+}
+
+/// Other architectures have no CPUID.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn this(_leaf: u32, _subleaf: u32) -> Registers {
+    [0; 4]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A processor of Intel's with this signature, EDX of leaf 7.0 and EAX of leaf 7.1.
+    fn intel(signature: u32, edx: u32, more: u32) -> Cpu {
+        Cpu::decode(|leaf, subleaf| match (leaf, subleaf) {
+            (0, 0) => [0x20, 0x756e_6547, 0x6c65_746e, 0x4965_6e69],
+            (1, 0) => [signature, 0, 0, 0],
+            (7, 0) => [1, 0, 0, edx],
+            (7, 1) => [more, 0, 0, 0],
+            _ => [0; 4],
+        })
+    }
+
+    const TILE_BF16_INT8: u32 = 1 << 24 | 1 << 22 | 1 << 25;
+
+    #[test]
+    fn amx_is_gated_by_cpuid_first_and_by_the_model_second() {
+        let cases = [
+            (0x000a_06d1, TILE_BF16_INT8, 1 << 21, "granite-rapids", Ok(0x02b7)),
+            (0x000a_06e1, TILE_BF16_INT8, 1 << 21, "granite-rapids-d", Ok(0x02b7)),
+            (0x0008_06f8, TILE_BF16_INT8, 0, "sapphire-rapids", Ok(0x02b7)),
+            (0x000c_06f2, TILE_BF16_INT8, 0, "emerald-rapids", Ok(0x02b7)),
+            // A hypervisor that hides AMX.
+            (0x0008_06f8, 0, 0, "sapphire-rapids", Err("no_amx")),
+            (0x000a_06f3, 0, 0, "sierra-forest", Err("no_amx")),
+            (0x0040_0f10, TILE_BF16_INT8, 0, "diamond-rapids", Err("no_published_event")),
+            (0x000f_06f0, TILE_BF16_INT8, 0, "", Err("unknown_model")),
+        ];
+        for (signature, edx, more, architecture, event) in cases {
+            let cpu = intel(signature, edx, more);
+            assert_eq!(cpu.vendor, "GenuineIntel");
+            assert_eq!(cpu.known().map_or("", |model| model.architecture), architecture, "{signature:#x}");
+            assert_eq!(cpu.amx_event(), event, "{signature:#x}");
+        }
+        assert_eq!(
+            intel(0x000a_06d1, TILE_BF16_INT8, 1 << 21).amx_types,
+            ["amx_int8", "amx_bf16", "amx_fp16"]
+        );
+    }
+
+    #[test]
+    fn this_processor_is_decoded() {
+        let cpu = Cpu::decode(this);
+        if cfg!(target_arch = "x86_64") {
+            assert!(!cpu.vendor.is_empty() && cpu.family >= 6 && !cpu.brand.contains('\0'), "{cpu:?}");
+        } else {
+            assert_eq!(cpu, Cpu::default());
+        }
+    }
+}

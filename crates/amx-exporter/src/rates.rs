@@ -1,0 +1,63 @@
+//! What rounds add up to: power from energy, and whether counters of throttling moved.
+
+use std::time::Instant;
+
+use reading::{Absence, Fault};
+
+use crate::raw::{Got, Raw, Throttle};
+
+/// A counter of energy over time.
+#[derive(Debug, Default)]
+pub struct Power {
+    last: Option<(Instant, u64)>,
+}
+
+impl Power {
+    /// Microwatts since the last round. A counter that went back, as after a reload of its driver, has none.
+    pub fn microwatts(&mut self, now: Instant, energy_uj: Got<u64>) -> Got<f64> {
+        let energy = energy_uj.inspect_err(|_| self.last = None)?;
+        let none = |code| Err(Fault { absence: Absence::NoData, call: "energy_uj", code });
+        match self.last.replace((now, energy)) {
+            Some((_, before)) if energy < before => none("counter_reset"),
+            Some((last, before)) if now > last => Ok((energy - before) as f64 / (now - last).as_secs_f64()),
+            _ => none("no_interval"),
+        }
+    }
+}
+
+/// Whether heat or the power limit holds the clocks down.
+#[derive(Debug, Default)]
+pub struct Throttling {
+    last: Option<Throttle>,
+}
+
+/// What holds the clocks down now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Active {
+    /// Heat, of the package or of a core.
+    pub thermal: Got<bool>,
+    /// The package's power limit.
+    pub power: Got<bool>,
+}
+
+impl Throttling {
+    /// A reason is active when its counters moved since the last round. They move when a spell of throttling
+    /// begins and when it ends, so a long one shows by the temperature, which then stands at its limit.
+    pub fn active(&mut self, raw: &Raw) -> Active {
+        let now = raw.throttle;
+        let before = self.last.replace(now);
+        let moved = |of: fn(&Throttle) -> Got<u64>| -> Got<bool> {
+            let count = of(&now)?;
+            let none = Fault { absence: Absence::NoData, call: "thermal_throttle", code: "no_interval" };
+            Ok(count != before.as_ref().ok_or(none).and_then(of)?)
+        };
+        let counted = [moved(|t| t.package_count), moved(|t| t.package_ms), moved(|t| t.core_count)];
+        let at_limit = raw.temperature_mc[0].and_then(|now| Ok(now >= raw.temperature_mc[1]?));
+        let thermal = match counted[0] {
+            Ok(_) if at_limit == Ok(true) => Ok(true),
+            Ok(_) => Ok(counted.into_iter().any(|moved| moved == Ok(true))),
+            Err(fault) => Err(fault),
+        };
+        Active { thermal, power: moved(|t| t.power_count) }
+    }
+}

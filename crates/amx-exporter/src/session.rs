@@ -1,0 +1,171 @@
+//! The source: what processor this is, and its sockets.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use naming::Family;
+use reading::{Backend, Fault, Found, Identity, Labels, Lost, Session, Source, Unavailable};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sysfs::File;
+
+use crate::{
+    cpu::Cpu,
+    perf::{self, Shared},
+    sampler::{Socket, SocketSampler},
+    topology,
+};
+
+/// The sockets of a Xeon.
+pub struct AmxSource {
+    /// Root of sysfs.
+    pub sysfs: PathBuf,
+    /// Whether each core has series of its own.
+    pub per_core: bool,
+}
+
+impl Source for AmxSource {
+    fn family(&self) -> Family {
+        Family::Amx
+    }
+
+    fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
+        let simulated = sysfs::simulated(&self.sysfs);
+        let perf: Shared = match &simulated {
+            None => {
+                raise_open_files();
+                Arc::new(perf::Kernel::default())
+            }
+            Some(machine) => {
+                let folder = machine.folder.join("perf");
+                let files = perf::Files::new(&folder);
+                Arc::new(files.map_err(|error| Unavailable(format!("{}: {error}", folder.display())))?)
+            }
+        };
+        let cpu = Cpu::decode(|leaf, subleaf| perf.cpuid(leaf, subleaf));
+        usable(&cpu)?;
+        let backend = Backend {
+            library: self.sysfs.join("devices/system/cpu").display().to_string(),
+            version: describe(&cpu),
+            simulated: simulated.map(|machine| machine.name),
+        };
+        Ok(Box::new(AmxSession {
+            sysfs: self.sysfs.clone(),
+            per_core: self.per_core,
+            info: info(&cpu, &self.sysfs),
+            backend,
+            cpu,
+            perf,
+        }))
+    }
+}
+
+/// Whether this source has anything to say about a processor.
+fn usable(cpu: &Cpu) -> Result<(), Unavailable> {
+    let what = describe(cpu);
+    let why = if cpu.vendor.is_empty() {
+        "there is no CPUID here; this source reads Intel Xeons only".to_owned()
+    } else if cpu.vendor != "GenuineIntel" {
+        format!("{what}: not Intel's, so it has no AMX; this source reads Intel Xeons only")
+    } else if cpu.hybrid {
+        format!(
+            "{what}: hybrid, so its cores count differently and have no AMX; this source reads Xeons only"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Unavailable(why))
+}
+
+/// A processor in a line, for people: what it is and what of AMX it has.
+fn describe(cpu: &Cpu) -> String {
+    let amx = if cpu.amx { cpu.amx_types.join(" ") } else { "no AMX".to_owned() };
+    let place = if cpu.guest { ", in a virtual machine" } else { "" };
+    format!("{} family {} model {:#x}, {amx}{place}", cpu.vendor, cpu.family, cpu.model)
+}
+
+/// Labels of `accel_device_info`; what is not known is left out.
+fn info(cpu: &Cpu, sysfs: &Path) -> Labels {
+    let features = if cpu.amx { format!("amx_tile,{}", cpu.amx_types.join(",")) } else { String::new() };
+    let microcode =
+        File::called(sysfs.join("devices/system/cpu/cpu0/microcode/version"), "microcode/version");
+    let facts = [
+        ("vendor", "Intel".to_owned()),
+        ("model", cpu.brand.clone()),
+        ("architecture", cpu.known().map_or("", |model| model.architecture).to_owned()),
+        ("firmware_version", microcode.text().unwrap_or_default()),
+        ("features", features),
+    ];
+    Labels::Shared(facts.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+}
+
+/// Events are open files, four per CPU: on a large machine more than the usual limit of 1024.
+fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // A refusal shows later, as EMFILE of the events that did not fit.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+struct AmxSession {
+    sysfs: PathBuf,
+    per_core: bool,
+    info: Labels,
+    backend: Backend,
+    cpu: Cpu,
+    perf: Shared,
+}
+
+impl Session for AmxSession {
+    fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+        let sockets = topology::sockets(&self.sysfs).map_err(Lost::Device)?;
+        Ok(sockets.into_keys().map(|socket| self.found(socket)).collect())
+    }
+}
+
+impl AmxSession {
+    fn found(&self, number: u32) -> Found {
+        let device = format!("socket{number}");
+        let identity = Arc::new(Identity {
+            unified: vec![("family", Family::Amx.name().to_owned()), ("device", device.clone())],
+            vendor: vec![("device", device.clone())],
+        });
+        let socket = Socket {
+            sysfs: self.sysfs.clone(),
+            number,
+            identity: Arc::clone(&identity),
+            info: self.info.clone(),
+            per_core: self.per_core,
+        };
+        let (perf, cpu) = (Arc::clone(&self.perf), self.cpu.clone());
+        let open = move || -> Result<_, Fault> {
+            Ok(Box::new(SocketSampler::new(socket, &perf, &cpu)) as Box<dyn reading::Sampler>)
+        };
+        Found { key: device, identity, open: Box::new(open) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_processors_are_told_why_not() {
+        let intel = Cpu { vendor: "GenuineIntel".to_owned(), family: 6, model: 0xad, ..Cpu::default() };
+        let amd =
+            Cpu { vendor: "AuthenticAMD".to_owned(), family: 26, model: 2, guest: true, ..Cpu::default() };
+        let client = Cpu { hybrid: true, model: 0xbd, ..intel.clone() };
+        let why = |cpu: &Cpu| usable(cpu).err().map(|why| why.0).unwrap_or_default();
+        assert_eq!(why(&intel), "", "a Xeon without AMX has RAPL and throttling all the same");
+        assert!(
+            why(&amd)
+                .starts_with("AuthenticAMD family 26 model 0x2, no AMX, in a virtual machine: not Intel's")
+        );
+        assert!(why(&client).contains("hybrid"));
+        assert!(why(&Cpu::default()).contains("no CPUID"));
+    }
+}

@@ -1,0 +1,364 @@
+//! Whole sockets on a tree of files: the golden values of a round, and what each odd file or refusal costs.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use reading::{Absence, Batch, Identity, Labels};
+
+use crate::{
+    cpu::Cpu,
+    perf::{Files, Shared},
+    sampler::{Socket, SocketSampler},
+};
+
+/// Granite Rapids with AMX: leaf, sub-leaf, EAX to EDX.
+const CPUID: &str = "\
+0 0 20 756e6547 6c65746e 49656e69
+1 0 a06d1 0 0 0
+7 0 1 0 0 3400000
+7 1 200000 0 0 0
+";
+
+/// Two sockets of two cores of two threads.
+struct Tree(tempfile::TempDir);
+
+impl Tree {
+    fn new() -> Self {
+        let tree = Self(tempfile::tempdir().expect("a folder"));
+        tree.put("devices/system/cpu/online", "0-7");
+        tree.put("devices/system/cpu/smt/active", "1");
+        tree.put("bus/event_source/devices/cpu/type", "4");
+        tree.put("accelsim/perf/cpuid", CPUID);
+        for controller in 0..2 {
+            let pmu = format!("bus/event_source/devices/uncore_imc_{controller}");
+            tree.put(&format!("{pmu}/type"), &(20 + controller).to_string());
+            tree.put(&format!("{pmu}/cpumask"), "0,4");
+            tree.put(&format!("{pmu}/format/event"), "config:0-7");
+            tree.put(&format!("{pmu}/format/umask"), "config:8-15");
+            for (channel, event) in [("sch0", "0x05"), ("sch1", "0x06")] {
+                tree.put(
+                    &format!("{pmu}/events/cas_count_read_{channel}"),
+                    &format!("event={event},umask=0xcf"),
+                );
+                tree.put(
+                    &format!("{pmu}/events/cas_count_write_{channel}"),
+                    &format!("event={event},umask=0xf0"),
+                );
+            }
+        }
+        for cpu in 0..8 {
+            let folder = format!("devices/system/cpu/cpu{cpu}");
+            for (name, text) in [
+                ("topology/physical_package_id", (cpu / 4).to_string()),
+                ("topology/core_id", (cpu % 4 / 2).to_string()),
+                ("cpufreq/scaling_cur_freq", (3_000_000 + cpu % 4 / 2 * 200_000).to_string()),
+                ("cpufreq/cpuinfo_max_freq", "3800000".to_owned()),
+                ("thermal_throttle/package_throttle_count", "3".to_owned()),
+                ("thermal_throttle/package_throttle_total_time_ms", "1500".to_owned()),
+                ("thermal_throttle/core_throttle_count", "4".to_owned()),
+                ("thermal_throttle/core_throttle_total_time_ms", "250".to_owned()),
+            ] {
+                tree.put(&format!("{folder}/{name}"), &text);
+            }
+            tree.count(cpu, 0, 0, [0; 4]);
+        }
+        tree.rapl("energy_uj", "262143328000");
+        for (name, text) in [
+            ("name", "package-0"),
+            ("max_energy_range_uj", "262143328850"),
+            ("constraint_0_name", "long_term"),
+            ("constraint_0_power_limit_uw", "350000000"),
+            ("constraint_0_max_power_uw", "350000000"),
+            ("constraint_1_name", "short_term"),
+            ("constraint_1_power_limit_uw", "420000000"),
+            ("intel-rapl:0:0/name", "dram"),
+            ("intel-rapl:0:0/energy_uj", "5000000"),
+            ("intel-rapl:0:0/max_energy_range_uj", "65712999613"),
+        ] {
+            tree.rapl(name, text);
+        }
+        tree.sensor("temp1_label", "Package id 0");
+        tree.sensor("temp1_input", "61000");
+        tree.sensor("temp1_max", "90000");
+        tree.sensor("temp1_crit", "100000");
+        tree.sensor("temp2_label", "Core 0");
+        tree.sensor("temp2_input", "99000");
+        tree.put("class/hwmon/hwmon0/name", "coretemp");
+        tree
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().expect("has one")).expect("created");
+        fs::write(path, format!("{}\n", text.trim_end())).expect("written");
+    }
+
+    fn rapl(&self, name: &str, text: &str) {
+        self.put(&format!("class/powercap/intel-rapl:0/{name}"), text);
+    }
+
+    fn sensor(&self, name: &str, text: &str) {
+        self.put(&format!("class/hwmon/hwmon0/{name}"), text);
+    }
+
+    /// Threads' cycles, instructions, cores' cycles and AMX of a CPU, and as many accesses of each controller.
+    fn count(&self, cpu: u32, enabled: u64, running: u64, values: [u64; 4]) {
+        let mut text = format!("{enabled} {running}\n");
+        for (config, value) in [0x3c, 0xc0, 0x02ec, 0x02b7].into_iter().zip(values) {
+            writeln!(text, "4 {config:#x} {value}").expect("a String takes all");
+        }
+        for pmu in [20, 21] {
+            for (config, value) in [0xcf05, 0xcf06, 0xf005, 0xf006].into_iter().zip(values) {
+                writeln!(text, "{pmu} {config:#x} {value}").expect("a String takes all");
+            }
+        }
+        self.put(&format!("accelsim/perf/cpu{cpu}"), &text);
+    }
+
+    fn sampler(&self, per_core: bool) -> SocketSampler {
+        let perf: Shared = Arc::new(Files::new(&self.0.path().join("accelsim/perf")).expect("readable"));
+        let cpu = Cpu::decode(|leaf, subleaf| perf.cpuid(leaf, subleaf));
+        let socket = Socket {
+            sysfs: self.0.path().to_owned(),
+            number: 0,
+            identity: Arc::new(Identity::default()),
+            info: Labels::NONE,
+            per_core,
+        };
+        SocketSampler::new(socket, &perf, &cpu)
+    }
+
+    fn remove(&self, name: &str) {
+        let path: &Path = &self.0.path().join(name);
+        fs::remove_file(path).expect("removed");
+    }
+}
+
+fn round(sampler: &mut SocketSampler, at: Instant) -> Batch {
+    let mut batch = Batch::default();
+    sampler.round(at, &mut batch).expect("the socket is there");
+    batch.finish();
+    batch
+}
+
+/// The value of the series of this name whose labels are these words.
+fn value(batch: &Batch, name: &str, labels: &str) -> Option<f64> {
+    let mut found = batch.subjects[0].readings.iter().filter(|reading| {
+        let mut words = Vec::new();
+        reading.labels.for_each(|_, value| words.push(value.to_owned()));
+        reading.id.metric().name == Some(name) && words.join(" ") == labels
+    });
+    found.next().map(|reading| reading.value.as_f64())
+}
+
+fn absence(batch: &Batch, name: &str) -> Option<(Absence, &'static str)> {
+    let absent = batch.absences.iter().find(|absent| absent.id.metric().name == Some(name));
+    absent.map(|absent| (absent.fault.absence, absent.fault.code))
+}
+
+#[test]
+fn a_second_of_a_socket() {
+    let tree = Tree::new();
+    let mut sampler = tree.sampler(true);
+    let start = Instant::now();
+    let first = round(&mut sampler, start);
+    for name in
+        ["accel_engine_active_ratio", "accel_cycles_total", "accel_power_watts", "accel_throttle_active"]
+    {
+        assert_eq!(absence(&first, name), Some((Absence::NoData, "no_interval")), "{name}");
+    }
+    // Core 0 multiplies, core 1 and the other socket do not. The kernel multiplexed CPU 3's group.
+    for (cpu, amx) in [(0, 1_000_000_000), (1, 0)] {
+        tree.count(cpu, 1000, 1000, [2_000_000_000, 4_000_000_000, 775_000_000, amx]);
+    }
+    tree.count(2, 1000, 1000, [2_000_000_000, 4_000_000_000, 775_000_000, 0]);
+    tree.count(3, 1000, 250, [500_000_000, 1_000_000_000, 193_750_000, 0]);
+    for cpu in 4..8 {
+        tree.count(cpu, 1000, 1000, [7, 7, 7, 7]);
+    }
+    tree.rapl("energy_uj", "149149");
+    tree.rapl("intel-rapl:0:0/energy_uj", "15000000");
+    let batch = round(&mut sampler, start + Duration::from_secs(1));
+    let ratio = value(&batch, "accel_engine_active_ratio", "amx").expect("counted");
+    assert_eq!(format!("{ratio:.4}"), "0.3226", "1.0e9 of 3.1e9");
+    for (name, labels, expected) in [
+        ("accel_cycles_total", "thread", 8.0e9),
+        ("accel_cycles_total", "core", 3.1e9),
+        ("accel_cycles_total", "amx", 1.0e9),
+        ("accel_instructions_total", "", 1.6e10),
+        // CPU 0's four counts on two controllers, 64 bytes each.
+        ("accel_memory_read_bytes_total", "", 2.0 * 6.0e9 * 64.0),
+        ("accel_memory_written_bytes_total", "", 2.0 * 1.775e9 * 64.0),
+        // 851 µJ to the wrap and 149,149 after it, the range included.
+        ("accel_power_watts", "", 0.15),
+        ("accel_energy_joules_total", "", 262_143.478),
+        ("accel_memory_power_watts", "", 10.0),
+        ("accel_memory_energy_joules_total", "", 15.0),
+        ("accel_power_limit_watts", "enforced", 350.0),
+        ("accel_power_limit_watts", "short_term", 420.0),
+        ("accel_power_limit_watts", "max", 350.0),
+        ("accel_temperature_celsius", "package", 61.0),
+        ("accel_temperature_limit_celsius", "package slowdown", 100.0),
+        ("accel_temperature_limit_celsius", "package operating", 90.0),
+        ("accel_clock_hertz", "core", 3.1e9),
+        ("accel_clock_max_hertz", "core", 3.8e9),
+        ("accel_throttle_active", "thermal", 0.0),
+        ("accel_throttle_events_total", "thermal", 3.0),
+        ("accel_throttle_events_total", "core_thermal", 8.0),
+        ("accel_throttle_seconds_total", "thermal", 1.5),
+        ("accel_throttle_seconds_total", "core_thermal", 0.5),
+    ] {
+        assert_eq!(value(&batch, name, labels), Some(expected), "{name} {labels}");
+    }
+    let cores: Vec<_> = batch.subjects[1..]
+        .iter()
+        .map(|core| (core.identity.unified[0].1.as_str(), format!("{:.4}", core.readings[0].value.as_f64())))
+        .collect();
+    assert_eq!(cores, [("core0", "0.6452".to_owned()), ("core1", "0.0000".to_owned())]);
+}
+
+#[test]
+fn throttling_shows_by_its_counters_and_by_the_temperature() {
+    let tree = Tree::new();
+    let mut sampler = tree.sampler(false);
+    let start = Instant::now();
+    let mut next = 0;
+    let mut active = |tree: &Tree| {
+        let _ = tree;
+        next += 1;
+        let batch = round(&mut sampler, start + Duration::from_secs(next));
+        value(&batch, "accel_throttle_active", "thermal")
+    };
+    assert_eq!([active(&tree), active(&tree)], [None, Some(0.0)]);
+    tree.put("devices/system/cpu/cpu2/thermal_throttle/core_throttle_count", "5");
+    assert_eq!([active(&tree), active(&tree)], [Some(1.0), Some(0.0)]);
+    tree.put("devices/system/cpu/cpu0/thermal_throttle/package_throttle_count", "4");
+    assert_eq!([active(&tree), active(&tree)], [Some(1.0), Some(0.0)]);
+    // A long spell moves no counter, but the temperature stands at its limit.
+    tree.sensor("temp1_input", "100000");
+    assert_eq!([active(&tree), active(&tree)], [Some(1.0), Some(1.0)]);
+    // Only some kernels count the power limit.
+    let mut again = tree.sampler(false);
+    let batch = round(&mut again, start);
+    let power =
+        batch.absences.iter().rfind(|absent| absent.id.metric().name == Some("accel_throttle_active"));
+    assert_eq!(power.map(|absent| absent.fault.code), Some("ENOENT"));
+}
+
+#[test]
+fn each_refusal_of_the_kernel_is_a_reason_and_costs_the_counters_alone() {
+    for (number, absence_kind, code) in [
+        (13, Absence::Unsupported, "EACCES"),
+        (2, Absence::Unsupported, "ENOENT"),
+        (24, Absence::Failed, "EMFILE"),
+    ] {
+        let tree = Tree::new();
+        tree.put("accelsim/perf/cpu1", &format!("error {number}"));
+        let mut sampler = tree.sampler(false);
+        let batch = round(&mut sampler, Instant::now());
+        assert_eq!(absence(&batch, "accel_engine_active_ratio"), Some((absence_kind, code)));
+        assert_eq!(value(&batch, "accel_temperature_celsius", "package"), Some(61.0), "{code}");
+        // Asked again after a while, it may be granted.
+        tree.count(1, 0, 0, [0; 4]);
+        let later = Instant::now() + Duration::from_secs(11);
+        assert_eq!(
+            absence(&round(&mut sampler, later), "accel_instructions_total").map(|a| a.1),
+            Some("no_interval")
+        );
+        for cpu in 0..4 {
+            tree.count(cpu, 10, 10, [10, 10, 5, 1]);
+        }
+        let batch = round(&mut sampler, later + Duration::from_secs(1));
+        assert_eq!(value(&batch, "accel_engine_active_ratio", "amx"), Some(0.2));
+    }
+}
+
+#[test]
+fn without_a_core_pmu_or_memory_controllers_it_says_so() {
+    let tree = Tree::new();
+    tree.remove("bus/event_source/devices/cpu/type");
+    for controller in 0..2 {
+        tree.remove(&format!("bus/event_source/devices/uncore_imc_{controller}/type"));
+    }
+    let batch = round(&mut tree.sampler(false), Instant::now());
+    assert_eq!(absence(&batch, "accel_engine_active_ratio"), Some((Absence::Unsupported, "no_core_pmu")));
+    let batch = {
+        let mut sampler = tree.sampler(false);
+        round(&mut sampler, Instant::now());
+        round(&mut sampler, Instant::now())
+    };
+    assert_eq!(
+        absence(&batch, "accel_memory_read_bytes_total"),
+        Some((Absence::Unsupported, "no_uncore_imc"))
+    );
+}
+
+#[test]
+fn a_cpu_may_go_offline_between_two_rounds_and_come_back() {
+    let tree = Tree::new();
+    let mut sampler = tree.sampler(false);
+    let start = Instant::now();
+    let mut next = 0;
+    let mut ratio = || {
+        next += 1;
+        let batch = round(&mut sampler, start + Duration::from_secs(next));
+        value(&batch, "accel_engine_active_ratio", "amx").ok_or(absence(&batch, "accel_engine_active_ratio"))
+    };
+    let tick = |time: u64, cpus: &[u32]| {
+        for cpu in cpus {
+            tree.count(*cpu, time, time, [time, 1, time, time / 2]);
+        }
+    };
+    assert!(ratio().is_err());
+    tick(1000, &[0, 1, 2, 3]);
+    assert_eq!(ratio(), Ok(0.5));
+    // Still listed, already gone.
+    tree.remove("accelsim/perf/cpu3");
+    tick(2000, &[0, 1, 2]);
+    assert_eq!(ratio(), Ok(0.5));
+    tree.put("devices/system/cpu/online", "0-2,4-7");
+    tick(3000, &[0, 1, 2]);
+    assert_eq!(ratio(), Ok(0.5));
+    tree.put("devices/system/cpu/online", "0-7");
+    tick(3000, &[3]);
+    tick(4000, &[0, 1, 2]);
+    assert_eq!(ratio(), Ok(0.5));
+    // Nothing was on the hardware.
+    for cpu in 0..4 {
+        tree.count(cpu, 9000, 4000, [5000, 1, 5000, 5000]);
+    }
+    tree.count(3, 9000, 3000, [5000, 1, 5000, 5000]);
+    assert_eq!(ratio(), Err(Some((Absence::NoData, "not_running"))));
+    // Nothing ran.
+    for cpu in 0..4 {
+        tree.count(cpu, 10_000, 10_000, [5000, 1, 5000, 5000]);
+    }
+    assert_eq!(ratio(), Err(Some((Absence::NoData, "no_unhalted_cycles"))));
+}
+
+#[test]
+fn a_socket_whose_last_cpu_went_offline_is_down() {
+    let tree = Tree::new();
+    let mut sampler = tree.sampler(false);
+    round(&mut sampler, Instant::now());
+    tree.put("devices/system/cpu/online", "4-7");
+    let lost = sampler.round(Instant::now(), &mut Batch::default());
+    assert!(matches!(lost, Err(reading::Lost::Device(fault)) if fault.code == "offline"), "{lost:?}");
+}
+
+#[test]
+fn energy_that_cannot_be_read_costs_energy_alone() {
+    let tree = Tree::new();
+    tree.rapl("energy_uj", "much");
+    tree.sensor("temp1_input", "255000");
+    let batch = round(&mut tree.sampler(false), Instant::now());
+    assert_eq!(absence(&batch, "accel_energy_joules_total"), Some((Absence::NoData, "garbage")));
+    assert_eq!(absence(&batch, "accel_temperature_celsius"), Some((Absence::NoData, "over_200_celsius")));
+    assert_eq!(value(&batch, "accel_memory_energy_joules_total", ""), Some(5.0));
+    assert_eq!(value(&batch, "accel_power_limit_watts", "enforced"), Some(350.0));
+}

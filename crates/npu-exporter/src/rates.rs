@@ -1,0 +1,153 @@
+//! What rounds add up to: the busy share, power, and counters whose registers wrap.
+
+use std::time::{Duration, Instant};
+
+use reading::{Absence, Fault};
+use sysfs::Unwrapped;
+
+use crate::{raw::Got, telemetry::Registers};
+
+/// The driver asks to be read once a second; a round may come a little early.
+const BUSY_PERIOD: Duration = Duration::from_millis(900);
+
+/// Nothing to compare with yet.
+const fn no_interval(call: &'static str) -> Fault {
+    Fault { absence: Absence::NoData, call, code: "no_interval" }
+}
+
+/// The busy share of the last second, from a counter that is read no more than once a second.
+#[derive(Debug)]
+pub struct Busy {
+    last: Option<(Instant, u64)>,
+    ratio: Got<f64>,
+    /// Whether the next reading gives the first share, for which somebody waits.
+    first: bool,
+}
+
+impl Default for Busy {
+    fn default() -> Self {
+        Self { last: None, ratio: Err(no_interval(Self::CALL)), first: true }
+    }
+}
+
+impl Busy {
+    const CALL: &'static str = "npu_busy_time_us";
+
+    /// The share of the last whole period, reading the counter of microseconds when it is time. Time is
+    /// measured, not taken from the interval that was asked for.
+    pub fn ratio(&mut self, now: Instant, counter: impl FnOnce() -> Got<u64>) -> Got<f64> {
+        let elapsed = self.last.map(|(last, _)| now.duration_since(last));
+        if elapsed.is_some_and(|elapsed| elapsed < BUSY_PERIOD && !self.first) {
+            return self.ratio;
+        }
+        self.ratio = match counter() {
+            Ok(busy) => {
+                let before = self.last.replace((now, busy));
+                self.first = before.is_none();
+                match before {
+                    Some((last, before)) if busy >= before => share(busy - before, now - last),
+                    // Only a reload of the driver sets it back.
+                    Some(_) => {
+                        Err(Fault { absence: Absence::NoData, call: Self::CALL, code: "counter_reset" })
+                    }
+                    None => Err(no_interval(Self::CALL)),
+                }
+            }
+            Err(fault) => {
+                self.last = None;
+                Err(fault)
+            }
+        };
+        self.ratio
+    }
+}
+
+/// Clamped: the counter and the clock are not read at the same instant.
+fn share(busy_us: u64, elapsed: Duration) -> Got<f64> {
+    if elapsed.is_zero() {
+        return Err(no_interval(Busy::CALL));
+    }
+    Ok((busy_us as f64 / (elapsed.as_secs_f64() * 1e6)).min(1.0))
+}
+
+/// The PMT registers over time.
+#[derive(Debug)]
+pub struct Totals {
+    energy: Unwrapped,
+    memory_traffic: Unwrapped,
+    last: Option<(Instant, u64)>,
+}
+
+/// What the PMT registers add up to, in their own units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sums {
+    /// 2^-14 J.
+    pub energy: u64,
+    /// 2^-14 J per second since the last round.
+    pub power: Got<f64>,
+    /// Kilobytes.
+    pub memory_traffic: u64,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self { energy: Unwrapped::new(1 << 32), memory_traffic: Unwrapped::new(1 << 32), last: None }
+    }
+}
+
+impl Totals {
+    /// Takes in one round.
+    pub fn add(&mut self, now: Instant, registers: &Registers) -> Got<Sums> {
+        let beyond = Fault { absence: Absence::NoData, call: "intel_pmt/telem", code: "range" };
+        let energy = self.energy.add(registers.energy).ok_or(beyond)?;
+        let memory_traffic = self.memory_traffic.add(registers.memory_traffic).ok_or(beyond)?;
+        let power = match self.last.replace((now, energy)) {
+            Some((last, before)) if now > last => Ok((energy - before) as f64 / (now - last).as_secs_f64()),
+            _ => Err(no_interval("intel_pmt/telem")),
+        };
+        Ok(Sums { energy, power, memory_traffic })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_is_of_measured_time_and_the_counter_is_read_once_a_second() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut busy = Busy::default();
+        let code = |got: Got<f64>| got.map_err(|fault| fault.code);
+        assert_eq!(code(busy.ratio(at(0), || Ok(5_000_000))), Err("no_interval"));
+        assert_eq!(code(busy.ratio(at(1000), || Ok(5_370_000))), Ok(0.37));
+        assert_eq!(code(busy.ratio(at(1250), || panic!("read twice within a second"))), Ok(0.37));
+        // Two seconds and not the nominal one.
+        assert_eq!(code(busy.ratio(at(3000), || Ok(6_370_000))), Ok(0.5));
+        assert_eq!(code(busy.ratio(at(4000), || Ok(9_000_000))), Ok(1.0), "clamped");
+        assert_eq!(code(busy.ratio(at(5000), || Ok(10))), Err("counter_reset"));
+        assert_eq!(code(busy.ratio(at(6000), || Ok(250_010))), Ok(0.25));
+        let gone = Fault { absence: Absence::Unsupported, call: "npu_busy_time_us", code: "ENOENT" };
+        assert_eq!(code(busy.ratio(at(7000), || Err(gone))), Err("ENOENT"));
+        assert_eq!(
+            code(busy.ratio(at(8000), || Ok(400_000))),
+            Err("no_interval"),
+            "old values are forgotten"
+        );
+        assert_eq!(code(busy.ratio(at(8150), || Ok(475_000))), Ok(0.5), "the first share comes soon");
+    }
+
+    #[test]
+    fn registers_wrap_and_power_is_the_difference() {
+        let start = Instant::now();
+        let mut totals = Totals::default();
+        let registers =
+            |energy, memory_traffic| Registers { energy, temperature: 45, clock: 0, memory_traffic };
+        let mut add = |seconds, energy, traffic| {
+            totals.add(start + Duration::from_secs(seconds), &registers(energy, traffic)).expect("in range")
+        };
+        assert_eq!(add(0, 0xffff_ffff, 5).power.map_err(|fault| fault.code), Err("no_interval"));
+        let wrapped = add(2, 16_383, 4);
+        assert_eq!(wrapped, Sums { energy: 0x1_0000_3fff, power: Ok(8192.0), memory_traffic: 0x1_0000_0004 });
+    }
+}

@@ -1,0 +1,111 @@
+//! The source: finding the driver and the NPUs that it has bound.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use exporter::{Opened, SourceSpec};
+use naming::Family;
+use reading::{Backend, BusMatch, Found, Identity, Labels, Lost, Session, Source, Unavailable};
+use sysfs::{File, pci::Function};
+
+use crate::{part, raw::Files, sampler::NpuSampler};
+
+/// The kernel driver. The class `accel` has devices of other vendors' drivers, too.
+pub const DRIVER: &str = "intel_vpu";
+
+/// How the command line knows this source.
+pub const SPEC: SourceSpec = SourceSpec {
+    family: Family::Npu,
+    about: "Intel NPUs through sysfs and PMT telemetry",
+    args: |command| command,
+    open: |_, common| {
+        Ok(Opened { source: Box::new(NpuSource { sysfs: common.sysfs.clone() }), filters: Vec::new() })
+    },
+};
+
+/// The driver below a sysfs root.
+pub struct NpuSource {
+    /// The root.
+    pub sysfs: PathBuf,
+}
+
+impl Source for NpuSource {
+    fn family(&self) -> Family {
+        Family::Npu
+    }
+
+    fn bus(&self) -> Option<BusMatch> {
+        // Processing accelerators of Intel's.
+        Some(BusMatch { vendor: 0x8086, classes: &[0x1200] })
+    }
+
+    fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
+        let driver = self.sysfs.join("bus/pci/drivers").join(DRIVER);
+        if !driver.exists() {
+            return Err(Unavailable(format!(
+                "{}: no such driver; load {DRIVER}, which needs Linux 6.3 and an Intel NPU",
+                driver.display()
+            )));
+        }
+        let version = module_version(&self.sysfs).unwrap_or_else(|| "version unknown".to_owned());
+        let backend = Backend {
+            library: driver.display().to_string(),
+            version: format!("{DRIVER} {version}"),
+            simulated: sysfs::simulated(&self.sysfs).map(|machine| machine.name),
+        };
+        Ok(Box::new(NpuSession { sysfs: self.sysfs.clone(), backend }))
+    }
+}
+
+struct NpuSession {
+    sysfs: PathBuf,
+    backend: Backend,
+}
+
+impl Session for NpuSession {
+    fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+        let functions = Function::driven_by(&self.sysfs, DRIVER);
+        Ok((0..).zip(functions).map(|(index, function)| found(&self.sysfs, index, function)).collect())
+    }
+}
+
+fn found(sysfs: &Path, index: usize, function: Function) -> Found {
+    let device = format!("npu{index}");
+    let identity = Arc::new(Identity {
+        unified: vec![("family", Family::Npu.name().to_owned()), ("device", device.clone())],
+        vendor: vec![("device", device)],
+    });
+    let (sysfs, key, labels) = (sysfs.to_owned(), function.address.clone(), Arc::clone(&identity));
+    let open = move || {
+        let info = info(&sysfs, &function);
+        Ok(Box::new(NpuSampler::new(Files::new(&sysfs, function), labels, info)) as _)
+    };
+    Found { key, identity, open: Box::new(open) }
+}
+
+/// Labels of `accel_device_info`; what the kernel does not tell is left out.
+fn info(sysfs: &Path, function: &Function) -> Labels {
+    let part = part::of_device(function.device().unwrap_or_default());
+    let debug = sysfs.join("kernel/debug/accel").join(&function.address);
+    let facts = [
+        ("vendor", "Intel".to_owned()),
+        ("model", part.name.to_owned()),
+        ("architecture", part.architecture.to_owned()),
+        ("pci_bus_id", function.address.clone()),
+        ("driver_version", module_version(sysfs).unwrap_or_default()),
+        ("firmware_version", File::new(&debug, "fw_version").text().unwrap_or_default()),
+        ("rated_tops", part.tops.map(|tops| tops.to_string()).unwrap_or_default()),
+        ("sched_mode", File::new(&function.folder, "sched_mode").text().unwrap_or_default()),
+    ];
+    Labels::Shared(facts.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+}
+
+fn module_version(sysfs: &Path) -> Option<String> {
+    File::called(sysfs.join("module").join(DRIVER).join("version"), "module/version").text().ok()
+}

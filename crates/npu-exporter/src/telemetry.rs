@@ -1,0 +1,187 @@
+//! The NPU's registers in the SoC's Platform Monitoring Technology region: energy, temperature, work point,
+//! memory traffic (Documentation/ABI/testing/sysfs-class-intel_pmt, offsets of Intel's PMT definitions).
+//!
+//! The region belongs to the SoC, not to the NPU, so reading it does not wake the NPU. Its layout is known by
+//! its GUID and by nothing else: another GUID is another layout, which is not guessed. `telem` is readable by
+//! root and with CAP_DAC_READ_SEARCH alone.
+
+use std::path::Path;
+
+use reading::{Absence, Fault};
+use sysfs::{File, entries};
+
+/// How faults call the region.
+const CALL: &str = "intel_pmt/telem";
+
+/// Where the words lie in a region, and what the frequency ratio stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    guid: u64,
+    energy: u64,
+    temperatures: u64,
+    workpoint: u64,
+    memory_traffic: u64,
+    /// Hertz per step of the frequency ratio, as a fraction: the driver's own formulas are ratio · 100 / 3 MHz
+    /// (a ratio of 50 MHz, two thirds of it) up to Arrow Lake and ratio · 25 MHz since.
+    hertz: (u64, u64),
+}
+
+/// Meteor Lake and Arrow Lake.
+const fn meteor_lake(guid: u64) -> Layout {
+    Layout {
+        guid,
+        energy: 0x628,
+        temperatures: 0x98,
+        workpoint: 0x68,
+        memory_traffic: 0x0,
+        hertz: (100_000_000, 3),
+    }
+}
+
+const LAYOUTS: [Layout; 6] = [
+    meteor_lake(0x1306_70b2),
+    meteor_lake(0x1306_a0b3),
+    meteor_lake(0x1306_a0b2),
+    meteor_lake(0x1306_a0b4),
+    // Lunar Lake.
+    Layout {
+        guid: 0x0307_2005,
+        energy: 0x5d0,
+        temperatures: 0x70,
+        workpoint: 0x18,
+        memory_traffic: 0xc18,
+        hertz: (25_000_000, 1),
+    },
+    // Panther Lake.
+    Layout {
+        guid: 0x0308_6000,
+        energy: 0x670,
+        temperatures: 0x78,
+        workpoint: 0x18,
+        memory_traffic: 0xc18,
+        hertz: (25_000_000, 1),
+    },
+];
+
+/// What the registers say, in their own units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registers {
+    /// Energy in 2^-14 J, 32 bits wide.
+    pub energy: u64,
+    /// °C.
+    pub temperature: u64,
+    /// Hz; 0 while the NPU sleeps.
+    pub clock: u64,
+    /// Kilobytes (1000 bytes) moved to and from memory, 32 bits wide: it wraps every 4.3 TB.
+    pub memory_traffic: u64,
+}
+
+/// The region of this machine's NPU, found once and read every round.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    telem: File,
+    layout: Layout,
+}
+
+impl Telemetry {
+    /// Looks for a region whose GUID is known.
+    ///
+    /// # Errors
+    /// `ENOENT` when the kernel shows no region at all, `unknown_guid` when it shows only others.
+    pub fn find(sysfs: &Path) -> Result<Self, Fault> {
+        let class = sysfs.join("class/intel_pmt");
+        let regions: Vec<_> = entries(&class).into_iter().filter(|name| name.starts_with("telem")).collect();
+        let missing = if regions.is_empty() { "ENOENT" } else { "unknown_guid" };
+        let known = regions.iter().find_map(|region| {
+            let folder = class.join(region);
+            let guid = File::new(&folder, "guid").hex().ok()?;
+            let layout = LAYOUTS.into_iter().find(|layout| layout.guid == guid)?;
+            Some(Self { telem: File::called(folder.join("telem"), CALL), layout })
+        });
+        known.ok_or(Fault { absence: Absence::Unsupported, call: CALL, code: missing })
+    }
+
+    /// Reads the registers.
+    ///
+    /// # Errors
+    /// Without permission `EACCES`; `short` when the region ends before its registers do.
+    pub fn read(&self) -> Result<Registers, Fault> {
+        let Layout { energy, temperatures, workpoint, memory_traffic, hertz, .. } = self.layout;
+        let [energy, temperatures, workpoint, traffic] =
+            self.telem.words([energy, temperatures, workpoint, memory_traffic])?;
+        Ok(Registers {
+            // U32.18.14: whatever stands above is not energy.
+            energy: energy & u64::from(u32::MAX),
+            temperature: temperatures >> 40 & 0xff,
+            clock: (workpoint & 0xff) * hertz.0 / hertz.1,
+            memory_traffic: traffic & u64::from(u32::MAX),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn region(guid: &str, length: usize, words: &[(usize, u64)]) -> tempfile::TempDir {
+        let sysfs = tempfile::tempdir().expect("a folder");
+        let folder = sysfs.path().join("class/intel_pmt/telem3");
+        fs::create_dir_all(&folder).expect("created");
+        fs::write(folder.join("guid"), format!("{guid}\n")).expect("written");
+        let mut bytes = vec![0xa5; length];
+        for (offset, word) in words {
+            bytes[*offset..offset + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        fs::write(folder.join("telem"), bytes).expect("written");
+        sysfs
+    }
+
+    fn read(sysfs: &tempfile::TempDir) -> Result<Registers, (Absence, &'static str)> {
+        let telemetry = Telemetry::find(sysfs.path()).and_then(|telemetry| telemetry.read());
+        telemetry.map_err(|fault| (fault.absence, fault.code))
+    }
+
+    #[test]
+    fn each_layout_is_read_at_its_own_offsets_with_its_own_clock() {
+        // 5.5 J, 45 °C, ratio 40, 128.75 MB.
+        let (energy, temperature, workpoint, traffic) = (5 << 14 | 1 << 13, 45 << 40, 0x02_0028, 128_750);
+        let old = [(0x628, energy), (0x98, temperature), (0x68, workpoint), (0x0, traffic)];
+        let lunar = [(0x5d0, energy), (0x70, temperature), (0x18, workpoint), (0xc18, traffic)];
+        let panther = [(0x670, energy), (0x78, temperature), (0x18, workpoint), (0xc18, traffic)];
+        for (guid, words, clock) in [
+            ("0x130670b2", old, 1_333_333_333),
+            ("0x1306a0b3", old, 1_333_333_333),
+            ("0x1306a0b2", old, 1_333_333_333),
+            ("0x1306a0b4", old, 1_333_333_333),
+            ("0x3072005", lunar, 1_000_000_000),
+            ("0x3086000", panther, 1_000_000_000),
+        ] {
+            let registers = Registers { energy: 90_112, temperature: 45, clock, memory_traffic: 128_750 };
+            assert_eq!(read(&region(guid, 0xc20, &words)), Ok(registers), "{guid}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_a_field_is_not_read_as_the_field() {
+        let words = [(0x5d0, u64::MAX), (0x70, u64::MAX), (0x18, u64::MAX), (0xc18, u64::MAX)];
+        let registers = read(&region("0x3072005", 0xc20, &words)).expect("whole");
+        let widest = Registers {
+            energy: 0xffff_ffff,
+            temperature: 255,
+            clock: 6_375_000_000,
+            memory_traffic: 0xffff_ffff,
+        };
+        assert_eq!(registers, widest);
+    }
+
+    #[test]
+    fn an_unknown_or_short_region_gives_nothing() {
+        assert_eq!(read(&region("0x12345678", 0xc20, &[])), Err((Absence::Unsupported, "unknown_guid")));
+        assert_eq!(read(&region("garbage", 0xc20, &[])), Err((Absence::Unsupported, "unknown_guid")));
+        assert_eq!(read(&region("0x3072005", 0x5d4, &[])), Err((Absence::NoData, "short")));
+        let empty = tempfile::tempdir().expect("a folder");
+        assert_eq!(read(&empty), Err((Absence::Unsupported, "ENOENT")));
+    }
+}

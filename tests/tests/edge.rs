@@ -1,0 +1,547 @@
+//! NPUs and Xeon sockets: what goes wrong below the exporter, what is not permitted, and what must not be
+//! disturbed; each with the real binary on a simulated machine's kernel files. Odd files one by one are in
+//! the crates' own tests.
+
+#![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use e2e::{Exporter, Node, Prometheus, Samples, ScrapeJob, eventually, process, process::SHUTDOWN};
+use rustix::fs::inotify;
+use serde_json::Value;
+use sim::{Control, control::DriverState};
+
+const NPU: &str = "bus/pci/devices/0000:00:0b.0";
+const NUC: &str = "nuc-lunar-lake";
+/// A machine on which nothing else is found when its NPU is not.
+const NPU_ONLY: &str = "nuc-arrow-lake";
+const XEON: &str = "xeon6-amx";
+
+fn source_up(samples: &Samples, source: &str) -> Result<bool> {
+    Ok(samples.value("accelscope_source_up", &[("source", source)])? > 0.0)
+}
+
+/// How often calls gave no value, by name of the call and code.
+fn faults(samples: &Samples, kind: &str, call: &str, code: &str) -> f64 {
+    samples.sum("accelscope_source_faults_total", &[("kind", kind), ("call", call), ("code", code)])
+}
+
+/// Names of the series of a device.
+fn names(samples: &Samples, device: &str) -> BTreeSet<String> {
+    let own = samples.samples.iter().filter(|sample| sample.label("device") == device);
+    own.map(|sample| sample.series.clone()).collect()
+}
+
+fn put(node: &Node, name: &str, text: &str) -> Result<()> {
+    let path = node.sysfs().join(name);
+    fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
+    fs::write(&path, format!("{text}\n")).with_context(|| path.display().to_string())
+}
+
+#[test]
+fn a_driver_that_goes_takes_the_npu_with_it_and_brings_it_back() -> Result<()> {
+    let node = Node::new(NUC)?;
+    let exporter = node.start(&[])?;
+    let before = exporter.settled()?;
+    ensure!(before.value("accel_devices_expected", &[("family", "npu")])? == 1.0);
+    node.control(&Control { driver: Some(DriverState::Unloaded), ..Control::default() })?;
+    exporter.until("the NPU is lost, and the bus still has it", |samples| {
+        ensure!(!source_up(samples, "npu")?);
+        ensure!(samples.value("accel_devices", &[("family", "npu")])? == 0.0);
+        ensure!(samples.value("accel_devices_expected", &[("family", "npu")])? == 1.0);
+        ensure!(!samples.has("accel_memory_used_bytes", &[("device", "npu0")]));
+        Ok(())
+    })?;
+    // Bound again, its counters start from 0.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64();
+    node.control(&Control { driver_loaded_at: Some(now), ..Control::default() })?;
+    exporter.until("the NPU is back with every series", |samples| {
+        ensure!(source_up(samples, "npu")?);
+        let (before, now) = (names(&before, "npu0"), names(samples, "npu0"));
+        ensure!(before == now, "{:?}", before.symmetric_difference(&now).collect::<Vec<_>>());
+        let awake = samples.value("accel_runtime_seconds_total", &[("state", "active")])?;
+        ensure!(awake < 3600.0, "the new driver counts from 0: {awake}");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_npu_that_comes_later_is_found() -> Result<()> {
+    let node = Node::new(NPU_ONLY)?;
+    node.control(&Control { hidden: vec![0], ..Control::default() })?;
+    let exporter = node.start(&[])?;
+    exporter.until("there is none", |samples| {
+        ensure!(!source_up(samples, "npu")? && !samples.has("accel_device_up", &[]));
+        Ok(())
+    })?;
+    ensure!(node.run("probe", &[])?.code == Some(3));
+    node.control(&Control::default())?;
+    exporter.until("it is found", |samples| {
+        ensure!(samples.value("accel_device_up", &[("device", "npu0")])? == 1.0);
+        Ok(())
+    })
+}
+
+#[test]
+fn without_the_driver_it_says_what_to_load() -> Result<()> {
+    let node = Node::new(NPU_ONLY)?.frozen();
+    node.accelscope("probe", &[])?;
+    fs::remove_dir_all(node.sysfs().join("bus/pci/drivers/intel_vpu"))?;
+    let probe = node.run("probe", &[])?;
+    ensure!(probe.code == Some(3), "{probe:?}");
+    ensure!(probe.stdout.contains("drivers/intel_vpu: no such driver; load intel_vpu"), "{probe:?}");
+    Ok(())
+}
+
+#[test]
+fn a_neighbour_in_the_class_accel_is_not_taken_for_an_npu() -> Result<()> {
+    let node = Node::new(NUC)?.frozen();
+    node.accelscope("probe", &[])?;
+    let gaudi = node.sysfs().join("bus/pci/devices/0000:33:00.0");
+    fs::create_dir_all(gaudi.join("accel/accel1"))?;
+    fs::create_dir_all(node.sysfs().join("bus/pci/drivers/habanalabs"))?;
+    std::os::unix::fs::symlink("../../drivers/habanalabs", gaudi.join("driver"))?;
+    std::os::unix::fs::symlink(&gaudi, node.sysfs().join("bus/pci/drivers/habanalabs/0000:33:00.0"))?;
+    std::os::unix::fs::symlink(gaudi.join("accel/accel1"), node.sysfs().join("class/accel/accel1"))?;
+    for (name, text) in [("vendor", "0x1da3"), ("device", "0x1060"), ("class", "0x120000")] {
+        fs::write(gaudi.join(name), format!("{text}\n"))?;
+    }
+    let samples = node.start(&[])?.settled()?;
+    ensure!(samples.value("accel_devices", &[("family", "npu")])? == 1.0);
+    ensure!(samples.value("accel_devices_expected", &[("family", "npu")])? == 1.0);
+    Ok(())
+}
+
+/// What the exporter may open of a sleeping NPU: files that the driver and the core of power management
+/// answer without waking it.
+const HARMLESS: [&str; 16] = [
+    "vendor",
+    "device",
+    "class",
+    "sched_mode",
+    "npu_busy_time_us",
+    "npu_memory_utilization",
+    "npu_current_frequency_mhz",
+    "npu_max_frequency_mhz",
+    "current_freq",
+    "hw_max_freq",
+    "runtime_status",
+    "runtime_active_time",
+    "runtime_suspended_time",
+    "power",
+    "freq",
+    "0000:00:0b.0",
+];
+
+#[test]
+fn reading_a_sleeping_npu_does_not_wake_it() -> Result<()> {
+    // Nothing runs on this machine, so the NPU sleeps all the time.
+    let node = Node::new("nuc-panther-lake")?.workload("idle");
+    node.accelscope("probe", &[])?;
+    let folder = node.sysfs().join(NPU);
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK)?;
+    for place in [folder.clone(), folder.join("power"), folder.join("freq"), folder.join("accel/accel0")] {
+        inotify::add_watch(&watch, &place, inotify::WatchFlags::OPEN)
+            .with_context(|| place.display().to_string())?;
+    }
+    let awake = |node: &Node| fs::read_to_string(node.sysfs().join(NPU).join("power/runtime_active_time"));
+    let before = awake(&node)?;
+    let start = Instant::now();
+    let exporter = node.start(&["--interval", "250ms"])?;
+    let asleep = exporter.until("it is read ten times", |samples| {
+        let rounds = samples.value("accelscope_sample_duration_seconds_count", &[("source", "npu")])?;
+        ensure!(
+            rounds >= 10.0 && samples.has("accel_utilization_ratio", &[("device", "npu0")]),
+            "{rounds} rounds"
+        );
+        Ok(samples.clone())
+    })?;
+    ensure!(asleep.value("accel_device_asleep", &[("device", "npu0")])? == 1.0);
+    ensure!(asleep.value("accel_clock_hertz", &[("device", "npu0")])? == 0.0);
+    ensure!(asleep.value("accel_utilization_ratio", &[("device", "npu0")])? == 0.0);
+    drop(exporter);
+    let seconds = start.elapsed().as_secs_f64();
+    ensure!(awake(&node)? == before, "it was awake for a while");
+
+    let mut opened = BTreeMap::<String, u32>::new();
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    while let Ok(event) = events.next() {
+        if let Some(name) = event.file_name() {
+            *opened.entry(name.to_string_lossy().into_owned()).or_default() += 1;
+        }
+    }
+    let strange: Vec<_> = opened.keys().filter(|name| !HARMLESS.contains(&name.as_str())).collect();
+    ensure!(strange.is_empty(), "{strange:?} may wake it");
+    // The driver asks for its counter to be read once a second; everything else is read each round.
+    let times = |name| opened.get(name).copied().unwrap_or_default();
+    ensure!(times("runtime_status") >= 10, "{opened:?}");
+    let busy = f64::from(times("npu_busy_time_us"));
+    ensure!((2.0..=2.0 + seconds / 0.9).contains(&busy), "{busy} readings in {seconds} s: {opened:?}");
+    Ok(())
+}
+
+#[test]
+fn telemetry_of_an_unknown_layout_costs_its_own_series() -> Result<()> {
+    let lost = |change: fn(&Path) -> std::io::Result<()>| -> Result<(BTreeSet<String>, Samples)> {
+        let node = Node::new(NUC)?.frozen();
+        let whole = names(&node.start(&[])?.settled()?, "npu0");
+        change(&node.sysfs().join("class/intel_pmt/telem1"))?;
+        let samples = node.start(&[])?.settled()?;
+        let rest = names(&samples, "npu0");
+        ensure!(rest.is_subset(&whole));
+        let name = |series: &String| series.split('{').next().unwrap_or_default().to_owned();
+        Ok((whole.difference(&rest).map(name).collect(), samples))
+    };
+    let of_telemetry: BTreeSet<String> = [
+        "accel_energy_joules_total",
+        "accel_memory_traffic_bytes_total",
+        "accel_power_watts",
+        "accel_temperature_celsius",
+    ]
+    .map(str::to_owned)
+    .into();
+    let (names, samples) = lost(|region| fs::write(region.join("guid"), "0x3072006\n"))?;
+    assert_eq!(names, of_telemetry);
+    assert_eq!(faults(&samples, "unsupported", "intel_pmt/telem", "unknown_guid"), 1.0, "once per device");
+    let (names, samples) = lost(|region| fs::write(region.join("telem"), [0; 0x5d4]))?;
+    assert_eq!(names, of_telemetry);
+    ensure!(faults(&samples, "no_data", "intel_pmt/telem", "short") > 1.0);
+    Ok(())
+}
+
+#[test]
+fn a_reset_and_a_restarted_counter_are_told() -> Result<()> {
+    let node = Node::new(NUC)?.frozen();
+    let exporter = node.start(&[])?;
+    exporter.settled()?;
+    let resets = [("device", "npu0"), ("kind", "reset"), ("code", "device")];
+    ensure!(exporter.scrape()?.value("accel_errors_total", &resets)? == 0.0);
+    put(&node, "kernel/debug/accel/0000:00:0b.0/reset_counter", "1")?;
+    exporter.until("the reset is counted", |samples| {
+        ensure!(samples.value("accel_errors_total", &resets)? == 1.0);
+        Ok(())
+    })?;
+    put(&node, &format!("{NPU}/npu_busy_time_us"), "10")?;
+    exporter.until("the counter's restart is no busy time", |samples| {
+        ensure!(faults(samples, "no_data", "npu_busy_time_us", "counter_reset") == 1.0);
+        Ok(())
+    })?;
+    exporter.until("and it goes on", |samples| {
+        ensure!(samples.value("accel_utilization_ratio", &[("device", "npu0")])? == 0.0);
+        Ok(())
+    })
+}
+
+#[test]
+fn amx_is_busy_as_the_machine_is() -> Result<()> {
+    let node = Node::new(XEON)?.workload("prefill");
+    let exporter = node.start(&["--amx.per-core"])?;
+    exporter.until("both sockets count", |samples| {
+        for socket in ["socket0", "socket1"] {
+            let ratio =
+                samples.value("accel_engine_active_ratio", &[("device", socket), ("engine", "amx")])?;
+            ensure!((0.5..0.95).contains(&ratio), "{socket}: {ratio}");
+            let alias = samples.value("cpu_amx_utilization", &[("device", socket)])?;
+            ensure!((alias - ratio * 100.0).abs() <= 0.5, "{alias} and {ratio}");
+            let of_cores = [("device", socket), ("engine", "amx_core")];
+            let cores: BTreeSet<_> = samples
+                .all("accel_engine_active_ratio", &of_cores)
+                .map(|sample| sample.label("partition").to_owned())
+                .collect();
+            ensure!(cores.len() == 16 && cores.contains("core15"), "{cores:?}");
+            let watts = samples.value("accel_power_watts", &[("device", socket)])?;
+            ensure!((50.0..200.0).contains(&watts), "{socket}: {watts} W");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_hot_socket_says_what_holds_it_down() -> Result<()> {
+    let samples = Node::new(XEON)?.workload("hot").frozen().start(&[])?.settled()?;
+    for socket in ["socket0", "socket1"] {
+        for reason in ["thermal", "core_thermal", "power"] {
+            let labels = [("device", socket), ("reason", reason)];
+            ensure!(samples.value("accel_throttle_events_total", &labels)? > 0.0, "{socket} {reason}");
+        }
+        let labels = [("device", socket), ("reason", "thermal")];
+        ensure!(samples.value("accel_throttle_seconds_total", &labels)? > 1.0);
+        ensure!(samples.has("accel_throttle_active", &labels));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_the_kernel_refuses_costs_the_counters_and_no_other_socket() -> Result<()> {
+    for (number, kind, code) in
+        [(13, "unsupported", "EACCES"), (2, "unsupported", "ENOENT"), (24, "failed", "EMFILE")]
+    {
+        let node = Node::new(XEON)?.frozen();
+        node.accelscope("probe", &[])?;
+        // CPU 1 is of socket 0.
+        put(&node, "accelsim/perf/cpu1", &format!("error {number}"))?;
+        let samples = node.start(&[])?.settled()?;
+        ensure!(faults(&samples, kind, "perf_event_open", code) >= 1.0, "{code} is not told");
+        for device in ["socket0", "socket1"] {
+            let labels = [("device", device)];
+            ensure!(samples.has("accel_energy_joules_total", &labels), "{code}: {device} lost more");
+            ensure!(samples.value("accel_device_up", &labels)? == 1.0);
+        }
+        // The other socket's events are open; on a stopped clock they have not run.
+        ensure!(faults(&samples, "no_data", "perf_event_open", "not_running") >= 1.0);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_that_hangs_costs_one_thread_and_one_socket() -> Result<()> {
+    let node = Node::new(XEON)?.frozen();
+    let exporter = node.start(&[])?;
+    let before = names(&exporter.settled()?, "socket0");
+    // Opening a pipe that nobody writes to waits for ever, as a driver in trouble does.
+    let energy = node.sysfs().join("class/powercap/intel-rapl:0/energy_uj");
+    let healthy = fs::read(&energy)?;
+    fs::remove_file(&energy)?;
+    let pipe = process::run(Command::new("mkfifo").arg(&energy))?;
+    ensure!(pipe.code == Some(0), "{pipe:?}");
+    exporter.until("socket 0 is withdrawn and socket 1 is not", |samples| {
+        ensure!(samples.value("accel_device_up", &[("device", "socket0")])? == 0.0);
+        ensure!(names(samples, "socket0").len() == 1);
+        ensure!(samples.value("accel_device_up", &[("device", "socket1")])? == 1.0);
+        ensure!(samples.has("accel_energy_joules_total", &[("device", "socket1")]));
+        ensure!(samples.value("accelscope_stuck_threads", &[("source", "amx")])? == 1.0);
+        Ok(())
+    })?;
+    let staged = node.dir().join("energy");
+    fs::write(&staged, &healthy)?;
+    // Whoever waits at the pipe gets an answer, and the next reader a file.
+    let mut writer = fs::OpenOptions::new().write(true).open(&energy)?;
+    fs::rename(&staged, &energy)?;
+    writer.write_all(&healthy)?;
+    drop(writer);
+    exporter.until("socket 0 is back", |samples| {
+        ensure!(samples.value("accelscope_stuck_threads", &[("source", "amx")])? == 0.0);
+        let now = names(samples, "socket0");
+        ensure!(now == before, "{:?}", before.symmetric_difference(&now).collect::<Vec<_>>());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_cpu_goes_offline_and_comes_back_while_it_runs() -> Result<()> {
+    let node = Node::new(XEON)?.workload("prefill");
+    let exporter = node.start(&[])?;
+    let counts = |samples: &Samples| samples.has("accel_engine_active_ratio", &[("device", "socket0")]);
+    exporter.until("AMX is counted", |samples| {
+        ensure!(counts(samples));
+        Ok(())
+    })?;
+    put(&node, "devices/system/cpu/online", "0-4,6-63")?;
+    fs::remove_dir_all(node.sysfs().join("devices/system/cpu/cpu5/topology"))?;
+    let cycles =
+        |samples: &Samples| samples.value("accel_cycles_total", &[("device", "socket0"), ("kind", "thread")]);
+    let before = cycles(&exporter.scrape()?)?;
+    exporter.until("the others are counted on", |samples| {
+        ensure!(counts(samples) && cycles(samples)? > before);
+        ensure!(samples.value("accel_device_up", &[("device", "socket0")])? == 1.0);
+        Ok(())
+    })
+}
+
+/// Runs `accelscope probe --json` as nobody, with these capabilities; answers its report.
+fn probe_as_nobody(node: &Node, capabilities: &str) -> Result<Value> {
+    let probe = node.accelscope("probe", &["--json"])?;
+    // Nobody may look into the node's folder, nor perhaps into the one that the binary was built in.
+    fs::set_permissions(node.dir(), fs::Permissions::from_mode(0o755))?;
+    let program = node.dir().join("accelscope");
+    fs::copy(probe.get_program(), &program)?;
+    // Who is not root cannot become somebody else, and is refused what root alone may read all the same.
+    let mut command = if is_root() { node.command("setpriv") } else { node.command(&program) };
+    if is_root() {
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
+        if !capabilities.is_empty() {
+            command.arg(format!("--inh-caps={capabilities}")).arg(format!("--ambient-caps={capabilities}"));
+        }
+        command.arg(&program);
+    }
+    let finished = process::run(command.args(probe.get_args()))?;
+    let said = finished.stderr.clone();
+    serde_json::from_str(&finished.success()?).context(said)
+}
+
+/// Metric and code.
+type Reasons = Vec<(String, String)>;
+
+/// Metrics of the source's first device that have a value, and the codes of those that have none.
+fn told(report: &Value, source: &str) -> Result<(BTreeSet<String>, Reasons)> {
+    let mut sources = report["sources"].as_array().into_iter().flatten();
+    let found = sources.find(|found| found["source"] == source).context("the source")?;
+    let metrics = found["devices"][0]["metrics"].as_array().context("a device")?;
+    let name = |metric: &Value| metric["metric"].as_str().unwrap_or_default().to_owned();
+    let with = metrics.iter().filter(|metric| metric["series"].as_array().is_some_and(|all| !all.is_empty()));
+    let without = metrics.iter().flat_map(|metric| {
+        let absent = metric["absent"].as_array().into_iter().flatten();
+        absent.map(move |why| (name(metric), why["code"].as_str().unwrap_or_default().to_owned()))
+    });
+    Ok((with.map(name).collect(), without.collect()))
+}
+
+/// Shuts files and folders to all but root.
+fn only_root_reads(node: &Node, names: &[&str]) -> Result<()> {
+    for name in names {
+        fs::set_permissions(node.sysfs().join(name), fs::Permissions::from_mode(0o000))?;
+    }
+    Ok(())
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[test]
+fn without_privileges_it_reads_what_the_permission_matrix_promises() -> Result<()> {
+    let nuc = Node::new(NUC)?.frozen();
+    nuc.accelscope("probe", &[])?;
+    only_root_reads(&nuc, &["class/intel_pmt/telem1/telem", "kernel/debug"])?;
+    let (told_nobody, absent) = told(&probe_as_nobody(&nuc, "")?, "npu")?;
+    for name in
+        ["accel_utilization_ratio", "accel_memory_used_bytes", "accel_clock_hertz", "accel_device_asleep"]
+    {
+        ensure!(told_nobody.contains(name), "{name} needs no privilege");
+    }
+    for name in ["accel_power_watts", "accel_temperature_celsius", "accel_errors_total"] {
+        ensure!(absent.contains(&(name.to_owned(), "EACCES".to_owned())), "{name}: {absent:?}");
+    }
+    if is_root() {
+        let (with_capability, _) = told(&probe_as_nobody(&nuc, "+dac_read_search")?, "npu")?;
+        for name in ["accel_power_watts", "accel_temperature_celsius", "accel_errors_total"] {
+            ensure!(with_capability.contains(name), "{name} with CAP_DAC_READ_SEARCH");
+        }
+    }
+
+    let xeon = Node::new(XEON)?.frozen();
+    xeon.accelscope("probe", &[])?;
+    let zone = "class/powercap/intel-rapl:0";
+    only_root_reads(&xeon, &[&format!("{zone}/energy_uj"), &format!("{zone}/intel-rapl:0:0/energy_uj")])?;
+    let (told_nobody, absent) = told(&probe_as_nobody(&xeon, "")?, "amx")?;
+    for name in [
+        "accel_temperature_celsius",
+        "accel_power_limit_watts",
+        "accel_clock_hertz",
+        "accel_throttle_events_total",
+    ] {
+        ensure!(told_nobody.contains(name), "{name} needs no privilege");
+    }
+    for name in ["accel_energy_joules_total", "accel_memory_energy_joules_total"] {
+        ensure!(absent.contains(&(name.to_owned(), "EACCES".to_owned())), "{name}: {absent:?}");
+    }
+    if is_root() {
+        let (with_capability, _) = told(&probe_as_nobody(&xeon, "+dac_read_search")?, "amx")?;
+        ensure!(with_capability.contains("accel_energy_joules_total"));
+    }
+    // A folder that nobody may look into cannot be removed with the node by its own user.
+    fs::set_permissions(nuc.sysfs().join("kernel/debug"), fs::Permissions::from_mode(0o700))?;
+    Ok(())
+}
+
+#[test]
+fn probe_says_what_this_very_machine_has_of_amx_and_why_it_is_not_counted() -> Result<()> {
+    let node = Node::new(XEON)?.frozen();
+    let program = node.accelscope("probe", &[])?.get_program().to_owned();
+    let mut real = Command::new(program);
+    real.args(["probe", "--source", "amx"]);
+    let probe = process::run(&mut real)?;
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
+    let intel = cpuinfo.contains("GenuineIntel");
+    let sysfs = Path::new("/sys/bus/event_source/devices");
+    if !intel || sysfs.join("cpu_core").exists() {
+        ensure!(probe.code == Some(3) && probe.stdout.contains("reads Intel Xeons only"), "{probe:?}");
+        return Ok(());
+    }
+    let amx = cpuinfo.contains(" amx_tile");
+    ensure!(probe.code == Some(0) && probe.stdout.contains("socket0"), "{probe:?}");
+    ensure!(probe.stdout.contains(if amx { "amx_int8" } else { "no AMX" }), "{probe:?}");
+    if amx && !sysfs.join("cpu").exists() {
+        ensure!(probe.stdout.contains("no_core_pmu"), "{probe:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn prometheus_scrapes_a_nuc_and_a_xeon() -> Result<()> {
+    let (nuc, xeon) = (Node::new(NUC)?, Node::new(XEON)?.workload("prefill"));
+    let (npu, amx) = (nuc.start(&[])?, xeon.start(&[])?);
+    let jobs =
+        [ScrapeJob { name: "npu", target: npu.address }, ScrapeJob { name: "amx", target: amx.address }];
+    let server = Prometheus::start(&jobs, &[])?;
+    eventually("rates are there", || {
+        ensure!(server.value("min(min_over_time(up[5m]))")? == 1.0);
+        let amx = server.value("min(rate(accel_engine_busy_seconds_total{engine=\"amx\"}[15s]))")?;
+        ensure!((0.4..1.0).contains(&amx), "{amx}");
+        let ipc = "rate(accel_instructions_total[15s]) / on (device) rate(accel_cycles_total{kind=\"thread\"}[15s])";
+        let ipc = server.value(&format!("min({ipc})"))?;
+        ensure!((1.6..1.8).contains(&ipc), "{ipc}");
+        ensure!(server.value("count(accel_utilization_busy_seconds_total{family=\"npu\"})")? == 1.0);
+        ensure!(server.value("count(accel_temperature_limit_celsius{family=\"amx\",limit=\"slowdown\"} - on (device, sensor) group_left accel_temperature_celsius)")? == 2.0);
+        Ok(())
+    })?;
+    let log = server.log();
+    ensure!(!log.contains("level=warn") && !log.contains("level=error"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn the_host_is_told_of_when_asked_for() -> Result<()> {
+    let node = Node::new(NUC)?.frozen();
+    ensure!(!node.start(&[])?.scrape()?.samples.iter().any(|sample| sample.name.starts_with("accel_host_")));
+    let samples = node.start(&["--host.metrics"])?.scrape()?;
+    let memory = |what| samples.value(&format!("accel_host_memory_{what}_bytes"), &[]);
+    ensure!(0.0 < memory("available")? && memory("available")? < memory("total")?);
+    ensure!(samples.value("accel_host_cpu_seconds_total", &[("state", "busy")])? > 0.0);
+    ensure!(samples.value("accel_host_runnable_threads", &[])? >= 1.0);
+    Ok(())
+}
+
+fn ends_in_order(mut exporter: Exporter) -> Result<()> {
+    let start = Instant::now();
+    exporter.process.signal("TERM")?;
+    let status = exporter.process.wait()?;
+    ensure!(status.success() && start.elapsed() < SHUTDOWN, "{status} after {:?}", start.elapsed());
+    Ok(())
+}
+
+#[test]
+fn sigterm_ends_it_in_order() -> Result<()> {
+    for machine in [NUC, XEON] {
+        let node = Node::new(machine)?;
+        let exporter = node.start(&[])?;
+        exporter.settled()?;
+        ends_in_order(exporter)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_machine_with_one_family_has_no_series_of_the_other() -> Result<()> {
+    let node = Node::new("sierra-forest")?;
+    let exporter = node.start(&[])?;
+    exporter.settled()?;
+    thread::sleep(Duration::from_secs(2));
+    let samples = exporter.scrape()?;
+    ensure!(!samples.has("accel_engine_active_ratio", &[]), "Sierra Forest has no AMX");
+    ensure!(!samples.has("cpu_amx_utilization", &[]));
+    assert_eq!(faults(&samples, "unsupported", "CPUID", "no_amx"), 1.0, "once per device");
+    ensure!(samples.has("accel_instructions_total", &[]));
+    Ok(())
+}
