@@ -25,11 +25,7 @@ struct Flags {
 
     /// The labels of hwmon channels that the driver's package installs for lm-sensors. With them temperatures
     /// come from hwmon; HLML's own call for them leaks memory, so without them it is asked every ten seconds.
-    #[arg(
-        long = "path.sensors",
-        value_name = "FILE",
-        default_value = "/etc/sensors.d/hl_sensors.conf"
-    )]
+    #[arg(long = "path.sensors", value_name = "FILE", default_value = "/etc/sensors.d/hl_sensors.conf")]
     sensors: PathBuf,
 
     /// Export the accelerator_* names of Intel's exporter, too, with the units that they really have there:

@@ -157,6 +157,9 @@ mod tests {
             "Serial=AM1,UUID=01P4,device=AM1,driver=1.22.1,fit=63.0,id=1,spi=63.1"
         );
         let bare = Facts { index: 3, ..Facts::default() }.identity();
-        assert_eq!((print(&bare.unified), print(&bare.vendor)), ("family=gaudi,device=hpu3".into(), "id=3".into()));
+        assert_eq!(
+            (print(&bare.unified), print(&bare.vendor)),
+            ("family=gaudi,device=hpu3".into(), "id=3".into())
+        );
     }
 }

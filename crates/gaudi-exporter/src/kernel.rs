@@ -36,6 +36,11 @@ pub fn driver_version(sysfs: &Path) -> Result<String, Fault> {
     File::new(&sysfs.join("module/habanalabs"), "version").text()
 }
 
+/// The simulated machine whose files lie below this root, if it is one: no kernel has such a folder.
+pub fn simulated_machine(sysfs: &Path) -> Option<String> {
+    File::new(&sysfs.join("accelsim"), "machine").text().ok()
+}
+
 /// The devices that the driver lists now, by number.
 pub fn nodes(sysfs: &Path) -> Vec<Node> {
     let of_class = |class: &str, prefix: &str, attributes: &str| -> Vec<Node> {
@@ -152,10 +157,14 @@ mod tests {
         let sysfs = tempfile::tempdir().expect("a folder");
         let devices = sysfs.path().join("bus/pci/devices");
         let class = sysfs.path().join("class/accel");
-        for (address, vendor) in [("0000:00:0b.0", "0x8086"), ("0000:19:00.0", "0x1da3"), ("0000:1a:00.0", "0x1da3")] {
+        for (address, vendor) in
+            [("0000:00:0b.0", "0x8086"), ("0000:19:00.0", "0x1da3"), ("0000:1a:00.0", "0x1da3")]
+        {
             put(&devices.join(address), &[("vendor", vendor), ("pci_addr", address)]);
         }
-        for (name, address) in [("accel0", "0000:00:0b.0"), ("accel2", "0000:19:00.0"), ("accel10", "0000:1a:00.0")] {
+        for (name, address) in
+            [("accel0", "0000:00:0b.0"), ("accel2", "0000:19:00.0"), ("accel10", "0000:1a:00.0")]
+        {
             fs::create_dir_all(class.join(name)).expect("created");
             symlink(devices.join(address), class.join(name).join("device")).expect("linked");
         }
@@ -177,7 +186,8 @@ mod tests {
     fn only_an_operational_device_is_read() {
         let sysfs = tempfile::tempdir().expect("a folder");
         let folder = sysfs.path().to_owned();
-        let node = Node { minor: 0, folder: folder.clone(), function: Function::at(sysfs.path(), "0000:19:00.0") };
+        let node =
+            Node { minor: 0, folder: folder.clone(), function: Function::at(sysfs.path(), "0000:19:00.0") };
         let kernel = Kernel::open(&node, Path::new("none"));
         assert_eq!(kernel.check_status(), Ok(()), "an older driver has no such file");
         for (text, code) in [

@@ -60,13 +60,9 @@ impl Sensors {
     pub fn millidegrees(&self) -> [Result<i64, Fault>; 3] {
         self.groups.each_ref().map(|files| {
             let none = Fault { absence: Absence::Unsupported, call: "temp_input", code: "no_label" };
-            files.iter().map(File::number).fold(Err(none), |hottest, next| match (hottest, next) {
-                (Ok(hottest), Ok(next)) => Ok(i64::max(hottest, next)),
-                // A channel that cannot be read may be the hottest.
-                (Err(fault), Ok(next)) if fault == none => Ok(next),
-                (Err(fault), _) if fault != none => Err(fault),
-                (_, next) => next,
-            })
+            // One channel that cannot be read may be the hottest.
+            let all: Vec<i64> = files.iter().map(File::number).collect::<Result<_, _>>()?;
+            all.into_iter().max().ok_or(none)
         })
     }
 
@@ -185,9 +181,13 @@ mod tests {
         assert_eq!(labels("HL225"), [(1, "On Chip A".to_owned())]);
         assert_eq!(labels("HL328").len(), 4);
         assert!(labels("HL999").is_empty());
-        for (pattern, name, fits) in
-            [("a*c", "abc", true), ("a*c", "ab", false), ("*", "", true), ("a*b*c", "a-b-c", true), ("a", "ab", false)]
-        {
+        for (pattern, name, fits) in [
+            ("a*c", "abc", true),
+            ("a*c", "ab", false),
+            ("*", "", true),
+            ("a*b*c", "a-b-c", true),
+            ("a", "ab", false),
+        ] {
             assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
         }
     }

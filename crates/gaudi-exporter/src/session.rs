@@ -1,13 +1,9 @@
 //! The source: opening HLML, or doing without, and listing devices.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use naming::Family;
-use reading::{Absence, Backend, BusMatch, Fault, Found, Identity, Lost, Session, Source, Unavailable};
+use reading::{Absence, Backend, BusMatch, Fault, Found, Lost, Session, Source, Unavailable};
 
 use crate::{
     events::Log,
@@ -76,7 +72,7 @@ impl Source for GaudiSource {
                 let backend = Backend {
                     library: format!("{}/class ({why})", place.sysfs.display()),
                     version: format!("driver {driver}"),
-                    simulated: simulated(&place.sysfs),
+                    simulated: kernel::simulated_machine(&place.sysfs),
                 };
                 Ok(Box::new(KernelSession { library: self.library.clone(), place, backend }))
             }

@@ -50,6 +50,15 @@ impl Hpu {
         })
     }
 
+    /// What tells whether the handle still stands for the same card: its UUID, or its PCI address where the
+    /// library has no UUIDs.
+    pub fn mark(&self) -> Got<String> {
+        self.uuid().or_else(|fault| match fault.absence {
+            Absence::Unsupported => self.pci_bus_id(),
+            _ => Err(fault),
+        })
+    }
+
     /// Board name, such as `HL-325L`.
     pub fn name(&self) -> Got<String> {
         text::<FIELD_BYTES>("hlml_device_get_name", |buffer, length| {

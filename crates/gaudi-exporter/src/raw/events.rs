@@ -58,8 +58,10 @@ impl Events {
         let mut heard = Vec::new();
         while heard.len() < EVENTS_PER_LOOK {
             let mut answer = Answer::new();
-            let wait =
-                call!(self.hpu.library(), hlml_event_set_wait(self.set.0, answer.as_mut_ptr(), LOOK_MILLISECONDS));
+            let wait = call!(
+                self.hpu.library(),
+                hlml_event_set_wait(self.set.0, answer.as_mut_ptr(), LOOK_MILLISECONDS)
+            );
             match wait {
                 Ok(()) => heard.extend(answer.checked(CALL)?.u64(&EVENT_DATA, "event_type")),
                 // The everyday answer: nothing happened.

@@ -60,9 +60,8 @@ impl Lane {
         may: impl Fn(&State) -> bool,
     ) -> MutexGuard<'a, State> {
         loop {
-            let left = state.current.map_or(Duration::ZERO, |(_, since)| {
-                PATIENCE.saturating_sub(since.elapsed())
-            });
+            let left =
+                state.current.map_or(Duration::ZERO, |(_, since)| PATIENCE.saturating_sub(since.elapsed()));
             if left.is_zero() && may(&state) {
                 return state;
             }
@@ -140,7 +139,8 @@ mod tests {
         drop(hung);
         thread::scope(|scope| {
             let (sender, done) = mpsc::channel();
-            let third = scope.spawn(|| {
+            let lane = &lane;
+            let third = scope.spawn(move || {
                 drop(lane.enter());
                 sender.send(Instant::now()).expect("the test listens");
             });

@@ -151,7 +151,8 @@ fn load(path: Option<&PathBuf>) -> Result<(Hlml, String), Missing> {
 /// `const char *accelsim_machine(void)`, which no driver has.
 fn simulated_machine(hlml: &Hlml) -> Option<String> {
     // SAFETY: only looked up here; the simulated library declares `const char *accelsim_machine(void)`.
-    let symbol = unsafe { hlml.library().get::<unsafe extern "C" fn() -> *const c_char>(b"accelsim_machine\0") };
+    let symbol =
+        unsafe { hlml.library().get::<unsafe extern "C" fn() -> *const c_char>(b"accelsim_machine\0") };
     let function = symbol.ok()?;
     // SAFETY: the prototype above; it takes nothing and may be called at any time after loading.
     let name = unsafe { function() };

@@ -16,7 +16,7 @@ mod sample;
 pub use device::Hpu;
 pub use events::{EVENTS, Events};
 pub use library::{Library, Missing};
-pub use sample::{Memory, Port, Raw, SlowRaw, read, read_slow};
+pub use sample::{Port, Raw, SlowRaw, read, read_slow};
 
 use hlml_sys::Return;
 use reading::{Absence, Fault};

@@ -70,7 +70,10 @@ mod tests {
             assert_eq!(percent("call", given).map_err(|fault| fault.code), answer);
         }
         assert_eq!(code(percent("call", u32::MAX)), Some("blank"));
-        assert_eq!((code(temperature("call", 255)), temperature("call", 200)), (Some("over_200_celsius"), Ok(200)));
+        assert_eq!(
+            (code(temperature("call", 255)), temperature("call", 200)),
+            (Some("over_200_celsius"), Ok(200))
+        );
         assert_eq!(code(sizes("call", 80, 81, 0)), Some("sizes_disagree"));
         assert_eq!(code(sizes("call", 0, 0, 0)), Some("sizes_disagree"));
         assert_eq!(sizes("call", 80, 60, 20), Ok(()));

@@ -74,7 +74,7 @@ pub struct Port {
 }
 
 /// What [`read_slow`] answered.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SlowRaw {
     /// PCIe traffic from and to the device over 10 ms, KB/s.
     pub pcie_kilobytes_per_second: [Got<u32>; 2],
@@ -217,10 +217,7 @@ fn replaced_rows(hpu: &Hpu, cause: c_uint) -> Got<u32> {
     let mut count: c_uint = 0;
     // Without a place for addresses the call only counts.
     let addresses = std::ptr::null_mut();
-    call!(
-        hpu.library(),
-        hlml_device_get_replaced_rows(hpu.handle(), cause, &raw mut count, addresses)
-    )?;
+    call!(hpu.library(), hlml_device_get_replaced_rows(hpu.handle(), cause, &raw mut count, addresses))?;
     plausible::number32(CALL, count)
 }
 
@@ -229,10 +226,7 @@ fn ports(hpu: &Hpu) -> Got<Vec<Port>> {
     const WORD_BITS: u32 = u64::BITS;
     // Twice the words that any release is known to have.
     let (mut present, mut external) = ([0u64; 2 * PORT_WORDS], [0u64; 2 * PORT_WORDS]);
-    call!(
-        hpu.library(),
-        hlml_get_mac_addr_info(hpu.handle(), present.as_mut_ptr(), external.as_mut_ptr())
-    )?;
+    call!(hpu.library(), hlml_get_mac_addr_info(hpu.handle(), present.as_mut_ptr(), external.as_mut_ptr()))?;
     if present[..PORT_WORDS].iter().all(|word| *word == u64::MAX) {
         return Err(Fault { absence: Absence::NoData, call: CALL, code: "blank" });
     }
