@@ -17,6 +17,7 @@
 //! | [`live`] | a machine with its clock and its control file, as the libraries hold it |
 //! | [`mig`] | how a GPU is cut into instances |
 //! | [`bus`] | the machine's PCI bus as sysfs shows it |
+//! | [`gaudi`] | what HLML and the kernel say of a Gaudi |
 //! | [`kernel`] | a machine's kernel files below a root, kept up to date |
 //! | `engine` | an inference engine beside the machine, and its metrics over HTTP (feature `engine`) |
 //! | [`library`] | an older driver: a copy of a library with symbols taken out |
@@ -34,6 +35,7 @@ pub mod cycle;
 pub mod device;
 #[cfg(feature = "engine")]
 pub mod engine;
+pub mod gaudi;
 mod hash;
 pub mod kernel;
 pub mod library;
