@@ -1,7 +1,7 @@
 //! What the laboratory provides for each family of devices: one row per vendor.
 
 use anyhow::Result;
-use sim::{Options, Profile, kernel::Files};
+use sim::{Live, Options, Profile, kernel::Files};
 
 /// A family whose devices a simulated machine may have.
 #[derive(Debug)]
@@ -33,17 +33,33 @@ pub struct Library {
 }
 
 /// Every family.
-pub const FAMILIES: &[DeviceFamily] = &[DeviceFamily {
-    name: "nvidia",
-    on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.nvidia.is_some()),
-    library: Some(Library {
-        package: "sim-nvml",
-        built: "libnvidia_ml.so",
-        shipped: "libnvidia-ml.so.1",
-        flag: "--library.nvml",
-    }),
-    files: None,
-}];
+pub const FAMILIES: &[DeviceFamily] = &[
+    DeviceFamily {
+        name: "nvidia",
+        on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.nvidia.is_some()),
+        library: Some(Library {
+            package: "sim-nvml",
+            built: "libnvidia_ml.so",
+            shipped: "libnvidia-ml.so.1",
+            flag: "--library.nvml",
+        }),
+        files: None,
+    },
+    DeviceFamily {
+        name: "gaudi",
+        on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.gaudi.is_some()),
+        library: Some(Library {
+            package: "sim-hlml",
+            built: "libhlml.so",
+            shipped: "libhlml.so",
+            flag: "--library.hlml",
+        }),
+        files: Some(|options| {
+            let live = Live::open(options)?;
+            Ok(Box::new(move || sim::gaudi::files(&live.now())))
+        }),
+    },
+];
 
 /// The simulated libraries.
 pub fn libraries() -> impl Iterator<Item = &'static Library> {

@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("accelscope", &["exporter", "gaudi-exporter", "nvml-exporter"]),
     ("sim", &[]),
     ("sim-nvml", &["sim"]),
+    ("sim-hlml", &["hlml-sys", "sim"]),
     ("e2e", &["sim"]),
     ("xtask", &["e2e", "naming", "sim"]),
 ];

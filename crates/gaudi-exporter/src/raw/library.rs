@@ -3,7 +3,10 @@
 use std::{
     ffi::{CStr, OsStr, c_char, c_uint},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use hlml_sys::{Generation, Hlml, Return, constants::VERSION_BYTES};
@@ -15,6 +18,10 @@ use super::{Got, call, device::text, lane::Lane};
 /// extends, the folder that it installs to, and a versioned name that no release is known to have but clients
 /// ask for.
 const SEARCH: &[&str] = &["libhlml.so", "/usr/lib/habanalabs/libhlml.so", "libhlml.so.1"];
+
+/// How many hold an initialised HLML in this process: it counts none itself, so the last of ours shuts it down.
+/// There is more than one while a thread that hangs in an earlier session keeps that one's.
+static USERS: AtomicU32 = AtomicU32::new(0);
 
 /// No library could be opened: the loader's words about the first that was tried.
 #[derive(Debug)]
@@ -45,11 +52,14 @@ impl Library {
         let answer = match hlml.hlml_init {
             None => "symbol_missing",
             // SAFETY: hlml.h: takes nothing, and is the first call.
-            Some(init) => Return::from(unsafe { init() }).name(),
+            Some(init) => match Return::from(unsafe { init() }) {
+                Return::Success => return Ok(Ok(Self::describe(hlml, &opened))),
+                Return::AlreadyInitialized if USERS.load(Ordering::Acquire) > 0 => {
+                    return Ok(Ok(Self::describe(hlml, &opened)));
+                }
+                refused => refused.name(),
+            },
         };
-        if answer == Return::Success.name() {
-            return Ok(Ok(Self::describe(hlml, &opened)));
-        }
         Ok(Err(Unavailable(format!(
             "{opened}: initialisation failed ({answer}); load the habanalabs driver (hl-smi must work)"
         ))))
@@ -61,6 +71,7 @@ impl Library {
     }
 
     fn describe(hlml: Hlml, opened: &str) -> Self {
+        USERS.fetch_add(1, Ordering::AcqRel);
         let simulated = simulated_machine(&hlml);
         let inner = Arc::new(Inner { hlml, lane: Lane::default() });
         let mut library = Self { inner, backend: Arc::default(), generation: None };
@@ -119,6 +130,9 @@ impl Library {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if USERS.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
         if let Some(shutdown) = self.hlml.hlml_shutdown {
             let turn = self.lane.enter();
             // A failure to shut down has no remedy: the driver lets go of what the process held.
