@@ -6,7 +6,10 @@
 use std::{collections::BTreeSet, fs, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Artefacts, Exporter, INSTANT, Node, Samples, process};
+use e2e::{
+    Artefacts, Exporter, INSTANT, Node, Prometheus, Samples, ScrapeJob, artefacts::repository, process,
+};
+use serde_json::Value;
 use sim::{
     Control, Live, Options,
     clock::Clock,
@@ -469,6 +472,29 @@ fn no_function_that_changes_a_device_is_looked_up() -> Result<()> {
     ensure!(has("hlml_device_get_power_usage"), "the program has no names of functions");
     for name in ["err_inject", "set_power_management_limit", "set_cpu_affinity", "clear_cpu_affinity"] {
         ensure!(!has(&format!("hlml_device_{name}")), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_signal_of_the_rules_finds_its_series() -> Result<()> {
+    let node = Node::new(MACHINE)?;
+    let exporter = node.start(&[])?;
+    exporter.settled()?;
+    let server = Prometheus::start(&[ScrapeJob { name: "gaudi", target: exporter.address }], &[])?;
+    let rules: Value = serde_saphyr::from_str(&fs::read_to_string(repository().join("alerts/gaudi.yaml"))?)?;
+    let groups = rules["groups"].as_array().context("groups")?;
+    let signals =
+        groups.iter().find(|group| group["name"] == "accelscope-gaudi-signals").context("signals")?;
+    let signals = signals["rules"].as_array().context("rules")?;
+    ensure!(signals.len() >= 9, "{} signals", signals.len());
+    for signal in signals {
+        let expression = signal["expr"].as_str().context("an expression")?;
+        e2e::eventually(&format!("{}", signal["record"]), || {
+            let devices = server.query(expression)?.len();
+            ensure!(devices == 8, "{devices} devices");
+            Ok(())
+        })?;
     }
     Ok(())
 }
