@@ -94,8 +94,11 @@ fn temperatures(round: &Round<'_>, batch: &mut Batch) {
                 Some(celsius) => celsius.map(|celsius| Celsius(celsius.into())),
                 None => channels[index].map(millidegrees),
             },
-            // Without slow readings hwmon is all there is.
-            Err(_) => channels[index].map(millidegrees),
+            // Without slow readings hwmon is all there is; where it has nothing, what is too slow is why.
+            Err(slow) => channels[index].map(millidegrees).map_err(|fault| match slow.absence {
+                Absence::TimedOut => *slow,
+                _ => fault,
+            }),
         };
         batch.put(m::TEMPERATURE, Labels::one("sensor", sensor), value);
     }
