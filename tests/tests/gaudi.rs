@@ -107,6 +107,7 @@ fn without_a_library_the_drivers_files_give_what_they_can() -> Result<()> {
     ensure!(page.contains("libhlml.so") && page.contains("SIMULATED"), "{page}");
     let probe = node.run("probe", &["--path.sensors", &sensors])?;
     ensure!(probe.code == Some(0) && probe.stdout.contains("library_missing"), "{probe:?}");
+    ensure!(probe.stdout.contains("habanalabs_pcie_tx") && !probe.stdout.contains("DCGM_"), "{probe:?}");
 
     // The library is found without a restart, and the devices are the same ones.
     fs::rename(&aside, node.library())?;
