@@ -19,7 +19,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_accelscope");
 /// A command that sees no variable of this process, and no real driver either.
 fn command(program: &str) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("ACCELSCOPE_LIBRARY_NVML", "/nowhere/libnvidia-ml.so.1").stderr(Stdio::piped());
+    command
+        .env_clear()
+        .env("ACCELSCOPE_SOURCE", "nvidia")
+        .env("ACCELSCOPE_LIBRARY_NVML", "/nowhere/libnvidia-ml.so.1")
+        .stderr(Stdio::piped());
     command
 }
 
