@@ -1,7 +1,7 @@
 //! What the laboratory provides for each family of devices: one row per vendor.
 
 use anyhow::{Context, Result};
-use sim::{Options, Profile, amx, kernel::Files, npu, profile::section};
+use sim::{Live, Options, Profile, amx, kernel::Files, npu, profile::section};
 
 /// A family whose devices a simulated machine may have.
 #[derive(Debug)]
@@ -44,6 +44,20 @@ pub const FAMILIES: &[DeviceFamily] = &[
             flag: "--library.nvml",
         }),
         files: None,
+    },
+    DeviceFamily {
+        name: "gaudi",
+        on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.gaudi.is_some()),
+        library: Some(Library {
+            package: "sim-hlml",
+            built: "libhlml.so",
+            shipped: "libhlml.so",
+            flag: "--library.hlml",
+        }),
+        files: Some(|options| {
+            let live = Live::open(options)?;
+            Ok(Box::new(move || sim::gaudi::files(&live.now())))
+        }),
     },
     DeviceFamily {
         name: "npu",

@@ -108,9 +108,13 @@ impl Samples {
 
     /// Every series of the device with this index, of both vocabularies, partitions and all.
     pub fn of_device(&self, index: usize) -> BTreeSet<&str> {
-        let names = [format!("gpu{index}"), format!("nvidia{index}")];
-        let own =
-            self.samples.iter().filter(|sample| names.iter().any(|name| sample.label("device") == name));
+        let names = [format!("gpu{index}"), format!("nvidia{index}"), format!("hpu{index}")];
+        let index = index.to_string();
+        // In the vocabulary of Gaudi's exporter a device's label is its serial number.
+        let own = self.samples.iter().filter(|sample| {
+            names.iter().any(|name| sample.label("device") == name)
+                || sample.label("id") == index && !sample.label("Serial").is_empty()
+        });
         own.map(|sample| sample.series.as_str()).collect()
     }
 

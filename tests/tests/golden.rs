@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::{Node, artefacts::repository, eventually, http::Request};
 
 /// How names begin whose values are not the machine's.
-const MASKED: [&str; 7] = [
+const MASKED: [&str; 8] = [
     // The process, its clients and its own work.
     "process_",
     "accelscope_http_",
@@ -22,6 +22,8 @@ const MASKED: [&str; 7] = [
     "DCGM_EXP_CLOCK_EVENTS_COUNT",
     // Calls without a value, of which some are repeated with every round.
     "accelscope_source_faults_total",
+    // Real time since a slow reading.
+    "accel_slow_readings_age_seconds",
 ];
 
 /// One series per status code that was answered, which depends on when the test asked first.
@@ -176,4 +178,14 @@ fn xeon6_amx() -> Result<()> {
 #[test]
 fn sierra_forest() -> Result<()> {
     check_running("sierra-forest", "sierra-forest.prom")
+}
+
+#[test]
+fn gaudi3_8() -> Result<()> {
+    check("gaudi3-8", "gaudi3-8.prom", TEXT)
+}
+
+#[test]
+fn gaudi3_8_open_metrics() -> Result<()> {
+    check("gaudi3-8", "gaudi3-8.openmetrics", "application/openmetrics-text;version=1.0.0")
 }

@@ -34,6 +34,12 @@ const TROUBLE: [&str; 7] = [
     "prometheus_tsdb_out_of_bound_samples_total",
 ];
 
+/// What moves on a machine whose clock stands still.
+const MOVING: &str = ".+_busy_seconds_total|accel_slow_readings_age_seconds";
+
+/// Machines of every kind.
+const MACHINES: [&str; 5] = ["h100-sxm-8", "h100-mig", "a100-8", "t4-1", "gaudi3-8"];
+
 /// A server that scrapes each target until it has done so several times, every time with success.
 fn scraped(jobs: &[ScrapeJob], flags: &[&str]) -> Result<Prometheus> {
     let server = Prometheus::start(jobs, flags)?;
@@ -65,7 +71,7 @@ fn no_trouble(server: &Prometheus) -> Result<()> {
 /// Every series of a job with its value, without what tells jobs apart and what moves on a frozen machine.
 fn series(server: &Prometheus, job: &str) -> Result<BTreeMap<String, f64>> {
     let query = format!(
-        "{{job=\"{job}\", __name__=~\"accel_.+|accelscope_source_up|DCGM_.+\", __name__!~\".+_busy_seconds_total\"}}"
+        "{{job=\"{job}\", __name__=~\"accel_.+|accelscope_source_up|DCGM_.+|habana.+\", __name__!~\"{MOVING}\"}}"
     );
     let strip = |(mut labels, value): (Value, f64)| {
         let map = labels.as_object_mut().context("labels are an object")?;
@@ -77,8 +83,18 @@ fn series(server: &Prometheus, job: &str) -> Result<BTreeMap<String, f64>> {
 }
 
 #[test]
-fn three_formats_are_scraped_without_loss_and_mean_the_same() -> Result<()> {
-    let node = Node::new("h100-sxm-8")?.frozen();
+fn three_formats_of_nvidia_are_scraped_without_loss_and_mean_the_same() -> Result<()> {
+    three_formats("h100-sxm-8", &["DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE"])
+}
+
+#[test]
+fn three_formats_of_gaudi_are_scraped_without_loss_and_mean_the_same() -> Result<()> {
+    three_formats("gaudi3-8", &["habanalabs_power_mW", "habana_hpu_utilization"])
+}
+
+/// `vendor`: metrics of its own vocabulary that each of the eight devices has once.
+fn three_formats(machine: &str, vendor: &[&str]) -> Result<()> {
+    let node = Node::new(machine)?.frozen();
     let exporter = node.start(&[])?;
     exporter.settled()?;
     let direct = exporter.address;
@@ -109,13 +125,9 @@ fn three_formats_are_scraped_without_loss_and_mean_the_same() -> Result<()> {
     for server in [&plain, &protobuf] {
         let lost = "scrape_samples_scraped - scrape_samples_post_metric_relabeling";
         ensure!(server.query(lost)?.iter().all(|(_, lost)| *lost == 0.0));
-        for query in [
-            "count by (job) (accel_power_watts)",
-            "count by (job) (DCGM_FI_DEV_POWER_USAGE)",
-            "count by (job) (accel_device_info)",
-            "count by (job) (DCGM_FI_PROF_PIPE_TENSOR_ACTIVE)",
-        ] {
-            let answers = server.query(query)?;
+        for metric in ["accel_power_watts", "accel_device_info"].iter().chain(vendor) {
+            let query = format!("count by (job) ({metric})");
+            let answers = server.query(&query)?;
             ensure!(
                 !answers.is_empty() && answers.iter().all(|(_, count)| *count == 8.0),
                 "{query}: {answers:?}"

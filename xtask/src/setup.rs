@@ -1,6 +1,6 @@
 //! Installs the programs that the tests and measurements run beside ours: Debian packages through `apt-get`,
-//! Python packages into `target/tools/venv`, npm packages into `target/tools/npm`. Does nothing, quickly, when
-//! all is there.
+//! Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages into
+//! `target/tools/npm`. Does nothing, quickly, when all is there.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use e2e::artefacts::{repository, target_dir};
+use e2e::artefacts::{PYHLML, pyhlml, python_env, repository, target_dir};
 
 use crate::shell::{self, on_path};
 
@@ -44,6 +44,7 @@ pub fn run() -> Result<()> {
         }
     }
     python_packages(&mut apt)?;
+    several_releases()?;
     npm_packages()
 }
 
@@ -140,5 +141,24 @@ fn npm_packages() -> Result<()> {
             .env("PATH", path),
     )?;
     fs::copy(&wanted, &stamp)?;
+    Ok(())
+}
+
+/// Packages of which several releases are needed at once, each in a folder of its own.
+fn several_releases() -> Result<()> {
+    for release in PYHLML {
+        if pyhlml(release).is_ok() {
+            continue;
+        }
+        let folder = target_dir()?.join("tools/pyhlml").join(release);
+        println!("setup: habana-pyhlml {release} into {}", folder.display());
+        shell::run(
+            Command::new(python_env()?.join("bin/python"))
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"])
+                .arg("--target")
+                .arg(&folder)
+                .arg(format!("habana-pyhlml=={release}")),
+        )?;
+    }
     Ok(())
 }

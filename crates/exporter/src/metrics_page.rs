@@ -45,11 +45,20 @@ Names, labels and units as Intel's Gaudi exporter prints them.
 ",
     ),
     (
+        Vocabulary::Accelerator,
+        "
+## Habana names for all vendors
+
+Names that Intel's Gaudi exporter prints beside its own, in units that some of them deny. Only with
+`--names.accelerator-aliases`. Its accelerator_memory_clock_hertz is a constant and so is left out.
+",
+    ),
+    (
         Vocabulary::Alias,
         "
 ## Other names
 
-Names that people write for devices without an exporter of their vendor's.
+Names that people write where a vendor has none of its own.
 ",
     ),
 ];

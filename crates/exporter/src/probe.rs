@@ -212,7 +212,9 @@ fn device(
         let absent = batch.absences.iter().filter(|absent| absent.id == id);
         let absent =
             absent.map(|absent| Missing { labels: labels(&absent.labels), reason: absent.fault.into() });
-        let name = metric.name.or_else(|| metric.vendor.first().map(|vendor| vendor.name));
+        // What the unified schema does not have goes by the family's own name for it.
+        let own = || metric.vendor.iter().find(|vendor| vendor.family == family).map(|vendor| vendor.name);
+        let name = metric.name.or_else(own);
         MetricReport {
             metric: name.unwrap_or_default(),
             unit: metric.unit.suffix(),

@@ -4,8 +4,13 @@
 //! other DCGM fields have no published HELP, so those sentences are ours.
 
 use crate::Family::{Amx, Gaudi, Npu, Nvidia, Xpu};
-use crate::VendorUnit::{Base, Mebibytes, MegabytesPerSecond, Megahertz, Millijoules, Nanoseconds, Percent};
-use crate::entry::{alias, counter, dcgm, dcgm_counter, gauge, info, own, state_set, vendor_only};
+use crate::VendorUnit::{
+    Base, KilobytesPerSecond, Mebibytes, MegabytesPerSecond, Megahertz, Millijoules, Milliwatts, Nanoseconds,
+    Percent,
+};
+use crate::entry::{
+    accelerator, alias, counter, dcgm, dcgm_counter, gauge, habana, info, own, state_set, vendor_only,
+};
 use crate::{
     Bytes, BytesPerSecond, Celsius, Count, Distribution, Flag, Hertz, Joules, Kind, Metric, MetricOf,
     Quantity, Ratio, Seconds, Watts,
@@ -39,10 +44,14 @@ catalogue! {
     DEVICE_INFO: Flag = info("accel_device_info", "What the device is: model, address, serial, driver and firmware versions")
         .labels(&["vendor", "model", "architecture", "pci_bus_id", "serial", "board_part_number", "driver_version",
             "library_version", "runtime_version", "firmware_version", "inforom_version", "ecc_inforom_version",
-            "power_inforom_version", "oem_inforom_version", "brand", "partition_profile", "rated_tops", "sched_mode", "features"])
+            "power_inforom_version", "oem_inforom_version", "brand", "partition_profile", "rated_tops", "sched_mode", "features",
+            "fit_version", "cpld_version", "module_id", "pcb_version", "pcb_assembly_version"])
         .from(&[(Nvidia, "nvmlDeviceGetName, GetPciInfo, GetSerial, GetVbiosVersion, GetInforomVersion"),
-            (Gaudi, "hlml_device_get_name, get_serial, get_pci_info"), (Xpu, "zesDeviceGetProperties, sysfs"),
+            (Gaudi, "hlml_device_get_name, get_serial, get_pci_info, get_pcb_info, sysfs"), (Xpu, "zesDeviceGetProperties, sysfs"),
             (Npu, "sysfs"), (Amx, "CPUID, sysfs")]);
+    DEVICE_CONFIG: Flag = vendor_only("Intel's Gaudi exporter prints a constant 1 beside its labels; the unified schema has accel_device_info")
+        .from(&[(Gaudi, "hlml_device_get_handle_by_index")])
+        .vendor(const { &[habana("habanalabs_device_config", Base, "Labels of the device, always 1.")] });
     DEVICE_UP: Flag = gauge("accel_device_up", "Whether the device answered within its deadline, 0 while it has no other series")
         .sourceless("Made by the exporter from each device's last sample.");
     DEVICE_ASLEEP: Flag = gauge("accel_device_asleep", "Whether runtime power management has suspended the device")
@@ -62,6 +71,9 @@ catalogue! {
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_GPU_UTIL", Percent, "GPU utilization (in %)."),
             alias(Npu, "npu_utilization", Percent, "Share of the time in which the NPU had work (in %)."),
+            habana("habanalabs_utilization", Percent, "Utilization of the last second (in %), cut to 100, may be derived from power."),
+            alias(Gaudi, "habana_hpu_utilization", Percent, "Utilization of the last second (in %), cut to 100, may be derived from power."),
+            accelerator("accelerator_gpu_utilization", Percent, "Utilization of the last second (in %), cut to 100, may be derived from power."),
         ] });
     UTILIZATION_BUSY: Seconds = counter("accel_utilization_busy_seconds_total", "Integral of accel_utilization_ratio over time")
         .sourceless("Integrated by the exporter from accel_utilization_ratio.");
@@ -102,14 +114,26 @@ catalogue! {
     // Memory.
     MEMORY_TOTAL: Bytes = gauge("accel_memory_total_bytes", "Device memory, including what the driver reserves")
         .from(&[(Nvidia, "nvmlDeviceGetMemoryInfo_v2"), (Gaudi, "hlml_device_get_memory_info"), (Xpu, "DRM query MEM_REGIONS, zesMemoryGetState")])
-        .vendor(const { &[dcgm("DCGM_FI_DEV_FB_TOTAL", Mebibytes, "Framebuffer memory total (in MiB).")] });
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_FB_TOTAL", Mebibytes, "Framebuffer memory total (in MiB)."),
+            habana("habanalabs_memory_total_bytes", Base, "Device memory (in bytes)."),
+            accelerator("accelerator_memory_total_bytes", Base, "Device memory (in bytes)."),
+        ] });
     MEMORY_USED: Bytes = gauge("accel_memory_used_bytes", "Device memory allocated by processes")
         .from(&[(Nvidia, "nvmlDeviceGetMemoryInfo_v2"), (Gaudi, "hlml_device_get_memory_info"),
             (Xpu, "DRM query MEM_REGIONS, zesMemoryGetState"), (Npu, "npu_memory_utilization")])
-        .vendor(const { &[dcgm("DCGM_FI_DEV_FB_USED", Mebibytes, "Framebuffer memory used (in MiB).")] });
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_FB_USED", Mebibytes, "Framebuffer memory used (in MiB)."),
+            habana("habanalabs_memory_used_bytes", Base, "Device memory in use (in bytes)."),
+            alias(Gaudi, "habana_hbm_used", Base, "Device memory in use (in bytes)."),
+            accelerator("accelerator_memory_used_bytes", Base, "Device memory in use (in bytes)."),
+        ] });
     MEMORY_FREE: Bytes = gauge("accel_memory_free_bytes", "Device memory that can still be allocated")
         .from(&[(Nvidia, "nvmlDeviceGetMemoryInfo_v2"), (Gaudi, "hlml_device_get_memory_info"), (Xpu, "DRM query MEM_REGIONS, zesMemoryGetState")])
-        .vendor(const { &[dcgm("DCGM_FI_DEV_FB_FREE", Mebibytes, "Framebuffer memory free (in MiB).")] });
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_FB_FREE", Mebibytes, "Framebuffer memory free (in MiB)."),
+            habana("habanalabs_memory_free_bytes", Base, "Device memory that is free (in bytes)."),
+        ] });
     MEMORY_RESERVED: Bytes = gauge("accel_memory_reserved_bytes", "Device memory reserved by driver and firmware; absent on drivers that count it as used")
         .from(&[(Nvidia, "nvmlDeviceGetMemoryInfo_v2")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_FB_RESERVED", Mebibytes, "Framebuffer memory reserved (in MiB).")] });
@@ -149,6 +173,9 @@ catalogue! {
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_GPU_TEMP", Base, "GPU temperature (in C).").when(&[("sensor", "gpu")]),
             dcgm("DCGM_FI_DEV_MEMORY_TEMP", Base, "Memory temperature (in C).").when(&[("sensor", "memory")]),
+            habana("habanalabs_temperature_onchip", Base, "Temperature of the chip (in C).").when(&[("sensor", "gpu")]),
+            habana("habanalabs_temperature_onboard", Base, "Temperature of the board (in C).").when(&[("sensor", "board")]),
+            accelerator("accelerator_temperature_celcius", Base, "Temperature of the chip (in C), spelt as in the original.").when(&[("sensor", "gpu")]),
         ] });
     TEMPERATURE_LIMIT: Celsius = gauge("accel_temperature_limit_celsius", "Temperature at which the device slows down, shuts down or leaves its operating range")
         .labels(&["sensor", "limit"])
@@ -158,52 +185,67 @@ catalogue! {
             dcgm("DCGM_FI_DEV_SHUTDOWN_TEMP", Base, "Shutdown temperature (in C).").when(&[("sensor", "gpu"), ("limit", "shutdown")]),
             dcgm("DCGM_FI_DEV_GPU_MAX_OP_TEMP", Base, "Maximum operating temperature of the GPU (in C).").when(&[("sensor", "gpu"), ("limit", "operating")]),
             dcgm("DCGM_FI_DEV_MEM_MAX_OP_TEMP", Base, "Maximum operating temperature of the memory (in C).").when(&[("sensor", "memory"), ("limit", "operating")]),
+            habana("habanalabs_temperature_threshold_slowdown", Base, "Temperature at which the chip slows down (in C).").when(&[("sensor", "gpu"), ("limit", "slowdown")]),
+            habana("habanalabs_temperature_threshold_shutdown", Base, "Temperature at which the chip shuts down (in C).").when(&[("sensor", "gpu"), ("limit", "shutdown")]),
+            habana("habanalabs_temperature_threshold_gpu", Base, "Highest operating temperature of the chip (in C).").when(&[("sensor", "gpu"), ("limit", "operating")]),
+            habana("habanalabs_temperature_threshold_memory", Base, "Highest operating temperature of the memory (in C).").when(&[("sensor", "memory"), ("limit", "operating")]),
         ] });
     TEMPERATURE_MARGIN: Celsius = gauge("accel_temperature_margin_celsius", "Degrees left before the nearest thermal limit slows the device")
         .from(&[(Nvidia, "nvmlDeviceGetMarginTemperature")]);
     POWER: Watts = gauge("accel_power_watts", "Power draw of the whole device, averaged by its driver over about a second where the part averages")
-        .from(&[(Nvidia, "nvmlDeviceGetPowerUsage"), (Gaudi, "hlml_device_get_power_usage"), (Xpu, "hwmon energy, zesPowerGetEnergyCounter"),
+        .from(&[(Nvidia, "nvmlDeviceGetPowerUsage"), (Gaudi, "hlml_device_get_power_usage, hwmon"), (Xpu, "hwmon energy, zesPowerGetEnergyCounter"),
             (Npu, "PMT VPU_ENERGY"), (Amx, "RAPL energy_uj")])
-        .vendor(const { &[dcgm("DCGM_FI_DEV_POWER_USAGE", Base, "Power draw (in W).")] });
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_POWER_USAGE", Base, "Power draw (in W)."),
+            habana("habanalabs_power_mW", Milliwatts, "Power draw (in mW)."),
+            accelerator("accelerator_power_usage_watts", Milliwatts, "Power draw in milliwatts, whatever the name says."),
+        ] });
     POWER_INSTANT: Watts = gauge("accel_power_instant_watts", "Power draw of the whole device at the moment of reading")
         .from(&[(Nvidia, "field POWER_INSTANT")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_POWER_USAGE_INSTANT", Base, "Instantaneous power draw (in W).")] });
     POWER_LIMIT: Watts = gauge("accel_power_limit_watts", "Power limits: enforced now, requested, the default, and the range that can be set")
         .labels(&["limit"])
         .from(&[(Nvidia, "nvmlDeviceGetEnforcedPowerLimit, GetPowerManagementLimit, GetPowerManagementDefaultLimit, GetPowerManagementLimitConstraints"),
-            (Gaudi, "hlml_device_get_power_management_default_limit"), (Xpu, "hwmon power_max, zesPowerGetLimitsExt"), (Amx, "RAPL constraint_power_limit_uw")])
+            (Gaudi, "hlml_device_get_power_management_limit, get_power_management_default_limit, get_power_management_limit_constraints, max_power"), (Xpu, "hwmon power_max, zesPowerGetLimitsExt"), (Amx, "RAPL constraint_power_limit_uw")])
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_ENFORCED_POWER_LIMIT", Base, "Effective power limit that the driver enforces (in W).").when(&[("limit", "enforced")]),
             dcgm("DCGM_FI_DEV_POWER_MGMT_LIMIT", Base, "Current power limit (in W).").when(&[("limit", "requested")]),
             dcgm("DCGM_FI_DEV_POWER_MGMT_LIMIT_DEF", Base, "Default power limit (in W).").when(&[("limit", "default")]),
             dcgm("DCGM_FI_DEV_POWER_MGMT_LIMIT_MIN", Base, "Minimum power limit (in W).").when(&[("limit", "min")]),
             dcgm("DCGM_FI_DEV_POWER_MGMT_LIMIT_MAX", Base, "Maximum power limit (in W).").when(&[("limit", "max")]),
+            habana("habanalabs_power_default_limit_mW", Milliwatts, "Default power limit (in mW).").when(&[("limit", "default")]),
         ] });
     ENERGY: Joules = counter("accel_energy_joules_total", "Energy that the device has used since its driver was loaded")
         .from(&[(Nvidia, "nvmlDeviceGetTotalEnergyConsumption"), (Gaudi, "hlml_device_get_total_energy_consumption"),
             (Xpu, "hwmon energy1_input, zesPowerGetEnergyCounter"), (Npu, "PMT VPU_ENERGY"), (Amx, "RAPL energy_uj")])
-        .vendor(const { &[dcgm_counter("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", Millijoules, "Total energy consumption since boot (in mJ).")] });
+        .vendor(const { &[
+            dcgm_counter("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", Millijoules, "Total energy consumption since boot (in mJ)."),
+            habana("habanalabs_energy", Millijoules, "Energy used since the driver was loaded (in mJ)."),
+        ] });
     MEMORY_POWER: Watts = gauge("accel_memory_power_watts", "Power draw of the memory beside the device, which accel_power_watts does not include, averaged over the last interval")
         .from(&[(Amx, "RAPL dram energy_uj")]);
     MEMORY_ENERGY: Joules = counter("accel_memory_energy_joules_total", "Energy used by the memory beside the device, which accel_energy_joules_total does not include")
         .from(&[(Amx, "RAPL dram energy_uj")]);
     CLOCK: Hertz = gauge("accel_clock_hertz", "Current clock of the domain")
         .labels(&["domain"])
-        .from(&[(Nvidia, "nvmlDeviceGetClockInfo"), (Gaudi, "hlml_device_get_clock_info"), (Xpu, "freq0/act_freq, zesFrequencyGetState"),
+        .from(&[(Nvidia, "nvmlDeviceGetClockInfo"), (Gaudi, "hlml_device_get_clock_info, clk_cur_freq_mhz"), (Xpu, "freq0/act_freq, zesFrequencyGetState"),
             (Npu, "npu_current_frequency_mhz, PMT VPU_WORKPOINT"), (Amx, "scaling_cur_freq")])
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_SM_CLOCK", Megahertz, "SM clock frequency (in MHz).").when(&[("domain", "sm")]),
             dcgm("DCGM_FI_DEV_MEM_CLOCK", Megahertz, "Memory clock frequency (in MHz).").when(&[("domain", "memory")]),
             dcgm("DCGM_FI_DEV_VIDEO_CLOCK", Megahertz, "Video clock frequency (in MHz).").when(&[("domain", "video")]),
+            habana("habanalabs_clock_soc_mhz", Megahertz, "SoC clock (in MHz).").when(&[("domain", "soc")]),
+            accelerator("accelerator_sm_clock_hertz", Megahertz, "SoC clock in megahertz, whatever the name says.").when(&[("domain", "soc")]),
         ] });
     CLOCK_MAX: Hertz = gauge("accel_clock_max_hertz", "Highest clock of the domain")
         .labels(&["domain"])
-        .from(&[(Nvidia, "nvmlDeviceGetMaxClockInfo"), (Gaudi, "hlml_device_get_max_clock_info"), (Xpu, "freq0/rp0_freq, zesFrequencyGetProperties"),
+        .from(&[(Nvidia, "nvmlDeviceGetMaxClockInfo"), (Gaudi, "hlml_device_get_max_clock_info, clk_max_freq_mhz"), (Xpu, "freq0/rp0_freq, zesFrequencyGetProperties"),
             (Npu, "npu_max_frequency_mhz, freq/hw_max_freq"), (Amx, "cpuinfo_max_freq")])
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_MAX_SM_CLOCK", Megahertz, "Maximum SM clock frequency (in MHz).").when(&[("domain", "sm")]),
             dcgm("DCGM_FI_DEV_MAX_MEM_CLOCK", Megahertz, "Maximum memory clock frequency (in MHz).").when(&[("domain", "memory")]),
             dcgm("DCGM_FI_DEV_MAX_VIDEO_CLOCK", Megahertz, "Maximum video clock frequency (in MHz).").when(&[("domain", "video")]),
+            habana("habanalabs_clock_soc_max_mhz", Megahertz, "Highest SoC clock (in MHz).").when(&[("domain", "soc")]),
         ] });
     PERFORMANCE_STATE: Count = gauge("accel_performance_state", "Performance state, 0 is the fastest")
         .from(&[(Nvidia, "nvmlDeviceGetPerformanceState"), (Gaudi, "hlml_device_get_performance_state")])
@@ -220,7 +262,7 @@ catalogue! {
         ] });
     THROTTLE_SECONDS: Seconds = counter("accel_throttle_seconds_total", "Time for which the reason held clocks below their maximum, counted by the device")
         .labels(&["reason"])
-        .from(&[(Nvidia, "fields PERF_POLICY_* and CLOCKS_EVENT_REASON_*"), (Gaudi, "CLK_THROTTLE_REASON duration_ns"), (Amx, "thermal_throttle")])
+        .from(&[(Nvidia, "fields PERF_POLICY_* and CLOCKS_EVENT_REASON_*"), (Amx, "thermal_throttle")])
         .vendor(const { &[
             dcgm_counter("DCGM_FI_DEV_POWER_VIOLATION", Nanoseconds, "Throttling duration due to power constraints (in ns).").when(&[("reason", "sw_power_cap")]),
             dcgm_counter("DCGM_FI_DEV_THERMAL_VIOLATION", Nanoseconds, "Throttling duration due to thermal constraints (in ns).").when(&[("reason", "thermal")]),
@@ -245,16 +287,21 @@ catalogue! {
     // Links.
     LINK_RECEIVE: Bytes = counter("accel_link_receive_bytes_total", "Bytes received over the link; payload on NVLink, with protocol overhead on PCIe")
         .labels(&["link", "kind"])
-        .from(&[(Nvidia, "fields NVLINK_THROUGHPUT_DATA_RX, NVLINK_COUNT_RCV_BYTES, PCIE_COUNT_RX_BYTES"), (Gaudi, "NIC ports"), (Xpu, "zesDevicePciGetStats, zesFabricPortGetThroughput")]);
+        .from(&[(Nvidia, "fields NVLINK_THROUGHPUT_DATA_RX, NVLINK_COUNT_RCV_BYTES, PCIE_COUNT_RX_BYTES"), (Xpu, "zesDevicePciGetStats, zesFabricPortGetThroughput")]);
     LINK_TRANSMIT: Bytes = counter("accel_link_transmit_bytes_total", "Bytes sent over the link; payload on NVLink, with protocol overhead on PCIe")
         .labels(&["link", "kind"])
-        .from(&[(Nvidia, "fields NVLINK_THROUGHPUT_DATA_TX, NVLINK_COUNT_XMIT_BYTES, PCIE_COUNT_TX_BYTES"), (Gaudi, "NIC ports"), (Xpu, "zesDevicePciGetStats, zesFabricPortGetThroughput")]);
+        .from(&[(Nvidia, "fields NVLINK_THROUGHPUT_DATA_TX, NVLINK_COUNT_XMIT_BYTES, PCIE_COUNT_TX_BYTES"), (Xpu, "zesDevicePciGetStats, zesFabricPortGetThroughput")]);
     LINK_BANDWIDTH: BytesPerSecond = gauge("accel_link_bandwidth_bytes_per_second", "Raw capacity of the link in each direction")
         .labels(&["link", "kind"])
         .from(&[(Nvidia, "field NVLINK_GET_SPEED or NVLINK_SPEED_MBPS_COMMON, PCIe generation and width"), (Xpu, "zesFabricPortGetState"), (Gaudi, "PCIe generation and width")]);
     LINK_UP: Flag = gauge("accel_link_up", "Whether the link is up")
         .labels(&["link", "kind"])
-        .from(&[(Nvidia, "nvmlDeviceGetNvLinkState"), (Gaudi, "hlml_get_nic_status"), (Xpu, "zesFabricPortGetState")]);
+        .from(&[(Nvidia, "nvmlDeviceGetNvLinkState"), (Gaudi, "hlml_get_mac_addr_info, hlml_nic_get_link; kind tells internal from external ports"), (Xpu, "zesFabricPortGetState")]);
+    NIC_PORT: Flag = vendor_only("Intel's Gaudi exporter has labels of its own for NIC ports; the unified schema has accel_link_up")
+        .labels(&["port", "port_type"])
+        .from(&[(Gaudi, "hlml_get_mac_addr_info, hlml_nic_get_link")])
+        .vendor(const { &[habana("habanalabs_nic_port_status", Base, "Whether the NIC port has a link (1) or not (0).")
+            .keep(&[("port", "port"), ("port_type", "port_type")])] });
     LINK_ERRORS: Count = counter("accel_link_errors_total", "Errors on the link; most are corrected by a retry, a steady rate is a bad cable or connector")
         .labels(&["link", "kind", "error"])
         .from(&[(Nvidia, "fields NVLINK_ERROR_DL_*, NVLINK_*_ERROR_COUNT_TOTAL, NVLINK_COUNT_*"), (Gaudi, "hlml_device_get_pcie_replay_counter"), (Xpu, "zesFabricPortGetFabricErrorCounters")])
@@ -272,19 +319,32 @@ catalogue! {
         .vendor(const { &[dcgm("DCGM_FI_DEV_PCIE_MAX_LINK_GEN", Base, "PCIe maximum link generation.")] });
     PCIE_WIDTH: Count = gauge("accel_pcie_link_width", "PCIe lanes in use now")
         .from(&[(Nvidia, "nvmlDeviceGetCurrPcieLinkWidth"), (Gaudi, "current_link_width"), (Xpu, "current_link_width")])
-        .vendor(const { &[dcgm("DCGM_FI_DEV_PCIE_LINK_WIDTH", Base, "PCIe current link width.")] });
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_PCIE_LINK_WIDTH", Base, "PCIe current link width."),
+            habana("habanalabs_pci_link_width", Base, "PCIe lanes in use now."),
+        ] });
     PCIE_WIDTH_MAX: Count = gauge("accel_pcie_link_width_max", "PCIe lanes of device and slot together")
         .from(&[(Nvidia, "nvmlDeviceGetMaxPcieLinkWidth"), (Gaudi, "max_link_width"), (Xpu, "max_link_width")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_PCIE_MAX_LINK_WIDTH", Base, "PCIe maximum link width.")] });
     PCIE_REPLAYS: Count = counter("accel_pcie_replays_total", "PCIe packets sent again after an error")
         .from(&[(Nvidia, "nvmlDeviceGetPcieReplayCounter"), (Gaudi, "hlml_device_get_pcie_replay_counter")])
-        .vendor(const { &[dcgm_counter("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", Base, "Total number of PCIe retries.")] });
-    PCIE_RATE: BytesPerSecond = vendor_only("DCGM prints the rate of the last interval; the unified schema has accel_link_receive_bytes_total and accel_link_transmit_bytes_total")
+        .vendor(const { &[
+            dcgm_counter("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", Base, "Total number of PCIe retries."),
+            habana("habanalabs_pcie_replay_count", Base, "PCIe packets sent again."),
+        ] });
+    PCIE_SPEED: Count = vendor_only("Intel's Gaudi exporter prints whole gigatransfers per second and lane; the unified schema has accel_pcie_link_generation")
+        .from(&[(Gaudi, "current_link_speed")])
+        .vendor(const { &[habana("habanalabs_pci_link_speed", Base, "PCIe speed in use now (in whole GT/s per lane).")] });
+    PCIE_RATE: BytesPerSecond = vendor_only("DCGM and Intel's Gaudi exporter print the rate of the last interval; the unified schema has accel_link_receive_bytes_total and accel_link_transmit_bytes_total, where bytes are counted")
         .labels(&["direction"])
-        .from(&[(Nvidia, "nvmlGpmMetricsGet PCIE_TX_PER_SEC and PCIE_RX_PER_SEC")])
+        .from(&[(Nvidia, "nvmlGpmMetricsGet PCIE_TX_PER_SEC and PCIE_RX_PER_SEC"), (Gaudi, "hlml_device_get_pcie_throughput")])
         .vendor(const { &[
             dcgm("DCGM_FI_PROF_PCIE_TX_BYTES", Base, "The rate of data transmitted over the PCIe bus - including both protocol headers and data payloads - in bytes per second.").when(&[("direction", "transmit")]),
             dcgm("DCGM_FI_PROF_PCIE_RX_BYTES", Base, "The rate of data received over the PCIe bus - including both protocol headers and data payloads - in bytes per second.").when(&[("direction", "receive")]),
+            habana("habanalabs_pcie_tx", KilobytesPerSecond, "PCIe traffic from the device over 10 ms (in KB/s).").when(&[("direction", "transmit")]),
+            habana("habanalabs_pcie_rx", KilobytesPerSecond, "PCIe traffic to the device over 10 ms (in KB/s).").when(&[("direction", "receive")]),
+            habana("habanalabs_pcie_transmit_throughput", KilobytesPerSecond, "PCIe traffic from the device over 10 ms (in KB/s).").when(&[("direction", "transmit")]),
+            habana("habanalabs_pcie_receive_throughput", KilobytesPerSecond, "PCIe traffic to the device over 10 ms (in KB/s).").when(&[("direction", "receive")]),
         ] });
     NVLINK_RATE: BytesPerSecond = vendor_only("DCGM prints the rate of the last interval; the unified schema has accel_link_receive_bytes_total and accel_link_transmit_bytes_total")
         .labels(&["direction"])
@@ -303,6 +363,9 @@ catalogue! {
     ERROR_LAST: Seconds = gauge("accel_error_last_timestamp_seconds", "Unix time of the last critical event that the exporter saw, absent before the first")
         .labels(&["kind"])
         .from(&[(Nvidia, "nvmlEventSetWait_v2"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState")]);
+    RESETS: Count = counter("accel_resets_total", "Resets of the device since its driver was loaded; soft ones are everyday after a job where the driver cleans up by them")
+        .labels(&["kind"])
+        .from(&[(Gaudi, "hard_reset_cnt, soft_reset_cnt")]);
     XID_LAST: Count = vendor_only("DCGM prints the code of the last XID as a value, which hides repeats; the unified schema has accel_errors_total")
         .labels(&["err_code", "err_msg"])
         .from(&[(Nvidia, "nvmlEventSetWait_v2")])
@@ -318,7 +381,8 @@ catalogue! {
         .vendor(const { &[dcgm("DCGM_EXP_XID_ERRORS_COUNT", Base, "reported XIDs during last window")
             .keep(&[("window_size_in_ms", "window_size_in_ms"), ("xid", "xid")])] });
     ECC_ENABLED: Flag = gauge("accel_ecc_enabled", "Whether error correction is on")
-        .from(&[(Nvidia, "nvmlDeviceGetEccMode"), (Gaudi, "hlml_device_get_ecc_mode"), (Xpu, "zesDeviceGetEccState")]);
+        .from(&[(Nvidia, "nvmlDeviceGetEccMode"), (Gaudi, "hlml_device_get_ecc_mode"), (Xpu, "zesDeviceGetEccState")])
+        .vendor(const { &[habana("habanalabs_ecc_feature_mode", Base, "Whether ECC is on (1) or off (0).")] });
     ECC_ERRORS: Count = counter("accel_ecc_errors_total", "Memory errors found by ECC: volatile ones since the driver was loaded, aggregate ones over the device's life")
         .labels(&["severity", "scope"])
         .from(&[(Nvidia, "fields ECC_SBE_VOL_TOTAL, ECC_DBE_VOL_TOTAL, ECC_SBE_AGG_TOTAL, ECC_DBE_AGG_TOTAL"),
@@ -341,10 +405,15 @@ catalogue! {
         .vendor(const { &[
             dcgm_counter("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", Base, "Number of remapped rows for uncorrectable errors").when(&[("cause", "uncorrectable")]),
             dcgm_counter("DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", Base, "Number of remapped rows for correctable errors").when(&[("cause", "correctable")]),
+            habana("habanalabs_pending_rows_with_single_bit_ecc_errors", Base, "Rows replaced after several single-bit errors.").when(&[("cause", "correctable")]),
+            habana("habanalabs_pending_rows_with_double_bit_ecc_errors", Base, "Rows replaced after a double-bit error.").when(&[("cause", "uncorrectable")]),
         ] });
     ROW_REMAP_PENDING: Flag = gauge("accel_memory_row_remap_pending", "Whether a row waits for a reset to be remapped")
         .from(&[(Nvidia, "field REMAPPED_PENDING"), (Gaudi, "hlml_device_get_replaced_rows_pending_status")])
-        .vendor(const { &[dcgm("DCGM_FI_DEV_ROW_REMAP_PENDING", Base, "Whether remapping of rows is pending")] });
+        .vendor(const { &[
+            dcgm("DCGM_FI_DEV_ROW_REMAP_PENDING", Base, "Whether remapping of rows is pending"),
+            habana("habanalabs_pending_rows_state", Base, "Whether rows wait to be replaced (1) or not (0)."),
+        ] });
     ROW_REMAP_FAILED: Flag = gauge("accel_memory_row_remap_failed", "Whether a row could not be remapped: the device must be replaced")
         .from(&[(Nvidia, "field REMAPPED_FAILURE")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_ROW_REMAP_FAILURE", Base, "Whether remapping of rows has failed")] });
@@ -379,6 +448,8 @@ catalogue! {
     LICENSE_ACTIVE: Flag = gauge("accel_license_active", "Whether a vGPU licence is held")
         .from(&[(Nvidia, "nvmlDeviceGetGridLicensableFeatures_v4")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_VGPU_LICENSE_STATUS", Base, "vGPU License status")] });
+    SLOW_READINGS_AGE: Seconds = gauge("accel_slow_readings_age_seconds", "Age of what is read of the device at a lower rate because the calls take long")
+        .from(&[(Gaudi, "hlml_device_get_pcie_throughput, hlml_device_get_temperature where hwmon has no labels")]);
 
     // The host, as context.
     HOST_CPU: Seconds = own(Kind::Counter, "accel_host_cpu_seconds_total", &["state"],

@@ -110,6 +110,16 @@ pub(crate) const fn alias(
     Vendor { vocabulary: Vocabulary::Alias, family, ..dcgm(name, unit, help) }
 }
 
+/// A gauge of Intel's Gaudi exporter; it has no other kind.
+pub(crate) const fn habana(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
+    Vendor { vocabulary: Vocabulary::Habana, family: Family::Gaudi, ..dcgm(name, unit, help) }
+}
+
+/// One of its names that promise another unit than they carry.
+pub(crate) const fn accelerator(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
+    Vendor { vocabulary: Vocabulary::Accelerator, ..habana(name, unit, help) }
+}
+
 impl Vendor {
     pub(crate) const fn when(mut self, when: &'static [(&'static str, &'static str)]) -> Self {
         self.when = when;

@@ -24,6 +24,8 @@ const LABELS: &[&str] = &[
     "kind",
     "limit",
     "link",
+    "port",
+    "port_type",
     "reason",
     "scope",
     "sensor",
@@ -41,15 +43,20 @@ const INFO_LABELS: &[&str] = &[
     "architecture",
     "board_part_number",
     "brand",
+    "cpld_version",
     "driver_version",
     "ecc_inforom_version",
     "features",
     "firmware_version",
+    "fit_version",
     "inforom_version",
     "library_version",
     "model",
+    "module_id",
     "oem_inforom_version",
     "partition_profile",
+    "pcb_assembly_version",
+    "pcb_version",
     "pci_bus_id",
     "power_inforom_version",
     "rated_tops",
@@ -180,6 +187,7 @@ fn vendor_names_look_like_their_vocabulary() {
         let prefixes: &[&str] = match vendor.vocabulary {
             Vocabulary::Dcgm => &["DCGM_FI_DEV_", "DCGM_FI_PROF_", "DCGM_EXP_"],
             Vocabulary::Habana => &["habanalabs_"],
+            Vocabulary::Accelerator => &["accelerator_"],
             Vocabulary::Alias => &["habana_", "xe_", "npu_", "cpu_amx_"],
         };
         assert!(prefixes.iter().any(|prefix| vendor.name.starts_with(prefix)), "{}", vendor.name);
@@ -198,7 +206,9 @@ fn vendor_names_look_like_their_vocabulary() {
             VendorUnit::Percent => metric.unit == Unit::Ratio,
             VendorUnit::Mebibytes => metric.unit == Unit::Bytes,
             VendorUnit::Nanoseconds => metric.unit == Unit::Seconds,
-            VendorUnit::MegabytesPerSecond => metric.unit == Unit::BytesPerSecond,
+            VendorUnit::MegabytesPerSecond | VendorUnit::KilobytesPerSecond => {
+                metric.unit == Unit::BytesPerSecond
+            }
         };
         assert!(fits, "{}: {:?} of {:?}", vendor.name, vendor.unit, metric.unit);
     }
@@ -291,6 +301,7 @@ fn vendor_units_leave_base_units_exactly() {
         (VendorUnit::Mebibytes, Int(81_920 << 20), Int(81_920)),
         (VendorUnit::Mebibytes, Int((5 << 20) + 1_048_575), Int(5)),
         (VendorUnit::MegabytesPerSecond, Float(26_562_000_000.0), Int(26_562)),
+        (VendorUnit::KilobytesPerSecond, Float(1_234_000.0), Int(1_234)),
         (VendorUnit::Base, Float(42.5), Float(42.5)),
     ];
     for (unit, base, expected) in cases {

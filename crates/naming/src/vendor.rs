@@ -9,7 +9,10 @@ pub enum Vocabulary {
     Dcgm,
     /// `habanalabs_*` as the official Gaudi exporter prints them.
     Habana,
-    /// Names that people write for devices that have no vendor exporter.
+    /// `accelerator_*` as the same exporter prints them: one schema for all vendors, with units that the names
+    /// deny. Only for those who ask for it.
+    Accelerator,
+    /// Names that people write where a vendor has none of its own.
     Alias,
 }
 
@@ -32,6 +35,8 @@ pub enum VendorUnit {
     Nanoseconds,
     /// Whole megabytes (10^6) per second, from bytes per second.
     MegabytesPerSecond,
+    /// Whole kilobytes (10^3) per second, from bytes per second.
+    KilobytesPerSecond,
 }
 
 impl VendorUnit {
@@ -46,6 +51,7 @@ impl VendorUnit {
             Self::Mebibytes => "MiB",
             Self::Nanoseconds => "ns",
             Self::MegabytesPerSecond => "MB/s",
+            Self::KilobytesPerSecond => "KB/s",
         }
     }
 
@@ -61,6 +67,7 @@ impl VendorUnit {
         match self {
             Self::Base => value.clone(),
             Self::Megahertz | Self::MegabytesPerSecond => whole(1e-6),
+            Self::KilobytesPerSecond => whole(1e-3),
             Self::Millijoules | Self::Milliwatts => whole(1e3),
             Self::Percent => whole(1e2),
             Self::Nanoseconds => whole(1e9),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::control::{
-    Control, DriverState, Fault, Garbage, Kind, Link, RecoveryAction, Rows, Scope, Severity, Xid,
+    Control, DriverState, Fault, Garbage, Kind, Link, RecoveryAction, Reset, Rows, Scope, Severity, Xid,
     strain::Strain,
 };
 use crate::mig::{self, Instance};
@@ -51,6 +51,8 @@ pub struct DeviceConditions {
     pub(crate) strain: Strain,
     /// What an operator should do.
     pub recovery: RecoveryAction,
+    /// Resets.
+    pub reset: Reset,
     /// MIG mode.
     pub mig_enabled: bool,
     /// Instances, in the order in which they were made; empty unless MIG mode is on.
@@ -93,6 +95,12 @@ impl Conditions {
         }
         for recovery in &control.recovery {
             devices[within("recovery", recovery.device)?].recovery = recovery.action;
+        }
+        for reset in &control.reset {
+            let sum = &mut devices[within("reset", reset.device)?].reset;
+            sum.hard = sum.hard.saturating_add(reset.hard);
+            sum.soft = sum.soft.saturating_add(reset.soft);
+            sum.running |= reset.running;
         }
         for mig in &control.mig {
             let device = &mut devices[within("mig", mig.device)?];

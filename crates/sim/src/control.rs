@@ -65,6 +65,12 @@
 //! device = 0
 //! action = "reset"             # reset | reboot | drain_p2p | drain_and_reset
 //!
+//! [[reset]]
+//! device = 0
+//! hard = 1                     # resets since the driver was loaded
+//! soft = 2
+//! running = true               # one is under way
+//!
 //! [[mig]]
 //! device = 0
 //! enabled = true
@@ -126,6 +132,8 @@ pub struct Control {
     pub heat: Vec<Heat>,
     /// What an operator should do.
     pub recovery: Vec<Recovery>,
+    /// Resets.
+    pub reset: Vec<Reset>,
     /// Instances.
     pub mig: Vec<Mig>,
     /// Conditions of inference engines.
@@ -325,6 +333,20 @@ pub enum RecoveryAction {
     DrainAndReset,
 }
 
+/// Resets that happened, and one that happens.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reset {
+    /// The device.
+    pub device: usize,
+    /// Hard ones since the driver was loaded.
+    pub hard: u64,
+    /// Soft ones since the driver was loaded.
+    pub soft: u64,
+    /// One is under way.
+    pub running: bool,
+}
+
 /// How a device is cut.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -433,6 +455,7 @@ impl Control {
             memory: joined(&self.memory, &over.memory),
             heat: joined(&self.heat, &over.heat),
             recovery: joined(&self.recovery, &over.recovery),
+            reset: joined(&self.reset, &over.reset),
             mig: kept_mig.chain(&over.mig).cloned().collect(),
             engine: joined(&self.engine, &over.engine),
         }
@@ -485,6 +508,7 @@ mod tests {
         assert_eq!(control.engine[0].check(), Ok(()));
         assert!(control.recovery.len() == 1 && control.link.len() == 1 && control.rows.len() == 1);
         assert!(control.memory.len() == 1 && control.heat.len() == 1);
+        assert_eq!(control.reset.len(), 1);
     }
 
     #[test]

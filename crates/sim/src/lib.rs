@@ -20,6 +20,7 @@
 //! | [`npu`] | an Intel NPU: sysfs, debugfs, PMT |
 //! | [`amx`] | Xeon sockets: topology, RAPL, coretemp, throttling, and their perf events |
 //! | [`bus`] | the machine's PCI bus as sysfs shows it |
+//! | [`gaudi`] | what HLML and the kernel say of a Gaudi |
 //! | [`kernel`] | a machine's kernel files below a root, kept up to date |
 //! | `engine` | an inference engine beside the machine, and its metrics over HTTP (feature `engine`) |
 //! | [`library`] | an older driver: a copy of a library with symbols taken out |
@@ -38,6 +39,7 @@ pub mod cycle;
 pub mod device;
 #[cfg(feature = "engine")]
 pub mod engine;
+pub mod gaudi;
 mod hash;
 pub mod kernel;
 pub mod library;

@@ -12,13 +12,16 @@ use crate::control::Control;
 use crate::cycle::Silicon;
 use crate::mig::InstanceProfile;
 
+mod gaudi;
 mod nvidia;
 
+pub use gaudi::Gaudi;
 pub use nvidia::{Architecture, Engines, Inforom, Nvidia, Nvlink};
 
 /// The profiles that are compiled in: name and text.
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("a100-8", include_str!("../../../machines/a100-8.toml")),
+    ("gaudi3-8", include_str!("../../../machines/gaudi3-8.toml")),
     ("h100-mig", include_str!("../../../machines/h100-mig.toml")),
     ("h100-sxm-4", include_str!("../../../machines/h100-sxm-4.toml")),
     ("h100-sxm-8", include_str!("../../../machines/h100-sxm-8.toml")),
@@ -135,6 +138,8 @@ pub struct Facts {
     pub ecc: Ecc,
     /// What only an NVIDIA device has.
     pub nvidia: Option<Nvidia>,
+    /// What only a Gaudi has.
+    pub gaudi: Option<Gaudi>,
 }
 
 /// Device memory.
@@ -302,7 +307,8 @@ impl Profile {
             ),
         ];
         hold(&rows)?;
-        device.nvidia.as_ref().map_or(Ok(()), |nvidia| nvidia.check(memory))
+        device.nvidia.as_ref().map_or(Ok(()), |nvidia| nvidia.check(memory))?;
+        device.gaudi.as_ref().map_or(Ok(()), Gaudi::check)
     }
 }
 

@@ -1,0 +1,165 @@
+//! Labels: who a Gaudi is, in both vocabularies.
+
+use std::{path::Path, sync::Arc};
+
+use reading::{Identity, Labels};
+
+use crate::{
+    kernel::{self, Node},
+    raw::Hpu,
+};
+
+/// What does not change while a card is plugged in. Empty text is a fact that nobody tells.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Place in HLML's list, or the number of the device's node where there is no list.
+    index: u32,
+    minor: Option<u32>,
+    uuid: String,
+    serial: String,
+    model: String,
+    device_type: String,
+    pci_bus_id: String,
+    module: String,
+    driver_version: String,
+    library_version: String,
+    fit_version: String,
+    spi_version: String,
+    cpld_version: String,
+    pcb_versions: [String; 2],
+}
+
+impl Facts {
+    /// Asks library and driver once; either may be missing.
+    pub fn read(index: u32, address: &str, hpu: Option<&Hpu>, node: Option<&Node>, sysfs: &Path) -> Self {
+        let file = |name| node.and_then(|node| node.text(name)).unwrap_or_default();
+        let first = |files: &[&'static str], library: Option<String>| {
+            let found = files.iter().map(|name| file(name)).find(|text| !text.is_empty());
+            found.or(library).unwrap_or_default()
+        };
+        let library = |ask: fn(&Hpu) -> Option<String>| hpu.and_then(ask);
+        let module = library(|hpu| hpu.module_id().ok().map(|module| module.to_string()));
+        let pcb = hpu.and_then(|hpu| hpu.pcb_versions().ok()).unwrap_or_default();
+        let driver = kernel::driver_version(sysfs).ok();
+        Self {
+            index,
+            minor: node.map(|node| node.minor).or_else(|| hpu?.minor_number().ok()),
+            uuid: library(|hpu| hpu.uuid().ok()).unwrap_or_default(),
+            serial: library(|hpu| hpu.serial().ok()).unwrap_or_default(),
+            model: library(|hpu| hpu.name().ok()).unwrap_or_default(),
+            device_type: file("device_type"),
+            pci_bus_id: address.to_owned(),
+            module: module.unwrap_or_else(|| file("module_id")),
+            driver_version: driver
+                .or_else(|| library(|hpu| hpu.library().driver_version().ok()))
+                .unwrap_or_default(),
+            library_version: library(|hpu| hpu.library().hlml_version().ok()).unwrap_or_default(),
+            // The files that the official exporter reads for its labels come first.
+            fit_version: first(&["uboot_ver"], library(|hpu| hpu.fit_version().ok())),
+            spi_version: first(
+                &["armcp_kernel_ver", "cpucp_kernel_ver"],
+                library(|hpu| hpu.spi_version().ok()),
+            ),
+            cpld_version: first(&["cpld_ver"], library(|hpu| hpu.cpld_version().ok())),
+            pcb_versions: pcb.map(Option::unwrap_or_default),
+        }
+    }
+
+    /// Labels of the device's series.
+    pub fn identity(&self) -> Arc<Identity> {
+        let known = |labels: Vec<(&'static str, String)>| -> Vec<_> {
+            labels.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+        };
+        Arc::new(Identity {
+            unified: known(vec![
+                ("family", "gaudi".into()),
+                // The node's number stays with the card when another card drops out of the list.
+                ("device", format!("hpu{}", self.minor.unwrap_or(self.index))),
+                ("uuid", self.uuid.clone()),
+            ]),
+            // The official exporter's labels in its order; `device` is the serial number there, too.
+            vendor: known(vec![
+                ("Serial", self.serial.clone()),
+                ("UUID", self.uuid.clone()),
+                ("device", self.serial.clone()),
+                ("driver", self.driver_version.clone()),
+                ("fit", self.fit_version.clone()),
+                ("id", self.index.to_string()),
+                ("spi", self.spi_version.clone()),
+            ]),
+        })
+    }
+
+    /// Labels of `accel_device_info`.
+    pub fn info(&self) -> Labels {
+        let [pcb, assembly] = &self.pcb_versions;
+        let facts = [
+            ("vendor", "Intel"),
+            ("model", if self.model.is_empty() { &self.device_type } else { &self.model }),
+            ("architecture", &self.device_type),
+            ("pci_bus_id", &self.pci_bus_id),
+            ("serial", &self.serial),
+            ("driver_version", &self.driver_version),
+            ("library_version", &self.library_version),
+            ("firmware_version", &self.spi_version),
+            ("fit_version", &self.fit_version),
+            ("cpld_version", &self.cpld_version),
+            ("module_id", &self.module),
+            ("pcb_version", pcb),
+            ("pcb_assembly_version", assembly),
+        ];
+        let known = facts.into_iter().filter(|(_, value)| !value.is_empty());
+        Labels::Shared(known.map(|(name, value)| (name, value.to_owned())).collect())
+    }
+}
+
+/// `00000000:19:00.0` as sysfs and lspci write it: `0000:19:00.0`.
+pub fn sysfs_address(hlml: &str) -> String {
+    let lower = hlml.to_ascii_lowercase();
+    match lower.split_once(':') {
+        Some((domain, rest)) if domain.len() == 8 && domain.starts_with("0000") => {
+            format!("{}:{rest}", &domain[4..])
+        }
+        _ => lower,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_sysfs_does() {
+        assert_eq!(sysfs_address("00000000:1A:00.0"), "0000:1a:00.0");
+        assert_eq!(sysfs_address("00010000:1a:00.0"), "00010000:1a:00.0");
+        assert_eq!(sysfs_address("0000:19:00.0"), "0000:19:00.0");
+    }
+
+    #[test]
+    fn labels_come_in_the_official_exporters_order_and_none_is_empty() {
+        let facts = Facts {
+            index: 1,
+            minor: Some(4),
+            uuid: "01P4".into(),
+            serial: "AM1".into(),
+            driver_version: "1.22.1".into(),
+            fit_version: "63.0".into(),
+            spi_version: "63.1".into(),
+            ..Facts::default()
+        };
+        let print = |labels: &[(&str, String)]| {
+            labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+        };
+        let identity = facts.identity();
+        assert_eq!(print(&identity.unified), "family=gaudi,device=hpu4,uuid=01P4");
+        assert_eq!(
+            print(&identity.vendor),
+            "Serial=AM1,UUID=01P4,device=AM1,driver=1.22.1,fit=63.0,id=1,spi=63.1"
+        );
+        let bare = Facts { index: 3, ..Facts::default() }.identity();
+        assert_eq!(
+            (print(&bare.unified), print(&bare.vendor)),
+            ("family=gaudi,device=hpu3".into(), "id=3".into())
+        );
+    }
+}

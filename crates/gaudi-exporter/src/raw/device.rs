@@ -1,0 +1,153 @@
+//! A Gaudi's handle and its identity.
+
+use std::ffi::{c_char, c_uint};
+
+use hlml_sys::{
+    Device,
+    constants::{FIELD_BYTES, VERSION_BYTES},
+    layout::{BUS_ID, PCB_INFO},
+};
+use reading::{Absence, Fault};
+
+use super::{Got, Library, answer::Answer, call};
+
+/// HLML's opaque device handle.
+#[derive(Clone, Copy)]
+struct Handle(Device);
+
+// SAFETY: a handle is a token that HLML looks up; calls with it are made one at a time.
+unsafe impl Send for Handle {}
+
+/// A Gaudi.
+#[derive(Clone)]
+pub struct Hpu {
+    library: Library,
+    handle: Handle,
+}
+
+impl Hpu {
+    /// The device at an index below [`Library::device_count`].
+    pub fn by_index(library: &Library, index: u32) -> Got<Self> {
+        let mut handle = std::ptr::null_mut();
+        call!(library, hlml_device_get_handle_by_index(index, &raw mut handle))?;
+        Ok(Self { library: library.clone(), handle: Handle(handle) })
+    }
+
+    /// The library that the handle belongs to.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// HLML's handle, for calls.
+    pub(super) fn handle(&self) -> Device {
+        self.handle.0
+    }
+
+    /// UUID; also the call that tells whether the device still answers.
+    pub fn uuid(&self) -> Got<String> {
+        text::<VERSION_BYTES>("hlml_device_get_uuid", |buffer, length| {
+            call!(&self.library, hlml_device_get_uuid(self.handle(), buffer, length))
+        })
+    }
+
+    /// What tells whether the handle still stands for the same card: its UUID, or its PCI address where the
+    /// library has no UUIDs.
+    pub fn mark(&self) -> Got<String> {
+        self.uuid().or_else(|fault| match fault.absence {
+            Absence::Unsupported => self.pci_bus_id(),
+            _ => Err(fault),
+        })
+    }
+
+    /// Board name, such as `HL-325L`.
+    pub fn name(&self) -> Got<String> {
+        text::<FIELD_BYTES>("hlml_device_get_name", |buffer, length| {
+            call!(&self.library, hlml_device_get_name(self.handle(), buffer, length))
+        })
+    }
+
+    /// Serial number of the board.
+    pub fn serial(&self) -> Got<String> {
+        text::<FIELD_BYTES>("hlml_device_get_serial", |buffer, length| {
+            call!(&self.library, hlml_device_get_serial(self.handle(), buffer, length))
+        })
+    }
+
+    /// Version of the boot firmware image.
+    pub fn fit_version(&self) -> Got<String> {
+        text::<VERSION_BYTES>("hlml_get_firmware_fit_version", |buffer, length| {
+            call!(&self.library, hlml_get_firmware_fit_version(self.handle(), buffer, length))
+        })
+    }
+
+    /// Version of the firmware in flash.
+    pub fn spi_version(&self) -> Got<String> {
+        text::<VERSION_BYTES>("hlml_get_firmware_spi_version", |buffer, length| {
+            call!(&self.library, hlml_get_firmware_spi_version(self.handle(), buffer, length))
+        })
+    }
+
+    /// Version of the board's logic.
+    pub fn cpld_version(&self) -> Got<String> {
+        text::<VERSION_BYTES>("hlml_get_cpld_version", |buffer, length| {
+            call!(&self.library, hlml_get_cpld_version(self.handle(), buffer, length))
+        })
+    }
+
+    /// N of `/dev/accel/accelN`.
+    pub fn minor_number(&self) -> Got<u32> {
+        let mut minor: c_uint = 0;
+        call!(&self.library, hlml_device_get_minor_number(self.handle(), &raw mut minor)).map(|()| minor)
+    }
+
+    /// Slot on the baseboard.
+    pub fn module_id(&self) -> Got<u32> {
+        let mut module: c_uint = 0;
+        call!(&self.library, hlml_device_get_module_id(self.handle(), &raw mut module)).map(|()| module)
+    }
+
+    /// PCI address as the library writes it.
+    pub fn pci_bus_id(&self) -> Got<String> {
+        const CALL: &str = "hlml_device_get_pci_info";
+        let mut answer = Answer::new();
+        call!(&self.library, hlml_device_get_pci_info(self.handle(), answer.as_mut_ptr()))?;
+        answer.checked(CALL)?.text(BUS_ID).ok_or(empty(CALL))
+    }
+
+    /// Speed and width of the PCIe link as the library writes them (`32 GT/s`, `x16`), where its release is
+    /// known.
+    pub fn pci_link(&self) -> Got<(String, String)> {
+        const CALL: &str = "hlml_device_get_pci_info";
+        let unknown = Fault { absence: Absence::Unsupported, call: CALL, code: "release_unknown" };
+        let layout = self.library.generation().ok_or(unknown)?.pci_info();
+        let mut answer = Answer::new();
+        call!(&self.library, hlml_device_get_pci_info(self.handle(), answer.as_mut_ptr()))?;
+        let answer = answer.checked(CALL)?;
+        let member = |name| answer.text(layout.span(name)?);
+        member("caps.link_speed").zip(member("caps.link_width")).ok_or(empty(CALL))
+    }
+
+    /// Versions of the board and of its assembly.
+    pub fn pcb_versions(&self) -> Got<[Option<String>; 2]> {
+        let mut answer = Answer::new();
+        call!(&self.library, hlml_device_get_pcb_info(self.handle(), answer.as_mut_ptr()))?;
+        let answer = answer.checked("hlml_device_get_pcb_info")?;
+        Ok(["pcb_ver", "pcb_assembly_ver"].map(|name| answer.text(PCB_INFO.span(name)?)))
+    }
+}
+
+const fn empty(call: &'static str) -> Fault {
+    Fault { absence: Absence::NoData, call, code: "empty" }
+}
+
+/// A text of at most `N` bytes that is there: HLML answers some facts that a board lacks with an empty one.
+///
+/// The buffer is larger than the length that the call is told, for a release that has a longer text.
+pub(super) fn text<const N: usize>(
+    name: &'static str,
+    ask: impl FnOnce(*mut c_char, c_uint) -> Got<()>,
+) -> Got<String> {
+    let mut answer = Answer::new();
+    ask(answer.as_mut_ptr().cast(), c_uint::try_from(N).unwrap_or(0))?;
+    answer.checked(name)?.text(hlml_sys::Span { offset: 0, length: N }).ok_or(empty(name))
+}

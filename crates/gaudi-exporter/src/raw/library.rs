@@ -1,0 +1,179 @@
+//! Opening libhlml and what it says of itself.
+
+use std::{
+    ffi::{CStr, OsStr, c_char, c_uint},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use hlml_sys::{Generation, Hlml, Return, constants::VERSION_BYTES};
+use reading::{Backend, Unavailable};
+
+use super::{Got, call, device::text, lane::Lane};
+
+/// Where the library is looked for when no path is given: the loader's own search, which the driver's package
+/// extends, the folder that it installs to, and a versioned name that no release is known to have but clients
+/// ask for.
+const SEARCH: &[&str] = &["libhlml.so", "/usr/lib/habanalabs/libhlml.so", "libhlml.so.1"];
+
+/// How many hold an initialised HLML in this process: it counts none itself, so the last of ours shuts it down.
+/// There is more than one while a thread that hangs in an earlier session keeps that one's.
+static USERS: AtomicU32 = AtomicU32::new(0);
+
+/// No library could be opened: the loader's words about the first that was tried.
+#[derive(Debug)]
+pub struct Missing(pub String);
+
+/// An initialised HLML, shared by the session and its samplers. The last of them to go shuts HLML down, so a
+/// thread that is stuck in the driver keeps its own library alive.
+#[derive(Clone)]
+pub struct Library {
+    inner: Arc<Inner>,
+    backend: Arc<Backend>,
+    generation: Option<Generation>,
+}
+
+struct Inner {
+    hlml: Hlml,
+    lane: Lane,
+}
+
+impl Library {
+    /// Opens a library, from `path` or by search, and initialises it.
+    ///
+    /// # Errors
+    /// [`Missing`] when there is none. One that is there and refuses is the inner error: one line with what it
+    /// said and the mend.
+    pub fn open(path: Option<&PathBuf>) -> Result<Result<Self, Unavailable>, Missing> {
+        let (hlml, opened) = load(path)?;
+        let answer = match hlml.hlml_init {
+            None => "symbol_missing",
+            // SAFETY: hlml.h: takes nothing, and is the first call.
+            Some(init) => match Return::from(unsafe { init() }) {
+                Return::Success => return Ok(Ok(Self::describe(hlml, &opened))),
+                Return::AlreadyInitialized if USERS.load(Ordering::Acquire) > 0 => {
+                    return Ok(Ok(Self::describe(hlml, &opened)));
+                }
+                refused => refused.name(),
+            },
+        };
+        Ok(Err(Unavailable(format!(
+            "{opened}: initialisation failed ({answer}); load the habanalabs driver (hl-smi must work)"
+        ))))
+    }
+
+    /// Whether a library could be opened now.
+    pub fn is_there(path: Option<&PathBuf>) -> bool {
+        load(path).is_ok()
+    }
+
+    fn describe(hlml: Hlml, opened: &str) -> Self {
+        USERS.fetch_add(1, Ordering::AcqRel);
+        let simulated = simulated_machine(&hlml);
+        let inner = Arc::new(Inner { hlml, lane: Lane::default() });
+        let mut library = Self { inner, backend: Arc::default(), generation: None };
+        let unknown = || "unknown".to_owned();
+        let version = library.hlml_version().unwrap_or_else(|_| unknown());
+        let driver = library.driver_version().unwrap_or_else(|_| unknown());
+        library.generation = Generation::of_version(&version);
+        library.backend = Arc::new(Backend {
+            library: opened.to_owned(),
+            version: format!("driver {driver}, HLML {version}"),
+            simulated,
+        });
+        library
+    }
+
+    /// What was opened.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Which structs it writes; `None` when it does not say its version.
+    pub fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
+    /// Its optional symbols.
+    pub(super) fn symbols(&self) -> &Hlml {
+        &self.inner.hlml
+    }
+
+    /// The queue in front of it.
+    pub(super) fn lane(&self) -> &Lane {
+        &self.inner.lane
+    }
+
+    /// Version of the library itself.
+    pub fn hlml_version(&self) -> Got<String> {
+        text::<VERSION_BYTES>("hlml_get_hlml_version", |buffer, length| {
+            call!(self, hlml_get_hlml_version(buffer, length))
+        })
+    }
+
+    /// Version of the kernel driver.
+    pub fn driver_version(&self) -> Got<String> {
+        text::<VERSION_BYTES>("hlml_get_driver_version", |buffer, length| {
+            call!(self, hlml_get_driver_version(buffer, length))
+        })
+    }
+
+    /// Devices that HLML lists now.
+    pub fn device_count(&self) -> Got<u32> {
+        let mut count: c_uint = 0;
+        call!(self, hlml_device_get_count(&raw mut count)).map(|()| count)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if USERS.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        if let Some(shutdown) = self.hlml.hlml_shutdown {
+            let turn = self.lane.enter();
+            // A failure to shut down has no remedy: the driver lets go of what the process held.
+            // SAFETY: hlml.h: takes nothing; nobody else holds the library any more.
+            unsafe { shutdown() };
+            drop(turn);
+        }
+    }
+}
+
+fn load(path: Option<&PathBuf>) -> Result<(Hlml, String), Missing> {
+    let candidates: Vec<&OsStr> = match path {
+        Some(path) => vec![path.as_os_str()],
+        None => SEARCH.iter().map(OsStr::new).collect(),
+    };
+    let mut first_error = None;
+    for candidate in candidates {
+        // SAFETY: the driver's library, or what the user named in its place.
+        match unsafe { Hlml::open(candidate) } {
+            Ok(hlml) => return Ok((hlml, candidate.to_string_lossy().into_owned())),
+            Err(error) => {
+                first_error.get_or_insert_with(|| error.to_string());
+            }
+        }
+    }
+    Err(Missing(first_error.unwrap_or_default()))
+}
+
+/// The name of the simulated machine, if the library is accelscope's own stand-in: it exports
+/// `const char *accelsim_machine(void)`, which no driver has.
+fn simulated_machine(hlml: &Hlml) -> Option<String> {
+    // SAFETY: only looked up here; the simulated library declares `const char *accelsim_machine(void)`.
+    let symbol =
+        unsafe { hlml.library().get::<unsafe extern "C" fn() -> *const c_char>(b"accelsim_machine\0") };
+    let function = symbol.ok()?;
+    // SAFETY: the prototype above; it takes nothing and may be called at any time after loading.
+    let name = unsafe { function() };
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: not null, and the simulated library answers a NUL-terminated string that it never frees.
+    let name = unsafe { CStr::from_ptr(name) };
+    Some(name.to_string_lossy().into_owned())
+}

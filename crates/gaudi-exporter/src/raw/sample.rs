@@ -1,0 +1,270 @@
+//! One round of calls over a device: every answer, in vendor units, each with its own result.
+
+use std::ffi::{c_uint, c_ulonglong};
+
+use hlml_sys::{
+    constants::{
+        CLOCK_SOC, ECC_AGGREGATE, ECC_VOLATILE, ERROR_CORRECTED, ERROR_UNCORRECTED, LOCATION_SRAM,
+        PCIE_RECEIVE, PCIE_TRANSMIT, PORT_WORDS, ROWS_DOUBLE_BIT, ROWS_SINGLE_BIT, TEMPERATURE_HBM,
+        TEMPERATURE_ON_AIP, TEMPERATURE_ON_BOARD, THRESHOLD_GPU, THRESHOLD_MEMORY, THRESHOLD_SHUTDOWN,
+        THRESHOLD_SLOWDOWN,
+    },
+    layout::{Generation, MEMORY},
+};
+use reading::{Absence, Fault};
+
+use super::{Got, Hpu, answer::Answer, call, plausible};
+
+/// What a round answered. Units are in the names; MHz, mW, mJ, percent as HLML says.
+pub struct Raw {
+    /// Percent of the last second; may be derived from power. Cut to 100.
+    pub utilization_percent: Got<u32>,
+    /// HBM.
+    pub memory: Got<Memory>,
+    /// Limits: shutdown, slowdown, memory, die.
+    pub thresholds_c: [Got<u32>; 4],
+    /// Power draw.
+    pub power_mw: Got<u32>,
+    /// Power limits: in force, default, lowest and highest that can be set.
+    pub limits_mw: [Got<u32>; 4],
+    /// Energy since the driver was loaded.
+    pub energy_mj: Got<u64>,
+    /// SoC clock: now, and the highest.
+    pub clocks_mhz: [Got<u32>; 2],
+    /// Performance state; 32 is unknown.
+    pub performance_state: Got<u32>,
+    /// Reasons that hold the clock down, as a mask.
+    pub throttle_reasons: Got<u64>,
+    /// Whether ECC is on.
+    pub ecc_enabled: Got<bool>,
+    /// Memory errors, by [`ECC`].
+    pub ecc_errors: [Got<u64>; 4],
+    /// On-chip memory errors, by [`ECC`].
+    pub sram_errors: [Got<u64>; 4],
+    /// Replaced rows: after single-bit errors, after a double-bit error.
+    pub rows: [Got<u32>; 2],
+    /// Whether rows wait for a reset to be replaced.
+    pub rows_pending: Got<bool>,
+    /// PCIe replays.
+    pub pcie_replays: Got<u32>,
+    /// NIC ports, by number.
+    pub ports: Got<Vec<Port>>,
+}
+
+/// HBM, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// All of it.
+    pub total: u64,
+    /// Allocated.
+    pub used: u64,
+    /// Not allocated.
+    pub free: u64,
+}
+
+/// A NIC port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its number: the bit in the masks.
+    pub number: u32,
+    /// Whether it leaves the node.
+    pub external: bool,
+    /// Whether it has a link.
+    pub up: Got<bool>,
+}
+
+/// What [`read_slow`] answered.
+#[derive(Clone, Debug)]
+pub struct SlowRaw {
+    /// PCIe traffic from and to the device over 10 ms, KB/s.
+    pub pcie_kilobytes_per_second: [Got<u32>; 2],
+    /// Temperatures of die, board and memory; `None` for those that were not asked for.
+    pub temperatures_c: [Option<Got<u32>>; 3],
+}
+
+/// Kind and counter of [`Raw::ecc_errors`] and [`Raw::sram_errors`].
+const ECC: [(c_uint, c_uint); 4] = [
+    (ERROR_CORRECTED, ECC_VOLATILE),
+    (ERROR_UNCORRECTED, ECC_VOLATILE),
+    (ERROR_CORRECTED, ECC_AGGREGATE),
+    (ERROR_UNCORRECTED, ECC_AGGREGATE),
+];
+
+impl Raw {
+    /// A round without a library.
+    pub fn absent(fault: Fault) -> Self {
+        Self {
+            utilization_percent: Err(fault),
+            memory: Err(fault),
+            thresholds_c: [Err(fault); 4],
+            power_mw: Err(fault),
+            limits_mw: [Err(fault); 4],
+            energy_mj: Err(fault),
+            clocks_mhz: [Err(fault); 2],
+            performance_state: Err(fault),
+            throttle_reasons: Err(fault),
+            ecc_enabled: Err(fault),
+            ecc_errors: [Err(fault); 4],
+            sram_errors: [Err(fault); 4],
+            rows: [Err(fault); 2],
+            rows_pending: Err(fault),
+            pcie_replays: Err(fault),
+            ports: Err(fault),
+        }
+    }
+
+    /// Faults of the calls that every board answers: they tell whether board and driver are there.
+    pub fn vital_faults(&self) -> impl Iterator<Item = Fault> {
+        [self.utilization_percent.err(), self.memory.err(), self.power_mw.err()].into_iter().flatten()
+    }
+}
+
+/// A call that gives one 32-bit number: `number!(hpu, hlml_name, argument, ...)`.
+macro_rules! number {
+    ($hpu:expr, $name:ident $(, $argument:expr)*) => {{
+        let mut value: c_uint = 0;
+        call!($hpu.library(), $name($hpu.handle(), $($argument,)* &raw mut value))
+            .and_then(|()| plausible::number32(stringify!($name), value))
+    }};
+}
+
+/// The same for 64 bits.
+macro_rules! long_number {
+    ($hpu:expr, $name:ident $(, $argument:expr)*) => {{
+        let mut value: c_ulonglong = 0;
+        call!($hpu.library(), $name($hpu.handle(), $($argument,)* &raw mut value))
+            .and_then(|()| plausible::number64(stringify!($name), value))
+    }};
+}
+
+/// Asks everything once.
+pub fn read(hpu: &Hpu) -> Raw {
+    let [enforced, default] = [
+        number!(hpu, hlml_device_get_power_management_limit),
+        number!(hpu, hlml_device_get_power_management_default_limit),
+    ];
+    let [lowest, highest] = power_range(hpu);
+    Raw {
+        utilization_percent: utilization(hpu),
+        memory: memory(hpu),
+        thresholds_c: [THRESHOLD_SHUTDOWN, THRESHOLD_SLOWDOWN, THRESHOLD_MEMORY, THRESHOLD_GPU].map(
+            |threshold| {
+                number!(hpu, hlml_device_get_temperature_threshold, threshold).and_then(|celsius| {
+                    plausible::temperature("hlml_device_get_temperature_threshold", celsius)
+                })
+            },
+        ),
+        power_mw: number!(hpu, hlml_device_get_power_usage),
+        limits_mw: [enforced, default, lowest, highest],
+        energy_mj: long_number!(hpu, hlml_device_get_total_energy_consumption),
+        clocks_mhz: [
+            number!(hpu, hlml_device_get_clock_info, CLOCK_SOC),
+            number!(hpu, hlml_device_get_max_clock_info, CLOCK_SOC),
+        ],
+        performance_state: number!(hpu, hlml_device_get_performance_state),
+        throttle_reasons: long_number!(hpu, hlml_device_get_current_clocks_throttle_reasons),
+        ecc_enabled: ecc_enabled(hpu),
+        ecc_errors: ECC
+            .map(|(kind, counter)| long_number!(hpu, hlml_device_get_total_ecc_errors, kind, counter)),
+        sram_errors: ECC.map(|(kind, counter)| {
+            long_number!(hpu, hlml_device_get_memory_error_counter, kind, counter, LOCATION_SRAM)
+        }),
+        rows: [ROWS_SINGLE_BIT, ROWS_DOUBLE_BIT].map(|cause| replaced_rows(hpu, cause)),
+        rows_pending: number!(hpu, hlml_device_get_replaced_rows_pending_status).map(|state| state != 0),
+        pcie_replays: number!(hpu, hlml_device_get_pcie_replay_counter),
+        ports: ports(hpu),
+    }
+}
+
+fn utilization(hpu: &Hpu) -> Got<u32> {
+    const CALL: &str = "hlml_device_get_utilization_rates";
+    let mut answer = Answer::new();
+    call!(hpu.library(), hlml_device_get_utilization_rates(hpu.handle(), answer.as_mut_ptr()))?;
+    // The first member of every release; what a second one means is not documented.
+    let percent = answer.checked(CALL)?.u32(Generation::V1_10.utilization(), "aip");
+    plausible::percent(CALL, percent.unwrap_or(u32::MAX))
+}
+
+fn memory(hpu: &Hpu) -> Got<Memory> {
+    const CALL: &str = "hlml_device_get_memory_info";
+    let mut answer = Answer::new();
+    call!(hpu.library(), hlml_device_get_memory_info(hpu.handle(), answer.as_mut_ptr()))?;
+    let answer = answer.checked(CALL)?;
+    let [total, used, free] =
+        ["total", "used", "free"].map(|member| answer.u64(&MEMORY, member).unwrap_or(u64::MAX));
+    plausible::sizes(CALL, total, used, free)?;
+    Ok(Memory { total, used, free })
+}
+
+fn power_range(hpu: &Hpu) -> [Got<u32>; 2] {
+    const CALL: &str = "hlml_device_get_power_management_limit_constraints";
+    let (mut lowest, mut highest): (c_uint, c_uint) = (0, 0);
+    let answer = call!(
+        hpu.library(),
+        hlml_device_get_power_management_limit_constraints(hpu.handle(), &raw mut lowest, &raw mut highest)
+    );
+    [lowest, highest].map(|milliwatts| answer.and_then(|()| plausible::number32(CALL, milliwatts)))
+}
+
+fn ecc_enabled(hpu: &Hpu) -> Got<bool> {
+    let (mut current, mut pending): (c_uint, c_uint) = (0, 0);
+    call!(hpu.library(), hlml_device_get_ecc_mode(hpu.handle(), &raw mut current, &raw mut pending))?;
+    plausible::number32("hlml_device_get_ecc_mode", current).map(|state| state != 0)
+}
+
+fn replaced_rows(hpu: &Hpu, cause: c_uint) -> Got<u32> {
+    const CALL: &str = "hlml_device_get_replaced_rows";
+    let mut count: c_uint = 0;
+    // Without a place for addresses the call only counts.
+    let addresses = std::ptr::null_mut();
+    call!(hpu.library(), hlml_device_get_replaced_rows(hpu.handle(), cause, &raw mut count, addresses))?;
+    plausible::number32(CALL, count)
+}
+
+fn ports(hpu: &Hpu) -> Got<Vec<Port>> {
+    const CALL: &str = "hlml_get_mac_addr_info";
+    const WORD_BITS: u32 = u64::BITS;
+    // Twice the words that any release is known to have.
+    let (mut present, mut external) = ([0u64; 2 * PORT_WORDS], [0u64; 2 * PORT_WORDS]);
+    call!(hpu.library(), hlml_get_mac_addr_info(hpu.handle(), present.as_mut_ptr(), external.as_mut_ptr()))?;
+    if present[..PORT_WORDS].iter().all(|word| *word == u64::MAX) {
+        return Err(Fault { absence: Absence::NoData, call: CALL, code: "blank" });
+    }
+    let numbers = (0u32..).take(PORT_WORDS * 64);
+    let has = |mask: &[u64], port: u32| mask[(port / WORD_BITS) as usize] >> (port % WORD_BITS) & 1 == 1;
+    Ok(numbers
+        .filter(|port| has(&present, *port))
+        .map(|number| Port { number, external: has(&external, number), up: link_is_up(hpu, number) })
+        .collect())
+}
+
+fn link_is_up(hpu: &Hpu, port: u32) -> Got<bool> {
+    // C's bool; as a byte, since only 0 and 1 are a Rust bool.
+    let mut up: u8 = 0;
+    call!(hpu.library(), hlml_nic_get_link(hpu.handle(), port, &raw mut up)).map(|()| up != 0)
+}
+
+/// Asks what takes long: PCIe traffic, which the firmware measures for 10 ms in each direction, and the
+/// temperatures that are `wanted` of die, board and memory, whose call leaks memory.
+pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
+    let sensors = [TEMPERATURE_ON_AIP, TEMPERATURE_ON_BOARD, TEMPERATURE_HBM];
+    let mut temperatures_c = [None; 3];
+    for ((place, sensor), wanted) in temperatures_c.iter_mut().zip(sensors).zip(wanted) {
+        *place = wanted.then(|| temperature(hpu, sensor));
+    }
+    SlowRaw {
+        pcie_kilobytes_per_second: [PCIE_TRANSMIT, PCIE_RECEIVE].map(|direction| {
+            const CALL: &str = "hlml_device_get_pcie_throughput";
+            let mut rate: c_uint = 0;
+            call!(slow hpu.library(), hlml_device_get_pcie_throughput(hpu.handle(), direction, &raw mut rate))?;
+            plausible::number32(CALL, rate)
+        }),
+        temperatures_c,
+    }
+}
+
+fn temperature(hpu: &Hpu, sensor: c_uint) -> Got<u32> {
+    let mut celsius: c_uint = 0;
+    call!(slow hpu.library(), hlml_device_get_temperature(hpu.handle(), sensor, &raw mut celsius))?;
+    plausible::temperature("hlml_device_get_temperature", celsius)
+}

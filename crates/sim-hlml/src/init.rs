@@ -1,0 +1,85 @@
+//! The library itself: initialisation, shutdown, versions, devices.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+
+use hlml_sys::Return;
+
+use crate::args::{Buffer, Out, Text, handle};
+use crate::call::{Answer, Call, entries, meet_faults};
+use crate::session;
+
+fn init(name: &'static str) -> c_int {
+    let initialised = || -> Answer {
+        let session = session::open()?;
+        let moment = session.live.now();
+        meet_faults(&session.live, &moment, name, None)?;
+        session::enter(&session)
+    };
+    initialised().err().unwrap_or(Return::Success).code()
+}
+
+/// `hlml_init` as hlml.h declares it.
+#[unsafe(no_mangle)]
+extern "C" fn hlml_init() -> c_int {
+    init("hlml_init")
+}
+
+/// `hlml_init_with_flags` as hlml.h declares it; no flag changes what a simulated machine answers.
+#[unsafe(no_mangle)]
+extern "C" fn hlml_init_with_flags(_flags: c_uint) -> c_int {
+    init("hlml_init_with_flags")
+}
+
+/// `hlml_shutdown` as hlml.h declares it.
+#[unsafe(no_mangle)]
+extern "C" fn hlml_shutdown() -> c_int {
+    session::leave().err().unwrap_or(Return::Success).code()
+}
+
+/// Name of the simulated machine's profile, or null before the first `hlml_init`. The driver's own library has
+/// no such symbol: finding it is how a program knows that it is looking at a simulation. The string stays
+/// valid until the library is initialised as another machine.
+#[unsafe(no_mangle)]
+extern "C" fn accelsim_machine() -> *const c_char {
+    session::load().as_ref().map_or(std::ptr::null(), |session| session.machine_name.as_ptr())
+}
+
+entries! {
+    fn hlml_get_hlml_version(call, version: Buffer, length: c_uint) {
+        version.set(length, &call.hlml()?.hlml_version)
+    }
+
+    fn hlml_get_driver_version(call, version: Buffer, length: c_uint) {
+        version.set(length, &call.moment.machine().profile().driver.version)
+    }
+
+    fn hlml_get_nic_driver_version(call, version: Buffer, length: c_uint) {
+        version.set(length, &call.moment.machine().profile().driver.version)
+    }
+
+    fn hlml_device_get_count(call, count: Out<c_uint>) {
+        count.set(call, call.moment.present().count() as c_uint)
+    }
+
+    fn hlml_device_get_handle_by_index(call, index: c_uint, device: Out<*mut c_void>) {
+        device.put(nth(call, |place, _| place == index as usize)?)
+    }
+
+    fn hlml_device_get_handle_by_UUID(call, uuid: Text, device: Out<*mut c_void>) {
+        device.put(nth(call, |_, index| call.hpu(index).is_ok_and(|hpu| hpu.uuid() == uuid.0))?)
+    }
+
+    fn hlml_device_get_handle_by_pci_bus_id(call, address: Text, device: Out<*mut c_void>) {
+        let address = address.0.to_lowercase();
+        device.put(nth(call, |_, index| {
+            // One may leave the domain out.
+            call.hpu(index).is_ok_and(|hpu| !address.is_empty() && hpu.address().ends_with(&address))
+        })?)
+    }
+}
+
+/// The handle of the present device of which `wanted` says so, by its place in the list and its index.
+fn nth(call: &Call<'_>, wanted: impl Fn(usize, usize) -> bool) -> Answer<*mut c_void> {
+    let found = call.moment.present().enumerate().find(|(place, index)| wanted(*place, *index));
+    found.map(|(_, index)| handle(index, call.epoch)).ok_or(Return::NotFound)
+}
