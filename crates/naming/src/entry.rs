@@ -100,6 +100,16 @@ pub(crate) const fn dcgm_counter(name: &'static str, unit: VendorUnit, help: &'s
     Vendor { kind: Kind::Counter, ..dcgm(name, unit, help) }
 }
 
+/// A gauge that people write for a family that has no vendor exporter.
+pub(crate) const fn alias(
+    family: Family,
+    name: &'static str,
+    unit: VendorUnit,
+    help: &'static str,
+) -> Vendor {
+    Vendor { vocabulary: Vocabulary::Alias, family, ..dcgm(name, unit, help) }
+}
+
 impl Vendor {
     pub(crate) const fn when(mut self, when: &'static [(&'static str, &'static str)]) -> Self {
         self.when = when;

@@ -53,6 +53,7 @@ const INFO_LABELS: &[&str] = &[
     "power_inforom_version",
     "runtime_version",
     "serial",
+    "signal_sources",
     "vendor",
 ];
 

@@ -1,0 +1,219 @@
+//! A card as the kernel tells of it: sysfs, hwmon, fdinfo, the render node, and RAPL for what an integrated
+//! GPU draws. Values are in the kernel's units and words.
+//!
+//! Everything but [`Card::is_asleep`] and [`Card::autosuspend`] may wake a sleeping card.
+
+mod clients;
+mod gt;
+mod sensors;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use reading::{Absence, Fault};
+use sysfs::{
+    File,
+    pci::{Function, Link, Power},
+    powercap::Zone,
+};
+
+pub use clients::{Load, OpenFiles};
+pub use gt::GtRound;
+pub use sensors::SensorsRound;
+
+use crate::{
+    Got,
+    rates::Rate,
+    raw::drm::{self, Driver, VideoMemory},
+};
+use clients::Clients;
+use gt::{Gt, numbered};
+use sensors::Sensors;
+
+/// Where the kernel's files are.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// Usually `/sys`.
+    pub sysfs: PathBuf,
+    /// Usually `/proc`.
+    pub procfs: PathBuf,
+    /// Usually `/dev`.
+    pub dev: PathBuf,
+}
+
+/// A card that xe or i915 drives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// Its PCI function.
+    pub function: Function,
+    /// `card1`.
+    pub name: String,
+    /// Its driver.
+    pub driver: Driver,
+}
+
+impl Card {
+    /// The cards of the machine, by PCI address.
+    pub fn all(sysfs: &Path) -> Vec<Self> {
+        let driven = [Driver::Xe, Driver::I915].into_iter().flat_map(|driver| {
+            Function::driven_by(sysfs, driver.name()).into_iter().map(move |function| (driver, function))
+        });
+        let mut cards: Vec<_> = driven
+            .filter_map(|(driver, function)| {
+                let (number, _) = numbered(&function.folder.join("drm"), "card").next()?;
+                Some(Self { name: format!("card{number}"), function, driver })
+            })
+            .collect();
+        cards.sort_by(|a, b| a.function.address.cmp(&b.function.address));
+        cards
+    }
+
+    /// Whether the GPU shares die and memory with the CPU: Intel's are always this function.
+    pub fn is_integrated(&self) -> bool {
+        self.function.address == "0000:00:02.0"
+    }
+
+    /// Whether the card is suspended or about to be. Wakes nothing.
+    ///
+    /// # Errors
+    /// A kernel without runtime power management, where nothing sleeps, is no error. Anything else is.
+    pub fn is_asleep(&self) -> Got<bool> {
+        match self.function.power() {
+            Ok(power) => Ok(matches!(power, Power::Suspended | Power::Changing)),
+            Err(fault) if fault.code == "ENOENT" && self.function.folder.exists() => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// After how much idleness the card suspends; `None` when it never does. Wakes nothing.
+    pub fn autosuspend(&self) -> Option<Duration> {
+        let folder = &self.function.folder;
+        let control = File::new(folder, "power/control").text().ok()?;
+        let delay = File::new(folder, "power/autosuspend_delay_ms").number::<i64>().ok()?;
+        (control == "auto").then(|| u64::try_from(delay).ok().map(Duration::from_millis)).flatten()
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.function.folder.join("drm").join(&self.name)
+    }
+}
+
+/// A card that is awake, with the files that it has.
+#[derive(Debug)]
+pub struct Awake {
+    card: Card,
+    gts: Vec<Gt>,
+    sensors: Sensors,
+    engines: Vec<&'static str>,
+    node: Option<PathBuf>,
+    clients: Clients,
+    open: Arc<OpenFiles>,
+    rapl: Option<(Zone, Rate)>,
+}
+
+/// One reading of a card.
+#[derive(Debug)]
+pub struct Round {
+    /// Its GTs.
+    pub gts: Vec<GtRound>,
+    /// Its clients.
+    pub load: Load,
+    /// Its own memory.
+    pub memory: Got<VideoMemory>,
+    /// Its hwmon chip; on an integrated GPU, RAPL's zone instead.
+    pub sensors: SensorsRound,
+    /// Its PCIe link.
+    pub link: Got<Link>,
+    /// The best that the link can be.
+    pub link_max: Got<Link>,
+}
+
+impl Round {
+    /// Whether the card did nothing since the last round, as far as its GTs tell.
+    pub fn is_idle(&self) -> bool {
+        let idle = |gt: &GtRound| gt.awake.is_ok_and(|awake| awake < 0.01);
+        !self.gts.is_empty() && self.gts.iter().all(idle)
+    }
+}
+
+impl Awake {
+    /// Finds the card's files; it must be awake.
+    pub fn open(card: &Card, roots: &Roots, open: &Arc<OpenFiles>) -> Self {
+        let device = &card.function.folder;
+        let gts = match card.driver {
+            Driver::Xe => Gt::of_xe(device),
+            Driver::I915 => Gt::of_i915(&card.folder()),
+        };
+        let render = numbered(&device.join("drm"), "renderD").next();
+        let node = render.map(|(number, _)| format!("renderD{number}"));
+        let nodes = std::iter::once(card.name.clone()).chain(node.clone()).collect();
+        let uncore = |zone: Zone| zone.parts.into_iter().find(|part| part.name == "uncore");
+        let rapl = Zone::packages(&roots.sysfs).into_iter().find_map(uncore);
+        Self {
+            gts,
+            sensors: Sensors::of_card(device, card.driver.name()),
+            engines: engines(card),
+            node: node.map(|node| roots.dev.join("dri").join(node)),
+            clients: Clients::new(&card.function.address, nodes),
+            open: Arc::clone(open),
+            rapl: rapl.filter(|_| card.is_integrated()).map(|zone| (zone, Rate::default())),
+            card: card.clone(),
+        }
+    }
+
+    /// Reads everything once.
+    pub fn read(&mut self) -> Round {
+        let gts = self.gts.iter_mut().map(Gt::read).collect();
+        let mut sensors = self.sensors.read();
+        if let Some((zone, rate)) = &mut self.rapl {
+            (sensors.energy_uj, sensors.power_uw) = rapl(zone, rate);
+        }
+        let no_node = Fault { absence: Absence::Unsupported, call: "render_node", code: "ENOENT" };
+        let memory = match &self.node {
+            // What an integrated GPU calls its memory is the host's.
+            _ if self.card.is_integrated() => {
+                Err(Fault { absence: Absence::Unsupported, call: "render_node", code: "integrated" })
+            }
+            Some(node) => drm::video_memory(self.card.driver, node),
+            None => Err(no_node),
+        };
+        let load = self.clients.read(&self.open, &self.engines, Instant::now());
+        let function = &self.card.function;
+        Round { gts, load, memory, sensors, link: function.link(), link_max: function.link_max() }
+    }
+}
+
+/// The integrated GPU's part of its package, which only root may read: it tells what the CPU computes.
+fn rapl(zone: &mut Zone, rate: &mut Rate) -> (Got<u64>, Got<f64>) {
+    let privileged = |fault: Fault| match fault.code {
+        "EACCES" | "EPERM" => Fault { code: "needs_cap_dac_read_search", ..fault },
+        _ => fault,
+    };
+    let energy = zone.energy_microjoules().map_err(privileged);
+    let power = rate.per_second("energy_uj", Instant::now(), energy);
+    let still = Fault { absence: Absence::NoData, call: "energy_uj", code: "counter_stands" };
+    (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) }))
+}
+
+/// The engines that a card has, in our words, each once.
+fn engines(card: &Card) -> Vec<&'static str> {
+    let classes: Vec<String> = match card.driver {
+        // `tile0/gt0/engines/rcs`
+        Driver::Xe => numbered(&card.function.folder, "tile")
+            .flat_map(|(_, tile)| numbered(&tile, "gt").collect::<Vec<_>>())
+            .flat_map(|(_, gt)| sysfs::entries(&gt.join("engines")))
+            .collect(),
+        // `engine/rcs0`
+        Driver::I915 => sysfs::entries(&card.folder().join("engine"))
+            .iter()
+            .map(|name| name.trim_end_matches(|last: char| last.is_ascii_digit()).to_owned())
+            .collect(),
+    };
+    let mut engines: Vec<_> = classes.iter().map(|class| clients::engine(class)).collect();
+    engines.sort_unstable();
+    engines.dedup();
+    engines
+}
