@@ -7,6 +7,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use crate::Library;
+
 /// The files that one build profile left in the target folder.
 #[derive(Clone, Debug)]
 pub struct Artefacts {
@@ -29,9 +31,9 @@ impl Artefacts {
         self.built(name, name)
     }
 
-    /// The simulated NVML, under the name that cargo gives it.
-    pub fn simulated_nvml(&self) -> Result<PathBuf> {
-        self.built("libnvidia_ml.so", "sim-nvml")
+    /// A simulated library, under the name that cargo gives it.
+    pub fn library(&self, library: &Library) -> Result<PathBuf> {
+        self.built(library.built, library.package)
     }
 
     fn built(&self, file: &str, package: &str) -> Result<PathBuf> {

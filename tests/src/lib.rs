@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artefacts;
+pub mod family;
 pub mod http;
 mod node;
 pub mod process;
@@ -18,6 +19,7 @@ mod samples;
 pub mod wait;
 
 pub use artefacts::Artefacts;
+pub use family::{DeviceFamily, Library};
 pub use node::{Exporter, INSTANT, NODE_NAME, Node};
 pub use process::Process;
 pub use prometheus::{Prometheus, ScrapeJob, relay};

@@ -1,17 +1,24 @@
 //! A simulated machine and the real exporter that runs on it.
 
 use std::{
+    cell::RefCell,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+use sim::{
+    Options,
+    kernel::{Files, Updater},
+};
 use tempfile::TempDir;
 
 use crate::{
-    Artefacts, Process, Samples, eventually,
+    Artefacts, DeviceFamily, Library, Process, Samples, eventually,
+    family::FAMILIES,
     http::{self, Request, Response},
     process::{self, Finished},
 };
@@ -22,10 +29,17 @@ pub const INSTANT: u64 = 1_795_000_000;
 /// The node name that every exporter of the laboratory is given.
 pub const NODE_NAME: &str = "node-under-test";
 
-/// A simulated machine: a folder with the vendor's library, a sysfs and a control file.
+/// How often the kernel files of a machine are brought up to date: often enough for a sample every second.
+const KERNEL_PERIOD: Duration = Duration::from_millis(100);
+
+/// A simulated machine: a folder with the vendors' libraries, a sysfs and a control file.
 pub struct Node {
+    // Before the folder, so that it ends first.
+    kernel: RefCell<Option<Updater>>,
     dir: TempDir,
     artefacts: Artefacts,
+    machine: String,
+    families: Vec<&'static DeviceFamily>,
     environment: Vec<(&'static str, String)>,
 }
 
@@ -38,8 +52,17 @@ impl Node {
     /// The same with artefacts of another profile.
     pub fn with(artefacts: Artefacts, machine: &str) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("accelscope-node-").tempdir()?;
-        let node = Self { dir, artefacts, environment: vec![("ACCELSIM_MACHINE", machine.to_owned())] };
-        fs::copy(node.artefacts.simulated_nvml()?, node.library())?;
+        let families: Vec<_> = FAMILIES.iter().filter(|family| (family.on)(machine)).collect();
+        ensure!(
+            !families.is_empty(),
+            "machine {machine}: no such profile, or none of its devices is known here"
+        );
+        let environment = vec![("ACCELSIM_MACHINE", machine.to_owned())];
+        let machine = machine.to_owned();
+        let node = Self { kernel: RefCell::default(), dir, artefacts, machine, families, environment };
+        for library in node.libraries() {
+            fs::copy(node.artefacts.library(library)?, node.dir().join(library.shipped))?;
+        }
         fs::create_dir(node.sysfs())?;
         Ok(node)
     }
@@ -69,12 +92,24 @@ impl Node {
         self.dir.path()
     }
 
-    /// The simulated `libnvidia-ml.so.1`. It may be removed and replaced: that is a driver reload.
-    pub fn library(&self) -> PathBuf {
-        self.dir().join("libnvidia-ml.so.1")
+    fn libraries(&self) -> impl Iterator<Item = &'static Library> {
+        self.families.iter().filter_map(|family| family.library.as_ref())
     }
 
-    /// The sysfs that the exporter is given: empty until a test fills it.
+    /// The simulated library of the vendor. It may be removed and replaced: that is a driver reload.
+    ///
+    /// # Panics
+    /// On a machine without one.
+    pub fn library(&self) -> PathBuf {
+        self.dir().join(self.libraries().next().expect("a machine with a vendor's library").shipped)
+    }
+
+    /// The families of the machine's devices, as `--source` takes them.
+    pub fn sources(&self) -> String {
+        self.families.iter().map(|family| family.name).collect::<Vec<_>>().join(",")
+    }
+
+    /// The sysfs that the exporter is given: what the machine's families show there, and what a test adds.
     pub fn sysfs(&self) -> PathBuf {
         self.dir().join("sys")
     }
@@ -105,15 +140,45 @@ impl Node {
     /// `accelscope` with these arguments, told where this machine's library and sysfs are.
     pub fn accelscope(&self, subcommand: &str, flags: &[&str]) -> Result<Command> {
         let mut command = self.command(self.artefacts.binary("accelscope")?);
-        command
-            .arg(subcommand)
-            .args(["--source", "nvidia"])
-            .arg("--library.nvml")
-            .arg(self.library())
-            .arg("--path.sysfs")
-            .arg(self.sysfs())
-            .args(flags);
+        command.arg(subcommand).args(["--source", &self.sources()]).arg("--path.sysfs").arg(self.sysfs());
+        for library in self.libraries() {
+            command.arg(library.flag).arg(self.dir().join(library.shipped));
+        }
+        command.args(flags);
+        self.show_kernel_files()?;
         Ok(command)
+    }
+
+    /// Begins to write what the kernel shows of the machine, once it is known how the machine stands.
+    fn show_kernel_files(&self) -> Result<()> {
+        let mut kernel = self.kernel.borrow_mut();
+        let shown: Vec<_> = self.families.iter().filter_map(|family| family.files).collect();
+        if kernel.is_some() || shown.is_empty() {
+            return Ok(());
+        }
+        let value = |name| self.environment.iter().rev().find(|(known, _)| *known == name).map(|(_, v)| v);
+        let parse = anyhow::Error::msg::<String>;
+        let mut options = Options {
+            machine: self.machine.clone(),
+            control: Some(self.control_file()),
+            ..Options::default()
+        };
+        if let Some(clock) = value("ACCELSIM_CLOCK") {
+            options.clock = clock.parse().map_err(parse)?;
+        }
+        if let Some(workload) = value("ACCELSIM_WORKLOAD") {
+            options.workload = workload.parse().map_err(parse)?;
+        }
+        let mut parts = shown.into_iter().map(|files| files(&options)).collect::<Result<Vec<_>>>()?;
+        let all = move || {
+            let mut files = Files::default();
+            for part in &mut parts {
+                files.extend(part());
+            }
+            files
+        };
+        *kernel = Some(Updater::start(&self.sysfs(), KERNEL_PERIOD, all)?);
+        Ok(())
     }
 
     /// Runs `accelscope SUBCOMMAND FLAGS...` on this machine to its end.
@@ -174,11 +239,14 @@ impl Exporter {
     /// A scrape once every device has been read a few times, so that values which need two readings are
     /// there and what differs from scrape to scrape is only what moves.
     pub fn settled(&self) -> Result<Samples> {
-        let source = [("source", "nvidia")];
         self.until("every device is read three times", |samples| {
-            let devices = samples.value("accel_devices", &[("family", "nvidia")])?;
-            let rounds = samples.value("accelscope_sample_duration_seconds_count", &source)?;
-            ensure!(devices > 0.0 && rounds >= 3.0 * devices, "{rounds} readings of {devices} devices");
+            for sources in samples.all("accelscope_source_up", &[]) {
+                let source = sources.label("source");
+                let devices = samples.value("accel_devices", &[("family", source)])?;
+                let rounds =
+                    samples.value("accelscope_sample_duration_seconds_count", &[("source", source)])?;
+                ensure!(devices > 0.0 && rounds >= 3.0 * devices, "{source}: {rounds} readings of {devices}");
+            }
             Ok(samples.clone())
         })
     }

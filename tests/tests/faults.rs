@@ -18,6 +18,7 @@ use e2e::{Exporter, Node, Samples, process::SHUTDOWN};
 use sim::{
     Control, Profile,
     control::{DriverState, Fault, Garbage, Mig, Xid},
+    kernel::Tree,
     library::strip_symbols,
 };
 
@@ -283,7 +284,8 @@ fn a_device_that_is_plugged_in_is_found() -> Result<()> {
     let node = Node::new(MACHINE)?;
     let profile = Profile::open(MACHINE)?;
     node.control(&Control { hidden: vec![7], ..Control::default() })?;
-    sim::tree::write(&profile, &[7], &node.sysfs())?;
+    let mut bus = Tree::new(&node.sysfs())?;
+    bus.show(sim::bus::files(&profile, &[7]))?;
     let exporter = node.start(&[])?;
     let devices = |samples: &Samples, name: &str| samples.value(name, &[("family", "nvidia")]);
     exporter.until("seven are found", |samples| {
@@ -292,7 +294,7 @@ fn a_device_that_is_plugged_in_is_found() -> Result<()> {
         Ok(())
     })?;
     // The bus shows it first; what the driver does not list yet is a difference that can be alerted on.
-    sim::tree::write(&profile, &[], &node.sysfs())?;
+    bus.show(sim::bus::files(&profile, &[]))?;
     exporter.until("eight are expected", |samples| {
         ensure!(devices(samples, "accel_devices_expected")? == 8.0);
         ensure!(devices(samples, "accel_devices")? == 7.0);

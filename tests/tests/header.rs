@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::artefacts::{Artefacts, nvml_header};
+use e2e::{Node, artefacts::nvml_header};
 use nvidia_ml::abi::{Layout, bounds, constants, layouts};
 use object::{Object as _, ObjectSymbol};
 
@@ -98,7 +98,7 @@ fn declared(header: &str) -> BTreeSet<String> {
 fn every_function_of_the_header_is_exported() -> Result<()> {
     let declared = declared(&fs::read_to_string(header()?)?);
     ensure!(declared.len() > 400, "only {} functions were found in the header", declared.len());
-    let library = fs::read(Artefacts::beside_this_program()?.simulated_nvml()?)?;
+    let library = fs::read(Node::new("h100-sxm-8")?.library())?;
     let library = object::File::parse(&*library)?;
     let exported: BTreeSet<String> = library
         .dynamic_symbols()

@@ -18,6 +18,7 @@ use e2e::{
     wait::Final,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
+use sim::kernel::Tree;
 
 use crate::shell::build;
 
@@ -46,7 +47,7 @@ pub fn run(options: &[&str]) -> Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let node = Node::with(Artefacts::release()?, machine)?;
-    sim::tree::write(&sim::Profile::open(machine)?, &[], &node.sysfs())?;
+    Tree::new(&node.sysfs())?.show(sim::bus::files(&sim::Profile::open(machine)?, &[]))?;
     let address = match TcpListener::bind(("127.0.0.1", PORT)) {
         Ok(listener) => listener.local_addr()?,
         Err(_) => process::free_address()?,

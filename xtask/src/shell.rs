@@ -5,9 +5,6 @@ use std::{ffi::OsStr, process::Command};
 use anyhow::{Context, Result, ensure};
 use e2e::artefacts::repository;
 
-/// The packages whose artefacts the laboratory opens, which cargo does not build for a test by itself.
-const ARTEFACTS: [&str; 6] = ["build", "--locked", "-p", "accelscope", "-p", "sim-nvml"];
-
 /// The cargo that runs this program, in the repository.
 pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -15,9 +12,10 @@ pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command
     command
 }
 
-/// Builds the binary and the simulated libraries.
+/// Builds the binary and the simulated libraries, which cargo does not build for a test by itself.
 pub fn build(options: &[&str]) -> Result<()> {
-    run(cargo(ARTEFACTS).args(options))
+    let libraries = e2e::family::libraries().flat_map(|library| ["-p", library.package]);
+    run(cargo(["build", "--locked", "-p", "accelscope"]).args(libraries).args(options))
 }
 
 /// Runs a command with this program's own output; fails unless it succeeds.

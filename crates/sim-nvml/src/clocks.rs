@@ -84,7 +84,7 @@ entries! {
         if memory != clocks.memory_megahertz {
             return Err(code::NOT_FOUND);
         }
-        let (low, high) = (clocks.sm_idle_megahertz as u32, clocks.sm_max_megahertz as u32);
+        let (low, high) = (clocks.core_idle_megahertz as u32, clocks.core_max_megahertz as u32);
         list(count, megahertz, (low..=high).rev().step_by(15))
     }
 
@@ -112,9 +112,9 @@ fn current(device: &Device<'_>, kind: c_uint) -> Answer<u32> {
 fn highest(device: &Device<'_>, kind: c_uint) -> Answer<u32> {
     let clocks = &device.facts().clocks;
     Ok(match kind {
-        GRAPHICS | SM => clocks.sm_max_megahertz as u32,
+        GRAPHICS | SM => clocks.core_max_megahertz as u32,
         MEMORY => clocks.memory_megahertz,
-        VIDEO => clocks.video_max_megahertz,
+        VIDEO => device.nvidia().video_max_megahertz,
         _ => return Err(code::INVALID_ARGUMENT),
     })
 }

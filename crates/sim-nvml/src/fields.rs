@@ -211,7 +211,7 @@ fn link_error_field(field: u32) -> Option<(LinkCounter, Option<u32>)> {
 
 fn old_link_errors(device: &Device<'_>, counter: LinkCounter, link: Option<u32>) -> Answer<u64> {
     let links = device.nvlink()?.links;
-    if device.facts().architecture >= Architecture::Hopper {
+    if device.nvidia().architecture >= Architecture::Hopper {
         return Err(code::NOT_SUPPORTED);
     }
     match link {
@@ -346,7 +346,6 @@ fn event_time_field(device: &Device<'_>, field: u32) -> Option<Channel> {
 
 /// The PCIe link, and what MIG can do without a reset.
 fn pcie(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
-    let facts = device.facts();
     let since_hopper = |value| device.since(Architecture::Hopper).map(|()| value);
     let bytes = |direction| {
         device.since_driver(DRIVER_WITH_PCIE_BYTES)?;
@@ -373,9 +372,9 @@ fn pcie(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
         fi::NVML_FI_DEV_PCIE_COUNT_RX_BYTES => bytes(Channel::PcieReceive)?,
         fi::NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED
         | fi::NVML_FI_DEV_IS_MIG_MODE_INDEPENDENT_MIG_QUERY_CAPABLE
-            if !facts.mig_profiles.is_empty() =>
+            if !device.nvidia().mig_profiles.is_empty() =>
         {
-            flag(facts.architecture >= Architecture::Hopper)
+            flag(device.nvidia().architecture >= Architecture::Hopper)
         }
         _ => return Ok(None),
     }))

@@ -302,19 +302,19 @@ static METRICS: [Metric; 21] = [
     metric(id::PCIE_RX_PER_SEC, Pcie(Channel::PcieReceive), c"pcie_rx", c"PCIe traffic to the GPU"),
     metrics(
         id::NVDEC_0_UTIL..=id::NVDEC_7_UTIL,
-        Engine(Channel::Decoder, |device| device.facts().engines.decoders),
+        Engine(Channel::Decoder, |device| device.nvidia().engines.decoders),
         c"nvdec_util",
         c"Video decoder activity",
     ),
     metrics(
         id::NVJPG_0_UTIL..=id::NVJPG_7_UTIL,
-        Engine(Channel::Jpeg, |device| device.facts().engines.jpeg),
+        Engine(Channel::Jpeg, |device| device.nvidia().engines.jpeg),
         c"nvjpg_util",
         c"JPEG decoder activity",
     ),
     metrics(
         id::NVOFA_0_UTIL..=id::NVOFA_1_UTIL,
-        Unused(|device| device.facts().engines.optical_flow),
+        Unused(|device| device.nvidia().engines.optical_flow),
         c"nvofa_util",
         c"Optical flow accelerator activity",
     ),

@@ -102,7 +102,7 @@ fn uuid(call: &Call<'_>, target: Target) -> Answer<String> {
             let instance = gpu.instance(instance).ok_or(code::INVALID_ARGUMENT)?;
             Ok(gpu.instance_uuid(instance, compute))
         }
-        _ => Ok(gpu.uuid().to_owned()),
+        _ => Ok(format!("GPU-{}", gpu.uuid())),
     }
 }
 
@@ -165,16 +165,16 @@ entries! {
     }
 
     fn nvmlDeviceGetBoardPartNumber(call, gpu: Gpu, text: Buffer, length: c_uint) {
-        text.set(length, &call.gpu(gpu.0)?.facts().part_number)
+        text.set(length, &call.gpu(gpu.0)?.nvidia().part_number)
     }
 
     fn nvmlDeviceGetVbiosVersion(call, gpu: Gpu, text: Buffer, length: c_uint) {
-        text.set(length, &call.gpu(gpu.0)?.facts().vbios_version)
+        text.set(length, &call.gpu(gpu.0)?.nvidia().vbios_version)
     }
 
     fn nvmlDeviceGetInforomVersion(call, gpu: Gpu, object: c_uint, text: Buffer, length: c_uint) {
         let gpu = call.gpu(gpu.0)?;
-        let inforom = &gpu.facts().inforom;
+        let inforom = &gpu.nvidia().inforom;
         match object {
             sys::nvmlInforomObject_enum_NVML_INFOROM_OEM => text.set(length, &inforom.oem),
             sys::nvmlInforomObject_enum_NVML_INFOROM_ECC => text.set(length, &inforom.ecc),
@@ -185,7 +185,7 @@ entries! {
     }
 
     fn nvmlDeviceGetInforomImageVersion(call, gpu: Gpu, text: Buffer, length: c_uint) {
-        text.set(length, &call.gpu(gpu.0)?.facts().inforom.image)
+        text.set(length, &call.gpu(gpu.0)?.nvidia().inforom.image)
     }
 
     fn nvmlDeviceGetGspFirmwareVersion(call, gpu: Gpu, text: Buffer) {
@@ -200,7 +200,7 @@ entries! {
     }
 
     fn nvmlDeviceGetCudaComputeCapability(call, device: AnyDevice, major: Out<c_int>, minor: Out<c_int>) {
-        let [high, low] = call.gpu(device.0.device)?.facts().compute_capability;
+        let [high, low] = call.gpu(device.0.device)?.nvidia().compute_capability;
         major.set(call, high)?;
         minor.set(call, low)
     }
@@ -289,7 +289,7 @@ entries! {
 
 readings! {
     nvmlDeviceGetBrand: nvmlBrandType_t = |_device| Ok(sys::nvmlBrandType_enum_NVML_BRAND_NVIDIA);
-    nvmlDeviceGetArchitecture: nvmlDeviceArchitecture_t = |device| Ok(match device.facts().architecture {
+    nvmlDeviceGetArchitecture: nvmlDeviceArchitecture_t = |device| Ok(match device.nvidia().architecture {
         Architecture::Turing => sys::NVML_DEVICE_ARCH_TURING,
         Architecture::Ampere => sys::NVML_DEVICE_ARCH_AMPERE,
         Architecture::Ada => sys::NVML_DEVICE_ARCH_ADA,
@@ -298,7 +298,7 @@ readings! {
     });
     nvmlDeviceGetMinorNumber: c_uint = |device| Ok(device.index() as c_uint);
     nvmlDeviceGetModuleId: c_uint = |device| device.module_id().ok_or(code::NOT_SUPPORTED);
-    nvmlDeviceGetNumGpuCores: c_uint = |device| Ok(device.facts().cores);
+    nvmlDeviceGetNumGpuCores: c_uint = |device| Ok(device.nvidia().cores);
     nvmlDeviceGetBoardId: c_uint = |device| {
         let (_, bus, slot) = device.pci_numbers();
         Ok(bus << 8 | slot)

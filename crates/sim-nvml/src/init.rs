@@ -99,16 +99,16 @@ entries! {
     }
 
     fn nvmlSystemGetNVMLVersion(call, version: Buffer, length: c_uint) {
-        let driver = &call.moment.machine().profile().driver;
-        version.set(length, &format!("{}.{}", driver.cuda[0], driver.version))
+        let machine = call.moment.machine();
+        version.set(length, &format!("{}.{}", machine.nvidia().cuda[0], machine.profile().driver.version))
     }
 
     fn nvmlSystemGetCudaDriverVersion(call, version: Out<c_int>) {
-        version.set(call, cuda(call.moment.machine().profile().driver.cuda))
+        version.set(call, cuda(call.moment.machine().nvidia().cuda))
     }
 
     fn nvmlSystemGetCudaDriverVersion_v2(call, version: Out<c_int>) {
-        version.set(call, cuda(call.moment.machine().profile().driver.cuda))
+        version.set(call, cuda(call.moment.machine().nvidia().cuda))
     }
 
     fn nvmlSystemGetDriverBranch(call, info: Out<nvmlSystemDriverBranchInfo_v1_t>, _length: c_uint) {
@@ -116,7 +116,7 @@ entries! {
         if branch.version != version::<nvmlSystemDriverBranchInfo_v1_t>(1) {
             return Err(code::VERSION_MISMATCH);
         }
-        fill(&mut branch.branch, &call.moment.machine().profile().driver.branch);
+        fill(&mut branch.branch, &call.moment.machine().nvidia().driver_branch);
         info.put(branch)
     }
 

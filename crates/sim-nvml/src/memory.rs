@@ -37,7 +37,7 @@ entries! {
 
     fn nvmlDeviceGetBAR1MemoryInfo(call, gpu: Gpu, memory: Out<nvmlBAR1Memory_t>) {
         let device = call.gpu(gpu.0)?;
-        let total = device.facts().memory.bar1_mib * MIB;
+        let total = device.nvidia().bar1_mib * MIB;
         let used = device.bar1_used_bytes();
         let bar1 = nvmlBAR1Memory_t { bar1Total: total, bar1Free: total - used, bar1Used: used };
         memory.set(call, bar1)

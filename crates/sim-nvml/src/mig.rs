@@ -169,7 +169,7 @@ entries! {
         let before = names.len();
         loop {
             names.push(profile.name.clone());
-            if sim::mig::layout(&device.facts().mig_profiles, &names).is_err() {
+            if sim::mig::layout(&device.nvidia().mig_profiles, &names).is_err() {
                 break;
             }
         }
@@ -246,7 +246,7 @@ entries! {
 }
 
 fn can_be_cut(device: &Device<'_>) -> Answer {
-    if device.facts().mig_profiles.is_empty() { Err(code::NOT_SUPPORTED) } else { Ok(()) }
+    if device.nvidia().mig_profiles.is_empty() { Err(code::NOT_SUPPORTED) } else { Ok(()) }
 }
 
 fn is_cut(device: &Device<'_>) -> Answer {
@@ -270,12 +270,12 @@ fn by_kind<'a>(device: &Device<'a>, kind: u32) -> Answer<&'a InstanceProfile> {
     if kind >= sys::NVML_GPU_INSTANCE_PROFILE_COUNT {
         return Err(code::INVALID_ARGUMENT);
     }
-    device.facts().mig_profiles.iter().find(|profile| profile.kind == kind).ok_or(code::NOT_SUPPORTED)
+    device.nvidia().mig_profiles.iter().find(|profile| profile.kind == kind).ok_or(code::NOT_SUPPORTED)
 }
 
 fn by_id<'a>(device: &Device<'a>, id: u32) -> Answer<&'a InstanceProfile> {
     can_be_cut(device)?;
-    device.facts().mig_profiles.iter().find(|profile| profile.id == id).ok_or(code::INVALID_ARGUMENT)
+    device.nvidia().mig_profiles.iter().find(|profile| profile.id == id).ok_or(code::INVALID_ARGUMENT)
 }
 
 fn attributes_of(call: &Call<'_>, target: Target) -> Answer<nvmlDeviceAttributes_t> {

@@ -69,7 +69,7 @@ entries! {
         let device = call.gpu(gpu.0)?;
         let errors = device.link_errors(device.link(link)?);
         let before_hopper = || {
-            let old = device.facts().architecture < Architecture::Hopper;
+            let old = device.nvidia().architecture < Architecture::Hopper;
             if old { Ok(()) } else { Err(code::NOT_SUPPORTED) }
         };
         count.set(call, match counter {

@@ -28,7 +28,7 @@ pub(crate) trait Part {
 
 impl Part for Device<'_> {
     fn since(&self, architecture: Architecture) -> Answer {
-        if self.facts().architecture >= architecture { Ok(()) } else { Err(code::NOT_SUPPORTED) }
+        if self.nvidia().architecture >= architecture { Ok(()) } else { Err(code::NOT_SUPPORTED) }
     }
 
     fn since_driver(&self, release: u32) -> Answer {
@@ -40,7 +40,7 @@ impl Part for Device<'_> {
     }
 
     fn nvlink(&self) -> Answer<&Nvlink> {
-        self.facts().nvlink.as_ref().ok_or(code::NOT_SUPPORTED)
+        self.nvidia().nvlink.as_ref().ok_or(code::NOT_SUPPORTED)
     }
 
     fn link(&self, link: u32) -> Answer<u32> {
@@ -62,9 +62,9 @@ impl Part for Device<'_> {
     }
 
     fn averages_power(&self) -> bool {
-        let facts = self.facts();
-        let ga100 = facts.compute_capability == [8, 0];
-        facts.architecture >= Architecture::Ampere && !ga100
+        let nvidia = self.nvidia();
+        let ga100 = nvidia.compute_capability == [8, 0];
+        nvidia.architecture >= Architecture::Ampere && !ga100
     }
 }
 

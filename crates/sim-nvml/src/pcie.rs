@@ -42,7 +42,7 @@ entries! {
 
 /// A part that saves power with nothing to do lets the link run at its lowest speed.
 fn generation(device: &Device<'_>) -> u32 {
-    let saves = device.facts().clocks.idle_performance_state > 0 && device.is_active(Channel::Idle);
+    let saves = device.nvidia().idle_performance_state > 0 && device.is_active(Channel::Idle);
     if saves { 1 } else { device.facts().pcie.generation }
 }
 

@@ -50,6 +50,10 @@ pub(crate) fn open() -> Result<Arc<Session>, nvmlReturn_t> {
         return Ok(session);
     }
     let live = Live::open(&options).map_err(refused)?;
+    if live.machine().profile().device.nvidia.is_none() {
+        eprintln!("accelsim: machine {}: none of its devices is NVIDIA's", options.machine);
+        return Err(code::DRIVER_NOT_LOADED);
+    }
     let machine_name = CString::new(options.machine.as_str()).map_err(|_| code::UNKNOWN)?;
     let session = Arc::new(Session { options, live, machine_name });
     SESSION.store(Some(Arc::clone(&session)));

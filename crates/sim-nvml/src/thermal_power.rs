@@ -115,7 +115,7 @@ pub(crate) fn millijoules(device: &Device<'_>) -> u64 {
 }
 
 fn performance_state(device: &Device<'_>) -> nvmlPstates_t {
-    if device.is_active(Channel::Idle) { device.facts().clocks.idle_performance_state } else { 0 }
+    if device.is_active(Channel::Idle) { device.nvidia().idle_performance_state } else { 0 }
 }
 
 /// All the parts here are cooled by their chassis.

@@ -55,7 +55,7 @@ entries! {
     fn nvmlDeviceGetP2PStatus(
         call, one: Gpu, other: Gpu, capability: c_uint, status: Out<nvmlGpuP2PStatus_t>,
     ) {
-        let nvlink = call.gpu(one.0)?.facts().nvlink.is_some();
+        let nvlink = call.gpu(one.0)?.nvidia().nvlink.is_some();
         let supported = match capability {
             sys::nvmlGpuP2PCapsIndex_enum_NVML_P2P_CAPS_INDEX_NVLINK
             | sys::nvmlGpuP2PCapsIndex_enum_NVML_P2P_CAPS_INDEX_ATOMICS => nvlink,

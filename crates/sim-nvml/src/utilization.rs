@@ -69,7 +69,7 @@ entries! {
 
     fn nvmlDeviceGetEncoderCapacity(call, gpu: Gpu, _kind: c_uint, capacity: Out<c_uint>) {
         let device = call.gpu(gpu.0)?;
-        if device.facts().engines.encoders == 0 {
+        if device.nvidia().engines.encoders == 0 {
             return Err(code::NOT_SUPPORTED);
         }
         capacity.set(call, 100)
@@ -105,7 +105,7 @@ entries! {
 }
 
 fn jpeg(device: &Device<'_>) -> Answer<f64> {
-    if device.facts().engines.jpeg == 0 {
+    if device.nvidia().engines.jpeg == 0 {
         return Err(code::NOT_SUPPORTED);
     }
     Ok(recent(device, Channel::Jpeg))

@@ -88,11 +88,11 @@ impl Conditions {
         for mig in &control.mig {
             let device = &mut devices[within("mig", mig.device)?];
             device.mig_enabled = mig.enabled;
-            if mig.enabled && profile.device.mig_profiles.is_empty() {
+            if mig.enabled && profile.mig_profiles().is_empty() {
                 return Err(format!("mig: device {} cannot be cut", mig.device));
             }
             let names = if mig.enabled { &mig.instances[..] } else { &[] };
-            device.instances = mig::layout(&profile.device.mig_profiles, names)?;
+            device.instances = mig::layout(profile.mig_profiles(), names)?;
             let words: Vec<u64> = names.iter().flat_map(|name| name.bytes().map(u64::from)).collect();
             device.mig_generation = crate::hash::mix(&words) as u16;
         }

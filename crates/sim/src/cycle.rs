@@ -7,7 +7,7 @@
 //! and a counter that steps back reads as a reset.
 
 use crate::hash;
-use crate::profile::Facts;
+use crate::profile::{Clocks, Power, Thermal};
 use crate::workload::Workload;
 
 /// Length of the period, seconds.
@@ -33,6 +33,21 @@ const POWER_DRAM: f64 = 0.45;
 /// Part of the memory that model weights take, and that the KV cache can take beside them.
 pub(crate) const WEIGHTS_RATIO: f64 = 0.68;
 pub(crate) const KV_CACHE_RATIO: f64 = 0.28;
+
+/// What the cycle needs to know of a device.
+#[derive(Clone, Debug)]
+pub struct Silicon {
+    /// Power draw and limits.
+    pub power: Power,
+    /// Heat.
+    pub thermal: Thermal,
+    /// Clocks.
+    pub clocks: Clocks,
+    /// Capacity of the host's link in one direction.
+    pub pcie_bytes_per_second: f64,
+    /// Capacity of all links to other devices in one direction.
+    pub fabric_bytes_per_second: f64,
+}
 
 /// A quantity that changes with the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,18 +129,18 @@ pub struct Cycle {
 
 impl Cycle {
     /// Works out the period. The same arguments give the same cycle.
-    pub fn new(facts: &Facts, workload: Workload, seed: u64) -> Self {
-        let mut state = State::settled(facts);
+    pub fn new(silicon: &Silicon, workload: Workload, seed: u64) -> Self {
+        let mut state = State::settled(silicon);
         // Temperatures and caches must end where they began: by the third pass they do, to below a sensor's
         // resolution.
         for _ in 0..2 {
             for step in 0..STEPS {
-                state.advance(facts, workload, seed, step);
+                state.advance(silicon, workload, seed, step);
             }
         }
         let mut levels = Vec::with_capacity(STEPS + 1);
         for step in 0..STEPS {
-            levels.push(state.advance(facts, workload, seed, step));
+            levels.push(state.advance(silicon, workload, seed, step));
         }
         levels.push(levels[0]);
 
@@ -187,10 +202,10 @@ struct State {
 }
 
 impl State {
-    fn settled(facts: &Facts) -> Self {
+    fn settled(silicon: &Silicon) -> Self {
         let mut levels = [0.0; Channel::COUNT];
-        let thermal = &facts.thermal;
-        let temperature = thermal.ambient_celsius + thermal.celsius_per_watt * facts.power.idle_watts;
+        let thermal = &silicon.thermal;
+        let temperature = thermal.ambient_celsius + thermal.celsius_per_watt * silicon.power.idle_watts;
         levels[Channel::GpuTemperature as usize] = temperature;
         levels[Channel::MemoryTemperature as usize] = temperature;
         Self { levels, kv_cache: 0.0, thermal_clock_ratio: 1.0 }
@@ -198,17 +213,15 @@ impl State {
 
     fn advance(
         &mut self,
-        facts: &Facts,
+        silicon: &Silicon,
         workload: Workload,
         seed: u64,
         step: usize,
     ) -> [f32; Channel::COUNT] {
         use Channel as C;
         let phase = workload.phase(step as f64 * STEP_SECONDS);
-        let pcie = pcie_bytes_per_second(facts.pcie.generation, facts.pcie.width);
-        let nvlink = facts.nvlink.as_ref().map_or(0.0, |nvlink| {
-            f64::from(nvlink.links) * f64::from(nvlink.link_megabytes_per_second) * 1e6
-        });
+        let pcie = silicon.pcie_bytes_per_second;
+        let fabric = silicon.fabric_bytes_per_second;
         let load_lag = 1.0 - (-STEP_SECONDS / LOAD_TIME_CONSTANT_SECONDS).exp();
         let mut follow = |channel: C, target: f64, scale: f64| {
             let noise = 1.0 + 0.03 * hash::signed_unit(&[seed, channel as u64, step as u64]);
@@ -232,8 +245,8 @@ impl State {
         follow(C::Jpeg, phase.jpeg, 1.0);
         follow(C::PcieTransmit, phase.pcie_transmit, pcie);
         follow(C::PcieReceive, phase.pcie_receive, pcie);
-        follow(C::NvlinkTransmit, phase.nvlink, nvlink);
-        follow(C::NvlinkReceive, phase.nvlink, nvlink);
+        follow(C::NvlinkTransmit, phase.nvlink, fabric);
+        follow(C::NvlinkReceive, phase.nvlink, fabric);
 
         self.kv_cache +=
             (phase.kv_cache - self.kv_cache) * (1.0 - (-STEP_SECONDS / KV_TIME_CONSTANT_SECONDS).exp());
@@ -243,8 +256,8 @@ impl State {
         let idle = sm < 0.005;
         self.set(C::Idle, f64::from(u8::from(idle)));
         let demand = POWER_SM * sm + POWER_TENSOR * tensor + POWER_DRAM * dram;
-        self.power_and_clock(facts, phase.power_brake, idle, demand);
-        self.heat(facts, phase.heat_resistance, phase.warm_air_celsius, dram);
+        self.power_and_clock(silicon, phase.power_brake, idle, demand);
+        self.heat(silicon, phase.heat_resistance, phase.warm_air_celsius, dram);
         self.levels.map(|level| level as f32)
     }
 
@@ -253,16 +266,16 @@ impl State {
     }
 
     /// Power from the load and the clock; the clock from the reasons to slow down, power among them.
-    fn power_and_clock(&mut self, facts: &Facts, power_brake: bool, idle: bool, demand: f64) {
-        let power = &facts.power;
+    fn power_and_clock(&mut self, silicon: &Silicon, power_brake: bool, idle: bool, demand: f64) {
+        let power = &silicon.power;
         let temperature = self.levels[Channel::GpuTemperature as usize];
-        let maximum = f64::from(facts.thermal.gpu_max_celsius);
+        let maximum = f64::from(silicon.thermal.gpu_max_celsius);
         if temperature > maximum {
             self.thermal_clock_ratio = (self.thermal_clock_ratio - 0.02).max(0.4);
         } else if temperature < maximum - 1.0 {
             self.thermal_clock_ratio = (self.thermal_clock_ratio + 0.01).min(1.0);
         }
-        let too_hot = temperature >= f64::from(facts.thermal.slowdown_celsius);
+        let too_hot = temperature >= f64::from(silicon.thermal.slowdown_celsius);
         let thermal = !idle && self.thermal_clock_ratio < 1.0;
         let mut ratio = if thermal { self.thermal_clock_ratio } else { 1.0 };
         if too_hot || power_brake {
@@ -275,9 +288,9 @@ impl State {
         if capped {
             ratio *= (room / wanted).powf(1.0 / POWER_CLOCK_EXPONENT);
         }
-        let clocks = &facts.clocks;
-        let clock = if idle { clocks.sm_idle_megahertz } else { clocks.sm_max_megahertz * ratio };
-        self.set(Channel::SmClock, clock.max(clocks.sm_idle_megahertz));
+        let clocks = &silicon.clocks;
+        let clock = if idle { clocks.core_idle_megahertz } else { clocks.core_max_megahertz * ratio };
+        self.set(Channel::SmClock, clock.max(clocks.core_idle_megahertz));
         self.set(Channel::Power, power.idle_watts + wanted.min(room));
         for (channel, active) in [
             (Channel::PowerCap, capped),
@@ -290,8 +303,8 @@ impl State {
     }
 
     /// Temperatures follow power through the heat sink's resistance and capacity.
-    fn heat(&mut self, facts: &Facts, resistance: f64, warm_air_celsius: f64, dram: f64) {
-        let thermal = &facts.thermal;
+    fn heat(&mut self, silicon: &Silicon, resistance: f64, warm_air_celsius: f64, dram: f64) {
+        let thermal = &silicon.thermal;
         let watts = self.levels[Channel::Power as usize];
         let air = thermal.ambient_celsius + warm_air_celsius;
         let gpu = air + thermal.celsius_per_watt * resistance * watts;
@@ -304,12 +317,6 @@ impl State {
             *level += (target - *level) * (1.0 - (-STEP_SECONDS / seconds).exp());
         }
     }
-}
-
-/// Capacity of a PCIe link in one direction.
-fn pcie_bytes_per_second(generation: u32, width: u32) -> f64 {
-    // 8 GT/s with 128b/130b coding in generation 3, doubling with each.
-    0.985e9 * f64::from(width) * f64::from(generation.saturating_sub(3)).exp2()
 }
 
 #[cfg(test)]
@@ -328,7 +335,7 @@ mod tests {
     ];
 
     fn cycle(workload: Workload) -> Cycle {
-        Cycle::new(&Profile::open("h100-sxm-8").expect("built in").device, workload, 1)
+        Cycle::new(&Profile::open("h100-sxm-8").expect("built in").device.silicon(), workload, 1)
     }
 
     #[test]
@@ -385,14 +392,14 @@ mod tests {
         for (name, _) in BUILT_IN {
             let facts = Profile::open(name).expect("built in").device;
             for workload in WORKLOADS {
-                let cycle = Cycle::new(&facts, workload, 7);
+                let cycle = Cycle::new(&facts.silicon(), workload, 7);
                 for second in 0..PERIOD_SECONDS as u32 {
                     let level = |channel| cycle.level(channel, f64::from(second));
                     let watts = level(Channel::Power);
                     assert!((facts.power.idle_watts - 0.1..=facts.power.limit_watts + 0.1).contains(&watts));
                     let limit = f64::from(facts.thermal.shutdown_celsius);
                     assert!(level(Channel::GpuTemperature) < limit, "{name} {workload:?} {second}");
-                    assert!(level(Channel::SmClock) <= facts.clocks.sm_max_megahertz);
+                    assert!(level(Channel::SmClock) <= facts.clocks.core_max_megahertz);
                     for channel in [Channel::Sm, Channel::Tensor, Channel::Dram, Channel::MemoryFill] {
                         assert!((0.0..=1.0).contains(&level(channel)), "{channel:?}");
                     }
@@ -405,7 +412,9 @@ mod tests {
     fn a_hot_machine_meets_every_reason_to_slow_down_and_a_calm_one_none() {
         for (name, _) in BUILT_IN {
             let facts = Profile::open(name).expect("built in").device;
-            let total = |workload, channel| Cycle::new(&facts, workload, 1).integral(channel, PERIOD_SECONDS);
+            let total = |workload, channel| {
+                Cycle::new(&facts.silicon(), workload, 1).integral(channel, PERIOD_SECONDS)
+            };
             for channel in
                 [Channel::PowerCap, Channel::SoftwareThermal, Channel::HardwareThermal, Channel::PowerBrake]
             {

@@ -7,7 +7,7 @@ use crate::cycle::Channel;
 use crate::hash;
 use crate::machine::{Machine, Variation};
 use crate::mig::Instance;
-use crate::profile::{Driver, Facts, pci_numbers};
+use crate::profile::{Driver, Facts, Nvidia, pci_numbers};
 
 const MIB: u64 = 1 << 20;
 /// NVLink packets carry this much more than their payload.
@@ -92,6 +92,15 @@ impl<'a> Device<'a> {
         &self.machine.profile.device
     }
 
+    /// What only an NVIDIA device has.
+    ///
+    /// # Panics
+    /// On a device of another vendor, about which only a mistake in this repository can ask: `sim-nvml`
+    /// refuses other machines when it opens them.
+    pub fn nvidia(&self) -> &'a Nvidia {
+        self.facts().nvidia.as_ref().expect("an NVIDIA machine")
+    }
+
     /// The kernel driver.
     pub fn driver(&self) -> &'a Driver {
         &self.machine.profile.driver
@@ -102,7 +111,7 @@ impl<'a> Device<'a> {
         self.standing
     }
 
-    /// `GPU-` and a UUID.
+    /// UUID, without the prefix that a vendor may write before it.
     pub fn uuid(&self) -> &'a str {
         &self.variation.uuid
     }
@@ -197,9 +206,9 @@ impl<'a> Device<'a> {
     /// Video clock: it follows the SM clock.
     pub fn video_clock_megahertz(&self) -> u32 {
         let clocks = &self.facts().clocks;
-        let ratio = self.level(Channel::SmClock) / clocks.sm_max_megahertz;
-        let floor = clocks.sm_idle_megahertz;
-        (f64::from(clocks.video_max_megahertz) * ratio).max(floor) as u32 / 15 * 15
+        let ratio = self.level(Channel::SmClock) / clocks.core_max_megahertz;
+        let floor = clocks.core_idle_megahertz;
+        (f64::from(self.nvidia().video_max_megahertz) * ratio).max(floor) as u32 / 15 * 15
     }
 
     /// Whether a flag channel is up.
@@ -320,7 +329,7 @@ impl<'a> Device<'a> {
 
     /// Errors of a link since the driver was loaded.
     pub fn link_errors(&self, link: u32) -> LinkErrors {
-        let per_day = self.facts().nvlink.as_ref().map_or(0.0, |nvlink| nvlink.replays_per_day);
+        let per_day = self.nvidia().nvlink.as_ref().map_or(0.0, |nvlink| nvlink.replays_per_day);
         let from = self.conditions.driver_loaded_at() - self.machine.profile.boot;
         let natural = self.occurrences(per_day, 16 + u64::from(link), from);
         let start = LinkErrors { replays: natural, ..LinkErrors::default() };

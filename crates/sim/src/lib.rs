@@ -16,7 +16,8 @@
 //! | [`conditions`] | the control tables checked against a machine, and what they mean at a given time |
 //! | [`live`] | a machine with its clock and its control file, as the libraries hold it |
 //! | [`mig`] | how a GPU is cut into instances |
-//! | [`tree`] | the machine's PCI bus as a sysfs tree |
+//! | [`bus`] | the machine's PCI bus as sysfs shows it |
+//! | [`kernel`] | a machine's kernel files below a root, kept up to date |
 //! | `engine` | an inference engine beside the machine, and its metrics over HTTP (feature `engine`) |
 //! | [`library`] | an older driver: a copy of a library with symbols taken out |
 //!
@@ -25,6 +26,7 @@
 // A model's floats become the integers that hardware reports; `as` saturates, which is what a sensor does.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+pub mod bus;
 pub mod clock;
 pub mod conditions;
 pub mod control;
@@ -33,12 +35,12 @@ pub mod device;
 #[cfg(feature = "engine")]
 pub mod engine;
 mod hash;
+pub mod kernel;
 pub mod library;
 pub mod live;
 pub mod machine;
 pub mod mig;
 pub mod profile;
-pub mod tree;
 pub mod workload;
 
 pub use control::Control;

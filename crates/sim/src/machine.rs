@@ -2,7 +2,7 @@
 
 use crate::cycle::{Channel, Cycle};
 use crate::hash;
-use crate::profile::Profile;
+use crate::profile::{Nvidia, Profile};
 use crate::workload::Workload;
 
 /// Words that keep independent uses of the seed apart.
@@ -49,8 +49,8 @@ pub(crate) struct Variation {
 impl Machine {
     /// Works out the machine. The same arguments give the same machine.
     pub fn new(profile: Profile, workload: Workload, seed: u64) -> Self {
-        let cycle = Cycle::new(&profile.device, workload, seed);
-        let links = profile.device.nvlink.as_ref().map_or(0, |nvlink| nvlink.links);
+        let cycle = Cycle::new(&profile.device.silicon(), workload, seed);
+        let links = profile.device.fabric_links();
         let variations = (0..profile.device_count() as u64)
             .map(|device| {
                 let weights: Vec<f64> = (0..u64::from(links))
@@ -58,7 +58,7 @@ impl Machine {
                     .collect();
                 let sum: f64 = weights.iter().sum();
                 Variation {
-                    uuid: format!("GPU-{}", hash::uuid(&[seed, salt::UUID, device])),
+                    uuid: hash::uuid(&[seed, salt::UUID, device]),
                     phase_seconds: PHASE_SHIFT_MAX_SECONDS * hash::unit(&[seed, salt::PHASE, device]),
                     gains: std::array::from_fn(|channel| gain(seed, device, channel)),
                     inlet_celsius: INLET_OFFSET_MAX_CELSIUS * hash::unit(&[seed, salt::INLET, device]),
@@ -72,6 +72,14 @@ impl Machine {
     /// What the machine is.
     pub fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    /// What only NVIDIA devices have.
+    ///
+    /// # Panics
+    /// As [`crate::Device::nvidia`].
+    pub fn nvidia(&self) -> &Nvidia {
+        self.profile.device.nvidia.as_ref().expect("an NVIDIA machine")
     }
 
     /// UUID of a compute instance: the same as long as the same profile stands at the same ids.

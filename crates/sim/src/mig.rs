@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn instances_are_placed_without_overlap_and_with_distinct_ids() {
-        let profiles = Profile::open("h100-mig").expect("built in").device.mig_profiles;
+        let profiles = Profile::open("h100-mig").expect("built in").mig_profiles().to_vec();
         let placed =
             layout(&profiles, &names(&["3g.40gb", "2g.20gb", "1g.10gb", "1g.10gb"])).expect("it fits");
         let ids: Vec<_> = placed.iter().map(|instance| (instance.id, instance.placement)).collect();
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_by_name() {
-        let profiles = Profile::open("h100-mig").expect("built in").device.mig_profiles;
+        let profiles = Profile::open("h100-mig").expect("built in").mig_profiles().to_vec();
         for wrong in [
             &["7g.80gb", "1g.10gb"][..],
             &["1g.10gb"; 8],
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn compute_instances_share_the_slices() {
-        let profiles = Profile::open("h100-mig").expect("built in").device.mig_profiles;
+        let profiles = Profile::open("h100-mig").expect("built in").mig_profiles().to_vec();
         let placed = layout(&profiles, &names(&["3g.40gb:3", "2g.20gb:0"])).expect("it fits");
         assert_eq!(placed[0].compute_name(), "1c.3g.40gb");
         assert_eq!(placed[0].compute_multiprocessors(), 20);

@@ -5,11 +5,16 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
 use crate::control::Control;
+use crate::cycle::Silicon;
 use crate::mig::InstanceProfile;
+
+mod nvidia;
+
+pub use nvidia::{Architecture, Engines, Inforom, Nvidia, Nvlink};
 
 /// The profiles that are compiled in: name and text.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -19,6 +24,9 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("h100-sxm-8", include_str!("../../../machines/h100-sxm-8.toml")),
     ("t4-1", include_str!("../../../machines/t4-1.toml")),
 ];
+
+/// Tables of a machine file that are not about its PCI accelerators; see [`section`].
+const SECTIONS: &[&str] = &["npu", "amx"];
 
 /// Longest chain of `extends` that is followed; a longer one is taken for a loop.
 const EXTENDS_DEPTH_MAX: usize = 8;
@@ -76,10 +84,6 @@ pub struct Profile {
 pub struct Driver {
     /// As the vendor writes it: `570.172.08`.
     pub version: String,
-    /// The release branch: `r570_00`.
-    pub branch: String,
-    /// The newest CUDA version the driver serves: `[12, 8]`.
-    pub cuda: [i32; 2],
 }
 
 impl Driver {
@@ -90,44 +94,21 @@ impl Driver {
     }
 }
 
-/// A GPU generation, oldest first.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    /// 2018: T4.
-    Turing,
-    /// 2020: A100.
-    Ampere,
-    /// 2022: L40S.
-    Ada,
-    /// 2022: H100.
-    Hopper,
-    /// 2024: B200.
-    Blackwell,
-}
-
 /// What every device of the machine is.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// Marketing name.
     pub name: String,
-    /// Generation.
-    pub architecture: Architecture,
-    /// CUDA compute capability, major and minor.
-    pub compute_capability: [i32; 2],
-    /// CUDA cores.
-    pub cores: u32,
     /// Serial number of device 0; the others count up from it.
     pub first_serial: u64,
-    /// Board part number.
-    pub part_number: String,
-    /// VBIOS version.
-    pub vbios_version: String,
     /// PCI device id (high half) and vendor id (low half).
     pub pci_device_id: u32,
     /// PCI subsystem id.
     pub pci_subsystem_id: u32,
+    /// PCI class code; absent is a 3D controller.
+    #[serde(default = "class_3d_controller")]
+    pub pci_class: u32,
     /// PCI address of each device, `0000:1a:00.0`; their number is the number of devices.
     pub pci_addresses: Vec<String>,
     /// NUMA node of each device.
@@ -135,9 +116,7 @@ pub struct Facts {
     /// Slot of each device on its baseboard; empty where there is no baseboard.
     #[serde(default)]
     pub module_ids: Vec<u32>,
-    /// Configuration memory versions.
-    pub inforom: Inforom,
-    /// Framebuffer and BAR1.
+    /// Device memory.
     pub memory: Memory,
     /// Power draw and limits.
     pub power: Power,
@@ -145,41 +124,22 @@ pub struct Facts {
     pub thermal: Thermal,
     /// Clocks.
     pub clocks: Clocks,
-    /// Media engines.
-    pub engines: Engines,
     /// The PCIe link.
     pub pcie: Pcie,
-    /// NVLink, where the device has it.
-    pub nvlink: Option<Nvlink>,
     /// Memory errors.
     pub ecc: Ecc,
-    /// Instance profiles, where the device can be cut.
-    #[serde(default)]
-    pub mig_profiles: Vec<InstanceProfile>,
+    /// What only an NVIDIA device has.
+    pub nvidia: Option<Nvidia>,
 }
 
-/// Versions of the inforom objects.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Inforom {
-    /// The image as a whole.
-    pub image: String,
-    /// OEM object.
-    pub oem: String,
-    /// ECC object.
-    pub ecc: String,
-}
-
-/// Framebuffer and BAR1 sizes.
+/// Device memory.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
-    /// Framebuffer, MiB.
+    /// In all, MiB.
     pub total_mib: u64,
     /// Of it kept by driver and firmware, MiB.
     pub reserved_mib: u64,
-    /// BAR1 aperture, MiB.
-    pub bar1_mib: u64,
     /// Width of the memory bus, bits.
     pub bus_width_bits: u32,
 }
@@ -224,30 +184,12 @@ pub struct Thermal {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clocks {
-    /// SM clock with no work.
-    pub sm_idle_megahertz: f64,
-    /// Highest SM clock.
-    pub sm_max_megahertz: f64,
+    /// Core clock with no work.
+    pub core_idle_megahertz: f64,
+    /// Highest core clock.
+    pub core_max_megahertz: f64,
     /// Memory clock.
     pub memory_megahertz: u32,
-    /// Highest video clock.
-    pub video_max_megahertz: u32,
-    /// Performance state with no work; 0 under load.
-    pub idle_performance_state: u32,
-}
-
-/// Engine counts.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Engines {
-    /// Video decoders.
-    pub decoders: u32,
-    /// Video encoders.
-    pub encoders: u32,
-    /// JPEG decoders.
-    pub jpeg: u32,
-    /// Optical flow accelerators.
-    pub optical_flow: u32,
 }
 
 /// The PCIe link and its rate of errors.
@@ -264,22 +206,6 @@ pub struct Pcie {
     pub byte_counter_bits: Option<u32>,
 }
 
-/// NVLink and its rate of errors.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Nvlink {
-    /// Links per device.
-    pub links: u32,
-    /// NVLink generation.
-    pub version: u32,
-    /// Speed of one link in one direction, 10^6 bytes per second.
-    pub link_megabytes_per_second: u32,
-    /// PCI addresses of the switches at the far end; link `n` ends at switch `n % len`. Empty: GPU to GPU.
-    pub switch_addresses: Vec<String>,
-    /// Retransmissions per link and day.
-    pub replays_per_day: f64,
-}
-
 /// How memory errors come and how they are mended.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -292,11 +218,46 @@ pub struct Ecc {
     pub remap_banks: u32,
 }
 
+/// An accelerator without a display.
+fn class_3d_controller() -> u32 {
+    0x03_0200
+}
+
+impl Facts {
+    /// What the cycle needs to know.
+    pub fn silicon(&self) -> Silicon {
+        let nvlink = self.nvidia.as_ref().and_then(|nvidia| nvidia.nvlink.as_ref());
+        Silicon {
+            power: self.power.clone(),
+            thermal: self.thermal.clone(),
+            clocks: self.clocks.clone(),
+            pcie_bytes_per_second: self.pcie.bytes_per_second(),
+            fabric_bytes_per_second: nvlink.map_or(0.0, |nvlink| {
+                f64::from(nvlink.links) * f64::from(nvlink.link_megabytes_per_second) * 1e6
+            }),
+        }
+    }
+
+    /// Links to other devices of the machine.
+    pub fn fabric_links(&self) -> u32 {
+        self.nvidia.as_ref().and_then(|nvidia| nvidia.nvlink.as_ref()).map_or(0, |nvlink| nvlink.links)
+    }
+}
+
+impl Pcie {
+    /// Capacity of the link in one direction.
+    pub fn bytes_per_second(&self) -> f64 {
+        // 8 GT/s with 128b/130b coding in generation 3, doubling with each.
+        0.985e9 * f64::from(self.width) * f64::from(self.generation.saturating_sub(3)).exp2()
+    }
+}
+
 impl Profile {
     /// Opens a built-in profile by name, or a file when `name` contains a `/` or ends in `.toml`.
     pub fn open(name: &str) -> Result<Self, Error> {
         let invalid = |reason: String| Error::Invalid { name: name.to_owned(), reason };
-        let table = table(name, EXTENDS_DEPTH_MAX)?;
+        let mut table = table(name, EXTENDS_DEPTH_MAX)?;
+        table.retain(|key, _| !SECTIONS.contains(&key));
         let mut profile: Self = Value::Table(table).try_into().map_err(|error| invalid(one_line(&error)))?;
         name.clone_into(&mut profile.name);
         profile.check().map_err(invalid)?;
@@ -308,18 +269,16 @@ impl Profile {
         self.device.pci_addresses.len()
     }
 
+    /// How its devices can be cut; none where they cannot.
+    pub fn mig_profiles(&self) -> &[InstanceProfile] {
+        self.device.nvidia.as_ref().map_or(&[], |nvidia| &nvidia.mig_profiles)
+    }
+
     /// What the arithmetic elsewhere relies on. Each row is a condition and what to say when it fails.
     fn check(&self) -> Result<(), String> {
         let device = &self.device;
         let (memory, power, count) = (&device.memory, &device.power, self.device_count());
         let modules = device.module_ids.len();
-        let links = device.nvlink.as_ref().map_or(1, |nvlink| nvlink.links);
-        let instances_fit = device.mig_profiles.iter().all(|profile| {
-            (1..=7).contains(&profile.slices)
-                && (1..=8).contains(&profile.placement_slices)
-                && profile.first_instance_id < 128
-                && (64..=memory.total_mib).contains(&profile.memory_mib)
-        });
         let rows = [
             ((1..=64).contains(&count), "device.pci_addresses: 1 to 64 devices"),
             (
@@ -331,20 +290,52 @@ impl Profile {
             (modules == 0 || modules == count, "device.module_ids: one for each device, or none"),
             (memory.total_mib < 1 << 32, "device.memory: total_mib is beyond any device"),
             (memory.reserved_mib < memory.total_mib, "device.memory: reserved_mib must be below total_mib"),
-            ((8..1 << 32).contains(&memory.bar1_mib), "device.memory: bar1_mib must be at least 8"),
             (power.idle_watts < power.limit_watts, "device.power: idle_watts must be below limit_watts"),
-            ((1..=32).contains(&links), "device.nvlink: 1 to 32 links"),
             (
                 device.pcie.byte_counter_bits.is_none_or(|bits| (1..=64).contains(&bits)),
                 "device.pcie: byte_counter_bits must be 1 to 64",
             ),
-            (instances_fit, "device.mig_profiles: slices, ids or memory that no device has"),
         ];
-        match rows.iter().find(|(holds, _)| !holds) {
-            None => Ok(()),
-            Some((_, reason)) => Err((*reason).to_owned()),
-        }
+        hold(&rows)?;
+        device.nvidia.as_ref().map_or(Ok(()), |nvidia| nvidia.check(memory))
     }
+}
+
+/// Names the first condition that does not hold.
+fn hold(rows: &[(bool, &str)]) -> Result<(), String> {
+    match rows.iter().find(|(holds, _)| !holds) {
+        None => Ok(()),
+        Some((_, reason)) => Err((*reason).to_owned()),
+    }
+}
+
+/// What a machine file says of another family: its own table, beside what every machine has.
+#[derive(Clone, Debug)]
+pub struct Section<T> {
+    /// When the machine booted, unix seconds.
+    pub boot: f64,
+    /// Faults that the machine has without a control file.
+    pub control: Control,
+    /// The family's own table.
+    pub facts: T,
+}
+
+/// Reads the table `key` of a machine file; `None` when the machine has no such devices.
+///
+/// # Errors
+/// Those of [`Profile::open`].
+pub fn section<T: DeserializeOwned>(name: &str, key: &str) -> Result<Option<Section<T>>, Error> {
+    #[derive(Deserialize)]
+    struct Common {
+        boot: f64,
+        #[serde(default)]
+        control: Control,
+    }
+    let table = table(name, EXTENDS_DEPTH_MAX)?;
+    let invalid = |error| Error::Invalid { name: name.to_owned(), reason: one_line(&error) };
+    let Some(facts) = table.get(key).cloned() else { return Ok(None) };
+    let Common { boot, control } = Value::Table(table).try_into().map_err(invalid)?;
+    Ok(Some(Section { boot, control, facts: facts.try_into().map_err(invalid)? }))
 }
 
 /// Domain, bus and device number of a PCI address like `0000:1a:00.0`.
@@ -416,7 +407,7 @@ mod tests {
         std::fs::write(&path, text).expect("the profile is written");
         let old = Profile::open(path.to_str().expect("UTF-8")).expect("the profile opens");
         assert_eq!(old.driver.release(), (535, 104));
-        assert_eq!(old.driver.branch, Profile::open("h100-sxm-8").expect("built in").driver.branch);
+        assert_eq!(old.device.name, Profile::open("h100-sxm-8").expect("built in").device.name);
         assert_eq!(old.device_count(), 8);
     }
 
@@ -431,6 +422,8 @@ mod tests {
             ("[device.memory]\nreserved_mib = 90000", "reserved_mib"),
             ("[device.power]\nidle_watts = 900.0", "idle_watts"),
             ("[device.pcie]\nbyte_counter_bits = 0", "byte_counter_bits"),
+            ("[device.nvidia]\nbar1_mib = 0", "bar1_mib"),
+            ("[device.nvidia.nvlink]\nlinks = 33", "nvlink"),
             ("[device]\ncolour = \"green\"", "colour"),
         ] {
             std::fs::write(&path, format!("extends = \"h100-sxm-8\"\n{table}\n")).expect("written");

@@ -1,7 +1,9 @@
 //! Field values: many of a device's numbers in one call, each with its own result.
 
 use nvml_wrapper::FieldIdScheme;
-use nvml_wrapper_sys::bindings::{field_id, nvmlFieldValue_t, nvmlValueType_t};
+use nvml_wrapper_sys::bindings::{
+    field_id, nvmlFieldValue_t, nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED as NOT_SUPPORTED, nvmlValueType_t,
+};
 use reading::{Absence, Fault};
 
 use super::{Got, Gpu, call, fault, plausible};
@@ -74,11 +76,20 @@ pub const HW_THERMAL_NS: u32 = 270;
 /// Nanoseconds of external power brake.
 pub const HW_POWER_BRAKE_NS: u32 = 271;
 
-/// A batch of fields: asked for once, then read again in place without allocating.
+/// Rounds from one on which everything is asked to the next. A board with NVLink has some ninety fields of
+/// other generations, which cost as much as those that answer; what is not supported may come to be (MIG
+/// is switched off), but not often.
+const ROUNDS_BETWEEN_ALL: u32 = 60;
+
+/// A batch of fields: asked for once, then read again in place.
 pub struct FieldValues {
-    /// Field as we name it and scope, ascending, in the order of `values`.
-    keys: Vec<(u32, u32)>,
+    /// Field as we name it, scope, and where its value is; ascending.
+    keys: Vec<(u32, u32, usize)>,
+    /// Those that are supported come first.
     values: Vec<nvmlFieldValue_t>,
+    /// How many are supported, as of the last round on which all were asked.
+    supported: usize,
+    round: u32,
     /// Why the whole batch failed, if it did.
     failed: Option<Fault>,
 }
@@ -99,18 +110,47 @@ impl FieldValues {
         let old = gpu.library().nvml().field_id_scheme() == FieldIdScheme::V12;
         let number = |id| if old && (SW_THERMAL_NS..=HW_POWER_BRAKE_NS).contains(&id) { id - 18 } else { id };
         let values = keys.iter().map(|(id, scope)| request(number(*id), *scope)).collect();
-        Self { keys, values, failed: None }
+        let keys = keys.into_iter().enumerate().map(|(place, (id, scope))| (id, scope, place)).collect();
+        Self { keys, values, supported: 0, round: 0, failed: None }
     }
 
-    /// Reads the batch.
+    /// Reads the batch. What was not supported when all was asked last stands as it answered then.
     pub fn read(&mut self, gpu: &Gpu) {
-        for value in &mut self.values {
+        let all = self.round == 0;
+        self.round = (self.round + 1) % ROUNDS_BETWEEN_ALL;
+        let asked = if all { self.values.len() } else { self.supported };
+        self.ask(gpu, asked);
+        if all && self.failed.is_none() {
+            self.sort_out();
+        } else if self.failed.is_some() {
+            self.round = 0;
+        }
+    }
+
+    /// Puts the supported values first.
+    fn sort_out(&mut self) {
+        let answers = |place: usize| self.values[place].nvmlReturn != NOT_SUPPORTED;
+        let (mut order, others): (Vec<_>, Vec<_>) = (0..self.values.len()).partition(|place| answers(*place));
+        self.supported = order.len();
+        order.extend(others);
+        let mut places = vec![0; order.len()];
+        for (place, before) in order.iter().enumerate() {
+            places[*before] = place;
+        }
+        self.values = order.iter().map(|before| self.values[*before]).collect();
+        for (.., place) in &mut self.keys {
+            *place = places[*place];
+        }
+    }
+
+    fn ask(&mut self, gpu: &Gpu, count: usize) {
+        let asked = &mut self.values[..count];
+        for value in &mut *asked {
             // A driver that forgets an entry must not leave the last round's number behind.
             value.nvmlReturn = nvml_wrapper_sys::bindings::nvmlReturn_enum_NVML_ERROR_UNKNOWN;
         }
-        let count = i32::try_from(self.values.len()).unwrap_or(i32::MAX);
-        let answer =
-            call!(gpu.library(), nvmlDeviceGetFieldValues(gpu.handle(), count, self.values.as_mut_ptr()));
+        let count = i32::try_from(asked.len()).unwrap_or(i32::MAX);
+        let answer = call!(gpu.library(), nvmlDeviceGetFieldValues(gpu.handle(), count, asked.as_mut_ptr()));
         self.failed = answer.err();
     }
 
@@ -119,9 +159,9 @@ impl FieldValues {
             return Err(failed);
         }
         let absent = |absence, code| Fault { absence, call: name(id), code };
-        let index =
-            self.keys.binary_search(&(id, scope)).map_err(|_| absent(Absence::Unsupported, "not_asked"))?;
-        let value = &self.values[index];
+        let found = self.keys.binary_search_by_key(&(id, scope), |(id, scope, _)| (*id, *scope));
+        let index = found.map_err(|_| absent(Absence::Unsupported, "not_asked"))?;
+        let value = &self.values[self.keys[index].2];
         match value.nvmlReturn {
             0 => Ok(value),
             code => Err(fault(name(id), &nvml_wrapper::error::NvmlError::from(code))),
@@ -192,5 +232,36 @@ fn integer(field: &nvmlFieldValue_t) -> Option<u64> {
         // SAFETY: the type tag says unsigned short.
         TYPE_UNSIGNED_SHORT => Some(u64::from(unsafe { value.usVal })),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reading::Absence;
+
+    use super::{FieldValues, NOT_SUPPORTED, TYPE_UNSIGNED_LONG_LONG, field_id, request};
+
+    #[test]
+    fn what_is_not_supported_is_set_aside_and_everything_is_still_found() {
+        let id = field_id::NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES;
+        let keys: Vec<_> = (0..6_usize).map(|link| (id, u32::try_from(link).expect("small"), link)).collect();
+        let values = keys.iter().map(|(id, link, _)| {
+            let mut value = request(*id, *link);
+            value.valueType = TYPE_UNSIGNED_LONG_LONG;
+            value.value.ullVal = u64::from(*link) * 10;
+            value.nvmlReturn = if link % 3 == 0 { NOT_SUPPORTED } else { 0 };
+            value
+        });
+        let mut fields = FieldValues { values: values.collect(), keys, supported: 0, round: 1, failed: None };
+        fields.sort_out();
+        assert_eq!(fields.supported, 4);
+        for link in 0..6 {
+            let value = fields.unsigned(id, link);
+            if link % 3 == 0 {
+                assert_eq!(value.expect_err("not supported").absence, Absence::Unsupported);
+            } else {
+                assert_eq!(value, Ok(u64::from(link) * 10));
+            }
+        }
     }
 }

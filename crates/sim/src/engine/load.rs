@@ -449,7 +449,7 @@ mod tests {
     #[test]
     fn the_machines_memory_holds_the_engines_kv_cache() {
         let facts = Profile::open("h100-sxm-8").expect("built in").device;
-        let cycle = Cycle::new(&facts, Workload::Mixed, 1);
+        let cycle = Cycle::new(&facts.silicon(), Workload::Mixed, 1);
         let load = Load::new(Workload::Mixed, 1);
         let nothing = control::Engine::default();
         for second in 0..600 {

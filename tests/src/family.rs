@@ -1,0 +1,51 @@
+//! What the laboratory provides for each family of devices: one row per vendor.
+
+use anyhow::Result;
+use sim::{Options, Profile, kernel::Files};
+
+/// A family whose devices a simulated machine may have.
+#[derive(Debug)]
+pub struct DeviceFamily {
+    /// As `--source` and the label `family` call it.
+    pub name: &'static str,
+    /// Whether a machine has such devices.
+    pub on: fn(machine: &str) -> bool,
+    /// The vendor's library, where there is one.
+    pub library: Option<Library>,
+    /// What the kernel shows of the devices, as a function to be called again and again.
+    pub files: Option<fn(&Options) -> Result<KernelFiles>>,
+}
+
+/// Answers the kernel files of the moment.
+pub type KernelFiles = Box<dyn FnMut() -> Files + Send>;
+
+/// A simulated vendor's library.
+#[derive(Debug)]
+pub struct Library {
+    /// The package that builds it.
+    pub package: &'static str,
+    /// The file's name as cargo builds it.
+    pub built: &'static str,
+    /// The file's name as the vendor ships it.
+    pub shipped: &'static str,
+    /// The flag that tells the exporter where it is.
+    pub flag: &'static str,
+}
+
+/// Every family.
+pub const FAMILIES: &[DeviceFamily] = &[DeviceFamily {
+    name: "nvidia",
+    on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.nvidia.is_some()),
+    library: Some(Library {
+        package: "sim-nvml",
+        built: "libnvidia_ml.so",
+        shipped: "libnvidia-ml.so.1",
+        flag: "--library.nvml",
+    }),
+    files: None,
+}];
+
+/// The simulated libraries.
+pub fn libraries() -> impl Iterator<Item = &'static Library> {
+    FAMILIES.iter().filter_map(|family| family.library.as_ref())
+}
