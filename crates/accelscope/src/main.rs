@@ -8,6 +8,6 @@ fn main() -> ExitCode {
     exporter::main(
         "accelscope",
         "Prometheus exporter for accelerators of every vendor on this node",
-        &[nvml_exporter::SPEC],
+        &[nvml_exporter::SPEC, xpu_exporter::SPEC],
     )
 }
