@@ -33,17 +33,32 @@ pub struct Library {
 }
 
 /// Every family.
-pub const FAMILIES: &[DeviceFamily] = &[DeviceFamily {
-    name: "nvidia",
-    on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.nvidia.is_some()),
-    library: Some(Library {
-        package: "sim-nvml",
-        built: "libnvidia_ml.so",
-        shipped: "libnvidia-ml.so.1",
-        flag: "--library.nvml",
-    }),
-    files: None,
-}];
+pub const FAMILIES: &[DeviceFamily] = &[
+    DeviceFamily {
+        name: "nvidia",
+        on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.nvidia.is_some()),
+        library: Some(Library {
+            package: "sim-nvml",
+            built: "libnvidia_ml.so",
+            shipped: "libnvidia-ml.so.1",
+            flag: "--library.nvml",
+        }),
+        files: None,
+    },
+    DeviceFamily {
+        name: "xpu",
+        on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.xpu.is_some()),
+        library: None,
+        files: Some(|options| {
+            let live = sim::Live::open(options)?;
+            Ok(Box::new(move || sim::xpu::files(&live.now())))
+        }),
+    },
+];
+
+/// Flags that name other roots than sysfs, for the families whose kernel files lie there; each root is a folder
+/// of the simulated sysfs.
+pub const ROOTS: &[(&str, &str, &str)] = &[("xpu", "--path.procfs", "proc"), ("xpu", "--path.dev", "dev")];
 
 /// The simulated libraries.
 pub fn libraries() -> impl Iterator<Item = &'static Library> {

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::{
     Artefacts, DeviceFamily, Library, Process, Samples, eventually,
-    family::FAMILIES,
+    family::{FAMILIES, ROOTS},
     http::{self, Request, Response},
     process::{self, Finished},
 };
@@ -143,6 +143,11 @@ impl Node {
         command.arg(subcommand).args(["--source", &self.sources()]).arg("--path.sysfs").arg(self.sysfs());
         for library in self.libraries() {
             command.arg(library.flag).arg(self.dir().join(library.shipped));
+        }
+        let roots =
+            ROOTS.iter().filter(|(family, ..)| self.families.iter().any(|known| known.name == *family));
+        for (_, flag, folder) in roots {
+            command.arg(flag).arg(self.sysfs().join(folder));
         }
         command.args(flags);
         self.show_kernel_files()?;

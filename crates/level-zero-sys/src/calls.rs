@@ -12,10 +12,10 @@ use libloading::Library;
 use crate::{
     code::{self, Code},
     structs::{
-        DeviceProperties, DeviceState, EccProperties, EngineProperties, EngineStats, EnergyCounter,
+        DeviceProperties, DeviceState, EccProperties, EnergyCounter, EngineProperties, EngineStats,
         FanProperties, FrequencyProperties, FrequencyState, MemoryBandwidth, MemoryProperties, MemoryState,
-        PciProperties, PciState, PciStats, PortErrors, PortProperties, PortState, PortThroughput, PowerDomain,
-        PowerLimit, PowerProperties, RasProperties, RasState, TemperatureProperties,
+        PciProperties, PciState, PciStats, PortErrors, PortProperties, PortState, PortThroughput,
+        PowerDomain, PowerLimit, PowerProperties, RasProperties, RasState, TemperatureProperties,
     },
     value,
 };
@@ -289,7 +289,8 @@ impl LevelZero {
         let library = unsafe { Library::new(path) }.map_err(|error| OpenError::Library(error.to_string()))?;
         let library = ManuallyDrop::new(library);
         let functions = Functions::open(&library);
-        let modern = functions.zes_init.filter(|_| functions.zes_drivers.is_some() && functions.zes_devices.is_some());
+        let modern =
+            functions.zes_init.filter(|_| functions.zes_drivers.is_some() && functions.zes_devices.is_some());
         let (way, call, init) = match (modern, functions.ze_init) {
             (Some(init), _) => (Way::Sysman, "zesInit", init),
             (None, Some(init)) => (Way::Core, "zeInit", init),

@@ -19,6 +19,7 @@
 //! | [`bus`] | the machine's PCI bus as sysfs shows it |
 //! | [`kernel`] | a machine's kernel files below a root, kept up to date |
 //! | `engine` | an inference engine beside the machine, and its metrics over HTTP (feature `engine`) |
+//! | [`xpu`] | what only Intel GPUs have, and the kernel's files about them |
 //! | [`library`] | an older driver: a copy of a library with symbols taken out |
 //!
 //! Nothing here knows a vendor's ABI, and nothing here is `unsafe`.
@@ -42,6 +43,7 @@ pub mod machine;
 pub mod mig;
 pub mod profile;
 pub mod workload;
+pub mod xpu;
 
 pub use control::Control;
 pub use device::Device;

@@ -13,15 +13,20 @@ use crate::cycle::Silicon;
 use crate::mig::InstanceProfile;
 
 mod nvidia;
+mod xpu;
 
 pub use nvidia::{Architecture, Engines, Inforom, Nvidia, Nvlink};
+pub use xpu::Xpu;
 
 /// The profiles that are compiled in: name and text.
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("a100-8", include_str!("../../../machines/a100-8.toml")),
+    ("battlematrix-8", include_str!("../../../machines/battlematrix-8.toml")),
     ("h100-mig", include_str!("../../../machines/h100-mig.toml")),
     ("h100-sxm-4", include_str!("../../../machines/h100-sxm-4.toml")),
     ("h100-sxm-8", include_str!("../../../machines/h100-sxm-8.toml")),
+    ("nuc-lunar-lake", include_str!("../../../machines/nuc-lunar-lake.toml")),
+    ("nuc-panther-lake", include_str!("../../../machines/nuc-panther-lake.toml")),
     ("t4-1", include_str!("../../../machines/t4-1.toml")),
 ];
 
@@ -130,6 +135,8 @@ pub struct Facts {
     pub ecc: Ecc,
     /// What only an NVIDIA device has.
     pub nvidia: Option<Nvidia>,
+    /// What only an Intel GPU has.
+    pub xpu: Option<Xpu>,
 }
 
 /// Device memory.
@@ -297,6 +304,7 @@ impl Profile {
             ),
         ];
         hold(&rows)?;
+        device.xpu.as_ref().map_or(Ok(()), Xpu::check)?;
         device.nvidia.as_ref().map_or(Ok(()), |nvidia| nvidia.check(memory))
     }
 }

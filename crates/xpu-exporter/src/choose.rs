@@ -40,7 +40,9 @@ impl Chooser {
         }
         let of_kernel: HashSet<_> = kernel.absences.iter().map(|absent| absent.id).collect();
         let missing = |id: Id, labels: &Labels| !filled.contains(&(id, labels.clone()));
-        batch.absences.extend(kernel.absences.into_iter().filter(|absent| missing(absent.id, &absent.labels)));
+        batch
+            .absences
+            .extend(kernel.absences.into_iter().filter(|absent| missing(absent.id, &absent.labels)));
         // Where both have nothing, the kernel's reason is the one to mend.
         batch.absences.extend(level_zero.absences.into_iter().filter(|absent| {
             !of_kernel.contains(&absent.id) && !self.kernel.contains(&key(absent.id, &absent.labels))

@@ -72,9 +72,9 @@ impl Library {
             Err(OpenError::Library(why)) => Err(Unavailable(format!(
                 "{why}; install libze1 and intel-level-zero-gpu, or name the loader with --library.level-zero"
             ))),
-            Err(OpenError::Incomplete) => {
-                Err(Unavailable(format!("{path}: has neither zesInit nor zeInit; it is no Level Zero loader")))
-            }
+            Err(OpenError::Incomplete) => Err(Unavailable(format!(
+                "{path}: has neither zesInit nor zeInit; it is no Level Zero loader"
+            ))),
             Err(OpenError::Failed(failure)) => Err(Unavailable(format!(
                 "{path}: {} answers {}; install intel-level-zero-gpu, the driver behind the loader",
                 failure.call,

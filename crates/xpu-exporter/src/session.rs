@@ -209,7 +209,11 @@ impl Session for XpuSession {
             && !cards.iter().any(|card| card.is_asleep().unwrap_or(false))
         {
             let gpus = library.gpus().map_err(|fault| {
-                if level_zero::means_session_lost(&fault) { Lost::Session(fault) } else { Lost::Device(fault) }
+                if level_zero::means_session_lost(&fault) {
+                    Lost::Session(fault)
+                } else {
+                    Lost::Device(fault)
+                }
             })?;
             *self.shared.gpus() = gpus;
         }
@@ -238,9 +242,10 @@ impl Session for XpuSession {
             })
             .collect();
         // Where sysfs does not show the cards, Level Zero's order names them.
-        let unseen = gpus.iter().enumerate().filter(|(_, gpu)| {
-            !cards.iter().any(|card| card.function.address == gpu.address)
-        });
+        let unseen = gpus
+            .iter()
+            .enumerate()
+            .filter(|(_, gpu)| !cards.iter().any(|card| card.function.address == gpu.address));
         found.extend(unseen.map(|(index, gpu)| {
             let facts =
                 Facts { device: format!("gpu{index}"), address: gpu.address.clone(), ..Facts::default() };

@@ -10,9 +10,27 @@ use crate::{Got, rates::Rate};
 /// Reasons to throttle that any part reports; their files are `reason_<word>` and `throttle_reason_<word>`.
 /// The second row is what Crescent Island reports.
 const REASONS: [&str; 21] = [
-    "pl1", "pl2", "pl4", "thermal", "prochot", "ratl", "vr_thermalert", "vr_tdc",
-    "soc_thermal", "mem_thermal", "vr_thermal", "iccmax", "pwrbrk", "soc_avg_thermal", "fastvmode",
-    "psys_pl1", "psys_pl2", "p0_freq", "psys_crit", "psys_pl4", "vr_tempalert",
+    "pl1",
+    "pl2",
+    "pl4",
+    "thermal",
+    "prochot",
+    "ratl",
+    "vr_thermalert",
+    "vr_tdc",
+    "soc_thermal",
+    "mem_thermal",
+    "vr_thermal",
+    "iccmax",
+    "pwrbrk",
+    "soc_avg_thermal",
+    "fastvmode",
+    "psys_pl1",
+    "psys_pl2",
+    "p0_freq",
+    "psys_crit",
+    "psys_pl4",
+    "vr_tempalert",
 ];
 
 /// A reason that came after this was written.
@@ -150,9 +168,9 @@ fn reason_files(folder: &Path, prefix: &str) -> Vec<(&'static str, File)> {
 
 /// The folders `<prefix><number>` of a folder.
 pub fn numbered(folder: &Path, prefix: &str) -> impl Iterator<Item = (u32, std::path::PathBuf)> {
-    entries(folder).into_iter().filter_map(move |name| {
-        Some((name.strip_prefix(prefix)?.parse().ok()?, folder.join(&name)))
-    })
+    entries(folder)
+        .into_iter()
+        .filter_map(move |name| Some((name.strip_prefix(prefix)?.parse().ok()?, folder.join(&name))))
 }
 
 #[cfg(test)]

@@ -102,11 +102,7 @@ impl Sensors {
             energy: counters.map(|file| (file, Energy::default(), Rate::default())).collect(),
             limits,
             temperatures: chip.channels(Quantity::Temperature).iter().filter_map(temperature).collect(),
-            fans: chip
-                .channels(Quantity::Fan)
-                .iter()
-                .map(|channel| channel.file(Attribute::Input))
-                .collect(),
+            fans: chip.channels(Quantity::Fan).iter().map(|channel| channel.file(Attribute::Input)).collect(),
         }
     }
 

@@ -1,8 +1,6 @@
 //! What the kernel told.
 
-use naming::{
-    Bytes, BytesPerSecond, Count, Flag, Joules, Ratio, Watts, catalogue as m,
-};
+use naming::{Bytes, BytesPerSecond, Count, Flag, Joules, Ratio, Watts, catalogue as m};
 use reading::{Absence, Batch, Fault, Labels};
 
 use super::{Names, by, megahertz, plausible};
@@ -33,8 +31,7 @@ pub fn put(names: &Names, round: &Round, batch: &mut Batch) {
 /// The busiest engine; where engines cannot be counted, the share of time in which any GT was awake.
 fn load(round: &Round, batch: &mut Batch) {
     let load = &round.load;
-    let uncounted =
-        |got: &Got<f64>| got.is_err_and(|fault: Fault| fault.absence == Absence::Unsupported);
+    let uncounted = |got: &Got<f64>| got.is_err_and(|fault: Fault| fault.absence == Absence::Unsupported);
     let counted = !load.engines.is_empty() && !load.engines.iter().any(|(_, got)| uncounted(got));
     let busiest = if counted {
         load.engines.iter().try_fold(0.0, |most, (_, busy)| Ok(f64::max(most, (*busy)?)))

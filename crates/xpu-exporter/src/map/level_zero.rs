@@ -1,9 +1,7 @@
 //! What Level Zero told.
 
 use level_zero_sys::{PciSpeed, value as v};
-use naming::{
-    Bytes, BytesPerSecond, Count, Flag, Joules, Ratio, Watts, catalogue as m,
-};
+use naming::{Bytes, BytesPerSecond, Count, Flag, Joules, Ratio, Watts, catalogue as m};
 use reading::{Absence, Batch, Fault, LabelValue, Labels};
 
 use super::{Names, by, megahertz, no_data, plausible};
@@ -99,7 +97,8 @@ fn engines(names: &Names, round: &Round, batch: &mut Batch) {
             return;
         }
     };
-    let groups_of_many = [v::ENGINE_ALL, v::ENGINE_COMPUTE_ALL, v::ENGINE_MEDIA_ALL, v::ENGINE_COPY_ALL, 10, 11, 12, 13];
+    let groups_of_many =
+        [v::ENGINE_ALL, v::ENGINE_COMPUTE_ALL, v::ENGINE_MEDIA_ALL, v::ENGINE_COPY_ALL, 10, 11, 12, 13];
     let mut kinds: Vec<(Option<u32>, u32)> = groups.iter().map(|group| (group.tile, group.kind)).collect();
     kinds.retain(|(_, kind)| !groups_of_many.contains(kind));
     kinds.sort_unstable();
@@ -126,7 +125,8 @@ fn memories(names: &Names, round: &Round, batch: &mut Batch) {
     let modules = match &round.memories {
         Ok(modules) => modules,
         Err(fault) => {
-            for metric in [m::MEMORY_TOTAL, m::MEMORY_USED, m::MEMORY_FREE, m::MEMORY_READ, m::MEMORY_WRITTEN] {
+            for metric in [m::MEMORY_TOTAL, m::MEMORY_USED, m::MEMORY_FREE, m::MEMORY_READ, m::MEMORY_WRITTEN]
+            {
                 batch.put(metric, Labels::NONE, Err(*fault));
             }
             batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, Err(*fault));
@@ -179,7 +179,8 @@ fn power(round: &Round, batch: &mut Batch) {
         Ok(limits) => {
             let in_watts = limits.iter().filter(|limit| limit.unit == v::LIMIT_POWER && limit.enabled != 0);
             for limit in in_watts {
-                let milli = u64::try_from(limit.limit).map_err(|_| no_data("zesPowerGetLimitsExt", "unknown"));
+                let milli =
+                    u64::try_from(limit.limit).map_err(|_| no_data("zesPowerGetLimitsExt", "unknown"));
                 let label = Labels::one("limit", named(&LIMITS, limit.level));
                 batch.put(m::POWER_LIMIT, label, milli.map(Watts::from_milli));
             }
@@ -234,9 +235,7 @@ fn heat(names: &Names, round: &Round, batch: &mut Batch) {
     }
     batch.begin(&names.card);
     for (fan, (rpm, most)) in (0u32..).zip(&round.fans) {
-        let rpm = rpm.and_then(|rpm| {
-            u64::try_from(rpm).map_err(|_| no_data("zesFanGetState", "unknown"))
-        });
+        let rpm = rpm.and_then(|rpm| u64::try_from(rpm).map_err(|_| no_data("zesFanGetState", "unknown")));
         batch.put(m::FAN_REVOLUTIONS, Labels::one("fan", fan), rpm.map(Count));
         if *most > 0 {
             let ratio = rpm.map(|rpm| Ratio(rpm as f64 / f64::from(*most)));

@@ -111,8 +111,7 @@ pub fn video_memory(driver: Driver, node: &Path) -> Got<VideoMemory> {
 }
 
 fn ask_xe(node: &File) -> io::Result<Vec<u8>> {
-    let mut query =
-        XeQuery { extensions: 0, query: XE_MEMORY_REGIONS, size: 0, data: 0, reserved: [0; 2] };
+    let mut query = XeQuery { extensions: 0, query: XE_MEMORY_REGIONS, size: 0, data: 0, reserved: [0; 2] };
     ioctl(node, XE_QUERY, &mut query)?;
     let mut answer = vec![0; query.size.min(ANSWER_MAX) as usize];
     query.data = answer.as_mut_ptr() as u64;
