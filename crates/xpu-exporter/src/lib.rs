@@ -28,6 +28,7 @@ mod sampler;
 mod session;
 
 pub use cli::SPEC;
+pub use kernel::Roots;
 pub use session::{Choice, XpuSource};
 
 /// A value in the source's own unit, or why there is none.

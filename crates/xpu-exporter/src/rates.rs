@@ -70,6 +70,11 @@ pub struct Energy {
 }
 
 impl Energy {
+    /// Whether it was ever read.
+    pub fn counts(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// Takes a reading; answers the energy since the counter's own start, as far as it was followed.
     ///
     /// # Errors

@@ -138,7 +138,8 @@ impl Gt {
             let flags = self.reason_files.iter().map(|(reason, file)| Ok((*reason, flag(file)?)));
             return flags.collect();
         };
-        let text = reasons.text()?;
+        let is_word = |word: &str| word.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
+        let text = reasons.parse(|text| text.split_whitespace().all(is_word).then(|| text.to_owned()))?;
         let active: Vec<&str> = text.split_whitespace().filter(|word| *word != "none").collect();
         let mut all: Vec<_> =
             self.reason_files.iter().map(|(reason, _)| (*reason, active.contains(reason))).collect();
@@ -208,6 +209,8 @@ mod tests {
         assert_eq!(read(folder.path()), Ok(expected));
         put(&xe, "freq0/throttle/reasons", "none");
         assert_eq!(read(folder.path()), Ok(vec![("pl1", false), ("thermal", false)]));
+        put(&xe, "freq0/throttle/reasons", "pl1 \u{1b}[0m");
+        assert_eq!(read(folder.path()), Err(("reasons", "garbage")));
         put(&xe, "freq0/throttle/reasons", "");
         assert_eq!(read(folder.path()), Err(("reasons", "empty")));
     }

@@ -130,7 +130,8 @@ impl Sensors {
         }
     }
 
-    /// The first counter that counts: the kernel answers 0 where it cannot read a card's.
+    /// The first counter that counts, from then on alone: the kernel answers 0 where it cannot read a card's, and
+    /// a package's energy is another counter.
     fn energy(&mut self) -> (Got<u64>, Got<f64>) {
         let none = Fault { absence: Absence::Unsupported, call: "energy_input", code: "no_sensor" };
         let mut answer = (Err(none), Err(none));
@@ -141,10 +142,15 @@ impl Sensors {
             // A counter that stands still was not read anew; no device draws nothing.
             let still = Fault { absence: Absence::NoData, call: file.call(), code: "counter_stands" };
             let power = moved.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) });
-            if total.is_ok() {
-                return (total, power);
-            }
             answer = (total, power);
+            if total.is_ok() {
+                break;
+            }
+        }
+        if answer.0.is_ok()
+            && let Some(place) = self.energy.iter().position(|(_, energy, _)| energy.counts())
+        {
+            self.energy = vec![self.energy.swap_remove(place)];
         }
         answer
     }
