@@ -48,7 +48,13 @@ pub const FAMILIES: &[DeviceFamily] = &[
     DeviceFamily {
         name: "xpu",
         on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.xpu.is_some()),
-        library: None,
+        // As a loader; the tests of Debian's own loader give it to that as a driver.
+        library: Some(Library {
+            package: "sim-level-zero",
+            built: "libze_accelsim.so",
+            shipped: "libze_loader.so.1",
+            flag: "--library.level-zero",
+        }),
         files: Some(|options| {
             let live = sim::Live::open(options)?;
             Ok(Box::new(move || sim::xpu::files(&live.now())))

@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("accelscope", &["exporter", "nvml-exporter", "xpu-exporter"]),
     ("sim", &[]),
     ("sim-nvml", &["sim"]),
+    ("sim-level-zero", &["level-zero-sys", "sim"]),
     ("e2e", &["sim"]),
     ("xtask", &["e2e", "naming", "sim"]),
 ];

@@ -100,6 +100,13 @@ structs! {
         reset as reset: u32,
         repaired as repaired: u32,
     }
+    /// A process that uses a device; bytes.
+    ProcessState as zes_process_state_t [0x16] {
+        process as processId: u32,
+        memory as memSize: u64,
+        shared as sharedSize: u64,
+        engines as engines: u32,
+    }
     /// Where a device is on the PCI bus.
     PciAddress as zes_pci_address_t {
         domain as domain: u32,
@@ -213,6 +220,11 @@ structs! {
         subdevice as subdeviceId: u32,
         can_control as canControl: u8,
         throttle_event as isThrottleEventSupported: u8,
+        min as min: f64,
+        max as max: f64,
+    }
+    /// Limits of a clock domain; megahertz.
+    FrequencyRange as zes_freq_range_t {
         min as min: f64,
         max as max: f64,
     }

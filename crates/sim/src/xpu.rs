@@ -19,6 +19,8 @@ pub const ENERGY_WRAP_MICROJOULES: u64 = 262_144_000_000;
 pub struct Gpu<'a> {
     /// Everything that any device has.
     pub device: Device<'a>,
+    /// The machine that it is in.
+    pub machine: &'a str,
     /// What only an Intel GPU has.
     pub facts: &'a Xpu,
     /// Seconds since the driver was loaded.
@@ -41,7 +43,8 @@ impl<'a> Gpu<'a> {
         let device = moment.device(index)?;
         let facts = device.facts().xpu.as_ref()?;
         let uptime_seconds = (moment.seconds() - moment.conditions().driver_loaded_at()).max(0.0);
-        Some(Self { device, facts, uptime_seconds, asleep: device.standing().asleep })
+        let machine = &moment.machine().profile().name;
+        Some(Self { device, machine, facts, uptime_seconds, asleep: device.standing().asleep })
     }
 
     /// PCI address.

@@ -26,10 +26,23 @@ pub struct Xpu {
     pub burst_watts: f64,
     /// Highest speed of the fan; 0 where there is none.
     pub fan_max_rpm: u32,
+    /// Whether it counts errors by category (data-centre parts do, Battlemage does not).
+    #[serde(default)]
+    pub ras: bool,
+    /// Fabric ports (Xe Link); 0 on all but data-centre parts.
+    #[serde(default)]
+    pub fabric_ports: u32,
+    /// Tiles, each with its own GT; absent is one.
+    #[serde(default = "one")]
+    pub tiles: u32,
     /// `on`: never suspended; `auto`: suspended when idle.
     pub runtime_power: String,
     /// After how much idleness it would be.
     pub autosuspend_delay_ms: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl Xpu {
@@ -44,6 +57,8 @@ impl Xpu {
                 ["on", "auto"].contains(&self.runtime_power.as_str()),
                 "device.xpu: runtime_power must be on or auto",
             ),
+            ((1..=4).contains(&self.tiles), "device.xpu: 1 to 4 tiles"),
+            (self.fabric_ports <= 16, "device.xpu: at most 16 fabric_ports"),
             (engines, "device.xpu.engines: 1 to 64 of each class"),
             (
                 self.memory_gigabytes_per_second > 0.0,

@@ -112,10 +112,17 @@ impl Writer<'_, '_> {
     fn xe(&mut self) {
         let active = self.gpu.throttle();
         let all = if active.is_empty() { "none".to_owned() } else { active.join(" ") };
-        for (gt, name) in [(0, "rc"), (1, "mc")] {
+        // On parts with several tiles, each has its own GT and they are numbered through.
+        let tiles = self.gpu.facts.tiles;
+        let gts: Vec<_> = if tiles == 1 {
+            vec![(0, 0, 0, "rc"), (0, 1, 1, "mc")]
+        } else {
+            (0..tiles).map(|tile| (tile, tile, 0, "rc")).collect()
+        };
+        for (tile, number, gt, name) in gts {
             let (actual, most) = (self.gpu.clock_megahertz(gt), self.gpu.clock_max_megahertz(gt));
-            let folder = format!("tile0/gt{gt}");
-            self.put(&format!("{folder}/gtidle/name"), format_args!("gt{gt}-{name}"));
+            let folder = format!("tile{tile}/gt{number}");
+            self.put(&format!("{folder}/gtidle/name"), format_args!("gt{number}-{name}"));
             self.put(&format!("{folder}/gtidle/idle_residency_ms"), self.gpu.idle_milliseconds(gt));
             self.put(&format!("{folder}/freq0/act_freq"), actual);
             self.put(&format!("{folder}/freq0/rp0_freq"), most);
