@@ -8,8 +8,8 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
-use e2e::artefacts::{repository, target_dir};
+use anyhow::{Context, Result, bail, ensure};
+use e2e::artefacts::{level_zero_headers, level_zero_loader, repository, target_dir};
 
 use crate::shell::{self, on_path};
 
@@ -24,6 +24,10 @@ const TOOLS: [(&str, &[&str]); 7] = [
     ("prometheus-node-exporter", &["prometheus-node-exporter"]),
     ("wrk", &["wrk"]),
 ];
+
+/// A file that no program is named after, and the Debian package that has it.
+const FILES: [(fn() -> bool, &str); 2] =
+    [(|| level_zero_loader().is_ok(), "libze1"), (|| level_zero_headers().is_ok(), "libze-dev")];
 
 /// Asked before a package starts a service; exit code 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -40,6 +44,12 @@ pub fn run() -> Result<()> {
         if !on_path(program) {
             bail!("{program} is still not on the path after installing {}", packages.join(", "));
         }
+    }
+    for (is_there, package) in FILES {
+        if !is_there() {
+            apt.install(package, package)?;
+        }
+        ensure!(is_there(), "{package} is installed and its files are not where Debian puts them");
     }
     python_packages(&mut apt)
 }

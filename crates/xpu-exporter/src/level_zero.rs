@@ -472,12 +472,15 @@ fn power(l0: &LevelZero, device: sys::Device) -> Got<sys::Power> {
     domains.first().map(|(_, power)| *power).ok_or(absent("zesDeviceEnumPowerDomains", "none"))
 }
 
-/// Bytes that were moved, and bytes that could have been by then.
+/// What was moved, and what could have been by then, in units of 64 bytes: years of a fast memory are more bytes
+/// than 64 bits count.
 fn moved_of_possible(bandwidth: &sys::MemoryBandwidth) -> Got<(u64, u64)> {
     if bandwidth.max == 0 {
         return Err(absent("zesMemoryGetBandwidth", "no_maximum"));
     }
+    const UNIT: u128 = 64;
     let possible = u128::from(bandwidth.max) * u128::from(bandwidth.timestamp) / 1_000_000;
-    let possible = u64::try_from(possible).unwrap_or(u64::MAX);
-    Ok((bandwidth.read.saturating_add(bandwidth.written), possible))
+    let moved = u128::from(bandwidth.read) + u128::from(bandwidth.written);
+    let units = |bytes: u128| u64::try_from(bytes / UNIT).unwrap_or(u64::MAX);
+    Ok((units(moved), units(possible)))
 }
