@@ -1,6 +1,8 @@
 //! Intel GPUs through Level Zero: layouts against Debian's headers, Debian's real loader, Intel's own client, the
 //! kernel's numbers beside Level Zero's, and what goes wrong there.
 
+#![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
+
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
@@ -23,6 +25,9 @@ const LEVEL_ZERO: &[&str] = &["--xpu.backend", "level-zero", "--xpu.hold-awake"]
 
 /// Structs that came after the headers of Debian 12; their layout is in a table of `level-zero-sys`.
 const NEWER: [&str; 1] = ["zes_fabric_port_error_counters_t"];
+
+/// A path into what pyzes read, the factor to our unit, our metric, its labels.
+type Row = (&'static str, f64, &'static str, &'static [(&'static str, &'static str)]);
 
 fn one_fault(fault: Fault) -> Control {
     Control { fault: vec![fault], ..Control::default() }
@@ -172,7 +177,7 @@ fn pyzes_reads_what_is_exported_through_the_stand_in_and_through_debians_loader(
             let device = ("device", info.label("device"));
             let discrete = machine == MACHINE;
             // Path, factor to our unit, metric, labels. Nothing there means that nothing may be exported.
-            let rows: [(&str, f64, &str, &[(&str, &str)]); 17] = [
+            let rows: [Row; 17] = [
                 ("/pci/0", 1.0, "accel_pcie_link_generation", &[]),
                 ("/pci/1", 1.0, "accel_pcie_link_width", &[]),
                 ("/pci_bytes/0", 1.0, "accel_link_receive_bytes_total", &[("kind", "pcie")]),

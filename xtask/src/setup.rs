@@ -25,9 +25,12 @@ const TOOLS: [(&str, &[&str]); 7] = [
     ("wrk", &["wrk"]),
 ];
 
+/// Answers whether a file is there.
+type IsThere = fn() -> bool;
+
 /// A file that no program is named after, and the Debian package that has it.
-const FILES: [(fn() -> bool, &str); 2] =
-    [(|| level_zero_loader().is_ok(), "libze1"), (|| level_zero_headers().is_ok(), "libze-dev")];
+const FILES: &[(IsThere, &str)] =
+    &[(|| level_zero_loader().is_ok(), "libze1"), (|| level_zero_headers().is_ok(), "libze-dev")];
 
 /// Asked before a package starts a service; exit code 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -45,7 +48,7 @@ pub fn run() -> Result<()> {
             bail!("{program} is still not on the path after installing {}", packages.join(", "));
         }
     }
-    for (is_there, package) in FILES {
+    for &(is_there, package) in FILES {
         if !is_there() {
             apt.install(package, package)?;
         }

@@ -202,7 +202,7 @@ macro_rules! entries {
         $(
             #[doc = concat!("`", stringify!($value), "` as zes_api.h declares it.")]
             #[unsafe(no_mangle)]
-            pub unsafe extern "C" fn $value(
+            pub(crate) unsafe extern "C" fn $value(
                 handle: $crate::call::Handle,
                 value: *mut $type,
             ) -> level_zero_sys::code::Code {
@@ -222,7 +222,7 @@ macro_rules! entries {
         $(
             #[doc = concat!("`", stringify!($list), "` as zes_api.h declares it.")]
             #[unsafe(no_mangle)]
-            pub unsafe extern "C" fn $list(
+            pub(crate) unsafe extern "C" fn $list(
                 handle: $crate::call::Handle,
                 count: *mut u32,
                 list: *mut $crate::call::Handle,

@@ -12,19 +12,19 @@ use crate::call::{Handle, Kind, about, code_of, entries, fill, init, list, live}
 
 /// `zeInit` as ze_api.h declares it.
 #[unsafe(no_mangle)]
-pub extern "C" fn zeInit(_flags: u32) -> Code {
+pub(crate) extern "C" fn zeInit(_flags: u32) -> Code {
     init()
 }
 
 /// `zesInit` as zes_api.h declares it.
 #[unsafe(no_mangle)]
-pub extern "C" fn zesInit(flags: u32) -> Code {
+pub(crate) extern "C" fn zesInit(flags: u32) -> Code {
     if flags == 0 { init() } else { code::INVALID_ARGUMENT }
 }
 
 /// `zeDriverGet` as ze_api.h declares it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn zeDriverGet(count: *mut u32, drivers: *mut Handle) -> Code {
+pub(crate) unsafe extern "C" fn zeDriverGet(count: *mut u32, drivers: *mut Handle) -> Code {
     code_of(live().and_then(|_| {
         // SAFETY: the caller passes what the header declares.
         unsafe { list(count, drivers, [Handle::new(Kind::Driver, 0, 0)]) }
@@ -33,14 +33,14 @@ pub unsafe extern "C" fn zeDriverGet(count: *mut u32, drivers: *mut Handle) -> C
 
 /// `zesDriverGet` as zes_api.h declares it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn zesDriverGet(count: *mut u32, drivers: *mut Handle) -> Code {
+pub(crate) unsafe extern "C" fn zesDriverGet(count: *mut u32, drivers: *mut Handle) -> Code {
     // SAFETY: the two declarations are the same.
     unsafe { zeDriverGet(count, drivers) }
 }
 
 /// `zeDeviceGet` as ze_api.h declares it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn zeDeviceGet(_driver: Handle, count: *mut u32, devices: *mut Handle) -> Code {
+pub(crate) unsafe extern "C" fn zeDeviceGet(_driver: Handle, count: *mut u32, devices: *mut Handle) -> Code {
     code_of(live().and_then(|live| {
         let present: Vec<_> = live.now().present().collect();
         let handles = present.into_iter().map(|device| Handle::new(Kind::Device, device, 0));
@@ -51,14 +51,14 @@ pub unsafe extern "C" fn zeDeviceGet(_driver: Handle, count: *mut u32, devices: 
 
 /// `zesDeviceGet` as zes_api.h declares it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn zesDeviceGet(driver: Handle, count: *mut u32, devices: *mut Handle) -> Code {
+pub(crate) unsafe extern "C" fn zesDeviceGet(driver: Handle, count: *mut u32, devices: *mut Handle) -> Code {
     // SAFETY: the two declarations are the same.
     unsafe { zeDeviceGet(driver, count, devices) }
 }
 
 /// `zeDriverGetApiVersion` as ze_api.h declares it: 1.4, as the loader of Debian 12.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn zeDriverGetApiVersion(_driver: Handle, version: *mut u32) -> Code {
+pub(crate) unsafe extern "C" fn zeDriverGetApiVersion(_driver: Handle, version: *mut u32) -> Code {
     let put = |version: &mut u32| {
         *version = 0x0001_0004;
         Ok(())
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn zeDriverGetApiVersion(_driver: Handle, version: *mut u3
 
 /// `zeDeviceGetProperties` as ze_api.h declares it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn zeDeviceGetProperties(device: Handle, value: *mut CoreProperties) -> Code {
+pub(crate) unsafe extern "C" fn zeDeviceGetProperties(device: Handle, value: *mut CoreProperties) -> Code {
     code_of(about("zeDeviceGetProperties", device, Kind::Device, |gpu, _, _| {
         // SAFETY: the caller passes what the header declares.
         unsafe {
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn zeDeviceGetProperties(device: Handle, value: *mut CoreP
 
 /// `zesDeviceProcessesGetState` as zes_api.h declares it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn zesDeviceProcessesGetState(
+pub(crate) unsafe extern "C" fn zesDeviceProcessesGetState(
     device: Handle,
     count: *mut u32,
     processes: *mut ProcessState,
@@ -205,8 +205,8 @@ fn text<const N: usize>(out: &mut [u8; N], text: &str) {
 fn speed(gpu: &Gpu<'_>) -> PciSpeed {
     let pcie = &gpu.device.facts().pcie;
     PciSpeed {
-        generation: pcie.generation as i32,
-        width: pcie.width as i32,
+        generation: pcie.generation.cast_signed(),
+        width: pcie.width.cast_signed(),
         max_bandwidth: pcie.bytes_per_second() as i64,
     }
 }

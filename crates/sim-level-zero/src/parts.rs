@@ -94,7 +94,7 @@ entries! {
             out.kind = if own { v::MEMORY_GDDR6 } else { MEMORY_TYPE_NONE };
             out.location = if own { v::MEMORY_DEVICE } else { v::MEMORY_SYSTEM };
             out.physical_bytes = memory.total_mib << 20;
-            out.bus_width = if own { memory.bus_width_bits as i32 } else { -1 };
+            out.bus_width = if own { memory.bus_width_bits.cast_signed() } else { -1 };
             out.channels = -1;
             Ok(())
         };
@@ -233,7 +233,7 @@ fn lane_speed() -> PortSpeed {
 
 /// `zesPowerGetLimitsExt` as zes_api.h declares it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn zesPowerGetLimitsExt(
+pub(crate) unsafe extern "C" fn zesPowerGetLimitsExt(
     handle: Handle,
     count: *mut u32,
     limits: *mut PowerLimit,
@@ -260,14 +260,14 @@ pub unsafe extern "C" fn zesPowerGetLimitsExt(
 
 /// `zesFanGetState` as zes_api.h declares it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn zesFanGetState(handle: Handle, units: u32, speed: *mut i32) -> Code {
+pub(crate) unsafe extern "C" fn zesFanGetState(handle: Handle, units: u32, speed: *mut i32) -> Code {
     code_of(about("zesFanGetState", handle, Kind::Fan, |gpu, _, _| {
         if units != v::FAN_RPM {
             return Err(code::UNSUPPORTED_FEATURE);
         }
         let rpm = gpu.fan_rpm().ok_or(code::NOT_AVAILABLE)?;
         let put = |speed: &mut i32| {
-            *speed = rpm as i32;
+            *speed = rpm.cast_signed();
             Ok(())
         };
         // SAFETY: the caller passes what the header declares.
@@ -277,7 +277,7 @@ pub unsafe extern "C" fn zesFanGetState(handle: Handle, units: u32, speed: *mut 
 
 /// `zesRasGetState` as zes_api.h declares it. Clearing is refused: it is not for a reader.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn zesRasGetState(handle: Handle, clear: u8, state: *mut RasState) -> Code {
+pub(crate) unsafe extern "C" fn zesRasGetState(handle: Handle, clear: u8, state: *mut RasState) -> Code {
     code_of(about("zesRasGetState", handle, Kind::Ras, |gpu, part, _| {
         if clear != 0 {
             return Err(code::INSUFFICIENT_PERMISSIONS);

@@ -37,7 +37,7 @@ macro_rules! tables {
         $(
             #[doc = concat!("`", stringify!($filled), "` as the header declares it.")]
             #[unsafe(no_mangle)]
-            pub unsafe extern "C" fn $filled(_version: u32, table: *mut *const c_void) -> Code {
+            unsafe extern "C" fn $filled(_version: u32, table: *mut *const c_void) -> Code {
                 if table.is_null() {
                     return code::INVALID_NULL_POINTER;
                 }
@@ -53,7 +53,7 @@ macro_rules! tables {
         $(
             #[doc = concat!("`", stringify!($empty), "` as the header declares it.")]
             #[unsafe(no_mangle)]
-            pub extern "C" fn $empty(_version: u32, _table: *mut *const c_void) -> Code {
+            extern "C" fn $empty(_version: u32, _table: *mut *const c_void) -> Code {
                 code::SUCCESS
             }
         )*

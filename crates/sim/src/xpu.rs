@@ -104,7 +104,7 @@ impl<'a> Gpu<'a> {
     pub fn fan_rpm(&self) -> Option<u32> {
         let most = f64::from(self.facts.fan_max_rpm);
         let share = ((self.celsius().0 - 30.0) / 60.0).clamp(0.2, 1.0);
-        (most > 0.0).then(|| (most * share) as u32)
+        (most > 0.0).then_some((most * share) as u32)
     }
 
     /// Bytes read from and written to device memory since the driver was loaded.

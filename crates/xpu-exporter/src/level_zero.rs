@@ -347,9 +347,9 @@ impl Sysman {
         }
         let engines = self.engines.as_mut().map_err(|fault| *fault).map(|engines| {
             let read = |engine: &mut Part<sys::Engine, Share>| {
-                let stats = l0.engine_activity(engine.handle).map_err(fault);
-                let stats = stats.map(|stats| (stats.active, stats.timestamp));
-                let busy = engine.state.of("zesEngineGetActivity", stats);
+                let activity = l0.engine_activity(engine.handle).map_err(fault);
+                let ticks = activity.map(|activity| (activity.active, activity.timestamp));
+                let busy = engine.state.of("zesEngineGetActivity", ticks);
                 EngineRound { tile: engine.tile, kind: engine.kind, busy }
             };
             engines.iter_mut().map(read).collect()
@@ -478,9 +478,8 @@ fn moved_of_possible(bandwidth: &sys::MemoryBandwidth) -> Got<(u64, u64)> {
     if bandwidth.max == 0 {
         return Err(absent("zesMemoryGetBandwidth", "no_maximum"));
     }
-    const UNIT: u128 = 64;
     let possible = u128::from(bandwidth.max) * u128::from(bandwidth.timestamp) / 1_000_000;
     let moved = u128::from(bandwidth.read) + u128::from(bandwidth.written);
-    let units = |bytes: u128| u64::try_from(bytes / UNIT).unwrap_or(u64::MAX);
+    let units = |bytes: u128| u64::try_from(bytes / 64).unwrap_or(u64::MAX);
     Ok((units(moved), units(possible)))
 }

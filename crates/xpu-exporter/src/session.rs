@@ -110,9 +110,8 @@ impl Source for XpuSource {
             if self.choice == Choice::Kernel {
                 return Err(Unavailable(format!("{no_card}; load the driver, or mount the host's /sys")));
             }
-            session.open_library().map_err(|why| match cards.is_empty() {
-                true => Unavailable(format!("{no_card}, and {why}")),
-                false => why,
+            session.open_library().map_err(|why| {
+                if cards.is_empty() { Unavailable(format!("{no_card}, and {why}")) } else { why }
             })?;
         } else if session.wants_library(&cards) {
             // The kernel tells enough to go on without; `probe` names what is missing.

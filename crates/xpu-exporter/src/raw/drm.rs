@@ -198,6 +198,8 @@ fn number(bytes: &[u8], offset: usize, len: usize) -> Option<u64> {
 mod tests {
     use super::{Driver, REGION_BYTES, parse, video_memory};
 
+    const GIB: u64 = 1 << 30;
+
     /// An answer with one region per `(class, first number, second number)`.
     fn answer(head: usize, regions: &[(u16, u64, u64)]) -> Vec<u8> {
         let mut bytes = vec![0; head];
@@ -218,7 +220,6 @@ mod tests {
             let memory = parse(driver, bytes).map_err(|fault| fault.code)?;
             Ok((memory.total, memory.used.map_err(|fault| fault.code)))
         };
-        const GIB: u64 = 1 << 30;
         let xe = answer(8, &[(0, 64 * GIB, 9), (1, 24 * GIB, 3 * GIB)]);
         assert_eq!(used(Driver::Xe, &xe), Ok((24 * GIB, Ok(3 * GIB))));
         let tiles = answer(8, &[(1, GIB, 1), (1, GIB, 2)]);
