@@ -70,3 +70,6 @@ pub const ROOTS: &[(&str, &str, &str)] = &[("xpu", "--path.procfs", "proc"), ("x
 pub fn libraries() -> impl Iterator<Item = &'static Library> {
     FAMILIES.iter().filter_map(|family| family.library.as_ref())
 }
+
+/// The family whose library answers for device nodes, which are plain files here, in the programs that preload it.
+pub const NODES_OF: &str = "xpu";

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::{
     Artefacts, DeviceFamily, Library, Process, Samples, eventually,
-    family::{FAMILIES, ROOTS},
+    family::{FAMILIES, NODES_OF, ROOTS},
     http::{self, Request, Response},
     process::{self, Finished},
 };
@@ -148,6 +148,10 @@ impl Node {
             ROOTS.iter().filter(|(family, ..)| self.families.iter().any(|known| known.name == *family));
         for (_, flag, folder) in roots {
             command.arg(flag).arg(self.sysfs().join(folder));
+        }
+        let nodes = self.families.iter().find(|family| family.name == NODES_OF);
+        if let Some(library) = nodes.and_then(|family| family.library.as_ref()) {
+            command.env("LD_PRELOAD", self.dir().join(library.shipped));
         }
         command.args(flags);
         self.show_kernel_files()?;

@@ -74,6 +74,10 @@ fn load_power_and_heat_are_those_of_the_machine() -> Result<()> {
             let decoder = gpu.device.level(Channel::Decoder);
             close("media", samples.value("accel_engine_active_ratio", &media)?, decoder, 0.08)?;
             close("power", samples.value("accel_power_watts", &device)?, gpu.device.power_watts(), 12.0)?;
+            let memory = gpu.device.memory_bytes();
+            let used = (memory.used + memory.reserved) as f64;
+            close("memory", samples.value("accel_memory_used_bytes", &device)?, used, 1e9)?;
+            close("total", samples.value("accel_memory_total_bytes", &device)?, memory.total as f64, 0.0)?;
             let energy = gpu.energy_microjoules() as f64 * 1e-6;
             close("energy", samples.value("accel_energy_joules_total", &device)?, energy, 600.0)?;
             let sensor = [device[0], ("sensor", "gpu")];
@@ -213,6 +217,32 @@ fn a_card_that_sleeps_is_told_from_one_that_is_lost() -> Result<()> {
 }
 
 #[test]
+fn an_idle_gpu_is_left_alone_to_fall_asleep_and_a_busy_one_is_not() -> Result<()> {
+    let left_alone =
+        |samples: &Samples| samples.sum("accelscope_source_faults_total", &[("code", "left_alone_to_sleep")]);
+    let idle = Node::new("nuc-lunar-lake")?.workload("idle");
+    let exporter = idle.start(KERNEL)?;
+    exporter.until("the idle one is not read", |samples| {
+        ensure!(left_alone(samples) > 0.0);
+        ensure!(!samples.has("accel_clock_hertz", &[]) && samples.value("accel_device_up", &[])? == 1.0);
+        Ok(())
+    })?;
+    // It does not sleep all the same, so somebody else keeps it awake.
+    exporter.until("it is read again", |samples| {
+        ensure!(samples.has("accel_clock_hertz", &[]));
+        Ok(())
+    })?;
+    let busy = Node::new("nuc-lunar-lake")?.workload("decode");
+    let exporter = busy.start(KERNEL)?;
+    exporter.until("the busy one is read on and on", |samples| {
+        let rounds = samples.value("accelscope_sample_duration_seconds_count", &XPU)?;
+        ensure!(rounds >= 6.0 && left_alone(samples) == 0.0);
+        ensure!(samples.has("accel_clock_hertz", &[]));
+        Ok(())
+    })
+}
+
+#[test]
 fn a_driver_reload_and_a_card_that_is_plugged_in_need_no_restart() -> Result<()> {
     let node = Node::new(MACHINE)?;
     node.control(&Control { hidden: vec![7], ..Control::default() })?;
@@ -296,13 +326,18 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
                 own(&format!("proc/{name}/fdinfo"), 0o500)?;
             }
         }
-        if machine == "nuc-lunar-lake" {
+        if machine == MACHINE {
+            // As for a member of the group render, and as for anybody else.
+            own("dev/dri/renderD128", 0o666)?;
+            own("dev/dri/renderD129", 0o600)?;
+        } else {
             own("class/powercap/intel-rapl:0/energy_uj", 0o400)?;
             own("class/powercap/intel-rapl:0/intel-rapl:0:1/energy_uj", 0o400)?;
         }
         let program = accessible_copy(&node)?;
         let mut unprivileged = std::process::Command::new(program);
         unprivileged.args(command.get_args()).env_clear().current_dir("/");
+        unprivileged.env("LD_PRELOAD", node.library());
         // Root gives its rights up; anybody else has none to begin with.
         if is_root()? {
             unprivileged.uid(NOBODY).gid(NOBODY);
@@ -311,11 +346,12 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
         ensure!(report.code == Some(0), "{report:?}");
         let report: Value = serde_json::from_str(&report.stdout)?;
         let found = report["sources"][0]["devices"].as_array().context("devices")?.iter();
-        let card = found.clone().find(|card| card["labels"]["device"] == device).context("the card")?;
-        let metric = |name: &str| -> Result<&Value> {
+        let metric_of = |device: &str, name: &str| -> Result<&Value> {
+            let card = found.clone().find(|card| card["labels"]["device"] == device).context("the card")?;
             let all = card["metrics"].as_array().context("metrics")?;
             all.iter().find(|metric| metric["metric"] == name).with_context(|| name.to_owned())
         };
+        let metric = |name: &str| metric_of(device, name);
         let told = |name: &str| metric(name).map(|metric| metric["series"][0]["value"].is_number());
         let mut promised = vec![
             "accel_clock_hertz",
@@ -331,14 +367,20 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
         if machine == MACHINE {
             promised.extend([
                 "accel_energy_joules_total",
+                "accel_memory_used_bytes",
                 "accel_temperature_celsius",
                 "accel_fan_speed_rpm",
                 "accel_power_limit_watts",
                 "accel_pcie_link_generation",
             ]);
         } else {
+            needs.push(("accel_memory_used_bytes", "integrated"));
             needs.push(("accel_energy_joules_total", "needs_cap_dac_read_search"));
             needs.push(("accel_power_watts", "needs_cap_dac_read_search"));
+        }
+        if machine == MACHINE {
+            let closed = metric_of("card2", "accel_memory_used_bytes")?;
+            ensure!(closed["absent"][0]["code"] == "needs_group_render", "{closed}");
         }
         for name in promised {
             ensure!(told(name)?, "{machine}: {name} is promised to everybody: {}", metric(name)?);

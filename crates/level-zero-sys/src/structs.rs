@@ -319,3 +319,25 @@ pub fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::layouts;
+
+    /// What Debian 12's header does not have, after `zes_api.h` of specification 1.17.
+    #[test]
+    fn newer_structs_are_laid_out_as_their_header_says() {
+        let layout = layouts().into_iter().find(|layout| layout.name == "zes_fabric_port_error_counters_t");
+        let layout = layout.expect("it is there");
+        assert_eq!(layout.size, 48);
+        let expected = [
+            ("stype", 0),
+            ("pNext", 8),
+            ("linkFailureCount", 16),
+            ("fwCommErrorCount", 24),
+            ("fwErrorCount", 32),
+            ("linkDegradeCount", 40),
+        ];
+        assert_eq!(layout.members, expected);
+    }
+}

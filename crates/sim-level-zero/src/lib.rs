@@ -6,6 +6,8 @@
 //! - as a stand-in for a **loader** that has `zesInit` (specification 1.5), which Debian 12's has not: the same
 //!   functions under their names.
 //!
+//! Preloaded into a program, it also answers for the machine's render nodes (`render_node`).
+//!
 //! What a part of the profile's kind does not have answers as Intel's driver does there: Battlemage counts no
 //! errors and has no fabric, an integrated GPU invents memory and has no sensors, engines are listed to root alone.
 //!
@@ -16,9 +18,10 @@
 // C's names are the ABI.
 #![allow(non_snake_case)]
 // A model's floats become the integers that the ABI reports; `as` saturates, which is what a sensor does.
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
 
 mod call;
 mod device;
 mod parts;
+mod render_node;
 pub mod tables;

@@ -1,5 +1,6 @@
 //! The kernel's files of a machine's Intel GPUs: sysfs as xe and i915 lay it out (Linux 7.2), and below it `proc/`
-//! with the fdinfo of the processes that use them.
+//! with the fdinfo of the processes that use them and `dev/dri` with the render nodes, which are plain files here:
+//! the `ioctl` of `sim-level-zero` answers from them.
 //!
 //! A fault of the control file that names a file (`energy1_input`, `temp*`) hits that file: `error` takes it
 //! away, `garbage` leaves it empty (`blank`) or fills it with what is no number.
@@ -12,7 +13,7 @@ use crate::control::Garbage;
 use crate::kernel::Files;
 use crate::live::Moment;
 
-use super::{Gpu, THROTTLE, TICKS_PER_SECOND};
+use super::{Gpu, NODE_MAGIC, THROTTLE, TICKS_PER_SECOND};
 
 /// Reasons for which every GT has a file.
 const REASONS: [&str; 8] = ["pl1", "pl2", "pl4", "thermal", "prochot", "ratl", "vr_thermalert", "vr_tdc"];
@@ -98,6 +99,8 @@ impl Writer<'_, '_> {
             self.hwmon(driver);
         }
         self.clients(render);
+        let node = [NODE_MAGIC, &self.gpu.memory_regions()].concat();
+        self.files.bytes(format!("dev/dri/renderD{render}"), node);
     }
 
     fn link(&mut self) {

@@ -96,6 +96,23 @@ impl Card {
         (control == "auto").then(|| u64::try_from(delay).ok().map(Duration::from_millis)).flatten()
     }
 
+    /// The function whose PCIe link is the slot's. A discrete card has a switch of its own in front of the GPU,
+    /// whose link to the GPU is inside the package and says 2.5 GT/s x1: the switch's upstream port counts.
+    fn slot(&self) -> Function {
+        let upstream = || {
+            let gpu = self.function.folder.canonicalize().ok()?;
+            // root port / upstream port / downstream port / GPU
+            let (upstream, root) = (gpu.ancestors().nth(2)?, gpu.ancestors().nth(3)?);
+            let is_function = |folder: &Path| folder.join("vendor").exists();
+            let of_intel = File::new(upstream, "vendor").hex() == Ok(0x8086);
+            let bridge = File::new(upstream, "class").hex().is_ok_and(|class| class >> 8 == 0x0604);
+            let address = upstream.file_name()?.to_str()?.to_owned();
+            (of_intel && bridge && is_function(root))
+                .then(|| Function { address, folder: upstream.to_owned() })
+        };
+        upstream().unwrap_or_else(|| self.function.clone())
+    }
+
     fn folder(&self) -> PathBuf {
         self.function.folder.join("drm").join(&self.name)
     }
@@ -105,6 +122,7 @@ impl Card {
 #[derive(Debug)]
 pub struct Awake {
     card: Card,
+    slot: Function,
     gts: Vec<Gt>,
     sensors: Sensors,
     engines: Vec<&'static str>,
@@ -160,6 +178,7 @@ impl Awake {
             clients: Clients::new(&card.function.address, nodes),
             open: Arc::clone(open),
             rapl: rapl.filter(|_| card.is_integrated()).map(|zone| (zone, Rate::default())),
+            slot: card.slot(),
             card: card.clone(),
         }
     }
@@ -181,8 +200,7 @@ impl Awake {
             None => Err(no_node),
         };
         let load = self.clients.read(&self.open, &self.engines, Instant::now());
-        let function = &self.card.function;
-        Round { gts, load, memory, sensors, link: function.link(), link_max: function.link_max() }
+        Round { gts, load, memory, sensors, link: self.slot.link(), link_max: self.slot.link_max() }
     }
 }
 
@@ -216,4 +234,49 @@ fn engines(card: &Card) -> Vec<&'static str> {
     engines.sort_unstable();
     engines.dedup();
     engines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, path::Path};
+
+    use sysfs::pci::{Function, Link};
+
+    use super::{Card, Driver};
+
+    fn function(folder: &Path, vendor: &str, class: &str, speed: &str, width: u32) {
+        fs::create_dir_all(folder).expect("created");
+        let width = width.to_string();
+        for (name, text) in [
+            ("vendor", vendor),
+            ("class", class),
+            ("current_link_speed", speed),
+            ("current_link_width", &width),
+        ] {
+            fs::write(folder.join(name), format!("{text}\n")).expect("written");
+        }
+    }
+
+    #[test]
+    fn the_link_is_the_slots_and_not_the_one_inside_the_card() {
+        for (vendor, expected) in [
+            ("0x8086", Link { generation: 5, width: 8 }),
+            // A switch of the board belongs to no card.
+            ("0x10b5", Link { generation: 1, width: 1 }),
+        ] {
+            let sysfs = tempfile::tempdir().expect("a folder");
+            let root = sysfs.path().join("devices/pci0000:00/0000:00:01.0");
+            let upstream = root.join("0000:01:00.0");
+            let gpu = upstream.join("0000:02:01.0/0000:03:00.0");
+            function(&root, "0x8086", "0x060400", "32.0 GT/s PCIe", 16);
+            function(&upstream, vendor, "0x060400", "32.0 GT/s PCIe", 8);
+            function(&gpu, "0x8086", "0x030000", "2.5 GT/s PCIe", 1);
+            let devices = sysfs.path().join("bus/pci/devices");
+            fs::create_dir_all(&devices).expect("created");
+            symlink(&gpu, devices.join("0000:03:00.0")).expect("linked");
+            let function = Function::at(sysfs.path(), "0000:03:00.0");
+            let card = Card { function, name: "card1".to_owned(), driver: Driver::Xe };
+            assert_eq!(card.slot().link(), Ok(expected), "{vendor}");
+        }
+    }
 }
