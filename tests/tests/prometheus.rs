@@ -132,6 +132,27 @@ fn three_formats_are_scraped_without_loss_and_mean_the_same() -> Result<()> {
     metadata_agrees(&node, &plain, &protobuf)
 }
 
+#[test]
+fn intel_gpus_are_scraped_without_loss_in_every_format() -> Result<()> {
+    let node = Node::new("battlematrix-8")?.frozen();
+    let exporter = node.start(&[])?;
+    exporter.settled()?;
+    let text = relay(exporter.address, "text/plain;version=0.0.4")?;
+    let jobs = [
+        ScrapeJob { name: "openmetrics", target: exporter.address },
+        ScrapeJob { name: "text", target: text },
+    ];
+    let plain = scraped(&jobs, &[])?;
+    no_trouble(&plain)?;
+    let (by_text, by_open_metrics) = (series(&plain, "text")?, series(&plain, "openmetrics")?);
+    ensure!(by_text.len() > 300 && by_text == by_open_metrics, "{} series", by_text.len());
+    for query in ["count by (job) (accel_memory_used_bytes)", "count by (job) (xe_memory_used)"] {
+        let answers = plain.query(query)?;
+        ensure!(answers.len() == 2 && answers.iter().all(|(_, count)| *count == 8.0), "{query}: {answers:?}");
+    }
+    Ok(())
+}
+
 /// What a scrape's metadata must say of a family: its name there, type and unit.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Metadata {
@@ -243,12 +264,14 @@ fn piped(mut command: Command, body: &[u8]) -> Result<(Option<i32>, String)> {
 }
 
 fn machines() -> impl Iterator<Item = Result<(&'static str, Exporter, Node)>> {
-    ["h100-sxm-8", "h100-mig", "a100-8", "t4-1"].into_iter().map(|machine| {
-        let node = Node::new(machine)?.frozen();
-        let exporter = node.start(&["--names", "unified"])?;
-        exporter.settled()?;
-        Ok((machine, exporter, node))
-    })
+    ["h100-sxm-8", "h100-mig", "a100-8", "t4-1", "battlematrix-8", "nuc-lunar-lake"].into_iter().map(
+        |machine| {
+            let node = Node::new(machine)?.frozen();
+            let exporter = node.start(&["--names", "unified"])?;
+            exporter.settled()?;
+            Ok((machine, exporter, node))
+        },
+    )
 }
 
 #[test]
