@@ -106,6 +106,8 @@ impl Sampler for GpuSampler {
         if let Some(card) = self.card.clone() {
             if card.is_asleep().map_err(Lost::Device)? {
                 self.rest.slept();
+                // A sleeping GT counts no idle time: rates begin anew when it is awake.
+                self.awake = None;
                 self.about(Some(true), batch);
                 return Ok(());
             }

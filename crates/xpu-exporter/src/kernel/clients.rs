@@ -90,8 +90,14 @@ impl OpenFiles {
         if File::new(&self.procfs, "2/comm").text().as_deref() != Ok("kthreadd") {
             return (Err(unseen("needs_host_pid_namespace")), files);
         }
+        // Level Zero's driver, in this process, keeps nodes open too.
+        let own = fs::read_link(self.procfs.join("self")).ok();
+        let own = own.and_then(|own| own.to_str()?.parse::<u32>().ok());
         let mut whole = Ok(());
         for process in entries(&self.procfs).iter().filter_map(|name| name.parse::<u32>().ok()) {
+            if own == Some(process) {
+                continue;
+            }
             let folder = self.procfs.join(process.to_string());
             match fs::read_dir(folder.join("fd")) {
                 Ok(open) => files.extend(open.flatten().filter_map(|open| {
@@ -367,7 +373,9 @@ mod tests {
         fs::write(procfs.join("2/comm"), "kthreadd\n").expect("written");
         client(procfs, 41, 1, 1000, 10_000);
         client(procfs, 42, 2, 0, 10_000);
-        // A second file of the same client counts once.
+        client(procfs, 45, 3, 0, 10_000);
+        symlink("45", procfs.join("self")).expect("linked");
+        // A second file of the same client counts once; the exporter itself does not.
         client(procfs, 43, 2, 0, 10_000);
         let first = Err("first_reading");
         let engines = vec![("render", first), ("compute", first), ("other", first)];
