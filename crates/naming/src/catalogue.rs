@@ -62,7 +62,7 @@ catalogue! {
     ENGINE_ACTIVE: Ratio = gauge("accel_engine_active_ratio", "Share of cycles or time in which the engine was busy, averaged over the last interval")
         .labels(&["engine"])
         .from(&[(Nvidia, "nvmlGpmMetricsGet, nvmlDeviceGetEncoderUtilization, GetDecoderUtilization, GetJpgUtilization, GetOfaUtilization"),
-            (Xpu, "fdinfo of every client, zesEngineGetActivity"), (Npu, "npu_busy_time_us"), (Amx, "EXE.AMX_BUSY over unhalted cycles")])
+            (Xpu, "fdinfo of every client, xe and i915 PMU, zesEngineGetActivity"), (Npu, "npu_busy_time_us"), (Amx, "EXE.AMX_BUSY over unhalted cycles")])
         .integral(ENGINE_BUSY.id)
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_ENC_UTIL", Percent, "Encoder utilization (in %).").when(&[("engine", "encode")]),

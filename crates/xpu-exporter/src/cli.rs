@@ -37,7 +37,8 @@ struct XpuFlags {
     #[arg(long = "xpu.backend", value_name = "BACKEND", value_enum, default_value = "auto")]
     xpu_backend: Choice,
 
-    /// Read the engines' own counters through Level Zero too. The driver keeps a GPU awake while they are open.
+    /// Read the engines' own counters too: the kernel's PMU where not every process can be seen, and Level Zero's.
+    /// The driver keeps a GPU awake while they are open.
     #[arg(long = "xpu.hold-awake")]
     xpu_hold_awake: bool,
 }

@@ -57,8 +57,9 @@ impl GpuSampler {
 
     /// Reads the kernel's files; answers whether the card did nothing since the last round.
     fn read_kernel(&mut self, card: &Card) -> (Batch, bool) {
-        let (roots, open) = (&self.shared.roots, &self.shared.open);
-        let awake = self.awake.get_or_insert_with(|| Awake::open(card, roots, open));
+        let Shared { roots, open, hold_awake, .. } = &*self.shared;
+        let hold_awake = *hold_awake;
+        let awake = self.awake.get_or_insert_with(|| Awake::open(card, roots, open, hold_awake));
         let round = awake.read();
         // A card with one tile is its tile.
         let tiles = round.gts.iter().map(|gt| gt.tile + 1).max().unwrap_or(0);

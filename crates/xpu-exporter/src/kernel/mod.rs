@@ -5,6 +5,7 @@
 
 mod clients;
 mod gt;
+mod pmu;
 mod sensors;
 
 use std::{
@@ -31,6 +32,7 @@ use crate::{
 };
 use clients::Clients;
 use gt::{Gt, numbered};
+use pmu::Pmu;
 use sensors::Sensors;
 
 /// Where the kernel's files are.
@@ -129,6 +131,8 @@ pub struct Awake {
     node: Option<PathBuf>,
     clients: Clients,
     open: Arc<OpenFiles>,
+    /// Where engine events may keep the card awake.
+    pmu: Option<Pmu>,
     rapl: Option<(Zone, Rate)>,
 }
 
@@ -159,7 +163,7 @@ impl Round {
 
 impl Awake {
     /// Finds the card's files; it must be awake.
-    pub fn open(card: &Card, roots: &Roots, open: &Arc<OpenFiles>) -> Self {
+    pub fn open(card: &Card, roots: &Roots, open: &Arc<OpenFiles>, hold_awake: bool) -> Self {
         let device = &card.function.folder;
         let gts = match card.driver {
             Driver::Xe => Gt::of_xe(device),
@@ -177,6 +181,7 @@ impl Awake {
             node: node.map(|node| roots.dev.join("dri").join(node)),
             clients: Clients::new(&card.function.address, nodes),
             open: Arc::clone(open),
+            pmu: hold_awake.then(|| Pmu::of(&roots.sysfs, card)).flatten(),
             rapl: rapl.filter(|_| card.is_integrated()).map(|zone| (zone, Rate::default())),
             slot: card.slot(),
             card: card.clone(),
@@ -199,8 +204,28 @@ impl Awake {
             Some(node) => drm::video_memory(self.card.driver, node),
             None => Err(no_node),
         };
-        let load = self.clients.read(&self.open, &self.engines, Instant::now());
+        let load = self.load();
         Round { gts, load, memory, sensors, link: self.slot.link(), link_max: self.slot.link_max() }
+    }
+}
+
+impl Awake {
+    /// By the clients, where all of them can be seen; else, where that is wanted, by the engines' own counters.
+    fn load(&mut self) -> Load {
+        let mut load = self.clients.read(&self.open, &self.engines, Instant::now());
+        let unseen = load
+            .engines
+            .iter()
+            .any(|(_, got)| got.is_err_and(|fault: Fault| fault.absence == Absence::Unsupported));
+        if let Some(pmu) = self.pmu.as_ref().filter(|_| unseen || load.engines.is_empty()) {
+            match pmu.engines(self.gts.len() as u64) {
+                Ok(shares) => {
+                    load.engines = shares.into_iter().map(|(name, share)| (name, Ok(share))).collect();
+                }
+                Err(fault) => load.engines.iter_mut().for_each(|(_, got)| *got = Err(fault)),
+            }
+        }
+        load
     }
 }
 

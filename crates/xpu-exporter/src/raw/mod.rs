@@ -1,6 +1,8 @@
-//! The rooms with unsafe code: the one question to a DRM node, and the environment of an old loader.
+//! The rooms with unsafe code: the one question to a DRM node, counters of a PMU, and the environment of an old
+//! loader.
 
 pub mod drm;
+pub mod perf;
 
 /// Lets an older Level Zero loader initialise Sysman, which reads a variable at its first initialisation.
 /// Call while the command line is read: no other thread runs then.
