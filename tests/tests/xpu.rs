@@ -345,6 +345,10 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
         let report = process::run(&mut unprivileged)?;
         ensure!(report.code == Some(0), "{report:?}");
         let report: Value = serde_json::from_str(&report.stdout)?;
+        // Whoever may not see the processes may count, if the kernel lets them.
+        let counted = process::run(unprivileged.arg("--xpu.hold-awake"))?;
+        let refused = ["needs_cap_perfmon", "no_engine_event"];
+        ensure!(refused.iter().any(|code| counted.stdout.contains(code)), "{}", counted.stdout);
         let found = report["sources"][0]["devices"].as_array().context("devices")?.iter();
         let metric_of = |device: &str, name: &str| -> Result<&Value> {
             let card = found.clone().find(|card| card["labels"]["device"] == device).context("the card")?;

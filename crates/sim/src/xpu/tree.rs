@@ -87,6 +87,9 @@ impl Writer<'_, '_> {
         self.put("power/runtime_status", if self.gpu.asleep { "suspended" } else { "active" });
         self.put("power/control", &self.gpu.facts.runtime_power);
         self.put("power/autosuspend_delay_ms", self.gpu.facts.autosuspend_delay_ms);
+        // No kernel gives this number to a PMU, so nothing is counted by it.
+        let pmu = format!("bus/event_source/devices/xe_{}/type", address.replace(':', "_"));
+        self.anywhere(pmu, &u32::MAX.to_string());
         if driver == "xe" {
             self.xe();
         } else {

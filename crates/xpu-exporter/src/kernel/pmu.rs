@@ -101,6 +101,9 @@ impl Pmu {
                 engines.push(Engine { class, busy, whole });
             }
         }
+        if engines.is_empty() {
+            return Err(Fault { absence: Absence::Unsupported, call: CALL, code: "no_engine_event" });
+        }
         let before: Vec<_> =
             engines.iter_mut().map(Engine::read).collect::<Result<_, _>>().map_err(failed)?;
         wait();
@@ -207,6 +210,7 @@ mod tests {
         assert_eq!(xe.count(1, still, || ()).map_err(|fault| fault.code), Err("counter_stands"));
         let gone = |_, _| -> io::Result<Steps> { Err(io::Error::from_raw_os_error(libc::ENODEV)) };
         assert_eq!(xe.count(1, gone, || ()).map_err(|fault| fault.code), Err("ENODEV"));
-        assert_eq!(xe.count(1, |_, _| -> io::Result<Steps> { Err(none()) }, || ()), Ok(vec![]));
+        let old = |_, _| -> io::Result<Steps> { Err(none()) };
+        assert_eq!(xe.count(1, old, || ()).map_err(|fault| fault.code), Err("no_engine_event"));
     }
 }
