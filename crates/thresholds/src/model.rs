@@ -426,6 +426,8 @@ pub(crate) struct XidAction {
     pub codes: Vec<u16>,
     /// Whose fault it mostly is.
     pub blame: String,
+    /// The immediate action that NVIDIA's catalogue names.
+    pub bucket: String,
     pub action: String,
 }
 

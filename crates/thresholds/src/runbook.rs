@@ -158,13 +158,16 @@ fn xids(catalogue: &Catalogue, context: &Context<'_>) -> Result<String, String> 
         let action = context.expand(&entry.action)?;
         for code in &entry.codes {
             let text = naming::xid_text(u64::from(*code));
-            rows.insert(*code, format!("| {code} | {text} | {} | {action} |\n", entry.blame));
+            rows.insert(
+                *code,
+                format!("| {code} | {text} | {} | {} | {action} |\n", entry.blame, entry.bucket),
+            );
         }
     }
     let rows: String = rows.into_values().collect();
     Ok(format!(
-        "\n## XID codes\n\nCodes and texts are those of NVIDIA's public list. One that is not here asks for nothing \
+        "\n## XID codes\n\nCodes, texts and immediate actions are those of NVIDIA's public lists; the advice is ours. One that is not here asks for nothing \
          by itself: keep the kernel log, restart the engine, and treat a repeat as a fault of the device.\n\n\
-         | code | text | mostly | what to do |\n|---|---|---|---|\n{rows}"
+         | code | text | mostly | NVIDIA's immediate action | what to do |\n|---|---|---|---|---|\n{rows}"
     ))
 }
