@@ -474,7 +474,8 @@ fn level_zero_never_wakes_a_sleeping_card() -> Result<()> {
         ensure!(samples.value("accel_device_asleep", &CARD)? == 1.0);
         Ok(())
     })?;
-    // The round in which it fell asleep may have been under way.
+    // The round or enumeration in which it fell asleep may have been under way.
+    std::thread::sleep(std::time::Duration::from_millis(500));
     let count = || fs::read_to_string(&wakes).unwrap_or_default().lines().count();
     let before = count();
     let rounds =
