@@ -148,6 +148,15 @@ fn without_a_driver_the_loader_says_so_and_the_exporter_runs() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn engines_are_for_root_alone_and_probe_says_so() -> Result<()> {
+    let mut real = Real::new(MACHINE, "probe", LEVEL_ZERO)?;
+    real.command.env("ACCELSIM_EUID", "65534");
+    let probe = process::run(&mut real.command)?;
+    ensure!(probe.stdout.contains("unsupported: zesDeviceEnumEngineGroups (needs_root)"), "{}", probe.stdout);
+    Ok(())
+}
+
 /// What pyzes reads, by way.
 fn pyzes(node: &Node, library: &Path, way: &str) -> Result<Value> {
     let mut command = node.command(python_env()?.join("bin/python"));

@@ -148,8 +148,11 @@ fn count_wake(name: &str) {
     }
 }
 
-/// Whether the process is root, to whom alone the driver lists engines.
+/// Whether the process is root, to whom alone the driver lists engines. `ACCELSIM_EUID` says who it is taken for.
 pub fn is_root() -> bool {
+    if let Some(user) = std::env::var_os("ACCELSIM_EUID") {
+        return user == "0";
+    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     uids.and_then(|uids| uids.split_whitespace().nth(1)) == Some("0")

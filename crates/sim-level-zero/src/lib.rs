@@ -13,7 +13,8 @@
 //!
 //! The machine is the one that `ACCELSIM_MACHINE` and its sisters name; see `sim-nvml`. Each device's brand name is
 //! `accelsim:` and the machine, so that a program can say that what it shows is simulated. `ACCELSIM_WAKES` names a
-//! file that grows by a line for each call that would have woken a sleeping device.
+//! file that grows by a line for each call that would have woken a sleeping device; `ACCELSIM_EUID`
+//! says which user the process is taken for.
 
 // C's names are the ABI.
 #![allow(non_snake_case)]
