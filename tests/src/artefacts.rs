@@ -106,3 +106,17 @@ pub fn nvml_header() -> Result<PathBuf> {
         .filter(|header| header.exists())
         .with_context(|| format!("no nvml.h below {}; run `cargo xtask setup`", venv.display()))
 }
+
+/// Where `zes_api.h` and its sisters are: the headers of Debian's `libze-dev`.
+pub fn level_zero_headers() -> Result<PathBuf> {
+    let folder = PathBuf::from("/usr/include/level_zero");
+    ensure!(folder.join("zes_api.h").exists(), "{} is missing; run `cargo xtask setup`", folder.display());
+    Ok(folder)
+}
+
+/// Debian's real Level Zero loader.
+pub fn level_zero_loader() -> Result<PathBuf> {
+    let machines = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    let loader = machines.map(|folder| folder.join("libze_loader.so.1")).find(|loader| loader.exists());
+    loader.context("libze_loader.so.1 is missing below /usr/lib; run `cargo xtask setup`")
+}

@@ -77,9 +77,31 @@ pub const FAMILIES: &[DeviceFamily] = &[
             Ok(Box::new(move || sockets.files()))
         }),
     },
+    DeviceFamily {
+        name: "xpu",
+        on: |machine| Profile::open(machine).is_ok_and(|profile| profile.device.xpu.is_some()),
+        // As a loader; the tests of Debian's own loader give it to that as a driver.
+        library: Some(Library {
+            package: "sim-level-zero",
+            built: "libze_accelsim.so",
+            shipped: "libze_loader.so.1",
+            flag: "--library.level-zero",
+        }),
+        files: Some(|options| {
+            let live = Live::open(options)?;
+            Ok(Box::new(move || sim::xpu::files(&live.now())))
+        }),
+    },
 ];
+
+/// Flags that name other roots than sysfs, for the families whose kernel files lie there; each root is a folder
+/// of the simulated sysfs.
+pub const ROOTS: &[(&str, &str, &str)] = &[("xpu", "--path.procfs", "proc"), ("xpu", "--path.dev", "dev")];
 
 /// The simulated libraries.
 pub fn libraries() -> impl Iterator<Item = &'static Library> {
     FAMILIES.iter().filter_map(|family| family.library.as_ref())
 }
+
+/// The family whose library answers for device nodes, which are plain files here, in the programs that preload it.
+pub const NODES_OF: &str = "xpu";

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::{
     Artefacts, DeviceFamily, Library, Process, Samples, eventually,
-    family::FAMILIES,
+    family::{FAMILIES, NODES_OF, ROOTS},
     http::{self, Request, Response},
     process::{self, Finished},
 };
@@ -101,6 +101,13 @@ impl Node {
         self
     }
 
+    /// Leaves the devices of other families out, for tests of one family.
+    #[must_use]
+    pub fn only(mut self, family: &str) -> Self {
+        self.families.retain(|known| known.name == family);
+        self
+    }
+
     /// The machine's folder, for files of the test's own.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -152,6 +159,8 @@ impl Node {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("NODE_NAME", NODE_NAME)
+            // Whoever runs the tests: the Level Zero driver lists engines to root alone.
+            .env("ACCELSIM_EUID", "0")
             .env("ACCELSIM_CONTROL", self.control_file())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.dir());
@@ -164,6 +173,15 @@ impl Node {
         command.arg(subcommand).args(["--source", &self.sources()]).arg("--path.sysfs").arg(self.sysfs());
         for library in self.libraries() {
             command.arg(library.flag).arg(self.dir().join(library.shipped));
+        }
+        let roots =
+            ROOTS.iter().filter(|(family, ..)| self.families.iter().any(|known| known.name == *family));
+        for (_, flag, folder) in roots {
+            command.arg(flag).arg(self.sysfs().join(folder));
+        }
+        let nodes = self.families.iter().find(|family| family.name == NODES_OF);
+        if let Some(library) = nodes.and_then(|family| family.library.as_ref()) {
+            command.env("LD_PRELOAD", self.dir().join(library.shipped));
         }
         command.args(flags);
         self.show_kernel_files()?;

@@ -50,7 +50,7 @@ fn put(node: &Node, name: &str, text: &str) -> Result<()> {
 
 #[test]
 fn a_driver_that_goes_takes_the_npu_with_it_and_brings_it_back() -> Result<()> {
-    let node = Node::new(NUC)?;
+    let node = Node::new(NUC)?.only("npu");
     let exporter = node.start(&[])?;
     let before = exporter.settled()?;
     ensure!(before.value("accel_devices_expected", &[("family", "npu")])? == 1.0);
@@ -105,7 +105,7 @@ fn without_the_driver_it_says_what_to_load() -> Result<()> {
 
 #[test]
 fn a_neighbour_in_the_class_accel_is_not_taken_for_an_npu() -> Result<()> {
-    let node = Node::new(NUC)?.frozen();
+    let node = Node::new(NUC)?.only("npu").frozen();
     node.accelscope("probe", &[])?;
     let gaudi = node.sysfs().join("bus/pci/devices/0000:33:00.0");
     fs::create_dir_all(gaudi.join("accel/accel1"))?;
@@ -146,7 +146,7 @@ const HARMLESS: [&str; 16] = [
 #[test]
 fn reading_a_sleeping_npu_does_not_wake_it() -> Result<()> {
     // Nothing runs on this machine, so the NPU sleeps all the time.
-    let node = Node::new("nuc-panther-lake")?.workload("idle");
+    let node = Node::new("nuc-panther-lake")?.only("npu").workload("idle");
     node.accelscope("probe", &[])?;
     let folder = node.sysfs().join(NPU);
     let watch = inotify::init(inotify::CreateFlags::NONBLOCK)?;
@@ -194,7 +194,7 @@ fn reading_a_sleeping_npu_does_not_wake_it() -> Result<()> {
 #[test]
 fn telemetry_of_an_unknown_layout_costs_its_own_series() -> Result<()> {
     let lost = |change: fn(&Path) -> std::io::Result<()>| -> Result<(BTreeSet<String>, Samples)> {
-        let node = Node::new(NUC)?.frozen();
+        let node = Node::new(NUC)?.only("npu").frozen();
         let whole = names(&node.start(&[])?.settled()?, "npu0");
         change(&node.sysfs().join("class/intel_pmt/telem1"))?;
         let samples = node.start(&[])?.settled()?;
@@ -222,7 +222,7 @@ fn telemetry_of_an_unknown_layout_costs_its_own_series() -> Result<()> {
 
 #[test]
 fn a_reset_and_a_restarted_counter_are_told() -> Result<()> {
-    let node = Node::new(NUC)?.frozen();
+    let node = Node::new(NUC)?.only("npu").frozen();
     let exporter = node.start(&[])?;
     exporter.settled()?;
     let resets = [("device", "npu0"), ("kind", "reset"), ("code", "device")];
@@ -411,7 +411,7 @@ fn is_root() -> bool {
 
 #[test]
 fn without_privileges_it_reads_what_the_permission_matrix_promises() -> Result<()> {
-    let nuc = Node::new(NUC)?.frozen();
+    let nuc = Node::new(NUC)?.only("npu").frozen();
     nuc.accelscope("probe", &[])?;
     only_root_reads(&nuc, &["class/intel_pmt/telem1/telem", "kernel/debug"])?;
     let (told_nobody, absent) = told(&probe_as_nobody(&nuc, "")?, "npu")?;
@@ -480,10 +480,9 @@ fn probe_says_what_this_very_machine_has_of_amx_and_why_it_is_not_counted() -> R
 
 #[test]
 fn prometheus_scrapes_a_nuc_and_a_xeon() -> Result<()> {
-    let (nuc, xeon) = (Node::new(NUC)?, Node::new(XEON)?.workload("prefill"));
+    let (nuc, xeon) = (Node::new(NUC)?.only("npu"), Node::new(XEON)?.workload("prefill"));
     let (npu, amx) = (nuc.start(&[])?, xeon.start(&[])?);
-    let jobs =
-        [ScrapeJob { name: "npu", target: npu.address }, ScrapeJob { name: "amx", target: amx.address }];
+    let jobs = [ScrapeJob::new("npu", npu.address), ScrapeJob::new("amx", amx.address)];
     let server = Prometheus::start(&jobs, &[])?;
     eventually("rates are there", || {
         ensure!(server.value("min(min_over_time(up[5m]))")? == 1.0);
@@ -503,7 +502,7 @@ fn prometheus_scrapes_a_nuc_and_a_xeon() -> Result<()> {
 
 #[test]
 fn the_host_is_told_of_when_asked_for() -> Result<()> {
-    let node = Node::new(NUC)?.frozen();
+    let node = Node::new(NUC)?.only("npu").frozen();
     ensure!(!node.start(&[])?.scrape()?.samples.iter().any(|sample| sample.name.starts_with("accel_host_")));
     let samples = node.start(&["--host.metrics"])?.scrape()?;
     let memory = |what| samples.value(&format!("accel_host_memory_{what}_bytes"), &[]);

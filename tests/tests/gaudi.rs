@@ -482,7 +482,7 @@ fn every_signal_of_the_rules_finds_its_series() -> Result<()> {
     let node = Node::new(MACHINE)?;
     let exporter = node.start(&[])?;
     exporter.settled()?;
-    let server = Prometheus::start(&[ScrapeJob { name: "gaudi", target: exporter.address }], &[])?;
+    let server = Prometheus::start(&[ScrapeJob::new("gaudi", exporter.address)], &[])?;
     let rules: Value = serde_saphyr::from_str(&fs::read_to_string(repository().join("alerts/gaudi.yaml"))?)?;
     let groups = rules["groups"].as_array().context("groups")?;
     let signals =

@@ -68,8 +68,12 @@ fn difference(before: &str, after: &str) -> String {
 }
 
 fn check(machine: &str, file: &str, accept: &str) -> Result<()> {
+    check_with(machine, &[], file, accept)
+}
+
+fn check_with(machine: &str, flags: &[&str], file: &str, accept: &str) -> Result<()> {
     let node = Node::new(machine)?.frozen();
-    let exporter = node.start(&[])?;
+    let exporter = node.start(flags)?;
     exporter.settled()?;
     let response = exporter.send(Request::get("/metrics").with(&[("Accept", accept)]))?.ok()?;
     compare(file, mask(response.text()?))
@@ -148,6 +152,25 @@ fn h100_mig() -> Result<()> {
 #[test]
 fn a100_8() -> Result<()> {
     check("a100-8", "a100-8.prom", TEXT)
+}
+
+/// Whoever runs the test, and whatever loader this machine has. Shares and rates are not in these files: on a
+/// clock that stands, their counters do too.
+const KERNEL: &[&str] = &["--xpu.backend", "kernel"];
+
+#[test]
+fn battlematrix_8() -> Result<()> {
+    check_with("battlematrix-8", KERNEL, "battlematrix-8.prom", TEXT)
+}
+
+#[test]
+fn nuc_lunar_lake() -> Result<()> {
+    check_with("nuc-lunar-lake", KERNEL, "nuc-lunar-lake.prom", TEXT)
+}
+
+#[test]
+fn nuc_panther_lake() -> Result<()> {
+    check_with("nuc-panther-lake", KERNEL, "nuc-panther-lake.prom", TEXT)
 }
 
 #[test]

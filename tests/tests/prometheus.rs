@@ -38,7 +38,8 @@ const TROUBLE: [&str; 7] = [
 const MOVING: &str = ".+_busy_seconds_total|accel_slow_readings_age_seconds";
 
 /// Machines of every kind.
-const MACHINES: [&str; 5] = ["h100-sxm-8", "h100-mig", "a100-8", "t4-1", "gaudi3-8"];
+const MACHINES: [&str; 8] =
+    ["h100-sxm-8", "h100-mig", "a100-8", "t4-1", "gaudi3-8", "battlematrix-8", "nuc-lunar-lake", "xeon6-amx"];
 
 /// A server that scrapes each target until it has done so several times, every time with success.
 fn scraped(jobs: &[ScrapeJob], flags: &[&str]) -> Result<Prometheus> {
@@ -138,6 +139,24 @@ fn three_formats(machine: &str, vendor: &[&str]) -> Result<()> {
         ensure!(!answers.is_empty() && answers.iter().all(|(_, seconds)| *seconds > 0.0), "{answers:?}");
     }
     metadata_agrees(&node, &plain, &protobuf)
+}
+
+#[test]
+fn intel_gpus_are_scraped_without_loss_in_every_format() -> Result<()> {
+    let node = Node::new("battlematrix-8")?.frozen();
+    let exporter = node.start(&[])?;
+    exporter.settled()?;
+    let text = relay(exporter.address, "text/plain;version=0.0.4")?;
+    let jobs = [ScrapeJob::new("openmetrics", exporter.address), ScrapeJob::new("text", text)];
+    let plain = scraped(&jobs, &[])?;
+    no_trouble(&plain)?;
+    let (by_text, by_open_metrics) = (series(&plain, "text")?, series(&plain, "openmetrics")?);
+    ensure!(by_text.len() > 300 && by_text == by_open_metrics, "{} series", by_text.len());
+    for query in ["count by (job) (accel_memory_used_bytes)", "count by (job) (xe_memory_used)"] {
+        let answers = plain.query(query)?;
+        ensure!(answers.len() == 2 && answers.iter().all(|(_, count)| *count == 8.0), "{query}: {answers:?}");
+    }
+    Ok(())
 }
 
 /// What a scrape's metadata must say of a family: its name there, type and unit.
@@ -251,8 +270,6 @@ fn piped(mut command: Command, body: &[u8]) -> Result<(Option<i32>, String)> {
 }
 
 /// One of each kind, and each with labels or metrics that the others have not.
-const MACHINES: [&str; 6] = ["h100-sxm-8", "h100-mig", "a100-8", "t4-1", "nuc-lunar-lake", "xeon6-amx"];
-
 fn machines() -> impl Iterator<Item = Result<(&'static str, Exporter, Node)>> {
     MACHINES.into_iter().map(|machine| {
         let node = Node::new(machine)?.frozen();

@@ -26,9 +26,11 @@ use crate::shell::build;
 /// The machines, each with what it is.
 const FLEET: &[(&str, &str)] = &[
     ("h100-sxm-8", "server, 8 x H100"),
+    ("gaudi3-8", "server, 8 x Gaudi 3"),
+    ("battlematrix-8", "rack, 8 x Arc Pro B60"),
     ("xeon6-amx", "server, 2 x Xeon 6 with AMX"),
-    ("nuc-lunar-lake", "branch office, NPU of a Lunar Lake"),
-    ("nuc-panther-lake", "branch office, NPU of a Panther Lake"),
+    ("nuc-lunar-lake", "branch office, NPU and graphics of a Lunar Lake"),
+    ("nuc-panther-lake", "branch office, NPU and graphics of a Panther Lake"),
 ];
 
 /// The port of the first machine; the others follow. One that is in use is replaced by any other.

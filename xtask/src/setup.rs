@@ -9,8 +9,10 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
-use e2e::artefacts::{PYHLML, pyhlml, python_env, repository, target_dir};
+use anyhow::{Context, Result, bail, ensure};
+use e2e::artefacts::{
+    PYHLML, level_zero_headers, level_zero_loader, pyhlml, python_env, repository, target_dir,
+};
 
 use crate::shell::{self, on_path};
 
@@ -27,6 +29,13 @@ const TOOLS: [(&str, &[&str]); 8] = [
     ("wrk", &["wrk"]),
 ];
 
+/// Answers whether a file is there.
+type IsThere = fn() -> bool;
+
+/// A file that no program is named after, and the Debian package that has it.
+const FILES: &[(IsThere, &str)] =
+    &[(|| level_zero_loader().is_ok(), "libze1"), (|| level_zero_headers().is_ok(), "libze-dev")];
+
 /// Asked before a package starts a service; exit code 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -42,6 +51,12 @@ pub fn run() -> Result<()> {
         if !on_path(program) {
             bail!("{program} is still not on the path after installing {}", packages.join(", "));
         }
+    }
+    for &(is_there, package) in FILES {
+        if !is_there() {
+            apt.install(package, package)?;
+        }
+        ensure!(is_there(), "{package} is installed and its files are not where Debian puts them");
     }
     python_packages(&mut apt)?;
     several_releases()?;

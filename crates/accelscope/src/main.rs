@@ -8,6 +8,12 @@ fn main() -> ExitCode {
     exporter::main(
         "accelscope",
         "Prometheus exporter for accelerators of every vendor on this node",
-        &[nvml_exporter::SPEC, gaudi_exporter::SPEC, npu_exporter::SPEC, amx_exporter::SPEC],
+        &[
+            nvml_exporter::SPEC,
+            gaudi_exporter::SPEC,
+            xpu_exporter::SPEC,
+            npu_exporter::SPEC,
+            amx_exporter::SPEC,
+        ],
     )
 }

@@ -36,11 +36,6 @@ pub fn driver_version(sysfs: &Path) -> Result<String, Fault> {
     File::new(&sysfs.join("module/habanalabs"), "version").text()
 }
 
-/// The simulated machine whose files lie below this root, if it is one: no kernel has such a folder.
-pub fn simulated_machine(sysfs: &Path) -> Option<String> {
-    File::new(&sysfs.join("accelsim"), "machine").text().ok()
-}
-
 /// The devices that the driver lists now, by number.
 pub fn nodes(sysfs: &Path) -> Vec<Node> {
     let of_class = |class: &str, prefix: &str, attributes: &str| -> Vec<Node> {

@@ -72,7 +72,7 @@ impl Source for GaudiSource {
                 let backend = Backend {
                     library: format!("{}/class ({why})", place.sysfs.display()),
                     version: format!("driver {driver}"),
-                    simulated: kernel::simulated_machine(&place.sysfs),
+                    simulated: sysfs::simulated(&place.sysfs).map(|machine| machine.name),
                 };
                 Ok(Box::new(KernelSession { library: self.library.clone(), place, backend }))
             }

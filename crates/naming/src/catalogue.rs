@@ -45,9 +45,9 @@ catalogue! {
         .labels(&["vendor", "model", "architecture", "pci_bus_id", "serial", "board_part_number", "driver_version",
             "library_version", "runtime_version", "firmware_version", "inforom_version", "ecc_inforom_version",
             "power_inforom_version", "oem_inforom_version", "brand", "partition_profile", "rated_tops", "sched_mode", "features",
-            "fit_version", "cpld_version", "module_id", "pcb_version", "pcb_assembly_version"])
+            "signal_sources", "fit_version", "cpld_version", "module_id", "pcb_version", "pcb_assembly_version"])
         .from(&[(Nvidia, "nvmlDeviceGetName, GetPciInfo, GetSerial, GetVbiosVersion, GetInforomVersion"),
-            (Gaudi, "hlml_device_get_name, get_serial, get_pci_info, get_pcb_info, sysfs"), (Xpu, "zesDeviceGetProperties, sysfs"),
+            (Gaudi, "hlml_device_get_name, get_serial, get_pci_info, get_pcb_info, sysfs"), (Xpu, "sysfs, zesDeviceGetProperties"),
             (Npu, "sysfs"), (Amx, "CPUID, sysfs")]);
     DEVICE_CONFIG: Flag = vendor_only("Intel's Gaudi exporter prints a constant 1 beside its labels; the unified schema has accel_device_info")
         .from(&[(Gaudi, "hlml_device_get_handle_by_index")])
@@ -55,7 +55,7 @@ catalogue! {
     DEVICE_UP: Flag = gauge("accel_device_up", "Whether the device answered within its deadline, 0 while it has no other series")
         .sourceless("Made by the exporter from each device's last sample.");
     DEVICE_ASLEEP: Flag = gauge("accel_device_asleep", "Whether runtime power management has suspended the device")
-        .from(&[(Npu, "power/runtime_status")]);
+        .from(&[(Xpu, "power/runtime_status"), (Npu, "power/runtime_status")]);
     RUNTIME_SECONDS: Seconds = counter("accel_runtime_seconds_total", "Time that the device has been awake (state active) and asleep (state suspended), as runtime power management counts it")
         .labels(&["state"])
         .from(&[(Npu, "power/runtime_active_time, power/runtime_suspended_time")]);
@@ -66,7 +66,7 @@ catalogue! {
     // Compute.
     UTILIZATION: Ratio = gauge("accel_utilization_ratio", "Share of the last sample period in which any work ran; coarse, it says nothing about how full the device was")
         .from(&[(Nvidia, "nvmlDeviceGetUtilizationRates"), (Gaudi, "hlml_device_get_utilization_rates, may be derived from power"),
-            (Xpu, "zesEngineGetActivity, gtidle"), (Npu, "npu_busy_time_us")])
+            (Xpu, "the busiest engine, else gtidle and rc6_residency_ms"), (Npu, "npu_busy_time_us")])
         .integral(UTILIZATION_BUSY.id)
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_GPU_UTIL", Percent, "GPU utilization (in %)."),
@@ -80,7 +80,7 @@ catalogue! {
     ENGINE_ACTIVE: Ratio = gauge("accel_engine_active_ratio", "Share of cycles or time in which the engine was busy, averaged over the last interval")
         .labels(&["engine"])
         .from(&[(Nvidia, "nvmlGpmMetricsGet, nvmlDeviceGetEncoderUtilization, GetDecoderUtilization, GetJpgUtilization, GetOfaUtilization"),
-            (Xpu, "zesEngineGetActivity, xe and i915 PMU"), (Npu, "npu_busy_time_us"), (Amx, "EXE.AMX_BUSY over unhalted cycles")])
+            (Xpu, "fdinfo of every client, xe and i915 PMU, zesEngineGetActivity"), (Npu, "npu_busy_time_us"), (Amx, "EXE.AMX_BUSY over unhalted cycles")])
         .integral(ENGINE_BUSY.id)
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_ENC_UTIL", Percent, "Encoder utilization (in %).").when(&[("engine", "encode")]),
@@ -96,6 +96,7 @@ catalogue! {
             dcgm("DCGM_FI_PROF_PIPE_FP16_ACTIVE", Base, "Ratio of cycles the fp16 pipes are active.").when(&[("engine", "fp16")]),
             dcgm("DCGM_FI_PROF_PIPE_INT_ACTIVE", Base, "Ratio of cycles the integer pipe is active.").when(&[("engine", "int")]),
             alias(Amx, "cpu_amx_utilization", Percent, "Share of the unhalted cycles in which AMX is busy (in %).").when(&[("engine", "amx")]),
+            alias(Xpu, "xe_engine_utilization", Percent, "Busy share of the engine (in %).").keep(&[("engine", "engine")]),
         ] });
     ENGINE_BUSY: Seconds = counter("accel_engine_busy_seconds_total", "Integral of accel_engine_active_ratio over time; its rate is the exact mean over any window")
         .labels(&["engine"])
@@ -126,6 +127,7 @@ catalogue! {
             dcgm("DCGM_FI_DEV_FB_USED", Mebibytes, "Framebuffer memory used (in MiB)."),
             habana("habanalabs_memory_used_bytes", Base, "Device memory in use (in bytes)."),
             alias(Gaudi, "habana_hbm_used", Base, "Device memory in use (in bytes)."),
+            alias(Xpu, "xe_memory_used", Base, "Device memory allocated (in bytes)."),
             accelerator("accelerator_memory_used_bytes", Base, "Device memory in use (in bytes)."),
         ] });
     MEMORY_FREE: Bytes = gauge("accel_memory_free_bytes", "Device memory that can still be allocated")
@@ -137,6 +139,8 @@ catalogue! {
     MEMORY_RESERVED: Bytes = gauge("accel_memory_reserved_bytes", "Device memory reserved by driver and firmware; absent on drivers that count it as used")
         .from(&[(Nvidia, "nvmlDeviceGetMemoryInfo_v2")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_FB_RESERVED", Mebibytes, "Framebuffer memory reserved (in MiB).")] });
+    MEMORY_SHARED: Bytes = gauge("accel_memory_shared_bytes", "Host memory resident for the device's clients, which is all that an integrated GPU works in; a buffer that clients share counts for each")
+        .from(&[(Xpu, "fdinfo")]);
     MEMORY_BANDWIDTH_ACTIVE: Ratio = gauge("accel_memory_bandwidth_active_ratio", "Share of cycles in which the memory interface moved data")
         .from(&[(Nvidia, "nvmlGpmMetricsGet DRAM_BW_UTIL"), (Xpu, "zesMemoryGetBandwidth")])
         .integral(MEMORY_BANDWIDTH_BUSY.id)
@@ -281,8 +285,11 @@ catalogue! {
             .keep(&[("clock_event", "clock_event"), ("window_size_in_ms", "window_size_in_ms")])] });
     FAN_SPEED: Ratio = gauge("accel_fan_speed_ratio", "Fan speed over its maximum")
         .labels(&["fan"])
-        .from(&[(Nvidia, "nvmlDeviceGetFanSpeed_v2"), (Xpu, "hwmon fan_input, zesFanGetState")])
+        .from(&[(Nvidia, "nvmlDeviceGetFanSpeed_v2"), (Xpu, "zesFanGetState")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_FAN_SPEED", Percent, "Fan speed (in %).").when(&[("fan", "0")])] });
+    FAN_REVOLUTIONS: Count = gauge("accel_fan_speed_rpm", "Fan speed in revolutions per minute, of devices that do not tell the fan's maximum")
+        .labels(&["fan"])
+        .from(&[(Xpu, "hwmon fan_input, zesFanGetState")]);
 
     // Links.
     LINK_RECEIVE: Bytes = counter("accel_link_receive_bytes_total", "Bytes received over the link; payload on NVLink, with protocol overhead on PCIe")
@@ -293,7 +300,7 @@ catalogue! {
         .from(&[(Nvidia, "fields NVLINK_THROUGHPUT_DATA_TX, NVLINK_COUNT_XMIT_BYTES, PCIE_COUNT_TX_BYTES"), (Xpu, "zesDevicePciGetStats, zesFabricPortGetThroughput")]);
     LINK_BANDWIDTH: BytesPerSecond = gauge("accel_link_bandwidth_bytes_per_second", "Raw capacity of the link in each direction")
         .labels(&["link", "kind"])
-        .from(&[(Nvidia, "field NVLINK_GET_SPEED or NVLINK_SPEED_MBPS_COMMON, PCIe generation and width"), (Xpu, "zesFabricPortGetState"), (Gaudi, "PCIe generation and width")]);
+        .from(&[(Nvidia, "field NVLINK_GET_SPEED or NVLINK_SPEED_MBPS_COMMON, PCIe generation and width"), (Xpu, "zesFabricPortGetState, PCIe generation and width"), (Gaudi, "PCIe generation and width")]);
     LINK_UP: Flag = gauge("accel_link_up", "Whether the link is up")
         .labels(&["link", "kind"])
         .from(&[(Nvidia, "nvmlDeviceGetNvLinkState"), (Gaudi, "hlml_get_mac_addr_info, hlml_nic_get_link; kind tells internal from external ports"), (Xpu, "zesFabricPortGetState")]);
@@ -327,7 +334,7 @@ catalogue! {
         .from(&[(Nvidia, "nvmlDeviceGetMaxPcieLinkWidth"), (Gaudi, "max_link_width"), (Xpu, "max_link_width")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_PCIE_MAX_LINK_WIDTH", Base, "PCIe maximum link width.")] });
     PCIE_REPLAYS: Count = counter("accel_pcie_replays_total", "PCIe packets sent again after an error")
-        .from(&[(Nvidia, "nvmlDeviceGetPcieReplayCounter"), (Gaudi, "hlml_device_get_pcie_replay_counter")])
+        .from(&[(Nvidia, "nvmlDeviceGetPcieReplayCounter"), (Gaudi, "hlml_device_get_pcie_replay_counter"), (Xpu, "zesDevicePciGetStats")])
         .vendor(const { &[
             dcgm_counter("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", Base, "Total number of PCIe retries."),
             habana("habanalabs_pcie_replay_count", Base, "PCIe packets sent again."),
@@ -360,6 +367,9 @@ catalogue! {
     ERRORS: Count = counter("accel_errors_total", "Critical events that the driver reported, by code; known codes start at 0 so that the first one is an increase")
         .labels(&["kind", "code"])
         .from(&[(Nvidia, "nvmlEventSetWait_v2 XID"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState, zesDeviceGetState"), (Npu, "debugfs reset_counter, engine_reset_counter")]);
+    ERRORS_CORRECTED: Count = counter("accel_errors_corrected_total", "Errors that the hardware put right by itself, by category; a steady rate foretells one that it cannot")
+        .labels(&["kind", "code"])
+        .from(&[(Xpu, "zesRasGetState")]);
     ERROR_LAST: Seconds = gauge("accel_error_last_timestamp_seconds", "Unix time of the last critical event that the exporter saw, absent before the first")
         .labels(&["kind"])
         .from(&[(Nvidia, "nvmlEventSetWait_v2"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState")]);
@@ -432,7 +442,7 @@ catalogue! {
         .vendor(const { &[dcgm("DCGM_FI_DEV_RETIRED_PENDING", Base, "Total number of pages pending retirement.")] });
     RECOVERY_ACTION: Flag = state_set("accel_recovery_action", "What the driver says must be done before the device is healthy again; none is the healthy state")
         .labels(&["action"])
-        .from(&[(Nvidia, "field GET_GPU_RECOVERY_ACTION")]);
+        .from(&[(Nvidia, "field GET_GPU_RECOVERY_ACTION"), (Xpu, "zesDeviceGetState")]);
     FABRIC_STATE: Flag = state_set("accel_fabric_state", "Registration of the device with the fabric manager; it must be completed before NVLink peers can be used")
         .labels(&["state"])
         .from(&[(Nvidia, "nvmlDeviceGetGpuFabricInfoV")]);

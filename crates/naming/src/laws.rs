@@ -63,6 +63,7 @@ const INFO_LABELS: &[&str] = &[
     "runtime_version",
     "sched_mode",
     "serial",
+    "signal_sources",
     "vendor",
 ];
 

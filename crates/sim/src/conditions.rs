@@ -41,6 +41,8 @@ pub struct Conditions {
 pub struct DeviceConditions {
     /// Not on the bus.
     pub hidden: bool,
+    /// Suspended by runtime power management.
+    pub asleep: bool,
     /// Added errors: corrected then uncorrectable, each DRAM then SRAM.
     pub ecc: [[u64; 2]; 2],
     /// Remapped rows or retired pages.
@@ -71,6 +73,9 @@ impl Conditions {
         };
         for &device in &control.hidden {
             devices[within("hidden", device)?].hidden = true;
+        }
+        for &device in &control.asleep {
+            devices[within("asleep", device)?].asleep = true;
         }
         for ecc in &control.ecc {
             let counts = &mut devices[within("ecc", ecc.device)?].ecc;

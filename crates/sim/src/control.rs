@@ -10,6 +10,7 @@
 //! driver_epoch = 2             # another number: the driver was reloaded, all handles are invalid
 //! driver_loaded_at = 1750000000.0   # unix seconds; volatile counters and energy restart here
 //! hidden = [3]                 # devices that are not on the bus
+//! asleep = [2]                 # devices that runtime power management has suspended
 //!
 //! [[fault]]
 //! device = 2                   # absent: every device
@@ -116,6 +117,8 @@ pub struct Control {
     pub driver_loaded_at: Option<f64>,
     /// Devices that are not on the bus.
     pub hidden: Vec<usize>,
+    /// Devices that runtime power management has suspended.
+    pub asleep: Vec<usize>,
     /// Calls that go wrong.
     pub fault: Vec<Fault>,
     /// Critical error events.
@@ -447,6 +450,7 @@ impl Control {
             driver_epoch: over.driver_epoch.or(self.driver_epoch),
             driver_loaded_at: over.driver_loaded_at.or(self.driver_loaded_at),
             hidden: joined(&self.hidden, &over.hidden),
+            asleep: joined(&self.asleep, &over.asleep),
             fault: joined(&self.fault, &over.fault),
             xid: joined(&self.xid, &over.xid),
             ecc: joined(&self.ecc, &over.ecc),
@@ -470,6 +474,7 @@ mod tests {
         Control {
             driver_epoch: Some(2),
             hidden: vec![3],
+            asleep: vec![2],
             fault: vec![
                 Fault::error(999).device(2).call("nvmlDeviceGetPowerUsage"),
                 Fault { every: Some(60.0), lasts: Some(5.0), ..Fault::garbage(Garbage::Nan) },

@@ -348,7 +348,8 @@ impl<'a> Device<'a> {
 
     /// Errors of a link since the driver was loaded.
     pub fn link_errors(&self, link: u32) -> LinkErrors {
-        let per_day = self.nvidia().nvlink.as_ref().map_or(0.0, |nvlink| nvlink.replays_per_day);
+        let nvlink = self.facts().nvidia.as_ref().and_then(|nvidia| nvidia.nvlink.as_ref());
+        let per_day = nvlink.map_or(0.0, |nvlink| nvlink.replays_per_day);
         let from = self.conditions.driver_loaded_at() - self.machine.profile.boot;
         let natural = self.occurrences(per_day, 16 + u64::from(link), from);
         let start = LinkErrors { replays: natural, ..LinkErrors::default() };

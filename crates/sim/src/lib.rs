@@ -23,6 +23,7 @@
 //! | [`gaudi`] | what HLML and the kernel say of a Gaudi |
 //! | [`kernel`] | a machine's kernel files below a root, kept up to date |
 //! | `engine` | an inference engine beside the machine, and its metrics over HTTP (feature `engine`) |
+//! | [`xpu`] | what only Intel GPUs have, and the kernel's files about them |
 //! | [`library`] | an older driver: a copy of a library with symbols taken out |
 //!
 //! Nothing here knows a vendor's ABI, and nothing here is `unsafe`.
@@ -50,6 +51,7 @@ pub mod npu;
 pub mod part;
 pub mod profile;
 pub mod workload;
+pub mod xpu;
 
 pub use control::Control;
 pub use device::Device;

@@ -14,13 +14,16 @@ use crate::mig::InstanceProfile;
 
 mod gaudi;
 mod nvidia;
+mod xpu;
 
 pub use gaudi::Gaudi;
 pub use nvidia::{Architecture, Engines, Inforom, Nvidia, Nvlink};
+pub use xpu::Xpu;
 
 /// The profiles that are compiled in: name and text.
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("a100-8", include_str!("../../../machines/a100-8.toml")),
+    ("battlematrix-8", include_str!("../../../machines/battlematrix-8.toml")),
     ("gaudi3-8", include_str!("../../../machines/gaudi3-8.toml")),
     ("h100-mig", include_str!("../../../machines/h100-mig.toml")),
     ("h100-sxm-4", include_str!("../../../machines/h100-sxm-4.toml")),
@@ -140,6 +143,8 @@ pub struct Facts {
     pub nvidia: Option<Nvidia>,
     /// What only a Gaudi has.
     pub gaudi: Option<Gaudi>,
+    /// What only an Intel GPU has.
+    pub xpu: Option<Xpu>,
 }
 
 /// Device memory.
@@ -308,6 +313,7 @@ impl Profile {
         ];
         hold(&rows)?;
         device.nvidia.as_ref().map_or(Ok(()), |nvidia| nvidia.check(memory))?;
+        device.xpu.as_ref().map_or(Ok(()), Xpu::check)?;
         device.gaudi.as_ref().map_or(Ok(()), Gaudi::check)
     }
 }

@@ -29,6 +29,7 @@ const ERRNO: &[(i32, Absence, &str)] = &[
     (21, Absence::Failed, "EISDIR"),
     (22, Absence::Failed, "EINVAL"),
     (24, Absence::Failed, "EMFILE"),
+    (25, Absence::Unsupported, "ENOTTY"),
     (38, Absence::Unsupported, "ENOSYS"),
     (61, Absence::NoData, "ENODATA"),
     (95, Absence::Unsupported, "EOPNOTSUPP"),

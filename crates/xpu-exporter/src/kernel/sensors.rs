@@ -1,0 +1,221 @@
+//! The hwmon chip of a discrete card: energy, power limits, temperatures, fans, in hwmon's units.
+
+use std::{path::Path, time::Instant};
+
+use reading::{Absence, Fault};
+use sysfs::{
+    File,
+    hwmon::{Attribute, Channel, Chip, Quantity},
+};
+
+use crate::{
+    Got,
+    rates::{Energy, Rate},
+};
+
+/// Labels of xe's temperature channels, and our words. i915 has one sensor, without a label.
+const SENSORS: [(&str, &str); 20] = [
+    ("pkg", "gpu"),
+    ("vram", "memory"),
+    ("mctrl", "memory_controller"),
+    ("pcie", "pcie"),
+    ("vram_ch_0", "memory_channel_0"),
+    ("vram_ch_1", "memory_channel_1"),
+    ("vram_ch_2", "memory_channel_2"),
+    ("vram_ch_3", "memory_channel_3"),
+    ("vram_ch_4", "memory_channel_4"),
+    ("vram_ch_5", "memory_channel_5"),
+    ("vram_ch_6", "memory_channel_6"),
+    ("vram_ch_7", "memory_channel_7"),
+    ("vram_ch_8", "memory_channel_8"),
+    ("vram_ch_9", "memory_channel_9"),
+    ("vram_ch_10", "memory_channel_10"),
+    ("vram_ch_11", "memory_channel_11"),
+    ("vram_ch_12", "memory_channel_12"),
+    ("vram_ch_13", "memory_channel_13"),
+    ("vram_ch_14", "memory_channel_14"),
+    ("vram_ch_15", "memory_channel_15"),
+];
+
+/// The limits of a temperature, in our words.
+const TEMPERATURE_LIMITS: [(&str, Attribute); 3] =
+    [("operating", Attribute::Max), ("slowdown", Attribute::Critical), ("shutdown", Attribute::Emergency)];
+
+/// The limits of power, in our words: sustained (PL1), what the part is rated for, burst (PL2), peak.
+const POWER_LIMITS: [(&str, Attribute); 4] = [
+    ("enforced", Attribute::Max),
+    ("default", Attribute::RatedMax),
+    ("burst", Attribute::Cap),
+    ("peak", Attribute::Critical),
+];
+
+/// A sensor's files.
+#[derive(Debug)]
+struct Temperature {
+    sensor: &'static str,
+    input: File,
+    limits: Vec<(&'static str, File)>,
+}
+
+/// A chip's files.
+#[derive(Debug, Default)]
+pub struct Sensors {
+    energy: Vec<(File, Energy, Rate)>,
+    limits: Vec<(&'static str, File)>,
+    temperatures: Vec<Temperature>,
+    fans: Vec<File>,
+}
+
+/// One reading of a chip.
+#[derive(Debug)]
+pub struct SensorsRound {
+    /// Energy of the card, or of its package where the card has no counter, µJ.
+    pub energy_uj: Got<u64>,
+    /// Mean power since the last round, µW.
+    pub power_uw: Got<f64>,
+    /// Power limits that are in force, µW.
+    pub limits_uw: Vec<(&'static str, Got<u64>)>,
+    /// Temperatures, m°C.
+    pub temperatures_mc: Vec<(&'static str, Got<i64>)>,
+    /// Their limits, m°C.
+    pub temperature_limits_mc: Vec<(&'static str, &'static str, Got<i64>)>,
+    /// Fans, revolutions per minute.
+    pub fans_rpm: Vec<Got<u64>>,
+}
+
+impl Sensors {
+    /// The chip that the card's driver made; nothing on an integrated GPU.
+    pub fn of_card(device: &Path, driver: &str) -> Self {
+        let Some(chip) = Chip::of_device(device).into_iter().find(|chip| chip.name == driver) else {
+            return Self::default();
+        };
+        let energy = chip.channels(Quantity::Energy);
+        let power = |number| {
+            let channel = chip.channel(Quantity::Power, number);
+            let files = POWER_LIMITS.into_iter().map(|(limit, which)| (limit, channel.file(which)));
+            files.filter(|(_, file)| file.exists()).collect::<Vec<_>>()
+        };
+        // Channel 1 is the card, 2 the package; a card without limits of its own has those of its package.
+        let limits = Some(power(1)).filter(|files| !files.is_empty()).unwrap_or_else(|| power(2));
+        let counters = energy.iter().map(|channel| channel.file(Attribute::Input));
+        Self {
+            energy: counters.map(|file| (file, Energy::default(), Rate::default())).collect(),
+            limits,
+            temperatures: chip.channels(Quantity::Temperature).iter().filter_map(temperature).collect(),
+            fans: chip.channels(Quantity::Fan).iter().map(|channel| channel.file(Attribute::Input)).collect(),
+        }
+    }
+
+    /// Reads it; wakes a sleeping card.
+    pub fn read(&mut self) -> SensorsRound {
+        let (energy_uj, power_uw) = self.energy();
+        SensorsRound {
+            energy_uj,
+            power_uw,
+            limits_uw: self.limits.iter().map(|(limit, file)| (*limit, in_force(file))).collect(),
+            temperatures_mc: self
+                .temperatures
+                .iter()
+                .map(|temperature| (temperature.sensor, temperature.input.number()))
+                .collect(),
+            temperature_limits_mc: self
+                .temperatures
+                .iter()
+                .flat_map(|temperature| {
+                    let limits = temperature.limits.iter();
+                    limits.map(|(limit, file)| (temperature.sensor, *limit, file.number()))
+                })
+                .collect(),
+            fans_rpm: self.fans.iter().map(File::number).collect(),
+        }
+    }
+
+    /// The first counter that counts, from then on alone: the kernel answers 0 where it cannot read a card's, and
+    /// a package's energy is another counter.
+    fn energy(&mut self) -> (Got<u64>, Got<f64>) {
+        let none = Fault { absence: Absence::Unsupported, call: "energy_input", code: "no_sensor" };
+        let mut answer = (Err(none), Err(none));
+        for (file, energy, rate) in &mut self.energy {
+            let now = Instant::now();
+            let total = energy.total(file.call(), now, file.number());
+            let moved = rate.per_second(file.call(), now, total);
+            // A counter that stands still was not read anew; no device draws nothing.
+            let still = Fault { absence: Absence::NoData, call: file.call(), code: "counter_stands" };
+            let power = moved.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) });
+            answer = (total, power);
+            if total.is_ok() {
+                break;
+            }
+        }
+        if answer.0.is_ok()
+            && let Some(place) = self.energy.iter().position(|(_, energy, _)| energy.counts())
+        {
+            self.energy = vec![self.energy.swap_remove(place)];
+        }
+        answer
+    }
+}
+
+fn temperature(channel: &Channel) -> Option<Temperature> {
+    let sensor = match channel.label.as_deref() {
+        None => "gpu",
+        Some(label) => SENSORS.iter().find(|(theirs, _)| *theirs == label)?.1,
+    };
+    let limits = TEMPERATURE_LIMITS.into_iter().map(|(limit, which)| (limit, channel.file(which)));
+    Some(Temperature {
+        sensor,
+        input: channel.file(Attribute::Input),
+        limits: limits.filter(|(_, file)| file.exists()).collect(),
+    })
+}
+
+/// A limit of 0 is one that is switched off.
+fn in_force(file: &File) -> Got<u64> {
+    let off = Fault { absence: Absence::NoData, call: file.call(), code: "disabled" };
+    file.number().and_then(|limit| if limit == 0 { Err(off) } else { Ok(limit) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Sensors;
+
+    #[test]
+    fn a_card_whose_counter_reads_zero_has_its_packages_energy() {
+        let device = tempfile::tempdir().expect("a folder");
+        let chip = device.path().join("hwmon/hwmon4");
+        fs::create_dir_all(&chip).expect("created");
+        let put = |name: &str, text: &str| fs::write(chip.join(name), format!("{text}\n")).expect("written");
+        put("name", "xe");
+        put("energy1_input", "0");
+        put("energy2_input", "5000000");
+        put("power2_max", "0");
+        put("power2_cap", "250000000");
+        put("temp2_input", "61000");
+        put("temp2_label", "pkg");
+        put("temp2_crit", "100000");
+        put("temp9_input", "1");
+        put("temp9_label", "hair");
+        put("fan1_input", "1830");
+        let mut sensors = Sensors::of_card(device.path(), "xe");
+        let round = sensors.read();
+        assert_eq!(round.energy_uj, Ok(5_000_000));
+        assert_eq!(round.power_uw.map_err(|fault| fault.code), Err("first_reading"));
+        let code = |(limit, got): &(&'static str, super::Got<u64>)| (*limit, got.map_err(|fault| fault.code));
+        let limits: Vec<_> = round.limits_uw.iter().map(code).collect();
+        assert_eq!(limits, [("enforced", Err("disabled")), ("burst", Ok(250_000_000))]);
+        assert_eq!(round.temperatures_mc, [("gpu", Ok(61_000))]);
+        assert_eq!(round.temperature_limits_mc, [("gpu", "slowdown", Ok(100_000))]);
+        assert_eq!(round.fans_rpm, [Ok(1830)]);
+        assert_eq!(sensors.read().power_uw.map_err(|fault| fault.code), Err("counter_stands"));
+        // A file that vanishes costs itself.
+        fs::remove_file(chip.join("temp2_input")).expect("removed");
+        put("energy2_input", "");
+        let round = sensors.read();
+        assert_eq!(round.temperatures_mc[0].1.map_err(|fault| fault.code), Err("ENOENT"));
+        assert_eq!(round.energy_uj.map_err(|fault| fault.code), Err("empty"));
+        assert_eq!(round.fans_rpm, [Ok(1830)]);
+        assert!(Sensors::of_card(device.path(), "i915").read().energy_uj.is_err());
+    }
+}

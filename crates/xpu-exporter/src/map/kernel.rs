@@ -1,0 +1,127 @@
+//! What the kernel told.
+
+use naming::{Bytes, BytesPerSecond, Count, Flag, Joules, Ratio, Watts, catalogue as m};
+use reading::{Absence, Batch, Fault, Labels};
+
+use super::{Names, by, megahertz, plausible};
+use crate::{
+    Got,
+    kernel::{GtRound, Round, SensorsRound},
+};
+
+/// Puts a whole round into the batch.
+pub fn put(names: &Names, round: &Round, batch: &mut Batch) {
+    batch.begin(&names.card);
+    load(round, batch);
+    memory(round, batch);
+    sensors(&round.sensors, batch);
+    link(round, batch);
+    if names.tiles.is_empty() {
+        gts(&round.gts.iter().collect::<Vec<_>>(), batch);
+        return;
+    }
+    for (number, tile) in (0..).zip(&names.tiles) {
+        let of_tile: Vec<_> = round.gts.iter().filter(|gt| gt.tile == number).collect();
+        batch.begin(tile);
+        batch.put(m::UTILIZATION, Labels::NONE, awake(of_tile.iter().copied()).map(Ratio));
+        gts(&of_tile, batch);
+    }
+}
+
+/// The busiest engine; where engines cannot be counted, the share of time in which any GT was awake.
+fn load(round: &Round, batch: &mut Batch) {
+    let load = &round.load;
+    let uncounted = |got: &Got<f64>| got.is_err_and(|fault: Fault| fault.absence == Absence::Unsupported);
+    let counted = !load.engines.is_empty() && !load.engines.iter().any(|(_, got)| uncounted(got));
+    let busiest = if counted {
+        load.engines.iter().try_fold(0.0, |most, (_, busy)| Ok(f64::max(most, (*busy)?)))
+    } else {
+        awake(&round.gts)
+    };
+    batch.put(m::UTILIZATION, Labels::NONE, busiest.map(Ratio));
+    for (engine, busy) in &load.engines {
+        batch.put(m::ENGINE_ACTIVE, by("engine", engine), busy.map(Ratio));
+    }
+    batch.put(m::COMPUTE_PROCESSES, Labels::NONE, load.processes.map(Count));
+    batch.put(m::MEMORY_SHARED, Labels::NONE, load.shared_bytes.map(Bytes));
+}
+
+fn awake<'a>(gts: impl IntoIterator<Item = &'a GtRound>) -> Got<f64> {
+    let none = Fault { absence: Absence::Unsupported, call: "idle_residency_ms", code: "no_gt" };
+    let most = |most: Got<f64>, gt: &GtRound| match (most, gt.awake) {
+        (Ok(most), Ok(awake)) => Ok(most.max(awake)),
+        (Ok(most), Err(_)) => Ok(most),
+        (Err(_), awake) => awake,
+    };
+    gts.into_iter().fold(Err(none), most)
+}
+
+fn memory(round: &Round, batch: &mut Batch) {
+    let memory = round.memory;
+    batch.put(m::MEMORY_TOTAL, Labels::NONE, memory.map(|memory| Bytes(memory.total)));
+    batch.put(m::MEMORY_USED, Labels::NONE, memory.and_then(|memory| memory.used.map(Bytes)));
+    let free = memory.and_then(|memory| memory.used.map(|used| Bytes(memory.total - used)));
+    batch.put(m::MEMORY_FREE, Labels::NONE, free);
+}
+
+fn sensors(round: &SensorsRound, batch: &mut Batch) {
+    batch.put(m::ENERGY, Labels::NONE, round.energy_uj.map(|micro| Joules(micro as f64 * 1e-6)));
+    batch.put(m::POWER, Labels::NONE, round.power_uw.map(|micro| Watts(micro * 1e-6)));
+    for (limit, value) in &round.limits_uw {
+        let value = value.map(|micro| Watts(micro as f64 * 1e-6));
+        batch.put(m::POWER_LIMIT, by("limit", limit), value);
+    }
+    let celsius = |call, milli: Got<i64>| milli.and_then(|milli| plausible(call, milli as f64 * 1e-3));
+    for (sensor, value) in &round.temperatures_mc {
+        batch.put(m::TEMPERATURE, by("sensor", sensor), celsius("temp_input", *value));
+    }
+    for (sensor, limit, value) in &round.temperature_limits_mc {
+        let labels = by("sensor", sensor).with("limit", *limit);
+        batch.put(m::TEMPERATURE_LIMIT, labels, celsius("temp_limit", *value));
+    }
+    for (fan, speed) in (0u32..).zip(&round.fans_rpm) {
+        batch.put(m::FAN_REVOLUTIONS, Labels::one("fan", fan), speed.map(Count));
+    }
+}
+
+fn link(round: &Round, batch: &mut Batch) {
+    let generation = |link: Got<sysfs::pci::Link>| link.map(|link| Count(link.generation.into()));
+    let width = |link: Got<sysfs::pci::Link>| link.map(|link| Count(link.width.into()));
+    batch.put(m::PCIE_GENERATION, Labels::NONE, generation(round.link));
+    batch.put(m::PCIE_GENERATION_MAX, Labels::NONE, generation(round.link_max));
+    batch.put(m::PCIE_WIDTH, Labels::NONE, width(round.link));
+    batch.put(m::PCIE_WIDTH_MAX, Labels::NONE, width(round.link_max));
+    let capacity = round.link.map(|link| BytesPerSecond(link.bytes_per_second()));
+    batch.put(m::LINK_BANDWIDTH, by("kind", "pcie"), capacity);
+}
+
+/// Clocks and throttling of one card or tile. Its GTs share the reasons, so one that throttles is enough.
+fn gts(gts: &[&GtRound], batch: &mut Batch) {
+    let mut throttle: Vec<(&'static str, bool)> = Vec::new();
+    let mut untold = None;
+    for gt in gts {
+        let clock = |call, got: Got<u64>| got.and_then(|mhz| megahertz(call, mhz as f64));
+        batch.put(m::CLOCK, by("domain", gt.domain), clock("act_freq", gt.actual_mhz));
+        batch.put(m::CLOCK_MAX, by("domain", gt.domain), clock("rp0_freq", gt.max_mhz));
+        match &gt.reasons {
+            Ok(reasons) => {
+                for (reason, active) in reasons {
+                    match throttle.iter_mut().find(|(known, _)| known == reason) {
+                        Some((_, sum)) => *sum |= active,
+                        None => throttle.push((reason, *active)),
+                    }
+                }
+            }
+            Err(fault) => untold = Some(*fault),
+        }
+    }
+    // "Not throttled" is told only by all of them.
+    match untold {
+        Some(fault) => batch.put(m::THROTTLE_ACTIVE, Labels::NONE, Err(fault)),
+        None => {
+            for (reason, active) in throttle {
+                batch.put(m::THROTTLE_ACTIVE, by("reason", reason), Ok(Flag(active)));
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One GPU, round after round: whether it may be read, which backends are asked, and the order of a round.
+
+use std::{sync::Arc, time::Instant};
+
+use naming::{Flag, catalogue as m};
+use reading::{Absence, Batch, Fault, Labels, Lost, Sampler, Subject};
+
+use crate::{
+    choose::{Chooser, add},
+    identity::Facts,
+    kernel::{Awake, Card},
+    level_zero::{self, Sysman},
+    map::{self, Names},
+    rest::Rest,
+    session::Shared,
+};
+
+/// A GPU and what its last rounds left behind.
+pub struct GpuSampler {
+    shared: Arc<Shared>,
+    /// As the kernel sees it; `None` when only Level Zero lists it.
+    card: Option<Card>,
+    facts: Facts,
+    names: Names,
+    info: (String, Labels),
+    awake: Option<Awake>,
+    sysman: Option<Sysman>,
+    rest: Rest,
+    chooser: Chooser,
+}
+
+impl GpuSampler {
+    /// Prepares the labels; the device is not touched before it is known to be awake.
+    pub fn new(shared: Arc<Shared>, card: Option<Card>, facts: Facts) -> Self {
+        let names = Names { card: facts.identity(None), tiles: Vec::new() };
+        Self {
+            shared,
+            card,
+            info: (String::new(), facts.info("")),
+            facts,
+            names,
+            awake: None,
+            sysman: None,
+            rest: Rest::default(),
+            chooser: Chooser::default(),
+        }
+    }
+
+    /// What can be told without waking the card.
+    fn about(&self, asleep: Option<bool>, batch: &mut Batch) {
+        batch.begin(&self.names.card);
+        batch.put(m::DEVICE_INFO, self.info.1.clone(), Ok(Flag(true)));
+        if let Some(asleep) = asleep {
+            batch.put(m::DEVICE_ASLEEP, Labels::NONE, Ok(Flag(asleep)));
+        }
+    }
+
+    /// Reads the kernel's files; answers whether the card did nothing since the last round.
+    fn read_kernel(&mut self, card: &Card) -> (Batch, bool) {
+        let Shared { roots, open, hold_awake, .. } = &*self.shared;
+        let hold_awake = *hold_awake;
+        let awake = self.awake.get_or_insert_with(|| Awake::open(card, roots, open, hold_awake));
+        let round = awake.read();
+        // A card with one tile is its tile.
+        let tiles = round.gts.iter().map(|gt| gt.tile + 1).max().unwrap_or(0);
+        if self.names.tiles.is_empty() && tiles > 1 {
+            self.names.tiles = (0..tiles).map(|tile| self.facts.identity(Some(tile))).collect();
+        }
+        let mut batch = Batch::default();
+        map::kernel::put(&self.names, &round, &mut batch);
+        (batch, round.is_idle())
+    }
+
+    fn read_level_zero(&mut self) -> Result<Batch, Lost> {
+        let mut batch = Batch::default();
+        if self.sysman.is_none() {
+            let gpu = self.shared.gpu(&self.facts.address);
+            self.sysman = gpu.map(|gpu| Sysman::open(&gpu, self.shared.hold_awake));
+        }
+        let Some(sysman) = &mut self.sysman else { return Ok(batch) };
+        match sysman.read() {
+            Ok(round) => map::level_zero::put(&self.names, &round, &mut batch),
+            Err(fault) if level_zero::means_session_lost(&fault) => return Err(Lost::Session(fault)),
+            Err(fault) => return Err(Lost::Device(fault)),
+        }
+        Ok(batch)
+    }
+
+    /// Says in the info metric who tells what, when that has changed.
+    fn remember_sources(&mut self) {
+        let mut facts = self.facts.clone();
+        // Level Zero knows what the kernel does not.
+        if let Some(gpu) = self.shared.gpu(&facts.address) {
+            (facts.model, facts.serial, facts.board) = (gpu.name, gpu.serial, gpu.board);
+        }
+        let sources = self.chooser.sources();
+        if facts != self.facts || sources != self.info.0 {
+            self.info = (sources.clone(), facts.info(&sources));
+            self.facts = facts;
+        }
+    }
+}
+
+impl Sampler for GpuSampler {
+    fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
+        let mut kernel = Batch::default();
+        if let Some(card) = self.card.clone() {
+            if card.is_asleep().map_err(Lost::Device)? {
+                self.rest.slept();
+                // A sleeping GT counts no idle time: rates begin anew when it is awake.
+                self.awake = None;
+                self.about(Some(true), batch);
+                return Ok(());
+            }
+            if !self.rest.may_read(Instant::now()) {
+                self.about(Some(false), batch);
+                let resting = Fault {
+                    absence: Absence::NoData,
+                    call: "power/runtime_status",
+                    code: "left_alone_to_sleep",
+                };
+                batch.put(m::UTILIZATION, Labels::NONE, Err(resting));
+                return Ok(());
+            }
+            if self.shared.choice.kernel() {
+                let (read, idle) = self.read_kernel(&card);
+                let delay = card.autosuspend().filter(|_| !self.shared.hold_awake);
+                self.rest.read(Instant::now(), delay, idle);
+                kernel = read;
+            }
+        }
+        let level_zero = self.read_level_zero()?;
+        let mut read = Batch::default();
+        self.chooser.merge(kernel, level_zero, &mut read);
+        self.remember_sources();
+        self.about(self.card.is_some().then_some(false), batch);
+        batch.absences.append(&mut read.absences);
+        for Subject { identity, readings } in read.subjects {
+            add(batch, identity, readings);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! The source: finding the cards that the kernel drives, and opening Level Zero beside it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use clap::ValueEnum;
+use naming::Family;
+use reading::{Absence, Backend, BusMatch, Fault, Found, Lost, Session, Source, Unavailable};
+use sysfs::File;
+
+use crate::{
+    identity::{self, Facts},
+    kernel::{Card, OpenFiles, Roots},
+    level_zero::{self, Gpu, Library},
+    sampler::GpuSampler,
+};
+
+/// How often a Level Zero that could not be opened is tried again beside a kernel that answers.
+const RETRY: Duration = Duration::from_mins(1);
+
+/// Which backends are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Choice {
+    /// The kernel first, Level Zero for what it does not tell.
+    Auto,
+    /// The kernel alone.
+    Kernel,
+    /// Level Zero alone; the kernel only says whether a GPU sleeps.
+    LevelZero,
+}
+
+impl Choice {
+    /// Whether the kernel's files are read.
+    pub fn kernel(self) -> bool {
+        self != Self::LevelZero
+    }
+}
+
+/// What the session and its samplers share.
+pub struct Shared {
+    /// Where the kernel's files are.
+    pub roots: Roots,
+    /// Which backends are asked.
+    pub choice: Choice,
+    /// Whether engine counters may keep a GPU awake.
+    pub hold_awake: bool,
+    /// Open DRM files of all processes.
+    pub open: Arc<OpenFiles>,
+    gpus: Mutex<Vec<Gpu>>,
+}
+
+impl Shared {
+    /// The GPU at a PCI address, if Level Zero is open and lists it.
+    pub fn gpu(&self, address: &str) -> Option<Gpu> {
+        self.gpus().iter().find(|gpu| gpu.address == address).cloned()
+    }
+
+    fn gpus(&self) -> MutexGuard<'_, Vec<Gpu>> {
+        self.gpus.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Intel GPUs on this node.
+pub struct XpuSource {
+    roots: Roots,
+    library: Option<PathBuf>,
+    choice: Choice,
+    hold_awake: bool,
+}
+
+impl XpuSource {
+    /// A source that reads below `roots` and opens `library`, or the loader on the search path.
+    pub fn new(roots: Roots, library: Option<PathBuf>, choice: Choice, hold_awake: bool) -> Self {
+        Self { roots, library, choice, hold_awake }
+    }
+}
+
+impl Source for XpuSource {
+    fn family(&self) -> Family {
+        Family::Xpu
+    }
+
+    fn bus(&self) -> Option<BusMatch> {
+        // VGA and other display controllers of vendor Intel.
+        Some(BusMatch { vendor: 0x8086, classes: &[0x0300, 0x0380] })
+    }
+
+    fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
+        let shared = Arc::new(Shared {
+            roots: self.roots.clone(),
+            choice: self.choice,
+            hold_awake: self.hold_awake,
+            open: Arc::new(OpenFiles::new(&self.roots.procfs)),
+            gpus: Mutex::default(),
+        });
+        let cards = Card::all(&self.roots.sysfs);
+        let mut session = XpuSession {
+            shared,
+            path: self.library.clone(),
+            library: None,
+            tried: None,
+            had_cards: !cards.is_empty(),
+            backend: Backend::default(),
+        };
+        if self.choice == Choice::LevelZero || cards.is_empty() {
+            let no_card = "no Intel GPU is bound to xe or i915";
+            if self.choice == Choice::Kernel {
+                return Err(Unavailable(format!("{no_card}; load the driver, or mount the host's /sys")));
+            }
+            session.open_library().map_err(|why| {
+                if cards.is_empty() { Unavailable(format!("{no_card}, and {why}")) } else { why }
+            })?;
+        } else if session.wants_library(&cards) {
+            // The kernel tells enough to go on without; `probe` names what is missing.
+            let _ = session.open_library();
+        }
+        session.describe(&cards);
+        Ok(Box::new(session))
+    }
+}
+
+struct XpuSession {
+    shared: Arc<Shared>,
+    path: Option<PathBuf>,
+    library: Option<Library>,
+    tried: Option<Instant>,
+    /// Whether the kernel drove a card when the session began.
+    had_cards: bool,
+    backend: Backend,
+}
+
+impl XpuSession {
+    /// Whether to open Level Zero beside the kernel now. Its driver wakes every GPU when it starts, so a sleeping
+    /// one is waited for.
+    fn wants_library(&self, cards: &[Card]) -> bool {
+        self.shared.choice == Choice::Auto
+            && self.library.is_none()
+            && (self.path.is_some() || is_root())
+            && self.tried.is_none_or(|tried| tried.elapsed() >= RETRY)
+            && !cards.iter().any(|card| card.is_asleep().unwrap_or(true))
+    }
+
+    fn open_library(&mut self) -> Result<(), Unavailable> {
+        self.tried = Some(Instant::now());
+        let library = Library::open(self.path.as_ref())?;
+        let gpus = library
+            .gpus()
+            .map_err(|fault| Unavailable(format!("{}: {fault}; run accelscope as root", library.path)))?;
+        *self.shared.gpus() = gpus;
+        self.library = Some(library);
+        Ok(())
+    }
+
+    /// What answers, for people.
+    fn describe(&mut self, cards: &[Card]) {
+        let sysfs = &self.shared.roots.sysfs;
+        let mut libraries = Vec::new();
+        if self.shared.choice.kernel() && !cards.is_empty() {
+            libraries.push(sysfs.display().to_string());
+        }
+        let mut versions = vec![format!("kernel {}", self.kernel_release())];
+        if let Some(library) = &self.library {
+            libraries.push(library.path.clone());
+            versions.push(format!("Level Zero by {}", library.way()));
+        }
+        let marked = self.shared.gpus().iter().find_map(|gpu| gpu.simulated.clone());
+        self.backend = Backend {
+            library: libraries.join(" and "),
+            version: versions.join(", "),
+            // A simulated tree says so in a file that no kernel has.
+            simulated: marked.or_else(|| File::new(sysfs, "accelsim_machine").text().ok()),
+        };
+    }
+
+    fn kernel_release(&self) -> String {
+        File::new(&self.shared.roots.procfs, "sys/kernel/osrelease").text().unwrap_or_default()
+    }
+
+    fn found(&self, card: Option<Card>, facts: Facts) -> Found {
+        let shared = Arc::clone(&self.shared);
+        Found {
+            key: facts.address.clone(),
+            identity: facts.identity(None),
+            open: Box::new(move || Ok(Box::new(GpuSampler::new(shared, card, facts)))),
+        }
+    }
+}
+
+impl Session for XpuSession {
+    fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+        let sysfs = self.shared.roots.sysfs.clone();
+        let cards = Card::all(&sysfs);
+        if self.had_cards && cards.is_empty() && !has_driver(&sysfs) {
+            let gone = Fault { absence: Absence::Failed, call: "bus/pci/drivers", code: "driver_unloaded" };
+            return Err(Lost::Session(gone));
+        }
+        if self.wants_library(&cards) && self.open_library().is_ok() {
+            self.describe(&cards);
+        }
+        if let Some(library) = &self.library
+            && !cards.iter().any(|card| card.is_asleep().unwrap_or(false))
+        {
+            let gpus = library.gpus().map_err(|fault| {
+                if level_zero::means_session_lost(&fault) {
+                    Lost::Session(fault)
+                } else {
+                    Lost::Device(fault)
+                }
+            })?;
+            *self.shared.gpus() = gpus;
+        }
+        let release = self.kernel_release();
+        let gpus = self.shared.gpus().clone();
+        let with_level_zero = |facts: Facts| match gpus.iter().find(|gpu| gpu.address == facts.address) {
+            Some(gpu) => Facts {
+                model: gpu.name.clone(),
+                serial: gpu.serial.clone(),
+                board: gpu.board.clone(),
+                ..facts
+            },
+            None => facts,
+        };
+        let mut found: Vec<_> = cards
+            .iter()
+            .map(|card| {
+                let facts = Facts {
+                    device: card.name.clone(),
+                    model: card.function.device().map(identity::model).unwrap_or_default(),
+                    address: card.function.address.clone(),
+                    driver: format!("{} {release}", card.driver.name()).trim().to_owned(),
+                    ..Facts::default()
+                };
+                self.found(Some(card.clone()), with_level_zero(facts))
+            })
+            .collect();
+        // Where sysfs does not show the cards, Level Zero's order names them.
+        let unseen = gpus
+            .iter()
+            .enumerate()
+            .filter(|(_, gpu)| !cards.iter().any(|card| card.function.address == gpu.address));
+        found.extend(unseen.map(|(index, gpu)| {
+            let facts =
+                Facts { device: format!("gpu{index}"), address: gpu.address.clone(), ..Facts::default() };
+            self.found(None, with_level_zero(facts))
+        }));
+        Ok(found)
+    }
+}
+
+/// Whether one of the drivers is loaded, with or without a card.
+fn has_driver(sysfs: &Path) -> bool {
+    ["xe", "i915"].iter().any(|driver| sysfs.join("bus/pci/drivers").join(driver).exists())
+}
+
+/// Whether this process may do everything, in this user namespace.
+fn is_root() -> bool {
+    File::called("/proc/self/status".into(), "status").parse(|text| {
+        let uids = text.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        Some(uids.split_whitespace().nth(1)? == "0")
+    }) == Ok(true)
+}

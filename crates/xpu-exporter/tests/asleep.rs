@@ -1,0 +1,117 @@
+//! A suspended GPU is left asleep: the kernel itself (inotify) says which files were opened.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use naming::catalogue as m;
+use reading::{Batch, Sampler, Source};
+use rustix::fs::inotify;
+use sim::{Control, Live, Options, clock::Clock, kernel::Tree};
+use xpu_exporter::{Choice, Roots, XpuSource};
+
+/// Files that the PCI core answers from its own memory.
+const HARMLESS: [&str; 7] =
+    ["vendor", "device", "class", "runtime_status", "control", "autosuspend_delay_ms", "dev"];
+
+fn folders(root: &Path) -> Vec<PathBuf> {
+    let inside = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+    let inside = inside.filter(|path| path.is_dir() && !path.is_symlink());
+    std::iter::once(root.to_owned()).chain(inside.flat_map(|folder| folders(&folder))).collect()
+}
+
+/// A machine whose first GPU sleeps or not, its tree, and its samplers.
+fn samplers(root: &Path, asleep: Vec<usize>) -> (Live, Tree, Vec<Box<dyn Sampler>>) {
+    let control = root.join("control.toml");
+    Control { asleep, ..Control::default() }.write(&control).expect("written");
+    let options = Options {
+        machine: "battlematrix-8".to_owned(),
+        control: Some(control),
+        clock: Clock::Fixed(1.795e9),
+        ..Options::default()
+    };
+    let live = Live::open(&options).expect("the machine opens");
+    let sysfs = root.join("sys");
+    let mut tree = Tree::new(&sysfs).expect("a root");
+    tree.show(sim::xpu::files(&live.now())).expect("written");
+    let roots = Roots { procfs: sysfs.join("proc"), dev: sysfs.join("dev"), sysfs };
+    let mut source = XpuSource::new(roots, None, Choice::Kernel, false);
+    let mut session = source.connect().expect("there are cards");
+    let found = session.devices().expect("listed");
+    let samplers = found.into_iter().map(|found| (found.open)().expect("opened")).collect();
+    (live, tree, samplers)
+}
+
+fn sample(sampler: &mut dyn Sampler) -> Batch {
+    let mut batch = Batch::default();
+    sampler.sample(&mut batch).expect("the device is there");
+    batch
+}
+
+#[test]
+fn a_thousand_rounds_open_no_file_that_wakes() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (_live, _tree, mut samplers) = samplers(root.path(), vec![0]);
+    let function = root.path().join("sys/bus/pci/devices/0000:03:00.0");
+    let status = function.join("power/runtime_status");
+    let before = fs::metadata(&status).expect("there").modified().expect("known");
+
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).expect("inotify");
+    for folder in folders(&function) {
+        inotify::add_watch(&watch, &folder, inotify::WatchFlags::OPEN).expect("watched");
+    }
+    let mut opened = BTreeSet::new();
+    let drain = |opened: &mut BTreeSet<String>| {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&watch, &mut buffer);
+        while let Ok(event) = events.next() {
+            opened.extend(event.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
+    };
+    for _ in 0..1000 {
+        let batch = sample(&mut *samplers[0]);
+        let readings = &batch.subjects[0].readings;
+        let asleep = readings.iter().find(|reading| reading.id == m::DEVICE_ASLEEP.id);
+        assert_eq!(asleep.map(|reading| reading.value.as_f64().to_bits()), Some(1.0f64.to_bits()));
+        assert_eq!(readings.len(), 2, "a sleeping device has no other series: {readings:?}");
+        drain(&mut opened);
+    }
+    assert!(opened.contains("runtime_status"), "the watch sees what is opened");
+    let waking: Vec<_> = opened.iter().filter(|name| !HARMLESS.contains(&name.as_str())).collect();
+    assert!(waking.is_empty(), "opened: {waking:?}");
+    assert_eq!(fs::read_to_string(&status).expect("there"), "suspended\n");
+    assert_eq!(fs::metadata(&status).expect("there").modified().expect("known"), before);
+
+    // The same watch on a card that is awake sees more: the test can fail.
+    inotify::add_watch(
+        &watch,
+        function.with_file_name("0000:07:00.0").join("tile0/gt0/freq0"),
+        inotify::WatchFlags::OPEN,
+    )
+    .expect("watched");
+    sample(&mut *samplers[1]);
+    drain(&mut opened);
+    assert!(opened.contains("act_freq"), "{opened:?}");
+}
+
+#[test]
+fn a_card_that_resumes_is_read_and_one_that_falls_asleep_is_not_lost() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (live, mut tree, mut samplers) = samplers(root.path(), vec![0]);
+    let energy = |batch: &Batch| batch.subjects[0].readings.iter().any(|reading| reading.id == m::ENERGY.id);
+    assert!(!energy(&sample(&mut *samplers[0])));
+    let set = |asleep: Vec<usize>, tree: &mut Tree| {
+        let control = root.path().join("control.toml");
+        Control { asleep, ..Control::default() }.write(&control).expect("written");
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        tree.show(sim::xpu::files(&live.now())).expect("written");
+    };
+    set(vec![], &mut tree);
+    assert!(energy(&sample(&mut *samplers[0])));
+    set(vec![0], &mut tree);
+    assert!(!energy(&sample(&mut *samplers[0])));
+    fs::remove_dir_all(root.path().join("sys/bus/pci/devices/0000:03:00.0")).expect("unplugged");
+    assert!(samplers[0].sample(&mut Batch::default()).is_err());
+}

@@ -1,0 +1,416 @@
+//! Intel GPUs through the kernel's files: the real binary on a live synthetic tree, what it says beside what the
+//! machine does, and what goes wrong there.
+
+#![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
+
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, os::unix::process::CommandExt};
+
+use anyhow::{Context, Result, ensure};
+use e2e::{Exporter, Node, Samples, eventually, process};
+use serde_json::Value;
+use sim::{
+    Control, Live, Options,
+    control::{DriverState, Fault, Garbage},
+    cycle::Channel,
+    xpu::Gpu,
+};
+
+const MACHINE: &str = "battlematrix-8";
+const KERNEL: &[&str] = &["--xpu.backend", "kernel"];
+const XPU: [(&str, &str); 1] = [("source", "xpu")];
+const CARD: [(&str, &str); 1] = [("device", "card1")];
+
+fn one_fault(fault: Fault) -> Control {
+    Control { fault: vec![fault], ..Control::default() }
+}
+
+fn series(samples: &Samples, device: &str) -> BTreeSet<String> {
+    let own = samples.samples.iter().filter(|sample| sample.label("device") == device);
+    own.map(|sample| sample.series.clone()).collect()
+}
+
+/// Waits until a device has shares and rates, which need two readings of a clock that moves.
+fn whole(exporter: &Exporter) -> Result<Samples> {
+    exporter.until("engines and power are there", |samples| {
+        ensure!(samples.has("accel_engine_active_ratio", &CARD) && samples.has("accel_power_watts", &CARD));
+        Ok(samples.clone())
+    })
+}
+
+/// Waits until a device has the series that it had.
+fn until_back(exporter: &Exporter, device: &str, before: &Samples) -> Result<()> {
+    let before = series(before, device);
+    exporter.until(&format!("{device} is back"), |samples| {
+        let now = series(samples, device);
+        ensure!(now.is_superset(&before), "{:?}", before.difference(&now).collect::<Vec<_>>());
+        Ok(())
+    })
+}
+
+#[test]
+fn load_power_and_heat_are_those_of_the_machine() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").workload("decode");
+    let exporter = node.start(KERNEL)?;
+    whole(&exporter)?;
+    let workload = "decode".parse().map_err(anyhow::Error::msg::<String>)?;
+    let live = Live::open(&Options { machine: MACHINE.to_owned(), workload, ..Options::default() })?;
+    for card in 0..8 {
+        let label = format!("card{}", card + 1);
+        let device = [("device", label.as_str())];
+        exporter.until("what is said is what happens", |samples| {
+            let now = live.now();
+            let gpu = Gpu::of(&now, card).context("an Intel GPU")?;
+            let close = |what: &str, said: f64, is: f64, within: f64| {
+                ensure!((said - is).abs() <= within, "{label}: {what} {said}, not {is}");
+                Ok(())
+            };
+            let compute = [device[0], ("engine", "compute")];
+            let busy = gpu.device.level(Channel::Graphics);
+            close("compute", samples.value("accel_engine_active_ratio", &compute)?, busy, 0.08)?;
+            close("utilization", samples.value("accel_utilization_ratio", &device)?, busy, 0.08)?;
+            let percent = samples.value("xe_engine_utilization", &compute)?;
+            close("alias", percent, busy * 100.0, 8.0)?;
+            let media = [device[0], ("engine", "media")];
+            let decoder = gpu.device.level(Channel::Decoder);
+            close("media", samples.value("accel_engine_active_ratio", &media)?, decoder, 0.08)?;
+            close("power", samples.value("accel_power_watts", &device)?, gpu.device.power_watts(), 12.0)?;
+            let memory = gpu.device.memory_bytes();
+            let used = (memory.used + memory.reserved) as f64;
+            close("memory", samples.value("accel_memory_used_bytes", &device)?, used, 1e9)?;
+            close("total", samples.value("accel_memory_total_bytes", &device)?, memory.total as f64, 0.0)?;
+            let energy = gpu.energy_microjoules() as f64 * 1e-6;
+            close("energy", samples.value("accel_energy_joules_total", &device)?, energy, 600.0)?;
+            let sensor = [device[0], ("sensor", "gpu")];
+            close("heat", samples.value("accel_temperature_celsius", &sensor)?, gpu.celsius().0, 2.0)?;
+            let domain = [device[0], ("domain", "graphics")];
+            let clock = f64::from(gpu.clock_megahertz(0)) * 1e6;
+            close("clock", samples.value("accel_clock_hertz", &domain)?, clock, 1e8)
+        })?;
+    }
+    let samples = exporter.scrape()?;
+    ensure!(samples.value("accelscope_build_info", &[])? == 1.0);
+    let info = samples.all("accelscope_build_info", &[]).next().context("build info")?;
+    ensure!(info.label("simulated") == MACHINE, "simulated data must say so");
+    Ok(())
+}
+
+#[test]
+fn every_reason_to_throttle_is_one_that_the_rules_know() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").workload("hot");
+    let exporter = node.start(KERNEL)?;
+    let rules = fs::read_to_string(e2e::artefacts::repository().join("alerts/xpu.yaml"))?;
+    let selected = rules
+        .lines()
+        .find(|line| line.contains("pl1|") && line.contains("|vr_tdc"))
+        .context("the throttle rule")?;
+    exporter.until("a card throttles", |samples| {
+        let all: Vec<_> = samples.all("accel_throttle_active", &[]).collect();
+        ensure!(all.iter().any(|sample| sample.value == 1.0), "none throttles");
+        for sample in all {
+            let reason = sample.label("reason");
+            ensure!(selected.contains(reason), "{reason} is in no rule: {selected}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_bad_file_costs_its_own_series_for_as_long_as_it_is_bad() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu");
+    let exporter = node.start(KERNEL)?;
+    let before = whole(&exporter)?;
+    let sensor = |name| vec![CARD[0], ("sensor", name)];
+    let cases = [
+        (
+            Fault::garbage(Garbage::Blank).call("energy1_input"),
+            "accel_energy_joules_total",
+            CARD.to_vec(),
+            "empty",
+        ),
+        (Fault::garbage(Garbage::Nan).call("act_freq"), "accel_clock_hertz", CARD.to_vec(), "garbage"),
+        (
+            Fault::garbage(Garbage::Hot).call("temp2_input"),
+            "accel_temperature_celsius",
+            sensor("gpu"),
+            "over_200_celsius",
+        ),
+        (Fault::garbage(Garbage::Nan).call("reasons"), "accel_throttle_active", CARD.to_vec(), "garbage"),
+        (Fault::error(5).call("fan1_input"), "accel_fan_speed_rpm", CARD.to_vec(), "ENOENT"),
+        (
+            Fault::garbage(Garbage::Nan).call("current_link_speed"),
+            "accel_pcie_link_generation",
+            CARD.to_vec(),
+            "garbage",
+        ),
+        (Fault::garbage(Garbage::Nan).call("idle_residency_ms"), "", Vec::new(), "garbage"),
+    ];
+    for (fault, metric, labels, code) in cases {
+        node.control(&one_fault(fault.device(0)))?;
+        exporter.until(&format!("{metric} {code}: dropped and counted"), |samples| {
+            ensure!(metric.is_empty() || !samples.has(metric, &labels), "still there");
+            let counted = samples.sum("accelscope_source_faults_total", &[XPU[0], ("code", code)]);
+            ensure!(counted > 0.0, "not counted");
+            let healthy = series(samples, "card2");
+            ensure!(healthy.is_superset(&series(&before, "card2")), "a healthy card lost series");
+            ensure!(samples.value("accel_device_up", &CARD)? == 1.0);
+            Ok(())
+        })?;
+        node.control(&Control::default())?;
+        until_back(&exporter, "card1", &before)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_counter_that_reads_zero_or_goes_back_is_no_reading() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").frozen();
+    let exporter = node.start(KERNEL)?;
+    let before = exporter.settled()?.value("accel_energy_joules_total", &CARD)?;
+    let file = node.sysfs().join("bus/pci/devices/0000:03:00.0/hwmon/hwmon4/energy1_input");
+    // On a clock that stands, the tree is not written again.
+    fs::write(&file, "0\n")?;
+    exporter.until("0 is dropped", |samples| {
+        ensure!(!samples.has("accel_energy_joules_total", &CARD));
+        ensure!(samples.sum("accelscope_source_faults_total", &[("code", "zero")]) > 0.0);
+        Ok(())
+    })?;
+    fs::write(&file, "5000000\n")?;
+    exporter.until("a reset is a new beginning", |samples| {
+        ensure!(samples.value("accel_energy_joules_total", &CARD)? == 5.0 && before > 5.0);
+        Ok(())
+    })?;
+    fs::write(&file, "3000000\n")?;
+    exporter.until("and so is another, which has no power", |samples| {
+        ensure!(samples.value("accel_energy_joules_total", &CARD)? == 3.0);
+        ensure!(samples.sum("accelscope_source_faults_total", &[("code", "counter_fell")]) > 0.0);
+        ensure!(!samples.has("accel_power_watts", &CARD));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_card_that_sleeps_is_told_from_one_that_is_lost() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu");
+    let exporter = node.start(KERNEL)?;
+    let before = whole(&exporter)?;
+    node.control(&Control { asleep: vec![0], ..Control::default() })?;
+    exporter.until("it sleeps", |samples| {
+        ensure!(samples.value("accel_device_asleep", &CARD)? == 1.0);
+        ensure!(samples.value("accel_device_up", &CARD)? == 1.0, "a sleeping card is not lost");
+        let left: Vec<_> = series(samples, "card1").into_iter().collect();
+        ensure!(left.len() == 3, "{left:?}");
+        ensure!(samples.has("accel_power_watts", &[("device", "card2")]));
+        Ok(())
+    })?;
+    node.control(&Control::default())?;
+    until_back(&exporter, "card1", &before)?;
+    ensure!(exporter.scrape()?.value("accel_device_asleep", &CARD)? == 0.0);
+
+    node.control(&one_fault(Fault::lost().device(0)))?;
+    exporter.until("it is lost", |samples| {
+        ensure!(samples.value("accel_device_up", &CARD)? == 0.0);
+        ensure!(series(samples, "card1").len() == 1);
+        Ok(())
+    })?;
+    node.control(&Control::default())?;
+    until_back(&exporter, "card1", &before)
+}
+
+#[test]
+fn an_idle_gpu_is_left_alone_to_fall_asleep_and_a_busy_one_is_not() -> Result<()> {
+    let left_alone =
+        |samples: &Samples| samples.sum("accelscope_source_faults_total", &[("code", "left_alone_to_sleep")]);
+    let idle = Node::new("nuc-lunar-lake")?.only("xpu").workload("idle");
+    let exporter = idle.start(KERNEL)?;
+    exporter.until("the idle one is not read", |samples| {
+        ensure!(left_alone(samples) > 0.0);
+        ensure!(!samples.has("accel_clock_hertz", &[]) && samples.value("accel_device_up", &[])? == 1.0);
+        Ok(())
+    })?;
+    // It does not sleep all the same, so somebody else keeps it awake.
+    exporter.until("it is read again", |samples| {
+        ensure!(samples.has("accel_clock_hertz", &[]));
+        Ok(())
+    })?;
+    let busy = Node::new("nuc-lunar-lake")?.only("xpu").workload("decode");
+    let exporter = busy.start(KERNEL)?;
+    exporter.until("the busy one is read on and on", |samples| {
+        let rounds = samples.value("accelscope_sample_duration_seconds_count", &XPU)?;
+        ensure!(rounds >= 6.0 && left_alone(samples) == 0.0);
+        ensure!(samples.has("accel_clock_hertz", &[]));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_driver_reload_and_a_card_that_is_plugged_in_need_no_restart() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu");
+    node.control(&Control { hidden: vec![7], ..Control::default() })?;
+    let exporter = node.start(KERNEL)?;
+    let devices = |samples: &Samples| samples.value("accel_devices", &[("family", "xpu")]);
+    exporter.until("seven are found", |samples| {
+        ensure!(devices(samples)? == 7.0);
+        Ok(())
+    })?;
+    node.control(&Control::default())?;
+    exporter.until("eight are found", |samples| {
+        ensure!(devices(samples)? == 8.0 && samples.has("accel_power_watts", &[("device", "card8")]));
+        Ok(())
+    })?;
+    node.control(&Control { driver: Some(DriverState::Unloaded), ..Control::default() })?;
+    exporter.until("the source is down", |samples| {
+        ensure!(samples.value("accelscope_source_up", &XPU)? == 0.0);
+        ensure!(!samples.has("accel_clock_hertz", &[]));
+        Ok(())
+    })?;
+    eventually("the page says why", || {
+        ensure!(exporter.get("/")?.ok()?.text()?.contains("no Intel GPU is bound to xe or i915"));
+        Ok(())
+    })?;
+    node.control(&Control::default())?;
+    exporter.until("the cards are back", |samples| {
+        ensure!(samples.sum("accel_device_up", &[]) == 8.0 && samples.has("accel_clock_hertz", &CARD));
+        Ok(())
+    })
+}
+
+/// A machine that is another with some keys changed.
+fn variant(folder: &std::path::Path, name: &str, text: &str) -> Result<String> {
+    let path = folder.join(name);
+    fs::write(&path, text)?;
+    Ok(path.to_str().context("UTF-8")?.to_owned())
+}
+
+#[test]
+fn i915_and_engines_of_unknown_classes_are_read_too() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let text = "extends = \"nuc-lunar-lake\"\n[device.xpu]\nkernel_driver = \"i915\"\n\
+        [device.xpu.engines]\nzcs = 1\n";
+    let node = Node::new(&variant(folder.path(), "old.toml", text)?)?.workload("decode");
+    let exporter = node.start(KERNEL)?;
+    exporter.until("engines, clock and RAPL's power", |samples| {
+        for engine in ["compute", "render", "copy", "media", "enhance", "other"] {
+            let labels = [("device", "card0"), ("engine", engine)];
+            let share = samples.value("accel_engine_active_ratio", &labels)?;
+            ensure!((0.0..=1.0).contains(&share), "{engine} {share}");
+        }
+        ensure!(samples.value("accel_engine_active_ratio", &[("engine", "compute")])? > 0.5);
+        ensure!(samples.value("accel_power_watts", &[])? > 1.0);
+        ensure!(samples.value("accel_clock_hertz", &[("domain", "graphics")])? > 1e8);
+        ensure!(!samples.has("accel_memory_total_bytes", &[]), "an integrated GPU has no memory of its own");
+        ensure!(samples.value("accel_memory_shared_bytes", &[])? > 1e9);
+        Ok(())
+    })
+}
+
+/// `nobody` on Debian and elsewhere.
+const NOBODY: u32 = 65534;
+
+#[test]
+fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() -> Result<()> {
+    for (machine, device) in [(MACHINE, "card1"), ("nuc-lunar-lake", "card0")] {
+        let node = Node::new(machine)?.only("xpu").frozen();
+        // Writes the tree, whose clock stands: what is changed there stays.
+        let mut command = node.accelscope("probe", &["--json"])?;
+        command.args(KERNEL);
+        fs::set_permissions(node.dir(), fs::Permissions::from_mode(0o755))?;
+        // Who is not root owns the files, and is kept out as their owner.
+        let root = is_root()?;
+        let own = |path: &str, mode| -> Result<()> {
+            let path = node.sysfs().join(path);
+            let mode = if root || mode & 0o007 != 0 { mode } else { 0 };
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+                .with_context(|| path.display().to_string())
+        };
+        for process in fs::read_dir(node.sysfs().join("proc"))?.flatten() {
+            let name = process.file_name().to_string_lossy().into_owned();
+            if name.parse::<u32>().is_ok() && name != "2" {
+                own(&format!("proc/{name}/fd"), 0o500)?;
+                own(&format!("proc/{name}/fdinfo"), 0o500)?;
+            }
+        }
+        if machine == MACHINE {
+            // As for a member of the group render, and as for anybody else.
+            own("dev/dri/renderD128", 0o666)?;
+            own("dev/dri/renderD129", 0o600)?;
+        } else {
+            own("class/powercap/intel-rapl:0/energy_uj", 0o400)?;
+            own("class/powercap/intel-rapl:0/intel-rapl:0:1/energy_uj", 0o400)?;
+        }
+        let program = accessible_copy(&node)?;
+        let mut unprivileged = std::process::Command::new(program);
+        unprivileged.args(command.get_args()).env_clear().current_dir("/");
+        unprivileged.env("LD_PRELOAD", node.library());
+        // Root gives its rights up; anybody else has none to begin with.
+        if root {
+            unprivileged.uid(NOBODY).gid(NOBODY);
+        }
+        let report = process::run(&mut unprivileged)?;
+        ensure!(report.code == Some(0), "{report:?}");
+        let report: Value = serde_json::from_str(&report.stdout)?;
+        // Whoever may not see the processes may count, if the kernel lets them.
+        let counted = process::run(unprivileged.arg("--xpu.hold-awake"))?;
+        let refused = ["needs_cap_perfmon", "no_engine_event"];
+        ensure!(refused.iter().any(|code| counted.stdout.contains(code)), "{}", counted.stdout);
+        let found = report["sources"][0]["devices"].as_array().context("devices")?.iter();
+        let metric_of = |device: &str, name: &str| -> Result<&Value> {
+            let card = found.clone().find(|card| card["labels"]["device"] == device).context("the card")?;
+            let all = card["metrics"].as_array().context("metrics")?;
+            all.iter().find(|metric| metric["metric"] == name).with_context(|| name.to_owned())
+        };
+        let metric = |name: &str| metric_of(device, name);
+        let told = |name: &str| metric(name).map(|metric| metric["series"][0]["value"].is_number());
+        let mut promised = vec![
+            "accel_clock_hertz",
+            "accel_clock_max_hertz",
+            "accel_throttle_active",
+            "accel_utilization_ratio",
+        ];
+        let mut needs = vec![
+            ("accel_engine_active_ratio", "needs_cap_sys_ptrace_and_dac_read_search"),
+            ("accel_compute_processes", "needs_cap_sys_ptrace_and_dac_read_search"),
+            ("accel_memory_shared_bytes", "needs_cap_sys_ptrace_and_dac_read_search"),
+        ];
+        if machine == MACHINE {
+            promised.extend([
+                "accel_energy_joules_total",
+                "accel_memory_used_bytes",
+                "accel_temperature_celsius",
+                "accel_fan_speed_rpm",
+                "accel_power_limit_watts",
+                "accel_pcie_link_generation",
+            ]);
+        } else {
+            needs.push(("accel_memory_used_bytes", "integrated"));
+            needs.push(("accel_energy_joules_total", "needs_cap_dac_read_search"));
+            needs.push(("accel_power_watts", "needs_cap_dac_read_search"));
+        }
+        if machine == MACHINE {
+            let closed = metric_of("card2", "accel_memory_used_bytes")?;
+            ensure!(closed["absent"][0]["code"] == "needs_group_render", "{closed}");
+        }
+        for name in promised {
+            ensure!(told(name)?, "{machine}: {name} is promised to everybody: {}", metric(name)?);
+        }
+        for (name, code) in needs {
+            ensure!(!told(name)?, "{machine}: {name} needs a privilege: {}", metric(name)?);
+            ensure!(metric(name)?["absent"][0]["code"] == code, "{machine}: {}", metric(name)?);
+        }
+    }
+    Ok(())
+}
+
+/// The program where any user may run it: a target folder may be closed to others.
+fn accessible_copy(node: &Node) -> Result<std::path::PathBuf> {
+    let program = node.accelscope("probe", &[])?.get_program().to_owned();
+    let copy = node.dir().join("accelscope");
+    fs::copy(program, &copy)?;
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    Ok(copy)
+}
+
+fn is_root() -> Result<bool> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")).context("Uid")?;
+    Ok(uid.split_whitespace().nth(1) == Some("0"))
+}
