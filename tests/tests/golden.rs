@@ -184,16 +184,6 @@ fn nuc_arrow_lake() -> Result<()> {
 }
 
 #[test]
-fn nuc_lunar_lake() -> Result<()> {
-    check("nuc-lunar-lake", "nuc-lunar-lake.prom", TEXT)
-}
-
-#[test]
-fn nuc_panther_lake() -> Result<()> {
-    check("nuc-panther-lake", "nuc-panther-lake.prom", TEXT)
-}
-
-#[test]
 fn xeon6_amx() -> Result<()> {
     check_running("xeon6-amx", "xeon6-amx.prom")
 }
