@@ -286,7 +286,7 @@ fn i915_and_engines_of_unknown_classes_are_read_too() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let text = "extends = \"nuc-lunar-lake\"\n[device.xpu]\nkernel_driver = \"i915\"\n\
         [device.xpu.engines]\nzcs = 1\n";
-    let node = Node::new(&variant(folder.path(), "old.toml", text)?)?.workload("decode");
+    let node = Node::new(&variant(folder.path(), "old.toml", text)?)?.only("xpu").workload("decode");
     let exporter = node.start(KERNEL)?;
     exporter.until("engines, clock and RAPL's power", |samples| {
         for engine in ["compute", "render", "copy", "media", "enhance", "other"] {

@@ -12,8 +12,7 @@ const HEAD: &str = "\
 The whole catalogue. A series exists only while its value does: a device, driver or mode that does not
 have a quantity has no series of it, never a 0.
 
-Names are settled for every family at once, so sources are listed also of families that no program reads
-yet: `--source` in `accelscope --help` lists those that it does.
+Sources are listed by family: a quantity may have one on some devices and none on others.
 ";
 
 const DEVICES: &str = "
