@@ -39,7 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("exposition", &["naming", "reading"]),
     ("thresholds", &["naming"]),
     ("exporter", &["exposition", "naming", "reading", "sysfs", "thresholds"]),
-    ("nvml-exporter", &["exporter", "naming", "reading"]),
+    ("nvml-exporter", &["exporter", "naming", "reading", "sysfs"]),
     ("hlml-sys", &[]),
     ("gaudi-exporter", &["exporter", "hlml-sys", "naming", "reading", "sysfs"]),
     ("level-zero-sys", &[]),
