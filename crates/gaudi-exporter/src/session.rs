@@ -154,7 +154,7 @@ impl Session for KernelSession {
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
         if Library::is_there(self.library.as_ref()) {
-            let fault = Fault { absence: Absence::NoData, call: "libhlml", code: "library_appeared" };
+            let fault = Fault::no_data("libhlml", "library_appeared");
             return Err(Lost::Session(fault));
         }
         let sysfs = &self.place.sysfs;

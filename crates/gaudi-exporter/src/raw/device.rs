@@ -137,7 +137,7 @@ impl Hpu {
 }
 
 const fn empty(call: &'static str) -> Fault {
-    Fault { absence: Absence::NoData, call, code: "empty" }
+    Fault::no_data(call, "empty")
 }
 
 /// A text of at most `N` bytes that is there: HLML answers some facts that a board lacks with an empty one.

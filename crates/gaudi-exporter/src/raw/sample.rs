@@ -11,7 +11,7 @@ use hlml_sys::{
     },
     layout::{Generation, MEMORY},
 };
-use reading::{Absence, Fault};
+use reading::Fault;
 
 use super::{
     Got, Hpu,
@@ -232,7 +232,7 @@ fn ports(hpu: &Hpu) -> Got<Vec<Port>> {
     let (mut present, mut external) = ([0u64; 2 * PORT_WORDS], [0u64; 2 * PORT_WORDS]);
     call!(hpu.library(), hlml_get_mac_addr_info(hpu.handle(), present.as_mut_ptr(), external.as_mut_ptr()))?;
     if present[..PORT_WORDS].iter().all(|word| *word == u64::MAX) {
-        return Err(Fault { absence: Absence::NoData, call: CALL, code: "blank" });
+        return Err(Fault::no_data(CALL, "blank"));
     }
     let numbers = (0u32..).take(PORT_WORDS * 64);
     let has = |mask: &[u64], port: u32| mask[(port / WORD_BITS) as usize] >> (port % WORD_BITS) & 1 == 1;

@@ -171,8 +171,7 @@ impl FieldValues {
     /// The value as an unsigned integer, by its declared type; a negative or fractional one is no data.
     pub fn unsigned(&self, id: u32, scope: u32) -> Got<u64> {
         let field = self.find(id, scope)?;
-        let value =
-            integer(field).ok_or(Fault { absence: Absence::NoData, call: name(id), code: "not_a_count" })?;
+        let value = integer(field).ok_or(Fault::no_data(name(id), "not_a_count"))?;
         match field.valueType {
             TYPE_UNSIGNED_INT => {
                 BLANKS.number32(name(id), u32::try_from(value).unwrap_or(u32::MAX)).map(u64::from)
