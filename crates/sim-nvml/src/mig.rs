@@ -13,7 +13,7 @@ use crate::abi::sys::{
 };
 use crate::abi::version;
 use crate::args::{AnyDevice, ComputeInstance, Gpu, GpuInstance, Out, fill, garble};
-use crate::call::{Answer, Call, code, entries, readings};
+use crate::call::{Answer, Call, NvmlCall, code, entries, readings};
 use crate::handle::{Kind, Target};
 use crate::lists::{Items, list};
 
