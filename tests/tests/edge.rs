@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Exporter, Node, Prometheus, Samples, ScrapeJob, eventually, process, process::SHUTDOWN};
+use e2e::{Node, Prometheus, Samples, ScrapeJob, eventually, process};
 use rustix::fs::inotify;
 use serde_json::Value;
 use sim::{Control, control::DriverState};
@@ -29,11 +29,6 @@ const XEON: &str = "xeon6-amx";
 
 fn source_up(samples: &Samples, source: &str) -> Result<bool> {
     Ok(samples.value("accelscope_source_up", &[("source", source)])? > 0.0)
-}
-
-/// How often calls gave no value, by name of the call and code.
-fn faults(samples: &Samples, kind: &str, call: &str, code: &str) -> f64 {
-    samples.sum("accelscope_source_faults_total", &[("kind", kind), ("call", call), ("code", code)])
 }
 
 /// Names of the series of a device.
@@ -213,10 +208,10 @@ fn telemetry_of_an_unknown_layout_costs_its_own_series() -> Result<()> {
     .into();
     let (names, samples) = lost(|region| fs::write(region.join("guid"), "0x3072006\n"))?;
     assert_eq!(names, of_telemetry);
-    assert_eq!(faults(&samples, "unsupported", "intel_pmt/telem", "unknown_guid"), 1.0, "once per device");
+    assert_eq!(samples.faults("unsupported", "intel_pmt/telem", "unknown_guid"), 1.0, "once per device");
     let (names, samples) = lost(|region| fs::write(region.join("telem"), [0; 0x5d4]))?;
     assert_eq!(names, of_telemetry);
-    ensure!(faults(&samples, "no_data", "intel_pmt/telem", "short") > 1.0);
+    ensure!(samples.faults("no_data", "intel_pmt/telem", "short") > 1.0);
     Ok(())
 }
 
@@ -234,7 +229,7 @@ fn a_reset_and_a_restarted_counter_are_told() -> Result<()> {
     })?;
     put(&node, &format!("{NPU}/npu_busy_time_us"), "10")?;
     exporter.until("the counter's restart is no busy time", |samples| {
-        ensure!(faults(samples, "no_data", "npu_busy_time_us", "counter_reset") == 1.0);
+        ensure!(samples.faults("no_data", "npu_busy_time_us", "counter_reset") == 1.0);
         Ok(())
     })?;
     exporter.until("and it goes on", |samples| {
@@ -292,14 +287,14 @@ fn what_the_kernel_refuses_costs_the_counters_and_no_other_socket() -> Result<()
         // CPU 1 is of socket 0.
         put(&node, "accelsim/perf/cpu1", &format!("error {number}"))?;
         let samples = node.start(&[])?.settled()?;
-        ensure!(faults(&samples, kind, "perf_event_open", code) >= 1.0, "{code} is not told");
+        ensure!(samples.faults(kind, "perf_event_open", code) >= 1.0, "{code} is not told");
         for device in ["socket0", "socket1"] {
             let labels = [("device", device)];
             ensure!(samples.has("accel_energy_joules_total", &labels), "{code}: {device} lost more");
             ensure!(samples.value("accel_device_up", &labels)? == 1.0);
         }
         // The other socket's events are open; on a stopped clock they have not run.
-        ensure!(faults(&samples, "no_data", "perf_event_open", "not_running") >= 1.0);
+        ensure!(samples.faults("no_data", "perf_event_open", "not_running") >= 1.0);
     }
     Ok(())
 }
@@ -512,21 +507,13 @@ fn the_host_is_told_of_when_asked_for() -> Result<()> {
     Ok(())
 }
 
-fn ends_in_order(mut exporter: Exporter) -> Result<()> {
-    let start = Instant::now();
-    exporter.process.signal("TERM")?;
-    let status = exporter.process.wait()?;
-    ensure!(status.success() && start.elapsed() < SHUTDOWN, "{status} after {:?}", start.elapsed());
-    Ok(())
-}
-
 #[test]
 fn sigterm_ends_it_in_order() -> Result<()> {
     for machine in [NUC, XEON] {
         let node = Node::new(machine)?;
         let exporter = node.start(&[])?;
         exporter.settled()?;
-        ends_in_order(exporter)?;
+        exporter.ends_in_order()?;
     }
     Ok(())
 }
@@ -540,7 +527,7 @@ fn a_machine_with_one_family_has_no_series_of_the_other() -> Result<()> {
     let samples = exporter.scrape()?;
     ensure!(!samples.has("accel_engine_active_ratio", &[]), "Sierra Forest has no AMX");
     ensure!(!samples.has("cpu_amx_utilization", &[]));
-    assert_eq!(faults(&samples, "unsupported", "CPUID", "no_amx"), 1.0, "once per device");
+    assert_eq!(samples.faults("unsupported", "CPUID", "no_amx"), 1.0, "once per device");
     ensure!(samples.has("accel_instructions_total", &[]));
     Ok(())
 }

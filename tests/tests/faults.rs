@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use e2e::{Exporter, Node, Samples, process::SHUTDOWN};
+use e2e::{Exporter, Node, Samples};
 use sim::{
     Control, Profile,
     control::{DriverState, Fault, Garbage, Mig, Xid},
@@ -194,11 +194,6 @@ fn others_are_fresh(vendor: &Vendor, exporter: &Exporter, broken: usize) -> Resu
     })
 }
 
-/// How often calls gave no value, by name of the call and code.
-fn faults(samples: &Samples, kind: &str, call: &str, code: &str) -> f64 {
-    samples.sum("accelscope_source_faults_total", &[("kind", kind), ("call", call), ("code", code)])
-}
-
 #[test]
 fn without_a_library_it_runs_says_why_and_finds_it_later() -> Result<()> {
     let node = Node::new(MACHINE)?;
@@ -270,7 +265,7 @@ fn a_missing_symbol_costs_its_own_metric(vendor: &Vendor) -> Result<()> {
     let lost: BTreeSet<_> = whole.difference(&old).map(|series| names(series)).collect();
     assert_eq!(lost.iter().map(String::as_str).collect::<Vec<_>>(), costs);
     assert!(old.is_subset(&whole), "{:?}", old.difference(&whole).collect::<Vec<_>>());
-    assert_eq!(faults(&samples, "unsupported", symbols[0], "symbol_missing"), 8.0, "counted once per device");
+    assert_eq!(samples.faults("unsupported", symbols[0], "symbol_missing"), 8.0, "counted once per device");
     Ok(())
 }
 
@@ -279,7 +274,7 @@ fn a_failing_call_costs_its_series_for_as_long_as_it_fails(vendor: &Vendor) -> R
     let exporter = node.start(&[])?;
     let before = exporter.settled()?;
     node.control(&one_fault(Fault::error(vendor.unknown.0).device(2).call(vendor.call)))?;
-    let count = |samples: &Samples| faults(samples, "failed", vendor.call, vendor.unknown.1);
+    let count = |samples: &Samples| samples.faults("failed", vendor.call, vendor.unknown.1);
     let broken = exporter.until("the series is absent", |samples| {
         ensure!(!samples.has("accel_power_watts", &[("device", &vendor.device(2))]));
         Ok(samples.clone())
@@ -535,19 +530,14 @@ fn sigterm_ends_it_in_order(vendor: &Vendor) -> Result<()> {
     let hung = one_fault(Fault::hang().device(0));
     for control in [Control::default(), hung] {
         let node = Node::new(vendor.machine)?;
-        let mut exporter = node.start(&[])?;
+        let exporter = node.start(&[])?;
         exporter.settled()?;
         let is_hung = !control.fault.is_empty();
         node.control(&control)?;
         if is_hung {
             until_withdrawn(vendor, &exporter, 0)?;
         }
-        let start = Instant::now();
-        exporter.process.signal("TERM")?;
-        let status = exporter.process.wait()?;
-        let took = start.elapsed();
-        ensure!(status.success(), "{status}");
-        ensure!(took < SHUTDOWN, "it took {took:?}");
+        exporter.ends_in_order()?;
     }
     Ok(())
 }
