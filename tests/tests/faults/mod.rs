@@ -7,6 +7,8 @@
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
+mod vendor;
+
 use std::{
     collections::BTreeSet,
     fs, thread,
@@ -17,101 +19,11 @@ use anyhow::{Result, ensure};
 use e2e::{Exporter, Node, Samples};
 use sim::{
     Control, Profile,
-    control::{DriverState, Fault, Garbage, Mig, Xid},
+    control::{DriverState, Fault, Mig, Xid},
     kernel::Tree,
     library::strip_symbols,
 };
-
-const MACHINE: &str = "h100-sxm-8";
-
-/// What the same fault is called in each vendor's library.
-struct Vendor {
-    /// The family, and the label of its source.
-    source: [(&'static str, &'static str); 1],
-    /// A machine of eight.
-    machine: &'static str,
-    /// Whether it shows its PCI bus itself, at one with the driver's list.
-    shows_bus: bool,
-    /// What devices are called, without their number.
-    prefix: &'static str,
-    /// A call that one series of each vocabulary comes from, and those series.
-    call: &'static str,
-    series: [&'static str; 2],
-    /// The code that says nothing.
-    unknown: (u32, &'static str),
-    /// Calls that answer nonsense: the metric that is lost, with its labels, and what is said of it.
-    garbage: &'static [(Garbage, &'static str, &'static str, Labels, &'static str)],
-    /// An older library: symbols that it lacks, and the metrics that it costs.
-    missing: (&'static [&'static str], &'static [&'static str]),
-}
-
-type Labels = &'static [(&'static str, &'static str)];
-
-const NVIDIA: Vendor = Vendor {
-    source: [("source", "nvidia")],
-    machine: MACHINE,
-    shows_bus: false,
-    prefix: "gpu",
-    call: "nvmlDeviceGetPowerUsage",
-    series: ["DCGM_FI_DEV_POWER_USAGE", "accel_power_watts"],
-    unknown: (999, "NVML_ERROR_UNKNOWN"),
-    garbage: &[
-        (Garbage::Blank, "nvmlDeviceGetPowerUsage", "accel_power_watts", &[], "blank"),
-        (Garbage::Blank, "nvmlDeviceGetMemoryInfo*", "accel_memory_used_bytes", &[], "blank"),
-        (Garbage::Blank, "nvmlDeviceGetTotalEnergyConsumption", "accel_energy_joules_total", &[], "blank"),
-        (
-            Garbage::Hot,
-            "nvmlDeviceGetTemperature*",
-            "accel_temperature_celsius",
-            &[("sensor", "gpu")],
-            "over_200_celsius",
-        ),
-        (Garbage::Nan, "nvmlGpm*", "accel_sm_occupancy_ratio", &[], "nan"),
-    ],
-    missing: (
-        &["nvmlDeviceGetPowerUsage", "nvmlDeviceGetPcieReplayCounter"],
-        &[
-            "DCGM_FI_DEV_PCIE_REPLAY_COUNTER",
-            "DCGM_FI_DEV_POWER_USAGE",
-            "accel_pcie_replays_total",
-            "accel_power_watts",
-        ],
-    ),
-};
-
-const GAUDI: Vendor = Vendor {
-    source: [("source", "gaudi")],
-    machine: "gaudi3-8",
-    shows_bus: true,
-    prefix: "hpu",
-    call: "hlml_device_get_power_usage",
-    series: ["accel_power_watts", "habanalabs_power_mW"],
-    unknown: (49, "HLML_ERROR_UNKNOWN"),
-    garbage: &[
-        (Garbage::Blank, "hlml_device_get_power_usage", "accel_power_watts", &[], "blank"),
-        (Garbage::Blank, "hlml_device_get_memory_info", "accel_memory_used_bytes", &[], "blank"),
-        (Garbage::Blank, "hlml_device_get_utilization_rates", "accel_utilization_ratio", &[], "blank"),
-        (Garbage::Blank, "hlml_get_mac_addr_info", "accel_link_up", &[("kind", "roce_external")], "blank"),
-        (
-            Garbage::Hot,
-            "hlml_device_get_temperature",
-            "accel_temperature_celsius",
-            &[("sensor", "gpu")],
-            "over_200_celsius",
-        ),
-    ],
-    missing: (
-        &["hlml_device_get_total_energy_consumption", "hlml_device_get_pcie_throughput"],
-        &[
-            "accel_energy_joules_total",
-            "habanalabs_energy",
-            "habanalabs_pcie_receive_throughput",
-            "habanalabs_pcie_rx",
-            "habanalabs_pcie_transmit_throughput",
-            "habanalabs_pcie_tx",
-        ],
-    ),
-};
+use vendor::{GAUDI, NVIDIA, Vendor};
 
 /// Faults that every vendor's source bears alike: a test of each for each.
 macro_rules! rows {
@@ -142,13 +54,6 @@ rows! {
     a_device_that_is_plugged_in_is_found
     garbage_is_dropped_and_counted
     sigterm_ends_it_in_order
-}
-
-impl Vendor {
-    /// What a device is called.
-    fn device(&self, index: usize) -> String {
-        format!("{}{index}", self.prefix)
-    }
 }
 
 fn one_fault(fault: Fault) -> Control {
@@ -196,7 +101,7 @@ fn others_are_fresh(vendor: &Vendor, exporter: &Exporter, broken: usize) -> Resu
 
 #[test]
 fn without_a_library_it_runs_says_why_and_finds_it_later() -> Result<()> {
-    let node = Node::new(MACHINE)?;
+    let node = Node::new(NVIDIA.machine)?;
     let aside = node.dir().join("aside");
     fs::rename(node.library(), &aside)?;
     let exporter = node.start(&[])?;
