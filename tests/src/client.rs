@@ -5,9 +5,18 @@ use serde_json::Value;
 
 use crate::Samples;
 
-/// What a client calls a value (in a dump the path to it), the factor from its unit to ours, our series, and
-/// its labels beside those of the device.
-pub type Row = (&'static str, f64, &'static str, &'static [(&'static str, &'static str)]);
+/// Labels of a series beside those of its device.
+pub type Labels = &'static [(&'static str, &'static str)];
+
+/// What a client calls a value (in a dump the path to it), the factor from its unit to ours, and our series.
+pub type Row = (&'static str, f64, &'static str, Labels);
+
+/// Memory errors that were corrected, since the driver was loaded.
+pub const CORRECTED: Labels = &[("severity", "corrected"), ("scope", "volatile")];
+/// Those of the device's life.
+pub const CORRECTED_EVER: Labels = &[("severity", "corrected"), ("scope", "aggregate")];
+/// Memory errors that could not be corrected, since the driver was loaded.
+pub const UNCORRECTABLE: Labels = &[("severity", "uncorrectable"), ("scope", "volatile")];
 
 /// Equal but for the last bits, which a conversion by a factor that is no power of two may cost; DCGM's
 /// own units are whole numbers, cut off.

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::{
     Node, Samples,
     artefacts::{PYHLML, pyhlml, python_env, repository},
-    client::{self, Row},
+    client::{self, CORRECTED, CORRECTED_EVER, Row, UNCORRECTABLE},
     process,
 };
 use hlml_sys::Generation;
@@ -76,30 +76,10 @@ const DEVICE: &[Row] = &[
     ("/performance_state", 1.0, "accel_performance_state", &[]),
     ("/ecc_mode/current", 1.0, "accel_ecc_enabled", &[]),
     ("/ecc_mode/current", 1.0, "habanalabs_ecc_feature_mode", &[]),
-    (
-        "/ecc/corrected_volatile",
-        1.0,
-        "accel_ecc_errors_total",
-        &[("severity", "corrected"), ("scope", "volatile")],
-    ),
-    (
-        "/ecc/corrected_aggregate",
-        1.0,
-        "accel_ecc_errors_total",
-        &[("severity", "corrected"), ("scope", "aggregate")],
-    ),
-    (
-        "/ecc/uncorrected_volatile",
-        1.0,
-        "accel_ecc_errors_total",
-        &[("severity", "uncorrectable"), ("scope", "volatile")],
-    ),
-    (
-        "/sram/uncorrected_volatile",
-        1.0,
-        "accel_sram_ecc_errors_total",
-        &[("severity", "uncorrectable"), ("scope", "volatile")],
-    ),
+    ("/ecc/corrected_volatile", 1.0, "accel_ecc_errors_total", CORRECTED),
+    ("/ecc/corrected_aggregate", 1.0, "accel_ecc_errors_total", CORRECTED_EVER),
+    ("/ecc/uncorrected_volatile", 1.0, "accel_ecc_errors_total", UNCORRECTABLE),
+    ("/sram/uncorrected_volatile", 1.0, "accel_sram_ecc_errors_total", UNCORRECTABLE),
     ("/rows/0", 1.0, "accel_memory_rows_remapped_total", &[("cause", "correctable")]),
     ("/rows/1", 1.0, "accel_memory_rows_remapped_total", &[("cause", "uncorrectable")]),
     ("/rows/0", 1.0, "habanalabs_pending_rows_with_single_bit_ecc_errors", &[]),
