@@ -434,7 +434,7 @@ fn critical_events_are_counted_from_a_counter_that_was_there() -> Result<()> {
         Ok(samples.clone())
     })?;
     assert_eq!(told.sum("accel_errors_total", &[]), 1.0, "a change of the clock is everyday");
-    assert!(told.has("accel_error_last_timestamp_seconds", &[("device", "hpu1"), ("kind", "hlml_event")]));
+    assert!(told.has("accel_error_last_timestamp_seconds", &events));
     happen(&[event(1, CLOCK), event(2, CRITICAL), event(3, CRITICAL)])?;
     exporter.until("the repeat is counted", |samples| {
         ensure!(samples.value("accel_errors_total", &events)? == 2.0);

@@ -370,9 +370,9 @@ catalogue! {
     ERRORS_CORRECTED: Count = counter("accel_errors_corrected_total", "Errors that the hardware put right by itself, by category; a steady rate foretells one that it cannot")
         .labels(&["kind", "code"])
         .from(&[(Xpu, "zesRasGetState")]);
-    ERROR_LAST: Seconds = gauge("accel_error_last_timestamp_seconds", "Unix time of the last critical event that the exporter saw, absent before the first")
-        .labels(&["kind"])
-        .from(&[(Nvidia, "nvmlEventSetWait_v2"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState")]);
+    ERROR_LAST: Seconds = gauge("accel_error_last_timestamp_seconds", "Unix time of the last critical event that the exporter saw, by code, absent before the first")
+        .labels(&["kind", "code"])
+        .from(&[(Nvidia, "nvmlEventSetWait_v2"), (Gaudi, "hlml_event_set_wait")]);
     RESETS: Count = counter("accel_resets_total", "Resets of the device since its driver was loaded; soft ones are everyday after a job where the driver cleans up by them")
         .labels(&["kind"])
         .from(&[(Gaudi, "hard_reset_cnt, soft_reset_cnt")]);
