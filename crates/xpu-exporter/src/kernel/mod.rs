@@ -35,6 +35,9 @@ use gt::{Gt, numbered};
 use pmu::Pmu;
 use sensors::Sensors;
 
+/// What the link between a card's switch and its GPU says of itself; no card of Intel's has so narrow a slot.
+const INSIDE: Link = Link { generation: 1, width: 1 };
+
 /// Where the kernel's files are.
 #[derive(Clone, Debug)]
 pub struct Roots {
@@ -98,9 +101,15 @@ impl Card {
         (control == "auto").then(|| u64::try_from(delay).ok().map(Duration::from_millis)).flatten()
     }
 
-    /// The function whose PCIe link is the slot's. A discrete card has a switch of its own in front of the GPU,
-    /// whose link to the GPU is inside the package and says 2.5 GT/s x1: the switch's upstream port counts.
-    fn slot(&self) -> Function {
+    /// The function whose PCIe link is the slot's. Discrete cards have a switch of their own in front of the GPU,
+    /// whose link to the GPU is inside the package and says 2.5 GT/s x1 whatever the slot does: the switch's
+    /// upstream port counts, two functions above the GPU. Intel's own driver reads it there on every discrete part
+    /// (compute-runtime, `LinuxPciImp::getPciLinkSpeed` where `isUpstreamPortConnected`: DG1, DG2, PVC, BMG, CRI),
+    /// and so does nvtop (pull request 344, with the bus of an A770).
+    ///
+    /// # Errors
+    /// `Unsupported` where the switch is not to be seen, as in a virtual machine that was given the GPU alone.
+    fn slot(&self) -> Got<Function> {
         let upstream = || {
             let gpu = self.function.folder.canonicalize().ok()?;
             // root port / upstream port / downstream port / GPU
@@ -112,7 +121,12 @@ impl Card {
             (of_intel && bridge && is_function(root))
                 .then(|| Function { address, folder: upstream.to_owned() })
         };
-        upstream().unwrap_or_else(|| self.function.clone())
+        let inside = Fault { absence: Absence::Unsupported, call: "max_link_speed", code: "inside_the_card" };
+        match upstream() {
+            Some(port) => Ok(port),
+            None if self.function.link_max() == Ok(INSIDE) => Err(inside),
+            None => Ok(self.function.clone()),
+        }
     }
 
     fn folder(&self) -> PathBuf {
@@ -124,7 +138,7 @@ impl Card {
 #[derive(Debug)]
 pub struct Awake {
     card: Card,
-    slot: Function,
+    slot: Got<Function>,
     gts: Vec<Gt>,
     sensors: Sensors,
     engines: Vec<&'static str>,
@@ -205,7 +219,10 @@ impl Awake {
             None => Err(no_node),
         };
         let load = self.load();
-        Round { gts, load, memory, sensors, link: self.slot.link(), link_max: self.slot.link_max() }
+        let slot =
+            |link: fn(&Function) -> Got<Link>| self.slot.as_ref().map_err(|fault| *fault).and_then(link);
+        let (link, link_max) = (slot(Function::link), slot(Function::link_max));
+        Round { gts, load, memory, sensors, link, link_max }
     }
 }
 
@@ -271,12 +288,14 @@ mod tests {
 
     fn function(folder: &Path, vendor: &str, class: &str, speed: &str, width: u32) {
         fs::create_dir_all(folder).expect("created");
-        let width = width.to_string();
+        let (speed, width) = (format!("{speed} GT/s PCIe"), width.to_string());
         for (name, text) in [
             ("vendor", vendor),
             ("class", class),
-            ("current_link_speed", speed),
+            ("current_link_speed", &speed),
             ("current_link_width", &width),
+            ("max_link_speed", &speed),
+            ("max_link_width", &width),
         ] {
             fs::write(folder.join(name), format!("{text}\n")).expect("written");
         }
@@ -284,24 +303,27 @@ mod tests {
 
     #[test]
     fn the_link_is_the_slots_and_not_the_one_inside_the_card() {
-        for (vendor, expected) in [
-            ("0x8086", Link { generation: 5, width: 8 }),
-            // A switch of the board belongs to no card.
-            ("0x10b5", Link { generation: 1, width: 1 }),
+        let slots = Link { generation: 5, width: 8 };
+        for (vendor, inside, expected) in [
+            ("0x8086", ("2.5", 1), Ok(slots)),
+            // A switch of the board belongs to no card: then the card's own is hidden, or it has none.
+            ("0x10b5", ("2.5", 1), Err("inside_the_card")),
+            ("0x10b5", ("16.0", 4), Ok(Link { generation: 4, width: 4 })),
         ] {
             let sysfs = tempfile::tempdir().expect("a folder");
             let root = sysfs.path().join("devices/pci0000:00/0000:00:01.0");
             let upstream = root.join("0000:01:00.0");
             let gpu = upstream.join("0000:02:01.0/0000:03:00.0");
-            function(&root, "0x8086", "0x060400", "32.0 GT/s PCIe", 16);
-            function(&upstream, vendor, "0x060400", "32.0 GT/s PCIe", 8);
-            function(&gpu, "0x8086", "0x030000", "2.5 GT/s PCIe", 1);
+            function(&root, "0x8086", "0x060400", "32.0", 16);
+            function(&upstream, vendor, "0x060400", "32.0", 8);
+            function(&gpu, "0x8086", "0x030000", inside.0, inside.1);
             let devices = sysfs.path().join("bus/pci/devices");
             fs::create_dir_all(&devices).expect("created");
             symlink(&gpu, devices.join("0000:03:00.0")).expect("linked");
             let function = Function::at(sysfs.path(), "0000:03:00.0");
             let card = Card { function, name: "card1".to_owned(), driver: Driver::Xe };
-            assert_eq!(card.slot().link(), Ok(expected), "{vendor}");
+            let link = card.slot().and_then(|slot| slot.link());
+            assert_eq!(link.map_err(|fault| fault.code), expected, "{vendor} {inside:?}");
         }
     }
 }
