@@ -51,6 +51,16 @@ impl Share {
             _ => Err(no_data(call, "counter_fell")),
         }
     }
+
+    /// The same, of a part that its driver may tell too low for a while: it counts as the largest that was told,
+    /// until that is passed, as Documentation/gpu/drm-usage-stats.rst asks.
+    ///
+    /// # Errors
+    /// Those of [`Share::of`], but for a part that falls.
+    pub fn of_lagging(&mut self, call: &'static str, (part, whole): (u64, u64)) -> Got<f64> {
+        let part = self.0.map_or(part, |(before, _)| part.max(before));
+        self.of(call, Ok((part, whole)))
+    }
 }
 
 /// Where energy counters start again from 0, µJ: 32 bits of microjoules, and 2^18 J, the fixed point of
@@ -164,6 +174,12 @@ mod tests {
         assert_eq!(of(35, 200), Err("no_time"));
         assert_eq!(of(350, 300), Ok(1.0));
         assert_eq!(of(0, 1), Err("counter_fell"));
+        let mut lagging = Share::default();
+        let mut of = |part, whole| code(lagging.of_lagging("fdinfo", (part, whole)));
+        assert_eq!(of(50, 100), Err("first_reading"));
+        assert_eq!(of(20, 200), Ok(0.0), "50 were told before");
+        assert_eq!(of(60, 300), Ok(0.1));
+        assert_eq!(of(60, 1), Err("counter_fell"));
     }
 
     #[test]

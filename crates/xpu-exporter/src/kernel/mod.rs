@@ -30,7 +30,7 @@ use crate::{
     rates::Rate,
     raw::drm::{self, Driver, VideoMemory},
 };
-use clients::Clients;
+use clients::{Clients, Node};
 use gt::{Gt, numbered};
 use pmu::Pmu;
 use sensors::Sensors;
@@ -185,7 +185,8 @@ impl Awake {
         };
         let render = numbered(&device.join("drm"), "renderD").next();
         let node = render.map(|(number, _)| format!("renderD{number}"));
-        let nodes = std::iter::once(card.name.clone()).chain(node.clone()).collect();
+        let nodes = std::iter::once(card.name.clone()).chain(node.clone());
+        let nodes = nodes.map(|name| Node { number: number(&device.join("drm").join(&name)), name });
         let uncore = |zone: Zone| zone.parts.into_iter().find(|part| part.name == "uncore");
         let rapl = Zone::packages(&roots.sysfs).into_iter().find_map(uncore);
         Self {
@@ -193,7 +194,7 @@ impl Awake {
             sensors: Sensors::of_card(device, card.driver.name()),
             engines: engines(card),
             node: node.map(|node| roots.dev.join("dri").join(node)),
-            clients: Clients::new(&card.function.address, nodes),
+            clients: Clients::new(&card.function.address, nodes.collect()),
             open: Arc::clone(open),
             pmu: hold_awake.then(|| Pmu::of(&roots.sysfs, card)).flatten(),
             rapl: rapl.filter(|_| card.is_integrated()).map(|zone| (zone, Rate::default())),
@@ -276,6 +277,15 @@ fn engines(card: &Card) -> Vec<&'static str> {
     engines.sort_unstable();
     engines.dedup();
     engines
+}
+
+/// The kernel's number for a node of the drm class, from its folder's `dev`: `226:128`.
+fn number(folder: &Path) -> Option<u64> {
+    let parse = |text: &str| {
+        let (major, minor) = text.split_once(':')?;
+        Some(libc::makedev(major.parse().ok()?, minor.parse().ok()?))
+    };
+    File::new(folder, "dev").parse(parse).ok()
 }
 
 #[cfg(test)]
