@@ -8,7 +8,7 @@ use reading::{Absence, Batch, Fault, Labels, Lost, Sampler, Subject};
 use crate::{
     choose::{Chooser, add},
     identity::Facts,
-    kernel::{Awake, Card},
+    kernel::{Awake, Card, Rapl},
     level_zero::{self, Sysman},
     map::{self, Names},
     rest::Rest,
@@ -24,6 +24,7 @@ pub struct GpuSampler {
     names: Names,
     info: (String, Labels),
     awake: Option<Awake>,
+    rapl: Option<Rapl>,
     sysman: Option<Sysman>,
     rest: Rest,
     chooser: Chooser,
@@ -40,6 +41,7 @@ impl GpuSampler {
             facts,
             names,
             awake: None,
+            rapl: None,
             sysman: None,
             rest: Rest::default(),
             chooser: Chooser::default(),
@@ -60,7 +62,10 @@ impl GpuSampler {
         let Shared { roots, open, hold_awake, .. } = &*self.shared;
         let hold_awake = *hold_awake;
         let awake = self.awake.get_or_insert_with(|| Awake::open(card, roots, open, hold_awake));
-        let round = awake.read();
+        if self.rapl.is_none() {
+            self.rapl = Rapl::of(card, roots);
+        }
+        let round = awake.read(self.rapl.as_mut());
         // A card with one tile is its tile.
         let tiles = round.gts.iter().map(|gt| gt.tile + 1).max().unwrap_or(0);
         if self.names.tiles.is_empty() && tiles > 1 {
@@ -109,6 +114,9 @@ impl Sampler for GpuSampler {
                 self.rest.slept();
                 // A sleeping GT counts no idle time: rates begin anew when it is awake.
                 self.awake = None;
+                if let Some(rapl) = &mut self.rapl {
+                    rapl.slept();
+                }
                 self.about(Some(true), batch);
                 return Ok(());
             }

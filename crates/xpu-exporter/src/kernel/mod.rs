@@ -147,7 +147,6 @@ pub struct Awake {
     open: Arc<OpenFiles>,
     /// Where engine events may keep the card awake.
     pmu: Option<Pmu>,
-    rapl: Option<(Zone, Rate)>,
 }
 
 /// One reading of a card.
@@ -187,8 +186,6 @@ impl Awake {
         let node = render.map(|(number, _)| format!("renderD{number}"));
         let nodes = std::iter::once(card.name.clone()).chain(node.clone());
         let nodes = nodes.map(|name| Node { number: number(&device.join("drm").join(&name)), name });
-        let uncore = |zone: Zone| zone.parts.into_iter().find(|part| part.name == "uncore");
-        let rapl = Zone::packages(&roots.sysfs).into_iter().find_map(uncore);
         Self {
             gts,
             sensors: Sensors::of_card(device, card.driver.name()),
@@ -197,18 +194,17 @@ impl Awake {
             clients: Clients::new(&card.function.address, nodes.collect()),
             open: Arc::clone(open),
             pmu: hold_awake.then(|| Pmu::of(&roots.sysfs, card)).flatten(),
-            rapl: rapl.filter(|_| card.is_integrated()).map(|zone| (zone, Rate::default())),
             slot: card.slot(),
             card: card.clone(),
         }
     }
 
-    /// Reads everything once.
-    pub fn read(&mut self) -> Round {
+    /// Reads everything once. `rapl` tells what an integrated GPU draws.
+    pub fn read(&mut self, rapl: Option<&mut Rapl>) -> Round {
         let gts = self.gts.iter_mut().map(Gt::read).collect();
         let mut sensors = self.sensors.read();
-        if let Some((zone, rate)) = &mut self.rapl {
-            (sensors.energy_uj, sensors.power_uw) = rapl(zone, rate);
+        if let Some(rapl) = rapl {
+            (sensors.energy_uj, sensors.power_uw) = rapl.read();
         }
         let no_node = Fault { absence: Absence::Unsupported, call: "render_node", code: "ENOENT" };
         let memory = match &self.node {
@@ -225,9 +221,7 @@ impl Awake {
         let (link, link_max) = (slot(Function::link), slot(Function::link_max));
         Round { gts, load, memory, sensors, link, link_max }
     }
-}
 
-impl Awake {
     /// By the clients, where all of them can be seen; else, where that is wanted, by the engines' own counters.
     fn load(&mut self) -> Load {
         let mut load = self.clients.read(&self.open, &self.engines, Instant::now());
@@ -247,16 +241,39 @@ impl Awake {
     }
 }
 
-/// The integrated GPU's part of its package, which only root may read: it tells what the CPU computes.
-fn rapl(zone: &mut Zone, rate: &mut Rate) -> (Got<u64>, Got<f64>) {
-    let privileged = |fault: Fault| match fault.code {
-        "EACCES" | "EPERM" => Fault { code: "needs_cap_dac_read_search", ..fault },
-        _ => fault,
-    };
-    let energy = zone.energy_microjoules().map_err(privileged);
-    let power = rate.per_second("energy_uj", Instant::now(), energy);
-    let still = Fault { absence: Absence::NoData, call: "energy_uj", code: "counter_stands" };
-    (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) }))
+/// The integrated GPU's part of its package, by RAPL. It outlives the GPU's sleep: its counter wraps, and is only
+/// monotonic as far as one reader has followed it.
+#[derive(Debug)]
+pub struct Rapl {
+    zone: Zone,
+    rate: Rate,
+}
+
+impl Rapl {
+    /// The zone of an integrated GPU; discrete ones have none. Wakes nothing.
+    pub fn of(card: &Card, roots: &Roots) -> Option<Self> {
+        let uncore = |zone: Zone| zone.parts.into_iter().find(|part| part.name == "uncore");
+        let zone =
+            card.is_integrated().then(|| Zone::packages(&roots.sysfs).into_iter().find_map(uncore))??;
+        Some(Self { zone, rate: Rate::default() })
+    }
+
+    /// Forgets when it was last read: the mean over a sleep is no power of now.
+    pub fn slept(&mut self) {
+        self.rate = Rate::default();
+    }
+
+    /// Energy and power, which only root may read: they tell what the CPU computes.
+    fn read(&mut self) -> (Got<u64>, Got<f64>) {
+        let privileged = |fault: Fault| match fault.code {
+            "EACCES" | "EPERM" => Fault { code: "needs_cap_dac_read_search", ..fault },
+            _ => fault,
+        };
+        let energy = self.zone.energy_microjoules().map_err(privileged);
+        let power = self.rate.per_second("energy_uj", Instant::now(), energy);
+        let still = Fault { absence: Absence::NoData, call: "energy_uj", code: "counter_stands" };
+        (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) }))
+    }
 }
 
 /// The engines that a card has, in our words, each once.
