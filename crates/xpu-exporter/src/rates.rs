@@ -42,12 +42,20 @@ impl Share {
     /// # Errors
     /// As [`Rate::per_second`]; no time passed when `whole` stands still.
     pub fn of(&mut self, call: &'static str, reading: Got<(u64, u64)>) -> Got<f64> {
+        self.quotient(call, reading).map(|share| share.min(1.0))
+    }
+
+    /// The same of counters that differ in unit: how much the one grew for each step of the other.
+    ///
+    /// # Errors
+    /// Those of [`Share::of`].
+    pub fn quotient(&mut self, call: &'static str, reading: Got<(u64, u64)>) -> Got<f64> {
         let (part, whole) = reading.inspect_err(|_| self.0 = None)?;
         let (part_before, whole_before) =
             self.0.replace((part, whole)).ok_or(no_data(call, "first_reading"))?;
         match (part.checked_sub(part_before), whole.checked_sub(whole_before)) {
             (Some(_), Some(0)) => Err(no_data(call, "no_time")),
-            (Some(part), Some(whole)) => Ok((part as f64 / whole as f64).min(1.0)),
+            (Some(part), Some(whole)) => Ok(part as f64 / whole as f64),
             _ => Err(no_data(call, "counter_fell")),
         }
     }
