@@ -354,6 +354,12 @@ fn what_level_zero_gets_wrong_costs_its_own_series() -> Result<()> {
             "free_over_size",
         ),
         (
+            Fault::garbage(Garbage::Nan).call("zesMemoryGetState"),
+            "accel_memory_used_bytes",
+            CARD.to_vec(),
+            "needs_cap_perfmon",
+        ),
+        (
             Fault::error(code::UNSUPPORTED_FEATURE).call("zesFrequencyGetState"),
             "accel_clock_hertz",
             CARD.to_vec(),
@@ -409,15 +415,88 @@ fn what_level_zero_gets_wrong_costs_its_own_series() -> Result<()> {
     }
     ensure!(last > 0.0, "no reading in three seconds");
 
-    node.control(&one_fault(Fault::lost().device(0)))?;
-    exporter.until("the device is lost", |samples| {
-        ensure!(samples.value("accel_device_up", &CARD)? == 0.0);
-        ensure!(samples.sum("accel_device_up", &[]) == 7.0);
+    // Whoever asks for the device's state is told that all is well.
+    let gone = Fault::error(code::DEVICE_LOST).call("zesMemoryGetState");
+    for lost in [Fault::lost(), gone] {
+        node.control(&one_fault(lost.device(0)))?;
+        exporter.until("the device is lost", |samples| {
+            ensure!(samples.value("accel_device_up", &CARD)? == 0.0);
+            ensure!(samples.sum("accel_device_up", &[]) == 7.0);
+            Ok(())
+        })?;
+        node.control(&Control::default())?;
+        exporter.until("and comes back", |samples| {
+            ensure!(samples.value("accel_device_up", &CARD)? == 1.0 && count(samples) == before);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_battlemage_does_not_support_is_absent_and_named() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").frozen();
+    let samples = node.start(LEVEL_ZERO)?.settled()?;
+    let probe = node.run("probe", &[LEVEL_ZERO, &["--json"]].concat())?;
+    let report: Value = serde_json::from_str(&probe.stdout)?;
+    let metrics = report["sources"][0]["devices"][0]["metrics"].as_array().context("metrics")?;
+    for (metric, call, code) in [
+        ("accel_ecc_enabled", "zesDeviceGetEccState", "ERROR_UNSUPPORTED_FEATURE"),
+        ("accel_errors_total", "zesDeviceEnumRasErrorSets", "none"),
+        ("accel_pcie_replays_total", "zesDevicePciGetStats", "no_replay_counter"),
+    ] {
+        ensure!(!samples.has(metric, &[]), "{metric}");
+        let told = metrics.iter().find(|told| told["metric"] == metric).context(metric)?;
+        let absent = &told["absent"][0];
+        ensure!(
+            absent["kind"] == "unsupported" && absent["call"] == call && absent["code"] == code,
+            "{told}"
+        );
+    }
+    for metric in ["accel_errors_corrected_total", "accel_ecc_errors_total", "accel_link_up"] {
+        ensure!(!samples.has(metric, &[]), "{metric}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_level_zero_that_hangs_keeps_nothing_from_the_kernel() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu");
+    node.control(&one_fault(Fault::hang().device(3).call("zesDeviceGetProperties")))?;
+    let exporter = node.start(&[])?;
+    exporter.until("the kernel's values are there", |samples| {
+        ensure!(samples.sum("accel_device_up", &[]) == 8.0 && samples.has("accel_power_watts", &CARD));
+        ensure!(!samples.has("accel_memory_bandwidth_active_ratio", &[]));
+        ensure!(samples.value("accelscope_stuck_threads", &[("source", "xpu")])? == 0.0);
         Ok(())
     })?;
     node.control(&Control::default())?;
-    exporter.until("and comes back", |samples| {
-        ensure!(samples.value("accel_device_up", &CARD)? == 1.0 && count(samples) == before);
+    exporter.until("Level Zero fills in", |samples| {
+        ensure!(samples.all("accel_memory_bandwidth_active_ratio", &[]).count() == 8);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_device_that_is_lost_from_the_beginning_costs_the_others_nothing() -> Result<()> {
+    // Where the kernel shows nothing, Level Zero's order names the devices.
+    let mut real = Real::new(MACHINE, "probe", &["--xpu.backend", "level-zero", "--json"])?;
+    let lost = Fault::error(code::DEVICE_LOST).device(2).call("zesDeviceGetProperties");
+    real.node.control(&one_fault(lost))?;
+    let report: Value = serde_json::from_str(&process::run(&mut real.command)?.stdout)?;
+    let found = report["sources"][0]["devices"].as_array().context("devices")?;
+    let names: Vec<_> = found.iter().filter_map(|device| device["labels"]["device"].as_str()).collect();
+    ensure!(names == ["gpu0", "gpu1", "gpu3", "gpu4", "gpu5", "gpu6", "gpu7"], "{names:?}");
+    Ok(())
+}
+
+#[test]
+fn an_idle_gpu_may_fall_asleep_beside_level_zero_too() -> Result<()> {
+    let node = Node::new("nuc-lunar-lake")?.only("xpu").workload("idle");
+    let exporter = node.start(&["--xpu.backend", "level-zero"])?;
+    exporter.until("it is left alone", |samples| {
+        ensure!(samples.sum("accelscope_source_faults_total", &[("code", "left_alone_to_sleep")]) > 0.0);
+        ensure!(!samples.has("accel_clock_hertz", &[]) && samples.value("accel_device_up", &[])? == 1.0);
         Ok(())
     })
 }
@@ -430,7 +509,8 @@ fn a_data_centre_part_has_tiles_errors_and_fabric() -> Result<()> {
         &path,
         "extends = \"battlematrix-8\"\n[device.xpu]\nras = true\nfabric_ports = 2\ntiles = 2\n",
     )?;
-    let node = Node::new(path.to_str().context("UTF-8")?)?.frozen();
+    let machine = path.to_str().context("UTF-8")?;
+    let node = Node::new(machine)?.frozen();
     let ecc = |severity, count| Ecc { device: 0, severity, scope: Scope::Sram, count };
     node.control(&Control {
         ecc: vec![ecc(Severity::Corrected, 5), ecc(Severity::Uncorrectable, 2)],
@@ -455,8 +535,14 @@ fn a_data_centre_part_has_tiles_errors_and_fabric() -> Result<()> {
     ensure!(value("accel_link_up", &port("0"))? == 1.0 && value("accel_link_up", &port("1"))? == 0.0);
     let degraded = [("link", "1"), ("kind", "xelink"), ("error", "degraded")];
     ensure!(value("accel_link_errors_total", &degraded)? == 3.0);
-    for tile in ["tile0", "tile1"] {
-        ensure!(value("accel_clock_hertz", &[("partition", tile), ("domain", "graphics")])? > 1e8);
+    // A series that were there twice would not be read at all.
+    for flags in [&[][..], &["--xpu.backend", "kernel"], LEVEL_ZERO] {
+        let samples = Node::new(machine)?.frozen().start(flags)?.settled()?;
+        for tile in ["tile0", "tile1"] {
+            let labels = [CARD[0], ("partition", tile), ("domain", "graphics")];
+            ensure!(samples.value("accel_clock_hertz", &labels)? > 1e8, "{flags:?}");
+        }
+        ensure!(samples.all("accel_clock_hertz", &CARD).count() == 2, "{flags:?}");
     }
     Ok(())
 }
