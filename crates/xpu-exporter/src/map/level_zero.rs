@@ -370,7 +370,7 @@ fn health(names: &Names, round: &Round, batch: &mut Batch) {
 mod tests {
     use std::sync::Arc;
 
-    use level_zero_sys::{DeviceState, FrequencyState, PowerLimit};
+    use level_zero_sys::{DeviceState, FrequencyState, PortState, PowerLimit};
     use reading::Identity;
 
     use super::*;
@@ -484,6 +484,24 @@ mod tests {
         assert_eq!(told("accel_power_limit_watts"), ["accel_power_limit_watts{enforced} 190"]);
         assert_eq!(told("accel_clock"), ["accel_clock_hertz{graphics} 0"], "a clock that stands");
         assert_eq!(absent, ["disabled", "unknown", "unknown"]);
+    }
+
+    #[test]
+    fn a_port_is_up_or_down_or_not_known() {
+        let port = |number, status| PortRound {
+            tile: None,
+            number,
+            state: Ok(PortState { status, ..PortState::default() }),
+            throughput: Err(NONE),
+            errors: Err(NONE),
+        };
+        let ports = [v::PORT_HEALTHY, v::PORT_DEGRADED, v::PORT_FAILED, v::PORT_DISABLED, 0];
+        let ports = (0..).zip(ports).map(|(number, status)| port(number, status)).collect();
+        let (series, absent) = series(&Round { ports, ..nothing() });
+        let up = |number, up| format!("accel_link_up{{{number},xelink}} {up}");
+        assert_eq!(series, [up(0, 1), up(1, 1), up(2, 0), up(3, 0)]);
+        // Of each its speed, and of the last its status too.
+        assert_eq!(absent, ["unknown"; 6]);
     }
 
     #[test]
