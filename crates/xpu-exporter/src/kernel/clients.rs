@@ -542,12 +542,17 @@ mod tests {
         symlink("/dev/null", dri.join("renderD128")).expect("linked");
         let text = "drm-pdev: 0000:03:00.0\ndrm-client-id: 1\ndrm-cycles-ccs: 1\ndrm-total-cycles-ccs: 9\n";
         put(procfs.path(), 41, &dri.join("renderD128"), text);
-        let processes = |name: &str, major, minor| {
+        let processes = |address: &str, name: &str, major, minor| {
             let number = Some(libc::makedev(major, minor));
-            let mut clients = Clients::new("0000:03:00.0", vec![Node { name: name.to_owned(), number }]);
+            let mut clients = Clients::new(address, vec![Node { name: name.to_owned(), number }]);
             reader(&mut clients, &OpenFiles::new(procfs.path()))(0).1
         };
-        assert_eq!(processes("renderD129", 1, 3), Some(1));
-        assert_eq!(processes("renderD128", 226, 128), Some(0));
+        assert_eq!(processes("0000:03:00.0", "renderD129", 1, 3), Some(1));
+        assert_eq!(processes("0000:03:00.0", "renderD128", 226, 128), Some(0));
+        assert_eq!(
+            processes("0000:07:00.0", "renderD129", 1, 3),
+            Some(0),
+            "its text says whose client it is"
+        );
     }
 }
