@@ -25,10 +25,10 @@ pub struct Chooser {
 /// What is chosen for itself: a tile's value is another than its card's. The two backends count engines in
 /// different pieces, so they are taken whole.
 fn key(tile: Option<&str>, id: Id, labels: &Labels) -> Key {
-    match id == ENGINE_ACTIVE.id {
-        true => (None, id, Labels::NONE),
-        false => (tile.map(str::to_owned), id, labels.clone()),
+    if id == ENGINE_ACTIVE.id {
+        return (None, id, Labels::NONE);
     }
+    (tile.map(str::to_owned), id, labels.clone())
 }
 
 fn tile(whose: &Identity) -> Option<&str> {

@@ -149,7 +149,7 @@ impl OpenFiles {
             let folder = self.procfs.join(process.to_string());
             match fs::read_dir(folder.join("fd")) {
                 Ok(open) => {
-                    files.extend(open.flatten().filter_map(|link| OpenFile::behind(process, &folder, &link)))
+                    files.extend(open.flatten().filter_map(|link| OpenFile::behind(process, &folder, &link)));
                 }
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                     whole = Err(untold("needs_cap_sys_ptrace_and_dac_read_search"));
