@@ -76,12 +76,22 @@ impl Chooser {
     }
 }
 
-/// Adds readings to whom they belong to, who is there once.
+/// Adds readings to whom they belong to, who is there once; of several of one name and labels the first. A driver
+/// that lists a part twice must cost that part, not the body, which no scraper takes when a series is there twice.
 pub fn add(batch: &mut Batch, identity: Arc<Identity>, readings: Vec<Reading>) {
-    match batch.subjects.iter_mut().find(|subject| subject.identity == identity) {
-        Some(subject) => subject.readings.extend(readings),
-        None if readings.is_empty() => {}
-        None => batch.subjects.push(Subject { identity, readings }),
+    if readings.is_empty() {
+        return;
+    }
+    let place = batch.subjects.iter().position(|subject| subject.identity == identity);
+    let place = place.unwrap_or_else(|| {
+        batch.begin(&identity);
+        batch.subjects.len() - 1
+    });
+    let own = &mut batch.subjects[place].readings;
+    for reading in readings {
+        if !own.iter().any(|known| known.id == reading.id && known.labels == reading.labels) {
+            own.push(reading);
+        }
     }
 }
 
@@ -98,7 +108,7 @@ fn short(id: Id) -> &'static str {
 mod tests {
     use std::sync::Arc;
 
-    use naming::{Bytes, Celsius, Joules, Ratio, Watts, catalogue as m};
+    use naming::{Bytes, Celsius, Hertz, Joules, Ratio, Watts, catalogue as m};
     use reading::{Absence, Batch, Fault, Identity, Labels};
 
     use super::Chooser;
@@ -188,6 +198,20 @@ mod tests {
             subject.readings.iter().map(|reading| (subject.identity.unified.len(), reading.value.as_f64()))
         });
         assert_eq!(seen.collect::<Vec<_>>(), [(0, 3.0), (1, 1.0)]);
+    }
+
+    #[test]
+    fn a_part_that_is_listed_twice_is_told_once() {
+        let kernel = batch(|batch| {
+            for hertz in [1e9, 2e9] {
+                batch.put(m::CLOCK, Labels::one("domain", "graphics"), Ok(Hertz(hertz)));
+            }
+            batch.put(m::CLOCK, Labels::one("domain", "video"), Ok(Hertz(3e9)));
+        });
+        let mut merged = Batch::default();
+        Chooser::default().merge(kernel, Batch::default(), &mut merged);
+        let seen = merged.subjects[0].readings.iter().map(|reading| reading.value.as_f64());
+        assert_eq!(seen.collect::<Vec<_>>(), [1e9, 3e9]);
     }
 
     #[test]
