@@ -40,7 +40,7 @@ impl Chooser {
     pub fn merge(&mut self, kernel: Batch, level_zero: Batch, batch: &mut Batch) {
         for Subject { identity, readings } in kernel.subjects {
             self.kernel.extend(readings.iter().map(|told| key(tile(&identity), told.id, &told.labels)));
-            add(batch, identity, readings);
+            add(batch, &identity, readings);
         }
         let waited = kernel.absences.iter().filter(|absent| absent.fault.absence != Absence::Unsupported);
         let waited: HashSet<_> = waited.map(|absent| key(None, absent.id, &absent.labels)).collect();
@@ -52,7 +52,7 @@ impl Chooser {
             });
             filled.extend(readings.iter().map(|reading| (reading.id, reading.labels.clone())));
             self.level_zero.extend(readings.iter().map(|reading| reading.id));
-            add(batch, identity, readings);
+            add(batch, &identity, readings);
         }
         let of_kernel: HashSet<_> = kernel.absences.iter().map(|absent| absent.id).collect();
         let missing = |id: Id, labels: &Labels| !filled.contains(&(id, labels.clone()));
@@ -78,13 +78,13 @@ impl Chooser {
 
 /// Adds readings to whom they belong to, who is there once; of several of one name and labels the first. A driver
 /// that lists a part twice must cost that part, not the body, which no scraper takes when a series is there twice.
-pub fn add(batch: &mut Batch, identity: Arc<Identity>, readings: Vec<Reading>) {
+pub fn add(batch: &mut Batch, identity: &Arc<Identity>, readings: Vec<Reading>) {
     if readings.is_empty() {
         return;
     }
-    let place = batch.subjects.iter().position(|subject| subject.identity == identity);
+    let place = batch.subjects.iter().position(|subject| subject.identity == *identity);
     let place = place.unwrap_or_else(|| {
-        batch.begin(&identity);
+        batch.begin(identity);
         batch.subjects.len() - 1
     });
     let own = &mut batch.subjects[place].readings;

@@ -155,7 +155,7 @@ impl Sampler for GpuSampler {
         self.about(card.is_some().then_some(false), batch);
         batch.absences.append(&mut read.absences);
         for Subject { identity, readings } in read.subjects {
-            add(batch, identity, readings);
+            add(batch, &identity, readings);
         }
         Ok(())
     }
