@@ -149,6 +149,20 @@ fn without_a_driver_the_loader_says_so_and_the_exporter_runs() -> Result<()> {
 }
 
 #[test]
+fn a_level_zero_that_is_not_there_is_named_beside_the_kernel() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").frozen();
+    fs::remove_file(node.library())?;
+    let probe = node.run("probe", &[])?;
+    ensure!(probe.code == Some(0), "{probe:?}");
+    ensure!(
+        probe.stdout.contains("without Level Zero: ") && probe.stdout.contains("install libze1"),
+        "{probe:?}"
+    );
+    ensure!(probe.stdout.contains("unsupported: level_zero (not_open)"), "{}", probe.stdout);
+    Ok(())
+}
+
+#[test]
 fn engines_are_for_root_alone_and_probe_says_so() -> Result<()> {
     let mut real = Real::new(MACHINE, "probe", LEVEL_ZERO)?;
     real.command.env("ACCELSIM_EUID", "65534");
@@ -474,7 +488,10 @@ fn a_device_that_is_lost_from_the_beginning_costs_the_others_nothing() -> Result
 #[test]
 fn an_idle_gpu_may_fall_asleep_beside_level_zero_too() -> Result<()> {
     let node = Node::new("nuc-lunar-lake")?.only("xpu").workload("idle");
-    let exporter = node.start(&["--xpu.backend", "level-zero"])?;
+    let flags = &["--xpu.backend", "level-zero"];
+    let probe = node.run("probe", flags)?;
+    ensure!(!probe.stdout.contains("left_alone_to_sleep"), "who asks once is answered: {}", probe.stdout);
+    let exporter = node.start(flags)?;
     exporter.until("it is left alone", |samples| {
         ensure!(samples.sum("accelscope_source_faults_total", &[("code", "left_alone_to_sleep")]) > 0.0);
         ensure!(!samples.has("accel_clock_hertz", &[]) && samples.value("accel_device_up", &[])? == 1.0);

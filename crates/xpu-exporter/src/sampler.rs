@@ -26,6 +26,8 @@ pub struct GpuSampler {
     awake: Option<Awake>,
     rapl: Option<Rapl>,
     sysman: Option<Sysman>,
+    /// Whether its clocks stood when Level Zero was asked last.
+    stood: bool,
     rest: Rest,
     chooser: Chooser,
 }
@@ -43,6 +45,7 @@ impl GpuSampler {
             awake: None,
             rapl: None,
             sysman: None,
+            stood: false,
             rest: Rest::default(),
             chooser: Chooser::default(),
         }
@@ -145,9 +148,11 @@ impl Sampler for GpuSampler {
         let asked = card.as_ref().filter(|_| self.shared.choice.kernel());
         let (kernel, did_nothing) = asked.map(|card| self.read_kernel(card)).unzip();
         let (level_zero, stands) = self.read_level_zero()?;
+        // A clock is read at an instant: once is chance.
+        let stood = std::mem::replace(&mut self.stood, stands);
         if let Some(card) = &card {
             let delay = card.autosuspend().filter(|_| !self.shared.hold_awake);
-            self.rest.read(Instant::now(), delay, did_nothing.unwrap_or(stands));
+            self.rest.read(Instant::now(), delay, did_nothing.unwrap_or(stands && stood));
         }
         let mut read = Batch::default();
         self.chooser.merge(kernel.unwrap_or_default(), level_zero, &mut read);
