@@ -469,6 +469,10 @@ fn a_level_zero_that_hangs_keeps_nothing_from_the_kernel() -> Result<()> {
     exporter.until("Level Zero fills in", |samples| {
         ensure!(samples.all("accel_memory_bandwidth_active_ratio", &[]).count() == 8);
         Ok(())
+    })?;
+    eventually("the page names both", || {
+        ensure!(exporter.get("/")?.ok()?.text()?.contains("Level Zero by zesInit"));
+        Ok(())
     })
 }
 
