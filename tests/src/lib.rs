@@ -12,6 +12,7 @@
 
 mod alertmanager;
 pub mod artefacts;
+pub mod client;
 mod engine;
 pub mod family;
 pub mod http;

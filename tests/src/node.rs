@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -20,7 +20,7 @@ use crate::{
     Artefacts, DeviceFamily, Library, Process, Samples, eventually,
     family::{FAMILIES, NODES_OF, ROOTS},
     http::{self, Request, Response},
-    process::{self, Finished},
+    process::{self, Finished, SHUTDOWN},
 };
 
 /// The instant at which tests freeze a machine's clock: any would do, this one is in November 2026.
@@ -291,6 +291,15 @@ impl Exporter {
             }
             Ok(samples.clone())
         })
+    }
+
+    /// Asks it to end; fails unless it does so in order and in time.
+    pub fn ends_in_order(mut self) -> Result<()> {
+        let start = Instant::now();
+        self.process.signal("TERM")?;
+        let status = self.process.wait()?;
+        ensure!(status.success() && start.elapsed() < SHUTDOWN, "{status} after {:?}", start.elapsed());
+        Ok(())
     }
 
     /// The URL of a path.

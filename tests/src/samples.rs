@@ -124,6 +124,11 @@ impl Samples {
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.all(name, labels).map(|sample| sample.value).sum()
     }
+
+    /// How often calls gave no value, by name of the call and code.
+    pub fn faults(&self, kind: &str, call: &str, code: &str) -> f64 {
+        self.sum("accelscope_source_faults_total", &[("kind", kind), ("call", call), ("code", code)])
+    }
 }
 
 fn parse_sample(line: &str) -> Result<Sample> {

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::{
     INSTANT, Node, Process, Samples,
     artefacts::{python_env, repository},
+    client::{CORRECTED, CORRECTED_EVER, Row, agree, compare},
     eventually,
     http::{self, Request},
     process::{self, free_address},
@@ -23,11 +24,6 @@ const MEGAHERTZ: f64 = 1e6;
 const PERCENT: f64 = 1e-2;
 const MILLI: f64 = 1e-3;
 const NANO: f64 = 1e-9;
-
-type Labels = &'static [(&'static str, &'static str)];
-
-/// What a client calls a value, the factor from its unit to ours, and our series.
-type Row = (&'static str, f64, &'static str, Labels);
 
 /// What nvidia-ml-py reads of a device: a path into what `pynvml_dump.py` prints.
 const DEVICE: &[Row] = &[
@@ -71,18 +67,8 @@ const DEVICE: &[Row] = &[
     ("/pcie/replays", 1.0, "accel_pcie_replays_total", &[]),
     ("/ecc_mode/0", 1.0, "accel_ecc_enabled", &[]),
     ("/mig_mode/0", 1.0, "accel_mig_enabled", &[]),
-    (
-        "/ecc/corrected_volatile",
-        1.0,
-        "accel_ecc_errors_total",
-        &[("severity", "corrected"), ("scope", "volatile")],
-    ),
-    (
-        "/ecc/corrected_aggregate",
-        1.0,
-        "accel_ecc_errors_total",
-        &[("severity", "corrected"), ("scope", "aggregate")],
-    ),
+    ("/ecc/corrected_volatile", 1.0, "accel_ecc_errors_total", CORRECTED),
+    ("/ecc/corrected_aggregate", 1.0, "accel_ecc_errors_total", CORRECTED_EVER),
     ("/ecc/uncorrected_volatile", 1.0, "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", &[]),
     ("/ecc/uncorrected_aggregate", 1.0, "DCGM_FI_DEV_ECC_DBE_AGG_TOTAL", &[]),
     ("/row_histogram/max", 1.0, "accel_memory_row_remap_banks", &[("availability", "max")]),
@@ -170,43 +156,6 @@ const NVITOP: &[Row] = &[
     ("gpu_temperature_C", 1.0, "accel_temperature_celsius", &[("sensor", "gpu")]),
 ];
 
-/// Equal but for the last bits, which a conversion by a factor that is no power of two may cost; DCGM's
-/// own units are whole numbers, cut off.
-fn agree(theirs: f64, ours: f64, metric: &str) -> bool {
-    let is_whole = metric.starts_with("DCGM_") && ours.fract() == 0.0;
-    is_whole && theirs.floor() == ours || (theirs - ours).abs() <= ours.abs() * 1e-12
-}
-
-/// Checks each row of a table: what the client can read is exported with the same value, what it cannot
-/// is absent. Answers how many values were compared.
-fn compare(
-    about: &str,
-    rows: &[Row],
-    theirs: &Value,
-    ours: &Samples,
-    labels: [&[(&str, &str)]; 2],
-) -> Result<usize> {
-    let mut compared = 0;
-    for (path, factor, metric, own) in rows {
-        let subject = labels[usize::from(metric.starts_with("DCGM_"))];
-        let labels = [subject, own].concat();
-        match theirs.pointer(path).and_then(Value::as_f64) {
-            Some(value) => {
-                let exported =
-                    ours.value(metric, &labels).with_context(|| format!("{about}: {path} is {value}"))?;
-                let value = value * factor;
-                ensure!(
-                    agree(value, exported, metric),
-                    "{about}: {path} is {value}, {metric}{own:?} {exported}"
-                );
-                compared += 1;
-            }
-            None => ensure!(!ours.has(metric, &labels), "{about}: no {path}, and yet {metric}{own:?}"),
-        }
-    }
-    Ok(compared)
-}
-
 fn dump(node: &Node) -> Result<Value> {
     let mut command = node.command(python_env()?.join("bin/python"));
     command.env("LD_LIBRARY_PATH", node.dir());
@@ -231,8 +180,8 @@ fn pynvml_agrees(machine: &str, workload: &str, seconds: u64) -> Result<u64> {
         let (device, gpu) = (format!("gpu{index}"), index.to_string());
         let unified = [("device", device.as_str()), ("partition", "")];
         let vendor = [("gpu", gpu.as_str()), ("GPU_I_ID", "")];
-        let compared = compare(&about, DEVICE, theirs, &ours, [&unified, &vendor])?
-            + compare(&about, GPM, theirs, &ours, [&unified, &vendor])?;
+        let compared = compare(&about, DEVICE, theirs, &ours, [&unified, &vendor], &[])?
+            + compare(&about, GPM, theirs, &ours, [&unified, &vendor], &[])?;
         ensure!(compared > 30, "{about}: only {compared} values compared");
 
         let info = ours.all("accel_device_info", &unified).next().context("identity")?;
@@ -271,8 +220,8 @@ fn pynvml_agrees(machine: &str, workload: &str, seconds: u64) -> Result<u64> {
             let about = format!("{about} {partition}");
             let unified = [("device", device.as_str()), ("partition", partition.as_str())];
             let vendor = [("gpu", gpu.as_str()), ("GPU_I_ID", id.as_str())];
-            compare(&about, INSTANCE, theirs, &ours, [&unified, &vendor])?;
-            let compared = compare(&about, GPM, theirs, &ours, [&unified, &vendor])?;
+            compare(&about, INSTANCE, theirs, &ours, [&unified, &vendor], &[])?;
+            let compared = compare(&about, GPM, theirs, &ours, [&unified, &vendor], &[])?;
             ensure!(compared > 10, "{about}: only {compared} GPM values compared");
         }
     }

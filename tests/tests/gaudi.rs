@@ -52,10 +52,6 @@ fn names(series: &BTreeSet<String>) -> BTreeSet<&str> {
     series.iter().map(|series| series.split('{').next().unwrap_or_default()).collect()
 }
 
-fn faults(samples: &Samples, kind: &str, call: &str, code: &str) -> f64 {
-    samples.sum("accelscope_source_faults_total", &[("kind", kind), ("call", call), ("code", code)])
-}
-
 fn all_up(exporter: &Exporter) -> Result<Samples> {
     exporter.until("all are up", |samples| {
         ensure!(samples.value("accelscope_source_up", &SOURCE)? == 1.0);
@@ -101,7 +97,7 @@ fn without_a_library_the_drivers_files_give_what_they_can() -> Result<()> {
     ensure!(
         files_alone.value("accel_power_limit_watts", &[("device", "hpu0"), ("limit", "enforced")])? == 850.0
     );
-    ensure!(faults(&files_alone, "unsupported", "libhlml", "library_missing") >= 8.0);
+    ensure!(files_alone.faults("unsupported", "libhlml", "library_missing") >= 8.0);
     let page = exporter.get("/")?.ok()?;
     let page = page.text()?;
     ensure!(page.contains("libhlml.so") && page.contains("SIMULATED"), "{page}");
@@ -247,7 +243,7 @@ fn a_struct_that_has_grown_overwrites_nothing() -> Result<()> {
         ensure!(!beyond.has(metric, &[]), "{metric}");
     }
     for call in ["hlml_device_get_memory_info", "hlml_device_get_utilization_rates"] {
-        ensure!(faults(&beyond, "failed", call, "struct_larger_than_known") >= 8.0, "{call}");
+        ensure!(beyond.faults("failed", call, "struct_larger_than_known") >= 8.0, "{call}");
     }
     for metric in ["accel_power_watts", "accel_energy_joules_total", "accel_temperature_limit_celsius"] {
         ensure!(beyond.has(metric, &[("device", "hpu7")]), "{metric}");
@@ -274,7 +270,7 @@ fn a_reset_withdraws_the_device_and_is_counted() -> Result<()> {
     exporter.until("it is down, and why", |samples| {
         ensure!(samples.value("accel_device_up", &[("device", "hpu2")])? == 0.0);
         ensure!(!samples.has("accel_power_watts", &[("device", "hpu2")]));
-        ensure!(faults(samples, "failed", "status", "in_reset") > 0.0);
+        ensure!(samples.faults("failed", "status", "in_reset") > 0.0);
         ensure!(samples.sum("accel_device_up", &[]) == 7.0, "a reset of one is none of the others");
         Ok(())
     })?;
@@ -289,7 +285,7 @@ fn a_reset_withdraws_the_device_and_is_counted() -> Result<()> {
     let needs = Recovery { device: 2, action: RecoveryAction::Reset };
     node.control(&Control { recovery: vec![needs], ..Control::default() })?;
     exporter.until("it needs one", |samples| {
-        ensure!(faults(samples, "failed", "status", "needs_reset") > 0.0);
+        ensure!(samples.faults("failed", "status", "needs_reset") > 0.0);
         ensure!(samples.value("accel_device_up", &[("device", "hpu2")])? == 0.0);
         Ok(())
     })
@@ -308,7 +304,7 @@ fn a_round_that_a_reset_cuts_in_two_is_no_round() -> Result<()> {
         let reset = vec![Reset { device: 4, hard, ..Reset::default() }];
         node.control(&Control { reset, fault: vec![slow.clone()], ..Control::default() })?;
         thread::sleep(Duration::from_millis(700));
-        ensure!(faults(&exporter.scrape()?, "failed", "hard_reset_cnt", "reset_while_read") > 0.0);
+        ensure!(exporter.scrape()?.faults("failed", "hard_reset_cnt", "reset_while_read") > 0.0);
         Ok(())
     })?;
     node.control(&Control::default())?;
@@ -381,7 +377,7 @@ fn a_slow_call_that_hangs_costs_its_own_readings_and_no_sample() -> Result<()> {
         ensure!(!samples.has("accel_slow_readings_age_seconds", &age));
         Ok(samples.clone())
     })?;
-    ensure!(faults(&withdrawn, "timed_out", "hlml_device_get_pcie_throughput", "stale") > 0.0);
+    ensure!(withdrawn.faults("timed_out", "hlml_device_get_pcie_throughput", "stale") > 0.0);
     ensure!(energy(&withdrawn)? > energy(&before)?);
     ensure!(withdrawn.all("habanalabs_pcie_tx", &[]).count() == 7, "others' readings go on");
     ensure!(withdrawn.sum("accel_device_up", &[]) == 8.0);

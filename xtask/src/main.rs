@@ -108,7 +108,7 @@ fn generate(options: &[&str]) -> Result<()> {
 
 fn bless() -> Result<()> {
     build(&[])?;
-    run(cargo(["test", "-p", "e2e", "--test", "golden"]).env("BLESS", "1"))?;
+    run(cargo(["test", "-p", "e2e", "golden::"]).env("BLESS", "1"))?;
     // The numbers of series are counted in them.
     generate(&[])
 }

@@ -114,8 +114,8 @@ impl Steps {
             let mut command = cargo(runner);
             command.args(["--locked", "--no-fail-fast"]).args(packages);
             // Many tests wait more than they work.
-            let threads = 2 * thread::available_parallelism()?.get();
-            command.env("NEXTEST_TEST_THREADS", threads.to_string());
+            let threads = (2 * thread::available_parallelism()?.get()).to_string();
+            command.env("NEXTEST_TEST_THREADS", &threads).env("RUST_TEST_THREADS", &threads);
             let tests = count(&mut command, counts);
             if !nextest {
                 return tests;

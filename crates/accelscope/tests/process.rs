@@ -5,7 +5,10 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::symlink, net::UnixDatagram},
+    },
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -108,6 +111,53 @@ fn variables_stand_for_flags_and_unknown_ones_are_told_once() {
     assert!(took < Duration::from_secs(2), "{took:?}");
     running.line("stopping");
     assert_eq!(running.seen.len(), 4, "no line per scrape or try: {:#?}", running.seen);
+}
+
+#[test]
+fn families_that_are_not_here_are_one_line_and_are_found_when_they_come() {
+    let sysfs = tempfile::tempdir().expect("a folder");
+    let at = |place: &str| sysfs.path().join(place);
+    // A simulated machine, so that it does not matter what processor this one has; it has no counters to read.
+    for (file, text) in [("accelsim/machine", "bare"), ("bus/pci/devices/0000:00:00.0/vendor", "0x8086")] {
+        fs::create_dir_all(at(file).parent().expect("a folder")).expect("created");
+        fs::write(at(file), text).expect("written");
+    }
+    // A function appears with all its files.
+    let plug = |address: &str, vendor: &str, class: &str| {
+        let (apart, folder) = (at(address), at("bus/pci/devices").join(address));
+        fs::create_dir(&apart).expect("created");
+        fs::write(apart.join("vendor"), vendor).expect("written");
+        fs::write(apart.join("class"), class).expect("written");
+        fs::rename(apart, &folder).expect("moved");
+        folder
+    };
+    let mut running = Running::start(
+        command(PROGRAM)
+            .args(["--source", "auto", "--web.listen-address", "127.0.0.1:0", "--log.format", "json"])
+            .args(["--library.level-zero", "/nowhere/libze_loader.so.1", "--path.sysfs"])
+            .arg(sysfs.path()),
+    );
+    let told = running.line("not on this machine");
+    assert_eq!(told["level"], "INFO");
+    let message = told["message"].as_str().expect("text");
+    for absent in ["nvidia (/nowhere/libnvidia-ml.so.1: ", "gaudi (no ", "xpu (", "npu (", "amx ("] {
+        assert!(message.contains(absent), "{message}");
+    }
+    assert!(!message.contains(';') && running.seen.len() == 2, "{:#?}", running.seen);
+
+    plug("0000:19:00.0", "0x10de", "0x030200");
+    let down = running.line("source is down");
+    assert_eq!((&down["level"], &down["source"]), (&"WARN".into(), &"nvidia".into()));
+    let driver = at("bus/pci/drivers/intel_vpu");
+    fs::create_dir_all(&driver).expect("created");
+    let npu = plug("0000:00:0b.0", "0x8086", "0x120000");
+    symlink(npu, driver.join("0000:00:0b.0")).expect("linked");
+    assert_eq!(running.line("source is up")["source"], "npu");
+    // What was here once is missed.
+    fs::remove_dir_all(driver).expect("removed");
+    fs::remove_dir_all(at("bus/pci/devices/0000:00:0b.0")).expect("removed");
+    let down = running.line("intel_vpu: no such driver; load");
+    assert_eq!((&down["level"], &down["source"]), (&"WARN".into(), &"npu".into()));
 }
 
 #[test]

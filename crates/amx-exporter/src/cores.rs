@@ -91,7 +91,7 @@ impl Core {
             }
         }
         add(&mut self.totals, &socket);
-        let halted = Fault { absence: Absence::NoData, call: CALL, code: "no_unhalted_cycles" };
+        let halted = Fault::no_data(CALL, "no_unhalted_cycles");
         let amx_by_core = match self.amx {
             Ok(()) => cores.iter().filter_map(|(core, counted)| Some((*core, share(counted)?))).collect(),
             Err(_) => BTreeMap::new(),

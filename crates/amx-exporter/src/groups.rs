@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use reading::{Absence, Fault};
+use reading::Fault;
 use rustix::io::Errno;
 
 use crate::perf::{self, CALL, Counts, Descriptor, Event, Shared};
@@ -83,7 +83,7 @@ impl Groups {
     /// # Errors
     /// When no CPU has one.
     pub fn read(&mut self) -> Result<Vec<Increment>, Fault> {
-        let mut none = Fault { absence: Absence::NoData, call: CALL, code: "no_cpu" };
+        let mut none = Fault::no_data(CALL, "no_cpu");
         let mut increments = Vec::with_capacity(self.open.len());
         for (cpu, group) in &mut self.open {
             let counts = match self.perf.read(group.descriptors[0]) {

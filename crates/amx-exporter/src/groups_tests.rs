@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use reading::Absence;
+
 use super::*;
 use crate::perf::Perf;
 

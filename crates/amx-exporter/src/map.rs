@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use naming::{Bytes, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m};
-use reading::{Absence, Batch, Fault, Identity, Labels};
+use reading::{Batch, Fault, Identity, Labels};
 
 use crate::{
     cores::Counted,
@@ -70,7 +70,7 @@ fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
     let raw = round.raw;
     let celsius = |milli: i64| match milli as f64 / 1e3 {
         celsius if celsius <= CELSIUS_MAX => Ok(Celsius(celsius)),
-        _ => Err(Fault { absence: Absence::NoData, call: "temp_input", code: "over_200_celsius" }),
+        _ => Err(Fault::no_data("temp_input", "over_200_celsius")),
     };
     let [now, slowdown, operating] = raw.temperature_mc.map(|got| got.and_then(celsius));
     let package = || Labels::one("sensor", "package");
@@ -86,7 +86,7 @@ fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
     batch.put(m::MEMORY_ENERGY, Labels::NONE, raw.memory_energy_uj.map(joules));
     for (limit, microwatts) in &raw.limits_uw {
         let watts = microwatts.and_then(|microwatts| match microwatts {
-            0 => Err(Fault { absence: Absence::NoData, call: "constraint_power_limit_uw", code: "zero" }),
+            0 => Err(Fault::no_data("constraint_power_limit_uw", "zero")),
             _ => Ok(Watts(microwatts as f64 / 1e6)),
         });
         batch.put(m::POWER_LIMIT, Labels::one("limit", *limit), watts);

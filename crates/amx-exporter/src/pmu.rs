@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use reading::{Absence, Fault};
+use reading::Fault;
 use sysfs::{File, entries};
 
 use crate::{perf::Event, topology::parse_list};
@@ -57,8 +57,7 @@ impl Pmu {
             let value = u64::from_str_radix(value.strip_prefix("0x")?, 16).ok()?;
             Some(config | place(&self.format(field)?, value)?)
         });
-        let config =
-            config.ok_or(Fault { absence: Absence::NoData, call: "event_source/events", code: "garbage" })?;
+        let config = config.ok_or(Fault::no_data("event_source/events", "garbage"))?;
         Ok(self.raw(config))
     }
 

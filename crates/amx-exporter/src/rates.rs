@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use reading::{Absence, Fault};
+use reading::Fault;
 
 use crate::raw::{Got, Raw, Throttle};
 
@@ -16,7 +16,7 @@ impl Power {
     /// Microwatts since the last round. A counter that went back, as after a reload of its driver, has none.
     pub fn microwatts(&mut self, now: Instant, energy_uj: Got<u64>) -> Got<f64> {
         let energy = energy_uj.inspect_err(|_| self.last = None)?;
-        let none = |code| Err(Fault { absence: Absence::NoData, call: "energy_uj", code });
+        let none = |code| Err(Fault::no_data("energy_uj", code));
         match self.last.replace((now, energy)) {
             Some((_, before)) if energy < before => none("counter_reset"),
             Some((last, before)) if now > last => Ok((energy - before) as f64 / (now - last).as_secs_f64()),
@@ -48,7 +48,7 @@ impl Throttling {
         let before = self.last.replace(now);
         let moved = |of: fn(&Throttle) -> Got<u64>| -> Got<bool> {
             let count = of(&now)?;
-            let none = Fault { absence: Absence::NoData, call: "thermal_throttle", code: "no_interval" };
+            let none = Fault::no_data("thermal_throttle", "no_interval");
             Ok(count != before.as_ref().ok_or(none).and_then(of)?)
         };
         let counted = [moved(|t| t.package_count), moved(|t| t.package_ms), moved(|t| t.core_count)];

@@ -75,7 +75,7 @@ impl<T> Events<T> {
         {
             return Err(fault);
         }
-        let first = Fault { absence: Absence::NoData, call: CALL, code: "no_interval" };
+        let first = Fault::no_data(CALL, "no_interval");
         let result = if self.opened { read(&mut self.of) } else { Err(first) };
         match follow(&mut self.of) {
             Ok(()) => {

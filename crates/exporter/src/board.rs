@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, Once, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -49,14 +49,16 @@ pub struct Board {
     pub generation: Generation,
     /// The times of this run.
     pub tempo: Tempo,
+    absent_told: Once,
 }
 
 impl Board {
-    /// A board for these families.
-    pub fn new(families: impl IntoIterator<Item = Family>, tempo: Tempo) -> Self {
+    /// A board for these families; with `auto` nobody asked for any of them by name.
+    pub fn new(families: impl IntoIterator<Item = Family>, auto: bool, tempo: Tempo) -> Self {
         let generation = Generation::default();
-        let source = |family| Arc::new(SourceBoard::new(family, generation.clone(), tempo.clone()));
-        Self { sources: families.into_iter().map(source).collect(), generation, tempo }
+        let source = |family| Arc::new(SourceBoard::new(family, auto, generation.clone(), tempo.clone()));
+        let sources = families.into_iter().map(source).collect();
+        Self { sources, generation, tempo, absent_told: Once::new() }
     }
 
     /// The name of the simulated machine, when any source runs on one.
@@ -67,6 +69,28 @@ impl Board {
     /// Looks for hung calls and old snapshots.
     pub fn check(&self, now: Instant) {
         self.sources.iter().for_each(|source| source.check(now));
+        if !self.absent_told.is_completed() {
+            self.tell_absent();
+        }
+    }
+
+    /// Says in one line which families are not on this machine, once each has been looked for.
+    fn tell_absent(&self) {
+        let links: Vec<_> = self.sources.iter().map(|source| (source.family, source.link())).collect();
+        if links.iter().any(|(_, link)| link.status == LinkStatus::Starting) {
+            return;
+        }
+        let absent = links.iter().filter(|(_, link)| link.absent).filter_map(|(family, link)| {
+            let LinkStatus::Down(reason) = &link.status else { return None };
+            // The mend follows; there is nothing to mend.
+            Some(format!("{family} ({})", reason.split(';').next().unwrap_or_default()))
+        });
+        let absent: Vec<_> = absent.collect();
+        self.absent_told.call_once(|| {
+            if !absent.is_empty() {
+                info!("not on this machine: {}", absent.join(", "));
+            }
+        });
     }
 }
 
@@ -92,6 +116,8 @@ pub struct Link {
     pub found: Option<usize>,
     /// Devices on the PCI bus, where there is one.
     pub expected: Option<usize>,
+    /// Down because no such device has ever been on this machine, and nobody asked for one.
+    absent: bool,
 }
 
 /// Counts since the process started.
@@ -110,6 +136,7 @@ pub struct Tally {
 pub struct SourceBoard {
     /// Its family; the name of the source.
     pub family: Family,
+    auto: bool,
     generation: Generation,
     tempo: Tempo,
     link: Mutex<(Link, Call)>,
@@ -118,11 +145,13 @@ pub struct SourceBoard {
 }
 
 impl SourceBoard {
-    fn new(family: Family, generation: Generation, tempo: Tempo) -> Self {
-        let link = Link { status: LinkStatus::Starting, backend: None, found: None, expected: None };
+    fn new(family: Family, auto: bool, generation: Generation, tempo: Tempo) -> Self {
+        let status = LinkStatus::Starting;
+        let link = Link { status, backend: None, found: None, expected: None, absent: false };
         let durations = Distribution::new(DURATION_BOUNDS);
         Self {
             family,
+            auto,
             generation,
             tempo,
             link: Mutex::new((link, Call::default())),
@@ -175,19 +204,24 @@ impl SourceBoard {
 
     /// A connection answers. `found` is how many devices it lists, `expected` how many the bus shows.
     pub fn up(&self, backend: &Backend, found: Option<usize>, expected: Option<usize>) {
-        let link = Link { status: LinkStatus::Up, backend: Some(backend.clone()), found, expected };
+        let (status, backend) = (LinkStatus::Up, Some(backend.clone()));
+        let link = Link { status, backend, found, expected, absent: false };
         self.set_link(&mut lock(&self.link).0, link);
     }
 
-    /// There is nothing to sample, for this reason.
-    pub fn down(&self, reason: String, found: Option<usize>, expected: Option<usize>) {
-        let link = Link { status: LinkStatus::Down(reason), backend: None, found, expected };
-        self.set_link(&mut lock(&self.link).0, link);
+    /// There is nothing to sample, for this reason; `absent` where the machine shows no such device.
+    pub fn down(&self, reason: String, found: Option<usize>, expected: Option<usize>, absent: bool) {
+        let mut locked = lock(&self.link);
+        let link = &mut locked.0;
+        let absent = absent && self.auto && (link.absent || link.status == LinkStatus::Starting);
+        let new = Link { status: LinkStatus::Down(reason), backend: None, found, expected, absent };
+        self.set_link(link, new);
     }
 
     fn set_link(&self, link: &mut Link, new: Link) {
         let source = self.family.name();
-        if link.status != new.status {
+        // One that is absent is told of by the board, and warned of from when its hardware comes.
+        if !new.absent && (link.absent || link.status != new.status) {
             match (&new.status, &new.backend) {
                 (LinkStatus::Down(reason), _) => {
                     warn!(source, reason, "source is down and will be tried again");
@@ -255,7 +289,7 @@ impl SourceBoard {
                 "{call} timed out after {:?}; it rejoins when the driver answers",
                 self.tempo.deadline
             );
-            let new = Link { status: LinkStatus::Down(reason), found: None, ..link.clone() };
+            let new = Link { status: LinkStatus::Down(reason), found: None, absent: false, ..link.clone() };
             self.set_link(link, new);
             self.count(&[Fault { absence: Absence::TimedOut, call, code: "deadline" }]);
         }

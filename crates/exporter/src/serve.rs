@@ -47,6 +47,8 @@ pub struct Serve {
     pub name: &'static str,
     /// What to sample.
     pub sources: Vec<Box<dyn Source>>,
+    /// Whether that is whatever is there.
+    pub auto: bool,
     /// How often.
     pub tempo: Tempo,
     /// Root of sysfs.
@@ -67,8 +69,8 @@ impl Serve {
     /// # Errors
     /// What could not be started.
     pub fn run<F: Future<Output = ()>>(self, stop: impl FnOnce() -> F) -> Result<(), String> {
-        let board =
-            Arc::new(Board::new(self.sources.iter().map(|source| source.family()), self.tempo.clone()));
+        let families = self.sources.iter().map(|source| source.family());
+        let board = Arc::new(Board::new(families, self.auto, self.tempo.clone()));
         let mut supervisors = Vec::new();
         for (source, board) in self.sources.into_iter().zip(&board.sources) {
             let handle = supervisor::spawn(source, Arc::clone(board), self.tempo.clone(), &self.sysfs)

@@ -55,6 +55,8 @@ pub fn serve(name: &'static str, specs: &[SourceSpec], matches: &ArgMatches) -> 
     Ok(Serve {
         name,
         sources,
+        // Who runs a program for one family has asked for it.
+        auto: specs.len() > 1 && many(matches, "source").contains(&"auto"),
         tempo: Tempo::new(interval),
         sysfs,
         host: matches.get_flag("host.metrics").then(|| Host::new(&procfs)),

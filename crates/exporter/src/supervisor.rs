@@ -148,7 +148,9 @@ impl Supervisor {
                     End::Empty | End::Lost(_) => backoff.failed(&self.tempo, connected.elapsed()),
                 },
                 Err(reason) => {
-                    self.board.down(reason, None, functions.map(|functions| functions.len()));
+                    let expected = functions.map(|functions| functions.len());
+                    let absent = self.pci.is_none() || expected == Some(0);
+                    self.board.down(reason, None, expected, absent);
                     let fault = Fault { absence: Absence::Failed, call: "connect", code: "unavailable" };
                     self.withdraw_all(fault);
                     backoff.failed(&self.tempo, Duration::ZERO)
@@ -216,12 +218,12 @@ impl Supervisor {
         let expected = self.functions().map(|functions| functions.len());
         match end {
             End::Lost(fault) => {
-                self.board.down(format!("{fault}; connecting again"), None, expected);
+                self.board.down(format!("{fault}; connecting again"), None, expected, false);
                 self.withdraw_all(fault);
             }
             End::Empty => {
                 let reason = format!("{}: the driver lists no device", session.backend().library);
-                self.board.down(reason, Some(0), expected);
+                self.board.down(reason, Some(0), expected, expected == Some(0));
             }
             End::BusChanged | End::Stop => {}
         }

@@ -113,27 +113,9 @@ impl Facts {
     }
 }
 
-/// `00000000:19:00.0` as sysfs and lspci write it: `0000:19:00.0`.
-pub fn sysfs_address(hlml: &str) -> String {
-    let lower = hlml.to_ascii_lowercase();
-    match lower.split_once(':') {
-        Some((domain, rest)) if domain.len() == 8 && domain.starts_with("0000") => {
-            format!("{}:{rest}", &domain[4..])
-        }
-        _ => lower,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_written_as_sysfs_does() {
-        assert_eq!(sysfs_address("00000000:1A:00.0"), "0000:1a:00.0");
-        assert_eq!(sysfs_address("00010000:1a:00.0"), "00010000:1a:00.0");
-        assert_eq!(sysfs_address("0000:19:00.0"), "0000:19:00.0");
-    }
 
     #[test]
     fn labels_come_in_the_official_exporters_order_and_none_is_empty() {

@@ -144,11 +144,7 @@ fn clocks(round: &Round<'_>, batch: &mut Batch) {
     }
     let state = raw.performance_state.and_then(|state| match state {
         0..=PSTATE_MAX => Ok(Count(state.into())),
-        _ => Err(Fault {
-            absence: Absence::NoData,
-            call: "hlml_device_get_performance_state",
-            code: "unknown_state",
-        }),
+        _ => Err(Fault::no_data("hlml_device_get_performance_state", "unknown_state")),
     });
     batch.put(m::PERFORMANCE_STATE, Labels::NONE, state);
     for (bit, reason) in REASONS {
@@ -180,7 +176,7 @@ fn pcie(round: &Round<'_>, batch: &mut Batch) {
     batch.put(m::PCIE_WIDTH, Labels::NONE, link.map(|link| Count(link.width.into())));
     let speed = link.and_then(|link| {
         let place = usize::try_from(link.generation).unwrap_or(usize::MAX).wrapping_sub(1);
-        let none = Fault { absence: Absence::NoData, call: "current_link_speed", code: "unknown_generation" };
+        let none = Fault::no_data("current_link_speed", "unknown_generation");
         GIGATRANSFERS.get(place).map(|giga| Count(*giga)).ok_or(none)
     });
     batch.put(m::PCIE_SPEED, Labels::NONE, speed);

@@ -90,11 +90,7 @@ impl HpuSampler {
         // Where the driver's files cannot be seen, the library says it in words.
         link.or_else(|fault| {
             let (speed, width) = self.hlml.as_ref().ok_or(fault)?.hpu.pci_link()?;
-            map::link(&speed, &width).ok_or(Fault {
-                absence: Absence::NoData,
-                call: "hlml_device_get_pci_info",
-                code: "garbage",
-            })
+            map::link(&speed, &width).ok_or(Fault::no_data("hlml_device_get_pci_info", "garbage"))
         })
     }
 }

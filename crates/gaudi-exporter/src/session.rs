@@ -7,7 +7,7 @@ use reading::{Absence, Backend, BusMatch, Fault, Found, Lost, Session, Source, U
 
 use crate::{
     events::Log,
-    identity::{Facts, sysfs_address},
+    identity::Facts,
     kernel::{self, Node},
     raw::{self, Hpu, Library, Missing},
     sampler::{Card, HpuSampler},
@@ -113,7 +113,7 @@ impl HlmlSession {
         let known = match self.known.get(&index) {
             Some(known) if known.mark == mark => known.clone(),
             _ => {
-                let address = hpu.pci_bus_id().map(|address| sysfs_address(&address));
+                let address = hpu.pci_bus_id().map(|address| sysfs::pci::address(&address));
                 let address = address.unwrap_or_else(|_| mark.clone());
                 let node = nodes.iter().find(|node| node.function.address == address);
                 let facts = Facts::read(index, &address, Some(&hpu), node, &self.place.sysfs);
@@ -154,7 +154,7 @@ impl Session for KernelSession {
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
         if Library::is_there(self.library.as_ref()) {
-            let fault = Fault { absence: Absence::NoData, call: "libhlml", code: "library_appeared" };
+            let fault = Fault::no_data("libhlml", "library_appeared");
             return Err(Lost::Session(fault));
         }
         let sysfs = &self.place.sysfs;

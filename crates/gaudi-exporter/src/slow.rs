@@ -95,7 +95,7 @@ impl SlowLane {
         let state = self.lock();
         let call = "hlml_device_get_pcie_throughput";
         let Some((taken, readings)) = &state.newest else {
-            return Err(Fault { absence: Absence::NoData, call, code: "no_reading" });
+            return Err(Fault::no_data(call, "no_reading"));
         };
         let age = now.saturating_duration_since(*taken);
         if age > OLDEST {

@@ -22,6 +22,9 @@ pub struct Span {
     pub length: usize,
 }
 
+/// Name, first byte and length of a member.
+pub type Member = (&'static str, usize, usize);
+
 /// A struct.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -29,8 +32,8 @@ pub struct Layout {
     pub name: &'static str,
     /// Its size.
     pub size: usize,
-    /// Name, first byte and length of each member; those of a struct within are written `caps.link_speed`.
-    pub members: &'static [(&'static str, usize, usize)],
+    /// Those of a struct within are written `caps.link_speed`.
+    pub members: &'static [Member],
 }
 
 impl Layout {
@@ -61,53 +64,25 @@ const UTILIZATION: [Layout; 2] = [
     Layout { name: "hlml_utilization_t", size: 8, members: &[("aip", 0, 4), ("memory", 4, 4)] },
 ];
 
+/// Members of `hlml_pci_info_t` up to 1.18; an older release has the first of them.
+const PCI_MEMBERS: &[Member] = &[
+    ("bus", 0, 4),
+    ("bus_id", 4, 15),
+    ("device", 20, 4),
+    ("domain", 24, 4),
+    ("pci_device_id", 28, 4),
+    ("caps.link_speed", 32, 10),
+    ("caps.link_width", 42, 10),
+    ("caps.link_max_speed", 52, 10),
+    ("caps.link_max_width", 62, 10),
+    ("pci_rev", 72, 4),
+    ("pci_subsys_id", 76, 4),
+];
+
 const PCI_INFO: [Layout; 4] = [
-    Layout {
-        name: "hlml_pci_info_t",
-        size: 52,
-        members: &[
-            ("bus", 0, 4),
-            ("bus_id", 4, 15),
-            ("device", 20, 4),
-            ("domain", 24, 4),
-            ("pci_device_id", 28, 4),
-            ("caps.link_speed", 32, 10),
-            ("caps.link_width", 42, 10),
-        ],
-    },
-    Layout {
-        name: "hlml_pci_info_t",
-        size: 76,
-        members: &[
-            ("bus", 0, 4),
-            ("bus_id", 4, 15),
-            ("device", 20, 4),
-            ("domain", 24, 4),
-            ("pci_device_id", 28, 4),
-            ("caps.link_speed", 32, 10),
-            ("caps.link_width", 42, 10),
-            ("caps.link_max_speed", 52, 10),
-            ("caps.link_max_width", 62, 10),
-            ("pci_rev", 72, 4),
-        ],
-    },
-    Layout {
-        name: "hlml_pci_info_t",
-        size: 80,
-        members: &[
-            ("bus", 0, 4),
-            ("bus_id", 4, 15),
-            ("device", 20, 4),
-            ("domain", 24, 4),
-            ("pci_device_id", 28, 4),
-            ("caps.link_speed", 32, 10),
-            ("caps.link_width", 42, 10),
-            ("caps.link_max_speed", 52, 10),
-            ("caps.link_max_width", 62, 10),
-            ("pci_rev", 72, 4),
-            ("pci_subsys_id", 76, 4),
-        ],
-    },
+    Layout { name: "hlml_pci_info_t", size: 52, members: PCI_MEMBERS.split_at(7).0 },
+    Layout { name: "hlml_pci_info_t", size: 76, members: PCI_MEMBERS.split_at(10).0 },
+    Layout { name: "hlml_pci_info_t", size: 80, members: PCI_MEMBERS },
     Layout {
         name: "hlml_pci_info_t",
         size: 84,

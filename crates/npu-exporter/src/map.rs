@@ -1,7 +1,7 @@
 //! From the kernel's units to base units and the catalogue.
 
 use naming::{Bytes, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m};
-use reading::{Absence, Batch, Fault, Labels};
+use reading::{Batch, Fault, Labels};
 
 use crate::{
     rates::Sums,
@@ -40,7 +40,7 @@ pub fn device(round: &Round<'_>, batch: &mut Batch) {
 
     let temperature = raw.telemetry.and_then(|registers| match registers.temperature {
         0..=CELSIUS_MAX => Ok(Celsius(registers.temperature as f64)),
-        _ => Err(Fault { absence: Absence::NoData, call: "intel_pmt/telem", code: "over_200_celsius" }),
+        _ => Err(Fault::no_data("intel_pmt/telem", "over_200_celsius")),
     });
     batch.put(m::TEMPERATURE, Labels::one("sensor", "npu"), temperature);
     let energy = round.sums.map(|sums| Joules(sums.energy as f64 / ENERGY_PER_JOULE));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use reading::{Absence, Fault};
+use reading::Fault;
 use sysfs::Unwrapped;
 
 use crate::{raw::Got, telemetry::Registers};
@@ -12,7 +12,7 @@ const BUSY_PERIOD: Duration = Duration::from_millis(900);
 
 /// Nothing to compare with yet.
 const fn no_interval(call: &'static str) -> Fault {
-    Fault { absence: Absence::NoData, call, code: "no_interval" }
+    Fault::no_data(call, "no_interval")
 }
 
 /// The busy share of the last second, from a counter that is read no more than once a second.
@@ -47,9 +47,7 @@ impl Busy {
                 match before {
                     Some((last, before)) if busy >= before => share(busy - before, now - last),
                     // Only a reload of the driver sets it back.
-                    Some(_) => {
-                        Err(Fault { absence: Absence::NoData, call: Self::CALL, code: "counter_reset" })
-                    }
+                    Some(_) => Err(Fault::no_data(Self::CALL, "counter_reset")),
                     None => Err(no_interval(Self::CALL)),
                 }
             }
@@ -98,7 +96,7 @@ impl Default for Totals {
 impl Totals {
     /// Takes in one round.
     pub fn add(&mut self, now: Instant, registers: &Registers) -> Got<Sums> {
-        let beyond = Fault { absence: Absence::NoData, call: "intel_pmt/telem", code: "range" };
+        let beyond = Fault::no_data("intel_pmt/telem", "range");
         let energy = self.energy.add(registers.energy).ok_or(beyond)?;
         let memory_traffic = self.memory_traffic.add(registers.memory_traffic).ok_or(beyond)?;
         let power = match self.last.replace((now, energy)) {
@@ -111,6 +109,8 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
+    use reading::Absence;
+
     use super::*;
 
     #[test]

@@ -105,7 +105,7 @@ impl Facts {
             ("model", &self.name),
             ("architecture", &self.architecture),
             ("brand", &self.brand),
-            ("pci_bus_id", &sysfs_address(&self.pci_bus_id)),
+            ("pci_bus_id", &sysfs::pci::address(&self.pci_bus_id)),
             ("serial", &self.serial),
             ("board_part_number", &self.board_part_number),
             ("driver_version", &self.driver_version),
@@ -150,28 +150,9 @@ impl Facts {
     }
 }
 
-/// `00000000:1A:00.0` as sysfs and lspci write it: `0000:1a:00.0`.
-fn sysfs_address(nvml: &str) -> String {
-    let lower = nvml.to_ascii_lowercase();
-    match lower.split_once(':') {
-        Some((domain, rest)) if domain.len() == 8 && domain.starts_with("0000") => {
-            format!("{}:{rest}", &domain[4..])
-        }
-        _ => lower,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_written_as_sysfs_does() {
-        assert_eq!(sysfs_address("00000000:1A:00.0"), "0000:1a:00.0");
-        assert_eq!(sysfs_address("0001A000:1A:00.0"), "0001a000:1a:00.0");
-        assert_eq!(sysfs_address("0000:04:00.0"), "0000:04:00.0");
-        assert_eq!(sysfs_address(""), "");
-    }
 
     #[test]
     fn dcgm_labels_come_in_dcgm_exporters_order() {

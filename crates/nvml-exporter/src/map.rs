@@ -269,11 +269,7 @@ fn clocks(round: &Round<'_>, batch: &mut Batch) {
     // nvml.h: P-state 32 means unknown.
     let state = raw.performance_state.and_then(|state| match state {
         0..=15 => Ok(Count(state.into())),
-        _ => Err(Fault {
-            absence: Absence::NoData,
-            call: "nvmlDeviceGetPerformanceState",
-            code: "unknown_state",
-        }),
+        _ => Err(Fault::no_data("nvmlDeviceGetPerformanceState", "unknown_state")),
     });
     batch.put(m::PERFORMANCE_STATE, Labels::NONE, state);
 
@@ -340,11 +336,7 @@ fn nvlink(round: &Round<'_>, batch: &mut Batch) {
     for (slot, direction) in ["both", "both_link_0"].into_iter().enumerate() {
         // DCGM divides KiB per second by 1000 and calls it MB/s; its dashboards expect that number.
         let rate = round.traffic.nvlink_kib_per_second[slot].map(|kib| BytesPerSecond(kib * 1e3));
-        let first = Fault {
-            absence: Absence::NoData,
-            call: "NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX",
-            code: "no_interval",
-        };
+        let first = Fault::no_data("NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX", "no_interval");
         batch.put(m::NVLINK_RATE, Labels::one("direction", direction), rate.ok_or(first));
     }
 }
@@ -380,11 +372,8 @@ fn pcie_bytes(round: &Round<'_>, slot: usize, field: u32) -> Got<Bytes> {
         reason = "a sum of rates that are never negative"
     )]
     let integral = round.traffic.pcie_bytes[slot].map(|bytes| Bytes(bytes as u64));
-    integral.ok_or(counter.err().unwrap_or(Fault {
-        absence: Absence::NoData,
-        call: "nvmlDeviceGetFieldValues",
-        code: "counter_wraps_too_fast",
-    }))
+    integral
+        .ok_or(counter.err().unwrap_or(Fault::no_data("nvmlDeviceGetFieldValues", "counter_wraps_too_fast")))
 }
 
 /// Raw capacity in each direction: transfers per second per lane times the line code's efficiency (PCI

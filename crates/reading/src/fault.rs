@@ -41,6 +41,13 @@ pub struct Fault {
     pub code: &'static str,
 }
 
+impl Fault {
+    /// A call that gave no usable value now.
+    pub const fn no_data(call: &'static str, code: &'static str) -> Self {
+        Self { absence: Absence::NoData, call, code }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} ({})", self.call, self.absence.name(), self.code)

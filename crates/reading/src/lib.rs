@@ -9,9 +9,11 @@
 mod batch;
 mod fault;
 mod labels;
+mod plausible;
 mod source;
 
 pub use batch::{Absent, Batch, Reading, Subject};
 pub use fault::{Absence, Fault};
 pub use labels::{Identity, LabelValue, Labels};
+pub use plausible::Blanks;
 pub use source::{Backend, BusMatch, Found, Lost, Sampler, Session, Source, Unavailable};

@@ -1,37 +1,20 @@
-//! C arguments made safe: one type for each way in which hlml.h passes something. `take` checks what can be
-//! checked (handles, null pointers), so that the bodies contain no pointer.
+//! C arguments made safe that only hlml.h has: handles, and structs that differ from release to release.
 
-use std::ffi::{CStr, c_char, c_uint, c_ulonglong, c_void};
+use std::ffi::{c_uint, c_ulonglong, c_void};
 use std::ptr::NonNull;
 
 use hlml_sys::{Layout, Return};
 use sim::control::Garbage;
+use sim_abi::Garble;
+pub(crate) use sim_abi::{Argument, Text};
 
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Call, Hlml, HlmlCall as _};
 
-/// How one C parameter becomes one safe value.
-pub(crate) trait Argument: Sized {
-    /// The parameter's type in C.
-    type Raw;
+/// A place for a value.
+pub(crate) type Out<T> = sim_abi::Out<T, Hlml>;
 
-    /// # Safety
-    /// `raw` is what hlml.h asks for: null, or a pointer to the declared type that stays valid for the call.
-    unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Answer<Self>;
-}
-
-macro_rules! plain {
-    ($($type:ty)*) => {$(
-        impl Argument for $type {
-            type Raw = Self;
-
-            unsafe fn take(raw: Self, _: &Call<'_>) -> Answer<Self> {
-                Ok(raw)
-            }
-        }
-    )*};
-}
-
-plain!(c_uint c_ulonglong);
+/// A caller's buffer for a string.
+pub(crate) type Buffer = sim_abi::Buffer<Hlml>;
 
 /// What a handle says, in its top bits.
 const MARK: u64 = 0x484c;
@@ -46,7 +29,7 @@ pub(crate) fn handle(device: usize, epoch: u32) -> *mut c_void {
 #[derive(Clone, Copy)]
 pub(crate) struct Device(pub(crate) usize);
 
-impl Argument for Device {
+impl Argument<Hlml> for Device {
     type Raw = *mut c_void;
 
     unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Answer<Self> {
@@ -63,87 +46,11 @@ impl Argument for Device {
     }
 }
 
-/// A place for a value; null is an invalid argument.
-#[derive(Clone, Copy)]
-pub(crate) struct Out<T>(NonNull<T>);
-
-impl<T> Argument for Out<T> {
-    type Raw = *mut T;
-
-    unsafe fn take(raw: Self::Raw, _: &Call<'_>) -> Answer<Self> {
-        NonNull::new(raw).map(Self).ok_or(Return::InvalidArgument)
-    }
-}
-
-impl<T> Out<T> {
-    /// Gives the caller the value, or nonsense in its place when the control file asks for it.
-    pub(crate) fn set(self, call: &Call<'_>, value: T) -> Answer
-    where
-        T: Garble,
-    {
-        self.put(if call.garbage == Some(Garbage::Blank) { T::BLANK } else { value })
-    }
-
-    /// Gives the caller the value as it is.
-    #[allow(clippy::unnecessary_wraps, reason = "every body ends in an answer")]
-    pub(crate) fn put(self, value: T) -> Answer {
-        // SAFETY: `take` saw that it is not null; hlml.h: the caller's memory for one T, writable.
-        unsafe { self.0.write(value) };
-        Ok(())
-    }
-
-    /// Member `index` of the caller's array, which hlml.h fixes the length of.
-    pub(crate) fn nth(self, index: usize) -> Self {
-        // SAFETY: hlml.h: the array holds as many, and the bodies stay below that.
-        Self(unsafe { self.0.add(index) })
-    }
-}
-
-/// A place that may be null, for callers who only want a count.
-pub(crate) struct Unused;
-
-impl Argument for Unused {
-    type Raw = *mut c_void;
-
-    unsafe fn take(_: Self::Raw, _: &Call<'_>) -> Answer<Self> {
-        Ok(Self)
-    }
-}
-
-/// A caller's buffer for a string; its length is the parameter beside it.
-#[derive(Clone, Copy)]
-pub(crate) struct Buffer(NonNull<c_char>);
-
-impl Argument for Buffer {
-    type Raw = *mut c_char;
-
-    unsafe fn take(raw: Self::Raw, _: &Call<'_>) -> Answer<Self> {
-        NonNull::new(raw).map(Self).ok_or(Return::InvalidArgument)
-    }
-}
-
-impl Buffer {
-    /// Writes the text and its NUL, if both fit.
-    pub(crate) fn set(self, length: c_uint, text: &str) -> Answer {
-        if length as usize <= text.len() {
-            return Err(Return::InsufficientSize);
-        }
-        let bytes = text.as_ptr().cast::<c_char>();
-        // SAFETY: hlml.h: the caller's buffer holds `length` bytes, and the text is shorter.
-        unsafe { self.0.as_ptr().copy_from_nonoverlapping(bytes, text.len()) };
-        // SAFETY: as above: there is room for one byte after the text.
-        let end = unsafe { self.0.add(text.len()) };
-        // SAFETY: as above.
-        unsafe { end.write(0) };
-        Ok(())
-    }
-}
-
 /// A caller's struct of the machine's release.
 #[derive(Clone, Copy)]
 pub(crate) struct Struct(NonNull<u8>);
 
-impl Argument for Struct {
+impl Argument<Hlml> for Struct {
     type Raw = *mut c_void;
 
     unsafe fn take(raw: Self::Raw, _: &Call<'_>) -> Answer<Self> {
@@ -188,31 +95,14 @@ pub(crate) enum Member {
     Text(String),
 }
 
-/// A string from the caller.
-pub(crate) struct Text(pub(crate) String);
-
-impl Argument for Text {
-    type Raw = *const c_char;
-
-    unsafe fn take(raw: Self::Raw, _: &Call<'_>) -> Answer<Self> {
-        if raw.is_null() {
-            return Err(Return::InvalidArgument);
-        }
-        // SAFETY: not null; hlml.h: the caller's string ends in a NUL.
-        let text = unsafe { CStr::from_ptr(raw) };
-        Ok(Self(text.to_string_lossy().into_owned()))
+impl Garble<Hlml> for c_uint {
+    fn garble(self, class: Garbage) -> Self {
+        if class == Garbage::Blank { Self::MAX } else { self }
     }
 }
 
-/// A number with a blank: all ones.
-pub(crate) trait Garble: Copy {
-    const BLANK: Self;
-}
-
-impl Garble for c_uint {
-    const BLANK: Self = Self::MAX;
-}
-
-impl Garble for c_ulonglong {
-    const BLANK: Self = Self::MAX;
+impl Garble<Hlml> for c_ulonglong {
+    fn garble(self, class: Garbage) -> Self {
+        if class == Garbage::Blank { Self::MAX } else { self }
+    }
 }

@@ -1,138 +1,80 @@
-//! What happens around every call: is the library initialised, are the arguments there, what does the control
-//! file say about this call, and only then the body.
-//!
-//! The contract of every entry point is hlml.h's: each pointer is null or points to what its declared type
-//! says, strings end in a NUL, and buffers are as long as the length beside them.
+//! HLML around every call: its return codes, and what its bodies ask of a call. The rest is `sim-abi`'s.
 
-use std::cell::Cell;
 use std::ffi::c_int;
-use std::thread::sleep;
-use std::time::Duration;
 
 use hlml_sys::{Generation, Return};
-use sim::Live;
-use sim::conditions::Effect;
-use sim::control::Garbage;
 use sim::gaudi::Hpu;
-use sim::live::Moment;
 use sim::profile::Gaudi;
+use sim_abi::Library;
 
 use crate::session;
 
-/// What a body returns: a value or HLML's code.
-pub(crate) type Answer<T = ()> = Result<T, Return>;
+/// HLML, as `sim-abi` sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Hlml;
 
-/// How often a hanging call looks whether its fault is gone.
-const HANG_LOOK_INTERVAL: Duration = Duration::from_millis(60);
+impl Library for Hlml {
+    type Code = Return;
+    type Return = c_int;
+
+    const UNINITIALIZED: Return = Return::Uninitialized;
+    const INVALID_ARGUMENT: Return = Return::InvalidArgument;
+    const INSUFFICIENT_SIZE: Return = Return::InsufficientSize;
+    const LOST: Return = Return::AipIsLost;
+
+    fn code(number: u32) -> Return {
+        Return::from(number.cast_signed())
+    }
+
+    fn returned(answer: Answer) -> c_int {
+        answer.err().unwrap_or(Return::Success).code()
+    }
+
+    fn run(name: &'static str, body: impl FnOnce(Call<'_>) -> Answer) -> c_int {
+        let session = session::load();
+        sim_abi::run(name, session.as_deref().map(|session| &session.live), session::epoch(), body)
+    }
+
+    /// The driver answers nothing about a device that it resets.
+    fn refusal(call: &Call<'_>) -> Option<Return> {
+        let standing = call.moment.conditions().device(call.device.get()?)?;
+        standing.reset.running.then_some(Return::Unknown)
+    }
+}
+
+/// What a body returns: a value or HLML's code.
+pub(crate) type Answer<T = ()> = sim_abi::Answer<T, Hlml>;
 
 /// A call in progress.
-pub(crate) struct Call<'a> {
-    pub(crate) name: &'static str,
-    pub(crate) live: &'a Live,
-    pub(crate) epoch: u32,
-    pub(crate) moment: Moment<'a>,
-    /// The device that the call is about; set by the argument that names it.
-    pub(crate) device: Cell<Option<usize>>,
-    pub(crate) garbage: Option<Garbage>,
-}
+pub(crate) type Call<'a> = sim_abi::Call<'a, Hlml>;
 
-/// Runs `body` as the HLML function `name`.
-pub(crate) fn run(name: &'static str, body: impl FnOnce(Call<'_>) -> Answer) -> c_int {
-    let session = session::load();
-    let (Some(session), Some(epoch)) = (session.as_deref(), session::epoch()) else {
-        return Return::Uninitialized.code();
-    };
-    let moment = session.live.now();
-    if moment.driver_epoch() != Some(epoch) {
-        return Return::Uninitialized.code();
-    }
-    let call = Call { name, live: &session.live, epoch, moment, device: Cell::new(None), garbage: None };
-    body(call).err().unwrap_or(Return::Success).code()
-}
-
-/// Lets what the control file says about a call happen: an error, a delay, or (told) nonsense to answer.
-pub(crate) fn meet_faults(
-    live: &Live,
-    moment: &Moment<'_>,
-    name: &str,
-    device: Option<usize>,
-) -> Answer<Option<Effect>> {
-    let effect = moment.conditions().effect(name, device, moment.seconds());
-    match effect {
-        Some(Effect::Error(code)) => return Err(Return::from(code.cast_signed())),
-        Some(Effect::Lost) => return Err(Return::AipIsLost),
-        Some(Effect::Slow(time) | Effect::Hang(Some(time))) => sleep(time),
-        Some(Effect::Hang(None)) => {
-            // Nothing is locked here: a hanging call hangs itself alone.
-            let hangs = || {
-                let moment = live.now();
-                moment.conditions().effect(name, device, moment.seconds()) == Some(Effect::Hang(None))
-            };
-            while hangs() {
-                sleep(HANG_LOOK_INTERVAL);
-            }
-        }
-        Some(Effect::Garbage(_)) | None => {}
-    }
-    Ok(effect)
-}
-
-impl Call<'_> {
-    /// Lets the faults of this call happen. What the body then reads is of the time after them.
-    pub(crate) fn after_faults(self) -> Answer<Self> {
-        let device = self.device.get();
-        let call = match meet_faults(self.live, &self.moment, self.name, device)? {
-            None => self,
-            Some(Effect::Garbage(class)) => Self { garbage: Some(class), ..self },
-            Some(_) => Self { moment: self.live.now(), ..self },
-        };
-        let standing = device.and_then(|device| call.moment.conditions().device(device));
-        // The driver answers nothing about a device that it resets.
-        if standing.is_some_and(|standing| standing.reset.running) {
-            return Err(Return::Unknown);
-        }
-        Ok(call)
-    }
-
+/// What HLML's bodies ask of a call.
+pub(crate) trait HlmlCall {
     /// A device that an argument named.
-    pub(crate) fn hpu(&self, device: usize) -> Answer<Hpu<'_>> {
+    fn hpu(&self, device: usize) -> Answer<Hpu<'_>>;
+    /// What the machine's library is.
+    fn hlml(&self) -> Answer<&Gaudi>;
+    /// Which structs it writes.
+    fn generation(&self) -> Answer<Generation>;
+}
+
+impl HlmlCall for Call<'_> {
+    fn hpu(&self, device: usize) -> Answer<Hpu<'_>> {
         self.moment.device(device).and_then(Hpu::new).ok_or(Return::InvalidArgument)
     }
 
-    /// What the machine's library is.
-    pub(crate) fn hlml(&self) -> Answer<&Gaudi> {
+    fn hlml(&self) -> Answer<&Gaudi> {
         self.moment.machine().profile().device.gaudi.as_ref().ok_or(Return::DriverNotLoaded)
     }
 
-    /// Which structs it writes.
-    pub(crate) fn generation(&self) -> Answer<Generation> {
+    fn generation(&self) -> Answer<Generation> {
         Ok(Generation::of_version(&self.hlml()?.hlml_version).unwrap_or(Generation::V1_19))
     }
 }
 
-/// Declares HLML functions.
-///
-/// `fn name(call, argument: Kind, ...) { body }`: each argument is taken by its [`crate::args::Argument`], and
-/// the body runs with `call` after the faults.
+/// Declares HLML functions, as [`sim_abi::entries`] says.
 macro_rules! entries {
-    ($(fn $name:ident($call:ident $(, $argument:ident: $kind:ty)* $(,)?) $body:block)*) => {$(
-        #[doc = concat!("`", stringify!($name), "` as hlml.h declares it.")]
-        #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name(
-            $($argument: <$kind as $crate::args::Argument>::Raw),*
-        ) -> ::std::ffi::c_int {
-            $crate::call::run(stringify!($name), |$call| {
-                $(
-                    let $argument = {
-                        // SAFETY: the caller passes what hlml.h declares for this parameter.
-                        unsafe { <$kind as $crate::args::Argument>::take($argument, &$call) }?
-                    };
-                )*
-                let $call = &$call.after_faults()?;
-                $body
-            })
-        }
-    )*};
+    ($($entry:tt)*) => { sim_abi::entries! { $crate::call::Hlml; $($entry)* } };
 }
 
 /// Declares HLML functions that take a device and give one value: `name: type = |hpu| answer;`.
@@ -140,7 +82,7 @@ macro_rules! readings {
     ($($name:ident: $value:ty = |$hpu:ident| $answer:expr;)*) => {
         $crate::call::entries! {$(
             fn $name(call, device: $crate::args::Device, value: $crate::args::Out<$value>) {
-                let $hpu = call.hpu(device.0)?;
+                let $hpu = $crate::call::HlmlCall::hpu(call, device.0)?;
                 let answer: $crate::call::Answer<$value> = $answer;
                 value.set(call, answer?)
             }
@@ -153,8 +95,8 @@ macro_rules! texts {
     ($($name:ident = |$hpu:ident| $text:expr;)*) => {
         $crate::call::entries! {$(
             fn $name(call, device: $crate::args::Device, text: $crate::args::Buffer, length: ::std::ffi::c_uint) {
-                let $hpu = call.hpu(device.0)?;
-                text.set(length, &$text)
+                let $hpu = $crate::call::HlmlCall::hpu(call, device.0)?;
+                text.write(length, &$text)
             }
         )*}
     };

@@ -1,6 +1,6 @@
 //! Everything that is asked about one device.
 
-use std::ffi::{c_int, c_uint, c_ulonglong};
+use std::ffi::{c_int, c_uint, c_ulonglong, c_void};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use sim::control::{Garbage, Scope, Severity};
 use sim::cycle::Channel;
 use sim::gaudi::Hpu;
 
-use crate::args::{Device, Member, Out, Struct, Unused};
-use crate::call::{Answer, Call, entries, readings, texts};
+use crate::args::{Device, Member, Out, Struct};
+use crate::call::{Answer, Call, HlmlCall as _, entries, readings, texts};
 
 texts! {
     hlml_device_get_name = |hpu| hpu.device().facts().name;
@@ -174,7 +174,7 @@ entries! {
     }
 
     fn hlml_device_get_replaced_rows(
-        call, device: Device, cause: c_uint, count: Out<c_uint>, _addresses: Unused,
+        call, device: Device, cause: c_uint, count: Out<c_uint>, _addresses: *mut c_void,
     ) {
         let rows = &call.hpu(device.0)?.device().standing().rows;
         count.set(call, match cause {

@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{c_uint, c_ulonglong, c_void};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use hlml_sys::{Return, layout::EVENT_DATA};
 use sim::live::Moment;
+use sim_abi::Registry;
 
-use crate::args::{Argument, Device, Member, Out, Struct, handle};
+use crate::args::{Device, Member, Out, Struct, handle};
 use crate::call::{Answer, Call, entries};
 
 /// How often a waiting call looks for something new.
@@ -28,44 +29,23 @@ struct EventSet {
     delivered: BTreeMap<u64, u64>,
 }
 
-/// Sets by number, and the last number given.
-static SETS: Mutex<(usize, BTreeMap<usize, EventSet>)> = Mutex::new((0, BTreeMap::new()));
-
-fn sets() -> MutexGuard<'static, (usize, BTreeMap<usize, EventSet>)> {
-    SETS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A set that was created; its handle is a number, so that a stale one is an error and not a crash.
-#[derive(Clone, Copy)]
-struct Set(usize);
-
-impl Argument for Set {
-    type Raw = *mut c_void;
-
-    unsafe fn take(raw: Self::Raw, _: &Call<'_>) -> Answer<Self> {
-        Ok(Self(raw.addr()))
-    }
-}
+static SETS: Registry<Mutex<EventSet>> = Registry::empty();
 
 entries! {
     fn hlml_event_set_create(_call, set: Out<*mut c_void>) {
-        let mut sets = sets();
-        sets.0 += 1;
-        let number = sets.0;
-        sets.1.insert(number, EventSet::default());
-        set.put(std::ptr::without_provenance_mut(number))
+        set.put(std::ptr::without_provenance_mut(SETS.insert(Mutex::default())))
     }
 
-    fn hlml_event_set_free(_call, set: Set) {
-        sets().1.remove(&set.0).map(|_| ()).ok_or(Return::InvalidArgument)
+    fn hlml_event_set_free(_call, set: *mut c_void) {
+        if SETS.remove(set.addr()) { Ok(()) } else { Err(Return::InvalidArgument) }
     }
 
-    fn hlml_device_register_events(call, device: Device, types: c_ulonglong, set: Set) {
+    fn hlml_device_register_events(call, device: Device, types: c_ulonglong, set: *mut c_void) {
         if types & !SUPPORTED != 0 {
             return Err(Return::InvalidArgument);
         }
-        let mut sets = sets();
-        let set = sets.1.get_mut(&set.0).ok_or(Return::InvalidArgument)?;
+        let set = SETS.get(set.addr()).ok_or(Return::InvalidArgument)?;
+        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         *set.registered.entry(device.0).or_default() |= types;
         for (id, _, count) in happened(&call.moment).filter(|(_, (about, _), _)| *about == device.0) {
             set.delivered.entry(id).or_insert(count);
@@ -73,7 +53,7 @@ entries! {
         Ok(())
     }
 
-    fn hlml_event_set_wait(call, set: Set, data: Struct, milliseconds: c_uint) {
+    fn hlml_event_set_wait(call, set: *mut c_void, data: Struct, milliseconds: c_uint) {
         let (device, kind) = wait(call, set, milliseconds)?;
         data.set(call, &EVENT_DATA, &[
             ("device", Member::Number(handle(device, call.epoch).addr() as u64)),
@@ -83,19 +63,19 @@ entries! {
 }
 
 /// Waits for the set's next event, and holds no lock meanwhile.
-fn wait(call: &Call<'_>, set: Set, milliseconds: c_uint) -> Answer<(usize, u64)> {
+fn wait(call: &Call<'_>, set: *mut c_void, milliseconds: c_uint) -> Answer<(usize, u64)> {
     let end = Instant::now() + Duration::from_millis(milliseconds.into());
     loop {
         let moment = call.live.now();
         if moment.driver_epoch() != Some(call.epoch) {
             return Err(Return::Uninitialized);
         }
-        let mut all = sets();
-        let set = all.1.get_mut(&set.0).ok_or(Return::InvalidArgument)?;
-        if let Some(event) = next(set, &moment) {
+        let set = SETS.get(set.addr()).ok_or(Return::InvalidArgument)?;
+        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(event) = next(&mut set, &moment) {
             return Ok(event);
         }
-        drop(all);
+        drop(set);
         drop(moment);
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {

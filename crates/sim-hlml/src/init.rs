@@ -5,14 +5,14 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 use hlml_sys::Return;
 
 use crate::args::{Buffer, Out, Text, handle};
-use crate::call::{Answer, Call, entries, meet_faults};
+use crate::call::{Answer, Call, Hlml, HlmlCall as _, entries};
 use crate::session;
 
 fn init(name: &'static str) -> c_int {
     let initialised = || -> Answer {
         let session = session::open()?;
         let moment = session.live.now();
-        meet_faults(&session.live, &moment, name, None)?;
+        sim_abi::meet_faults::<Hlml>(&moment, name, None)?;
         session::enter(&session)
     };
     initialised().err().unwrap_or(Return::Success).code()
@@ -46,15 +46,15 @@ extern "C" fn accelsim_machine() -> *const c_char {
 
 entries! {
     fn hlml_get_hlml_version(call, version: Buffer, length: c_uint) {
-        version.set(length, &call.hlml()?.hlml_version)
+        version.write(length, &call.hlml()?.hlml_version)
     }
 
     fn hlml_get_driver_version(call, version: Buffer, length: c_uint) {
-        version.set(length, &call.moment.machine().profile().driver.version)
+        version.write(length, &call.moment.machine().profile().driver.version)
     }
 
     fn hlml_get_nic_driver_version(call, version: Buffer, length: c_uint) {
-        version.set(length, &call.moment.machine().profile().driver.version)
+        version.write(length, &call.moment.machine().profile().driver.version)
     }
 
     fn hlml_device_get_count(call, count: Out<c_uint>) {

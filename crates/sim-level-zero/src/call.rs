@@ -12,8 +12,6 @@ use std::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    thread::sleep,
-    time::Duration,
 };
 
 use level_zero_sys::code::{self, Code};
@@ -69,9 +67,6 @@ impl Handle {
     }
 }
 
-/// How often a hanging call looks whether its fault is gone.
-const HANG_LOOK_INTERVAL: Duration = Duration::from_millis(60);
-
 static LIVE: OnceLock<Option<Live>> = OnceLock::new();
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
@@ -104,7 +99,13 @@ pub fn about<T>(
 ) -> Answer<T> {
     let live = live()?;
     let (device, part) = handle.target(kind)?;
-    let effect = meet_faults(live, name, device)?;
+    let garbage = match live.now().meet(name, Some(device)) {
+        Some(Effect::Error(code)) => return Err(code),
+        Some(Effect::Lost) => return Err(code::DEVICE_LOST),
+        Some(Effect::Garbage(garbage)) => Some(garbage),
+        Some(Effect::Slow(_) | Effect::Hang(_)) | None => None,
+    };
+    // What the body reads is of the time after them.
     let moment = live.now();
     let gpu = Gpu::of(&moment, device).ok_or(code::INVALID_ARGUMENT)?;
     if gpu.device.standing().hidden {
@@ -113,31 +114,7 @@ pub fn about<T>(
     if gpu.asleep {
         count_wake(name);
     }
-    let garbage = match effect {
-        Some(Effect::Garbage(garbage)) => Some(garbage),
-        _ => None,
-    };
     body(&gpu, part, garbage)
-}
-
-fn meet_faults(live: &Live, name: &str, device: usize) -> Answer<Option<Effect>> {
-    let effect = || {
-        let moment = live.now();
-        moment.conditions().effect(name, Some(device), moment.seconds())
-    };
-    let met = effect();
-    match met {
-        Some(Effect::Error(code)) => return Err(code),
-        Some(Effect::Lost) => return Err(code::DEVICE_LOST),
-        Some(Effect::Slow(time) | Effect::Hang(Some(time))) => sleep(time),
-        Some(Effect::Hang(None)) => {
-            while effect() == Some(Effect::Hang(None)) {
-                sleep(HANG_LOOK_INTERVAL);
-            }
-        }
-        Some(Effect::Garbage(_)) | None => {}
-    }
-    Ok(met)
 }
 
 fn count_wake(name: &str) {

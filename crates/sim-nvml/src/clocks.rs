@@ -7,7 +7,7 @@ use sim::cycle::Channel;
 
 use crate::abi::sys::{self, nvmlPerfPolicyType_t, nvmlViolationTime_t};
 use crate::args::{Gpu, Out, garble};
-use crate::call::{Answer, code, entries, readings};
+use crate::call::{Answer, NvmlCall, code, entries, readings};
 use crate::lists::{Items, list};
 
 use sys::{

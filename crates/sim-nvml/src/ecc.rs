@@ -13,7 +13,7 @@ use crate::abi::sys::{
 };
 use crate::abi::version;
 use crate::args::{Gpu, Out, garble};
-use crate::call::{Answer, Call, code, entries, readings};
+use crate::call::{Answer, Call, NvmlCall, code, entries, readings};
 use crate::lists::{Items, list};
 use crate::parts::Part;
 

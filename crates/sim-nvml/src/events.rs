@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use sim::control::{Scope, Severity};
 use sim::live::Moment;
+use sim_abi::Registry;
 
 use crate::abi::sys::{self, nvmlEventData_t, nvmlEventSet_t};
-use crate::args::{Argument, Garble, Gpu, Out};
-use crate::call::{Answer, Call, code, entries, readings};
+use crate::args::{Gpu, Out};
+use crate::call::{Answer, Call, NvmlCall, code, entries, readings};
 use crate::ecc;
 use crate::handle::{Kind, Target};
-use crate::registry::Registry;
 
 /// How often a waiting call looks for something new.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -41,20 +41,7 @@ struct EventSet {
     delivered: BTreeMap<Stream, u64>,
 }
 
-static SETS: Registry<Mutex<EventSet>> = Registry::new();
-
-/// A set that was created.
-struct SetHandle(usize);
-
-impl Argument for SetHandle {
-    type Raw = nvmlEventSet_t;
-
-    unsafe fn take(raw: Self::Raw, _: &Call<'_>) -> Answer<Self> {
-        Ok(Self(raw.addr()))
-    }
-}
-
-impl Garble for nvmlEventSet_t {}
+static SETS: Registry<Mutex<EventSet>> = Registry::empty();
 
 /// The event data before version 2, which had no instance ids.
 #[repr(C)]
@@ -80,15 +67,15 @@ entries! {
         set.put(std::ptr::without_provenance_mut(SETS.insert(Mutex::default())))
     }
 
-    fn nvmlEventSetFree(_call, set: SetHandle) {
-        if SETS.remove(set.0) { Ok(()) } else { Err(code::INVALID_ARGUMENT) }
+    fn nvmlEventSetFree(_call, set: nvmlEventSet_t) {
+        if SETS.remove(set.addr()) { Ok(()) } else { Err(code::INVALID_ARGUMENT) }
     }
 
-    fn nvmlDeviceRegisterEvents(call, gpu: Gpu, types: c_ulonglong, set: SetHandle) {
+    fn nvmlDeviceRegisterEvents(call, gpu: Gpu, types: c_ulonglong, set: nvmlEventSet_t) {
         if types & !SUPPORTED != 0 {
             return Err(code::NOT_SUPPORTED);
         }
-        let set = SETS.get(set.0).ok_or(code::INVALID_ARGUMENT)?;
+        let set = SETS.get(set.addr()).ok_or(code::INVALID_ARGUMENT)?;
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         *set.registered.entry(gpu.0).or_default() |= types;
         for (stream, event) in streams(&call.moment, types) {
@@ -99,26 +86,26 @@ entries! {
         Ok(())
     }
 
-    fn nvmlEventSetWait_v2(call, set: SetHandle, data: Out<nvmlEventData_t>, milliseconds: c_uint) {
-        data.put(wait(call, &set, milliseconds)?)
+    fn nvmlEventSetWait_v2(call, set: nvmlEventSet_t, data: Out<nvmlEventData_t>, milliseconds: c_uint) {
+        data.put(wait(call, set, milliseconds)?)
     }
 
-    fn nvmlEventSetWait(call, set: SetHandle, data: Out<nvmlEventData_t>, milliseconds: c_uint) {
-        let nvmlEventData_t { device, eventType, eventData, .. } = wait(call, &set, milliseconds)?;
+    fn nvmlEventSetWait(call, set: nvmlEventSet_t, data: Out<nvmlEventData_t>, milliseconds: c_uint) {
+        let nvmlEventData_t { device, eventType, eventData, .. } = wait(call, set, milliseconds)?;
         data.older().put(EventDataV1 { device, event_type: eventType, event_data: eventData })
     }
 }
 
 /// Waits for the set's next event. Looks five times a second and holds no lock meanwhile; where nothing can
 /// ever happen it sleeps through.
-fn wait(call: &Call<'_>, set: &SetHandle, milliseconds: c_uint) -> Answer<nvmlEventData_t> {
+fn wait(call: &Call<'_>, set: nvmlEventSet_t, milliseconds: c_uint) -> Answer<nvmlEventData_t> {
     let end = Instant::now() + Duration::from_millis(milliseconds.into());
     loop {
         let moment = call.live.now();
         if moment.driver_epoch() != Some(call.epoch) {
             return Err(code::UNINITIALIZED);
         }
-        let set = SETS.get(set.0).ok_or(code::INVALID_ARGUMENT)?;
+        let set = SETS.get(set.addr()).ok_or(code::INVALID_ARGUMENT)?;
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((stream, event)) = next(&mut set, &moment) {
             return Ok(nvmlEventData_t {

@@ -10,8 +10,8 @@ use sim::device::LinkErrors;
 use sim::profile::Architecture;
 
 use crate::abi::sys::{self, field_id as fi, nvmlFieldValue_t, nvmlValue_t};
-use crate::args::{AnyDevice, Garble, Out};
-use crate::call::{Answer, Call, code, entries};
+use crate::args::{AnyDevice, Out};
+use crate::call::{Answer, Call, NvmlCall, code, entries};
 use crate::parts::{Part, milliwatts};
 use crate::{clocks, ecc, nvlink, thermal_power};
 
@@ -71,15 +71,15 @@ impl Value {
         let mut value = nvmlValue_t { ullVal: 0 };
         match *self {
             Self::Unsigned(number) => {
-                value.uiVal = call.garbage.map_or(number, |class| number.garble(class));
+                value.uiVal = call.garbled(number);
                 (sys::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT, value)
             }
             Self::Long(number) => {
-                value.ullVal = call.garbage.map_or(number, |class| number.garble(class));
+                value.ullVal = call.garbled(number);
                 (sys::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, value)
             }
             Self::Signed(number) => {
-                value.siVal = call.garbage.map_or(number, |class| number.garble(class));
+                value.siVal = call.garbled(number);
                 (sys::nvmlValueType_enum_NVML_VALUE_TYPE_SIGNED_INT, value)
             }
         }

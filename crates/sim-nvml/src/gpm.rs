@@ -10,12 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use sim::Device;
 use sim::cycle::Channel;
 use sim::profile::Architecture;
+use sim_abi::Registry;
 
 use crate::abi::sys::{self, nvmlGpmMetric_t, nvmlGpmMetricsGet_t, nvmlGpmSample_t, nvmlGpmSupport_t};
-use crate::args::{AnyDevice, Argument, Garble, Gpu, Out, garble};
-use crate::call::{Answer, Call, code, entries};
+use crate::args::{AnyDevice, Argument, Gpu, Out, garble};
+use crate::call::{Answer, Call, Nvml, NvmlCall, code, entries};
 use crate::parts::Part;
-use crate::registry::Registry;
 
 const MIB: f64 = 1_048_576.0;
 /// Compute slices that a device is divided into.
@@ -35,33 +35,19 @@ struct Shot {
 /// A client's sample buffer: empty until its first use.
 type Sample = Mutex<Option<Shot>>;
 
-static SAMPLES: Registry<Sample> = Registry::new();
+static SAMPLES: Registry<Sample> = Registry::empty();
 
-/// A sample that was allocated.
-struct SampleHandle(usize);
-
-impl Argument for SampleHandle {
-    type Raw = nvmlGpmSample_t;
-
-    unsafe fn take(raw: Self::Raw, _: &Call<'_>) -> Answer<Self> {
-        Ok(Self(raw.addr()))
-    }
+/// What a sample is of.
+fn taken(sample: nvmlGpmSample_t) -> Answer<Shot> {
+    let sample = SAMPLES.get(sample.addr()).ok_or(code::INVALID_ARGUMENT)?;
+    let shot = *sample.lock().unwrap_or_else(PoisonError::into_inner);
+    shot.ok_or(code::INVALID_ARGUMENT)
 }
 
-impl Garble for nvmlGpmSample_t {}
-
-impl SampleHandle {
-    fn fill(&self, shot: Shot) -> Answer {
-        let sample = SAMPLES.get(self.0).ok_or(code::INVALID_ARGUMENT)?;
-        *sample.lock().unwrap_or_else(PoisonError::into_inner) = Some(shot);
-        Ok(())
-    }
-
-    fn shot(&self) -> Answer<Shot> {
-        let sample = SAMPLES.get(self.0).ok_or(code::INVALID_ARGUMENT)?;
-        let shot = *sample.lock().unwrap_or_else(PoisonError::into_inner);
-        shot.ok_or(code::INVALID_ARGUMENT)
-    }
+fn keep(sample: nvmlGpmSample_t, shot: Shot) -> Answer {
+    let sample = SAMPLES.get(sample.addr()).ok_or(code::INVALID_ARGUMENT)?;
+    *sample.lock().unwrap_or_else(PoisonError::into_inner) = Some(shot);
+    Ok(())
 }
 
 /// The request of `nvmlGpmMetricsGet`. Its `metrics` array is as long as the caller's header made it (98, 210
@@ -73,7 +59,7 @@ struct Request {
     to: Shot,
 }
 
-impl Argument for Request {
+impl Argument<Nvml> for Request {
     type Raw = *mut nvmlGpmMetricsGet_t;
 
     unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Answer<Self> {
@@ -85,7 +71,7 @@ impl Argument for Request {
         if head.version != sys::NVML_GPM_METRICS_GET_VERSION {
             return Err(code::VERSION_MISMATCH);
         }
-        let [first, second] = [head.sample1, head.sample2].map(|sample| SampleHandle(sample.addr()).shot());
+        let [first, second] = [head.sample1, head.sample2].map(taken);
         let (first, second) = (first?, second?);
         let same = first.device == second.device && first.instance == second.instance;
         if !same || first.epoch != call.epoch || second.epoch != call.epoch || head.count == 0 {
@@ -129,16 +115,16 @@ entries! {
         sample.put(std::ptr::without_provenance_mut(SAMPLES.insert(Mutex::new(None))))
     }
 
-    fn nvmlGpmSampleFree(_call, sample: SampleHandle) {
-        if SAMPLES.remove(sample.0) { Ok(()) } else { Err(code::INVALID_ARGUMENT) }
+    fn nvmlGpmSampleFree(_call, sample: nvmlGpmSample_t) {
+        if SAMPLES.remove(sample.addr()) { Ok(()) } else { Err(code::INVALID_ARGUMENT) }
     }
 
-    fn nvmlGpmSampleGet(call, device: AnyDevice, sample: SampleHandle) {
-        sample.fill(shot(call, &call.gpu(device.0.device)?, device.0.instance)?)
+    fn nvmlGpmSampleGet(call, device: AnyDevice, sample: nvmlGpmSample_t) {
+        keep(sample, shot(call, &call.gpu(device.0.device)?, device.0.instance)?)
     }
 
-    fn nvmlGpmMigSampleGet(call, gpu: Gpu, instance: c_uint, sample: SampleHandle) {
-        sample.fill(shot(call, &call.gpu(gpu.0)?, Some(instance))?)
+    fn nvmlGpmMigSampleGet(call, gpu: Gpu, instance: c_uint, sample: nvmlGpmSample_t) {
+        keep(sample, shot(call, &call.gpu(gpu.0)?, Some(instance))?)
     }
 
     fn nvmlGpmMetricsGet(call, request: Request) {
@@ -154,7 +140,7 @@ entries! {
             match answer {
                 Ok((known, value)) => {
                     metric.nvmlReturn = code::SUCCESS;
-                    metric.value = call.garbage.map_or(value, |class| value.garble(class));
+                    metric.value = call.garbled(value);
                     metric.metricInfo.shortName = text(known.short_name);
                     metric.metricInfo.longName = text(known.long_name);
                     metric.metricInfo.unit = text(known.unit);

@@ -12,8 +12,8 @@ use crate::abi::sys::{
     nvmlGridLicensableFeatures_t, nvmlPciInfo_t, nvmlPciInfoExt_t, nvmlRepairStatus_t,
 };
 use crate::abi::version;
-use crate::args::{AnyDevice, Argument, Buffer, Garble, Gpu, Out, Text, fill, garble};
-use crate::call::{Answer, Call, code, entries, readings};
+use crate::args::{AnyDevice, Argument, Buffer, Gpu, Out, Text, fill, garble};
+use crate::call::{Answer, Call, Nvml, NvmlCall, code, entries, readings};
 use crate::handle::{Kind, Target};
 use crate::parts::Part;
 
@@ -22,12 +22,10 @@ const PCI_CLASS: (u32, u32) = (0x03, 0x02);
 
 garble! { nvmlPciInfo_t {} nvmlPciInfoExt_t {} nvmlRepairStatus_t {} nvmlGridLicensableFeatures_t {} }
 
-impl Garble for nvmlDevice_t {}
-
 /// A GPU by its place among those on the bus.
 struct ByIndex(usize);
 
-impl Argument for ByIndex {
+impl Argument<Nvml> for ByIndex {
     type Raw = c_uint;
 
     unsafe fn take(raw: c_uint, call: &Call<'_>) -> Answer<Self> {
@@ -43,7 +41,7 @@ macro_rules! by_text {
         $(#[$doc])*
         struct $name(Target);
 
-        impl Argument for $name {
+        impl Argument<Nvml> for $name {
             type Raw = *const c_char;
 
             unsafe fn take(raw: Self::Raw, $call: &Call<'_>) -> Answer<Self> {
@@ -140,17 +138,17 @@ entries! {
     }
 
     fn nvmlDeviceGetUUID(call, device: AnyDevice, text: Buffer, length: c_uint) {
-        text.set(length, &uuid(call, device.0)?)
+        text.write(length, &uuid(call, device.0)?)
     }
 
     fn nvmlDeviceGetName(call, device: AnyDevice, text: Buffer, length: c_uint) {
         let gpu = call.gpu(device.0.device)?;
         let name = &gpu.facts().name;
         match device.0.instance {
-            None => text.set(length, name),
+            None => text.write(length, name),
             Some(id) => {
                 let instance = gpu.instance(id).ok_or(code::INVALID_ARGUMENT)?;
-                text.set(length, &format!("{name} MIG {}", instance.compute_name()))
+                text.write(length, &format!("{name} MIG {}", instance.compute_name()))
             }
         }
     }
@@ -161,23 +159,23 @@ entries! {
     }
 
     fn nvmlDeviceGetSerial(call, gpu: Gpu, text: Buffer, length: c_uint) {
-        text.set(length, &call.gpu(gpu.0)?.serial())
+        text.write(length, &call.gpu(gpu.0)?.serial())
     }
 
     fn nvmlDeviceGetBoardPartNumber(call, gpu: Gpu, text: Buffer, length: c_uint) {
-        text.set(length, &call.gpu(gpu.0)?.nvidia().part_number)
+        text.write(length, &call.gpu(gpu.0)?.nvidia().part_number)
     }
 
     fn nvmlDeviceGetVbiosVersion(call, gpu: Gpu, text: Buffer, length: c_uint) {
-        text.set(length, &call.gpu(gpu.0)?.nvidia().vbios_version)
+        text.write(length, &call.gpu(gpu.0)?.nvidia().vbios_version)
     }
 
     fn nvmlDeviceGetInforomVersion(call, gpu: Gpu, object: c_uint, text: Buffer, length: c_uint) {
         let gpu = call.gpu(gpu.0)?;
         let inforom = &gpu.nvidia().inforom;
         match object {
-            sys::nvmlInforomObject_enum_NVML_INFOROM_OEM => text.set(length, &inforom.oem),
-            sys::nvmlInforomObject_enum_NVML_INFOROM_ECC => text.set(length, &inforom.ecc),
+            sys::nvmlInforomObject_enum_NVML_INFOROM_OEM => text.write(length, &inforom.oem),
+            sys::nvmlInforomObject_enum_NVML_INFOROM_ECC => text.write(length, &inforom.ecc),
             // Data-centre parts of these generations have no power management object.
             other if other < sys::nvmlInforomObject_enum_NVML_INFOROM_COUNT => Err(code::NOT_SUPPORTED),
             _ => Err(code::INVALID_ARGUMENT),
@@ -185,12 +183,12 @@ entries! {
     }
 
     fn nvmlDeviceGetInforomImageVersion(call, gpu: Gpu, text: Buffer, length: c_uint) {
-        text.set(length, &call.gpu(gpu.0)?.nvidia().inforom.image)
+        text.write(length, &call.gpu(gpu.0)?.nvidia().inforom.image)
     }
 
     fn nvmlDeviceGetGspFirmwareVersion(call, gpu: Gpu, text: Buffer) {
         let gpu = call.gpu(gpu.0)?;
-        text.set(sys::NVML_GSP_FIRMWARE_VERSION_BUF_SIZE, &gpu.driver().version)
+        text.write(sys::NVML_GSP_FIRMWARE_VERSION_BUF_SIZE, &gpu.driver().version)
     }
 
     fn nvmlDeviceGetGspFirmwareMode(call, gpu: Gpu, enabled: Out<c_uint>, default: Out<c_uint>) {

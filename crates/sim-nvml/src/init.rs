@@ -2,12 +2,10 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 
-use sim::conditions::Effect;
-
 use crate::abi::sys::{nvmlHwbcEntry_t, nvmlReturn_t, nvmlSystemDriverBranchInfo_v1_t};
 use crate::abi::version;
 use crate::args::{Buffer, Out, fill};
-use crate::call::{Answer, code, entries, meet_faults};
+use crate::call::{Answer, Nvml, code, entries};
 use crate::lists::Items;
 use crate::session;
 
@@ -15,7 +13,7 @@ fn init(name: &'static str) -> nvmlReturn_t {
     let initialised = || -> Answer {
         let session = session::open()?;
         let moment = session.live.now();
-        meet_faults(&session.live, &moment, name, None).map(|_: Option<Effect>| ())?;
+        sim_abi::meet_faults::<Nvml>(&moment, name, None)?;
         session::enter(&session)
     };
     initialised().err().unwrap_or(code::SUCCESS)
@@ -95,12 +93,12 @@ extern "C" fn nvmlErrorString(result: nvmlReturn_t) -> *const c_char {
 
 entries! {
     fn nvmlSystemGetDriverVersion(call, version: Buffer, length: c_uint) {
-        version.set(length, &call.moment.machine().profile().driver.version)
+        version.write(length, &call.moment.machine().profile().driver.version)
     }
 
     fn nvmlSystemGetNVMLVersion(call, version: Buffer, length: c_uint) {
         let machine = call.moment.machine();
-        version.set(length, &format!("{}.{}", machine.nvidia().cuda[0], machine.profile().driver.version))
+        version.write(length, &format!("{}.{}", machine.nvidia().cuda[0], machine.profile().driver.version))
     }
 
     fn nvmlSystemGetCudaDriverVersion(call, version: Out<c_int>) {

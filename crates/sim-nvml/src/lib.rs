@@ -45,7 +45,6 @@ mod nvlink;
 mod parts;
 mod pcie;
 mod processes;
-mod registry;
 mod session;
 mod thermal_power;
 mod topology;

@@ -3,7 +3,7 @@
 use std::ffi::c_uint;
 
 use crate::args::{Argument, Out};
-use crate::call::{Answer, Call, code};
+use crate::call::{Answer, Call, Nvml, code};
 
 /// Gives the caller the values: their number into `count`, and themselves into `items`, if `count` said that
 /// there is room. A null `items` asks for the number alone.
@@ -26,7 +26,7 @@ pub(crate) fn list<T>(
 #[derive(Clone, Copy)]
 pub(crate) struct Items<T>(*mut T);
 
-impl<T> Argument for Items<T> {
+impl<T> Argument<Nvml> for Items<T> {
     type Raw = *mut T;
 
     unsafe fn take(raw: Self::Raw, _: &Call<'_>) -> Answer<Self> {

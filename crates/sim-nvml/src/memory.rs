@@ -7,7 +7,7 @@ use sim::device::MemoryBytes;
 use crate::abi::sys::{nvmlBAR1Memory_t, nvmlMemory_t, nvmlMemory_v2_t};
 use crate::abi::version;
 use crate::args::{AnyDevice, Gpu, Out, garble};
-use crate::call::{Answer, Call, code, entries, readings};
+use crate::call::{Answer, Call, NvmlCall, code, entries, readings};
 use crate::handle::Target;
 
 const MIB: u64 = 1 << 20;

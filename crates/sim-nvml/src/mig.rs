@@ -13,7 +13,7 @@ use crate::abi::sys::{
 };
 use crate::abi::version;
 use crate::args::{AnyDevice, ComputeInstance, Gpu, GpuInstance, Out, fill, garble};
-use crate::call::{Answer, Call, code, entries, readings};
+use crate::call::{Answer, Call, NvmlCall, code, entries, readings};
 use crate::handle::{Kind, Target};
 use crate::lists::{Items, list};
 
@@ -29,6 +29,25 @@ garble! {
     nvmlGpuInstanceProfileInfo_v3_t {}
     nvmlComputeInstanceProfileInfo_t {}
     nvmlComputeInstanceProfileInfo_v2_t {}
+}
+
+/// What every version of the struct says of a profile, and what is its own.
+macro_rules! profile_info {
+    ($info:ident, $profile:expr, $($own:ident: $value:expr),*) => {
+        $info {
+            id: $profile.id,
+            sliceCount: $profile.slices,
+            instanceCount: $profile.instances_max,
+            multiprocessorCount: $profile.multiprocessors,
+            copyEngineCount: $profile.copy_engines,
+            decoderCount: $profile.decoders,
+            encoderCount: 0,
+            jpegCount: $profile.jpeg,
+            ofaCount: $profile.optical_flow,
+            memorySizeMB: $profile.memory_mib,
+            $($own: $value),*
+        }
+    };
 }
 
 readings! {
@@ -129,7 +148,8 @@ entries! {
         call, gpu: Gpu, kind: c_uint, info: Out<nvmlGpuInstanceProfileInfo_t>,
     ) {
         let device = call.gpu(gpu.0)?;
-        info.set(call, instance_profile_info(by_kind(&device, kind)?))
+        let profile = by_kind(&device, kind)?;
+        info.set(call, profile_info!(nvmlGpuInstanceProfileInfo_t, profile, isP2pSupported: 0))
     }
 
     fn nvmlDeviceGetGpuInstanceProfileInfoV(
@@ -297,22 +317,6 @@ fn attributes_of(call: &Call<'_>, target: Target) -> Answer<nvmlDeviceAttributes
     })
 }
 
-fn instance_profile_info(profile: &InstanceProfile) -> nvmlGpuInstanceProfileInfo_t {
-    nvmlGpuInstanceProfileInfo_t {
-        id: profile.id,
-        isP2pSupported: 0,
-        sliceCount: profile.slices,
-        instanceCount: profile.instances_max,
-        multiprocessorCount: profile.multiprocessors,
-        copyEngineCount: profile.copy_engines,
-        decoderCount: profile.decoders,
-        encoderCount: 0,
-        jpegCount: profile.jpeg,
-        ofaCount: profile.optical_flow,
-        memorySizeMB: profile.memory_mib,
-    }
-}
-
 /// The declared type is version 2; a caller with version 3 has given a struct of that version.
 fn versioned_instance_profile(
     call: &Call<'_>,
@@ -320,50 +324,25 @@ fn versioned_instance_profile(
     info: Out<nvmlGpuInstanceProfileInfo_v2_t>,
 ) -> Answer {
     let asked = info.get().version;
-    let common = instance_profile_info(profile);
     let mut name = [0; 96];
     fill(&mut name, &format!("MIG {}", profile.name));
     if asked == version::<nvmlGpuInstanceProfileInfo_v3_t>(3) {
-        return info.newer().set(
+        info.newer().set(
             call,
-            nvmlGpuInstanceProfileInfo_v3_t {
-                version: asked,
-                id: common.id,
-                sliceCount: common.sliceCount,
-                instanceCount: common.instanceCount,
-                multiprocessorCount: common.multiprocessorCount,
-                copyEngineCount: common.copyEngineCount,
-                decoderCount: common.decoderCount,
-                encoderCount: common.encoderCount,
-                jpegCount: common.jpegCount,
-                ofaCount: common.ofaCount,
-                memorySizeMB: common.memorySizeMB,
-                name,
-                capabilities: 0,
-            },
-        );
+            profile_info!(
+                nvmlGpuInstanceProfileInfo_v3_t, profile, version: asked, name: name, capabilities: 0
+            ),
+        )
+    } else if asked == version::<nvmlGpuInstanceProfileInfo_v2_t>(2) {
+        info.set(
+            call,
+            profile_info!(
+                nvmlGpuInstanceProfileInfo_v2_t, profile, version: asked, isP2pSupported: 0, name: name
+            ),
+        )
+    } else {
+        Err(code::VERSION_MISMATCH)
     }
-    if asked != version::<nvmlGpuInstanceProfileInfo_v2_t>(2) {
-        return Err(code::VERSION_MISMATCH);
-    }
-    info.set(
-        call,
-        nvmlGpuInstanceProfileInfo_v2_t {
-            version: asked,
-            id: common.id,
-            isP2pSupported: common.isP2pSupported,
-            sliceCount: common.sliceCount,
-            instanceCount: common.instanceCount,
-            multiprocessorCount: common.multiprocessorCount,
-            copyEngineCount: common.copyEngineCount,
-            decoderCount: common.decoderCount,
-            encoderCount: common.encoderCount,
-            jpegCount: common.jpegCount,
-            ofaCount: common.ofaCount,
-            memorySizeMB: common.memorySizeMB,
-            name,
-        },
-    )
 }
 
 fn list_placements(

@@ -11,7 +11,7 @@ use crate::abi::sys::{
 };
 use crate::abi::version;
 use crate::args::{Gpu, Out, garble};
-use crate::call::{Answer, Call, code, entries};
+use crate::call::{Answer, Call, NvmlCall, code, entries};
 use crate::identity::pci_info_of;
 use crate::parts::Part;
 

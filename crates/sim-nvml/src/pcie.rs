@@ -9,7 +9,7 @@ use sim::cycle::Channel;
 
 use crate::abi::sys;
 use crate::args::{Gpu, Out};
-use crate::call::{code, entries, readings};
+use crate::call::{NvmlCall, code, entries, readings};
 
 /// How long `nvmlDeviceGetPcieThroughput` counts, as nvml.h says.
 const THROUGHPUT_WINDOW: Duration = Duration::from_millis(20);

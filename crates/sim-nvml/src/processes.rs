@@ -6,7 +6,7 @@ use sim::device::Process;
 
 use crate::abi::sys::{nvmlProcessInfo_v1_t, nvmlProcessInfo_v2_t, nvmlProcessUtilizationSample_t};
 use crate::args::{AnyDevice, Buffer, Gpu};
-use crate::call::{Answer, Call, code, entries};
+use crate::call::{Answer, Call, NvmlCall, code, entries};
 use crate::handle::Target;
 use crate::lists::{Items, list};
 use crate::parts::{Part, gpu_utilization, percent, recent};
@@ -68,7 +68,7 @@ entries! {
             call.gpu(device).is_ok_and(|gpu| gpu.processes().any(|process| process.id == pid))
         };
         if call.moment.present().any(runs) {
-            name.set(length, "/usr/bin/vllm")
+            name.write(length, "/usr/bin/vllm")
         } else {
             Err(code::NOT_FOUND)
         }

@@ -12,7 +12,7 @@ use crate::abi::sys::{
 };
 use crate::abi::version;
 use crate::args::{Gpu, Out, garble};
-use crate::call::{Answer, code, entries, readings};
+use crate::call::{Answer, NvmlCall, code, entries, readings};
 use crate::parts::{Part, milliwatts};
 
 /// `nvmlTemperatureSensors_t`: the only sensor that there is.

@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_uint, c_ulong};
 
 use crate::abi::sys::{self, nvmlDevice_t, nvmlGpuP2PStatus_t, nvmlGpuTopologyLevel_t};
 use crate::args::{Gpu, Out};
-use crate::call::{Answer, Call, code, entries};
+use crate::call::{Answer, Call, NvmlCall, code, entries};
 use crate::handle::{Kind, Target};
 use crate::lists::{Items, list};
 

@@ -1,8 +1,10 @@
 //! The functions of `nvml.h` that no client here relies on: they exist, as in the driver's library, and
 //! answer that the device does not support them. (Faults of the control file that name them still happen.)
 
+use sim_abi::Library as _;
+
 use crate::abi::sys::nvmlReturn_t;
-use crate::call::{code, run};
+use crate::call::{Nvml, code};
 
 /// Declares them. The callers' arguments are never looked at, and under the C ABI need not be declared.
 macro_rules! unsupported {
@@ -16,7 +18,7 @@ macro_rules! unsupported {
 }
 
 fn answer(name: &'static str) -> nvmlReturn_t {
-    run(name, |call| call.after_faults().and(Err(code::NOT_SUPPORTED)))
+    Nvml::run(name, |call| call.after_faults().and(Err(code::NOT_SUPPORTED)))
 }
 
 unsupported! {

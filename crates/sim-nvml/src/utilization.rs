@@ -11,7 +11,7 @@ use crate::abi::sys::{
     nvmlGpuDynamicPstatesInfo_st__bindgen_ty_1 as Domain, nvmlGpuDynamicPstatesInfo_t, nvmlUtilization_t,
 };
 use crate::args::{Gpu, Out, garble};
-use crate::call::{Answer, code, entries};
+use crate::call::{Answer, NvmlCall, code, entries};
 use crate::lists::{Items, list};
 use crate::parts::{Part, UTILIZATION_PERIOD_SECONDS, gpu_utilization, percent, recent};
 

@@ -1,6 +1,10 @@
 //! One device at one moment: every quantity that a vendor's library can be asked for, with its unit in its
 //! name. All of it is arithmetic on the machine, the conditions and the time; nothing is stored.
 
+mod memory;
+
+pub use memory::{MemoryBytes, Process};
+
 use crate::conditions::{Conditions, DeviceConditions};
 use crate::control::{Scope, Severity};
 use crate::cycle::Channel;
@@ -9,13 +13,8 @@ use crate::machine::{Machine, Variation};
 use crate::mig::Instance;
 use crate::profile::{Driver, Facts, Nvidia, pci_numbers};
 
-const MIB: u64 = 1 << 20;
 /// NVLink packets carry this much more than their payload.
 const NVLINK_PROTOCOL_OVERHEAD: f64 = 1.18;
-/// Memory that the driver keeps of each compute slice of an instance.
-const INSTANCE_RESERVED_MIB_PER_SLICE: u64 = 6;
-/// BAR1 that the driver maps with nothing running, and beside a running process.
-const BAR1_USED_MIB: [u64; 2] = [1, 6];
 
 /// One device of a machine at one moment.
 #[derive(Clone, Copy)]
@@ -26,30 +25,6 @@ pub struct Device<'a> {
     variation: &'a Variation,
     index: usize,
     now: f64,
-}
-
-/// Framebuffer, bytes. `reserved`, `used` and `free` add up to `total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryBytes {
-    /// All of it.
-    pub total: u64,
-    /// Kept by driver and firmware.
-    pub reserved: u64,
-    /// Allocated.
-    pub used: u64,
-    /// The rest.
-    pub free: u64,
-}
-
-/// A process on a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Process id.
-    pub id: u32,
-    /// Memory it has allocated, bytes.
-    pub memory_bytes: u64,
-    /// GPU and compute instance it runs in, on a device that is cut.
-    pub instance: Option<(u32, u32)>,
 }
 
 /// Errors of one NVLink since the driver was loaded.
@@ -235,29 +210,6 @@ impl<'a> Device<'a> {
         self.level(channel) >= 0.5
     }
 
-    /// Framebuffer of the device. On a device that is cut, what its instances use.
-    pub fn memory_bytes(&self) -> MemoryBytes {
-        let memory = &self.facts().memory;
-        let (total, reserved) = (memory.total_mib * MIB, memory.reserved_mib * MIB);
-        let used = if self.standing.mig_enabled {
-            self.standing.instances.iter().map(|instance| self.instance_memory_bytes(instance).used).sum()
-        } else {
-            whole_mib((total - reserved) as f64 * self.level(Channel::MemoryFill))
-        };
-        let used = u64::min(used, total - reserved);
-        MemoryBytes { total, reserved, used, free: total - reserved - used }
-    }
-
-    /// Framebuffer of an instance.
-    pub fn instance_memory_bytes(&self, instance: &Instance) -> MemoryBytes {
-        let total = instance.profile.memory_mib * MIB;
-        let reserved = u64::from(instance.profile.slices) * INSTANCE_RESERVED_MIB_PER_SLICE * MIB;
-        let fill = self.level(Channel::MemoryFill) * self.machine.instance_gain(self.index, instance.id);
-        let used =
-            if instance.compute_instances == 0 { 0 } else { whole_mib((total - reserved) as f64 * fill) };
-        MemoryBytes { total, reserved, used, free: total - reserved - used }
-    }
-
     /// How busy an instance is beside the device as a whole, as a factor on every load.
     pub fn instance_gain(&self, instance: &Instance) -> f64 {
         self.machine.instance_gain(self.index, instance.id)
@@ -271,31 +223,6 @@ impl<'a> Device<'a> {
     /// UUID of a compute instance.
     pub fn instance_uuid(&self, instance: &Instance, compute: u32) -> String {
         self.machine.instance_uuid(self.index, instance.id, compute, instance.profile.id)
-    }
-
-    /// BAR1 in use.
-    pub fn bar1_used_bytes(&self) -> u64 {
-        BAR1_USED_MIB[usize::from(self.level(Channel::MemoryFill) > 0.0)] * MIB
-    }
-
-    /// The servers on the device: one on a whole device, one in each compute instance of a cut one.
-    pub fn processes(&self) -> impl Iterator<Item = Process> + use<'a> {
-        let device = *self;
-        let loaded = device.level(Channel::MemoryFill) > 0.0;
-        let whole = (loaded && !device.standing.mig_enabled).then(|| Process {
-            id: device.machine.process_id(device.index, 0),
-            memory_bytes: device.memory_bytes().used,
-            instance: None,
-        });
-        let cut = device.standing.instances.iter().filter(move |_| loaded).flat_map(move |instance| {
-            let used = device.instance_memory_bytes(instance).used;
-            (0..instance.compute_instances).map(move |compute| Process {
-                id: device.machine.process_id(device.index, 8 * instance.id + compute + 1),
-                memory_bytes: used / u64::from(instance.compute_instances),
-                instance: Some((instance.id, compute)),
-            })
-        });
-        whole.into_iter().chain(cut)
     }
 
     /// Memory errors since the driver was loaded.
@@ -373,10 +300,6 @@ impl<'a> Device<'a> {
         let overhead = if raw { NVLINK_PROTOCOL_OVERHEAD } else { 1.0 };
         self.total(direction) * share * overhead
     }
-}
-
-fn whole_mib(bytes: f64) -> u64 {
-    bytes as u64 / MIB * MIB
 }
 
 #[cfg(test)]

@@ -7,12 +7,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 
 use crate::clock::Clock;
-use crate::conditions::Conditions;
+use crate::conditions::{Conditions, Effect};
 use crate::control::ControlFile;
 use crate::device::Device;
 use crate::machine::Machine;
@@ -21,6 +22,8 @@ use crate::workload::Workload;
 
 /// How often the control file is looked at, at most.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// How often a hanging call looks whether its fault is gone.
+const HANG_LOOK_INTERVAL: Duration = Duration::from_millis(60);
 
 /// What machine to open, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,6 +204,26 @@ impl<'a> Moment<'a> {
     /// What the control tables say.
     pub fn conditions(&self) -> &Conditions {
         &self.conditions
+    }
+
+    /// What the control file says about a call. One that it makes slow, or hangs, is over when this returns.
+    pub fn meet(&self, call: &str, device: Option<usize>) -> Option<Effect> {
+        let effect = self.conditions.effect(call, device, self.now);
+        match effect {
+            Some(Effect::Slow(time) | Effect::Hang(Some(time))) => sleep(time),
+            Some(Effect::Hang(None)) => {
+                // Nothing is locked here: a hanging call hangs itself alone.
+                let hangs = || {
+                    let moment = self.live.now();
+                    moment.conditions.effect(call, device, moment.now) == effect
+                };
+                while hangs() {
+                    sleep(HANG_LOOK_INTERVAL);
+                }
+            }
+            Some(Effect::Error(_) | Effect::Lost | Effect::Garbage(_)) | None => {}
+        }
+        effect
     }
 
     /// Which load of the driver this is, or `None` while none is loaded. A driver that went and came is

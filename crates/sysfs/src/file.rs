@@ -44,11 +44,6 @@ pub fn fault(call: &'static str, error: &io::Error) -> Fault {
     Fault { absence, call, code }
 }
 
-/// A file whose text is not what the kernel documents.
-fn unusable(call: &'static str, code: &'static str) -> Fault {
-    Fault { absence: Absence::NoData, call, code }
-}
-
 /// A file to read every round; the path is put together once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
@@ -91,7 +86,7 @@ impl File {
         let mut content = Vec::new();
         let beyond = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
         fs::File::open(&self.path).map_err(failed)?.take(beyond).read_to_end(&mut content).map_err(failed)?;
-        if content.len() > limit { Err(unusable(self.call, "too_long")) } else { Ok(content) }
+        if content.len() > limit { Err(Fault::no_data(self.call, "too_long")) } else { Ok(content) }
     }
 
     /// Little-endian words of a binary attribute, by their offsets: a region of registers of which few are
@@ -101,7 +96,7 @@ impl File {
     /// The errno's [`fault`]; `NoData` `short` when the attribute ends before a word does.
     pub fn words<const N: usize>(&self, offsets: [u64; N]) -> Result<[u64; N], Fault> {
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => unusable(self.call, "short"),
+            io::ErrorKind::UnexpectedEof => Fault::no_data(self.call, "short"),
             _ => fault(self.call, &error),
         };
         let file = fs::File::open(&self.path).map_err(failed)?;
@@ -119,10 +114,11 @@ impl File {
     /// # Errors
     /// Those of [`File::bytes`]; `NoData` `empty` or `garbage` (not UTF-8).
     pub fn text(&self) -> Result<String, Fault> {
-        let mut text = String::from_utf8(self.bytes(PAGE)?).map_err(|_| unusable(self.call, "garbage"))?;
+        let mut text =
+            String::from_utf8(self.bytes(PAGE)?).map_err(|_| Fault::no_data(self.call, "garbage"))?;
         text.truncate(text.trim_end().len());
         text.drain(..text.len() - text.trim_start().len());
-        if text.is_empty() { Err(unusable(self.call, "empty")) } else { Ok(text) }
+        if text.is_empty() { Err(Fault::no_data(self.call, "empty")) } else { Ok(text) }
     }
 
     /// A decimal number, nothing beside it.
@@ -146,7 +142,7 @@ impl File {
     /// # Errors
     /// Those of [`File::text`]; `NoData` `garbage` when `parse` makes nothing of it.
     pub fn parse<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
-        parse(&self.text()?).ok_or_else(|| unusable(self.call, "garbage"))
+        parse(&self.text()?).ok_or_else(|| Fault::no_data(self.call, "garbage"))
     }
 }
 

@@ -53,6 +53,17 @@ impl Link {
     }
 }
 
+/// A vendor's way of writing an address, `00000000:1A:00.0`, as sysfs and lspci write it: `0000:1a:00.0`.
+pub fn address(vendors: &str) -> String {
+    let lower = vendors.to_ascii_lowercase();
+    match lower.split_once(':') {
+        Some((domain, rest)) if domain.len() == 8 && domain.starts_with("0000") => {
+            format!("{}:{rest}", &domain[4..])
+        }
+        _ => lower,
+    }
+}
+
 /// Transfers per second and lane in 10^9, the generation that has it, and the share that is payload.
 const SPEEDS: &[(&str, u32, f64)] = &[
     ("2.5", 1, 0.8),
@@ -134,7 +145,15 @@ impl Function {
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 
-    use super::{Function, Link, Power};
+    use super::{Function, Link, Power, address};
+
+    #[test]
+    fn addresses_are_written_as_sysfs_does() {
+        assert_eq!(address("00000000:1A:00.0"), "0000:1a:00.0");
+        assert_eq!(address("0001A000:1A:00.0"), "0001a000:1a:00.0");
+        assert_eq!(address("0000:04:00.0"), "0000:04:00.0");
+        assert_eq!(address(""), "");
+    }
 
     #[test]
     fn a_function_says_who_drives_it_how_it_is_linked_and_whether_it_sleeps() {

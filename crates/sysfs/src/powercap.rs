@@ -74,7 +74,7 @@ impl Zone {
     pub fn energy_microjoules(&mut self) -> Result<u64, Fault> {
         let reading = self.energy.number()?;
         let total = self.total.as_mut().and_then(|total| total.add(reading));
-        total.ok_or(Fault { absence: reading::Absence::NoData, call: self.energy.call(), code: "range" })
+        total.ok_or(Fault::no_data(self.energy.call(), "range"))
     }
 }
 

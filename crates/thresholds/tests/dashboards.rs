@@ -5,24 +5,10 @@ mod promql;
 use std::collections::{BTreeMap, BTreeSet};
 
 use naming::METRICS;
-use promql::{counters, selector_name, walk};
+use promql::{counters, everything, selector_name, walk};
 use promql_parser::parser::{self, Expr};
 use serde_json::Value;
 use thresholds::{Format, Kind, Names, Overrides, generate, shown};
-
-/// An override file that makes everything there is.
-const EVERYTHING: &str = r#"
-runbook_url_prefix = "https://wiki/\"{{ x }}\"/"
-[slo.chat]
-models = ["llama", "qwen"]
-[slo.rag]
-models = ["embed\"}, {{ x }} \n ü@$&<v> ${datasource} [[node]]"]
-[prices]
-nvidia = 2.5
-gaudi = 1.5
-[labels]
-team = "inference \"{{ on call }}\" \n ü"
-"#;
 
 /// The most queries that a dashboard asks on opening. One device may be asked more than a fleet.
 const QUERIES: usize = 24;
@@ -34,10 +20,6 @@ const BUILT_IN: [&str; 2] = ["__rate_interval", "__range"];
 /// Intervals that no query spells, to tell Grafana's apart.
 const RATE_INTERVAL: u64 = 61;
 const RANGE: u64 = 3607;
-
-fn everything() -> Overrides {
-    Overrides::parse("everything.toml", EVERYTHING).unwrap()
-}
 
 /// Every dashboard, as it is committed and with everything.
 fn dashboards() -> Vec<(String, Value)> {

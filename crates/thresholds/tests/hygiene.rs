@@ -4,7 +4,7 @@ mod promql;
 
 use std::{collections::BTreeSet, time::Instant};
 
-use promql::{counters, selector_name, walk};
+use promql::{counters, everything, selector_name, walk};
 use promql_parser::parser::{self, Expr, LabelModifier, VectorMatchCardinality, token};
 use serde::Deserialize;
 use thresholds::{Format, Kind, Names, Overrides, generate};
@@ -32,23 +32,9 @@ struct Rule {
     annotations: std::collections::BTreeMap<String, String>,
 }
 
-/// An override file that makes everything there is.
-const EVERYTHING: &str = r#"
-[slo.chat]
-models = ["llama", "qwen"]
-[slo.rag]
-models = ["embed\"}, {{ x }} \n ü@$&<v>"]
-[prices]
-nvidia = 2.5
-gaudi = 1.5
-[labels]
-team = "inference \"{{ on call }}\" \n ü"
-"#;
-
 fn rules() -> Vec<(String, Rule)> {
-    let everything = Overrides::parse("everything.toml", EVERYTHING).unwrap();
     let mut rules = Vec::new();
-    for overrides in [Overrides::default(), everything] {
+    for overrides in [Overrides::default(), everything()] {
         for (path, text) in generate(Kind::Rules, &overrides, Names::Both, Format::Prometheus) {
             let file: RuleFile =
                 serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));

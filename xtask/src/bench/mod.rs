@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what a scrape costs beside other exporters, and what the rules cost at fleet size.
 
+mod measure;
 pub mod rules;
 pub mod scrapes;
 

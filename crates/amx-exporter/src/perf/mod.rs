@@ -6,7 +6,7 @@ mod kernel;
 
 use std::{io, sync::Arc};
 
-use reading::{Absence, Fault};
+use reading::Fault;
 
 pub use files::Files;
 pub use kernel::Kernel;
@@ -78,7 +78,7 @@ pub type Shared = Arc<dyn Perf>;
 /// Why a call gave nothing: each error number of perf_event_open(2) is a reason of its own.
 pub fn fault(error: &io::Error) -> Fault {
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return Fault { absence: Absence::NoData, call: CALL, code: "not_scheduled" };
+        return Fault::no_data(CALL, "not_scheduled");
     }
     sysfs::file::fault(CALL, error)
 }

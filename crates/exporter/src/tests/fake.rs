@@ -272,7 +272,7 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(machine: Machine) -> Self {
-        let board = Board::new([Family::Nvidia], tempo());
+        let board = Board::new([Family::Nvidia], false, tempo());
         let sysfs = tempfile::tempdir().expect("a folder");
         let source = Box::new(FakeSource(machine.clone()));
         let supervisor = supervisor::spawn(source, Arc::clone(&board.sources[0]), tempo(), sysfs.path())

@@ -62,11 +62,21 @@ impl Server {
             let names = Names { unified: true, vendor: true, filters: vec![] };
             let sources: Vec<Box<dyn reading::Source>> = vec![Box::new(FakeSource(machine))];
             let sysfs = "/nowhere".into();
-            Serve { name: "fake-exporter", sources, tempo: tempo(), sysfs, host: None, names, listeners, web }
-                .run(|| async {
-                    // A test that fails drops the sender, which is as good as sending.
-                    let _ = stopped.await;
-                })
+            Serve {
+                name: "fake-exporter",
+                sources,
+                auto: false,
+                tempo: tempo(),
+                sysfs,
+                host: None,
+                names,
+                listeners,
+                web,
+            }
+            .run(|| async {
+                // A test that fails drops the sender, which is as good as sending.
+                let _ = stopped.await;
+            })
         });
         let server = Self { address, stop: Some(stop), thread: Some(thread) };
         eventually("ready", || server.get("/-/ready").starts_with("HTTP/1.1 200"), || server.get("/-/ready"));
@@ -470,7 +480,7 @@ fn both_ip_families_are_served() {
 fn a_body_is_built_once_per_change() {
     let mut tempo = tempo();
     tempo.interval = Duration::from_mins(1);
-    let board = Arc::new(Board::new([Family::Nvidia], tempo));
+    let board = Arc::new(Board::new([Family::Nvidia], false, tempo));
     let names = Names { unified: true, vendor: true, filters: vec![] };
     let bodies = Bodies::new(Arc::clone(&board), names, Rc::new(HttpCounts::default()), Own::new(None));
     let formats =
@@ -480,7 +490,7 @@ fn a_body_is_built_once_per_change() {
     let first = bodies.whole(Format::Text, false);
     assert_eq!(build(), build(), "nothing changed");
     assert_eq!(first.as_ptr(), build()[0]);
-    board.sources[0].down("gone".to_owned(), None, None);
+    board.sources[0].down("gone".to_owned(), None, None, false);
     let second = bodies.whole(Format::Text, false);
     assert_ne!(first.as_ptr(), second.as_ptr());
     assert!(String::from_utf8_lossy(&second).contains("accelscope_source_up{source=\"nvidia\"} 0"));

@@ -43,54 +43,12 @@ impl Hpu {
         self.handle.0
     }
 
-    /// UUID; also the call that tells whether the device still answers.
-    pub fn uuid(&self) -> Got<String> {
-        text::<VERSION_BYTES>("hlml_device_get_uuid", |buffer, length| {
-            call!(&self.library, hlml_device_get_uuid(self.handle(), buffer, length))
-        })
-    }
-
     /// What tells whether the handle still stands for the same card: its UUID, or its PCI address where the
     /// library has no UUIDs.
     pub fn mark(&self) -> Got<String> {
         self.uuid().or_else(|fault| match fault.absence {
             Absence::Unsupported => self.pci_bus_id(),
             _ => Err(fault),
-        })
-    }
-
-    /// Board name, such as `HL-325L`.
-    pub fn name(&self) -> Got<String> {
-        text::<FIELD_BYTES>("hlml_device_get_name", |buffer, length| {
-            call!(&self.library, hlml_device_get_name(self.handle(), buffer, length))
-        })
-    }
-
-    /// Serial number of the board.
-    pub fn serial(&self) -> Got<String> {
-        text::<FIELD_BYTES>("hlml_device_get_serial", |buffer, length| {
-            call!(&self.library, hlml_device_get_serial(self.handle(), buffer, length))
-        })
-    }
-
-    /// Version of the boot firmware image.
-    pub fn fit_version(&self) -> Got<String> {
-        text::<VERSION_BYTES>("hlml_get_firmware_fit_version", |buffer, length| {
-            call!(&self.library, hlml_get_firmware_fit_version(self.handle(), buffer, length))
-        })
-    }
-
-    /// Version of the firmware in flash.
-    pub fn spi_version(&self) -> Got<String> {
-        text::<VERSION_BYTES>("hlml_get_firmware_spi_version", |buffer, length| {
-            call!(&self.library, hlml_get_firmware_spi_version(self.handle(), buffer, length))
-        })
-    }
-
-    /// Version of the board's logic.
-    pub fn cpld_version(&self) -> Got<String> {
-        text::<VERSION_BYTES>("hlml_get_cpld_version", |buffer, length| {
-            call!(&self.library, hlml_get_cpld_version(self.handle(), buffer, length))
         })
     }
 
@@ -136,8 +94,37 @@ impl Hpu {
     }
 }
 
+/// Declares questions that are answered by a text: method, function of HLML, and how long the text may be.
+macro_rules! texts {
+    ($($(#[$doc:meta])* $method:ident = $function:ident($bytes:ident);)*) => {
+        impl Hpu {$(
+            $(#[$doc])*
+            pub fn $method(&self) -> Got<String> {
+                text::<$bytes>(stringify!($function), |buffer, length| {
+                    call!(&self.library, $function(self.handle(), buffer, length))
+                })
+            }
+        )*}
+    };
+}
+
+texts! {
+    /// UUID; also the call that tells whether the device still answers.
+    uuid = hlml_device_get_uuid(VERSION_BYTES);
+    /// Board name, such as `HL-325L`.
+    name = hlml_device_get_name(FIELD_BYTES);
+    /// Serial number of the board.
+    serial = hlml_device_get_serial(FIELD_BYTES);
+    /// Version of the boot firmware image.
+    fit_version = hlml_get_firmware_fit_version(VERSION_BYTES);
+    /// Version of the firmware in flash.
+    spi_version = hlml_get_firmware_spi_version(VERSION_BYTES);
+    /// Version of the board's logic.
+    cpld_version = hlml_get_cpld_version(VERSION_BYTES);
+}
+
 const fn empty(call: &'static str) -> Fault {
-    Fault { absence: Absence::NoData, call, code: "empty" }
+    Fault::no_data(call, "empty")
 }
 
 /// A text of at most `N` bytes that is there: HLML answers some facts that a board lacks with an empty one.

@@ -11,9 +11,14 @@ use hlml_sys::{
     },
     layout::{Generation, MEMORY},
 };
-use reading::{Absence, Fault};
+use reading::Fault;
 
-use super::{Got, Hpu, answer::Answer, call, plausible};
+use super::{
+    Got, Hpu,
+    answer::Answer,
+    call,
+    plausible::{self, BLANKS},
+};
 
 /// What a round answered. Units are in the names; MHz, mW, mJ, percent as HLML says.
 pub struct Raw {
@@ -124,7 +129,7 @@ macro_rules! number {
     ($hpu:expr, $name:ident $(, $argument:expr)*) => {{
         let mut value: c_uint = 0;
         call!($hpu.library(), $name($hpu.handle(), $($argument,)* &raw mut value))
-            .and_then(|()| plausible::number32(stringify!($name), value))
+            .and_then(|()| BLANKS.number32(stringify!($name), value))
     }};
 }
 
@@ -133,7 +138,7 @@ macro_rules! long_number {
     ($hpu:expr, $name:ident $(, $argument:expr)*) => {{
         let mut value: c_ulonglong = 0;
         call!($hpu.library(), $name($hpu.handle(), $($argument,)* &raw mut value))
-            .and_then(|()| plausible::number64(stringify!($name), value))
+            .and_then(|()| BLANKS.number64(stringify!($name), value))
     }};
 }
 
@@ -149,9 +154,8 @@ pub fn read(hpu: &Hpu) -> Raw {
         memory: memory(hpu),
         thresholds_c: [THRESHOLD_SHUTDOWN, THRESHOLD_SLOWDOWN, THRESHOLD_MEMORY, THRESHOLD_GPU].map(
             |threshold| {
-                number!(hpu, hlml_device_get_temperature_threshold, threshold).and_then(|celsius| {
-                    plausible::temperature("hlml_device_get_temperature_threshold", celsius)
-                })
+                number!(hpu, hlml_device_get_temperature_threshold, threshold)
+                    .and_then(|celsius| BLANKS.temperature("hlml_device_get_temperature_threshold", celsius))
             },
         ),
         power_mw: number!(hpu, hlml_device_get_power_usage),
@@ -192,7 +196,7 @@ fn memory(hpu: &Hpu) -> Got<Memory> {
     let answer = answer.checked(CALL)?;
     let [total, used, free] =
         ["total", "used", "free"].map(|member| answer.u64(&MEMORY, member).unwrap_or(u64::MAX));
-    plausible::sizes(CALL, total, used, free)?;
+    BLANKS.sizes(CALL, total, used, free)?;
     Ok(Memory { total, used, free })
 }
 
@@ -203,13 +207,13 @@ fn power_range(hpu: &Hpu) -> [Got<u32>; 2] {
         hpu.library(),
         hlml_device_get_power_management_limit_constraints(hpu.handle(), &raw mut lowest, &raw mut highest)
     );
-    [lowest, highest].map(|milliwatts| answer.and_then(|()| plausible::number32(CALL, milliwatts)))
+    [lowest, highest].map(|milliwatts| answer.and_then(|()| BLANKS.number32(CALL, milliwatts)))
 }
 
 fn ecc_enabled(hpu: &Hpu) -> Got<bool> {
     let (mut current, mut pending): (c_uint, c_uint) = (0, 0);
     call!(hpu.library(), hlml_device_get_ecc_mode(hpu.handle(), &raw mut current, &raw mut pending))?;
-    plausible::number32("hlml_device_get_ecc_mode", current).map(|state| state != 0)
+    BLANKS.number32("hlml_device_get_ecc_mode", current).map(|state| state != 0)
 }
 
 fn replaced_rows(hpu: &Hpu, cause: c_uint) -> Got<u32> {
@@ -218,7 +222,7 @@ fn replaced_rows(hpu: &Hpu, cause: c_uint) -> Got<u32> {
     // Without a place for addresses the call only counts.
     let addresses = std::ptr::null_mut();
     call!(hpu.library(), hlml_device_get_replaced_rows(hpu.handle(), cause, &raw mut count, addresses))?;
-    plausible::number32(CALL, count)
+    BLANKS.number32(CALL, count)
 }
 
 fn ports(hpu: &Hpu) -> Got<Vec<Port>> {
@@ -228,7 +232,7 @@ fn ports(hpu: &Hpu) -> Got<Vec<Port>> {
     let (mut present, mut external) = ([0u64; 2 * PORT_WORDS], [0u64; 2 * PORT_WORDS]);
     call!(hpu.library(), hlml_get_mac_addr_info(hpu.handle(), present.as_mut_ptr(), external.as_mut_ptr()))?;
     if present[..PORT_WORDS].iter().all(|word| *word == u64::MAX) {
-        return Err(Fault { absence: Absence::NoData, call: CALL, code: "blank" });
+        return Err(Fault::no_data(CALL, "blank"));
     }
     let numbers = (0u32..).take(PORT_WORDS * 64);
     let has = |mask: &[u64], port: u32| mask[(port / WORD_BITS) as usize] >> (port % WORD_BITS) & 1 == 1;
@@ -257,7 +261,7 @@ pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
             const CALL: &str = "hlml_device_get_pcie_throughput";
             let mut rate: c_uint = 0;
             call!(slow hpu.library(), hlml_device_get_pcie_throughput(hpu.handle(), direction, &raw mut rate))?;
-            plausible::number32(CALL, rate)
+            BLANKS.number32(CALL, rate)
         }),
         temperatures_c,
     }
@@ -266,5 +270,5 @@ pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
 fn temperature(hpu: &Hpu, sensor: c_uint) -> Got<u32> {
     let mut celsius: c_uint = 0;
     call!(slow hpu.library(), hlml_device_get_temperature(hpu.handle(), sensor, &raw mut celsius))?;
-    plausible::temperature("hlml_device_get_temperature", celsius)
+    BLANKS.temperature("hlml_device_get_temperature", celsius)
 }

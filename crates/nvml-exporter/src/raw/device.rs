@@ -2,7 +2,7 @@
 
 use nvml_wrapper::{Device, enum_wrappers::device::InfoRom, error::NvmlError};
 use nvml_wrapper_sys::bindings::nvmlDevice_t;
-use reading::{Absence, Fault};
+use reading::Fault;
 
 use super::{Got, Library, call, fault};
 
@@ -201,7 +201,7 @@ impl Gpu {
 /// A text that is there: NVML answers some facts that a board lacks with an empty string.
 fn text(call: &'static str, answer: Result<String, NvmlError>) -> Got<String> {
     match answer {
-        Ok(text) if text.is_empty() => Err(Fault { absence: Absence::NoData, call, code: "empty" }),
+        Ok(text) if text.is_empty() => Err(Fault::no_data(call, "empty")),
         Ok(text) => Ok(text),
         Err(error) => Err(fault(call, &error)),
     }

@@ -6,7 +6,7 @@ use nvml_wrapper_sys::bindings::{
 };
 use reading::{Absence, Fault};
 
-use super::{Got, Gpu, call, fault, plausible};
+use super::{Got, Gpu, call, fault, plausible::BLANKS};
 
 /// `scopeId` that means the sum over all links (nvml.h, NVLink throughput counters).
 pub const ALL_LINKS: u32 = u32::MAX;
@@ -171,13 +171,12 @@ impl FieldValues {
     /// The value as an unsigned integer, by its declared type; a negative or fractional one is no data.
     pub fn unsigned(&self, id: u32, scope: u32) -> Got<u64> {
         let field = self.find(id, scope)?;
-        let value =
-            integer(field).ok_or(Fault { absence: Absence::NoData, call: name(id), code: "not_a_count" })?;
+        let value = integer(field).ok_or(Fault::no_data(name(id), "not_a_count"))?;
         match field.valueType {
             TYPE_UNSIGNED_INT => {
-                plausible::number32(name(id), u32::try_from(value).unwrap_or(u32::MAX)).map(u64::from)
+                BLANKS.number32(name(id), u32::try_from(value).unwrap_or(u32::MAX)).map(u64::from)
             }
-            _ => plausible::number64(name(id), value),
+            _ => BLANKS.number64(name(id), value),
         }
     }
 
@@ -188,7 +187,7 @@ impl FieldValues {
         // SAFETY: nvmlDeviceGetFieldValues answered success for this entry, so the union holds a number, and
         // every bit pattern is a valid u32.
         let celsius = unsafe { value.value.uiVal };
-        plausible::temperature(name(field_id::NVML_FI_DEV_MEMORY_TEMP), celsius)
+        BLANKS.temperature(name(field_id::NVML_FI_DEV_MEMORY_TEMP), celsius)
     }
 
     /// Whether a cumulative field is only 32 bits wide, so that it wraps too fast to be a counter of bytes.

@@ -76,11 +76,7 @@ impl GpmMetrics {
     pub fn get(&self, metric: GpmMetric) -> Got<f64> {
         let values = self.0.as_ref().map_err(|fault| *fault)?;
         let index = GpmMetric::ALL.iter().position(|known| *known == metric).unwrap_or(usize::MAX);
-        values.get(index).copied().unwrap_or(Err(Fault {
-            absence: Absence::NoData,
-            call: metric.name(),
-            code: "not_answered",
-        }))
+        values.get(index).copied().unwrap_or(Err(Fault::no_data(metric.name(), "not_answered")))
     }
 }
 
@@ -155,11 +151,7 @@ impl Gpm {
             return GpmMetrics::absent(fault);
         }
         if !std::mem::replace(&mut self.primed, true) {
-            return GpmMetrics::absent(Fault {
-                absence: Absence::NoData,
-                call: "nvmlGpmMetricsGet",
-                code: "first_sample",
-            });
+            return GpmMetrics::absent(Fault::no_data("nvmlGpmMetricsGet", "first_sample"));
         }
         GpmMetrics(self.compare(gpu.library()))
     }

@@ -1,6 +1,10 @@
 //! One round of single-value calls over a device: every answer, in vendor units, each with its own result.
 
-use super::{Got, Gpu, call, fault, plausible, struct_version};
+use super::{
+    Got, Gpu, call, fault,
+    plausible::{self, BLANKS},
+    struct_version,
+};
 use nvml_wrapper::{
     Device,
     enum_wrappers::device::{Clock, TemperatureSensor, TemperatureThreshold},
@@ -158,13 +162,13 @@ pub struct Fabric {
 pub fn read(gpu: &Gpu, links: u32) -> Raw {
     let device = gpu.device();
     let got = |call, answer: Result<u32, NvmlError>| {
-        answer.map_err(|e| fault(call, &e)).and_then(|value| plausible::number32(call, value))
+        answer.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.number32(call, value))
     };
     let percent = |call, answer: Result<u32, NvmlError>| {
         answer.map_err(|e| fault(call, &e)).and_then(|value| plausible::percent(call, value))
     };
     let celsius = |call, answer: Result<u32, NvmlError>| {
-        answer.map_err(|e| fault(call, &e)).and_then(|value| plausible::temperature(call, value))
+        answer.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.temperature(call, value))
     };
     Raw {
         utilization_percent: utilization(&device),
@@ -204,7 +208,7 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         energy_mj: device
             .total_energy_consumption()
             .map_err(|e| fault("nvmlDeviceGetTotalEnergyConsumption", &e))
-            .and_then(|value| plausible::number64("nvmlDeviceGetTotalEnergyConsumption", value)),
+            .and_then(|value| BLANKS.number64("nvmlDeviceGetTotalEnergyConsumption", value)),
         clocks_mhz: CLOCKS.map(|clock| got("nvmlDeviceGetClockInfo", device.clock_info(clock))),
         max_clocks_mhz: CLOCKS.map(|clock| got("nvmlDeviceGetMaxClockInfo", device.max_clock_info(clock))),
         performance_state: got(
@@ -278,7 +282,7 @@ fn utilization(device: &Device<'_>) -> Got<(u32, u32)> {
 fn bar1(device: &Device<'_>) -> Got<Bar1> {
     const CALL: &str = "nvmlDeviceGetBAR1MemoryInfo";
     let bar1 = device.bar1_memory_info().map_err(|e| fault(CALL, &e))?;
-    plausible::sizes(CALL, bar1.total, bar1.used, bar1.free)?;
+    BLANKS.sizes(CALL, bar1.total, bar1.used, bar1.free)?;
     Ok(Bar1 { total: bar1.total, used: bar1.used, free: bar1.free })
 }
 
@@ -287,18 +291,18 @@ pub fn memory(gpu: &Gpu) -> Got<Memory> {
     const NEW: &str = "nvmlDeviceGetMemoryInfo_v2";
     match gpu.device().memory_info() {
         Ok(m) => {
-            plausible::sizes(NEW, m.total, m.used, m.free)?;
+            BLANKS.sizes(NEW, m.total, m.used, m.free)?;
             Ok(Memory {
                 total: m.total,
                 used: m.used,
                 free: m.free,
-                reserved: plausible::number64(NEW, m.reserved),
+                reserved: BLANKS.number64(NEW, m.reserved),
             })
         }
         Err(error @ (NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound)) => {
             let mut m = nvmlMemory_t { total: 0, free: 0, used: 0 };
             call!(gpu.library(), nvmlDeviceGetMemoryInfo(gpu.handle(), &raw mut m))?;
-            plausible::sizes("nvmlDeviceGetMemoryInfo", m.total, m.used, m.free)?;
+            BLANKS.sizes("nvmlDeviceGetMemoryInfo", m.total, m.used, m.free)?;
             Ok(Memory { total: m.total, used: m.used, free: m.free, reserved: Err(fault(NEW, &error)) })
         }
         Err(error) => Err(fault(NEW, &error)),
@@ -319,7 +323,7 @@ fn fans(device: &Device<'_>) -> Got<Vec<Got<u32>>> {
     // A fan may be driven above 100 percent of its nominal speed, so only blanks are rejected.
     let speed = |fan| {
         const CALL: &str = "nvmlDeviceGetFanSpeed_v2";
-        device.fan_speed(fan).map_err(|e| fault(CALL, &e)).and_then(|value| plausible::number32(CALL, value))
+        device.fan_speed(fan).map_err(|e| fault(CALL, &e)).and_then(|value| BLANKS.number32(CALL, value))
     };
     Ok((0..count).map(speed).collect())
 }

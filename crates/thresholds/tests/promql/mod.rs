@@ -1,9 +1,29 @@
-//! Walking through PromQL, for the tests that look for what linters look for.
+//! For the tests that look for what linters look for: everything that there can be, and walking through PromQL.
 
 use std::collections::BTreeSet;
 
 use naming::{Kind, METRICS};
 use promql_parser::parser::Expr;
+use thresholds::Overrides;
+
+/// An override file that makes everything there is.
+const EVERYTHING: &str = r#"
+runbook_url_prefix = "https://wiki/\"{{ x }}\"/"
+[slo.chat]
+models = ["llama", "qwen"]
+[slo.rag]
+models = ["embed\"}, {{ x }} \n ü@$&<v> ${datasource} [[node]]"]
+[prices]
+nvidia = 2.5
+gaudi = 1.5
+[labels]
+team = "inference \"{{ on call }}\" \n ü"
+"#;
+
+/// Those overrides.
+pub fn everything() -> Overrides {
+    Overrides::parse("everything.toml", EVERYTHING).unwrap()
+}
 
 /// Calls `visit` with each node below and at `expr`, and the functions around it.
 pub fn walk<'e>(expr: &'e Expr, around: &mut Vec<&'e str>, visit: &mut impl FnMut(&'e Expr, &[&'e str])) {

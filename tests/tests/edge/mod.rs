@@ -4,11 +4,12 @@
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
+mod privileges;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::Write as _,
-    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::Command,
     thread,
@@ -16,9 +17,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Exporter, Node, Prometheus, Samples, ScrapeJob, eventually, process, process::SHUTDOWN};
+use e2e::{Node, Prometheus, Samples, ScrapeJob, eventually, process};
 use rustix::fs::inotify;
-use serde_json::Value;
 use sim::{Control, control::DriverState};
 
 const NPU: &str = "bus/pci/devices/0000:00:0b.0";
@@ -29,11 +29,6 @@ const XEON: &str = "xeon6-amx";
 
 fn source_up(samples: &Samples, source: &str) -> Result<bool> {
     Ok(samples.value("accelscope_source_up", &[("source", source)])? > 0.0)
-}
-
-/// How often calls gave no value, by name of the call and code.
-fn faults(samples: &Samples, kind: &str, call: &str, code: &str) -> f64 {
-    samples.sum("accelscope_source_faults_total", &[("kind", kind), ("call", call), ("code", code)])
 }
 
 /// Names of the series of a device.
@@ -213,10 +208,10 @@ fn telemetry_of_an_unknown_layout_costs_its_own_series() -> Result<()> {
     .into();
     let (names, samples) = lost(|region| fs::write(region.join("guid"), "0x3072006\n"))?;
     assert_eq!(names, of_telemetry);
-    assert_eq!(faults(&samples, "unsupported", "intel_pmt/telem", "unknown_guid"), 1.0, "once per device");
+    assert_eq!(samples.faults("unsupported", "intel_pmt/telem", "unknown_guid"), 1.0, "once per device");
     let (names, samples) = lost(|region| fs::write(region.join("telem"), [0; 0x5d4]))?;
     assert_eq!(names, of_telemetry);
-    ensure!(faults(&samples, "no_data", "intel_pmt/telem", "short") > 1.0);
+    ensure!(samples.faults("no_data", "intel_pmt/telem", "short") > 1.0);
     Ok(())
 }
 
@@ -234,7 +229,7 @@ fn a_reset_and_a_restarted_counter_are_told() -> Result<()> {
     })?;
     put(&node, &format!("{NPU}/npu_busy_time_us"), "10")?;
     exporter.until("the counter's restart is no busy time", |samples| {
-        ensure!(faults(samples, "no_data", "npu_busy_time_us", "counter_reset") == 1.0);
+        ensure!(samples.faults("no_data", "npu_busy_time_us", "counter_reset") == 1.0);
         Ok(())
     })?;
     exporter.until("and it goes on", |samples| {
@@ -292,14 +287,14 @@ fn what_the_kernel_refuses_costs_the_counters_and_no_other_socket() -> Result<()
         // CPU 1 is of socket 0.
         put(&node, "accelsim/perf/cpu1", &format!("error {number}"))?;
         let samples = node.start(&[])?.settled()?;
-        ensure!(faults(&samples, kind, "perf_event_open", code) >= 1.0, "{code} is not told");
+        ensure!(samples.faults(kind, "perf_event_open", code) >= 1.0, "{code} is not told");
         for device in ["socket0", "socket1"] {
             let labels = [("device", device)];
             ensure!(samples.has("accel_energy_joules_total", &labels), "{code}: {device} lost more");
             ensure!(samples.value("accel_device_up", &labels)? == 1.0);
         }
         // The other socket's events are open; on a stopped clock they have not run.
-        ensure!(faults(&samples, "no_data", "perf_event_open", "not_running") >= 1.0);
+        ensure!(samples.faults("no_data", "perf_event_open", "not_running") >= 1.0);
     }
     Ok(())
 }
@@ -359,125 +354,6 @@ fn a_cpu_goes_offline_and_comes_back_while_it_runs() -> Result<()> {
     })
 }
 
-/// Runs `accelscope probe --json` as nobody, with these capabilities; answers its report.
-fn probe_as_nobody(node: &Node, capabilities: &str) -> Result<Value> {
-    let probe = node.accelscope("probe", &["--json"])?;
-    // Nobody may look into the node's folder, nor perhaps into the one that the binary was built in.
-    fs::set_permissions(node.dir(), fs::Permissions::from_mode(0o755))?;
-    let program = node.dir().join("accelscope");
-    fs::copy(probe.get_program(), &program)?;
-    // Who is not root cannot become somebody else, and is refused what root alone may read all the same.
-    let mut command = if is_root() { node.command("setpriv") } else { node.command(&program) };
-    if is_root() {
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
-        if !capabilities.is_empty() {
-            command.arg(format!("--inh-caps={capabilities}")).arg(format!("--ambient-caps={capabilities}"));
-        }
-        command.arg(&program);
-    }
-    let finished = process::run(command.args(probe.get_args()))?;
-    let said = finished.stderr.clone();
-    serde_json::from_str(&finished.success()?).context(said)
-}
-
-/// Metric and code.
-type Reasons = Vec<(String, String)>;
-
-/// Metrics of the source's first device that have a value, and the codes of those that have none.
-fn told(report: &Value, source: &str) -> Result<(BTreeSet<String>, Reasons)> {
-    let mut sources = report["sources"].as_array().into_iter().flatten();
-    let found = sources.find(|found| found["source"] == source).context("the source")?;
-    let metrics = found["devices"][0]["metrics"].as_array().context("a device")?;
-    let name = |metric: &Value| metric["metric"].as_str().unwrap_or_default().to_owned();
-    let with = metrics.iter().filter(|metric| metric["series"].as_array().is_some_and(|all| !all.is_empty()));
-    let without = metrics.iter().flat_map(|metric| {
-        let absent = metric["absent"].as_array().into_iter().flatten();
-        absent.map(move |why| (name(metric), why["code"].as_str().unwrap_or_default().to_owned()))
-    });
-    Ok((with.map(name).collect(), without.collect()))
-}
-
-/// Shuts files and folders to all but root.
-fn only_root_reads(node: &Node, names: &[&str]) -> Result<()> {
-    for name in names {
-        fs::set_permissions(node.sysfs().join(name), fs::Permissions::from_mode(0o000))?;
-    }
-    Ok(())
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-#[test]
-fn without_privileges_it_reads_what_the_permission_matrix_promises() -> Result<()> {
-    let nuc = Node::new(NUC)?.only("npu").frozen();
-    nuc.accelscope("probe", &[])?;
-    only_root_reads(&nuc, &["class/intel_pmt/telem1/telem", "kernel/debug"])?;
-    let (told_nobody, absent) = told(&probe_as_nobody(&nuc, "")?, "npu")?;
-    for name in
-        ["accel_utilization_ratio", "accel_memory_used_bytes", "accel_clock_hertz", "accel_device_asleep"]
-    {
-        ensure!(told_nobody.contains(name), "{name} needs no privilege");
-    }
-    for name in ["accel_power_watts", "accel_temperature_celsius", "accel_errors_total"] {
-        ensure!(absent.contains(&(name.to_owned(), "EACCES".to_owned())), "{name}: {absent:?}");
-    }
-    if is_root() {
-        let (with_capability, _) = told(&probe_as_nobody(&nuc, "+dac_read_search")?, "npu")?;
-        for name in ["accel_power_watts", "accel_temperature_celsius", "accel_errors_total"] {
-            ensure!(with_capability.contains(name), "{name} with CAP_DAC_READ_SEARCH");
-        }
-    }
-
-    let xeon = Node::new(XEON)?.frozen();
-    xeon.accelscope("probe", &[])?;
-    let zone = "class/powercap/intel-rapl:0";
-    only_root_reads(&xeon, &[&format!("{zone}/energy_uj"), &format!("{zone}/intel-rapl:0:0/energy_uj")])?;
-    let (told_nobody, absent) = told(&probe_as_nobody(&xeon, "")?, "amx")?;
-    for name in [
-        "accel_temperature_celsius",
-        "accel_power_limit_watts",
-        "accel_clock_hertz",
-        "accel_throttle_events_total",
-    ] {
-        ensure!(told_nobody.contains(name), "{name} needs no privilege");
-    }
-    for name in ["accel_energy_joules_total", "accel_memory_energy_joules_total"] {
-        ensure!(absent.contains(&(name.to_owned(), "EACCES".to_owned())), "{name}: {absent:?}");
-    }
-    if is_root() {
-        let (with_capability, _) = told(&probe_as_nobody(&xeon, "+dac_read_search")?, "amx")?;
-        ensure!(with_capability.contains("accel_energy_joules_total"));
-    }
-    // A folder that nobody may look into cannot be removed with the node by its own user.
-    fs::set_permissions(nuc.sysfs().join("kernel/debug"), fs::Permissions::from_mode(0o700))?;
-    Ok(())
-}
-
-#[test]
-fn probe_says_what_this_very_machine_has_of_amx_and_why_it_is_not_counted() -> Result<()> {
-    let node = Node::new(XEON)?.frozen();
-    let program = node.accelscope("probe", &[])?.get_program().to_owned();
-    let mut real = Command::new(program);
-    real.args(["probe", "--source", "amx"]);
-    let probe = process::run(&mut real)?;
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
-    let intel = cpuinfo.contains("GenuineIntel");
-    let sysfs = Path::new("/sys/bus/event_source/devices");
-    if !intel || sysfs.join("cpu_core").exists() {
-        ensure!(probe.code == Some(3) && probe.stdout.contains("reads Intel Xeons only"), "{probe:?}");
-        return Ok(());
-    }
-    let amx = cpuinfo.contains(" amx_tile");
-    ensure!(probe.code == Some(0) && probe.stdout.contains("socket0"), "{probe:?}");
-    ensure!(probe.stdout.contains(if amx { "amx_int8" } else { "no AMX" }), "{probe:?}");
-    if amx && !sysfs.join("cpu").exists() {
-        ensure!(probe.stdout.contains("no_core_pmu"), "{probe:?}");
-    }
-    Ok(())
-}
-
 #[test]
 fn prometheus_scrapes_a_nuc_and_a_xeon() -> Result<()> {
     let (nuc, xeon) = (Node::new(NUC)?.only("npu"), Node::new(XEON)?.workload("prefill"));
@@ -512,21 +388,13 @@ fn the_host_is_told_of_when_asked_for() -> Result<()> {
     Ok(())
 }
 
-fn ends_in_order(mut exporter: Exporter) -> Result<()> {
-    let start = Instant::now();
-    exporter.process.signal("TERM")?;
-    let status = exporter.process.wait()?;
-    ensure!(status.success() && start.elapsed() < SHUTDOWN, "{status} after {:?}", start.elapsed());
-    Ok(())
-}
-
 #[test]
 fn sigterm_ends_it_in_order() -> Result<()> {
     for machine in [NUC, XEON] {
         let node = Node::new(machine)?;
         let exporter = node.start(&[])?;
         exporter.settled()?;
-        ends_in_order(exporter)?;
+        exporter.ends_in_order()?;
     }
     Ok(())
 }
@@ -540,7 +408,7 @@ fn a_machine_with_one_family_has_no_series_of_the_other() -> Result<()> {
     let samples = exporter.scrape()?;
     ensure!(!samples.has("accel_engine_active_ratio", &[]), "Sierra Forest has no AMX");
     ensure!(!samples.has("cpu_amx_utilization", &[]));
-    assert_eq!(faults(&samples, "unsupported", "CPUID", "no_amx"), 1.0, "once per device");
+    assert_eq!(samples.faults("unsupported", "CPUID", "no_amx"), 1.0, "once per device");
     ensure!(samples.has("accel_instructions_total", &[]));
     Ok(())
 }

@@ -7,6 +7,8 @@
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
+mod vendor;
+
 use std::{
     collections::BTreeSet,
     fs, thread,
@@ -14,143 +16,14 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use e2e::{Exporter, Node, Samples, process::SHUTDOWN};
+use e2e::{Exporter, Node, Samples};
 use sim::{
     Control, Profile,
-    control::{DriverState, Fault, Garbage, Mig, Xid},
+    control::{DriverState, Fault, Mig, Xid},
     kernel::Tree,
     library::strip_symbols,
 };
-
-const MACHINE: &str = "h100-sxm-8";
-
-/// What the same fault is called in each vendor's library.
-struct Vendor {
-    /// The family, and the label of its source.
-    source: [(&'static str, &'static str); 1],
-    /// A machine of eight.
-    machine: &'static str,
-    /// Flags of the exporter.
-    flags: &'static [&'static str],
-    /// Whether it shows its PCI bus itself, at one with the driver's list.
-    shows_bus: bool,
-    /// What devices are called, without their number, and the number of the first.
-    prefix: &'static str,
-    first: usize,
-    /// A call that one series of each vocabulary comes from, and those series.
-    call: &'static str,
-    series: [&'static str; 2],
-    /// The code that says nothing.
-    unknown: (u32, &'static str),
-    /// Calls that answer nonsense: the metric that is lost, with its labels, and what is said of it.
-    garbage: &'static [(Garbage, &'static str, &'static str, Labels, &'static str)],
-    /// An older library: symbols that it lacks, and the metrics that it costs.
-    missing: (&'static [&'static str], &'static [&'static str]),
-}
-
-type Labels = &'static [(&'static str, &'static str)];
-
-const NVIDIA: Vendor = Vendor {
-    source: [("source", "nvidia")],
-    machine: MACHINE,
-    flags: &[],
-    shows_bus: false,
-    prefix: "gpu",
-    first: 0,
-    call: "nvmlDeviceGetPowerUsage",
-    series: ["DCGM_FI_DEV_POWER_USAGE", "accel_power_watts"],
-    unknown: (999, "NVML_ERROR_UNKNOWN"),
-    garbage: &[
-        (Garbage::Blank, "nvmlDeviceGetPowerUsage", "accel_power_watts", &[], "blank"),
-        (Garbage::Blank, "nvmlDeviceGetMemoryInfo*", "accel_memory_used_bytes", &[], "blank"),
-        (Garbage::Blank, "nvmlDeviceGetTotalEnergyConsumption", "accel_energy_joules_total", &[], "blank"),
-        (
-            Garbage::Hot,
-            "nvmlDeviceGetTemperature*",
-            "accel_temperature_celsius",
-            &[("sensor", "gpu")],
-            "over_200_celsius",
-        ),
-        (Garbage::Nan, "nvmlGpm*", "accel_sm_occupancy_ratio", &[], "nan"),
-    ],
-    missing: (
-        &["nvmlDeviceGetPowerUsage", "nvmlDeviceGetPcieReplayCounter"],
-        &[
-            "DCGM_FI_DEV_PCIE_REPLAY_COUNTER",
-            "DCGM_FI_DEV_POWER_USAGE",
-            "accel_pcie_replays_total",
-            "accel_power_watts",
-        ],
-    ),
-};
-
-const GAUDI: Vendor = Vendor {
-    source: [("source", "gaudi")],
-    machine: "gaudi3-8",
-    flags: &[],
-    shows_bus: true,
-    prefix: "hpu",
-    first: 0,
-    call: "hlml_device_get_power_usage",
-    series: ["accel_power_watts", "habanalabs_power_mW"],
-    unknown: (49, "HLML_ERROR_UNKNOWN"),
-    garbage: &[
-        (Garbage::Blank, "hlml_device_get_power_usage", "accel_power_watts", &[], "blank"),
-        (Garbage::Blank, "hlml_device_get_memory_info", "accel_memory_used_bytes", &[], "blank"),
-        (Garbage::Blank, "hlml_device_get_utilization_rates", "accel_utilization_ratio", &[], "blank"),
-        (Garbage::Blank, "hlml_get_mac_addr_info", "accel_link_up", &[("kind", "roce_external")], "blank"),
-        (
-            Garbage::Hot,
-            "hlml_device_get_temperature",
-            "accel_temperature_celsius",
-            &[("sensor", "gpu")],
-            "over_200_celsius",
-        ),
-    ],
-    missing: (
-        &["hlml_device_get_total_energy_consumption", "hlml_device_get_pcie_throughput"],
-        &[
-            "accel_energy_joules_total",
-            "habanalabs_energy",
-            "habanalabs_pcie_receive_throughput",
-            "habanalabs_pcie_rx",
-            "habanalabs_pcie_transmit_throughput",
-            "habanalabs_pcie_tx",
-        ],
-    ),
-};
-
-/// Intel GPUs through Level Zero alone.
-const LEVEL_ZERO: Vendor = Vendor {
-    source: [("source", "xpu")],
-    machine: "battlematrix-8",
-    flags: &["--xpu.backend", "level-zero"],
-    shows_bus: true,
-    prefix: "card",
-    first: 1,
-    call: "zesPowerGetEnergyCounter",
-    series: ["accel_energy_joules_total", "accel_power_watts"],
-    unknown: (0x7abc_def0, "unknown_code"),
-    garbage: &[
-        (Garbage::Blank, "zesPowerGetEnergyCounter", "accel_energy_joules_total", &[], "zero"),
-        (Garbage::Blank, "zesMemoryGetState", "accel_memory_used_bytes", &[], "free_over_size"),
-        (
-            Garbage::Hot,
-            "zesTemperatureGetState",
-            "accel_temperature_celsius",
-            &[("sensor", "gpu")],
-            "over_200_celsius",
-        ),
-    ],
-    missing: (
-        &["zesPowerGetEnergyCounter", "zesDevicePciGetStats"],
-        &["accel_energy_joules_total", "accel_link_receive_bytes_total", "accel_link_transmit_bytes_total"],
-    ),
-};
-
-/// The same through the kernel's files, where there is no call to fail and no symbol to miss: what becomes of single
-/// files is in `xpu.rs`.
-const KERNEL: Vendor = Vendor { flags: &["--xpu.backend", "kernel"], ..LEVEL_ZERO };
+use vendor::{GAUDI, KERNEL, LEVEL_ZERO, NVIDIA, Vendor};
 
 /// Faults that a vendor's source bears like the others: a test of each.
 macro_rules! rows {
@@ -190,13 +63,6 @@ rows! {
     a_lost_device_takes_no_other_with_it
     a_driver_reload_needs_no_restart
     a_device_that_is_plugged_in_is_found
-}
-
-impl Vendor {
-    /// What a device is called.
-    fn device(&self, index: usize) -> String {
-        format!("{}{}", self.prefix, self.first + index)
-    }
 }
 
 fn one_fault(fault: Fault) -> Control {
@@ -242,14 +108,9 @@ fn others_are_fresh(vendor: &Vendor, exporter: &Exporter, broken: usize) -> Resu
     })
 }
 
-/// How often calls gave no value, by name of the call and code.
-fn faults(samples: &Samples, kind: &str, call: &str, code: &str) -> f64 {
-    samples.sum("accelscope_source_faults_total", &[("kind", kind), ("call", call), ("code", code)])
-}
-
 #[test]
 fn without_a_library_it_runs_says_why_and_finds_it_later() -> Result<()> {
-    let node = Node::new(MACHINE)?;
+    let node = Node::new(NVIDIA.machine)?;
     let aside = node.dir().join("aside");
     fs::rename(node.library(), &aside)?;
     let exporter = node.start(&[])?;
@@ -318,7 +179,7 @@ fn a_missing_symbol_costs_its_own_metric(vendor: &Vendor) -> Result<()> {
     let lost: BTreeSet<_> = whole.difference(&old).map(|series| names(series)).collect();
     assert_eq!(lost.iter().map(String::as_str).collect::<Vec<_>>(), costs);
     assert!(old.is_subset(&whole), "{:?}", old.difference(&whole).collect::<Vec<_>>());
-    assert_eq!(faults(&samples, "unsupported", symbols[0], "symbol_missing"), 8.0, "counted once per device");
+    assert_eq!(samples.faults("unsupported", symbols[0], "symbol_missing"), 8.0, "counted once per device");
     Ok(())
 }
 
@@ -327,7 +188,7 @@ fn a_failing_call_costs_its_series_for_as_long_as_it_fails(vendor: &Vendor) -> R
     let exporter = node.start(vendor.flags)?;
     let before = exporter.settled()?;
     node.control(&one_fault(Fault::error(vendor.unknown.0).device(2).call(vendor.call)))?;
-    let count = |samples: &Samples| faults(samples, "failed", vendor.call, vendor.unknown.1);
+    let count = |samples: &Samples| samples.faults("failed", vendor.call, vendor.unknown.1);
     let broken = exporter.until("the series is absent", |samples| {
         ensure!(!samples.has("accel_power_watts", &[("device", &vendor.device(2))]));
         Ok(samples.clone())
@@ -583,19 +444,14 @@ fn sigterm_ends_it_in_order(vendor: &Vendor) -> Result<()> {
     let hung = one_fault(Fault::hang().device(0));
     for control in [Control::default(), hung] {
         let node = Node::new(vendor.machine)?;
-        let mut exporter = node.start(vendor.flags)?;
+        let exporter = node.start(vendor.flags)?;
         exporter.settled()?;
         let is_hung = !control.fault.is_empty();
         node.control(&control)?;
         if is_hung {
             until_withdrawn(vendor, &exporter, 0)?;
         }
-        let start = Instant::now();
-        exporter.process.signal("TERM")?;
-        let status = exporter.process.wait()?;
-        let took = start.elapsed();
-        ensure!(status.success(), "{status}");
-        ensure!(took < SHUTDOWN, "it took {took:?}");
+        exporter.ends_in_order()?;
     }
     Ok(())
 }

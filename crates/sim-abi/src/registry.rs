@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Objects of one type, by number.
-pub(crate) struct Registry<T> {
+pub struct Registry<T> {
     objects: Mutex<(usize, BTreeMap<usize, Arc<T>>)>,
 }
 
 impl<T> Registry<T> {
-    pub(crate) const fn new() -> Self {
+    /// One without objects.
+    pub const fn empty() -> Self {
         Self { objects: Mutex::new((0, BTreeMap::new())) }
     }
 
     /// Keeps the object; the number it returns is never 0 and never used twice.
-    pub(crate) fn insert(&self, object: T) -> usize {
+    pub fn insert(&self, object: T) -> usize {
         let mut objects = self.lock();
         objects.0 += 1;
         let number = objects.0;
@@ -23,12 +24,13 @@ impl<T> Registry<T> {
         number
     }
 
-    pub(crate) fn get(&self, number: usize) -> Option<Arc<T>> {
+    /// The object that was kept under this number, unless it is gone.
+    pub fn get(&self, number: usize) -> Option<Arc<T>> {
         self.lock().1.get(&number).map(Arc::clone)
     }
 
     /// Whether there was such an object.
-    pub(crate) fn remove(&self, number: usize) -> bool {
+    pub fn remove(&self, number: usize) -> bool {
         self.lock().1.remove(&number).is_some()
     }
 

@@ -1,0 +1,157 @@
+//! C arguments made safe: one type for each way in which vendors' headers pass something. `take` checks what can
+//! be checked (handles, null pointers), so that bodies follow no pointer.
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use sim::control::Garbage;
+
+use crate::{Answer, Call, Library};
+
+/// How one C parameter becomes one safe value.
+pub trait Argument<L: Library>: Sized {
+    /// The parameter's type in C.
+    type Raw;
+
+    /// Takes it.
+    ///
+    /// # Errors
+    /// What the library answers to an argument that cannot be.
+    ///
+    /// # Safety
+    /// `raw` is what the vendor's header asks for: null, or a pointer to the declared type that stays valid for
+    /// the call.
+    unsafe fn take(raw: Self::Raw, call: &Call<'_, L>) -> Answer<Self, L>;
+}
+
+macro_rules! plain {
+    ($($type:ty)*) => {$(
+        impl<L: Library> Argument<L> for $type {
+            type Raw = Self;
+
+            unsafe fn take(raw: Self, _: &Call<'_, L>) -> Answer<Self, L> {
+                Ok(raw)
+            }
+        }
+    )*};
+}
+
+plain!(c_int c_uint c_ulonglong);
+
+/// A pointer that no body follows: a handle of what the library keeps, or what is never looked at.
+impl<T, L: Library> Argument<L> for *mut T {
+    type Raw = Self;
+
+    unsafe fn take(raw: Self, _: &Call<'_, L>) -> Answer<Self, L> {
+        Ok(raw)
+    }
+}
+
+/// A place for a value; null is an invalid argument.
+#[derive(Clone, Copy)]
+pub struct Out<T, L>(NonNull<T>, PhantomData<L>);
+
+impl<T, L: Library> Argument<L> for Out<T, L> {
+    type Raw = *mut T;
+
+    unsafe fn take(raw: Self::Raw, _: &Call<'_, L>) -> Answer<Self, L> {
+        NonNull::new(raw).map(|place| Self(place, PhantomData)).ok_or(L::INVALID_ARGUMENT)
+    }
+}
+
+impl<T, L: Library> Out<T, L> {
+    /// Gives the caller the value, or nonsense in its place when the control file asks for it.
+    pub fn set(self, call: &Call<'_, L>, value: T) -> Answer<(), L>
+    where
+        T: Garble<L>,
+    {
+        self.put(call.garbled(value))
+    }
+
+    /// Gives the caller the value as it is.
+    pub fn put(self, value: T) -> Answer<(), L> {
+        // SAFETY: `take` saw that it is not null; the header: the caller's memory for one T, writable.
+        unsafe { self.0.write(value) };
+        Ok(())
+    }
+
+    /// What the caller has written there.
+    pub fn get(self) -> T
+    where
+        T: Copy,
+    {
+        // SAFETY: `take` saw that it is not null; the header: the caller has filled in the input members.
+        unsafe { self.0.read() }
+    }
+
+    /// The same place as an earlier, shorter version of the struct, or as its first member.
+    pub fn older<U>(self) -> Out<U, L> {
+        const { assert!(size_of::<U>() <= size_of::<T>() && align_of::<U>() <= align_of::<T>()) };
+        Out(self.0.cast(), PhantomData)
+    }
+
+    /// The same place as a later, longer version of the struct, which the caller's version word says it is.
+    pub fn newer<U>(self) -> Out<U, L> {
+        Out(self.0.cast(), PhantomData)
+    }
+
+    /// Member `index` of the caller's array; the body keeps below the length that the header or the count beside
+    /// it gives.
+    #[must_use]
+    pub fn nth(self, index: usize) -> Self {
+        // SAFETY: the header: the array holds as many.
+        Self(unsafe { self.0.add(index) }, PhantomData)
+    }
+}
+
+/// A caller's buffer for a string; its length is the parameter beside it.
+pub type Buffer<L> = Out<c_char, L>;
+
+impl<L: Library> Buffer<L> {
+    /// Writes the text and its NUL, if both fit.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn write(self, length: c_uint, text: &str) -> Answer<(), L> {
+        if length as usize <= text.len() {
+            return Err(L::INSUFFICIENT_SIZE);
+        }
+        let bytes = text.as_ptr().cast::<c_char>();
+        // SAFETY: the header: the caller's buffer holds `length` bytes, and the text is shorter.
+        unsafe { self.0.as_ptr().copy_from_nonoverlapping(bytes, text.len()) };
+        self.nth(text.len()).put(0)
+    }
+}
+
+/// A string from the caller.
+pub struct Text(pub String);
+
+impl<L: Library> Argument<L> for Text {
+    type Raw = *const c_char;
+
+    unsafe fn take(raw: Self::Raw, _: &Call<'_, L>) -> Answer<Self, L> {
+        if raw.is_null() {
+            return Err(L::INVALID_ARGUMENT);
+        }
+        // SAFETY: not null; the header: the caller's string ends in a NUL.
+        let text = unsafe { CStr::from_ptr(raw) };
+        Ok(Self(text.to_string_lossy().into_owned()))
+    }
+}
+
+/// A value that a library may replace by nonsense.
+pub trait Garble<L>: Copy {
+    /// The value, unless this class of nonsense has something for its type.
+    #[must_use]
+    fn garble(self, _: Garbage) -> Self {
+        self
+    }
+}
+
+impl<L> Call<'_, L> {
+    /// The value, or nonsense in its place when the control file asks for it.
+    pub fn garbled<T: Garble<L>>(&self, value: T) -> T {
+        self.garbage.map_or(value, |class| value.garble(class))
+    }
+}

@@ -1,0 +1,125 @@
+//! `[[fault]]`: calls that go wrong.
+
+use serde::{Deserialize, Serialize};
+
+/// A call that goes wrong.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// The device; absent is every device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<usize>,
+    /// The call, exact or with a trailing `*`; absent is every call about a device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// What happens.
+    pub kind: Kind,
+    /// For [`Kind::Error`]: the vendor's return code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u32>,
+    /// For [`Kind::Hang`]: how long each call hangs; absent is until the fault is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// For [`Kind::Slow`]: how long each call is held up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ms: Option<f64>,
+    /// For [`Kind::Garbage`]: the class of wrong value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Garbage>,
+    /// First begin, unix seconds; absent is the machine's boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<f64>,
+    /// How long it lasts, in seconds; absent is for ever.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<f64>,
+    /// Seconds from one begin to the next; absent is once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<f64>,
+}
+
+/// How a call goes wrong.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// It returns a code.
+    Error,
+    /// It says that the device has fallen off the bus.
+    Lost,
+    /// It does not return.
+    Hang,
+    /// It returns late.
+    Slow,
+    /// It returns at once, with success and nonsense.
+    Garbage,
+}
+
+/// A class of nonsense.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Garbage {
+    /// All ones in 32 bits, the vendors' blank constants in 64, not-a-number in floating point.
+    Blank,
+    /// 255 °C.
+    Hot,
+    /// Not-a-number in floating point.
+    Nan,
+}
+
+impl Fault {
+    fn of(kind: Kind) -> Self {
+        Self {
+            device: None,
+            call: None,
+            kind,
+            code: None,
+            seconds: None,
+            ms: None,
+            value: None,
+            at: None,
+            lasts: None,
+            every: None,
+        }
+    }
+
+    /// The call returns `code`.
+    pub fn error(code: u32) -> Self {
+        Self { code: Some(code), ..Self::of(Kind::Error) }
+    }
+
+    /// The device is lost.
+    pub fn lost() -> Self {
+        Self::of(Kind::Lost)
+    }
+
+    /// The call hangs until the fault is gone.
+    pub fn hang() -> Self {
+        Self::of(Kind::Hang)
+    }
+
+    /// Each call hangs for `seconds`, and then answers.
+    pub fn hang_for(seconds: f64) -> Self {
+        Self { seconds: Some(seconds), ..Self::of(Kind::Hang) }
+    }
+
+    /// Each call is held up for `ms`.
+    pub fn slow(ms: f64) -> Self {
+        Self { ms: Some(ms), ..Self::of(Kind::Slow) }
+    }
+
+    /// The call succeeds with nonsense.
+    pub fn garbage(value: Garbage) -> Self {
+        Self { value: Some(value), ..Self::of(Kind::Garbage) }
+    }
+
+    /// Only on this device.
+    #[must_use]
+    pub fn device(self, device: usize) -> Self {
+        Self { device: Some(device), ..self }
+    }
+
+    /// Only this call, exact or with a trailing `*`.
+    #[must_use]
+    pub fn call(self, call: &str) -> Self {
+        Self { call: Some(call.to_owned()), ..self }
+    }
+}

@@ -1,0 +1,138 @@
+//! What the same fault is called in each vendor's library.
+
+use sim::control::Garbage;
+
+/// A vendor, its machine and its words.
+pub struct Vendor {
+    /// The family, and the label of its source.
+    pub source: [(&'static str, &'static str); 1],
+    /// A machine of eight.
+    pub machine: &'static str,
+    /// Flags of the exporter.
+    pub flags: &'static [&'static str],
+    /// Whether it shows its PCI bus itself, at one with the driver's list.
+    pub shows_bus: bool,
+    /// What devices are called, without their number, and the number of the first.
+    pub prefix: &'static str,
+    pub first: usize,
+    /// A call that one series of each vocabulary comes from, and those series.
+    pub call: &'static str,
+    pub series: [&'static str; 2],
+    /// The code that says nothing.
+    pub unknown: (u32, &'static str),
+    /// Calls that answer nonsense: the metric that is lost, with its labels, and what is said of it.
+    pub garbage: &'static [(Garbage, &'static str, &'static str, Labels, &'static str)],
+    /// An older library: symbols that it lacks, and the metrics that it costs.
+    pub missing: (&'static [&'static str], &'static [&'static str]),
+}
+
+type Labels = &'static [(&'static str, &'static str)];
+
+pub const NVIDIA: Vendor = Vendor {
+    source: [("source", "nvidia")],
+    machine: "h100-sxm-8",
+    flags: &[],
+    shows_bus: false,
+    prefix: "gpu",
+    first: 0,
+    call: "nvmlDeviceGetPowerUsage",
+    series: ["DCGM_FI_DEV_POWER_USAGE", "accel_power_watts"],
+    unknown: (999, "NVML_ERROR_UNKNOWN"),
+    garbage: &[
+        (Garbage::Blank, "nvmlDeviceGetPowerUsage", "accel_power_watts", &[], "blank"),
+        (Garbage::Blank, "nvmlDeviceGetMemoryInfo*", "accel_memory_used_bytes", &[], "blank"),
+        (Garbage::Blank, "nvmlDeviceGetTotalEnergyConsumption", "accel_energy_joules_total", &[], "blank"),
+        (
+            Garbage::Hot,
+            "nvmlDeviceGetTemperature*",
+            "accel_temperature_celsius",
+            &[("sensor", "gpu")],
+            "over_200_celsius",
+        ),
+        (Garbage::Nan, "nvmlGpm*", "accel_sm_occupancy_ratio", &[], "nan"),
+    ],
+    missing: (
+        &["nvmlDeviceGetPowerUsage", "nvmlDeviceGetPcieReplayCounter"],
+        &[
+            "DCGM_FI_DEV_PCIE_REPLAY_COUNTER",
+            "DCGM_FI_DEV_POWER_USAGE",
+            "accel_pcie_replays_total",
+            "accel_power_watts",
+        ],
+    ),
+};
+
+pub const GAUDI: Vendor = Vendor {
+    source: [("source", "gaudi")],
+    machine: "gaudi3-8",
+    flags: &[],
+    shows_bus: true,
+    prefix: "hpu",
+    first: 0,
+    call: "hlml_device_get_power_usage",
+    series: ["accel_power_watts", "habanalabs_power_mW"],
+    unknown: (49, "HLML_ERROR_UNKNOWN"),
+    garbage: &[
+        (Garbage::Blank, "hlml_device_get_power_usage", "accel_power_watts", &[], "blank"),
+        (Garbage::Blank, "hlml_device_get_memory_info", "accel_memory_used_bytes", &[], "blank"),
+        (Garbage::Blank, "hlml_device_get_utilization_rates", "accel_utilization_ratio", &[], "blank"),
+        (Garbage::Blank, "hlml_get_mac_addr_info", "accel_link_up", &[("kind", "roce_external")], "blank"),
+        (
+            Garbage::Hot,
+            "hlml_device_get_temperature",
+            "accel_temperature_celsius",
+            &[("sensor", "gpu")],
+            "over_200_celsius",
+        ),
+    ],
+    missing: (
+        &["hlml_device_get_total_energy_consumption", "hlml_device_get_pcie_throughput"],
+        &[
+            "accel_energy_joules_total",
+            "habanalabs_energy",
+            "habanalabs_pcie_receive_throughput",
+            "habanalabs_pcie_rx",
+            "habanalabs_pcie_transmit_throughput",
+            "habanalabs_pcie_tx",
+        ],
+    ),
+};
+
+/// Intel GPUs through Level Zero alone.
+pub const LEVEL_ZERO: Vendor = Vendor {
+    source: [("source", "xpu")],
+    machine: "battlematrix-8",
+    flags: &["--xpu.backend", "level-zero"],
+    shows_bus: true,
+    prefix: "card",
+    first: 1,
+    call: "zesPowerGetEnergyCounter",
+    series: ["accel_energy_joules_total", "accel_power_watts"],
+    unknown: (0x7abc_def0, "unknown_code"),
+    garbage: &[
+        (Garbage::Blank, "zesPowerGetEnergyCounter", "accel_energy_joules_total", &[], "zero"),
+        (Garbage::Blank, "zesMemoryGetState", "accel_memory_used_bytes", &[], "free_over_size"),
+        (
+            Garbage::Hot,
+            "zesTemperatureGetState",
+            "accel_temperature_celsius",
+            &[("sensor", "gpu")],
+            "over_200_celsius",
+        ),
+    ],
+    missing: (
+        &["zesPowerGetEnergyCounter", "zesDevicePciGetStats"],
+        &["accel_energy_joules_total", "accel_link_receive_bytes_total", "accel_link_transmit_bytes_total"],
+    ),
+};
+
+/// The same through the kernel's files, where there is no call to fail and no symbol to miss: what becomes of single
+/// files is in `xpu.rs`.
+pub const KERNEL: Vendor = Vendor { flags: &["--xpu.backend", "kernel"], ..LEVEL_ZERO };
+
+impl Vendor {
+    /// What a device is called.
+    pub fn device(&self, index: usize) -> String {
+        format!("{}{}", self.prefix, self.first + index)
+    }
+}

@@ -1,0 +1,21 @@
+//! Every end-to-end test, in one program: the test runner then shares the cores among all of them, since most wait
+//! for an exporter or a Prometheus more than they work, and there is one program to link.
+//!
+//! They run what is built: `cargo build --workspace` first.
+
+mod alerts;
+mod chain;
+mod cli;
+mod clients;
+mod dashboards;
+mod edge;
+mod faults;
+mod gaudi;
+mod golden;
+mod header;
+mod hostile;
+mod level_zero;
+mod negotiation;
+mod prometheus;
+mod pyhlml;
+mod xpu;
