@@ -19,8 +19,11 @@ use sysfs::{File, entries};
 
 use crate::{Got, rates::Share};
 
-/// Walking every file of every process costs milliseconds; a new client is found this much later at most.
-const WALK_INTERVAL: Duration = Duration::from_secs(5);
+/// Every file of every process is walked this often: so much later is a new client found.
+const WALK_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
+/// With fifty thousand open files a walk takes a quarter of a second. The next one begins so many times later, so that
+/// a large machine, too, spends about a hundredth of a core on it.
+const WALK_REST: u32 = 100;
 /// The text of one client is a few KiB.
 const FDINFO_MAX: usize = 64 * 1024;
 
@@ -59,7 +62,8 @@ pub struct OpenFiles {
 
 #[derive(Debug)]
 struct Walk {
-    at: Instant,
+    /// When the next one is due.
+    next: Instant,
     whole: Got<()>,
     files: Vec<OpenFile>,
 }
@@ -114,6 +118,11 @@ impl OpenFile {
     }
 }
 
+/// From the beginning of one walk to that of the next, by how long it took.
+fn pause(walk: Duration) -> Duration {
+    (walk * WALK_REST).clamp(WALK_INTERVAL.0, WALK_INTERVAL.1)
+}
+
 impl OpenFiles {
     /// Those below `procfs`.
     pub fn new(procfs: &Path) -> Self {
@@ -123,9 +132,10 @@ impl OpenFiles {
     /// The files that are open on one of `nodes`, and whether every process was seen.
     fn on(&self, nodes: &[Node], now: Instant) -> (Got<()>, Vec<OpenFile>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref().is_none_or(|walk| now.saturating_duration_since(walk.at) >= WALK_INTERVAL) {
+        if last.as_ref().is_none_or(|walk| now >= walk.next) {
+            let begun = Instant::now();
             let (whole, files) = self.walk();
-            *last = Some(Walk { at: now, whole, files });
+            *last = Some(Walk { next: now + pause(begun.elapsed()), whole, files });
         }
         let walk = last.as_ref().expect("walked above");
         let on_nodes = walk.files.iter().filter(|file| nodes.iter().any(|node| node.is(&file.node)));
@@ -381,13 +391,21 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{Clients, Node, OpenFiles, Usage, parse};
+    use super::{Clients, Node, OpenFiles, Usage, parse, pause};
 
     const XE: &str = "pos:\t0\nflags:\t02100002\ndrm-driver:\txe\ndrm-client-id:\t3\n\
         drm-pdev:\t0000:03:00.0\ndrm-total-system:\t0\ndrm-resident-system:\t8 KiB\n\
         drm-resident-gtt:\t192 KiB\ndrm-resident-vram0:\t23992 KiB\n\
         drm-cycles-ccs:\t2800\ndrm-total-cycles-ccs:\t7600\ndrm-engine-capacity-ccs:\t4\n\
         drm-cycles-rcs:\t100\ndrm-total-cycles-rcs:\t7600\n";
+
+    #[test]
+    fn the_more_there_is_to_walk_the_rarer_it_is_walked() {
+        let millis = Duration::from_millis;
+        for (walk, next) in [(0, 5_000), (50, 5_000), (260, 26_000), (3_600_000, 60_000)] {
+            assert_eq!(pause(millis(walk)), millis(next), "{walk} ms");
+        }
+    }
 
     #[test]
     fn both_drivers_are_read_and_a_cut_text_is_not() {
