@@ -130,6 +130,39 @@ fn overridden_rules_load_and_their_tests_pass() -> Result<()> {
     passes(root.path())
 }
 
+/// An exporter that prints both vocabularies ends after ten minutes; a stock dcgm-exporter goes on for as long.
+const BOTH_VOCABULARIES: &str = r#"
+evaluation_interval: 15s
+tests:
+- interval: 15s
+  input_series:
+  - series: 'accel_device_up{family="nvidia",device="gpu0",uuid="GPU-both",instance="both:9477"}'
+    values: '1x40 stale'
+  - series: 'DCGM_FI_PROF_SM_OCCUPANCY{gpu="0",UUID="GPU-both",instance="both:9477"}'
+    values: '0.5x40 stale'
+  - series: 'DCGM_FI_PROF_SM_OCCUPANCY{gpu="0",UUID="GPU-stock",instance="stock:9400"}'
+    values: '0.5x40 stale'
+  promql_expr_test:
+"#;
+
+#[test]
+fn a_gpu_in_both_vocabularies_is_judged_once_also_after_its_exporter_ended() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let rules = repository().join("alerts/nvidia-dcgm.yaml");
+    let mut test = format!("rule_files: ['{}']{BOTH_VOCABULARIES}", rules.display());
+    for minute in [3, 9, 12, 14] {
+        test += &format!(
+            "  - expr: count by (uuid) (accel:sm_occupancy:avg5m)\n    eval_time: {minute}m\n    \
+             exp_samples: [{{ labels: '{{uuid=\"GPU-stock\"}}', value: 1 }}]\n"
+        );
+    }
+    let file = root.path().join("both_test.yaml");
+    fs::write(&file, test)?;
+    let (passed, said) = promtool(&["test", "rules"], &[file])?;
+    ensure!(passed, "{said}");
+    Ok(())
+}
+
 /// A rule as it is.
 const UNCHANGED: &str = "unchanged";
 

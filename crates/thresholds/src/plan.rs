@@ -476,12 +476,14 @@ impl Prover<'_> {
     }
 
     /// Gives series of dcgm-exporter the labels of the unified schema, and leaves out devices that are seen in the
-    /// unified schema too: one fault, one alert.
+    /// unified schema too: one fault, one alert. Also those seen there lately: of an exporter that has just ended, a
+    /// window still holds the samples of both.
     pub fn wrap(&self, expr: &str, raw: bool) -> Result<String, String> {
         if !(self.dcgm && raw) {
             return Ok(expr.trim().to_owned());
         }
-        let seen = self.context(&BTreeMap::new(), &BTreeMap::new()).expand("$DEVICE_UP")?;
+        let seen =
+            self.context(&BTreeMap::new(), &BTreeMap::new()).expand("last_over_time($DEVICE_UP[10m])")?;
         Ok(format!(
             "label_replace(label_replace(\n{},\n\"device\", \"gpu$1\", \"gpu\", \"(.+)\"), \"uuid\", \"$1\", \"UUID\", \"(.+)\")\nunless on (uuid) {seen}",
             expr.trim()
