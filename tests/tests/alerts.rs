@@ -149,13 +149,13 @@ tests:
 fn a_gpu_in_both_vocabularies_is_judged_once_also_after_its_exporter_ended() -> Result<()> {
     let root = tempfile::tempdir()?;
     let rules = repository().join("alerts/nvidia-dcgm.yaml");
-    let mut test = format!("rule_files: ['{}']{BOTH_VOCABULARIES}", rules.display());
-    for minute in [3, 9, 12, 14] {
-        test += &format!(
+    let checks = [3, 9, 12, 14].map(|minute| {
+        format!(
             "  - expr: count by (uuid) (accel:sm_occupancy:avg5m)\n    eval_time: {minute}m\n    \
              exp_samples: [{{ labels: '{{uuid=\"GPU-stock\"}}', value: 1 }}]\n"
-        );
-    }
+        )
+    });
+    let test = format!("rule_files: ['{}']{BOTH_VOCABULARIES}{}", rules.display(), checks.concat());
     let file = root.path().join("both_test.yaml");
     fs::write(&file, test)?;
     let (passed, said) = promtool(&["test", "rules"], &[file])?;
