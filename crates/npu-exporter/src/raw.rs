@@ -49,7 +49,7 @@ pub struct Files {
     clock_mhz: [File; 2],
     clock_max_mhz: [File; 2],
     resets: [(&'static str, File); 2],
-    telemetry: Got<Telemetry>,
+    telemetry: Telemetry,
 }
 
 impl Files {
@@ -64,7 +64,7 @@ impl Files {
             clock_mhz: [file("npu_current_frequency_mhz"), file("freq/current_freq")],
             clock_max_mhz: [file("npu_max_frequency_mhz"), file("freq/hw_max_freq")],
             resets: RESETS.map(|(code, name)| (code, File::new(&debug, name))),
-            telemetry: Telemetry::find(sysfs),
+            telemetry: Telemetry::new(sysfs),
             function,
         }
     }
@@ -81,14 +81,14 @@ impl Files {
     }
 
     /// Everything else.
-    pub fn read(&self) -> Raw {
+    pub fn read(&mut self) -> Raw {
         Raw {
             asleep: self.function.power().map(|power| power == Power::Suspended),
             runtime_ms: [self.runtime_ms[0].number(), self.runtime_ms[1].number()],
             memory_bytes: self.memory_bytes.number(),
             clock_mhz: first_that_exists(&self.clock_mhz),
             clock_max_mhz: first_that_exists(&self.clock_max_mhz),
-            telemetry: self.telemetry.clone().and_then(|telemetry| telemetry.read()),
+            telemetry: self.telemetry.read(),
             resets: [0, 1].map(|index| (self.resets[index].0, self.resets[index].1.number())),
         }
     }

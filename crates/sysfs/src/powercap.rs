@@ -40,11 +40,14 @@ impl Zone {
     /// The packages of the machine, in order of their zone's number. The MSR and the TPMI driver name their
     /// zones alike; a machine has one of them.
     pub fn packages(sysfs: &Path) -> Vec<Self> {
-        Self::below(&sysfs.join("class/powercap"), |name| {
-            ["intel-rapl:", "intel-rapl-tpmi:"]
-                .iter()
-                .any(|prefix| name.strip_prefix(prefix).is_some_and(|number| !number.contains(':')))
+        Self::below(&class(sysfs), |name| {
+            name.strip_prefix("intel-rapl:").is_some_and(|number| !number.contains(':'))
         })
+    }
+
+    /// What the class lists now: when this changes, zones have come or gone.
+    pub fn listed(sysfs: &Path) -> Vec<String> {
+        entries(&class(sysfs))
     }
 
     fn below(folder: &Path, is_zone: impl Fn(&str) -> bool) -> Vec<Self> {
@@ -67,7 +70,7 @@ impl Zone {
         })
     }
 
-    /// Energy in µJ since the counter's own start, as far as it was followed, wraps taken in.
+    /// Energy in µJ since the first reading, wraps taken in.
     ///
     /// # Errors
     /// The file's own; `NoData` `range` when the zone does not say where its counter ends, or shows more.
@@ -76,6 +79,10 @@ impl Zone {
         let total = self.total.as_mut().and_then(|total| total.add(reading));
         total.ok_or(Fault::no_data(self.energy.call(), "range"))
     }
+}
+
+fn class(sysfs: &Path) -> PathBuf {
+    sysfs.join("class/powercap")
 }
 
 fn constraints(folder: &Path) -> Vec<Constraint> {
@@ -133,9 +140,9 @@ mod tests {
         let zone = &mut zones[0];
         assert_eq!(zone.constraints[0].name, "long_term");
         assert_eq!(zone.constraints[0].limit.number(), Ok(350_000_000));
-        assert_eq!(zone.energy_microjoules(), Ok(262_143_328_000));
+        assert_eq!(zone.energy_microjoules(), Ok(0));
         put(&package, &[("energy_uj", "149")]);
-        assert_eq!(zone.energy_microjoules(), Ok(262_143_328_000 + 1000));
+        assert_eq!(zone.energy_microjoules(), Ok(1000), "851 to the end of the range and 149 after it");
         put(&package, &[("energy_uj", "300000000000")]);
         assert_eq!(zone.energy_microjoules().map_err(|fault| fault.code), Err("range"));
         assert_eq!(zone.parts[0].name, "dram");
