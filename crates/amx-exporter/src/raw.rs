@@ -66,6 +66,10 @@ pub struct Files {
     dies: Vec<(u32, u32)>,
     temperatures: Got<Vec<Channel>>,
     counters: [Followed; THROTTLE.len()],
+    /// The CPUs that spoke for their cores, and the one among them with the highest clock: favoured cores reach
+    /// a higher one than others.
+    leaders: Vec<Cpu>,
+    fastest: Option<Cpu>,
 }
 
 /// Counters of throttling, and whether each core has its own.
@@ -122,6 +126,8 @@ impl Files {
             dies: Vec::new(),
             temperatures: Err(NO_CORETEMP),
             counters: Default::default(),
+            leaders: Vec::new(),
+            fastest: None,
         }
     }
 
@@ -129,7 +135,7 @@ impl Files {
     pub fn read(&mut self, cpus: &[Cpu], dies: &[(u32, u32)]) -> Raw {
         // Modules may be loaded after the exporter has started, and unloaded; a die may come and go.
         let listed = Zone::listed(&self.sysfs);
-        if listed != self.listed {
+        if listed != self.listed || self.zones.is_empty() {
             self.zones = zones(&self.sysfs, self.socket);
             self.listed = listed;
         }
@@ -138,6 +144,10 @@ impl Files {
             dies.clone_into(&mut self.dies);
         }
         let leaders = one_per_core(cpus);
+        if leaders != self.leaders {
+            self.fastest = leaders.iter().rev().max_by_key(|cpu| self.max_clock(**cpu).unwrap_or(0)).copied();
+            leaders.clone_into(&mut self.leaders);
+        }
         let raw = Raw {
             energy_uj: sum(self.zones.iter_mut(), "powercap"),
             memory_energy_uj: sum(
@@ -148,9 +158,9 @@ impl Files {
             temperature_mc: [Attribute::Input, Attribute::Critical, Attribute::Max]
                 .map(|attribute| self.temperature(attribute)),
             clock_khz: self.mean_clock(&leaders),
-            clock_max_khz: cpus.first().map_or(Err(unsupported("cpuinfo_max_freq", "no_cpu")), |cpu| {
-                File::new(&self.cpu_folder(*cpu), "cpufreq/cpuinfo_max_freq").number()
-            }),
+            clock_max_khz: self
+                .fastest
+                .map_or(Err(unsupported("cpuinfo_max_freq", "no_cpu")), |cpu| self.max_clock(cpu)),
             throttle: self.throttle(&leaders),
         };
         if raw.temperature_mc[0].is_err_and(|fault| fault.code == "ENOENT") {
@@ -171,6 +181,10 @@ impl Files {
 
     fn cpu_folder(&self, cpu: Cpu) -> PathBuf {
         topology::folder(&self.sysfs, cpu.number)
+    }
+
+    fn max_clock(&self, cpu: Cpu) -> Got<u64> {
+        File::new(&self.cpu_folder(cpu), "cpufreq/cpuinfo_max_freq").number()
     }
 
     /// Limits of the package: those of its dies together, where it has several.

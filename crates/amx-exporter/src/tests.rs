@@ -56,7 +56,7 @@ impl Tree {
                 ("topology/physical_package_id", (cpu / 4).to_string()),
                 ("topology/core_id", (cpu % 4 / 2).to_string()),
                 ("cpufreq/scaling_cur_freq", (3_000_000 + cpu % 4 / 2 * 200_000).to_string()),
-                ("cpufreq/cpuinfo_max_freq", "3800000".to_owned()),
+                ("cpufreq/cpuinfo_max_freq", (3_600_000 + cpu % 4 / 2 * 200_000).to_string()),
                 ("thermal_throttle/package_throttle_count", "3".to_owned()),
                 ("thermal_throttle/package_throttle_total_time_ms", "1500".to_owned()),
                 ("thermal_throttle/core_throttle_count", "4".to_owned()),

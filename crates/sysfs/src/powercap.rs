@@ -3,7 +3,10 @@
 //! Zone names are taken as the kernel writes them: `package-0`, on parts with several dies `package-0-die-1`.
 //! `energy_uj` is readable by root alone since Linux 5.10; that is an `Unsupported` `EACCES`, like any other.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use reading::Fault;
 
@@ -37,12 +40,16 @@ pub struct Constraint {
 }
 
 impl Zone {
-    /// The packages of the machine, in order of their zone's number. The MSR and the TPMI driver name their
-    /// zones alike; a machine has one of them.
+    /// The packages of the machine, in order of their zone's number, each once: the TPMI driver names its zones
+    /// as the MSR driver does, or by itself where both are there and tell of the same packages.
     pub fn packages(sysfs: &Path) -> Vec<Self> {
-        Self::below(&class(sysfs), |name| {
-            name.strip_prefix("intel-rapl:").is_some_and(|number| !number.contains(':'))
-        })
+        let zones = Self::below(&class(sysfs), |name| {
+            ["intel-rapl:", "intel-rapl-tpmi:"]
+                .iter()
+                .any(|prefix| name.strip_prefix(prefix).is_some_and(|number| !number.contains(':')))
+        });
+        let mut names = HashSet::new();
+        zones.into_iter().filter(|zone| names.insert(zone.name.clone())).collect()
     }
 
     /// What the class lists now: when this changes, zones have come or gone.
@@ -134,6 +141,9 @@ mod tests {
         // The class folder lists the parts beside the packages.
         put(&class.join("intel-rapl:0:1"), &[("name", "dram"), ("energy_uj", "5")]);
         put(&class.join("intel-rapl"), &[("enabled", "1")]);
+
+        // Another driver's view of the same package.
+        put(&class.join("intel-rapl-tpmi:0"), &[("name", "package-0"), ("energy_uj", "7")]);
 
         let mut zones = Zone::packages(sysfs.path());
         assert_eq!(zones.iter().map(|zone| zone.name.as_str()).collect::<Vec<_>>(), ["package-0"]);
