@@ -8,7 +8,7 @@ use sysfs::Unwrapped;
 use crate::{raw::Got, telemetry::Registers};
 
 /// The driver asks to be read once a second; a round may come a little early.
-const BUSY_PERIOD: Duration = Duration::from_millis(900);
+pub const PERIOD: Duration = Duration::from_millis(900);
 
 /// Nothing to compare with yet.
 const fn no_interval(call: &'static str) -> Fault {
@@ -37,7 +37,7 @@ impl Busy {
     /// measured, not taken from the interval that was asked for.
     pub fn ratio(&mut self, now: Instant, counter: impl FnOnce() -> Got<u64>) -> Got<f64> {
         let elapsed = self.last.map(|(last, _)| now.duration_since(last));
-        if elapsed.is_some_and(|elapsed| elapsed < BUSY_PERIOD && !self.first) {
+        if elapsed.is_some_and(|elapsed| elapsed < PERIOD && !self.first) {
             return self.ratio;
         }
         self.ratio = match counter() {

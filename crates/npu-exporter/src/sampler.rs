@@ -29,7 +29,7 @@ impl NpuSampler {
     pub fn round(&mut self, now: Instant, batch: &mut Batch) -> Result<(), Lost> {
         self.check_bound()?;
         batch.begin(&self.identity);
-        let raw = self.files.read();
+        let raw = self.files.read(now);
         let busy = self.busy.ratio(now, || self.files.busy_us());
         let sums = self.totals.add(now, raw.telemetry);
         map::device(&map::Round { info: &self.info, raw: &raw, busy, sums }, batch);

@@ -151,6 +151,26 @@ fn asleep_is_a_state_and_not_an_absence() {
 }
 
 #[test]
+fn reading_the_clock_lets_an_awake_npu_fall_asleep() {
+    let tree = Tree::new();
+    let mut sampler = tree.sampler();
+    let start = Instant::now();
+    let mut clock = |milliseconds| {
+        let batch = round(&mut sampler, start + Duration::from_millis(milliseconds));
+        value(&batch, "accel_clock_hertz", "npu")
+    };
+    assert_eq!(clock(0), Some(1.4e9));
+    tree.put("npu_current_frequency_mhz", "1500");
+    assert_eq!([clock(100), clock(800), clock(1000)], [Some(1.4e9), Some(1.4e9), Some(1.5e9)]);
+    tree.put("power/runtime_status", "suspended");
+    tree.put("npu_current_frequency_mhz", "0");
+    assert_eq!(clock(1100), Some(0.0), "at once: it is no clock of before");
+    tree.put("power/runtime_status", "active");
+    tree.put("npu_current_frequency_mhz", "1300");
+    assert_eq!(clock(1200), Some(1.3e9));
+}
+
+#[test]
 fn files_are_optional_one_by_one() {
     let tree = Tree::new();
     for name in ["npu_memory_utilization", "npu_current_frequency_mhz", "npu_max_frequency_mhz"] {
