@@ -108,7 +108,9 @@ impl Samples {
 
     /// Every series of the device with this index, of both vocabularies, partitions and all.
     pub fn of_device(&self, index: usize) -> BTreeSet<&str> {
-        let names = [format!("gpu{index}"), format!("nvidia{index}"), format!("hpu{index}")];
+        // The first card of the simulated Arc machine is card1.
+        let card = format!("card{}", index + 1);
+        let names = [format!("gpu{index}"), format!("nvidia{index}"), format!("hpu{index}"), card];
         let index = index.to_string();
         // In the vocabulary of Gaudi's exporter a device's label is its serial number.
         let own = self.samples.iter().filter(|sample| {

@@ -130,6 +130,39 @@ fn overridden_rules_load_and_their_tests_pass() -> Result<()> {
     passes(root.path())
 }
 
+/// An exporter that prints both vocabularies ends after ten minutes; a stock dcgm-exporter goes on for as long.
+const BOTH_VOCABULARIES: &str = r#"
+evaluation_interval: 15s
+tests:
+- interval: 15s
+  input_series:
+  - series: 'accel_device_up{family="nvidia",device="gpu0",uuid="GPU-both",instance="both:9477"}'
+    values: '1x40 stale'
+  - series: 'DCGM_FI_PROF_SM_OCCUPANCY{gpu="0",UUID="GPU-both",instance="both:9477"}'
+    values: '0.5x40 stale'
+  - series: 'DCGM_FI_PROF_SM_OCCUPANCY{gpu="0",UUID="GPU-stock",instance="stock:9400"}'
+    values: '0.5x40 stale'
+  promql_expr_test:
+"#;
+
+#[test]
+fn a_gpu_in_both_vocabularies_is_judged_once_also_after_its_exporter_ended() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let rules = repository().join("alerts/nvidia-dcgm.yaml");
+    let mut test = format!("rule_files: ['{}']{BOTH_VOCABULARIES}", rules.display());
+    for minute in [3, 9, 12, 14] {
+        test += &format!(
+            "  - expr: count by (uuid) (accel:sm_occupancy:avg5m)\n    eval_time: {minute}m\n    \
+             exp_samples: [{{ labels: '{{uuid=\"GPU-stock\"}}', value: 1 }}]\n"
+        );
+    }
+    let file = root.path().join("both_test.yaml");
+    fs::write(&file, test)?;
+    let (passed, said) = promtool(&["test", "rules"], &[file])?;
+    ensure!(passed, "{said}");
+    Ok(())
+}
+
 /// A rule as it is.
 const UNCHANGED: &str = "unchanged";
 
@@ -216,14 +249,33 @@ fn no_mutant_of_a_paging_alert_survives() -> Result<()> {
     Ok(())
 }
 
-/// The groups with one alert and the recordings that it reads.
+/// The recordings that an expression reads, and those that they read.
+fn recordings_of(groups: &[Value], expr: &str) -> BTreeSet<String> {
+    let rules = || groups.iter().flat_map(|group| group["rules"].as_array().into_iter().flatten());
+    let mut found = BTreeSet::new();
+    let mut texts = vec![expr];
+    while let Some(text) = texts.pop() {
+        for rule in rules() {
+            if let (Some(record), Some(expr)) = (rule["record"].as_str(), rule["expr"].as_str())
+                && text.contains(record)
+                && found.insert(record.to_owned())
+            {
+                texts.push(expr);
+            }
+        }
+    }
+    found
+}
+
+/// The groups with one alert and the recordings behind it.
 fn needed(groups: &Value, alert: &Value) -> Value {
-    let text = alert["expr"].as_str().unwrap_or_default();
+    let all = groups.as_array().map(Vec::as_slice).unwrap_or_default();
+    let read = recordings_of(all, alert["expr"].as_str().unwrap_or_default());
     let mut groups = groups.clone();
     for group in groups.as_array_mut().into_iter().flatten() {
         if let Some(rules) = group["rules"].as_array_mut() {
             rules
-                .retain(|rule| rule["record"].as_str().map_or(rule == alert, |record| text.contains(record)));
+                .retain(|rule| rule["record"].as_str().map_or(rule == alert, |record| read.contains(record)));
         }
     }
     groups
@@ -270,7 +322,7 @@ fn apply(mutated: &mut Value, rules: &Value, mutant: &Mutant) -> Result<()> {
     Ok(())
 }
 
-/// Every mutant of an alert, and of the recordings that it reads.
+/// Every mutant of an alert, and of the recordings behind it.
 fn mutants(groups: &[Value], at: (usize, usize), rule: &Value) -> Result<Vec<Mutant>> {
     let text = rule["expr"].as_str().context("a rule has an expression")?;
     let hold = rule["for"].as_str().map_or(0, |hold| hold.trim_end_matches('m').parse().unwrap_or(0_u32));
@@ -285,13 +337,14 @@ fn mutants(groups: &[Value], at: (usize, usize), rule: &Value) -> Result<Vec<Mut
     for (what, expr) in comparisons(text).into_iter().chain(matchers(text)) {
         add(at, what, expr);
     }
+    let read = recordings_of(groups, text);
     for (g, group) in groups.iter().enumerate() {
         for (r, recording) in group["rules"].as_array().into_iter().flatten().enumerate() {
             let (Some(record), Some(expr)) = (recording["record"].as_str(), recording["expr"].as_str())
             else {
                 continue;
             };
-            if text.contains(record) {
+            if read.contains(record) {
                 for (what, expr) in matchers(expr) {
                     add((g, r), format!("{record}: {what}"), expr);
                 }

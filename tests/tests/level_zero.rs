@@ -149,6 +149,20 @@ fn without_a_driver_the_loader_says_so_and_the_exporter_runs() -> Result<()> {
 }
 
 #[test]
+fn a_level_zero_that_is_not_there_is_named_beside_the_kernel() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").frozen();
+    fs::remove_file(node.library())?;
+    let probe = node.run("probe", &[])?;
+    ensure!(probe.code == Some(0), "{probe:?}");
+    ensure!(
+        probe.stdout.contains("without Level Zero: ") && probe.stdout.contains("install libze1"),
+        "{probe:?}"
+    );
+    ensure!(probe.stdout.contains("unsupported: level_zero (not_open)"), "{}", probe.stdout);
+    Ok(())
+}
+
+#[test]
 fn engines_are_for_root_alone_and_probe_says_so() -> Result<()> {
     let mut real = Real::new(MACHINE, "probe", LEVEL_ZERO)?;
     real.command.env("ACCELSIM_EUID", "65534");
@@ -332,26 +346,13 @@ fn what_level_zero_gets_wrong_costs_its_own_series() -> Result<()> {
     })?;
     let count = |samples: &Samples| samples.samples.iter().filter(|s| s.label("device") == "card1").count();
     let before = count(&whole);
-    let sensor = vec![CARD[0], ("sensor", "gpu")];
     let pcie = vec![CARD[0], ("kind", "pcie")];
     let cases = [
         (
-            Fault::garbage(Garbage::Blank).call("zesPowerGetEnergyCounter"),
-            "accel_energy_joules_total",
-            CARD.to_vec(),
-            "zero",
-        ),
-        (
-            Fault::garbage(Garbage::Hot).call("zesTemperatureGetState"),
-            "accel_temperature_celsius",
-            sensor,
-            "over_200_celsius",
-        ),
-        (
-            Fault::garbage(Garbage::Blank).call("zesMemoryGetState"),
+            Fault::garbage(Garbage::Nan).call("zesMemoryGetState"),
             "accel_memory_used_bytes",
             CARD.to_vec(),
-            "free_over_size",
+            "needs_cap_perfmon",
         ),
         (
             Fault::error(code::UNSUPPORTED_FEATURE).call("zesFrequencyGetState"),
@@ -409,15 +410,95 @@ fn what_level_zero_gets_wrong_costs_its_own_series() -> Result<()> {
     }
     ensure!(last > 0.0, "no reading in three seconds");
 
-    node.control(&one_fault(Fault::lost().device(0)))?;
-    exporter.until("the device is lost", |samples| {
-        ensure!(samples.value("accel_device_up", &CARD)? == 0.0);
-        ensure!(samples.sum("accel_device_up", &[]) == 7.0);
+    // Whoever asks for the device's state is told that all is well.
+    let gone = Fault::error(code::DEVICE_LOST).call("zesMemoryGetState");
+    for lost in [Fault::lost(), gone] {
+        node.control(&one_fault(lost.device(0)))?;
+        exporter.until("the device is lost", |samples| {
+            ensure!(samples.value("accel_device_up", &CARD)? == 0.0);
+            ensure!(samples.sum("accel_device_up", &[]) == 7.0);
+            Ok(())
+        })?;
+        node.control(&Control::default())?;
+        exporter.until("and comes back", |samples| {
+            ensure!(samples.value("accel_device_up", &CARD)? == 1.0 && count(samples) == before);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_battlemage_does_not_support_is_absent_and_named() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").frozen();
+    let samples = node.start(LEVEL_ZERO)?.settled()?;
+    let probe = node.run("probe", &[LEVEL_ZERO, &["--json"]].concat())?;
+    let report: Value = serde_json::from_str(&probe.stdout)?;
+    let metrics = report["sources"][0]["devices"][0]["metrics"].as_array().context("metrics")?;
+    for (metric, call, code) in [
+        ("accel_ecc_enabled", "zesDeviceGetEccState", "ERROR_UNSUPPORTED_FEATURE"),
+        ("accel_errors_total", "zesDeviceEnumRasErrorSets", "none"),
+        ("accel_pcie_replays_total", "zesDevicePciGetStats", "no_replay_counter"),
+    ] {
+        ensure!(!samples.has(metric, &[]), "{metric}");
+        let told = metrics.iter().find(|told| told["metric"] == metric).context(metric)?;
+        let absent = &told["absent"][0];
+        ensure!(
+            absent["kind"] == "unsupported" && absent["call"] == call && absent["code"] == code,
+            "{told}"
+        );
+    }
+    for metric in ["accel_errors_corrected_total", "accel_ecc_errors_total", "accel_link_up"] {
+        ensure!(!samples.has(metric, &[]), "{metric}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_level_zero_that_hangs_keeps_nothing_from_the_kernel() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu");
+    node.control(&one_fault(Fault::hang().device(3).call("zesDeviceGetProperties")))?;
+    let exporter = node.start(&[])?;
+    exporter.until("the kernel's values are there", |samples| {
+        ensure!(samples.sum("accel_device_up", &[]) == 8.0 && samples.has("accel_power_watts", &CARD));
+        ensure!(!samples.has("accel_memory_bandwidth_active_ratio", &[]));
+        ensure!(samples.value("accelscope_stuck_threads", &[("source", "xpu")])? == 0.0);
         Ok(())
     })?;
     node.control(&Control::default())?;
-    exporter.until("and comes back", |samples| {
-        ensure!(samples.value("accel_device_up", &CARD)? == 1.0 && count(samples) == before);
+    exporter.until("Level Zero fills in", |samples| {
+        ensure!(samples.all("accel_memory_bandwidth_active_ratio", &[]).count() == 8);
+        Ok(())
+    })?;
+    eventually("the page names both", || {
+        ensure!(exporter.get("/")?.ok()?.text()?.contains("Level Zero by zesInit"));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_device_that_is_lost_from_the_beginning_costs_the_others_nothing() -> Result<()> {
+    // Where the kernel shows nothing, Level Zero's order names the devices.
+    let mut real = Real::new(MACHINE, "probe", &["--xpu.backend", "level-zero", "--json"])?;
+    let lost = Fault::error(code::DEVICE_LOST).device(2).call("zesDeviceGetProperties");
+    real.node.control(&one_fault(lost))?;
+    let report: Value = serde_json::from_str(&process::run(&mut real.command)?.stdout)?;
+    let found = report["sources"][0]["devices"].as_array().context("devices")?;
+    let names: Vec<_> = found.iter().filter_map(|device| device["labels"]["device"].as_str()).collect();
+    ensure!(names == ["gpu0", "gpu1", "gpu3", "gpu4", "gpu5", "gpu6", "gpu7"], "{names:?}");
+    Ok(())
+}
+
+#[test]
+fn an_idle_gpu_may_fall_asleep_beside_level_zero_too() -> Result<()> {
+    let node = Node::new("nuc-lunar-lake")?.only("xpu").workload("idle");
+    let flags = &["--xpu.backend", "level-zero"];
+    let probe = node.run("probe", flags)?;
+    ensure!(!probe.stdout.contains("left_alone_to_sleep"), "who asks once is answered: {}", probe.stdout);
+    let exporter = node.start(flags)?;
+    exporter.until("it is left alone", |samples| {
+        ensure!(samples.sum("accelscope_source_faults_total", &[("code", "left_alone_to_sleep")]) > 0.0);
+        ensure!(!samples.has("accel_clock_hertz", &[]) && samples.value("accel_device_up", &[])? == 1.0);
         Ok(())
     })
 }
@@ -430,7 +511,8 @@ fn a_data_centre_part_has_tiles_errors_and_fabric() -> Result<()> {
         &path,
         "extends = \"battlematrix-8\"\n[device.xpu]\nras = true\nfabric_ports = 2\ntiles = 2\n",
     )?;
-    let node = Node::new(path.to_str().context("UTF-8")?)?.frozen();
+    let machine = path.to_str().context("UTF-8")?;
+    let node = Node::new(machine)?.frozen();
     let ecc = |severity, count| Ecc { device: 0, severity, scope: Scope::Sram, count };
     node.control(&Control {
         ecc: vec![ecc(Severity::Corrected, 5), ecc(Severity::Uncorrectable, 2)],
@@ -455,8 +537,14 @@ fn a_data_centre_part_has_tiles_errors_and_fabric() -> Result<()> {
     ensure!(value("accel_link_up", &port("0"))? == 1.0 && value("accel_link_up", &port("1"))? == 0.0);
     let degraded = [("link", "1"), ("kind", "xelink"), ("error", "degraded")];
     ensure!(value("accel_link_errors_total", &degraded)? == 3.0);
-    for tile in ["tile0", "tile1"] {
-        ensure!(value("accel_clock_hertz", &[("partition", tile), ("domain", "graphics")])? > 1e8);
+    // A series that were there twice would not be read at all.
+    for flags in [&[][..], &["--xpu.backend", "kernel"], LEVEL_ZERO] {
+        let samples = Node::new(machine)?.frozen().start(flags)?.settled()?;
+        for tile in ["tile0", "tile1"] {
+            let labels = [CARD[0], ("partition", tile), ("domain", "graphics")];
+            ensure!(samples.value("accel_clock_hertz", &labels)? > 1e8, "{flags:?}");
+        }
+        ensure!(samples.all("accel_clock_hertz", &CARD).count() == 2, "{flags:?}");
     }
     Ok(())
 }
@@ -464,6 +552,9 @@ fn a_data_centre_part_has_tiles_errors_and_fabric() -> Result<()> {
 #[test]
 fn level_zero_never_wakes_a_sleeping_card() -> Result<()> {
     let node = Node::new(MACHINE)?.only("xpu");
+    // One that Level Zero did not get to know while it was awake.
+    let unknown = Fault::error(code::NOT_AVAILABLE).device(7).call("zesDeviceGetProperties");
+    node.control(&one_fault(unknown))?;
     let wakes = node.dir().join("wakes");
     let mut command = {
         let address = process::free_address()?;
@@ -475,12 +566,13 @@ fn level_zero_never_wakes_a_sleeping_card() -> Result<()> {
     };
     let exporter = Exporter { process: Process::spawn("accelscope", &mut command.0)?, address: command.1 };
     eventually("Level Zero answers", || {
-        ensure!(exporter.scrape()?.has("accel_memory_used_bytes", &CARD));
+        let samples = exporter.scrape()?;
+        ensure!(samples.all("accel_memory_bandwidth_active_ratio", &[]).count() == 7);
         Ok(())
     })?;
-    node.control(&Control { asleep: vec![0], ..Control::default() })?;
-    exporter.until("it sleeps", |samples| {
-        ensure!(samples.value("accel_device_asleep", &CARD)? == 1.0);
+    node.control(&Control { asleep: vec![0, 7], ..Control::default() })?;
+    exporter.until("they sleep", |samples| {
+        ensure!(samples.sum("accel_device_asleep", &[]) == 2.0);
         Ok(())
     })?;
     // The round or enumeration in which it fell asleep may have been under way.

@@ -3,7 +3,13 @@
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, os::unix::process::CommandExt};
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{Exporter, Node, Samples, eventually, process};
@@ -120,36 +126,47 @@ fn a_bad_file_costs_its_own_series_for_as_long_as_it_is_bad() -> Result<()> {
     let exporter = node.start(KERNEL)?;
     let before = whole(&exporter)?;
     let sensor = |name| vec![CARD[0], ("sensor", name)];
+    // The fault, what it is called, and what it costs.
     let cases = [
         (
             Fault::garbage(Garbage::Blank).call("energy1_input"),
-            "accel_energy_joules_total",
-            CARD.to_vec(),
-            "empty",
+            ("energy_input", "empty"),
+            ("accel_energy_joules_total", CARD.to_vec()),
         ),
-        (Fault::garbage(Garbage::Nan).call("act_freq"), "accel_clock_hertz", CARD.to_vec(), "garbage"),
+        (
+            Fault::garbage(Garbage::Nan).call("act_freq"),
+            ("act_freq", "garbage"),
+            ("accel_clock_hertz", CARD.to_vec()),
+        ),
         (
             Fault::garbage(Garbage::Hot).call("temp2_input"),
-            "accel_temperature_celsius",
-            sensor("gpu"),
-            "over_200_celsius",
+            ("temp_input", "over_200_celsius"),
+            ("accel_temperature_celsius", sensor("gpu")),
         ),
-        (Fault::garbage(Garbage::Nan).call("reasons"), "accel_throttle_active", CARD.to_vec(), "garbage"),
-        (Fault::error(5).call("fan1_input"), "accel_fan_speed_rpm", CARD.to_vec(), "ENOENT"),
+        (
+            Fault::garbage(Garbage::Nan).call("reasons"),
+            ("reasons", "garbage"),
+            ("accel_throttle_active", CARD.to_vec()),
+        ),
+        (Fault::error(5).call("fan1_input"), ("fan_input", "ENOENT"), ("accel_fan_speed_rpm", CARD.to_vec())),
         (
             Fault::garbage(Garbage::Nan).call("current_link_speed"),
-            "accel_pcie_link_generation",
-            CARD.to_vec(),
-            "garbage",
+            ("current_link_speed", "garbage"),
+            ("accel_pcie_link_generation", CARD.to_vec()),
         ),
-        (Fault::garbage(Garbage::Nan).call("idle_residency_ms"), "", Vec::new(), "garbage"),
+        // The text of its only client: without it the load is not known, and not 0.
+        (
+            Fault::garbage(Garbage::Blank).call("9"),
+            ("fdinfo", "no_client"),
+            ("accel_engine_active_ratio", CARD.to_vec()),
+        ),
     ];
-    for (fault, metric, labels, code) in cases {
+    for (fault, (call, code), (metric, labels)) in cases {
         node.control(&one_fault(fault.device(0)))?;
-        exporter.until(&format!("{metric} {code}: dropped and counted"), |samples| {
-            ensure!(metric.is_empty() || !samples.has(metric, &labels), "still there");
-            let counted = samples.sum("accelscope_source_faults_total", &[XPU[0], ("code", code)]);
-            ensure!(counted > 0.0, "not counted");
+        exporter.until(&format!("{call} {code}: dropped and counted"), |samples| {
+            ensure!(!samples.has(metric, &labels), "still there");
+            let counted = [XPU[0], ("call", call), ("code", code)];
+            ensure!(samples.sum("accelscope_source_faults_total", &counted) > 0.0, "not counted");
             let healthy = series(samples, "card2");
             ensure!(healthy.is_superset(&series(&before, "card2")), "a healthy card lost series");
             ensure!(samples.value("accel_device_up", &CARD)? == 1.0);
@@ -158,6 +175,32 @@ fn a_bad_file_costs_its_own_series_for_as_long_as_it_is_bad() -> Result<()> {
         node.control(&Control::default())?;
         until_back(&exporter, "card1", &before)?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_file_that_hangs_costs_its_card_and_one_thread() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").frozen();
+    let exporter = node.start(KERNEL)?;
+    let before = exporter.settled()?;
+    let clock = node.sysfs().join("bus/pci/devices/0000:03:00.0/tile0/gt0/freq0/act_freq");
+    let whole = fs::read(&clock)?;
+    // A driver that does not return: who opens a pipe waits for its other end.
+    let pipe = node.dir().join("pipe");
+    ensure!(Command::new("mkfifo").arg(&pipe).status()?.success());
+    fs::hard_link(&pipe, node.dir().join("act_freq"))?;
+    fs::rename(node.dir().join("act_freq"), &clock)?;
+    exporter.until("the card is withdrawn", |samples| {
+        ensure!(samples.value("accel_device_up", &CARD)? == 0.0 && series(samples, "card1").len() == 1);
+        ensure!(samples.value("accelscope_stuck_threads", &XPU)? == 1.0);
+        ensure!(series(samples, "card2") == series(&before, "card2"), "a healthy card lost series");
+        Ok(())
+    })?;
+    fs::write(node.dir().join("act_freq"), &whole)?;
+    fs::rename(node.dir().join("act_freq"), &clock)?;
+    fs::write(&pipe, &whole)?;
+    until_back(&exporter, "card1", &before)?;
+    ensure!(exporter.scrape()?.value("accelscope_stuck_threads", &XPU)? == 0.0);
     Ok(())
 }
 
@@ -300,8 +343,36 @@ fn i915_and_engines_of_unknown_classes_are_read_too() -> Result<()> {
         ensure!(!samples.has("accel_memory_total_bytes", &[]), "an integrated GPU has no memory of its own");
         ensure!(samples.value("accel_memory_shared_bytes", &[])? > 1e9);
         Ok(())
+    })?;
+
+    let text = "extends = \"battlematrix-8\"\n[device.xpu]\nkernel_driver = \"i915\"\n";
+    let node = Node::new(&variant(folder.path(), "card.toml", text)?)?.only("xpu").workload("decode");
+    let exporter = node.start(KERNEL)?;
+    exporter.until("a discrete card's engines, memory and sensors", |samples| {
+        let info = samples.all("accel_device_info", &CARD).next().context("info")?;
+        ensure!(info.label("driver_version").starts_with("i915 "), "{info:?}");
+        ensure!(samples.value("accel_engine_active_ratio", &[CARD[0], ("engine", "compute")])? > 0.5);
+        let [total, used, free] =
+            ["total", "used", "free"].map(|what| samples.value(&format!("accel_memory_{what}_bytes"), &CARD));
+        let (total, used, free) = (total?, used?, free?);
+        ensure!(used > 1e9 && used + free == total, "{used} and {free} of {total}");
+        ensure!(samples.value("accel_power_watts", &CARD)? > 30.0);
+        ensure!(samples.value("accel_throttle_active", &[CARD[0], ("reason", "pl1")]).is_ok());
+        ensure!(samples.value("accel_clock_hertz", &[CARD[0], ("domain", "video")]).is_ok());
+        Ok(())
     })
 }
+
+/// What the kernel does not tell; the first is told of an integrated GPU too.
+const ONLY_LEVEL_ZERO: [&str; 7] = [
+    "accel_recovery_action",
+    "accel_memory_bandwidth_active_ratio",
+    "accel_memory_read_bytes_total",
+    "accel_memory_written_bytes_total",
+    "accel_link_receive_bytes_total",
+    "accel_link_transmit_bytes_total",
+    "accel_ecc_enabled",
+];
 
 /// `nobody` on Debian and elsewhere.
 const NOBODY: u32 = 65534;
@@ -338,27 +409,34 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
             own("class/powercap/intel-rapl:0/intel-rapl:0:1/energy_uj", 0o400)?;
         }
         let program = accessible_copy(&node)?;
-        let mut unprivileged = std::process::Command::new(program);
-        unprivileged.args(command.get_args()).env_clear().current_dir("/");
-        unprivileged.env("LD_PRELOAD", node.library());
-        // Root gives its rights up; anybody else has none to begin with.
-        if root {
-            unprivileged.uid(NOBODY).gid(NOBODY);
-        }
-        let report = process::run(&mut unprivileged)?;
-        ensure!(report.code == Some(0), "{report:?}");
-        let report: Value = serde_json::from_str(&report.stdout)?;
-        // Whoever may not see the processes may count, if the kernel lets them.
-        let counted = process::run(unprivileged.arg("--xpu.hold-awake"))?;
-        let refused = ["needs_cap_perfmon", "no_engine_event"];
-        ensure!(refused.iter().any(|code| counted.stdout.contains(code)), "{}", counted.stdout);
-        let found = report["sources"][0]["devices"].as_array().context("devices")?.iter();
-        let metric_of = |device: &str, name: &str| -> Result<&Value> {
-            let card = found.clone().find(|card| card["labels"]["device"] == device).context("the card")?;
-            let all = card["metrics"].as_array().context("metrics")?;
-            all.iter().find(|metric| metric["metric"] == name).with_context(|| name.to_owned())
+        let as_nobody = |without: &[&OsStr], more: &[&str]| -> Result<String> {
+            let mut unprivileged = Command::new(&program);
+            unprivileged.args(command.get_args().filter(|flag| !without.contains(flag))).args(more);
+            unprivileged.env_clear().current_dir("/").env("LD_PRELOAD", node.library());
+            // Root gives its rights up; anybody else has none to begin with.
+            if root {
+                unprivileged.uid(NOBODY).gid(NOBODY);
+            }
+            let report = process::run(&mut unprivileged)?;
+            ensure!(report.code == Some(0), "{report:?}");
+            Ok(report.stdout)
         };
-        let metric = |name: &str| metric_of(device, name);
+        let report: Value = serde_json::from_str(&as_nobody(&[], &[])?)?;
+        // Whoever may not see the processes may count, if the kernel lets them.
+        let counted = as_nobody(&[], &["--xpu.hold-awake"])?;
+        let refused = ["needs_cap_perfmon", "no_engine_event"];
+        ensure!(refused.iter().any(|code| counted.contains(code)), "{counted}");
+        // Without a word about backends, Level Zero is for root.
+        let library = node.library();
+        let words: Vec<&OsStr> = KERNEL.iter().chain(&["--library.level-zero"]).map(OsStr::new).collect();
+        let plain = as_nobody(&[&words[..], &[library.as_os_str()]].concat(), &[])?;
+        let plain: Value = serde_json::from_str(&plain)?;
+        let only_level_zero = if machine == MACHINE { &ONLY_LEVEL_ZERO } else { &ONLY_LEVEL_ZERO[..1] };
+        for name in only_level_zero {
+            let metric = metric_of(&plain, device, name)?;
+            ensure!(metric["absent"][0]["code"] == "needs_root", "{machine}: {metric}");
+        }
+        let metric = |name: &str| metric_of(&report, device, name);
         let told = |name: &str| metric(name).map(|metric| metric["series"][0]["value"].is_number());
         let mut promised = vec![
             "accel_clock_hertz",
@@ -378,15 +456,19 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
                 "accel_temperature_celsius",
                 "accel_fan_speed_rpm",
                 "accel_power_limit_watts",
+                "accel_temperature_limit_celsius",
                 "accel_pcie_link_generation",
+                "accel_pcie_link_width_max",
+                "accel_link_bandwidth_bytes_per_second",
             ]);
+            needs.extend(ONLY_LEVEL_ZERO.map(|name| (name, "needs_xpu.backend")));
         } else {
             needs.push(("accel_memory_used_bytes", "integrated"));
             needs.push(("accel_energy_joules_total", "needs_cap_dac_read_search"));
             needs.push(("accel_power_watts", "needs_cap_dac_read_search"));
         }
         if machine == MACHINE {
-            let closed = metric_of("card2", "accel_memory_used_bytes")?;
+            let closed = metric_of(&report, "card2", "accel_memory_used_bytes")?;
             ensure!(closed["absent"][0]["code"] == "needs_group_render", "{closed}");
         }
         for name in promised {
@@ -398,6 +480,14 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
         }
     }
     Ok(())
+}
+
+/// What a report says of a metric of a device.
+fn metric_of<'a>(report: &'a Value, device: &str, name: &str) -> Result<&'a Value> {
+    let mut found = report["sources"][0]["devices"].as_array().context("devices")?.iter();
+    let card = found.find(|card| card["labels"]["device"] == device).context("the card")?;
+    let all = card["metrics"].as_array().context("metrics")?;
+    all.iter().find(|metric| metric["metric"] == name).with_context(|| name.to_owned())
 }
 
 /// The program where any user may run it: a target folder may be closed to others.

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Absence, Backend, Fault, Found, Lost, Session, Source};
+use reading::{Absence, Fault, Found, Lost, Session, Source};
 use tracing::error;
 
 use crate::{
@@ -174,7 +174,6 @@ impl Supervisor {
 
     /// Lives with a session until it ends, and lets it go.
     fn attend(&mut self, mut session: Box<dyn Session>, at_connect: Option<&BTreeSet<OsString>>) -> End {
-        let backend = session.backend().clone();
         let mut due = Instant::now();
         // Whether somebody waits for the list: a new session, or a device that was lost.
         let mut needed = true;
@@ -192,7 +191,7 @@ impl Supervisor {
             } else {
                 // A driver that hangs for one device may hang for whoever asks for all of them.
                 let list = needed || !self.stuck();
-                if let Err(end) = self.enumerate(&mut *session, &backend, at_connect, list) {
+                if let Err(end) = self.enumerate(&mut *session, at_connect, list) {
                     break end;
                 }
                 (due, needed) = (Instant::now() + self.tempo.enumerate, false);
@@ -223,7 +222,7 @@ impl Supervisor {
                 self.withdraw_all(fault);
             }
             End::Empty => {
-                let reason = format!("{}: the driver lists no device", backend.library);
+                let reason = format!("{}: the driver lists no device", session.backend().library);
                 self.board.down(reason, Some(0), expected, expected == Some(0));
             }
             End::BusChanged | End::Stop => {}
@@ -237,7 +236,6 @@ impl Supervisor {
     fn enumerate(
         &mut self,
         session: &mut dyn Session,
-        backend: &Backend,
         at_connect: Option<&BTreeSet<OsString>>,
         list: bool,
     ) -> Result<(), End> {
@@ -260,12 +258,12 @@ impl Supervisor {
                 return Err(End::Empty);
             }
             Ok(found) => {
-                self.board.up(backend, Some(found.len()), expected);
+                self.board.up(session.backend(), Some(found.len()), expected);
                 self.reconcile(found);
             }
             // Devices that have a worker need no list, those that wait for one wait on.
             Err(Lost::Device(_)) => {
-                self.board.up(backend, None, expected);
+                self.board.up(session.backend(), None, expected);
                 let now = Instant::now();
                 for retry in self.retries.values_mut().filter(|retry| retry.at.is_some_and(|at| at <= now)) {
                     retry.later(&self.tempo, Duration::ZERO);

@@ -16,8 +16,8 @@ use crate::raw::EVENTS;
 pub struct Heard {
     /// How many, in the order of [`EVENTS`].
     pub counts: [u64; EVENTS.len()],
-    /// Unix time of the last one, in seconds.
-    pub last: Option<f64>,
+    /// Unix time of the last one of each, in seconds.
+    pub last: [Option<f64>; EVENTS.len()],
 }
 
 /// Every device's events, by its key. Cheap to clone: one log, many hands.
@@ -34,7 +34,7 @@ impl Log {
                 let heard = log.entry(key.to_owned()).or_default();
                 heard.counts[place] += 1;
                 let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-                heard.last = Some(unix.map_or(0.0, |since| since.as_secs_f64()));
+                heard.last[place] = Some(unix.map_or(0.0, |since| since.as_secs_f64()));
             }
         }
     }
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(log.heard("0000:19:00.0"), Heard::default());
         log.record("0000:19:00.0", &[EVENT_CRITICAL, EVENT_CRITICAL | EVENT_DRAM_UNCORRECTED]);
         assert_eq!(log.heard("0000:19:00.0").counts, [2, 0, 1]);
-        assert!(log.heard("0000:19:00.0").last.is_some());
+        assert_eq!(log.heard("0000:19:00.0").last.map(|last| last.is_some()), [true, false, true]);
         assert_eq!(log.heard("0000:1a:00.0"), Heard::default());
     }
 }

@@ -217,11 +217,11 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
     let labels = || Labels::one("kind", "hlml_event");
     match round.heard {
         Ok(heard) => {
-            for ((_, code), count) in EVENTS.into_iter().zip(heard.counts) {
+            for (((_, code), count), last) in EVENTS.into_iter().zip(heard.counts).zip(heard.last) {
                 batch.put(m::ERRORS, labels().with("code", code), Ok(Count(count)));
-            }
-            if let Some(unix_seconds) = heard.last {
-                batch.put(m::ERROR_LAST, labels(), Ok(Seconds(unix_seconds)));
+                if let Some(unix_seconds) = last {
+                    batch.put(m::ERROR_LAST, labels().with("code", code), Ok(Seconds(unix_seconds)));
+                }
             }
         }
         Err(fault) => batch.put(m::ERRORS, labels(), Err(fault)),

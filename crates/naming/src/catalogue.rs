@@ -110,7 +110,7 @@ catalogue! {
     INSTRUCTIONS: Count = counter("accel_instructions_total", "Instructions retired, summed over the socket; over accel_cycles_total of kind thread it is instructions per cycle")
         .from(&[(Amx, "perf event INST_RETIRED.ANY")]);
     COMPUTE_PROCESSES: Count = gauge("accel_compute_processes", "Processes with a compute context on the device")
-        .from(&[(Nvidia, "nvmlDeviceGetComputeRunningProcesses_v3"), (Xpu, "fdinfo")]);
+        .from(&[(Nvidia, "nvmlDeviceGetComputeRunningProcesses_v3"), (Xpu, "fdinfo of all that have it open")]);
 
     // Memory.
     MEMORY_TOTAL: Bytes = gauge("accel_memory_total_bytes", "Device memory, including what the driver reserves")
@@ -183,7 +183,7 @@ catalogue! {
         ] });
     TEMPERATURE_LIMIT: Celsius = gauge("accel_temperature_limit_celsius", "Temperature at which the device slows down, shuts down or leaves its operating range")
         .labels(&["sensor", "limit"])
-        .from(&[(Nvidia, "nvmlDeviceGetTemperatureThreshold"), (Gaudi, "hlml_device_get_temperature_threshold"), (Xpu, "hwmon crit, zesTemperatureGetProperties"), (Amx, "hwmon coretemp crit")])
+        .from(&[(Nvidia, "nvmlDeviceGetTemperatureThreshold"), (Gaudi, "hlml_device_get_temperature_threshold"), (Xpu, "hwmon max, crit, emergency"), (Amx, "hwmon coretemp crit")])
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_SLOWDOWN_TEMP", Base, "Slowdown temperature (in C).").when(&[("sensor", "gpu"), ("limit", "slowdown")]),
             dcgm("DCGM_FI_DEV_SHUTDOWN_TEMP", Base, "Shutdown temperature (in C).").when(&[("sensor", "gpu"), ("limit", "shutdown")]),
@@ -320,19 +320,19 @@ catalogue! {
             dcgm_counter("DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL", Base, "Total number of NVLink recovery errors.").when(&[("link", "all"), ("kind", "nvlink"), ("error", "recovery")]),
         ] });
     PCIE_GENERATION: Count = gauge("accel_pcie_link_generation", "PCIe generation in use now, lower while the device idles")
-        .from(&[(Nvidia, "nvmlDeviceGetCurrPcieLinkGeneration"), (Gaudi, "current_link_speed"), (Xpu, "current_link_speed")])
+        .from(&[(Nvidia, "nvmlDeviceGetCurrPcieLinkGeneration"), (Gaudi, "current_link_speed"), (Xpu, "current_link_speed, zesDevicePciGetState")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_PCIE_LINK_GEN", Base, "PCIe current link generation.")] });
     PCIE_GENERATION_MAX: Count = gauge("accel_pcie_link_generation_max", "Highest PCIe generation of device and slot together")
-        .from(&[(Nvidia, "nvmlDeviceGetMaxPcieLinkGeneration"), (Gaudi, "max_link_speed"), (Xpu, "max_link_speed")])
+        .from(&[(Nvidia, "nvmlDeviceGetMaxPcieLinkGeneration"), (Gaudi, "max_link_speed"), (Xpu, "max_link_speed, zesDevicePciGetProperties")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_PCIE_MAX_LINK_GEN", Base, "PCIe maximum link generation.")] });
     PCIE_WIDTH: Count = gauge("accel_pcie_link_width", "PCIe lanes in use now")
-        .from(&[(Nvidia, "nvmlDeviceGetCurrPcieLinkWidth"), (Gaudi, "current_link_width"), (Xpu, "current_link_width")])
+        .from(&[(Nvidia, "nvmlDeviceGetCurrPcieLinkWidth"), (Gaudi, "current_link_width"), (Xpu, "current_link_width, zesDevicePciGetState")])
         .vendor(const { &[
             dcgm("DCGM_FI_DEV_PCIE_LINK_WIDTH", Base, "PCIe current link width."),
             habana("habanalabs_pci_link_width", Base, "PCIe lanes in use now."),
         ] });
     PCIE_WIDTH_MAX: Count = gauge("accel_pcie_link_width_max", "PCIe lanes of device and slot together")
-        .from(&[(Nvidia, "nvmlDeviceGetMaxPcieLinkWidth"), (Gaudi, "max_link_width"), (Xpu, "max_link_width")])
+        .from(&[(Nvidia, "nvmlDeviceGetMaxPcieLinkWidth"), (Gaudi, "max_link_width"), (Xpu, "max_link_width, zesDevicePciGetProperties")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_PCIE_MAX_LINK_WIDTH", Base, "PCIe maximum link width.")] });
     PCIE_REPLAYS: Count = counter("accel_pcie_replays_total", "PCIe packets sent again after an error")
         .from(&[(Nvidia, "nvmlDeviceGetPcieReplayCounter"), (Gaudi, "hlml_device_get_pcie_replay_counter"), (Xpu, "zesDevicePciGetStats")])
@@ -367,13 +367,13 @@ catalogue! {
     // Health.
     ERRORS: Count = counter("accel_errors_total", "Critical events that the driver reported, by code; known codes start at 0 so that the first one is an increase")
         .labels(&["kind", "code"])
-        .from(&[(Nvidia, "nvmlEventSetWait_v2 XID"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState, zesDeviceGetState"), (Npu, "debugfs reset_counter, engine_reset_counter")]);
+        .from(&[(Nvidia, "nvmlEventSetWait_v2 XID"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState"), (Npu, "debugfs reset_counter, engine_reset_counter")]);
     ERRORS_CORRECTED: Count = counter("accel_errors_corrected_total", "Errors that the hardware put right by itself, by category; a steady rate foretells one that it cannot")
         .labels(&["kind", "code"])
         .from(&[(Xpu, "zesRasGetState")]);
-    ERROR_LAST: Seconds = gauge("accel_error_last_timestamp_seconds", "Unix time of the last critical event that the exporter saw, absent before the first")
-        .labels(&["kind"])
-        .from(&[(Nvidia, "nvmlEventSetWait_v2"), (Gaudi, "hlml_event_set_wait"), (Xpu, "zesRasGetState")]);
+    ERROR_LAST: Seconds = gauge("accel_error_last_timestamp_seconds", "Unix time of the last critical event that the exporter saw, by code, absent before the first")
+        .labels(&["kind", "code"])
+        .from(&[(Nvidia, "nvmlEventSetWait_v2"), (Gaudi, "hlml_event_set_wait")]);
     RESETS: Count = counter("accel_resets_total", "Resets of the device since its driver was loaded; soft ones are everyday after a job where the driver cleans up by them")
         .labels(&["kind"])
         .from(&[(Gaudi, "hard_reset_cnt, soft_reset_cnt")]);

@@ -467,11 +467,12 @@ fn xids(heard: Result<&Heard, Fault>, batch: &mut Batch) {
     for (code, count) in watched.chain(history.counts.iter().map(|(code, count)| (*code, *count))) {
         batch.put(m::ERRORS, Labels::one("kind", "xid").with("code", code), Ok(Count(count)));
     }
-    if let Some((_, unix_seconds)) = history.last {
-        batch.put(m::ERROR_LAST, Labels::one("kind", "xid"), Ok(Seconds(unix_seconds)));
+    for (code, unix_seconds) in &history.times {
+        let labels = Labels::one("kind", "xid").with("code", *code);
+        batch.put(m::ERROR_LAST, labels, Ok(Seconds(*unix_seconds)));
     }
 
-    let last = history.last.map_or(0, |(code, _)| code);
+    let last = history.last.unwrap_or(0);
     let labels = Labels::one("err_code", last).with("err_msg", xid_text(last.into()));
     batch.put(m::XID_LAST, labels, Ok(Count(last.into())));
     for (code, count) in &history.counts {

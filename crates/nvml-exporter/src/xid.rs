@@ -18,9 +18,8 @@ pub const WINDOW_MS: u32 = 300_000;
 /// `increase` can see: those that NVIDIA's XID catalogue documents for data-centre parts with an action
 /// for the operator. Display, video-processor and reserved codes appear once they occur.
 pub const WATCHED: &[u32] = &[
-    13, 31, 32, 38, 43, 44, 45, 46, 48, 61, 62, 63, 64, 66, 68, 69, 74, 79, 92, 94, 95, 109, 110, 119, 120,
-    121, 122, 123, 136, 137, 140, 143, 144, 145, 146, 147, 148, 149, 150, 154, 156, 157, 158, 160, 161, 167,
-    171, 172,
+    13, 31, 32, 38, 43, 44, 45, 46, 48, 62, 63, 64, 66, 68, 69, 74, 79, 92, 94, 95, 109, 110, 119, 120, 121,
+    136, 137, 140, 143, 144, 145, 146, 147, 148, 149, 150, 154, 156, 157, 158, 160, 161, 167, 171, 172,
 ];
 
 /// Codes above this are no XIDs; a driver that sends one is not allowed to make series without bound.
@@ -31,8 +30,10 @@ pub const CODE_MAX: u32 = 1023;
 pub struct History {
     /// Events by code.
     pub counts: BTreeMap<u32, u64>,
-    /// Code and Unix time, in seconds, of the last one.
-    pub last: Option<(u32, f64)>,
+    /// Unix time of the last one of each code, in seconds.
+    pub times: BTreeMap<u32, f64>,
+    /// Code of the last one.
+    pub last: Option<u32>,
     recent: VecDeque<(Instant, u32)>,
 }
 
@@ -74,7 +75,8 @@ impl Log {
         let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let history = log.entry((uuid.to_owned(), instance)).or_default();
         *history.counts.entry(code).or_default() += 1;
-        history.last = Some((code, unix));
+        history.times.insert(code, unix);
+        history.last = Some(code);
         history.recent.retain(|(at, _)| now.saturating_duration_since(*at) <= WINDOW);
         // A storm keeps the newest; the counters above have them all.
         if history.recent.len() >= 4096 {
@@ -102,7 +104,8 @@ mod tests {
         log.record("GPU-1", Some(3), 31);
         let history = log.history("GPU-1", None).expect("recorded");
         assert_eq!(history.counts, BTreeMap::from([(79, 2)]));
-        assert_eq!(history.last.expect("recorded").0, 79);
+        assert_eq!(history.last, Some(79));
+        assert_eq!(history.times.keys().collect::<Vec<_>>(), [&79]);
         let now = Instant::now();
         assert_eq!(history.window(now), BTreeMap::from([(79, 2)]));
         assert!(history.window(now + WINDOW + Duration::from_secs(1)).is_empty());
@@ -122,6 +125,8 @@ mod tests {
     #[test]
     fn watched_codes_are_documented() {
         assert!(WATCHED.windows(2).all(|pair| pair[0] < pair[1]));
+        // The rules take its series as the sign that a device's errors are heard of.
+        assert!(WATCHED.contains(&79));
         for code in WATCHED {
             assert_ne!(naming::xid_text(u64::from(*code)), "Unknown Error", "{code}");
         }

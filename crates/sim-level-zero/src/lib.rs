@@ -1,8 +1,8 @@
 //! Sysman over the simulated machine, two ways into one library:
 //!
 //! - as a **driver** that the real loader opens: `ZE_ENABLE_ALT_DRIVERS` names this file, `ZES_ENABLE_SYSMAN=1`
-//!   lets `zeInit` open Sysman too. The loader asks for tables of functions (`tables`); every table of the headers
-//!   has to be there, and those for compute are empty;
+//!   lets `zeInit` open Sysman too, and a loader of 1.5 or later opens it by `zesInit`. The loader asks for tables of
+//!   functions (`tables`); every table of the headers has to be there, and those for compute are empty;
 //! - as a stand-in for a **loader** that has `zesInit` (specification 1.5), which Debian 12's has not: the same
 //!   functions under their names.
 //!

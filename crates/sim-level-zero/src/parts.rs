@@ -103,8 +103,11 @@ entries! {
             out.health = v::MEMORY_HEALTH_OK;
             out.size = memory.total;
             out.free = memory.total - memory.reserved - memory.used;
-            if garbage.is_some() {
-                out.free = u64::MAX;
+            match garbage {
+                // As where the caller may not know.
+                Some(Garbage::Nan) => out.free = out.size,
+                Some(_) => out.free = u64::MAX,
+                None => {}
             }
             Ok(())
         };
@@ -245,7 +248,8 @@ pub(crate) unsafe extern "C" fn zesPowerGetLimitsExt(
             level,
             source: v::SOURCE_ANY,
             unit: v::LIMIT_POWER,
-            enabled: 1,
+            // Like the driver, which does not say whether it is enabled.
+            enabled_locked: 1,
             interval: -1,
             limit,
             ..PowerLimit::default()

@@ -1,4 +1,5 @@
-//! The tables of functions that a loader asks a driver for (`ze_ddi.h`, `zes_ddi.h`, `zet_ddi.h` of 1.4).
+//! The tables of functions that a loader asks a driver for (`ze_ddi.h`, `zes_ddi.h`, `zet_ddi.h` of 1.4, and what
+//! `zesInit` of 1.5 and later goes through). Tables grow at their end, so a loader says of which version its are.
 //!
 //! A table is an array of function pointers, all null when the loader hands it over; a driver fills in what it has.
 //! All have to be answered, or the loader drops the driver: compute and tools have none of theirs filled.
@@ -10,43 +11,57 @@ use level_zero_sys::code::{self, Code};
 use crate::{
     device::{
         zeDeviceGet, zeDeviceGetProperties, zeDriverGet, zeDriverGetApiVersion, zeInit,
-        zesDeviceEccAvailable, zesDeviceEccConfigurable, zesDeviceGetEccState, zesDeviceGetProperties,
-        zesDeviceGetState, zesDevicePciGetProperties, zesDevicePciGetState, zesDevicePciGetStats,
-        zesDeviceProcessesGetState,
+        zesDeviceEccAvailable, zesDeviceEccConfigurable, zesDeviceGet, zesDeviceGetEccState,
+        zesDeviceGetProperties, zesDeviceGetState, zesDevicePciGetProperties, zesDevicePciGetState,
+        zesDevicePciGetStats, zesDeviceProcessesGetState, zesDriverGet, zesInit,
     },
     parts::{
         zesDeviceEnumEngineGroups, zesDeviceEnumFabricPorts, zesDeviceEnumFans,
         zesDeviceEnumFrequencyDomains, zesDeviceEnumMemoryModules, zesDeviceEnumPowerDomains,
         zesDeviceEnumRasErrorSets, zesDeviceEnumTemperatureSensors, zesEngineGetActivity,
-        zesEngineGetProperties, zesFabricPortGetProperties, zesFabricPortGetState,
-        zesFabricPortGetThroughput, zesFanGetProperties, zesFanGetState, zesFrequencyGetProperties,
-        zesFrequencyGetRange, zesFrequencyGetState, zesMemoryGetBandwidth, zesMemoryGetProperties,
-        zesMemoryGetState, zesPowerGetEnergyCounter, zesPowerGetLimitsExt, zesPowerGetProperties,
-        zesRasGetProperties, zesRasGetState, zesTemperatureGetProperties, zesTemperatureGetState,
+        zesEngineGetProperties, zesFabricPortGetFabricErrorCounters, zesFabricPortGetProperties,
+        zesFabricPortGetState, zesFabricPortGetThroughput, zesFanGetProperties, zesFanGetState,
+        zesFrequencyGetProperties, zesFrequencyGetRange, zesFrequencyGetState, zesMemoryGetBandwidth,
+        zesMemoryGetProperties, zesMemoryGetState, zesPowerGetEnergyCounter, zesPowerGetLimitsExt,
+        zesPowerGetProperties, zesRasGetProperties, zesRasGetState, zesTemperatureGetProperties,
+        zesTemperatureGetState,
     },
 };
 
 /// A function in a table: the table's and the member's name in the header, and its place.
 pub type Place = (&'static str, &'static str, usize);
 
+/// `ZE_API_VERSION_1_5`, which brought `zesInit`, and `ZE_API_VERSION_1_7`, which brought errors of fabric ports.
+const V1_5: u32 = 0x0001_0005;
+const V1_7: u32 = 0x0001_0007;
+
 macro_rules! tables {
     (
-        filled { $($filled:ident: $table:ident { $($place:literal $member:ident = $function:ident,)* })* }
+        filled { $(
+            $filled:ident: $table:ident { $($place:literal $member:ident = $function:ident,)* }
+            $(=> $since:ident { $new_place:literal $new_member:ident = $new_function:ident, })?
+        )* }
         empty { $($empty:ident)* }
     ) => {
         $(
             #[doc = concat!("`", stringify!($filled), "` as the header declares it.")]
             #[unsafe(no_mangle)]
-            unsafe extern "C" fn $filled(_version: u32, table: *mut *const c_void) -> Code {
+            unsafe extern "C" fn $filled(version: u32, table: *mut *const c_void) -> Code {
                 if table.is_null() {
                     return code::INVALID_NULL_POINTER;
                 }
-                $({
+                let put = |place: usize, function: *const c_void| {
                     // SAFETY: the loader passes a table of the header's type, which has this member.
-                    let slot = unsafe { table.add($place) };
+                    let slot = unsafe { table.add(place) };
                     // SAFETY: as above; a member is one pointer.
-                    unsafe { slot.write($function as *const c_void) };
-                })*
+                    unsafe { slot.write(function) };
+                };
+                $(put($place, $function as *const c_void);)*
+                let newer: &[(u32, usize, *const c_void)] =
+                    &[$(($since, $new_place, $new_function as *const c_void))?];
+                for (_, place, function) in newer.iter().filter(|(since, ..)| *since <= version) {
+                    put(*place, *function);
+                }
                 code::SUCCESS
             }
         )*
@@ -76,6 +91,8 @@ tables! {
             0 pfnGet = zeDeviceGet,
             2 pfnGetProperties = zeDeviceGetProperties,
         }
+        zesGetGlobalProcAddrTable: zes_global_dditable_t {} => V1_5 { 0 pfnInit = zesInit, }
+        zesGetDriverProcAddrTable: zes_driver_dditable_t {} => V1_5 { 2 pfnGet = zesDriverGet, }
         zesGetDeviceProcAddrTable: zes_device_dditable_t {
             0 pfnGetProperties = zesDeviceGetProperties,
             1 pfnGetState = zesDeviceGetState,
@@ -94,7 +111,7 @@ tables! {
             25 pfnEccAvailable = zesDeviceEccAvailable,
             26 pfnEccConfigurable = zesDeviceEccConfigurable,
             27 pfnGetEccState = zesDeviceGetEccState,
-        }
+        } => V1_5 { 29 pfnGet = zesDeviceGet, }
         zesGetEngineProcAddrTable: zes_engine_dditable_t {
             0 pfnGetProperties = zesEngineGetProperties,
             1 pfnGetActivity = zesEngineGetActivity,
@@ -130,7 +147,7 @@ tables! {
             0 pfnGetProperties = zesFabricPortGetProperties,
             4 pfnGetState = zesFabricPortGetState,
             5 pfnGetThroughput = zesFabricPortGetThroughput,
-        }
+        } => V1_7 { 6 pfnGetFabricErrorCounters = zesFabricPortGetFabricErrorCounters, }
     }
     empty {
         zeGetCommandListProcAddrTable
@@ -154,7 +171,6 @@ tables! {
         zeGetSamplerProcAddrTable
         zeGetVirtualMemProcAddrTable
         zesGetDiagnosticsProcAddrTable
-        zesGetDriverProcAddrTable
         zesGetFirmwareProcAddrTable
         zesGetLedProcAddrTable
         zesGetPerformanceFactorProcAddrTable
@@ -174,5 +190,22 @@ tables! {
         zetGetMetricStreamerProcAddrTable
         zetGetModuleProcAddrTable
         zetGetTracerExpProcAddrTable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{V1_5, c_void, zesGetDeviceProcAddrTable};
+
+    /// `zes_device_dditable_t` has 29 members in 1.4, and in 1.5 `pfnGet` after them.
+    #[test]
+    fn a_table_is_filled_as_far_as_its_version_goes() {
+        let filled = |version| {
+            let mut table = [std::ptr::null::<c_void>(); 64];
+            // SAFETY: the table is longer than any version's.
+            unsafe { zesGetDeviceProcAddrTable(version, table.as_mut_ptr()) };
+            table.iter().rposition(|function| !function.is_null())
+        };
+        assert_eq!([filled(V1_5 - 1), filled(V1_5), filled(V1_5 + 12)], [Some(27), Some(29), Some(29)]);
     }
 }

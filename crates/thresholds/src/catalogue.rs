@@ -53,6 +53,9 @@ const RATE_WINDOW: Duration = Duration(300);
 /// The windows of the catalogue's texts that an override moves; longer ones are parts of days and stay.
 const WINDOWS: [Duration; 3] = [RATE_WINDOW, Duration(600), Duration(900)];
 
+/// The interval in which the catalogue's texts think: what the README recommends.
+const ROUND: Duration = Duration(15);
+
 /// One pair of burn-rate windows.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,6 +155,13 @@ impl Catalogue {
         Duration(window.0 / RATE_WINDOW.0 * self.rate_window.0)
     }
 
+    /// How often something is evaluated that is asked for `every` so often: shorter rounds make it more frequent, longer
+    /// ones never rarer than it says, since what it records can be read for five minutes only.
+    pub fn paced(&self, every: Duration) -> Duration {
+        let Some(round) = self.scrape_interval else { return every };
+        Duration((every.0 * round.0 / ROUND.0).clamp(round.0, every.0.max(round.0)))
+    }
+
     /// An expression with its windows as the override file wants them. Names of recordings stay: what reads them
     /// need not know.
     pub fn windowed(&self, expr: &str) -> String {
@@ -205,6 +215,7 @@ pub(crate) fn words(
 ) -> BTreeMap<String, String> {
     let mut words: BTreeMap<_, _> =
         bounds.iter().map(|(name, bound)| (name.clone(), bound.to_string())).collect();
+    words.insert("window_seconds".to_owned(), catalogue.rate_window.0.to_string());
     words.extend(catalogue.jobs.iter().map(|(job, pattern)| (format!("{job}_job"), escape(pattern))));
     if let Some(family) = family {
         words.insert("family".to_owned(), family.name().to_owned());

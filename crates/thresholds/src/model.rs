@@ -57,7 +57,7 @@ pub(crate) struct Signal {
     pub red_also_dcgm: Vec<String>,
     /// The bands are fractions of this objective.
     pub slo: Option<Objective>,
-    /// Recorded only this often, in a group of its own, because it reads so much.
+    /// Recorded only this often; without it in each round, which is for what pages.
     pub every: Option<Duration>,
     /// What moves it, in a sentence or two.
     pub why: String,
@@ -97,6 +97,8 @@ pub(crate) struct Alert {
     /// The unit of the alert's value, for the description.
     pub unit: Unit,
     pub slo: Option<Objective>,
+    /// Evaluated only this often, because it reads so much; without it as its severity says.
+    pub every: Option<Duration>,
     #[serde(default)]
     pub test: Example,
     /// Other causes that must fire it too.
@@ -319,6 +321,9 @@ pub(crate) struct TestSeries {
     /// In how many of the first stretches of time the series does not exist yet.
     #[serde(default)]
     pub late: usize,
+    /// Does it end with the first round of the first bad stretch, as on a device that is lost then?
+    #[serde(default)]
+    pub brief: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]

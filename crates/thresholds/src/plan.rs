@@ -8,7 +8,7 @@ use crate::{
     Names,
     catalogue::{BANDS, Catalogue, words},
     expr::{self, Context},
-    model::{Alert, Bound, Signal, SloClass},
+    model::{Alert, Bound, Severity, Signal, SloClass},
     number::{Duration, decimal},
     output::{Group, Labels, Rule, RuleFile, TestGroup},
     prove::{Prover, Subject, together},
@@ -16,6 +16,10 @@ use crate::{
 
 /// Name of the recorded states.
 pub(crate) const STATE: &str = "accel:signal_state";
+
+/// How often states are recorded, and alerts evaluated that wake nobody: a fleet has many times as many of them as of
+/// what pages.
+const SELDOM: Duration = Duration(60);
 
 /// A rule file with its tests.
 pub(crate) struct Planned {
@@ -86,8 +90,7 @@ pub(crate) fn build(catalogue: &Catalogue, names: Names) -> Result<Vec<Planned>,
         let prover = Prover { catalogue, family: place.family, dcgm: place.dcgm };
         let mut builder = Builder {
             prover,
-            recordings: Vec::new(),
-            seldom: BTreeMap::new(),
+            recordings: BTreeMap::new(),
             states: Vec::new(),
             alerts: BTreeMap::new(),
             tests: Vec::new(),
@@ -116,11 +119,12 @@ pub(crate) fn build(catalogue: &Catalogue, names: Names) -> Result<Vec<Planned>,
 
 struct Builder<'a> {
     prover: Prover<'a>,
-    recordings: Vec<Rule>,
-    /// Recordings with an interval of their own.
-    seldom: BTreeMap<Duration, Vec<Rule>>,
+    /// By the interval of their own that some have.
+    recordings: BTreeMap<Option<Duration>, Vec<Rule>>,
+    /// And what is made of them.
     states: Vec<Rule>,
-    alerts: BTreeMap<String, Vec<Rule>>,
+    /// By group and interval.
+    alerts: BTreeMap<(String, Option<Duration>), Vec<Rule>>,
     tests: Vec<TestGroup>,
 }
 
@@ -160,7 +164,8 @@ impl Builder<'_> {
     fn is_possible(&self, alert: &Alert) -> bool {
         let catalogue = self.prover.catalogue;
         let Some(family) = self.prover.family else { return true };
-        let recorded = alert.expr.split('@').skip(1).all(|tail| {
+        let text = alert.dcgm.as_ref().filter(|_| self.prover.dcgm).unwrap_or(&alert.expr);
+        let recorded = text.split('@').skip(1).all(|tail| {
             let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
             catalogue
                 .signal(&tail[..end])
@@ -184,9 +189,10 @@ impl Builder<'_> {
         if let Some(record) = &signal.record {
             let labels = self.labels(&signal.labels);
             let rule = Rule { record: Some(record.clone()), expr, labels, ..Rule::default() };
-            match signal.every {
-                Some(interval) => self.seldom.entry(interval).or_default().push(rule),
-                None => self.recordings.push(rule),
+            if rule.expr.contains(STATE) {
+                self.states.push(rule);
+            } else {
+                self.recordings.entry(signal.every).or_default().push(rule);
             }
         }
         let classes: Vec<Option<&SloClass>> = match signal.slo {
@@ -297,7 +303,8 @@ impl Builder<'_> {
             };
             let subject = Subject { alert, bounds: &bounds, class, rule: &rule };
             self.tests.extend(self.prover.alert(&subject)?);
-            self.alerts.entry(alert.group.clone()).or_default().push(rule);
+            let every = alert.every.or((alert.severity == Severity::Ticket).then_some(SELDOM));
+            self.alerts.entry((alert.group.clone(), every)).or_default().push(rule);
         }
         Ok(())
     }
@@ -316,33 +323,35 @@ impl Builder<'_> {
             labels: [("family".to_owned(), family.clone())].into(),
             ..Rule::default()
         });
-        self.recordings.splice(0..0, prices.collect::<Vec<_>>());
+        self.recordings.entry(None).or_default().splice(0..0, prices.collect::<Vec<_>>());
     }
 
-    /// Recordings before states before alerts, so that one round of evaluation sees its own values.
+    /// Recordings before states before alerts, so that what is evaluated together sees its own values.
     fn groups(&mut self, place: &Place) -> Vec<Group> {
         let part = match place.family {
             Some(family) if place.file == "edge" => format!("edge-{family}"),
             _ => place.file.to_owned(),
         };
-        let interval = self.prover.catalogue.scrape_interval.map(|interval| interval.to_string());
-        let mut groups = Vec::new();
         let catalogue = self.prover.catalogue;
-        let mut add = |name: String, interval: Option<String>, mut rules: Vec<Rule>| {
+        let mut groups = Vec::new();
+        let mut add = |name: String, every: Option<Duration>, mut rules: Vec<Rule>| {
             if !rules.is_empty() {
                 for rule in &mut rules {
                     rule.expr = catalogue.windowed(&rule.expr);
                 }
-                groups.push(Group { name, interval, rules });
+                let suffix = every.map(|every| format!("-{every}")).unwrap_or_default();
+                let interval = every.map(|every| catalogue.paced(every)).or(catalogue.scrape_interval);
+                let interval = interval.map(|interval| interval.to_string());
+                groups.push(Group { name: name + &suffix, interval, rules });
             }
         };
-        add(format!("accelscope-{part}-signals"), interval.clone(), std::mem::take(&mut self.recordings));
-        for (every, rules) in std::mem::take(&mut self.seldom) {
-            add(format!("accelscope-{part}-signals-{every}"), Some(every.to_string()), rules);
+        // States in one group with most of what they are made of, so that they are of the same moment.
+        self.recordings.entry(Some(SELDOM)).or_default().append(&mut self.states);
+        for (every, rules) in std::mem::take(&mut self.recordings).into_iter().rev() {
+            add(format!("accelscope-{part}-signals"), every, rules);
         }
-        add(format!("accelscope-{part}-states"), interval.clone(), std::mem::take(&mut self.states));
-        for (group, rules) in std::mem::take(&mut self.alerts) {
-            add(format!("{group}-{part}"), interval.clone(), rules);
+        for ((group, every), rules) in std::mem::take(&mut self.alerts) {
+            add(format!("{group}-{part}"), every, rules);
         }
         groups
     }
@@ -467,12 +476,14 @@ impl Prover<'_> {
     }
 
     /// Gives series of dcgm-exporter the labels of the unified schema, and leaves out devices that are seen in the
-    /// unified schema too: one fault, one alert.
+    /// unified schema too: one fault, one alert. Also those seen there lately: of an exporter that has just ended, a
+    /// window still holds the samples of both.
     pub fn wrap(&self, expr: &str, raw: bool) -> Result<String, String> {
         if !(self.dcgm && raw) {
             return Ok(expr.trim().to_owned());
         }
-        let seen = self.context(&BTreeMap::new(), &BTreeMap::new()).expand("$DEVICE_UP")?;
+        let seen =
+            self.context(&BTreeMap::new(), &BTreeMap::new()).expand("last_over_time($DEVICE_UP[10m])")?;
         Ok(format!(
             "label_replace(label_replace(\n{},\n\"device\", \"gpu$1\", \"gpu\", \"(.+)\"), \"uuid\", \"$1\", \"UUID\", \"(.+)\")\nunless on (uuid) {seen}",
             expr.trim()

@@ -274,7 +274,7 @@ impl Level<'_> {
             red_also: Vec::new(),
             red_also_dcgm: Vec::new(),
             slo: None,
-            every: None,
+            every: Some(Duration(60)),
             why: String::new(),
             first: Vec::new(),
             citation: String::new(),

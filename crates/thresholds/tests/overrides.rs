@@ -185,9 +185,10 @@ fn a_rate_window_moves_every_rate_and_no_name() {
         ),
         (
             "alerts/nvidia.yaml",
-            "accel_errors_total{family=\"nvidia\"} offset 5m",
-            "accel_errors_total{family=\"nvidia\"} offset 8s",
+            "accel_error_last_timestamp_seconds{family=\"nvidia\"} offset 5m",
+            "accel_error_last_timestamp_seconds{family=\"nvidia\"} offset 8s",
         ),
+        ("alerts/nvidia.yaml", "- time()) < 300", "- time()) < 8"),
         (
             "alerts/nvidia.yaml",
             "accel_device_up{family=\"nvidia\"} offset 10m",
@@ -215,6 +216,26 @@ fn a_rate_window_moves_every_rate_and_no_name() {
     assert_eq!(records(&after), records(&files(&Overrides::default())));
     // With a longer window, longer scrapes.
     assert!(Overrides::parse("o.toml", "rate_window = \"10m\"\nscrape_interval = \"2m\"\n").is_ok());
+}
+
+#[test]
+fn what_is_seldom_stays_seldom_in_proportion() {
+    let interval = |text: &str| {
+        let rules = files(&Overrides::parse("o.toml", text).unwrap()).remove("alerts/nvidia.yaml").unwrap();
+        let group = rules.split("- name: ").find(|group| group.starts_with("accelscope-nvidia-signals-1m\n"));
+        let line = group.unwrap().lines().nth(1).unwrap();
+        line.trim().strip_prefix("interval: ").unwrap().to_owned()
+    };
+    for (text, expected) in [
+        ("", "1m"),
+        ("scrape_interval = \"5s\"", "20s"),
+        ("scrape_interval = \"15s\"", "1m"),
+        // A recording is read for five minutes: it never comes later than the catalogue says.
+        ("scrape_interval = \"30s\"", "1m"),
+        ("scrape_interval = \"75s\"", "75s"),
+    ] {
+        assert_eq!(interval(text), expected, "{text}");
+    }
 }
 
 #[test]

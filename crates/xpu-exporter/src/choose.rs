@@ -1,7 +1,8 @@
 //! One source per metric: the kernel's value where it has one, Level Zero's where it has none.
 //!
 //! The choice sticks. A metric that the kernel has told once is the kernel's: a file that cannot be read for a
-//! round costs the series that round, instead of a value from elsewhere that may differ.
+//! round costs the series that round, instead of a value from elsewhere that may differ. One that the kernel may tell
+//! next time is waited for.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -9,34 +10,49 @@ use std::{
 };
 
 use naming::{Id, catalogue::ENGINE_ACTIVE};
-use reading::{Batch, Identity, Labels, Reading, Subject};
+use reading::{Absence, Batch, Identity, Labels, Reading, Subject};
+
+/// Whose series (a tile's name, or the card's), of which metric, with which labels.
+type Key = (Option<String>, Id, Labels);
 
 /// What has been chosen for one device.
 #[derive(Debug, Default)]
 pub struct Chooser {
-    kernel: HashSet<(Id, Labels)>,
+    kernel: HashSet<Key>,
     level_zero: BTreeSet<Id>,
 }
 
-/// The two backends count engines in different pieces, so they are taken whole.
-fn key(id: Id, labels: &Labels) -> (Id, Labels) {
-    (id, if id == ENGINE_ACTIVE.id { Labels::NONE } else { labels.clone() })
+/// What is chosen for itself: a tile's value is another than its card's. The two backends count engines in
+/// different pieces, so they are taken whole.
+fn key(tile: Option<&str>, id: Id, labels: &Labels) -> Key {
+    if id == ENGINE_ACTIVE.id {
+        return (None, id, Labels::NONE);
+    }
+    (tile.map(str::to_owned), id, labels.clone())
+}
+
+fn tile(whose: &Identity) -> Option<&str> {
+    whose.unified.iter().find(|(name, _)| *name == "partition").map(|(_, tile)| tile.as_str())
 }
 
 impl Chooser {
     /// Puts what the two backends read of one device into `batch`.
     pub fn merge(&mut self, kernel: Batch, level_zero: Batch, batch: &mut Batch) {
-        let told = kernel.subjects.iter().flat_map(|subject| &subject.readings);
-        self.kernel.extend(told.map(|reading| key(reading.id, &reading.labels)));
         for Subject { identity, readings } in kernel.subjects {
-            add(batch, identity, readings);
+            self.kernel.extend(readings.iter().map(|told| key(tile(&identity), told.id, &told.labels)));
+            add(batch, &identity, readings);
         }
+        let waited = kernel.absences.iter().filter(|absent| absent.fault.absence != Absence::Unsupported);
+        let waited: HashSet<_> = waited.map(|absent| key(None, absent.id, &absent.labels)).collect();
         let mut filled = HashSet::new();
         for Subject { identity, mut readings } in level_zero.subjects {
-            readings.retain(|reading| !self.kernel.contains(&key(reading.id, &reading.labels)));
+            readings.retain(|reading| {
+                let key = key(tile(&identity), reading.id, &reading.labels);
+                !self.kernel.contains(&key) && !waited.contains(&key)
+            });
             filled.extend(readings.iter().map(|reading| (reading.id, reading.labels.clone())));
             self.level_zero.extend(readings.iter().map(|reading| reading.id));
-            add(batch, identity, readings);
+            add(batch, &identity, readings);
         }
         let of_kernel: HashSet<_> = kernel.absences.iter().map(|absent| absent.id).collect();
         let missing = |id: Id, labels: &Labels| !filled.contains(&(id, labels.clone()));
@@ -45,7 +61,7 @@ impl Chooser {
             .extend(kernel.absences.into_iter().filter(|absent| missing(absent.id, &absent.labels)));
         // Where both have nothing, the kernel's reason is the one to mend.
         batch.absences.extend(level_zero.absences.into_iter().filter(|absent| {
-            !of_kernel.contains(&absent.id) && !self.kernel.contains(&key(absent.id, &absent.labels))
+            !of_kernel.contains(&absent.id) && !self.kernel.contains(&key(None, absent.id, &absent.labels))
         }));
     }
 
@@ -60,12 +76,22 @@ impl Chooser {
     }
 }
 
-/// Adds readings to whom they belong to, who is there once.
-pub fn add(batch: &mut Batch, identity: Arc<Identity>, readings: Vec<Reading>) {
-    match batch.subjects.iter_mut().find(|subject| subject.identity == identity) {
-        Some(subject) => subject.readings.extend(readings),
-        None if readings.is_empty() => {}
-        None => batch.subjects.push(Subject { identity, readings }),
+/// Adds readings to whom they belong to, who is there once; of several of one name and labels the first. A driver
+/// that lists a part twice must cost that part, not the body, which no scraper takes when a series is there twice.
+pub fn add(batch: &mut Batch, identity: &Arc<Identity>, readings: Vec<Reading>) {
+    if readings.is_empty() {
+        return;
+    }
+    let place = batch.subjects.iter().position(|subject| subject.identity == *identity);
+    let place = place.unwrap_or_else(|| {
+        batch.begin(identity);
+        batch.subjects.len() - 1
+    });
+    let own = &mut batch.subjects[place].readings;
+    for reading in readings {
+        if !own.iter().any(|known| known.id == reading.id && known.labels == reading.labels) {
+            own.push(reading);
+        }
     }
 }
 
@@ -82,7 +108,7 @@ fn short(id: Id) -> &'static str {
 mod tests {
     use std::sync::Arc;
 
-    use naming::{Celsius, Joules, Ratio, catalogue as m};
+    use naming::{Bytes, Celsius, Hertz, Joules, Ratio, Watts, catalogue as m};
     use reading::{Absence, Batch, Fault, Identity, Labels};
 
     use super::Chooser;
@@ -129,6 +155,63 @@ mod tests {
         chooser.merge(kernel, level_zero(), &mut merged);
         assert_eq!(seen(&merged), [70.0, 2.0], "neither the temperature nor the engines change their source");
         assert_eq!(merged.absences.len(), 2, "{:?}", merged.absences);
+    }
+
+    #[test]
+    fn what_the_kernel_may_tell_next_time_is_waited_for() {
+        let mut chooser = Chooser::default();
+        let level_zero = || {
+            batch(|batch| {
+                batch.put(m::POWER, Labels::NONE, Ok(Watts(190.0)));
+                batch.put(m::ENERGY, Labels::NONE, Ok(Joules(2.0)));
+            })
+        };
+        let first = Fault { absence: Absence::NoData, ..FAULT };
+        let rounds = [(Err(first), Err(FAULT)), (Ok(Watts(180.0)), Err(FAULT))];
+        let seen = rounds.map(|(power, energy)| {
+            let kernel = batch(|batch| {
+                batch.put(m::POWER, Labels::NONE, power);
+                batch.put(m::ENERGY, Labels::NONE, energy);
+            });
+            let mut merged = Batch::default();
+            chooser.merge(kernel, level_zero(), &mut merged);
+            merged.subjects[0].readings.iter().map(|reading| reading.value.as_f64()).collect::<Vec<_>>()
+        });
+        assert_eq!(seen, [vec![2.0], vec![180.0, 2.0]], "power has one source from the beginning");
+    }
+
+    #[test]
+    fn a_tiles_value_is_not_its_cards() {
+        let tile =
+            Arc::new(Identity { unified: vec![("partition", "tile1".to_owned())], vendor: Vec::new() });
+        let level_zero = || {
+            batch(|batch| {
+                batch.put(m::MEMORY_TOTAL, Labels::NONE, Ok(Bytes(2)));
+                batch.begin(&tile);
+                batch.put(m::MEMORY_TOTAL, Labels::NONE, Ok(Bytes(1)));
+            })
+        };
+        let kernel = batch(|batch| batch.put(m::MEMORY_TOTAL, Labels::NONE, Ok(Bytes(3))));
+        let mut merged = Batch::default();
+        Chooser::default().merge(kernel, level_zero(), &mut merged);
+        let seen = merged.subjects.iter().flat_map(|subject| {
+            subject.readings.iter().map(|reading| (subject.identity.unified.len(), reading.value.as_f64()))
+        });
+        assert_eq!(seen.collect::<Vec<_>>(), [(0, 3.0), (1, 1.0)]);
+    }
+
+    #[test]
+    fn a_part_that_is_listed_twice_is_told_once() {
+        let kernel = batch(|batch| {
+            for hertz in [1e9, 2e9] {
+                batch.put(m::CLOCK, Labels::one("domain", "graphics"), Ok(Hertz(hertz)));
+            }
+            batch.put(m::CLOCK, Labels::one("domain", "video"), Ok(Hertz(3e9)));
+        });
+        let mut merged = Batch::default();
+        Chooser::default().merge(kernel, Batch::default(), &mut merged);
+        let seen = merged.subjects[0].readings.iter().map(|reading| reading.value.as_f64());
+        assert_eq!(seen.collect::<Vec<_>>(), [1e9, 3e9]);
     }
 
     #[test]

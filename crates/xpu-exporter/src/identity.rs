@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use reading::{Identity, Labels};
 
-/// PCI device ids and what Intel sells them as, for nodes without Level Zero, which knows the name.
+/// PCI device ids and what Intel sells them as, for nodes without Level Zero, which knows the name. Ids and cards are
+/// those of compute-runtime's `devices_base.inl`.
 const MODELS: &[(u64, &str)] = &[
     (0xe209, "Intel Arc B580"),
     (0xe20b, "Intel Arc B580"),

@@ -37,7 +37,7 @@ pub fn fault(failure: Failure) -> Fault {
 }
 
 /// Whether the fault says that the device is gone or must be reset.
-pub fn means_device_lost(fault: &Fault) -> bool {
+fn means_device_lost(fault: &Fault) -> bool {
     let codes = [code::DEVICE_LOST, code::DEVICE_REQUIRES_RESET, code::SURVIVABILITY_MODE];
     codes.iter().any(|lost| code::name(*lost) == fault.code)
 }
@@ -45,6 +45,14 @@ pub fn means_device_lost(fault: &Fault) -> bool {
 /// Whether it says that the driver went away under every device.
 pub fn means_session_lost(fault: &Fault) -> bool {
     fault.code == code::name(code::UNINITIALIZED)
+}
+
+/// Passes on a fault that says that device or driver are gone, and no other.
+fn unless_lost<T>(got: &Got<T>) -> Got<()> {
+    match got {
+        Err(fault) if means_device_lost(fault) || means_session_lost(fault) => Err(*fault),
+        _ => Ok(()),
+    }
 }
 
 fn absent(call: &'static str, code: &'static str) -> Fault {
@@ -91,32 +99,49 @@ impl Library {
         }
     }
 
-    /// The GPUs that it lists, with their PCI addresses.
+    /// The GPUs that it lists, with their PCI addresses. Handles and what they stand for last as long as the driver,
+    /// so nothing is asked again of the `known`; one that does not answer is left out, and costs the others nothing.
     ///
     /// # Errors
-    /// As the call says that fails.
-    pub fn gpus(&self) -> Got<Vec<Gpu>> {
+    /// As the call says that fails for all of them.
+    pub fn gpus(&self, known: &[Gpu]) -> Got<Vec<Gpu>> {
         let mut gpus = Vec::new();
+        let mut index = 0;
         for device in self.calls.devices().map_err(fault)? {
-            let properties = self.calls.device_properties(device).map_err(fault)?;
-            // NPUs are listed too.
-            if properties.core.kind != value::DEVICE_GPU {
-                continue;
+            match known.iter().find(|gpu| gpu.device == device) {
+                Some(gpu) => gpus.push(gpu.clone()),
+                None => match self.gpu(device, index) {
+                    // An NPU, which is listed too.
+                    Ok(None) => continue,
+                    Ok(gpu) => gpus.extend(gpu),
+                    Err(fault) if means_session_lost(&fault) => return Err(fault),
+                    Err(_) => {}
+                },
             }
-            let sys::PciAddress { domain, bus, device: slot, function } =
-                self.calls.pci_properties(device).map_err(fault)?.address;
-            gpus.push(Gpu {
-                library: self.clone(),
-                device,
-                address: format!("{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"),
-                name: sys::text(&properties.core.name),
-                serial: known(sys::text(&properties.serial)),
-                board: known(sys::text(&properties.board)),
-                simulated: sys::text(&properties.brand).strip_prefix(SIMULATED).map(str::to_owned),
-                integrated: properties.core.flags & value::DEVICE_INTEGRATED != 0,
-            });
+            index += 1;
         }
         Ok(gpus)
+    }
+
+    fn gpu(&self, device: sys::Device, index: u32) -> Got<Option<Gpu>> {
+        let properties = self.calls.device_properties(device).map_err(fault)?;
+        if properties.core.kind != value::DEVICE_GPU {
+            return Ok(None);
+        }
+        let sys::PciAddress { domain, bus, device: slot, function } =
+            self.calls.pci_properties(device).map_err(fault)?.address;
+        Ok(Some(Gpu {
+            library: self.clone(),
+            device,
+            index,
+            address: format!("{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"),
+            name: sys::text(&properties.core.name),
+            serial: known(sys::text(&properties.serial)),
+            board: known(sys::text(&properties.board)),
+            simulated: sys::text(&properties.brand).strip_prefix(SIMULATED).map(str::to_owned),
+            integrated: properties.core.flags & value::DEVICE_INTEGRATED != 0,
+            tiles: properties.subdevices,
+        }))
     }
 }
 
@@ -130,6 +155,8 @@ fn known(text: String) -> String {
 pub struct Gpu {
     library: Library,
     device: sys::Device,
+    /// Its place among the GPUs that Level Zero lists.
+    pub index: u32,
     /// PCI address as sysfs writes it.
     pub address: String,
     /// Marketing name.
@@ -142,6 +169,8 @@ pub struct Gpu {
     pub simulated: Option<String>,
     /// Whether it shares the host's memory.
     pub integrated: bool,
+    /// Its tiles; 0 when there is only one.
+    pub tiles: u32,
 }
 
 /// A part of a device with its handle, and the tile that it is on, if it is not the whole device's.
@@ -241,6 +270,22 @@ pub struct Round {
     pub reset: Got<u32>,
 }
 
+impl Round {
+    /// Whether every clock stands, which a GT's does in its deepest sleep alone.
+    pub fn is_idle(&self) -> bool {
+        let stands = |domain: &FrequencyRound| domain.state.is_ok_and(|state| state.actual == 0.0);
+        !self.frequencies.is_empty() && self.frequencies.iter().all(stands)
+    }
+}
+
+/// The PCIe link at its best, and whether bytes and replays are counted there.
+#[derive(Clone, Copy)]
+struct Pci {
+    best: sys::PciSpeed,
+    bytes: bool,
+    replays: bool,
+}
+
 /// An opened device.
 pub struct Sysman {
     calls: Arc<LevelZero>,
@@ -255,8 +300,7 @@ pub struct Sysman {
     fans: Vec<Part<sys::Fan, i32>>,
     ras: Vec<Part<sys::Ras, ()>>,
     ports: Vec<Part<sys::FabricPort, ()>>,
-    /// The PCIe link at its best, and whether replays are counted.
-    pci: Got<(sys::PciSpeed, bool)>,
+    pci: Got<Pci>,
 }
 
 impl Sysman {
@@ -327,7 +371,11 @@ impl Sysman {
             fans: fans.collect(),
             ras: ras.collect(),
             ports: ports.collect(),
-            pci: l0.pci_properties(device).map_err(fault).map(|pci| (pci.max_speed, pci.has_replays != 0)),
+            pci: l0.pci_properties(device).map_err(fault).map(|pci| Pci {
+                best: pci.max_speed,
+                bytes: pci.has_bandwidth != 0,
+                replays: pci.has_replays != 0,
+            }),
             device,
             calls,
         }
@@ -340,11 +388,7 @@ impl Sysman {
     pub fn read(&mut self) -> Got<Round> {
         let l0 = &*self.calls;
         let state = l0.device_state(self.device).map_err(fault);
-        if let Err(fault) = &state
-            && (means_device_lost(fault) || means_session_lost(fault))
-        {
-            return Err(*fault);
-        }
+        unless_lost(&state)?;
         let engines = self.engines.as_mut().map_err(|fault| *fault).map(|engines| {
             let read = |engine: &mut Part<sys::Engine, Share>| {
                 let activity = l0.engine_activity(engine.handle).map_err(fault);
@@ -354,20 +398,21 @@ impl Sysman {
             };
             engines.iter_mut().map(read).collect()
         });
-        let memories = self.memories.as_mut().map_err(|fault| *fault).map(|memories| {
+        let memories: Got<Vec<_>> = self.memories.as_mut().map_err(|fault| *fault).map(|memories| {
             let read = |memory: &mut Part<sys::Memory, (u64, Share)>| {
                 let bandwidth = l0.memory_bandwidth(memory.handle).map_err(fault);
-                let moved = bandwidth.and_then(|bandwidth| moved_of_possible(&bandwidth));
                 MemoryRound {
                     tile: memory.tile,
                     physical_bytes: memory.state.0,
                     state: l0.memory_state(memory.handle).map_err(fault),
                     bandwidth,
-                    active: memory.state.1.of("zesMemoryGetBandwidth", moved),
+                    active: active(&mut memory.state.1, bandwidth),
                 }
             };
             memories.iter_mut().map(read).collect()
         });
+        // The driver's word for a device's state is success whatever the state; of its memory it asks the device.
+        memories.iter().flatten().try_for_each(|memory| unless_lost(&memory.state))?;
         let (energy_uj, power_uw) = {
             const CALL: &str = "zesPowerGetEnergyCounter";
             let reading = self.power.and_then(|power| l0.energy(power).map_err(fault));
@@ -377,10 +422,8 @@ impl Sysman {
             let power = self.power_rate.per_second(CALL, now, total);
             (total, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) }))
         };
-        let speeds = [
-            l0.pci_state(self.device).map_err(fault).map(|state| state.speed),
-            self.pci.map(|(speed, _)| speed),
-        ];
+        let speeds =
+            [l0.pci_state(self.device).map_err(fault).map(|state| state.speed), self.pci.map(|pci| pci.best)];
         Ok(Round {
             engines,
             memories,
@@ -435,23 +478,26 @@ impl Sysman {
 
     fn pcie_bytes(&self) -> Got<(u64, u64)> {
         const CALL: &str = "zesDevicePciGetStats";
+        let pci = self.pci?;
+        if !pci.bytes {
+            return Err(absent(CALL, "no_bandwidth_counter"));
+        }
         let read = || {
             let stats = self.calls.pci_stats(self.device).map_err(fault)?;
             Ok((stats.received, stats.transmitted))
         };
         // The fastest link that there is, where the driver does not tell the device's own.
         let fastest = Link { generation: 6, width: 16 }.bytes_per_second();
-        let own = self.pci.ok().map(|(speed, _)| speed.max_bandwidth as f64);
-        untorn(CALL, own.filter(|own| *own > 0.0).unwrap_or(fastest), read, Instant::now)
+        let own = pci.best.max_bandwidth as f64;
+        untorn(CALL, if own > 0.0 { own } else { fastest }, read, Instant::now)
     }
 
     fn pcie_replays(&self) -> Got<u64> {
         const CALL: &str = "zesDevicePciGetStats";
-        match self.pci {
-            Ok((_, false)) => Err(absent(CALL, "no_replay_counter")),
-            Err(fault) => Err(fault),
-            Ok(_) => self.calls.pci_stats(self.device).map_err(fault).map(|stats| stats.replays),
+        if !self.pci?.replays {
+            return Err(absent(CALL, "no_replay_counter"));
         }
+        self.calls.pci_stats(self.device).map_err(fault).map(|stats| stats.replays)
     }
 }
 
@@ -472,14 +518,38 @@ fn power(l0: &LevelZero, device: sys::Device) -> Got<sys::Power> {
     domains.first().map(|(_, power)| *power).ok_or(absent("zesDeviceEnumPowerDomains", "none"))
 }
 
-/// What was moved, and what could have been by then, in units of 64 bytes: years of a fast memory are more bytes
-/// than 64 bits count.
-fn moved_of_possible(bandwidth: &sys::MemoryBandwidth) -> Got<(u64, u64)> {
-    if bandwidth.max == 0 {
-        return Err(absent("zesMemoryGetBandwidth", "no_maximum"));
+/// Share of the memory's bandwidth that was used since the last round. The most that it could be is as it is now: a
+/// driver reads it anew each time.
+fn active(share: &mut Share, bandwidth: Got<sys::MemoryBandwidth>) -> Got<f64> {
+    const CALL: &str = "zesMemoryGetBandwidth";
+    let moved =
+        bandwidth.map(|counters| (counters.read.saturating_add(counters.written), counters.timestamp));
+    let bytes_per_microsecond = share.quotient(CALL, moved)?;
+    match bandwidth?.max {
+        0 => Err(absent(CALL, "no_maximum")),
+        most => Ok((bytes_per_microsecond * 1e6 / most as f64).min(1.0)),
     }
-    let possible = u128::from(bandwidth.max) * u128::from(bandwidth.timestamp) / 1_000_000;
-    let moved = u128::from(bandwidth.read) + u128::from(bandwidth.written);
-    let units = |bytes: u128| u64::try_from(bytes / 64).unwrap_or(u64::MAX);
-    Ok((units(moved), units(possible)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Share, active, sys::MemoryBandwidth};
+
+    #[test]
+    fn a_share_of_bandwidth_is_of_what_could_be_now() {
+        let mut share = Share::default();
+        let mut at = |read, written, max, timestamp| {
+            let counters = MemoryBandwidth { read, written, max, timestamp };
+            active(&mut share, Ok(counters)).map_err(|fault| fault.code)
+        };
+        // A day after the driver was loaded, at 400 GB/s.
+        let day = 86_400_000_000;
+        assert_eq!(at(1 << 50, 1 << 50, 400_000_000_000, day), Err("first_reading"));
+        let read = (1 << 50) + 60_000_000_000;
+        let written = (1 << 50) + 40_000_000_000;
+        assert_eq!(at(read, written, 200_000_000_000, day + 1_000_000), Ok(0.5), "its clock was lowered");
+        assert_eq!(at(read, written, 400_000_000_000, day + 2_000_000), Ok(0.0));
+        assert_eq!(at(read, written, 400_000_000_000, day + 2_000_000), Err("no_time"));
+        assert_eq!(at(read, written, 0, day + 3_000_000), Err("no_maximum"));
+    }
 }

@@ -42,14 +42,32 @@ impl Share {
     /// # Errors
     /// As [`Rate::per_second`]; no time passed when `whole` stands still.
     pub fn of(&mut self, call: &'static str, reading: Got<(u64, u64)>) -> Got<f64> {
+        self.quotient(call, reading).map(|share| share.min(1.0))
+    }
+
+    /// The same of counters that differ in unit: how much the one grew for each step of the other.
+    ///
+    /// # Errors
+    /// Those of [`Share::of`].
+    pub fn quotient(&mut self, call: &'static str, reading: Got<(u64, u64)>) -> Got<f64> {
         let (part, whole) = reading.inspect_err(|_| self.0 = None)?;
         let (part_before, whole_before) =
             self.0.replace((part, whole)).ok_or(no_data(call, "first_reading"))?;
         match (part.checked_sub(part_before), whole.checked_sub(whole_before)) {
             (Some(_), Some(0)) => Err(no_data(call, "no_time")),
-            (Some(part), Some(whole)) => Ok((part as f64 / whole as f64).min(1.0)),
+            (Some(part), Some(whole)) => Ok(part as f64 / whole as f64),
             _ => Err(no_data(call, "counter_fell")),
         }
+    }
+
+    /// The same, of a part that its driver may tell too low for a while: it counts as the largest that was told,
+    /// until that is passed, as Documentation/gpu/drm-usage-stats.rst asks.
+    ///
+    /// # Errors
+    /// Those of [`Share::of`], but for a part that falls.
+    pub fn of_lagging(&mut self, call: &'static str, (part, whole): (u64, u64)) -> Got<f64> {
+        let part = self.0.map_or(part, |(before, _)| part.max(before));
+        self.of(call, Ok((part, whole)))
     }
 }
 
@@ -164,6 +182,12 @@ mod tests {
         assert_eq!(of(35, 200), Err("no_time"));
         assert_eq!(of(350, 300), Ok(1.0));
         assert_eq!(of(0, 1), Err("counter_fell"));
+        let mut lagging = Share::default();
+        let mut of = |part, whole| code(lagging.of_lagging("fdinfo", (part, whole)));
+        assert_eq!(of(50, 100), Err("first_reading"));
+        assert_eq!(of(20, 200), Ok(0.0), "50 were told before");
+        assert_eq!(of(60, 300), Ok(0.1));
+        assert_eq!(of(60, 1), Err("counter_fell"));
     }
 
     #[test]

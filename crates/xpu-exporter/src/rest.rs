@@ -1,6 +1,7 @@
 //! Letting an idle GPU fall asleep: when to stop reading it.
 //!
-//! Every read of a waking file takes a runtime-power reference and restarts the driver's autosuspend delay.
+//! Every read of a waking file takes a runtime-power reference, and giving it back restarts the driver's autosuspend
+//! delay (`xe_pm_runtime_put` marks the device as busy last now).
 //! An exporter that reads each second would so keep an idle GPU awake for ever. After a round in which the GPU
 //! did nothing it is therefore left alone for longer than that delay. A GPU that is still awake afterwards is
 //! kept awake by somebody else, and leaving it alone again would only cost its series: that is tried again

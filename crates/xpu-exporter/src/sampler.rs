@@ -8,7 +8,7 @@ use reading::{Absence, Batch, Fault, Labels, Lost, Sampler, Subject};
 use crate::{
     choose::{Chooser, add},
     identity::Facts,
-    kernel::{Awake, Card},
+    kernel::{Awake, Card, Rapl},
     level_zero::{self, Sysman},
     map::{self, Names},
     rest::Rest,
@@ -24,7 +24,10 @@ pub struct GpuSampler {
     names: Names,
     info: (String, Labels),
     awake: Option<Awake>,
+    rapl: Option<Rapl>,
     sysman: Option<Sysman>,
+    /// Whether its clocks stood when Level Zero was asked last.
+    stood: bool,
     rest: Rest,
     chooser: Chooser,
 }
@@ -40,7 +43,9 @@ impl GpuSampler {
             facts,
             names,
             awake: None,
+            rapl: None,
             sysman: None,
+            stood: false,
             rest: Rest::default(),
             chooser: Chooser::default(),
         }
@@ -55,35 +60,49 @@ impl GpuSampler {
         }
     }
 
+    /// Gives each tile its labels, once it is known how many there are. A card with one tile is its tile.
+    fn name_tiles(&mut self, tiles: u32) {
+        if self.names.tiles.is_empty() && tiles > 1 {
+            self.names.tiles = (0..tiles).map(|tile| self.facts.identity(Some(tile))).collect();
+        }
+    }
+
     /// Reads the kernel's files; answers whether the card did nothing since the last round.
     fn read_kernel(&mut self, card: &Card) -> (Batch, bool) {
         let Shared { roots, open, hold_awake, .. } = &*self.shared;
         let hold_awake = *hold_awake;
         let awake = self.awake.get_or_insert_with(|| Awake::open(card, roots, open, hold_awake));
-        let round = awake.read();
-        // A card with one tile is its tile.
-        let tiles = round.gts.iter().map(|gt| gt.tile + 1).max().unwrap_or(0);
-        if self.names.tiles.is_empty() && tiles > 1 {
-            self.names.tiles = (0..tiles).map(|tile| self.facts.identity(Some(tile))).collect();
+        if self.rapl.is_none() {
+            self.rapl = Rapl::of(card, roots);
         }
+        let round = awake.read(self.rapl.as_mut());
+        self.name_tiles(round.gts.iter().map(|gt| gt.tile + 1).max().unwrap_or(0));
         let mut batch = Batch::default();
         map::kernel::put(&self.names, &round, &mut batch);
         (batch, round.is_idle())
     }
 
-    fn read_level_zero(&mut self) -> Result<Batch, Lost> {
+    /// Reads through Level Zero; answers whether the card's clocks stand.
+    fn read_level_zero(&mut self) -> Result<(Batch, bool), Lost> {
         let mut batch = Batch::default();
         if self.sysman.is_none() {
             let gpu = self.shared.gpu(&self.facts.address);
+            self.name_tiles(gpu.as_ref().map_or(0, |gpu| gpu.tiles));
             self.sysman = gpu.map(|gpu| Sysman::open(&gpu, self.shared.hold_awake));
         }
-        let Some(sysman) = &mut self.sysman else { return Ok(batch) };
+        let Some(sysman) = &mut self.sysman else {
+            let integrated = self.card.as_ref().is_some_and(Card::is_integrated);
+            map::level_zero::put_unopened(&self.names, integrated, self.shared.why_closed, &mut batch);
+            return Ok((batch, false));
+        };
         match sysman.read() {
-            Ok(round) => map::level_zero::put(&self.names, &round, &mut batch),
-            Err(fault) if level_zero::means_session_lost(&fault) => return Err(Lost::Session(fault)),
-            Err(fault) => return Err(Lost::Device(fault)),
+            Ok(round) => {
+                map::level_zero::put(&self.names, &round, &mut batch);
+                Ok((batch, round.is_idle()))
+            }
+            Err(fault) if level_zero::means_session_lost(&fault) => Err(Lost::Session(fault)),
+            Err(fault) => Err(Lost::Device(fault)),
         }
-        Ok(batch)
     }
 
     /// Says in the info metric who tells what, when that has changed.
@@ -103,12 +122,15 @@ impl GpuSampler {
 
 impl Sampler for GpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
-        let mut kernel = Batch::default();
-        if let Some(card) = self.card.clone() {
+        let card = self.card.clone();
+        if let Some(card) = &card {
             if card.is_asleep().map_err(Lost::Device)? {
                 self.rest.slept();
                 // A sleeping GT counts no idle time: rates begin anew when it is awake.
                 self.awake = None;
+                if let Some(rapl) = &mut self.rapl {
+                    rapl.slept();
+                }
                 self.about(Some(true), batch);
                 return Ok(());
             }
@@ -122,21 +144,23 @@ impl Sampler for GpuSampler {
                 batch.put(m::UTILIZATION, Labels::NONE, Err(resting));
                 return Ok(());
             }
-            if self.shared.choice.kernel() {
-                let (read, idle) = self.read_kernel(&card);
-                let delay = card.autosuspend().filter(|_| !self.shared.hold_awake);
-                self.rest.read(Instant::now(), delay, idle);
-                kernel = read;
-            }
         }
-        let level_zero = self.read_level_zero()?;
+        let asked = card.as_ref().filter(|_| self.shared.choice.kernel());
+        let (kernel, did_nothing) = asked.map(|card| self.read_kernel(card)).unzip();
+        let (level_zero, stands) = self.read_level_zero()?;
+        // A clock is read at an instant: once is chance.
+        let stood = std::mem::replace(&mut self.stood, stands);
+        if let Some(card) = &card {
+            let delay = card.autosuspend().filter(|_| !self.shared.hold_awake);
+            self.rest.read(Instant::now(), delay, did_nothing.unwrap_or(stands && stood));
+        }
         let mut read = Batch::default();
-        self.chooser.merge(kernel, level_zero, &mut read);
+        self.chooser.merge(kernel.unwrap_or_default(), level_zero, &mut read);
         self.remember_sources();
-        self.about(self.card.is_some().then_some(false), batch);
+        self.about(card.is_some().then_some(false), batch);
         batch.absences.append(&mut read.absences);
         for Subject { identity, readings } in read.subjects {
-            add(batch, identity, readings);
+            add(batch, &identity, readings);
         }
         Ok(())
     }

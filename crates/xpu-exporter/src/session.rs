@@ -2,7 +2,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,6 +24,13 @@ use crate::{
 
 /// How often a Level Zero that could not be opened is tried again beside a kernel that answers.
 const RETRY: Duration = Duration::from_mins(1);
+
+/// How long a session waits for Level Zero beside a kernel that answers; one that takes longer is taken when it is
+/// there.
+const OPENING: Duration = Duration::from_secs(5);
+
+/// An initialised Level Zero and its GPUs.
+type Opened = Result<(Library, Vec<Gpu>), Unavailable>;
 
 /// Which backends are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,6 +58,8 @@ pub struct Shared {
     pub choice: Choice,
     /// Whether engine counters may keep a GPU awake.
     pub hold_awake: bool,
+    /// What Level Zero needs, where it is not open.
+    pub why_closed: &'static str,
     /// Open DRM files of all processes.
     pub open: Arc<OpenFiles>,
     gpus: Mutex<Vec<Gpu>>,
@@ -93,6 +106,11 @@ impl Source for XpuSource {
             roots: self.roots.clone(),
             choice: self.choice,
             hold_awake: self.hold_awake,
+            why_closed: match self.choice {
+                Choice::Kernel => "needs_xpu.backend",
+                Choice::Auto if self.library.is_none() && !is_root() => "needs_root",
+                Choice::Auto | Choice::LevelZero => "not_open",
+            },
             open: Arc::new(OpenFiles::new(&self.roots.procfs)),
             gpus: Mutex::default(),
         });
@@ -101,6 +119,8 @@ impl Source for XpuSource {
             shared,
             path: self.library.clone(),
             library: None,
+            opening: None,
+            failed: None,
             tried: None,
             had_cards: !cards.is_empty(),
             backend: Backend::default(),
@@ -110,12 +130,13 @@ impl Source for XpuSource {
             if self.choice == Choice::Kernel {
                 return Err(Unavailable(format!("{no_card}; load the driver, or mount the host's /sys")));
             }
-            session.open_library().map_err(|why| {
+            let opened = open_library(self.library.as_ref());
+            session.adopt(opened).map_err(|why| {
                 if cards.is_empty() { Unavailable(format!("{no_card}, and {why}")) } else { why }
             })?;
         } else if session.wants_library(&cards) {
-            // The kernel tells enough to go on without; `probe` names what is missing.
-            let _ = session.open_library();
+            session.begin_opening();
+            session.try_opened(OPENING);
         }
         session.describe(&cards);
         Ok(Box::new(session))
@@ -126,6 +147,10 @@ struct XpuSession {
     shared: Arc<Shared>,
     path: Option<PathBuf>,
     library: Option<Library>,
+    /// A Level Zero that is being opened.
+    opening: Option<Receiver<Opened>>,
+    /// Why the last one could not be.
+    failed: Option<Unavailable>,
     tried: Option<Instant>,
     /// Whether the kernel drove a card when the session began.
     had_cards: bool,
@@ -138,17 +163,46 @@ impl XpuSession {
     fn wants_library(&self, cards: &[Card]) -> bool {
         self.shared.choice == Choice::Auto
             && self.library.is_none()
+            && self.opening.is_none()
             && (self.path.is_some() || is_root())
             && self.tried.is_none_or(|tried| tried.elapsed() >= RETRY)
             && !cards.iter().any(|card| card.is_asleep().unwrap_or(true))
     }
 
-    fn open_library(&mut self) -> Result<(), Unavailable> {
+    /// Opens Level Zero on a thread of its own: its driver may hang where the kernel's files do not.
+    fn begin_opening(&mut self) {
         self.tried = Some(Instant::now());
-        let library = Library::open(self.path.as_ref())?;
-        let gpus = library
-            .gpus()
-            .map_err(|fault| Unavailable(format!("{}: {fault}; run accelscope as root", library.path)))?;
+        let (sender, opening) = mpsc::channel();
+        let path = self.path.clone();
+        // Without a thread the sender is dropped, which is a failure like another; a session that has ended meanwhile
+        // wants no answer.
+        let _ = thread::Builder::new().spawn(move || {
+            let _ = sender.send(open_library(path.as_ref()));
+        });
+        self.opening = Some(opening);
+    }
+
+    /// Takes a Level Zero that has been opened meanwhile, waiting for it up to `patience`. The kernel tells enough
+    /// to go on without; `probe` names what is missing. Answers whether something has changed.
+    fn try_opened(&mut self, patience: Duration) -> bool {
+        let Some(opening) = &self.opening else { return false };
+        match opening.recv_timeout(patience) {
+            Err(RecvTimeoutError::Timeout) => false,
+            Ok(opened) => {
+                self.opening = None;
+                self.failed = self.adopt(opened).err();
+                true
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                self.opening = None;
+                false
+            }
+        }
+    }
+
+    fn adopt(&mut self, opened: Opened) -> Result<(), Unavailable> {
+        self.tried = Some(Instant::now());
+        let (library, gpus) = opened?;
         *self.shared.gpus() = gpus;
         self.library = Some(library);
         Ok(())
@@ -165,6 +219,8 @@ impl XpuSession {
         if let Some(library) = &self.library {
             libraries.push(library.path.clone());
             versions.push(format!("Level Zero by {}", library.way()));
+        } else if let Some(why) = &self.failed {
+            versions.push(format!("without Level Zero: {why}"));
         }
         let marked = self.shared.gpus().iter().find_map(|gpu| gpu.simulated.clone());
         self.backend = Backend {
@@ -201,20 +257,23 @@ impl Session for XpuSession {
             let gone = Fault { absence: Absence::Failed, call: "bus/pci/drivers", code: "driver_unloaded" };
             return Err(Lost::Session(gone));
         }
-        if self.wants_library(&cards) && self.open_library().is_ok() {
+        if self.wants_library(&cards) {
+            self.begin_opening();
+        }
+        if self.try_opened(Duration::ZERO) {
             self.describe(&cards);
         }
         if let Some(library) = &self.library
             && !cards.iter().any(|card| card.is_asleep().unwrap_or(false))
         {
-            let gpus = library.gpus().map_err(|fault| {
-                if level_zero::means_session_lost(&fault) {
-                    Lost::Session(fault)
-                } else {
-                    Lost::Device(fault)
-                }
-            })?;
-            *self.shared.gpus() = gpus;
+            let known = self.shared.gpus().clone();
+            match library.gpus(&known) {
+                Ok(gpus) => *self.shared.gpus() = gpus,
+                Err(fault) if level_zero::means_session_lost(&fault) => return Err(Lost::Session(fault)),
+                // The kernel lists them too.
+                Err(_) if !cards.is_empty() => {}
+                Err(fault) => return Err(Lost::Device(fault)),
+            }
         }
         let release = self.kernel_release();
         let gpus = self.shared.gpus().clone();
@@ -240,18 +299,27 @@ impl Session for XpuSession {
                 self.found(Some(card.clone()), with_level_zero(facts))
             })
             .collect();
-        // Where sysfs does not show the cards, Level Zero's order names them.
-        let unseen = gpus
-            .iter()
-            .enumerate()
-            .filter(|(_, gpu)| !cards.iter().any(|card| card.function.address == gpu.address));
-        found.extend(unseen.map(|(index, gpu)| {
-            let facts =
-                Facts { device: format!("gpu{index}"), address: gpu.address.clone(), ..Facts::default() };
-            self.found(None, with_level_zero(facts))
-        }));
+        // Where sysfs shows no card, Level Zero's order names them. A card that it does not show any more is gone.
+        if cards.is_empty() && !self.had_cards {
+            found.extend(gpus.iter().map(|gpu| {
+                let facts = Facts {
+                    device: format!("gpu{}", gpu.index),
+                    address: gpu.address.clone(),
+                    ..Facts::default()
+                };
+                self.found(None, with_level_zero(facts))
+            }));
+        }
         Ok(found)
     }
+}
+
+/// Opens the loader at `path`, or the one on the search path, and lists its GPUs.
+fn open_library(path: Option<&PathBuf>) -> Opened {
+    let library = Library::open(path)?;
+    let refused = |fault| Unavailable(format!("{}: {fault}; run accelscope as root", library.path));
+    let gpus = library.gpus(&[]).map_err(refused)?;
+    Ok((library, gpus))
 }
 
 /// Whether one of the drivers is loaded, with or without a card.

@@ -23,11 +23,11 @@ fn folders(root: &Path) -> Vec<PathBuf> {
 }
 
 /// A machine whose first GPU sleeps or not, its tree, and its samplers.
-fn samplers(root: &Path, asleep: Vec<usize>) -> (Live, Tree, Vec<Box<dyn Sampler>>) {
+fn samplers(root: &Path, machine: &str, asleep: Vec<usize>) -> (Live, Tree, Vec<Box<dyn Sampler>>) {
     let control = root.join("control.toml");
     Control { asleep, ..Control::default() }.write(&control).expect("written");
     let options = Options {
-        machine: "battlematrix-8".to_owned(),
+        machine: machine.to_owned(),
         control: Some(control),
         clock: Clock::Fixed(1.795e9),
         ..Options::default()
@@ -44,6 +44,14 @@ fn samplers(root: &Path, asleep: Vec<usize>) -> (Live, Tree, Vec<Box<dyn Sampler
     (live, tree, samplers)
 }
 
+/// Lets GPUs fall asleep and wake up.
+fn set_asleep(root: &Path, live: &Live, tree: &mut Tree, asleep: Vec<usize>) {
+    Control { asleep, ..Control::default() }.write(&root.join("control.toml")).expect("written");
+    // The control file is looked at every 50 ms.
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    tree.show(sim::xpu::files(&live.now())).expect("written");
+}
+
 fn sample(sampler: &mut dyn Sampler) -> Batch {
     let mut batch = Batch::default();
     sampler.sample(&mut batch).expect("the device is there");
@@ -53,7 +61,7 @@ fn sample(sampler: &mut dyn Sampler) -> Batch {
 #[test]
 fn a_thousand_rounds_open_no_file_that_wakes() {
     let root = tempfile::tempdir().expect("a folder");
-    let (_live, _tree, mut samplers) = samplers(root.path(), vec![0]);
+    let (_live, _tree, mut samplers) = samplers(root.path(), "battlematrix-8", vec![0]);
     let function = root.path().join("sys/bus/pci/devices/0000:03:00.0");
     let status = function.join("power/runtime_status");
     let before = fs::metadata(&status).expect("there").modified().expect("known");
@@ -99,19 +107,42 @@ fn a_thousand_rounds_open_no_file_that_wakes() {
 #[test]
 fn a_card_that_resumes_is_read_and_one_that_falls_asleep_is_not_lost() {
     let root = tempfile::tempdir().expect("a folder");
-    let (live, mut tree, mut samplers) = samplers(root.path(), vec![0]);
+    let (live, mut tree, mut samplers) = samplers(root.path(), "battlematrix-8", vec![0]);
     let energy = |batch: &Batch| batch.subjects[0].readings.iter().any(|reading| reading.id == m::ENERGY.id);
     assert!(!energy(&sample(&mut *samplers[0])));
-    let set = |asleep: Vec<usize>, tree: &mut Tree| {
-        let control = root.path().join("control.toml");
-        Control { asleep, ..Control::default() }.write(&control).expect("written");
-        std::thread::sleep(std::time::Duration::from_millis(60));
-        tree.show(sim::xpu::files(&live.now())).expect("written");
-    };
-    set(vec![], &mut tree);
+    set_asleep(root.path(), &live, &mut tree, vec![]);
     assert!(energy(&sample(&mut *samplers[0])));
-    set(vec![0], &mut tree);
+    set_asleep(root.path(), &live, &mut tree, vec![0]);
     assert!(!energy(&sample(&mut *samplers[0])));
     fs::remove_dir_all(root.path().join("sys/bus/pci/devices/0000:03:00.0")).expect("unplugged");
     assert!(samplers[0].sample(&mut Batch::default()).is_err());
+}
+
+#[test]
+fn a_counter_that_wrapped_does_not_fall_when_the_gpu_has_slept() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (live, mut tree, mut samplers) = samplers(root.path(), "nuc-lunar-lake", vec![]);
+    let joules = |batch: &Batch| {
+        let mut readings = batch.subjects.iter().flat_map(|subject| &subject.readings);
+        readings.find(|reading| reading.id == m::ENERGY.id).map(|reading| reading.value.as_f64())
+    };
+    let counter = root.path().join("sys/class/powercap/intel-rapl:0/intel-rapl:0:1/energy_uj");
+    // The tree is written where it changes, and this file does not on a clock that stands.
+    let mut after = |microjoules: u64| {
+        fs::write(&counter, format!("{microjoules}\n")).expect("written");
+        joules(&sample(&mut *samplers[0]))
+    };
+    assert_eq!(after(262_143_000_000), Some(0.0));
+    // The zone's range is 262143328850 µJ, counted from 0.
+    let wrapped = after(671_149).expect("told");
+    assert!((wrapped - 1.0).abs() < 1e-6, "{wrapped}");
+    set_asleep(root.path(), &live, &mut tree, vec![0]);
+    assert_eq!(joules(&sample(&mut *samplers[0])), None);
+    set_asleep(root.path(), &live, &mut tree, vec![]);
+    let mut after = |microjoules: u64| {
+        fs::write(&counter, format!("{microjoules}\n")).expect("written");
+        joules(&sample(&mut *samplers[0]))
+    };
+    let awake = after(1_671_149).expect("told");
+    assert!((awake - 2.0).abs() < 1e-6, "{awake} after {wrapped}");
 }

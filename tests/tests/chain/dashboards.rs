@@ -25,13 +25,10 @@ const SILENT: [(&str, &str, &str); 6] = [
 ];
 
 /// Panels that have data or not by when a run begins, and why.
-const SELDOM: [(&str, &str); 2] = [
-    ("Budget of 30 days that is left", "its recording is made once in some minutes"),
-    (
-        "Matrix units busy, prefill",
-        "shown while nine tokens in ten are of prompts, which the load is not always",
-    ),
-];
+const SELDOM: [(&str, &str); 1] = [(
+    "Matrix units busy, prefill",
+    "shown while nine tokens in ten are of prompts, which the load is not always",
+)];
 
 /// How far back panels look here, in seconds: the run itself.
 const RANGE: u64 = 60;

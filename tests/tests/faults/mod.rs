@@ -23,37 +23,46 @@ use sim::{
     kernel::Tree,
     library::strip_symbols,
 };
-use vendor::{GAUDI, NVIDIA, Vendor};
+use vendor::{GAUDI, KERNEL, LEVEL_ZERO, NVIDIA, Vendor};
 
-/// Faults that every vendor's source bears alike: a test of each for each.
+/// Faults that a vendor's source bears like the others: a test of each.
 macro_rules! rows {
-    ($($row:ident)*) => {
-        mod nvidia {$(
+    ($family:ident = $vendor:ident: $($row:ident)*) => {
+        mod $family {$(
             #[test]
             fn $row() -> anyhow::Result<()> {
-                super::$row(&super::NVIDIA)
-            }
-        )*}
-        mod gaudi {$(
-            #[test]
-            fn $row() -> anyhow::Result<()> {
-                super::$row(&super::GAUDI)
+                super::$row(&super::$vendor)
             }
         )*}
     };
+    ($($family:ident = $vendor:ident,)*) => {$(
+        rows! {
+            $family = $vendor:
+            without_a_device_it_runs_says_so_and_finds_them_later
+            a_missing_symbol_costs_its_own_metric
+            a_failing_call_costs_its_series_for_as_long_as_it_fails
+            a_lost_device_takes_no_other_with_it
+            a_hang_costs_one_thread_and_one_device
+            a_slow_call_is_waited_for
+            a_driver_reload_needs_no_restart
+            a_device_that_is_plugged_in_is_found
+            garbage_is_dropped_and_counted
+            sigterm_ends_it_in_order
+        }
+    )*};
 }
 
 rows! {
+    nvidia = NVIDIA,
+    gaudi = GAUDI,
+    xpu_level_zero = LEVEL_ZERO,
+}
+rows! {
+    xpu_kernel = KERNEL:
     without_a_device_it_runs_says_so_and_finds_them_later
-    a_missing_symbol_costs_its_own_metric
-    a_failing_call_costs_its_series_for_as_long_as_it_fails
     a_lost_device_takes_no_other_with_it
-    a_hang_costs_one_thread_and_one_device
-    a_slow_call_is_waited_for
     a_driver_reload_needs_no_restart
     a_device_that_is_plugged_in_is_found
-    garbage_is_dropped_and_counted
-    sigterm_ends_it_in_order
 }
 
 fn one_fault(fault: Fault) -> Control {
@@ -136,14 +145,14 @@ fn without_a_library_it_runs_says_why_and_finds_it_later() -> Result<()> {
 fn without_a_device_it_runs_says_so_and_finds_them_later(vendor: &Vendor) -> Result<()> {
     let node = Node::new(vendor.machine)?;
     node.control(&Control { hidden: (0..8).collect(), ..Control::default() })?;
-    let exporter = node.start(&[])?;
+    let exporter = node.start(vendor.flags)?;
     exporter.until("the source is down", |samples| {
         ensure!(samples.value("accelscope_source_up", &vendor.source)? == 0.0);
         ensure!(!samples.has("accel_device_up", &[]));
         Ok(())
     })?;
     exporter.get("/-/ready")?.ok()?;
-    ensure!(node.run("probe", &[])?.code == Some(3));
+    ensure!(node.run("probe", vendor.flags)?.code == Some(3));
 
     node.control(&Control::default())?;
     exporter.until("the devices are found", |samples| {
@@ -159,7 +168,7 @@ fn a_missing_symbol_costs_its_own_metric(vendor: &Vendor) -> Result<()> {
         let whole = node.dir().join("whole");
         fs::rename(node.library(), &whole)?;
         strip_symbols(&whole, &node.library(), strip)?;
-        let samples = node.start(&[])?.settled()?;
+        let samples = node.start(vendor.flags)?.settled()?;
         let of_devices = samples.samples.iter().filter(|sample| !sample.label("device").is_empty());
         Ok((of_devices.map(|sample| sample.series.clone()).collect(), samples))
     };
@@ -176,7 +185,7 @@ fn a_missing_symbol_costs_its_own_metric(vendor: &Vendor) -> Result<()> {
 
 fn a_failing_call_costs_its_series_for_as_long_as_it_fails(vendor: &Vendor) -> Result<()> {
     let node = Node::new(vendor.machine)?;
-    let exporter = node.start(&[])?;
+    let exporter = node.start(vendor.flags)?;
     let before = exporter.settled()?;
     node.control(&one_fault(Fault::error(vendor.unknown.0).device(2).call(vendor.call)))?;
     let count = |samples: &Samples| samples.faults("failed", vendor.call, vendor.unknown.1);
@@ -205,7 +214,7 @@ fn a_failing_call_costs_its_series_for_as_long_as_it_fails(vendor: &Vendor) -> R
 
 fn a_lost_device_takes_no_other_with_it(vendor: &Vendor) -> Result<()> {
     let node = Node::new(vendor.machine)?;
-    let exporter = node.start(&[])?;
+    let exporter = node.start(vendor.flags)?;
     let before = exporter.settled()?;
     node.control(&one_fault(Fault::lost().device(3)))?;
     until_withdrawn(vendor, &exporter, 3)?;
@@ -223,7 +232,7 @@ fn a_lost_device_takes_no_other_with_it(vendor: &Vendor) -> Result<()> {
 
 fn a_hang_costs_one_thread_and_one_device(vendor: &Vendor) -> Result<()> {
     let node = Node::new(vendor.machine)?;
-    let exporter = node.start(&[])?;
+    let exporter = node.start(vendor.flags)?;
     let before = exporter.settled()?;
     let threads = exporter.process.threads()?;
     node.control(&one_fault(Fault::hang().device(5)))?;
@@ -253,7 +262,7 @@ fn a_hang_costs_one_thread_and_one_device(vendor: &Vendor) -> Result<()> {
 
 fn a_slow_call_is_waited_for(vendor: &Vendor) -> Result<()> {
     let node = Node::new(vendor.machine)?;
-    let exporter = node.start(&[])?;
+    let exporter = node.start(vendor.flags)?;
     let before = exporter.settled()?;
     node.control(&one_fault(Fault::slow(700.0).device(1).call(vendor.call)))?;
     exporter.until("slow samples are seen", |samples| {
@@ -268,7 +277,7 @@ fn a_slow_call_is_waited_for(vendor: &Vendor) -> Result<()> {
 
 fn a_driver_reload_needs_no_restart(vendor: &Vendor) -> Result<()> {
     let node = Node::new(vendor.machine)?;
-    let exporter = node.start(&[])?;
+    let exporter = node.start(vendor.flags)?;
     let before = exporter.settled()?;
     node.control(&Control { driver: Some(DriverState::Unloaded), ..Control::default() })?;
     exporter.until("the source is down and its series are gone", |samples| {
@@ -296,7 +305,7 @@ fn a_device_that_is_plugged_in_is_found(vendor: &Vendor) -> Result<()> {
         Ok(bus.show(sim::bus::files(&profile, hidden))?)
     };
     show(&[7])?;
-    let exporter = node.start(&[])?;
+    let exporter = node.start(vendor.flags)?;
     let family = [("family", vendor.source[0].1)];
     let devices = |samples: &Samples, name: &str| samples.value(name, &family);
     exporter.until("seven are found", |samples| {
@@ -325,7 +334,7 @@ fn a_device_that_is_plugged_in_is_found(vendor: &Vendor) -> Result<()> {
 
 fn garbage_is_dropped_and_counted(vendor: &Vendor) -> Result<()> {
     let node = Node::new(vendor.machine)?;
-    let exporter = node.start(&[])?;
+    let exporter = node.start(vendor.flags)?;
     let before = exporter.settled()?;
     for (garbage, call, metric, labels, code) in vendor.garbage {
         let about = format!("{metric} {code}");
@@ -415,7 +424,7 @@ fn an_xid_is_told_in_three_spellings_from_a_counter_that_was_there() -> Result<(
         told.all("DCGM_FI_DEV_XID_ERRORS", &[("gpu", "1")]).next().map(|sample| sample.label("err_msg"));
     assert!(message.is_some_and(|message| message.len() > 5), "{message:?}");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64();
-    let at = told.value("accel_error_last_timestamp_seconds", &[("device", "gpu1"), ("kind", "xid")])?;
+    let at = told.value("accel_error_last_timestamp_seconds", &unified)?;
     assert!((now - at).abs() < 120.0, "{at} is not about {now}");
     assert_eq!(
         told.value("accel_errors_total", &[("device", "gpu0"), ("kind", "xid"), ("code", "79")])?,
@@ -435,7 +444,7 @@ fn sigterm_ends_it_in_order(vendor: &Vendor) -> Result<()> {
     let hung = one_fault(Fault::hang().device(0));
     for control in [Control::default(), hung] {
         let node = Node::new(vendor.machine)?;
-        let exporter = node.start(&[])?;
+        let exporter = node.start(vendor.flags)?;
         exporter.settled()?;
         let is_hung = !control.fault.is_empty();
         node.control(&control)?;

@@ -8,10 +8,13 @@ pub struct Vendor {
     pub source: [(&'static str, &'static str); 1],
     /// A machine of eight.
     pub machine: &'static str,
+    /// Flags of the exporter.
+    pub flags: &'static [&'static str],
     /// Whether it shows its PCI bus itself, at one with the driver's list.
     pub shows_bus: bool,
-    /// What devices are called, without their number.
+    /// What devices are called, without their number, and the number of the first.
     pub prefix: &'static str,
+    pub first: usize,
     /// A call that one series of each vocabulary comes from, and those series.
     pub call: &'static str,
     pub series: [&'static str; 2],
@@ -28,8 +31,10 @@ type Labels = &'static [(&'static str, &'static str)];
 pub const NVIDIA: Vendor = Vendor {
     source: [("source", "nvidia")],
     machine: "h100-sxm-8",
+    flags: &[],
     shows_bus: false,
     prefix: "gpu",
+    first: 0,
     call: "nvmlDeviceGetPowerUsage",
     series: ["DCGM_FI_DEV_POWER_USAGE", "accel_power_watts"],
     unknown: (999, "NVML_ERROR_UNKNOWN"),
@@ -60,8 +65,10 @@ pub const NVIDIA: Vendor = Vendor {
 pub const GAUDI: Vendor = Vendor {
     source: [("source", "gaudi")],
     machine: "gaudi3-8",
+    flags: &[],
     shows_bus: true,
     prefix: "hpu",
+    first: 0,
     call: "hlml_device_get_power_usage",
     series: ["accel_power_watts", "habanalabs_power_mW"],
     unknown: (49, "HLML_ERROR_UNKNOWN"),
@@ -95,9 +102,41 @@ pub const GAUDI: Vendor = Vendor {
     ),
 };
 
+/// Intel GPUs through Level Zero alone.
+pub const LEVEL_ZERO: Vendor = Vendor {
+    source: [("source", "xpu")],
+    machine: "battlematrix-8",
+    flags: &["--xpu.backend", "level-zero"],
+    shows_bus: true,
+    prefix: "card",
+    first: 1,
+    call: "zesPowerGetEnergyCounter",
+    series: ["accel_energy_joules_total", "accel_power_watts"],
+    unknown: (0x7abc_def0, "unknown_code"),
+    garbage: &[
+        (Garbage::Blank, "zesPowerGetEnergyCounter", "accel_energy_joules_total", &[], "zero"),
+        (Garbage::Blank, "zesMemoryGetState", "accel_memory_used_bytes", &[], "free_over_size"),
+        (
+            Garbage::Hot,
+            "zesTemperatureGetState",
+            "accel_temperature_celsius",
+            &[("sensor", "gpu")],
+            "over_200_celsius",
+        ),
+    ],
+    missing: (
+        &["zesPowerGetEnergyCounter", "zesDevicePciGetStats"],
+        &["accel_energy_joules_total", "accel_link_receive_bytes_total", "accel_link_transmit_bytes_total"],
+    ),
+};
+
+/// The same through the kernel's files, where there is no call to fail and no symbol to miss: what becomes of single
+/// files is in `xpu.rs`.
+pub const KERNEL: Vendor = Vendor { flags: &["--xpu.backend", "kernel"], ..LEVEL_ZERO };
+
 impl Vendor {
     /// What a device is called.
     pub fn device(&self, index: usize) -> String {
-        format!("{}{index}", self.prefix)
+        format!("{}{}", self.prefix, self.first + index)
     }
 }

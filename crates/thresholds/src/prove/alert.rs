@@ -164,6 +164,8 @@ impl Prover<'_> {
         let place = self.place();
         let mut group = self.group(format!("{place}{} {variant}", alert.name).trim().to_owned(), inputs);
         let mut expect = |at: u64, alerts| group.alert_rule_test.push(self.expect(&alert.name, at, alerts));
+        // Neither at once, when rules are loaded in the middle of things, nor later.
+        expect(1, None);
         expect(quiet_for - 1, None);
         if hold > 0 {
             expect(quiet_for + hold - 1, None);

@@ -122,7 +122,12 @@ impl Prover<'_> {
                 counter += growth * *ticks as f64;
             } else if let Some(form) = &step {
                 counter = linear(form, v).max(counter);
-                tokens.push(format!("{}+0x{more}", decimal(counter)));
+                let count = decimal(counter);
+                match index {
+                    1 if series.brief => tokens.push(format!("{count} stale _x{}", more - 1)),
+                    2.. if series.brief => tokens.push(format!("_x{ticks}")),
+                    _ => tokens.push(format!("{count}+0x{more}")),
+                }
             } else if let Some(from) = series.from {
                 tokens.push(format!("{}+0x{more}", u8::from(v >= from)));
             } else {

@@ -7,6 +7,8 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
+    io::ErrorKind,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -17,12 +19,20 @@ use sysfs::{File, entries};
 
 use crate::{Got, rates::Share};
 
-/// Walking every file of every process costs milliseconds; a new client is found this much later at most.
-const WALK_INTERVAL: Duration = Duration::from_secs(5);
+/// Every file of every process is walked this often: so much later is a new client found.
+const WALK_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
+/// With fifty thousand open files a walk takes a quarter of a second. The next one begins so many times later, so that
+/// a large machine, too, spends about a hundredth of a core on it.
+const WALK_REST: u32 = 100;
 /// The text of one client is a few KiB.
 const FDINFO_MAX: usize = 64 * 1024;
 
 const FDINFO: &str = "fdinfo";
+
+/// What the kernel does not tell, or not to us.
+fn untold(code: &'static str) -> Fault {
+    Fault { absence: Absence::Unsupported, call: FDINFO, code }
+}
 
 /// Engine classes as xe and i915 call them, and as we do.
 const CLASSES: [(&str, &str); 10] = [
@@ -52,18 +62,65 @@ pub struct OpenFiles {
 
 #[derive(Debug)]
 struct Walk {
-    at: Instant,
+    /// When the next one is due.
+    next: Instant,
     whole: Got<()>,
     files: Vec<OpenFile>,
+}
+
+/// A device node of the DRM class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// `renderD128`, `card1`.
+    pub name: String,
+    /// The kernel's number for it, where it is known: a container may have the node under another name.
+    pub number: Option<u64>,
+}
+
+impl Node {
+    fn is(&self, other: &Self) -> bool {
+        match (self.number, other.number) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.name == other.name,
+        }
+    }
 }
 
 /// One open DRM file.
 #[derive(Clone, Debug)]
 struct OpenFile {
     process: u32,
-    /// `renderD128`, `card1`.
-    node: String,
+    node: Node,
+    /// `fd/<n>` of its process, and where that leads.
+    link: PathBuf,
+    target: PathBuf,
     fdinfo: PathBuf,
+}
+
+impl OpenFile {
+    /// The open file behind an entry of a process's `fd` folder, if it is one of the DRM class.
+    fn behind(process: u32, folder: &Path, link: &fs::DirEntry) -> Option<Self> {
+        let (name, link) = (link.file_name(), link.path());
+        let target = fs::read_link(&link).ok()?;
+        let is_drm = target.parent().is_some_and(|parent| parent.ends_with("dri"));
+        let node = target.file_name().filter(|_| is_drm)?.to_str()?.to_owned();
+        let number = fs::metadata(&link).ok().filter(|node| node.file_type().is_char_device());
+        let node = Node { name: node, number: number.map(|node| node.rdev()) };
+        Some(Self { process, node, link, target, fdinfo: folder.join(FDINFO).join(name) })
+    }
+
+    /// Whether it has been closed since it was found, or its process has ended.
+    fn is_closed(&self) -> bool {
+        match fs::read_link(&self.link) {
+            Ok(target) => target != self.target,
+            Err(error) => error.kind() != ErrorKind::PermissionDenied,
+        }
+    }
+}
+
+/// From the beginning of one walk to that of the next, by how long it took.
+fn pause(walk: Duration) -> Duration {
+    (walk * WALK_REST).clamp(WALK_INTERVAL.0, WALK_INTERVAL.1)
 }
 
 impl OpenFiles {
@@ -73,22 +130,23 @@ impl OpenFiles {
     }
 
     /// The files that are open on one of `nodes`, and whether every process was seen.
-    fn on(&self, nodes: &[String], now: Instant) -> (Got<()>, Vec<OpenFile>) {
+    fn on(&self, nodes: &[Node], now: Instant) -> (Got<()>, Vec<OpenFile>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref().is_none_or(|walk| now.saturating_duration_since(walk.at) >= WALK_INTERVAL) {
+        if last.as_ref().is_none_or(|walk| now >= walk.next) {
+            let begun = Instant::now();
             let (whole, files) = self.walk();
-            *last = Some(Walk { at: now, whole, files });
+            *last = Some(Walk { next: now + pause(begun.elapsed()), whole, files });
         }
         let walk = last.as_ref().expect("walked above");
-        (walk.whole, walk.files.iter().filter(|file| nodes.contains(&file.node)).cloned().collect())
+        let on_nodes = walk.files.iter().filter(|file| nodes.iter().any(|node| node.is(&file.node)));
+        (walk.whole, on_nodes.cloned().collect())
     }
 
     fn walk(&self) -> (Got<()>, Vec<OpenFile>) {
-        let unseen = |code| Fault { absence: Absence::Unsupported, call: FDINFO, code };
         let mut files = Vec::new();
         // The kernel's own first thread is process 2, and is in no other pid namespace than the machine's.
         if File::new(&self.procfs, "2/comm").text().as_deref() != Ok("kthreadd") {
-            return (Err(unseen("needs_host_pid_namespace")), files);
+            return (Err(untold("needs_host_pid_namespace")), files);
         }
         // Level Zero's driver, in this process, keeps nodes open too.
         let own = fs::read_link(self.procfs.join("self")).ok();
@@ -100,14 +158,11 @@ impl OpenFiles {
             }
             let folder = self.procfs.join(process.to_string());
             match fs::read_dir(folder.join("fd")) {
-                Ok(open) => files.extend(open.flatten().filter_map(|open| {
-                    let target = fs::read_link(open.path()).ok()?;
-                    let is_drm = target.parent().is_some_and(|parent| parent.ends_with("dri"));
-                    let node = target.file_name().filter(|_| is_drm)?.to_str()?.to_owned();
-                    Some(OpenFile { process, node, fdinfo: folder.join(FDINFO).join(open.file_name()) })
-                })),
-                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                    whole = Err(unseen("needs_cap_sys_ptrace_and_dac_read_search"));
+                Ok(open) => {
+                    files.extend(open.flatten().filter_map(|link| OpenFile::behind(process, &folder, &link)));
+                }
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    whole = Err(untold("needs_cap_sys_ptrace_and_dac_read_search"));
                 }
                 // It ended meanwhile.
                 Err(_) => {}
@@ -143,43 +198,64 @@ pub struct Usage {
     pub capacity: u64,
 }
 
-/// Reads the text of one client; `None` when it is not of a DRM driver, or cut short before its identity.
+/// What the lines of one engine class say.
+#[derive(Default)]
+struct Lines {
+    cycles: Option<u64>,
+    total: Option<u64>,
+    nanoseconds: Option<u64>,
+    capacity: Option<u64>,
+}
+
+impl Lines {
+    /// Busy time and the time that passed; `None` when one is there without the other.
+    fn times(&self) -> Option<(u64, Option<u64>)> {
+        match (self.cycles, self.total, self.nanoseconds) {
+            (Some(busy), Some(total), _) => Some((busy, Some(total))),
+            (None, None, Some(busy)) => Some((busy, None)),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the text of one client; `None` when it is not of a DRM driver, cut short, or no number where one belongs:
+/// what is left out would be load that nobody sees.
 pub fn parse(text: &str) -> Option<Client> {
     let mut client = Client::default();
     let (mut address, mut id) = (None, None);
-    let mut usages: HashMap<&str, (Option<u64>, Option<u64>, u64)> = HashMap::new();
+    let mut classes: HashMap<&str, Lines> = HashMap::new();
+    let mut resident = Vec::new();
     for line in text.lines() {
         let Some((key, value)) = line.split_once(':') else { continue };
         let value = value.trim();
+        let number = || value.parse::<u64>().ok();
         if let Some(class) = key.strip_prefix("drm-cycles-") {
-            usages.entry(class).or_insert((None, None, 1)).0 = value.parse().ok();
+            classes.entry(class).or_default().cycles = Some(number()?);
         } else if let Some(class) = key.strip_prefix("drm-total-cycles-") {
-            usages.entry(class).or_insert((None, None, 1)).1 = value.parse().ok();
+            classes.entry(class).or_default().total = Some(number()?);
         } else if let Some(class) = key.strip_prefix("drm-engine-capacity-") {
-            let capacity = value.parse().ok().filter(|capacity| *capacity > 0);
-            usages.entry(class).or_insert((None, None, 1)).2 = capacity.unwrap_or(1);
+            classes.entry(class).or_default().capacity = Some(number()?);
         } else if let Some(class) = key.strip_prefix("drm-engine-") {
             let nanoseconds = value.strip_suffix("ns").and_then(|number| number.trim().parse().ok());
-            usages.entry(class).or_insert((None, None, 1)).0 = nanoseconds;
+            classes.entry(class).or_default().nanoseconds = Some(nanoseconds?);
         } else if let Some(region) = key.strip_prefix("drm-resident-") {
             if region.starts_with("system") || region == "gtt" {
-                let sum = bytes(value).map(|bytes| client.shared_bytes.unwrap_or(0).saturating_add(bytes));
-                client.shared_bytes = sum.or(client.shared_bytes);
+                resident.push(bytes(value)?);
             }
         } else if key == "drm-pdev" {
             address = Some(value.to_owned());
         } else if key == "drm-client-id" {
-            id = value.parse().ok();
+            id = number();
         }
     }
     client.address = address?;
     client.id = id?;
-    client.engines = usages
-        .into_iter()
-        .filter_map(|(class, (busy, total, capacity))| {
-            Some(Usage { class: class.to_owned(), busy: busy?, total, capacity })
-        })
-        .collect();
+    client.shared_bytes = resident.into_iter().reduce(|sum: u64, bytes| sum.saturating_add(bytes));
+    for (class, lines) in classes {
+        let (busy, total) = lines.times()?;
+        let capacity = lines.capacity.unwrap_or(1).max(1);
+        client.engines.push(Usage { class: class.to_owned(), busy, total, capacity });
+    }
     client.engines.sort_by(|a, b| a.class.cmp(&b.class));
     Some(client)
 }
@@ -211,7 +287,7 @@ pub struct Load {
 #[derive(Debug)]
 pub struct Clients {
     address: String,
-    nodes: Vec<String>,
+    nodes: Vec<Node>,
     started: Instant,
     /// Whether a round has gone before: only then a client's silence says that it did nothing.
     known: bool,
@@ -220,33 +296,32 @@ pub struct Clients {
 
 impl Clients {
     /// The clients of the card at a PCI address, who have one of `nodes` open.
-    pub fn new(address: &str, nodes: Vec<String>) -> Self {
+    pub fn new(address: &str, nodes: Vec<Node>) -> Self {
         let started = Instant::now();
         Self { address: address.to_owned(), nodes, started, known: false, shares: HashMap::new() }
     }
 
     /// Reads every client. `engines` are those that the card has.
     pub fn read(&mut self, open: &OpenFiles, engines: &[&'static str], now: Instant) -> Load {
-        let (whole, files) = open.on(&self.nodes, now);
+        let (mut whole, files) = open.on(&self.nodes, now);
         let mut seen = HashSet::new();
         let mut processes = HashSet::new();
         let mut clients = Vec::new();
-        let mut whole = whole;
         for file in files {
-            let text = match File::called(file.fdinfo, FDINFO).bytes(FDINFO_MAX) {
-                Ok(text) => text,
-                Err(fault) => {
-                    // A client that is gone is no part of the load; one that may not be read is.
-                    whole = if fault.code == "EACCES" { Err(fault) } else { whole };
-                    continue;
+            let text = File::called(file.fdinfo.clone(), FDINFO).bytes(FDINFO_MAX);
+            match text.map(|text| parse(&String::from_utf8_lossy(&text))) {
+                Ok(Some(client)) => {
+                    if client.address == self.address {
+                        processes.insert(file.process);
+                        if seen.insert(client.id) {
+                            clients.push(client);
+                        }
+                    }
                 }
-            };
-            let client = parse(&String::from_utf8_lossy(&text));
-            if let Some(client) = client.filter(|client| client.address == self.address) {
-                processes.insert(file.process);
-                if seen.insert(client.id) {
-                    clients.push(client);
-                }
+                // A client that is gone is no part of the load; one that does not tell its part is.
+                _ if file.is_closed() => {}
+                Ok(None) => whole = Err(untold("no_client")),
+                Err(fault) => whole = Err(fault),
             }
         }
         if let Err(fault) = whole {
@@ -255,8 +330,7 @@ impl Clients {
             let engines = engines.iter().map(|engine| (*engine, Err(fault))).collect();
             return Load { engines, shared_bytes: Err(fault), processes: Err(fault) };
         }
-        let untold = Fault { absence: Absence::Unsupported, call: FDINFO, code: "no_resident_memory" };
-        let shared = clients.iter().map(|client| client.shared_bytes.ok_or(untold));
+        let shared = clients.iter().map(|client| client.shared_bytes.ok_or(untold("no_resident_memory")));
         Load {
             shared_bytes: shared.sum(),
             processes: Ok(processes.len() as u64),
@@ -270,6 +344,12 @@ impl Clients {
         engines: &[&'static str],
         now: Instant,
     ) -> Vec<(&'static str, Got<f64>)> {
+        // Kernels before Linux 6.11 (xe) or 5.19 (i915) and virtual functions tell who is there and not what they do.
+        if clients.iter().any(|client| client.engines.is_empty()) {
+            self.known = false;
+            self.shares.clear();
+            return engines.iter().map(|engine| (*engine, Err(untold("no_engine_time")))).collect();
+        }
         let first = Fault { absence: Absence::NoData, call: FDINFO, code: "first_reading" };
         let known = std::mem::replace(&mut self.known, true);
         let mut old = std::mem::take(&mut self.shares);
@@ -282,7 +362,7 @@ impl Clients {
                 let key = (client.id, usage.class.clone());
                 let mut share = old.remove(&key).unwrap_or_default();
                 let whole = usage.total.unwrap_or(elapsed).saturating_mul(usage.capacity);
-                let share_now = share.of(FDINFO, Ok((usage.busy, whole)));
+                let share_now = share.of_lagging(FDINFO, (usage.busy, whole));
                 self.shares.insert(key, share);
                 let engine = engine(&usage.class);
                 let place = sums.iter().position(|(name, _)| *name == engine).unwrap_or_else(|| {
@@ -311,13 +391,21 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::{Clients, OpenFiles, Usage, parse};
+    use super::{Clients, Node, OpenFiles, Usage, parse, pause};
 
     const XE: &str = "pos:\t0\nflags:\t02100002\ndrm-driver:\txe\ndrm-client-id:\t3\n\
         drm-pdev:\t0000:03:00.0\ndrm-total-system:\t0\ndrm-resident-system:\t8 KiB\n\
         drm-resident-gtt:\t192 KiB\ndrm-resident-vram0:\t23992 KiB\n\
         drm-cycles-ccs:\t2800\ndrm-total-cycles-ccs:\t7600\ndrm-engine-capacity-ccs:\t4\n\
         drm-cycles-rcs:\t100\ndrm-total-cycles-rcs:\t7600\n";
+
+    #[test]
+    fn the_more_there_is_to_walk_the_rarer_it_is_walked() {
+        let millis = Duration::from_millis;
+        for (walk, next) in [(0, 5_000), (50, 5_000), (260, 26_000), (3_600_000, 60_000)] {
+            assert_eq!(pause(millis(walk)), millis(next), "{walk} ms");
+        }
+    }
 
     #[test]
     fn both_drivers_are_read_and_a_cut_text_is_not() {
@@ -328,48 +416,79 @@ mod tests {
         assert_eq!(client.engines[0], ccs);
         let i915 = parse(
             "drm-pdev: 0000:00:02.0\ndrm-client-id: 7\ndrm-engine-video-enhance: 12345 ns\n\
-             drm-engine-capacity-video: 2\ndrm-resident-system0: 4 MiB\ndrm-resident-local0: 4 MiB\n",
+             drm-engine-capacity-video-enhance: 2\ndrm-resident-system0: 4 MiB\ndrm-resident-local0: 4 MiB\n",
         );
         let i915 = i915.expect("whole");
-        let usage = Usage { class: "video-enhance".into(), busy: 12_345, total: None, capacity: 1 };
+        let usage = Usage { class: "video-enhance".into(), busy: 12_345, total: None, capacity: 2 };
         assert_eq!((i915.engines, i915.shared_bytes), (vec![usage], Some(4 << 20)));
         for text in ["", "drm-pdev: 0000:03:00.0", "drm-client-id: x\ndrm-pdev: y", "\u{fffd}\u{fffd}:"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
-        let odd = parse("drm-pdev: a\ndrm-client-id: 1\ndrm-cycles-rcs: many\ndrm-engine-capacity-rcs: 0");
-        assert_eq!(odd.expect("it has an identity").engines, []);
+        // What is cut or spoilt further down would be load that nobody sees.
+        for line in [
+            "drm-cycles-rcs: many",
+            "drm-cycles-rcs: 5",
+            "drm-total-cycles-rcs: 5",
+            "drm-engine-render: 5 s",
+            "drm-engine-capacity-rcs: -1",
+            "drm-resident-gtt: 1 GB",
+        ] {
+            assert_eq!(parse(&format!("drm-pdev: a\ndrm-client-id: 1\n{line}")), None, "{line:?}");
+        }
     }
 
-    fn client(procfs: &Path, process: u32, id: u32, ccs: u64, total: u64) {
+    fn put(procfs: &Path, process: u32, node: &Path, text: &str) {
         let folder = procfs.join(process.to_string());
         fs::create_dir_all(folder.join("fd")).expect("created");
         fs::create_dir_all(folder.join("fdinfo")).expect("created");
         let _ = fs::remove_file(folder.join("fd/9"));
-        symlink("/dev/dri/renderD128", folder.join("fd/9")).expect("linked");
+        symlink(node, folder.join("fd/9")).expect("linked");
+        fs::write(folder.join("fdinfo/9"), text).expect("written");
+    }
+
+    fn client(procfs: &Path, process: u32, id: u32, ccs: u64, total: u64) {
         let text = format!(
             "drm-pdev: 0000:03:00.0\ndrm-client-id: {id}\ndrm-resident-gtt: 1 KiB\n\
              drm-cycles-ccs: {ccs}\ndrm-total-cycles-ccs: {total}\ndrm-cycles-npu: 1\ndrm-total-cycles-npu: {total}\n"
         );
-        fs::write(folder.join("fdinfo/9"), text).expect("written");
+        put(procfs, process, Path::new("/dev/dri/renderD128"), &text);
+    }
+
+    fn node(name: &str) -> Node {
+        Node { name: name.to_owned(), number: None }
+    }
+
+    /// A folder that is the host's, with no process in it.
+    fn host() -> tempfile::TempDir {
+        let procfs = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(procfs.path().join("2")).expect("created");
+        fs::write(procfs.path().join("2/comm"), "kthreadd\n").expect("written");
+        procfs
+    }
+
+    type Engines = Vec<(&'static str, Result<f64, &'static str>)>;
+
+    /// What is told of the engines and of the processes after so many seconds.
+    fn reader(clients: &mut Clients, open: &OpenFiles) -> impl FnMut(u64) -> (Engines, Option<u64>) {
+        let start = Instant::now();
+        move |seconds| {
+            let load = clients.read(open, &["render", "compute"], start + Duration::from_secs(seconds));
+            let engines = load.engines.into_iter().map(|(name, got)| (name, got.map_err(|fault| fault.code)));
+            (engines.collect(), load.processes.ok())
+        }
     }
 
     #[test]
     fn a_card_is_as_busy_as_its_clients_together() {
-        let procfs = tempfile::tempdir().expect("a folder");
+        let procfs = host();
         let procfs = procfs.path();
+        fs::remove_file(procfs.join("2/comm")).expect("removed");
         let open = OpenFiles::new(procfs);
-        let mut clients = Clients::new("0000:03:00.0", vec!["renderD128".into()]);
-        let start = Instant::now();
-        let mut read = |seconds| {
-            let load = clients.read(&open, &["render", "compute"], start + Duration::from_secs(seconds));
-            let engines = load.engines.into_iter().map(|(name, got)| (name, got.map_err(|fault| fault.code)));
-            (engines.collect::<Vec<_>>(), load.shared_bytes.map_err(|fault| fault.code), load.processes.ok())
-        };
+        let mut clients = Clients::new("0000:03:00.0", vec![node("renderD128")]);
+        let mut read = reader(&mut clients, &open);
         let unseen = Err("needs_host_pid_namespace");
-        let nothing = vec![("render", unseen), ("compute", unseen)];
-        assert_eq!(read(0), (nothing, Err("needs_host_pid_namespace"), None));
+        assert_eq!(read(0), (vec![("render", unseen), ("compute", unseen)], None));
 
-        fs::create_dir_all(procfs.join("2")).expect("created");
         fs::write(procfs.join("2/comm"), "kthreadd\n").expect("written");
         client(procfs, 41, 1, 1000, 10_000);
         client(procfs, 42, 2, 0, 10_000);
@@ -378,21 +497,80 @@ mod tests {
         // A second file of the same client counts once; the exporter itself does not.
         client(procfs, 43, 2, 0, 10_000);
         let first = Err("first_reading");
-        let engines = vec![("render", first), ("compute", first), ("other", first)];
-        assert_eq!(read(10), (engines, Ok(2 << 10), Some(3)));
+        assert_eq!(read(10), (vec![("render", first), ("compute", first), ("other", first)], Some(3)));
 
         client(procfs, 41, 1, 1500, 11_000);
         client(procfs, 42, 2, 250, 11_000);
         client(procfs, 43, 2, 250, 11_000);
         assert_eq!(read(11).0, [("render", Ok(0.0)), ("compute", Ok(0.75)), ("other", Ok(0.0))]);
-        // One ends, one comes, and the counter of the third goes back.
+        // One ends, one comes, and the counter of the third lags behind what it said.
         fs::remove_dir_all(procfs.join("41")).expect("removed");
         client(procfs, 44, 9, 77, 12_000);
         client(procfs, 42, 2, 100, 12_000);
-        assert_eq!(read(20).0[1], ("compute", Err("counter_fell")));
+        client(procfs, 43, 2, 100, 12_000);
+        assert_eq!(read(20).0[1], ("compute", Ok(0.0)), "what was counted is not counted again");
         client(procfs, 44, 9, 177, 13_000);
-        client(procfs, 42, 2, 200, 13_000);
-        client(procfs, 43, 2, 200, 13_000);
+        client(procfs, 42, 2, 350, 13_000);
+        client(procfs, 43, 2, 350, 13_000);
         assert_eq!(read(21).0[1], ("compute", Ok(0.2)));
+        // The clock of a GPU that was reset begins anew.
+        client(procfs, 44, 9, 200, 10);
+        client(procfs, 42, 2, 350, 14_000);
+        assert_eq!(read(22).0[1], ("compute", Err("counter_fell")));
+    }
+
+    #[test]
+    fn a_client_that_does_not_tell_its_part_is_no_idle_client() {
+        let procfs = host();
+        let procfs = procfs.path();
+        let open = OpenFiles::new(procfs);
+        let mut clients = Clients::new("0000:03:00.0", vec![node("renderD128")]);
+        let mut read = reader(&mut clients, &open);
+        client(procfs, 41, 1, 0, 1000);
+        read(0);
+        client(procfs, 41, 1, 500, 2000);
+        assert_eq!(read(1).0[1], ("compute", Ok(0.5)));
+
+        let both = |code| vec![("render", Err(code)), ("compute", Err(code))];
+        let render = Path::new("/dev/dri/renderD128");
+        put(procfs, 41, render, "drm-driver: xe\ndrm-pdev: 0000:03:00.0\ndrm-client-id: 1\n");
+        assert_eq!(read(2), (both("no_engine_time"), Some(1)), "an older kernel, or a virtual function");
+        put(procfs, 41, render, "pos:\t0\nflags:\t0210");
+        assert_eq!(read(3), (both("no_client"), None), "cut");
+        fs::remove_file(procfs.join("41/fdinfo/9")).expect("removed");
+        assert_eq!(read(4).0, both("ENOENT"), "the file is open and has no text");
+        // Found open, and closed before it is read: another file has its number now, then none, then no process.
+        fs::write(procfs.join("41/fdinfo/9"), "pos:\t0\n").expect("written");
+        fs::remove_file(procfs.join("41/fd/9")).expect("removed");
+        symlink("/tmp/log", procfs.join("41/fd/9")).expect("linked");
+        let idle = |first| vec![("render", first), ("compute", first)];
+        assert_eq!(read(4), (idle(Err("first_reading")), Some(0)));
+        fs::remove_file(procfs.join("41/fd/9")).expect("removed");
+        assert_eq!(read(4), (idle(Ok(0.0)), Some(0)));
+        fs::remove_dir_all(procfs.join("41")).expect("removed");
+        assert_eq!(read(4), (idle(Ok(0.0)), Some(0)));
+    }
+
+    #[test]
+    fn a_node_is_known_by_its_number_whatever_a_container_calls_it() {
+        let procfs = host();
+        let dri = procfs.path().join("dri");
+        fs::create_dir(&dri).expect("created");
+        // Every machine has this device; a container calls it by a card's name.
+        symlink("/dev/null", dri.join("renderD128")).expect("linked");
+        let text = "drm-pdev: 0000:03:00.0\ndrm-client-id: 1\ndrm-cycles-ccs: 1\ndrm-total-cycles-ccs: 9\n";
+        put(procfs.path(), 41, &dri.join("renderD128"), text);
+        let processes = |address: &str, name: &str, major, minor| {
+            let number = Some(libc::makedev(major, minor));
+            let mut clients = Clients::new(address, vec![Node { name: name.to_owned(), number }]);
+            reader(&mut clients, &OpenFiles::new(procfs.path()))(0).1
+        };
+        assert_eq!(processes("0000:03:00.0", "renderD129", 1, 3), Some(1));
+        assert_eq!(processes("0000:03:00.0", "renderD128", 226, 128), Some(0));
+        assert_eq!(
+            processes("0000:07:00.0", "renderD129", 1, 3),
+            Some(0),
+            "its text says whose client it is"
+        );
     }
 }

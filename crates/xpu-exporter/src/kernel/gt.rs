@@ -74,15 +74,16 @@ impl Gt {
     pub fn of_xe(device: &Path) -> Vec<Self> {
         let mut found = Vec::new();
         for (tile, folder) in numbered(device, "tile") {
-            for (_, gt) in numbered(&folder, "gt") {
-                let name = File::new(&gt, "gtidle/name").text().unwrap_or_default();
+            for (place, (_, gt)) in numbered(&folder, "gt").enumerate() {
+                // `gt0-rc` renders and computes, `gt1-mc` is media, which comes second where it is apart.
+                let name = File::new(&gt, "gtidle/name").text();
+                let is_media = name.map_or(place > 0, |name| name.ends_with("-mc"));
                 let frequency = gt.join("freq0");
                 let throttle = frequency.join("throttle");
                 let reasons = File::new(&throttle, "reasons");
                 found.push(Self {
                     tile,
-                    // `gt0-rc` renders and computes, `gt1-mc` is media.
-                    domain: if name.ends_with("-mc") { "video" } else { "graphics" },
+                    domain: if is_media { "video" } else { "graphics" },
                     actual: File::new(&frequency, "act_freq"),
                     max: File::new(&frequency, "rp0_freq"),
                     idle: File::new(&gt, "gtidle/idle_residency_ms"),
@@ -213,6 +214,18 @@ mod tests {
         assert_eq!(read(folder.path()), Err(("reasons", "garbage")));
         put(&xe, "freq0/throttle/reasons", "");
         assert_eq!(read(folder.path()), Err(("reasons", "empty")));
+    }
+
+    #[test]
+    fn a_gt_without_a_name_is_known_by_its_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (gt, name) in
+            [("tile0/gt0", ""), ("tile0/gt1", ""), ("tile1/gt2", "gt2-rc"), ("tile1/gt3", "gt3-mc")]
+        {
+            put(folder.path(), &format!("{gt}/gtidle/name"), name);
+        }
+        let domains: Vec<_> = Gt::of_xe(folder.path()).iter().map(|gt| (gt.tile, gt.domain)).collect();
+        assert_eq!(domains, [(0, "graphics"), (0, "video"), (1, "graphics"), (1, "video")]);
     }
 
     #[test]

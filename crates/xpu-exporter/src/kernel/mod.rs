@@ -30,10 +30,13 @@ use crate::{
     rates::Rate,
     raw::drm::{self, Driver, VideoMemory},
 };
-use clients::Clients;
+use clients::{Clients, Node};
 use gt::{Gt, numbered};
 use pmu::Pmu;
 use sensors::Sensors;
+
+/// What the link between a card's switch and its GPU says of itself; no card of Intel's has so narrow a slot.
+const INSIDE: Link = Link { generation: 1, width: 1 };
 
 /// Where the kernel's files are.
 #[derive(Clone, Debug)]
@@ -98,9 +101,15 @@ impl Card {
         (control == "auto").then(|| u64::try_from(delay).ok().map(Duration::from_millis)).flatten()
     }
 
-    /// The function whose PCIe link is the slot's. A discrete card has a switch of its own in front of the GPU,
-    /// whose link to the GPU is inside the package and says 2.5 GT/s x1: the switch's upstream port counts.
-    fn slot(&self) -> Function {
+    /// The function whose PCIe link is the slot's. Discrete cards have a switch of their own in front of the GPU,
+    /// whose link to the GPU is inside the package and says 2.5 GT/s x1 whatever the slot does: the switch's
+    /// upstream port counts, two functions above the GPU. Intel's own driver reads it there on every discrete part
+    /// (compute-runtime, `LinuxPciImp::getPciLinkSpeed` where `isUpstreamPortConnected`: DG1, DG2, PVC, BMG, CRI),
+    /// and so does nvtop (pull request 344, with the bus of an A770).
+    ///
+    /// # Errors
+    /// `Unsupported` where the switch is not to be seen, as in a virtual machine that was given the GPU alone.
+    fn slot(&self) -> Got<Function> {
         let upstream = || {
             let gpu = self.function.folder.canonicalize().ok()?;
             // root port / upstream port / downstream port / GPU
@@ -112,7 +121,12 @@ impl Card {
             (of_intel && bridge && is_function(root))
                 .then(|| Function { address, folder: upstream.to_owned() })
         };
-        upstream().unwrap_or_else(|| self.function.clone())
+        let inside = Fault { absence: Absence::Unsupported, call: "max_link_speed", code: "inside_the_card" };
+        match upstream() {
+            Some(port) => Ok(port),
+            None if self.function.link_max() == Ok(INSIDE) => Err(inside),
+            None => Ok(self.function.clone()),
+        }
     }
 
     fn folder(&self) -> PathBuf {
@@ -124,7 +138,7 @@ impl Card {
 #[derive(Debug)]
 pub struct Awake {
     card: Card,
-    slot: Function,
+    slot: Got<Function>,
     gts: Vec<Gt>,
     sensors: Sensors,
     engines: Vec<&'static str>,
@@ -133,7 +147,6 @@ pub struct Awake {
     open: Arc<OpenFiles>,
     /// Where engine events may keep the card awake.
     pmu: Option<Pmu>,
-    rapl: Option<(Zone, Rate)>,
 }
 
 /// One reading of a card.
@@ -171,29 +184,27 @@ impl Awake {
         };
         let render = numbered(&device.join("drm"), "renderD").next();
         let node = render.map(|(number, _)| format!("renderD{number}"));
-        let nodes = std::iter::once(card.name.clone()).chain(node.clone()).collect();
-        let uncore = |zone: Zone| zone.parts.into_iter().find(|part| part.name == "uncore");
-        let rapl = Zone::packages(&roots.sysfs).into_iter().find_map(uncore);
+        let nodes = std::iter::once(card.name.clone()).chain(node.clone());
+        let nodes = nodes.map(|name| Node { number: number(&device.join("drm").join(&name)), name });
         Self {
             gts,
             sensors: Sensors::of_card(device, card.driver.name()),
             engines: engines(card),
             node: node.map(|node| roots.dev.join("dri").join(node)),
-            clients: Clients::new(&card.function.address, nodes),
+            clients: Clients::new(&card.function.address, nodes.collect()),
             open: Arc::clone(open),
             pmu: hold_awake.then(|| Pmu::of(&roots.sysfs, card)).flatten(),
-            rapl: rapl.filter(|_| card.is_integrated()).map(|zone| (zone, Rate::default())),
             slot: card.slot(),
             card: card.clone(),
         }
     }
 
-    /// Reads everything once.
-    pub fn read(&mut self) -> Round {
+    /// Reads everything once. `rapl` tells what an integrated GPU draws.
+    pub fn read(&mut self, rapl: Option<&mut Rapl>) -> Round {
         let gts = self.gts.iter_mut().map(Gt::read).collect();
         let mut sensors = self.sensors.read();
-        if let Some((zone, rate)) = &mut self.rapl {
-            (sensors.energy_uj, sensors.power_uw) = rapl(zone, rate);
+        if let Some(rapl) = rapl {
+            (sensors.energy_uj, sensors.power_uw) = rapl.read();
         }
         let no_node = Fault { absence: Absence::Unsupported, call: "render_node", code: "ENOENT" };
         let memory = match &self.node {
@@ -205,11 +216,12 @@ impl Awake {
             None => Err(no_node),
         };
         let load = self.load();
-        Round { gts, load, memory, sensors, link: self.slot.link(), link_max: self.slot.link_max() }
+        let slot =
+            |link: fn(&Function) -> Got<Link>| self.slot.as_ref().map_err(|fault| *fault).and_then(link);
+        let (link, link_max) = (slot(Function::link), slot(Function::link_max));
+        Round { gts, load, memory, sensors, link, link_max }
     }
-}
 
-impl Awake {
     /// By the clients, where all of them can be seen; else, where that is wanted, by the engines' own counters.
     fn load(&mut self) -> Load {
         let mut load = self.clients.read(&self.open, &self.engines, Instant::now());
@@ -229,16 +241,39 @@ impl Awake {
     }
 }
 
-/// The integrated GPU's part of its package, which only root may read: it tells what the CPU computes.
-fn rapl(zone: &mut Zone, rate: &mut Rate) -> (Got<u64>, Got<f64>) {
-    let privileged = |fault: Fault| match fault.code {
-        "EACCES" | "EPERM" => Fault { code: "needs_cap_dac_read_search", ..fault },
-        _ => fault,
-    };
-    let energy = zone.energy_microjoules().map_err(privileged);
-    let power = rate.per_second("energy_uj", Instant::now(), energy);
-    let still = Fault { absence: Absence::NoData, call: "energy_uj", code: "counter_stands" };
-    (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) }))
+/// The integrated GPU's part of its package, by RAPL. It outlives the GPU's sleep: its counter wraps, and is only
+/// monotonic as far as one reader has followed it.
+#[derive(Debug)]
+pub struct Rapl {
+    zone: Zone,
+    rate: Rate,
+}
+
+impl Rapl {
+    /// The zone of an integrated GPU; discrete ones have none. Wakes nothing.
+    pub fn of(card: &Card, roots: &Roots) -> Option<Self> {
+        let uncore = |zone: Zone| zone.parts.into_iter().find(|part| part.name == "uncore");
+        let zone =
+            card.is_integrated().then(|| Zone::packages(&roots.sysfs).into_iter().find_map(uncore))??;
+        Some(Self { zone, rate: Rate::default() })
+    }
+
+    /// Forgets when it was last read: the mean over a sleep is no power of now.
+    pub fn slept(&mut self) {
+        self.rate = Rate::default();
+    }
+
+    /// Energy and power, which only root may read: they tell what the CPU computes.
+    fn read(&mut self) -> (Got<u64>, Got<f64>) {
+        let privileged = |fault: Fault| match fault.code {
+            "EACCES" | "EPERM" => Fault { code: "needs_cap_dac_read_search", ..fault },
+            _ => fault,
+        };
+        let energy = self.zone.energy_microjoules().map_err(privileged);
+        let power = self.rate.per_second("energy_uj", Instant::now(), energy);
+        let still = Fault { absence: Absence::NoData, call: "energy_uj", code: "counter_stands" };
+        (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) }))
+    }
 }
 
 /// The engines that a card has, in our words, each once.
@@ -261,6 +296,15 @@ fn engines(card: &Card) -> Vec<&'static str> {
     engines
 }
 
+/// The kernel's number for a node of the drm class, from its folder's `dev`: `226:128`.
+fn number(folder: &Path) -> Option<u64> {
+    let parse = |text: &str| {
+        let (major, minor) = text.split_once(':')?;
+        Some(libc::makedev(major.parse().ok()?, minor.parse().ok()?))
+    };
+    File::new(folder, "dev").parse(parse).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::symlink, path::Path};
@@ -271,12 +315,14 @@ mod tests {
 
     fn function(folder: &Path, vendor: &str, class: &str, speed: &str, width: u32) {
         fs::create_dir_all(folder).expect("created");
-        let width = width.to_string();
+        let (speed, width) = (format!("{speed} GT/s PCIe"), width.to_string());
         for (name, text) in [
             ("vendor", vendor),
             ("class", class),
-            ("current_link_speed", speed),
+            ("current_link_speed", &speed),
             ("current_link_width", &width),
+            ("max_link_speed", &speed),
+            ("max_link_width", &width),
         ] {
             fs::write(folder.join(name), format!("{text}\n")).expect("written");
         }
@@ -284,24 +330,27 @@ mod tests {
 
     #[test]
     fn the_link_is_the_slots_and_not_the_one_inside_the_card() {
-        for (vendor, expected) in [
-            ("0x8086", Link { generation: 5, width: 8 }),
-            // A switch of the board belongs to no card.
-            ("0x10b5", Link { generation: 1, width: 1 }),
+        let slots = Link { generation: 5, width: 8 };
+        for (vendor, inside, expected) in [
+            ("0x8086", ("2.5", 1), Ok(slots)),
+            // A switch of the board belongs to no card: then the card's own is hidden, or it has none.
+            ("0x10b5", ("2.5", 1), Err("inside_the_card")),
+            ("0x10b5", ("16.0", 4), Ok(Link { generation: 4, width: 4 })),
         ] {
             let sysfs = tempfile::tempdir().expect("a folder");
             let root = sysfs.path().join("devices/pci0000:00/0000:00:01.0");
             let upstream = root.join("0000:01:00.0");
             let gpu = upstream.join("0000:02:01.0/0000:03:00.0");
-            function(&root, "0x8086", "0x060400", "32.0 GT/s PCIe", 16);
-            function(&upstream, vendor, "0x060400", "32.0 GT/s PCIe", 8);
-            function(&gpu, "0x8086", "0x030000", "2.5 GT/s PCIe", 1);
+            function(&root, "0x8086", "0x060400", "32.0", 16);
+            function(&upstream, vendor, "0x060400", "32.0", 8);
+            function(&gpu, "0x8086", "0x030000", inside.0, inside.1);
             let devices = sysfs.path().join("bus/pci/devices");
             fs::create_dir_all(&devices).expect("created");
             symlink(&gpu, devices.join("0000:03:00.0")).expect("linked");
             let function = Function::at(sysfs.path(), "0000:03:00.0");
             let card = Card { function, name: "card1".to_owned(), driver: Driver::Xe };
-            assert_eq!(card.slot().link(), Ok(expected), "{vendor}");
+            let link = card.slot().and_then(|slot| slot.link());
+            assert_eq!(link.map_err(|fault| fault.code), expected, "{vendor} {inside:?}");
         }
     }
 }

@@ -209,6 +209,8 @@ mod tests {
         assert_eq!(round.temperature_limits_mc, [("gpu", "slowdown", Ok(100_000))]);
         assert_eq!(round.fans_rpm, [Ok(1830)]);
         assert_eq!(sensors.read().power_uw.map_err(|fault| fault.code), Err("counter_stands"));
+        put("energy1_input", "7000000");
+        assert_eq!(sensors.read().energy_uj, Ok(5_000_000), "another counter would be a jump");
         // A file that vanishes costs itself.
         fs::remove_file(chip.join("temp2_input")).expect("removed");
         put("energy2_input", "");

@@ -3,7 +3,7 @@
 use naming::{Bytes, BytesPerSecond, Count, Flag, Joules, Ratio, Watts, catalogue as m};
 use reading::{Absence, Batch, Fault, Labels};
 
-use super::{Names, by, megahertz, plausible};
+use super::{Names, by, highest, megahertz, plausible};
 use crate::{
     Got,
     kernel::{GtRound, Round, SensorsRound},
@@ -46,14 +46,11 @@ fn load(round: &Round, batch: &mut Batch) {
     batch.put(m::MEMORY_SHARED, Labels::NONE, load.shared_bytes.map(Bytes));
 }
 
+/// The most that any GT was awake; one that does not tell may have been awake more.
 fn awake<'a>(gts: impl IntoIterator<Item = &'a GtRound>) -> Got<f64> {
     let none = Fault { absence: Absence::Unsupported, call: "idle_residency_ms", code: "no_gt" };
-    let most = |most: Got<f64>, gt: &GtRound| match (most, gt.awake) {
-        (Ok(most), Ok(awake)) => Ok(most.max(awake)),
-        (Ok(most), Err(_)) => Ok(most),
-        (Err(_), awake) => awake,
-    };
-    gts.into_iter().fold(Err(none), most)
+    let shares = gts.into_iter().map(|gt| gt.awake);
+    shares.reduce(|most, awake| Ok(most?.max(awake?))).unwrap_or(Err(none))
 }
 
 fn memory(round: &Round, batch: &mut Batch) {
@@ -100,9 +97,10 @@ fn gts(gts: &[&GtRound], batch: &mut Batch) {
     let mut throttle: Vec<(&'static str, bool)> = Vec::new();
     let mut untold = None;
     for gt in gts {
-        let clock = |call, got: Got<u64>| got.and_then(|mhz| megahertz(call, mhz as f64));
-        batch.put(m::CLOCK, by("domain", gt.domain), clock("act_freq", gt.actual_mhz));
-        batch.put(m::CLOCK_MAX, by("domain", gt.domain), clock("rp0_freq", gt.max_mhz));
+        let actual = gt.actual_mhz.and_then(|mhz| megahertz("act_freq", mhz as f64));
+        let most = gt.max_mhz.and_then(|mhz| highest("rp0_freq", mhz as f64));
+        batch.put(m::CLOCK, by("domain", gt.domain), actual);
+        batch.put(m::CLOCK_MAX, by("domain", gt.domain), most);
         match &gt.reasons {
             Ok(reasons) => {
                 for (reason, active) in reasons {
@@ -123,5 +121,32 @@ fn gts(gts: &[&GtRound], batch: &mut Batch) {
                 batch.put(m::THROTTLE_ACTIVE, by("reason", reason), Ok(Flag(active)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reading::{Absence, Fault};
+
+    use super::{Got, GtRound, awake};
+
+    #[test]
+    fn a_gt_that_does_not_tell_may_have_been_the_busy_one() {
+        let fault = Fault { absence: Absence::NoData, call: "idle_residency_ms", code: "garbage" };
+        let most = |shares: &[Got<f64>]| {
+            let gt = |awake: &Got<f64>| GtRound {
+                tile: 0,
+                domain: "graphics",
+                actual_mhz: Ok(0),
+                max_mhz: Ok(0),
+                awake: *awake,
+                reasons: Ok(Vec::new()),
+            };
+            awake(&shares.iter().map(gt).collect::<Vec<_>>()).map_err(|fault| fault.code)
+        };
+        assert_eq!(most(&[Ok(0.25), Ok(0.75), Ok(0.5)]), Ok(0.75));
+        assert_eq!(most(&[Err(fault), Ok(0.0)]), Err("garbage"));
+        assert_eq!(most(&[Ok(0.0), Err(fault)]), Err("garbage"));
+        assert_eq!(most(&[]), Err("no_gt"));
     }
 }

@@ -1,10 +1,10 @@
 //! What Level Zero told.
 
-use level_zero_sys::{PciSpeed, value as v};
-use naming::{Bytes, BytesPerSecond, Count, Flag, Joules, Ratio, Watts, catalogue as m};
+use level_zero_sys::{MemoryState, PciSpeed, value as v};
+use naming::{Bytes, BytesPerSecond, Celsius, Count, Flag, Joules, Ratio, Watts, catalogue as m};
 use reading::{Absence, Batch, Fault, LabelValue, Labels};
 
-use super::{Names, by, megahertz, no_data, plausible};
+use super::{Names, by, highest, megahertz, no_data, plausible};
 use crate::{
     Got,
     level_zero::{EngineRound, MemoryRound, PortRound, Round},
@@ -87,6 +87,21 @@ pub fn put(names: &Names, round: &Round, batch: &mut Batch) {
     health(names, round, batch);
 }
 
+/// What only Level Zero tells of a card, where it is not open: why.
+pub fn put_unopened(names: &Names, integrated: bool, code: &'static str, batch: &mut Batch) {
+    let fault = Fault { absence: Absence::Unsupported, call: "level_zero", code };
+    batch.begin(&names.card);
+    batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault));
+    if !integrated {
+        batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, Err(fault));
+        batch.put(m::MEMORY_READ, Labels::NONE, Err(fault));
+        batch.put(m::MEMORY_WRITTEN, Labels::NONE, Err(fault));
+        batch.put(m::LINK_RECEIVE, by("kind", "pcie"), Err(fault));
+        batch.put(m::LINK_TRANSMIT, by("kind", "pcie"), Err(fault));
+        batch.put(m::ECC_ENABLED, Labels::NONE, Err(fault));
+    }
+}
+
 /// The means of the engines of each kind, and the busiest kind.
 fn engines(names: &Names, round: &Round, batch: &mut Batch) {
     let groups = match &round.engines {
@@ -151,16 +166,23 @@ fn memory(modules: &[&MemoryRound], batch: &mut Batch) {
     };
     let untrue = no_data("zesMemoryGetState", "free_over_size");
     let size = |module: &MemoryRound| match (module.physical_bytes, module.state) {
+        (0, Ok(MemoryState { size: 0, .. })) => Err(no_data("zesMemoryGetState", "unknown")),
         (0, state) => state.map(|state| state.size),
         (physical, _) => Ok(physical),
     };
-    // The specification says that `size` is what can be allocated, of which `free` is left.
+    // The specification says that `size` is what can be allocated, of which `free` is left. The driver asks the
+    // kernel, which calls all of it free where the caller may not know, though a driver itself always uses some.
+    let hidden = Fault { absence: Absence::Unsupported, code: "needs_cap_perfmon", ..untrue };
     let used = |module: &MemoryRound| {
-        module.state.and_then(|state| state.size.checked_sub(state.free).ok_or(untrue))
+        let state = module.state?;
+        match state.size.checked_sub(state.free).ok_or(untrue)? {
+            0 => Err(hidden),
+            used => Ok(used),
+        }
     };
     batch.put(m::MEMORY_TOTAL, Labels::NONE, sum(&size).map(Bytes));
     batch.put(m::MEMORY_USED, Labels::NONE, sum(&used).map(Bytes));
-    let free = sum(&|module| module.state.map(|state| state.free));
+    let free = sum(&|module| used(module).and(module.state.map(|state| state.free)));
     batch.put(m::MEMORY_FREE, Labels::NONE, free.map(Bytes));
     let read = sum(&|module| module.bandwidth.map(|bandwidth| bandwidth.read));
     batch.put(m::MEMORY_READ, Labels::NONE, read.map(Bytes));
@@ -177,12 +199,15 @@ fn power(round: &Round, batch: &mut Batch) {
     match &round.limits {
         Err(fault) => batch.put(m::POWER_LIMIT, Labels::NONE, Err(*fault)),
         Ok(limits) => {
-            let in_watts = limits.iter().filter(|limit| limit.unit == v::LIMIT_POWER && limit.enabled != 0);
-            for limit in in_watts {
-                let milli =
-                    u64::try_from(limit.limit).map_err(|_| no_data("zesPowerGetLimitsExt", "unknown"));
-                let label = Labels::one("limit", named(&LIMITS, limit.level));
-                batch.put(m::POWER_LIMIT, label, milli.map(Watts::from_milli));
+            // Whether a limit is enabled is left unsaid by the Linux driver (compute-runtime, `getLimitsExt`): one of
+            // 0 is the kernel's word for one that is switched off.
+            for limit in limits.iter().filter(|limit| limit.unit == v::LIMIT_POWER) {
+                let milli = match u64::try_from(limit.limit) {
+                    Ok(0) => Err(no_data("zesPowerGetLimitsExt", "disabled")),
+                    Ok(milli) => Ok(Watts::from_milli(milli)),
+                    Err(_) => Err(no_data("zesPowerGetLimitsExt", "unknown")),
+                };
+                batch.put(m::POWER_LIMIT, Labels::one("limit", named(&LIMITS, limit.level)), milli);
             }
         }
     }
@@ -200,7 +225,7 @@ fn clocks(names: &Names, round: &Round, batch: &mut Batch) {
             let label = || Labels::one("domain", named(&DOMAINS, domain.kind));
             let actual = domain.state.and_then(|state| megahertz(CALL, state.actual));
             batch.put(m::CLOCK, label(), actual);
-            batch.put(m::CLOCK_MAX, label(), megahertz("zesFrequencyGetProperties", domain.max_mhz));
+            batch.put(m::CLOCK_MAX, label(), highest("zesFrequencyGetProperties", domain.max_mhz));
             reasons = reasons.and_then(|reasons| domain.state.map(|state| reasons | state.throttle));
         }
         match reasons {
@@ -226,12 +251,22 @@ fn throttle(active: u32, batch: &mut Batch) {
 }
 
 fn heat(names: &Names, round: &Round, batch: &mut Batch) {
-    for (tile, kind, celsius) in &round.temperatures {
-        if !LOWEST.contains(kind) {
-            batch.begin(names.of(*tile));
-            let celsius = celsius.and_then(|celsius| plausible("zesTemperatureGetState", celsius));
-            batch.put(m::TEMPERATURE, Labels::one("sensor", named(&SENSORS, *kind)), celsius);
-        }
+    let mut sensors: Vec<_> = round.temperatures.iter().map(|(tile, kind, _)| (*tile, *kind)).collect();
+    sensors.retain(|(_, kind)| !LOWEST.contains(kind));
+    sensors.sort_unstable();
+    sensors.dedup();
+    for sensor in sensors {
+        // Of several that are called alike, the hottest.
+        let alike = round.temperatures.iter().filter(|(tile, kind, _)| (*tile, *kind) == sensor);
+        let celsius = alike.map(|(.., got)| plausible("zesTemperatureGetState", (*got)?));
+        let hottest = celsius.reduce(|one, other| Ok(Celsius(one?.0.max(other?.0))));
+        batch.begin(names.of(sensor.0));
+        let none = no_data("zesTemperatureGetState", "no_sensor");
+        batch.put(
+            m::TEMPERATURE,
+            Labels::one("sensor", named(&SENSORS, sensor.1)),
+            hottest.unwrap_or(Err(none)),
+        );
     }
     batch.begin(&names.card);
     for (fan, (rpm, most)) in (0u32..).zip(&round.fans) {
@@ -265,7 +300,11 @@ fn ports(names: &Names, ports: &[PortRound], batch: &mut Batch) {
     for port in ports {
         batch.begin(names.of(port.tile));
         let labels = || Labels::one("link", port.number).with("kind", "xelink");
-        let up = port.state.map(|state| Flag(matches!(state.status, v::PORT_HEALTHY | v::PORT_DEGRADED)));
+        let up = port.state.and_then(|state| match state.status {
+            v::PORT_HEALTHY | v::PORT_DEGRADED => Ok(Flag(true)),
+            v::PORT_FAILED | v::PORT_DISABLED => Ok(Flag(false)),
+            _ => Err(no_data("zesFabricPortGetState", "unknown")),
+        });
         batch.put(m::LINK_UP, labels(), up);
         let speed = port.state.and_then(|state| {
             let bits = state.receive.bit_rate.max(0) as f64 * f64::from(state.receive.width.max(0));
@@ -325,4 +364,172 @@ fn health(names: &Names, round: &Round, batch: &mut Batch) {
         batch.put(m::ECC_ERRORS, labels, counts.map(|counts| Count(counts[CACHE])));
     }
     batch.begin(&names.card);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use level_zero_sys::{DeviceState, FrequencyState, PortState, PowerLimit};
+    use reading::Identity;
+
+    use super::*;
+    use crate::level_zero::FrequencyRound;
+
+    const NONE: Fault = Fault { absence: Absence::Unsupported, call: "test", code: "none" };
+
+    /// A device that has nothing.
+    fn nothing() -> Round {
+        Round {
+            engines: Err(NONE),
+            frequencies: Vec::new(),
+            memories: Err(NONE),
+            energy_uj: Err(NONE),
+            power_uw: Err(NONE),
+            limits: Err(NONE),
+            temperatures: Vec::new(),
+            fans: Vec::new(),
+            ras: Vec::new(),
+            ports: Vec::new(),
+            pcie_bytes: Err(NONE),
+            pcie_replays: Err(NONE),
+            pcie_speeds: [Err(NONE); 2],
+            ecc: Err(NONE),
+            reset: Ok(DeviceState::default().reset),
+        }
+    }
+
+    /// The series of a round but the recovery action's, as `name{labels} value`, and the codes of what is absent.
+    fn series(round: &Round) -> (Vec<String>, Vec<&'static str>) {
+        let tile = |tile: u32| {
+            Arc::new(Identity { unified: vec![("partition", format!("tile{tile}"))], vendor: vec![] })
+        };
+        let names = Names { card: Arc::default(), tiles: vec![tile(0), tile(1)] };
+        let mut batch = Batch::default();
+        put(&names, round, &mut batch);
+        let mut all = Vec::new();
+        for subject in batch.subjects {
+            for reading in subject.readings.iter().filter(|reading| reading.id != m::RECOVERY_ACTION.id) {
+                let mut labels: Vec<_> =
+                    subject.identity.unified.iter().map(|(_, tile)| tile.clone()).collect();
+                reading.labels.for_each(|_, value| labels.push(value.to_owned()));
+                let name = reading.id.metric().name.expect("a unified name");
+                all.push(format!("{name}{{{}}} {}", labels.join(","), reading.value.as_f64()));
+            }
+        }
+        (
+            all,
+            batch.absences.iter().map(|absent| absent.fault.code).filter(|code| *code != NONE.code).collect(),
+        )
+    }
+
+    #[test]
+    fn what_is_newer_than_this_program_keeps_its_number() {
+        let engine = |kind, busy| EngineRound { tile: None, kind, busy: Ok(busy) };
+        let state = FrequencyState { actual: 1000.0, throttle: 1 << 12, ..FrequencyState::default() };
+        let round = Round {
+            engines: Ok(vec![engine(77, 0.5), engine(v::ENGINE_COPY, 0.25), engine(v::ENGINE_ALL, 1.0)]),
+            frequencies: vec![FrequencyRound { tile: None, kind: 9, max_mhz: -1.0, state: Ok(state) }],
+            temperatures: vec![
+                (None, 42, Ok(50.0)),
+                (None, 8, Ok(60.0)),
+                (None, 8, Ok(70.0)),
+                (None, 3, Ok(9.0)),
+            ],
+            ..nothing()
+        };
+        let (series, absent) = series(&round);
+        for expected in [
+            "accel_utilization_ratio{} 0.5",
+            "accel_engine_active_ratio{77} 0.5",
+            "accel_engine_active_ratio{copy} 0.25",
+            "accel_clock_hertz{9} 1000000000",
+            "accel_throttle_active{4096} 1",
+            "accel_throttle_active{pl1} 0",
+            "accel_temperature_celsius{42} 50",
+            "accel_temperature_celsius{voltage_regulator} 70",
+        ] {
+            assert!(series.iter().any(|one| one == expected), "{expected} in {series:?}");
+        }
+        let heat = series.iter().filter(|one| one.starts_with("accel_temperature"));
+        assert_eq!(heat.count(), 2, "each series once, and the lowest of several is none: {series:?}");
+        assert!(!series.iter().any(|one| one.starts_with("accel_clock_max")), "-1 is no clock: {series:?}");
+        assert_eq!(absent, ["unknown"]);
+    }
+
+    #[test]
+    fn limits_are_in_watts_and_0_is_no_limit_and_no_clock() {
+        let limit = |level, unit, limit| PowerLimit { level, unit, limit, ..PowerLimit::default() };
+        let state = FrequencyState { actual: 0.0, ..FrequencyState::default() };
+        let round = Round {
+            limits: Ok(vec![
+                limit(v::LEVEL_SUSTAINED, v::LIMIT_POWER, 190_000),
+                limit(v::LEVEL_BURST, v::LIMIT_POWER, 0),
+                limit(v::LEVEL_PEAK, v::LIMIT_POWER, -1),
+                // The peak of a server's card is a current.
+                limit(v::LEVEL_PEAK, 1, 300_000),
+            ]),
+            // The driver says 0 where it does not know the highest clock.
+            frequencies: vec![FrequencyRound {
+                tile: None,
+                kind: v::CLOCK_GPU,
+                max_mhz: 0.0,
+                state: Ok(state),
+            }],
+            ..nothing()
+        };
+        let (series, absent) = series(&round);
+        let told =
+            |name: &str| series.iter().filter(|one| one.starts_with(name)).cloned().collect::<Vec<_>>();
+        assert_eq!(told("accel_power_limit_watts"), ["accel_power_limit_watts{enforced} 190"]);
+        assert_eq!(told("accel_clock"), ["accel_clock_hertz{graphics} 0"], "a clock that stands");
+        assert_eq!(absent, ["disabled", "unknown", "unknown"]);
+    }
+
+    #[test]
+    fn a_port_is_up_or_down_or_not_known() {
+        let port = |number, status| PortRound {
+            tile: None,
+            number,
+            state: Ok(PortState { status, ..PortState::default() }),
+            throughput: Err(NONE),
+            errors: Err(NONE),
+        };
+        let ports = [v::PORT_HEALTHY, v::PORT_DEGRADED, v::PORT_FAILED, v::PORT_DISABLED, 0];
+        let ports = (0..).zip(ports).map(|(number, status)| port(number, status)).collect();
+        let (series, absent) = series(&Round { ports, ..nothing() });
+        let up = |number, up| format!("accel_link_up{{{number},xelink}} {up}");
+        assert_eq!(series, [up(0, 1), up(1, 1), up(2, 0), up(3, 0)]);
+        // Of each its speed, and of the last its status too.
+        assert_eq!(absent, ["unknown"; 6]);
+    }
+
+    #[test]
+    fn memory_is_its_tiles_and_all_of_it_free_is_not_true() {
+        let module = |tile, free| MemoryRound {
+            tile,
+            physical_bytes: 100,
+            state: Ok(MemoryState { free, size: 90, ..MemoryState::default() }),
+            bandwidth: Err(NONE),
+            active: Err(NONE),
+        };
+        let round = Round {
+            memories: Ok(vec![module(Some(0), 80), module(Some(0), 70), module(Some(1), 90)]),
+            ..nothing()
+        };
+        let (series, absent) = series(&round);
+        assert_eq!(
+            series,
+            [
+                "accel_memory_total_bytes{tile0} 200",
+                "accel_memory_used_bytes{tile0} 30",
+                "accel_memory_free_bytes{tile0} 150",
+                "accel_memory_total_bytes{tile1} 100",
+            ]
+        );
+        assert_eq!(absent, ["needs_cap_perfmon", "needs_cap_perfmon"]);
+        let nobody = MemoryRound { physical_bytes: 0, state: Ok(MemoryState::default()), ..module(None, 0) };
+        let (series, _) = self::series(&Round { memories: Ok(vec![nobody]), ..nothing() });
+        assert_eq!(series, [""; 0], "a size of 0 is unknown");
+    }
 }

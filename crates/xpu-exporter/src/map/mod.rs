@@ -49,6 +49,11 @@ fn megahertz(call: &'static str, megahertz: f64) -> Got<Hertz> {
     }
 }
 
+/// The highest clock of a domain, which is not 0.
+fn highest(call: &'static str, mhz: f64) -> Got<Hertz> {
+    if mhz == 0.0 { Err(no_data(call, "unknown")) } else { megahertz(call, mhz) }
+}
+
 fn by(name: &'static str, value: &'static str) -> Labels {
     Labels::one(name, value)
 }
