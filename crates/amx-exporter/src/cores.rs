@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use reading::{Absence, Fault};
 
 use crate::{
-    cpu::Cpu,
+    cpu::{Cpu, THREAD_CYCLES},
     groups::{Groups, Increment},
     perf::{CALL, Shared},
     pmu::Pmu,
@@ -13,10 +13,6 @@ use crate::{
     topology,
 };
 
-/// CPU_CLK_UNHALTED.THREAD: cycles of a thread that is not halted.
-const THREAD_CYCLES: u64 = 0x003c;
-/// CPU_CLK_UNHALTED.DISTRIBUTED: a core's cycles, shared out among its threads that are not halted.
-const CORE_CYCLES: u64 = 0x02ec;
 /// INST_RETIRED.ANY.
 const INSTRUCTIONS: u64 = 0x00c0;
 
@@ -25,7 +21,7 @@ const INSTRUCTIONS: u64 = 0x00c0;
 pub struct Totals {
     /// Cycles of threads.
     pub thread_cycles: f64,
-    /// Cycles of cores. Without SMT they are those of the threads.
+    /// Cycles of cores, where they can be counted.
     pub core_cycles: f64,
     /// Instructions.
     pub instructions: f64,
@@ -38,6 +34,8 @@ pub struct Totals {
 pub struct Counted {
     /// Why AMX is not counted, if it is not.
     pub amx: Got<()>,
+    /// Why the cycles of cores are not counted, if they are not.
+    pub cores: Got<()>,
     /// Sums over all rounds.
     pub totals: Totals,
     /// Busy share of AMX over the socket since the last round.
@@ -50,31 +48,34 @@ pub struct Counted {
 pub struct Core {
     groups: Got<Groups>,
     amx: Got<()>,
-    /// Whether the events include CPU_CLK_UNHALTED.DISTRIBUTED.
-    threads: bool,
+    /// Which event of the group counts the cycles of cores.
+    cores: Got<usize>,
     totals: Totals,
 }
 
-/// Where each event stands in its group. AMX, the only one that may be missing, is last.
+/// Where each event stands in its group. AMX, which may be missing, is last.
 const THREAD: usize = 0;
 const RETIRED: usize = 1;
-const BY_CORE: usize = 2;
 
 impl Core {
     /// The events that this processor can count; nothing is opened yet.
     pub fn new(perf: &Shared, cpu: &Cpu, sysfs: &std::path::Path) -> Self {
-        let threads = topology::has_threads(sysfs);
         let unsupported = |call, code| Fault { absence: Absence::Unsupported, call, code };
         let event = cpu.amx_event().map_err(|code| unsupported("CPUID", code));
+        let mut configs = vec![THREAD_CYCLES, INSTRUCTIONS];
+        let cores = cpu.core_event().map_err(|code| unsupported("CPUID", code)).map(|config| {
+            configs.iter().position(|other| *other == config).unwrap_or_else(|| {
+                configs.push(config);
+                configs.len() - 1
+            })
+        });
+        configs.extend(event.ok());
         // Guests have the flags of AMX and most of them no PMU; then perf_event_open would say ENOENT.
         let pmu = Pmu::open(sysfs, "cpu").map_err(|_| unsupported(CALL, "no_core_pmu"));
         let groups = pmu.map(|pmu| {
-            let mut configs = vec![THREAD_CYCLES, INSTRUCTIONS];
-            configs.extend(threads.then_some(CORE_CYCLES));
-            configs.extend(event.ok());
             Groups::new(perf.clone(), configs.into_iter().map(|config| pmu.raw(config)).collect())
         });
-        Self { groups, amx: event.map(|_| ()), threads, totals: Totals::default() }
+        Self { groups, amx: event.map(|_| ()), cores, totals: Totals::default() }
     }
 
     /// Reads what is open.
@@ -98,6 +99,7 @@ impl Core {
         };
         Ok(Counted {
             amx: self.amx,
+            cores: self.cores.map(|_| ()),
             totals: self.totals,
             amx_ratio: self.amx.and_then(|()| share(&socket).ok_or(halted)),
             amx_by_core,
@@ -115,7 +117,7 @@ impl Core {
         Totals {
             thread_cycles,
             instructions: values[RETIRED],
-            core_cycles: if self.threads { values[BY_CORE] } else { thread_cycles },
+            core_cycles: self.cores.map_or(0.0, |place| values[place]),
             amx_cycles: if self.amx.is_ok() { values[values.len() - 1] } else { 0.0 },
         }
     }
@@ -138,17 +140,17 @@ fn share(counted: &Totals) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn core(threads: bool, amx: Got<()>) -> Core {
+    fn core(cores: usize, amx: Got<()>) -> Core {
         let none = Fault { absence: Absence::Unsupported, call: CALL, code: "no_core_pmu" };
-        Core { groups: Err(none), amx, threads, totals: Totals::default() }
+        Core { groups: Err(none), amx, cores: Ok(cores), totals: Totals::default() }
     }
 
     #[test]
     fn busy_over_unhalted() {
-        let counted = core(true, Ok(())).totals_of(&(0, vec![5.0e9, 7.0e9, 3.1e9, 1.0e9]));
+        let counted = core(2, Ok(())).totals_of(&(0, vec![5.0e9, 7.0e9, 3.1e9, 1.0e9]));
         assert_eq!(share(&counted).map(|ratio| format!("{ratio:.4}")).as_deref(), Some("0.3226"));
-        // Without SMT the thread's cycles are the core's.
-        let counted = core(false, Ok(())).totals_of(&(0, vec![2.0e9, 7.0e9, 1.0e9]));
+        // Of a core with one thread the thread's cycles are the core's.
+        let counted = core(THREAD, Ok(())).totals_of(&(0, vec![2.0e9, 7.0e9, 1.0e9]));
         assert_eq!(share(&counted), Some(0.5));
         assert_eq!(share(&Totals { amx_cycles: 3.0, core_cycles: 2.0, ..Totals::default() }), Some(1.0));
         assert_eq!(share(&Totals::default()), None, "halted");
@@ -157,7 +159,7 @@ mod tests {
     #[test]
     fn siblings_share_their_cores_cycles() {
         // One thread multiplies, the other does anything else: the core is busy half of its cycles.
-        let core = core(true, Ok(()));
+        let core = core(2, Ok(()));
         let mut sum = Totals::default();
         for values in [vec![2.0e9, 1.0, 1.0e9, 1.0e9], vec![2.0e9, 1.0, 1.0e9, 0.0]] {
             add(&mut sum, &core.totals_of(&(0, values)));
@@ -168,7 +170,7 @@ mod tests {
     #[test]
     fn without_amx_the_rest_is_counted_all_the_same() {
         let none = Fault { absence: Absence::Unsupported, call: "CPUID", code: "no_amx" };
-        let counted = core(false, Err(none)).totals_of(&(0, vec![2.0e9, 4.0e9]));
+        let counted = core(THREAD, Err(none)).totals_of(&(0, vec![2.0e9, 4.0e9]));
         assert_eq!((counted.instructions, counted.core_cycles, counted.amx_cycles), (4.0e9, 2.0e9, 0.0));
     }
 }

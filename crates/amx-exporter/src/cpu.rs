@@ -34,25 +34,46 @@ pub struct Model {
     number: (u32, u32),
     /// Code name, for `accel_device_info`.
     pub architecture: &'static str,
+    /// Raw config of the event that counts a core's cycles, once for all of its threads, where Intel publishes
+    /// one. The kernel opens any other number, too, and counts something else.
+    pub core_cycles: Option<u64>,
     /// Raw config of EXE.AMX_BUSY, where Intel publishes the event.
     pub amx_busy: Option<u64>,
 }
 
+/// CPU_CLK_UNHALTED.THREAD: cycles of a thread that is not halted. Of every processor; and its core's cycles,
+/// where a core has one thread.
+pub const THREAD_CYCLES: u64 = 0x003c;
+const SINGLE: Option<u64> = Some(THREAD_CYCLES);
+/// CPU_CLK_UNHALTED.DISTRIBUTED: a core's cycles, shared out among its threads that are not halted; all of them
+/// go to the one where the others are disabled (event files SPR, EMR and GNR; there is none like it before Ice
+/// Lake).
+const DISTRIBUTED: Option<u64> = Some(0x02ec);
 /// EXE.AMX_BUSY: event 0xb7, umask 0x02 (Intel perfmon event files SPR, EMR and GNR).
 const AMX_BUSY: Option<u64> = Some(0x02b7);
 
 /// Xeons since 2023, by display family and model.
 const MODELS: [Model; 8] = [
-    Model { number: (6, 0x8f), architecture: "sapphire-rapids", amx_busy: AMX_BUSY },
-    Model { number: (6, 0xcf), architecture: "emerald-rapids", amx_busy: AMX_BUSY },
-    Model { number: (6, 0xad), architecture: "granite-rapids", amx_busy: AMX_BUSY },
-    Model { number: (6, 0xae), architecture: "granite-rapids-d", amx_busy: AMX_BUSY },
-    Model { number: (6, 0xaf), architecture: "sierra-forest", amx_busy: None },
-    Model { number: (6, 0xb6), architecture: "grand-ridge", amx_busy: None },
-    Model { number: (6, 0xdd), architecture: "clearwater-forest", amx_busy: None },
+    model(6, 0x8f, "sapphire-rapids", DISTRIBUTED, AMX_BUSY),
+    model(6, 0xcf, "emerald-rapids", DISTRIBUTED, AMX_BUSY),
+    model(6, 0xad, "granite-rapids", DISTRIBUTED, AMX_BUSY),
+    model(6, 0xae, "granite-rapids-d", DISTRIBUTED, AMX_BUSY),
+    model(6, 0xaf, "sierra-forest", SINGLE, None),
+    model(6, 0xb6, "grand-ridge", SINGLE, None),
+    model(6, 0xdd, "clearwater-forest", SINGLE, None),
     // Has AMX; no event file is published for it.
-    Model { number: (19, 0x01), architecture: "diamond-rapids", amx_busy: None },
+    model(19, 0x01, "diamond-rapids", None, None),
 ];
+
+const fn model(
+    family: u32,
+    model: u32,
+    architecture: &'static str,
+    core_cycles: Option<u64>,
+    amx_busy: Option<u64>,
+) -> Model {
+    Model { number: (family, model), architecture, core_cycles, amx_busy }
+}
 
 impl Cpu {
     /// Decodes the processor that `leaf` answers for: leaf and sub-leaf in, registers out, zeros where there
@@ -96,11 +117,16 @@ impl Cpu {
 
     /// Raw config of the event that counts cycles in which AMX is busy, or why there is none to open.
     pub fn amx_event(&self) -> Result<u64, &'static str> {
-        match self.known() {
-            _ if !self.amx => Err("no_amx"),
-            None => Err("unknown_model"),
-            Some(model) => model.amx_busy.ok_or("no_published_event"),
-        }
+        if self.amx { self.event(|model| model.amx_busy) } else { Err("no_amx") }
+    }
+
+    /// Raw config of the event that counts the cycles of cores, or why there is none to open.
+    pub fn core_event(&self) -> Result<u64, &'static str> {
+        self.event(|model| model.core_cycles)
+    }
+
+    fn event(&self, of: fn(&Model) -> Option<u64>) -> Result<u64, &'static str> {
+        of(&self.known().ok_or("unknown_model")?).ok_or("no_published_event")
     }
 }
 
@@ -143,21 +169,30 @@ mod tests {
     #[test]
     fn amx_is_gated_by_cpuid_first_and_by_the_model_second() {
         let cases = [
-            (0x000a_06d1, TILE_BF16_INT8, 1 << 21, "granite-rapids", Ok(0x02b7)),
-            (0x000a_06e1, TILE_BF16_INT8, 1 << 21, "granite-rapids-d", Ok(0x02b7)),
-            (0x0008_06f8, TILE_BF16_INT8, 0, "sapphire-rapids", Ok(0x02b7)),
-            (0x000c_06f2, TILE_BF16_INT8, 0, "emerald-rapids", Ok(0x02b7)),
+            (0x000a_06d1, TILE_BF16_INT8, 1 << 21, "granite-rapids", Ok(0x02ec), Ok(0x02b7)),
+            (0x000a_06e1, TILE_BF16_INT8, 1 << 21, "granite-rapids-d", Ok(0x02ec), Ok(0x02b7)),
+            (0x0008_06f8, TILE_BF16_INT8, 0, "sapphire-rapids", Ok(0x02ec), Ok(0x02b7)),
+            (0x000c_06f2, TILE_BF16_INT8, 0, "emerald-rapids", Ok(0x02ec), Ok(0x02b7)),
             // A hypervisor that hides AMX.
-            (0x0008_06f8, 0, 0, "sapphire-rapids", Err("no_amx")),
-            (0x000a_06f3, 0, 0, "sierra-forest", Err("no_amx")),
-            (0x0040_0f10, TILE_BF16_INT8, 0, "diamond-rapids", Err("no_published_event")),
-            (0x000f_06f0, TILE_BF16_INT8, 0, "", Err("unknown_model")),
+            (0x0008_06f8, 0, 0, "sapphire-rapids", Ok(0x02ec), Err("no_amx")),
+            (0x000a_06f3, 0, 0, "sierra-forest", Ok(0x003c), Err("no_amx")),
+            (
+                0x0040_0f10,
+                TILE_BF16_INT8,
+                0,
+                "diamond-rapids",
+                Err("no_published_event"),
+                Err("no_published_event"),
+            ),
+            (0x000f_06f0, TILE_BF16_INT8, 0, "", Err("unknown_model"), Err("unknown_model")),
+            // Cascade Lake, which has threads and no event for the cycles of its cores.
+            (0x0005_0657, 0, 0, "", Err("unknown_model"), Err("no_amx")),
         ];
-        for (signature, edx, more, architecture, event) in cases {
+        for (signature, edx, more, architecture, core, event) in cases {
             let cpu = intel(signature, edx, more);
             assert_eq!(cpu.vendor, "GenuineIntel");
             assert_eq!(cpu.known().map_or("", |model| model.architecture), architecture, "{signature:#x}");
-            assert_eq!(cpu.amx_event(), event, "{signature:#x}");
+            assert_eq!((cpu.core_event(), cpu.amx_event()), (core, event), "{signature:#x}");
         }
         assert_eq!(
             intel(0x000a_06d1, TILE_BF16_INT8, 1 << 21).amx_types,

@@ -78,26 +78,41 @@ impl Groups {
     }
 
     /// Reads every group. A CPU that has no count since the last reading, because it went offline or because
-    /// its group was not on the hardware, has no entry.
+    /// its group was not on the hardware, has no entry; the latter is made up for by the next one.
+    ///
+    /// A group that no longer counts is closed, and opened again by [`Self::follow`] if its CPU is there: the
+    /// kernel ends the events of a CPU that goes offline, also when it comes back before anybody has looked, as
+    /// all but one do in a suspend.
     ///
     /// # Errors
     /// When no CPU has one.
     pub fn read(&mut self) -> Result<Vec<Increment>, Fault> {
         let mut none = Fault::no_data(CALL, "no_cpu");
         let mut increments = Vec::with_capacity(self.open.len());
+        let mut ended = Vec::new();
         for (cpu, group) in &mut self.open {
             let counts = match self.perf.read(group.descriptors[0]) {
                 Ok(counts) => counts,
                 Err(error) => {
                     none = perf::fault(&error);
+                    ended.push(*cpu);
                     continue;
                 }
             };
-            match increment(&group.last, &counts) {
-                Some(values) => increments.push((*cpu, values)),
-                None => none.code = "not_running",
+            match step(&group.last, &counts) {
+                Step::Counted(values) => {
+                    increments.push((*cpu, values));
+                    group.last = counts;
+                }
+                Step::Waited => none.code = "not_running",
+                Step::Ended => {
+                    none.code = "not_running";
+                    ended.push(*cpu);
+                }
             }
-            group.last = counts;
+        }
+        for cpu in ended {
+            self.close(cpu);
         }
         if increments.is_empty() { Err(none) } else { Ok(increments) }
     }
@@ -122,17 +137,28 @@ impl Drop for Groups {
     }
 }
 
-/// What each event counted between two readings of a group, scaled by the share of the time in which it was
-/// counted; `None` when it was not counted at all.
-fn increment(before: &Counts, after: &Counts) -> Option<Vec<f64>> {
-    let enabled = after.enabled.checked_sub(before.enabled)?;
-    let running = after.running.checked_sub(before.running)?;
-    if running == 0 || before.values.len() != after.values.len() {
-        return None;
+/// What happened to a group between two readings.
+enum Step {
+    /// What each event counted, scaled by the share of the time in which it was counted.
+    Counted(Vec<f64>),
+    /// It was never on the hardware.
+    Waited,
+    /// Its time stands still, or it has lost its members.
+    Ended,
+}
+
+fn step(before: &Counts, after: &Counts) -> Step {
+    let enabled = after.enabled.saturating_sub(before.enabled);
+    if enabled == 0 || before.values.len() != after.values.len() {
+        return Step::Ended;
+    }
+    let running = after.running.saturating_sub(before.running);
+    if running == 0 {
+        return Step::Waited;
     }
     // A counter that steps back, which none should, counts nothing.
     let raw = before.values.iter().zip(&after.values).map(|(before, after)| after.saturating_sub(*before));
-    Some(raw.map(|raw| raw as f64 * enabled as f64 / running as f64).collect())
+    Step::Counted(raw.map(|raw| raw as f64 * enabled as f64 / running as f64).collect())
 }
 
 #[cfg(test)]

@@ -107,9 +107,9 @@ fn multiplexed_counts_are_scaled_and_no_time_on_the_hardware_is_no_data() {
         groups.read().map_err(|fault| (fault.absence, fault.code)),
         Err((Absence::NoData, "not_running"))
     );
-    // The scale is that of the interval, not of the whole life.
+    // The scale is that of the time since the last count, in which that off the hardware is made up for.
     set(&fake, 0, 3000, 1250, [1500, 1250]);
-    assert_eq!(groups.read(), Ok(vec![(0, vec![1000.0, 1000.0])]));
+    assert_eq!(groups.read(), Ok(vec![(0, vec![2000.0, 2000.0])]));
     // A wrap of the simulated 64 bits, which no machine lives to see, is nothing and not 2^64.
     set(&fake, 0, 4000, 2250, [3, 2250]);
     assert_eq!(groups.read(), Ok(vec![(0, vec![0.0, 1000.0])]));
@@ -141,6 +141,33 @@ fn cpus_come_and_go() {
     assert_eq!(groups.read(), Ok((0..3).map(|cpu| (cpu, vec![10.0, 10.0])).collect()));
     with(&fake, |state| state.offline.extend(0..3));
     assert_eq!(groups.read().map_err(|fault| fault.code), Err("not_scheduled"));
+}
+
+#[test]
+fn events_that_the_kernel_ended_are_opened_again() {
+    let fake = Arc::new(Fake::default());
+    let mut groups = groups(&fake);
+    groups.follow(&[0, 1]).expect("opened");
+    let tick = |cpu, time: u64| set(&fake, cpu, time, time, [time, time]);
+    let mut both = |expected: &[u32]| {
+        let read = groups.read().expect("counted");
+        assert_eq!(read.iter().map(|(cpu, _)| *cpu).collect::<Vec<_>>(), expected);
+        groups.follow(&[0, 1]).expect("followed");
+    };
+    (0..2).for_each(|cpu| tick(cpu, 10));
+    both(&[0, 1]);
+    // CPU 1 went offline and came back between two rounds: the list is the same, and its events stand still.
+    tick(0, 20);
+    both(&[0]);
+    with(&fake, |state| assert_eq!((state.open.len(), &*state.closed), (4, &[6, 5][..]), "and opened again"));
+    (0..2).for_each(|cpu| tick(cpu, 30));
+    both(&[0, 1]);
+    // So are the members of a group without its leader.
+    tick(0, 40);
+    let alone = Counts { enabled: 40, running: 40, values: vec![40] };
+    with(&fake, |state| drop(state.counts.insert(1, alone)));
+    both(&[0]);
+    with(&fake, |state| assert_eq!((state.open.len(), state.closed.len()), (4, 4)));
 }
 
 #[test]

@@ -48,7 +48,8 @@ fn counters(round: &Round<'_>, batch: &mut Batch) {
     let totals = counted.map(|counted| counted.totals);
     let amx = counted.and_then(|counted| counted.amx.map(|()| whole(counted.totals.amx_cycles)));
     batch.put(m::CYCLES, Labels::one("kind", "thread"), totals.map(|t| Count(whole(t.thread_cycles))));
-    batch.put(m::CYCLES, Labels::one("kind", "core"), totals.map(|t| Count(whole(t.core_cycles))));
+    let cores = counted.and_then(|counted| counted.cores.map(|()| whole(counted.totals.core_cycles)));
+    batch.put(m::CYCLES, Labels::one("kind", "core"), cores.map(Count));
     batch.put(m::CYCLES, Labels::one("kind", "amx"), amx.map(Count));
     batch.put(m::INSTRUCTIONS, Labels::NONE, totals.map(|t| Count(whole(t.instructions))));
     let bytes = |accesses: f64| Bytes(whole(accesses * BYTES_PER_ACCESS));

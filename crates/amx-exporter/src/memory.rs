@@ -1,12 +1,15 @@
 //! What a socket's memory controllers count: column accesses, each of one cache line.
 
+use std::path::{Path, PathBuf};
+
+use reading::{Absence, Fault};
+
 use crate::{
     groups::Groups,
     perf::{CALL, Shared},
     pmu::Pmu,
     raw::Got,
 };
-use reading::{Absence, Fault};
 
 /// Column accesses since the events were opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -19,6 +22,10 @@ pub struct Accesses {
 
 /// The memory controllers of a socket.
 pub struct Memory {
+    perf: Shared,
+    sysfs: PathBuf,
+    /// The names by which the controllers were found.
+    listed: Vec<String>,
     controllers: Vec<Controller>,
     total: Accesses,
 }
@@ -31,19 +38,37 @@ struct Controller {
 }
 
 impl Memory {
-    /// The controllers that the kernel lists; nothing is opened yet.
-    pub fn new(perf: &Shared, sysfs: &std::path::Path) -> Self {
-        let controllers = Pmu::memory_controllers(sysfs).into_iter().filter_map(|pmu| {
+    /// None that is known yet.
+    pub fn new(perf: &Shared, sysfs: &Path) -> Self {
+        Self {
+            perf: perf.clone(),
+            sysfs: sysfs.to_owned(),
+            listed: Vec::new(),
+            controllers: Vec::new(),
+            total: Accesses::default(),
+        }
+    }
+
+    /// The controllers that the kernel lists. Their driver is a module, which may come later than the exporter
+    /// and lists them one by one.
+    fn find(&mut self) {
+        let listed = Pmu::memory_controllers(&self.sysfs);
+        if listed == self.listed {
+            return;
+        }
+        let pmus = listed.iter().filter_map(|name| Pmu::open(&self.sysfs, name).ok());
+        let controllers = pmus.filter_map(|pmu| {
             let (mut events, writes) = (pmu.events("cas_count_read"), pmu.events("cas_count_write"));
             let reads = events.len();
             events.extend(writes);
             (reads > 0 && events.len() > reads).then(|| Controller {
-                groups: Groups::new(perf.clone(), events),
+                groups: Groups::new(self.perf.clone(), events),
                 pmu,
                 reads,
             })
         });
-        Self { controllers: controllers.collect(), total: Accesses::default() }
+        self.controllers = controllers.collect();
+        self.listed = listed;
     }
 
     /// Reads what is open.
@@ -54,21 +79,26 @@ impl Memory {
         if self.controllers.is_empty() {
             return Err(Fault { absence: Absence::Unsupported, call: CALL, code: "no_uncore_imc" });
         }
-        let mut round = Accesses::default();
+        let mut failed = None;
         for controller in &mut self.controllers {
-            for (_, values) in controller.groups.read()? {
-                let (reads, writes) = values.split_at(controller.reads);
-                round.reads += reads.iter().sum::<f64>();
-                round.writes += writes.iter().sum::<f64>();
+            match controller.groups.read() {
+                // Also beside one that fails: what was counted is counted once.
+                Ok(increments) => {
+                    for (_, values) in increments {
+                        let (reads, writes) = values.split_at(controller.reads);
+                        self.total.reads += reads.iter().sum::<f64>();
+                        self.total.writes += writes.iter().sum::<f64>();
+                    }
+                }
+                Err(fault) => failed = Some(fault),
             }
         }
-        self.total.reads += round.reads;
-        self.total.writes += round.writes;
-        Ok(self.total)
+        failed.map_or(Ok(self.total), Err)
     }
 
-    /// Opens events on the socket's CPU that each controller names.
+    /// Finds the controllers, and opens events on the socket's CPU that each names.
     pub fn follow(&mut self, socket: &[u32]) -> Got<()> {
+        self.find();
         for controller in &mut self.controllers {
             let mut cpus = controller.pmu.cpus()?;
             cpus.retain(|cpu| socket.contains(cpu));

@@ -1,6 +1,9 @@
 //! What the kernel's files say of one socket, in the kernel's units: RAPL, coretemp, throttling, frequency.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use reading::{Absence, Fault};
 use sysfs::{
@@ -56,9 +59,57 @@ pub struct Throttle {
 pub struct Files {
     sysfs: PathBuf,
     socket: u32,
+    /// What the class listed when the zones were looked up.
+    listed: Vec<String>,
     zones: Vec<Zone>,
-    temperature: Option<Channel>,
+    /// The dies there were when the sensors were looked up.
+    dies: Vec<(u32, u32)>,
+    temperatures: Got<Vec<Channel>>,
+    counters: [Followed; THROTTLE.len()],
+    /// The CPUs that spoke for their cores, and the one among them with the highest clock: favoured cores reach
+    /// a higher one than others.
+    leaders: Vec<Cpu>,
+    fastest: Option<Cpu>,
 }
+
+/// Counters of throttling, and whether each core has its own.
+const THROTTLE: [(&str, bool); 5] = [
+    ("thermal_throttle/package_throttle_count", false),
+    ("thermal_throttle/package_throttle_total_time_ms", false),
+    ("thermal_throttle/core_throttle_count", true),
+    ("thermal_throttle/core_throttle_total_time_ms", true),
+    ("thermal_throttle/package_power_limit_count", false),
+];
+
+/// A counter that every CPU keeps for itself, summed over those that speak for their core or for the package.
+/// When one goes offline, the sum stays; another that speaks in its place has counted before, which is not
+/// added again.
+#[derive(Debug, Default)]
+struct Followed {
+    last: BTreeMap<u32, u64>,
+    total: Option<u64>,
+}
+
+impl Followed {
+    /// The sum after readings of some CPUs.
+    fn total(&mut self, readings: &[(u32, u64)]) -> u64 {
+        let total = match self.total {
+            None => readings.iter().map(|(_, count)| count).sum(),
+            Some(total) => {
+                let moved = |(cpu, count): &(u32, u64)| {
+                    self.last.get(cpu).map_or(0, |before| count.saturating_sub(*before))
+                };
+                total + readings.iter().map(moved).sum::<u64>()
+            }
+        };
+        self.last.extend(readings.iter().copied());
+        self.total = Some(total);
+        total
+    }
+}
+
+/// No sensor of the package: the module is not loaded, or this is a guest.
+const NO_CORETEMP: Fault = unsupported("coretemp", "ENOENT");
 
 const fn unsupported(call: &'static str, code: &'static str) -> Fault {
     Fault { absence: Absence::Unsupported, call, code }
@@ -67,19 +118,36 @@ const fn unsupported(call: &'static str, code: &'static str) -> Fault {
 impl Files {
     /// The files of socket `socket` below `sysfs`.
     pub fn new(sysfs: &Path, socket: u32) -> Self {
-        Self { sysfs: sysfs.to_owned(), socket, zones: Vec::new(), temperature: None }
+        Self {
+            sysfs: sysfs.to_owned(),
+            socket,
+            listed: Vec::new(),
+            zones: Vec::new(),
+            dies: Vec::new(),
+            temperatures: Err(NO_CORETEMP),
+            counters: Default::default(),
+            leaders: Vec::new(),
+            fastest: None,
+        }
     }
 
-    /// Reads everything; `cpus` are the socket's CPUs that are online.
-    pub fn read(&mut self, cpus: &[Cpu]) -> Raw {
-        // Modules may be loaded after the exporter has started.
-        if self.zones.is_empty() {
+    /// Reads everything; `cpus` are the socket's CPUs that are online, `dies` those of the machine.
+    pub fn read(&mut self, cpus: &[Cpu], dies: &[(u32, u32)]) -> Raw {
+        // Modules may be loaded after the exporter has started, and unloaded; a die may come and go.
+        let listed = Zone::listed(&self.sysfs);
+        if listed != self.listed || self.zones.is_empty() {
             self.zones = zones(&self.sysfs, self.socket);
+            self.listed = listed;
         }
-        if self.temperature.is_none() {
-            self.temperature = temperature(&self.sysfs, self.socket);
+        if self.temperatures.is_err() || dies != self.dies {
+            self.temperatures = temperatures(&self.sysfs, self.socket, dies);
+            dies.clone_into(&mut self.dies);
         }
         let leaders = one_per_core(cpus);
+        if leaders != self.leaders {
+            self.fastest = leaders.iter().rev().max_by_key(|cpu| self.max_clock(**cpu).unwrap_or(0)).copied();
+            leaders.clone_into(&mut self.leaders);
+        }
         let raw = Raw {
             energy_uj: sum(self.zones.iter_mut(), "powercap"),
             memory_energy_uj: sum(
@@ -87,29 +155,36 @@ impl Files {
                 "powercap/dram",
             ),
             limits_uw: self.limits(),
-            temperature_mc: [Attribute::Input, Attribute::Critical, Attribute::Max].map(|attribute| {
-                let channel = self.temperature.as_ref();
-                channel.ok_or(unsupported("coretemp", "ENOENT"))?.file(attribute).number()
-            }),
+            temperature_mc: [Attribute::Input, Attribute::Critical, Attribute::Max]
+                .map(|attribute| self.temperature(attribute)),
             clock_khz: self.mean_clock(&leaders),
-            clock_max_khz: cpus.first().map_or(Err(unsupported("cpuinfo_max_freq", "no_cpu")), |cpu| {
-                File::new(&self.cpu_folder(*cpu), "cpufreq/cpuinfo_max_freq").number()
-            }),
+            clock_max_khz: self
+                .fastest
+                .map_or(Err(unsupported("cpuinfo_max_freq", "no_cpu")), |cpu| self.max_clock(cpu)),
             throttle: self.throttle(&leaders),
         };
-        // And unloaded: what comes back is looked for anew.
-        let gone = |fault: Option<Fault>| fault.is_some_and(|fault| fault.code == "ENOENT");
-        if gone(raw.energy_uj.err()) {
-            self.zones.clear();
-        }
-        if gone(raw.temperature_mc[0].err()) {
-            self.temperature = None;
+        if raw.temperature_mc[0].is_err_and(|fault| fault.code == "ENOENT") {
+            self.temperatures = Err(NO_CORETEMP);
         }
         raw
     }
 
+    /// Of the hottest die; of a limit the lowest.
+    fn temperature(&self, attribute: Attribute) -> Got<i64> {
+        let channels = self.temperatures.as_ref().map_err(|fault| *fault)?;
+        let all: Vec<i64> =
+            channels.iter().map(|channel| channel.file(attribute).number()).collect::<Got<_>>()?;
+        let chosen =
+            if attribute == Attribute::Input { all.into_iter().max() } else { all.into_iter().min() };
+        chosen.ok_or(NO_CORETEMP)
+    }
+
     fn cpu_folder(&self, cpu: Cpu) -> PathBuf {
         topology::folder(&self.sysfs, cpu.number)
+    }
+
+    fn max_clock(&self, cpu: Cpu) -> Got<u64> {
+        File::new(&self.cpu_folder(cpu), "cpufreq/cpuinfo_max_freq").number()
     }
 
     /// Limits of the package: those of its dies together, where it has several.
@@ -146,20 +221,25 @@ impl Files {
 
     /// Each CPU has the counters of its core and of its package, so threads and cores must not be added up
     /// blindly: one CPU speaks for its core, and one for the package.
-    fn throttle(&self, leaders: &[Cpu]) -> Throttle {
-        let number = |cpu: &Cpu, name| File::new(&self.cpu_folder(*cpu), name).number::<u64>();
-        let package =
-            |name| leaders.first().map_or(Err(unsupported(name, "no_cpu")), |cpu| number(cpu, name));
-        let cores = |name| -> Got<u64> {
-            package(name)?;
-            leaders.iter().map(|cpu| number(cpu, name)).sum()
+    fn throttle(&mut self, leaders: &[Cpu]) -> Throttle {
+        let read = |(name, each_core): (&'static str, bool)| -> Got<Vec<(u32, u64)>> {
+            let speakers = if each_core { leaders } else { leaders.get(..1).unwrap_or_default() };
+            let number = |cpu: &Cpu| Ok((cpu.number, File::new(&self.cpu_folder(*cpu), name).number()?));
+            speakers.iter().map(number).collect()
         };
+        let readings = THROTTLE.map(read);
+        let mut totals = self
+            .counters
+            .iter_mut()
+            .zip(readings)
+            .map(|(counter, readings)| readings.map(|readings| counter.total(&readings)));
+        let mut next = || totals.next().unwrap_or(Err(unsupported("thermal_throttle", "no_cpu")));
         Throttle {
-            package_count: package("thermal_throttle/package_throttle_count"),
-            package_ms: package("thermal_throttle/package_throttle_total_time_ms"),
-            core_count: cores("thermal_throttle/core_throttle_count"),
-            core_ms: cores("thermal_throttle/core_throttle_total_time_ms"),
-            power_count: package("thermal_throttle/package_power_limit_count"),
+            package_count: next(),
+            package_ms: next(),
+            core_count: next(),
+            core_ms: next(),
+            power_count: next(),
         }
     }
 }
@@ -178,12 +258,30 @@ fn sum<'a>(zones: impl Iterator<Item = &'a mut Zone>, call: &'static str) -> Got
     if energies.is_empty() { Err(unsupported(call, "ENOENT")) } else { Ok(energies.iter().sum()) }
 }
 
-/// The sensor of a package among coretemp's, which also has one per core.
-fn temperature(sysfs: &Path, socket: u32) -> Option<Channel> {
-    let label = format!("Package id {socket}");
+/// The package sensors of a socket among coretemp's, which has a chip for each die and on it a channel for each
+/// core beside the first, that of the die.
+///
+/// What it calls `Package id` is the kernel's running number of the die over all sockets
+/// (`topology_logical_die_id`), which equals the socket's number only where each socket has one die and none is
+/// left out. It runs in the order of sockets and of their dies.
+fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Got<Vec<Channel>> {
     let chips = Chip::all(sysfs).into_iter().filter(|chip| chip.name == "coretemp");
-    let mut channels = chips.flat_map(|chip| chip.channels(Quantity::Temperature));
-    channels.find(|channel| channel.label.as_deref() == Some(&label))
+    let mut packages: Vec<(u32, Channel)> = chips
+        .filter_map(|chip| {
+            let channel = chip.channel(Quantity::Temperature, 1);
+            let number = channel.label.as_deref()?.strip_prefix("Package id ")?.parse().ok()?;
+            Some((number, channel))
+        })
+        .collect();
+    if packages.is_empty() {
+        return Err(NO_CORETEMP);
+    }
+    if packages.len() != dies.len() {
+        return Err(Fault::no_data("coretemp", "other_dies"));
+    }
+    packages.sort_by_key(|(number, _)| *number);
+    let ours = dies.iter().zip(packages).filter(|((die_socket, _), _)| *die_socket == socket);
+    Ok(ours.map(|(_, (_, channel))| channel).collect())
 }
 
 fn one_per_core(cpus: &[Cpu]) -> Vec<Cpu> {

@@ -111,7 +111,8 @@ impl SocketSampler {
 
     /// One round at `now`.
     pub fn round(&mut self, now: Instant, batch: &mut Batch) -> Result<(), Lost> {
-        let cpus = self.topology.cpus(&self.sysfs, self.socket).map_err(Lost::Device)?;
+        self.topology.follow(&self.sysfs, self.socket).map_err(Lost::Device)?;
+        let topology::Socket { cpus, dies, .. } = &self.topology;
         if cpus.is_empty() {
             return Err(Lost::Device(Fault {
                 absence: Absence::Failed,
@@ -122,7 +123,7 @@ impl SocketSampler {
         let numbers: Vec<_> = cpus.iter().map(|cpu| cpu.number).collect();
         let counted = self.core.round(now, |core| core.read(cpus), |core| core.follow(cpus));
         let accesses = self.memory.round(now, Memory::read, |memory| memory.follow(&numbers));
-        let raw = self.files.read(cpus);
+        let raw = self.files.read(cpus, dies);
         let [package, memory] = &mut self.power;
         let power_uw = [package.microwatts(now, raw.energy_uj), memory.microwatts(now, raw.memory_energy_uj)];
         let active = self.throttling.active(&raw);

@@ -1,6 +1,7 @@
 //! The source: what processor this is, and its sockets.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -32,17 +33,14 @@ impl Source for AmxSource {
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
         let simulated = sysfs::simulated(&self.sysfs);
-        let perf: Shared = match &simulated {
-            None => {
-                raise_open_files();
-                Arc::new(perf::Kernel::default())
-            }
-            Some(machine) => {
-                let folder = machine.folder.join("perf");
-                let files = perf::Files::new(&folder);
-                Arc::new(files.map_err(|error| Unavailable(format!("{}: {error}", folder.display())))?)
-            }
-        };
+        let folder = simulated.as_ref().map(|machine| machine.folder.join("perf"));
+        let perf = system_calls(folder.as_deref()).map_err(|error| {
+            let folder = folder.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();
+            Unavailable(format!("{folder}: {error}"))
+        })?;
+        if simulated.is_none() {
+            raise_open_files();
+        }
         let cpu = Cpu::decode(|leaf, subleaf| perf.cpuid(leaf, subleaf));
         usable(&cpu)?;
         let backend = Backend {
@@ -56,9 +54,21 @@ impl Source for AmxSource {
             info: info(&cpu, &self.sysfs),
             backend,
             cpu,
-            perf,
+            folder,
         }))
     }
+}
+
+/// The kernel's, or those of a simulated machine in `folder`. Each socket has its own, so that a call that hangs
+/// on one of its CPUs holds up no other.
+///
+/// # Errors
+/// When the simulated machine does not say what processor it has.
+fn system_calls(folder: Option<&Path>) -> io::Result<Shared> {
+    Ok(match folder {
+        None => Arc::new(perf::Kernel::default()),
+        Some(folder) => Arc::new(perf::Files::new(folder)?),
+    })
 }
 
 /// Whether this source has anything to say about a processor.
@@ -113,7 +123,8 @@ struct AmxSession {
     info: Labels,
     backend: Backend,
     cpu: Cpu,
-    perf: Shared,
+    /// Of the simulated machine's counters.
+    folder: Option<PathBuf>,
 }
 
 impl Session for AmxSession {
@@ -141,8 +152,9 @@ impl AmxSession {
             info: self.info.clone(),
             per_core: self.per_core,
         };
-        let (perf, cpu) = (Arc::clone(&self.perf), self.cpu.clone());
+        let (folder, cpu) = (self.folder.clone(), self.cpu.clone());
         let open = move || -> Result<_, Fault> {
+            let perf = system_calls(folder.as_deref()).map_err(|error| perf::fault(&error))?;
             Ok(Box::new(SocketSampler::new(socket, &perf, &cpu)) as Box<dyn reading::Sampler>)
         };
         Found { key: device, identity, open: Box::new(open) }

@@ -31,7 +31,6 @@ impl Tree {
     fn new() -> Self {
         let tree = Self(tempfile::tempdir().expect("a folder"));
         tree.put("devices/system/cpu/online", "0-7");
-        tree.put("devices/system/cpu/smt/active", "1");
         tree.put("bus/event_source/devices/cpu/type", "4");
         tree.put("accelsim/perf/cpuid", CPUID);
         for controller in 0..2 {
@@ -57,7 +56,7 @@ impl Tree {
                 ("topology/physical_package_id", (cpu / 4).to_string()),
                 ("topology/core_id", (cpu % 4 / 2).to_string()),
                 ("cpufreq/scaling_cur_freq", (3_000_000 + cpu % 4 / 2 * 200_000).to_string()),
-                ("cpufreq/cpuinfo_max_freq", "3800000".to_owned()),
+                ("cpufreq/cpuinfo_max_freq", (3_600_000 + cpu % 4 / 2 * 200_000).to_string()),
                 ("thermal_throttle/package_throttle_count", "3".to_owned()),
                 ("thermal_throttle/package_throttle_total_time_ms", "1500".to_owned()),
                 ("thermal_throttle/core_throttle_count", "4".to_owned()),
@@ -89,6 +88,9 @@ impl Tree {
         tree.sensor("temp2_label", "Core 0");
         tree.sensor("temp2_input", "99000");
         tree.put("class/hwmon/hwmon0/name", "coretemp");
+        tree.put("class/hwmon/hwmon1/name", "coretemp");
+        tree.put("class/hwmon/hwmon1/temp1_label", "Package id 1");
+        tree.put("class/hwmon/hwmon1/temp1_input", "70000");
         tree
     }
 
@@ -121,11 +123,15 @@ impl Tree {
     }
 
     fn sampler(&self, per_core: bool) -> SocketSampler {
+        self.sampler_of(0, per_core)
+    }
+
+    fn sampler_of(&self, number: u32, per_core: bool) -> SocketSampler {
         let perf: Shared = Arc::new(Files::new(&self.0.path().join("accelsim/perf")).expect("readable"));
         let cpu = Cpu::decode(|leaf, subleaf| perf.cpuid(leaf, subleaf));
         let socket = Socket {
             sysfs: self.0.path().to_owned(),
-            number: 0,
+            number,
             identity: Arc::new(Identity::default()),
             info: Labels::NONE,
             per_core,
@@ -196,9 +202,9 @@ fn a_second_of_a_socket() {
         ("accel_memory_written_bytes_total", "", 2.0 * 1.775e9 * 64.0),
         // 851 µJ to the wrap and 149,149 after it, the range included.
         ("accel_power_watts", "", 0.15),
-        ("accel_energy_joules_total", "", 262_143.478),
+        ("accel_energy_joules_total", "", 0.15),
         ("accel_memory_power_watts", "", 10.0),
-        ("accel_memory_energy_joules_total", "", 15.0),
+        ("accel_memory_energy_joules_total", "", 10.0),
         ("accel_power_limit_watts", "enforced", 350.0),
         ("accel_power_limit_watts", "short_term", 420.0),
         ("accel_power_limit_watts", "max", 350.0),
@@ -334,9 +340,14 @@ fn a_cpu_may_go_offline_between_two_rounds_and_come_back() {
     }
     tree.count(3, 9000, 3000, [5000, 1, 5000, 5000]);
     assert_eq!(ratio(), Err(Some((Absence::NoData, "not_running"))));
+    // What it counted since it was last on the hardware.
+    for cpu in 0..4 {
+        tree.count(cpu, 10_000, 10_000, [5000, 1, 6000, 3000]);
+    }
+    assert_eq!(ratio(), Ok(0.5));
     // Nothing ran.
     for cpu in 0..4 {
-        tree.count(cpu, 10_000, 10_000, [5000, 1, 5000, 5000]);
+        tree.count(cpu, 11_000, 11_000, [5000, 1, 6000, 3000]);
     }
     assert_eq!(ratio(), Err(Some((Absence::NoData, "no_unhalted_cycles"))));
 }
@@ -352,6 +363,152 @@ fn a_socket_whose_last_cpu_went_offline_is_down() {
 }
 
 #[test]
+fn a_core_that_goes_offline_takes_no_counts_with_it() {
+    let tree = Tree::new();
+    let mut sampler = tree.sampler(false);
+    let start = Instant::now();
+    let mut next = 0;
+    let mut counts = || {
+        next += 1;
+        let batch = round(&mut sampler, start + Duration::from_secs(next));
+        [
+            value(&batch, "accel_throttle_events_total", "thermal"),
+            value(&batch, "accel_throttle_events_total", "core_thermal"),
+            value(&batch, "accel_throttle_seconds_total", "core_thermal"),
+            value(&batch, "accel_throttle_active", "thermal"),
+        ]
+    };
+    counts();
+    assert_eq!(counts(), [Some(3.0), Some(8.0), Some(0.5), Some(0.0)]);
+    // Core 1 goes, and so does the CPU that spoke for the package and for core 0.
+    tree.put("devices/system/cpu/cpu1/thermal_throttle/package_throttle_count", "1");
+    tree.put("devices/system/cpu/online", "1,4-7");
+    assert_eq!(counts(), [Some(3.0), Some(8.0), Some(0.5), Some(0.0)]);
+    tree.put("devices/system/cpu/cpu1/thermal_throttle/core_throttle_count", "6");
+    assert_eq!(counts(), [Some(3.0), Some(10.0), Some(0.5), Some(1.0)]);
+    tree.put("devices/system/cpu/online", "0-7");
+    assert_eq!(counts(), [Some(3.0), Some(10.0), Some(0.5), Some(0.0)]);
+}
+
+#[test]
+fn the_sensor_of_a_package_is_found_by_its_dies() {
+    // Two dies on each socket: the kernel's "Package id" counts dies, so 1 is no socket.
+    let tree = Tree::new();
+    for cpu in 0..8 {
+        tree.put(&format!("devices/system/cpu/cpu{cpu}/topology/die_id"), &(cpu % 4 / 2).to_string());
+    }
+    let mut sampler = tree.sampler(false);
+    let batch = round(&mut sampler, Instant::now());
+    assert_eq!(absence(&batch, "accel_temperature_celsius"), Some((Absence::NoData, "other_dies")));
+    for (chip, die, celsius) in [("hwmon3", 2, "88000"), ("hwmon2", 3, "90000")] {
+        tree.put(&format!("class/hwmon/{chip}/name"), "coretemp");
+        tree.put(&format!("class/hwmon/{chip}/temp1_label"), &format!("Package id {die}"));
+        tree.put(&format!("class/hwmon/{chip}/temp1_input"), celsius);
+    }
+    let batch = round(&mut sampler, Instant::now());
+    assert_eq!(value(&batch, "accel_temperature_celsius", "package"), Some(70.0), "the hotter of its two");
+    // The other socket's dies go: the numbers stay.
+    tree.put("devices/system/cpu/online", "0-3");
+    for chip in ["hwmon2", "hwmon3"] {
+        tree.remove(&format!("class/hwmon/{chip}/temp1_label"));
+    }
+    let batch = round(&mut sampler, Instant::now());
+    assert_eq!(value(&batch, "accel_temperature_celsius", "package"), Some(70.0));
+}
+
+#[test]
+fn the_number_of_a_socket_need_not_be_that_of_its_sensor() {
+    // The kernel numbers the dies that there are; sockets may be 0 and 4.
+    let tree = Tree::new();
+    for cpu in 4..8 {
+        tree.put(&format!("devices/system/cpu/cpu{cpu}/topology/physical_package_id"), "4");
+    }
+    let batch = round(&mut tree.sampler_of(4, false), Instant::now());
+    assert_eq!(value(&batch, "accel_temperature_celsius", "package"), Some(70.0));
+}
+
+#[test]
+fn zones_that_come_later_are_no_energy_of_now() {
+    let tree = Tree::new();
+    tree.rapl("name", "package-0-die-0");
+    let mut sampler = tree.sampler(false);
+    let start = Instant::now();
+    let mut next = 0;
+    let mut energy = |tree: &Tree, microjoules: &str| {
+        tree.rapl("energy_uj", microjoules);
+        next += 1;
+        let batch = round(&mut sampler, start + Duration::from_secs(next));
+        (value(&batch, "accel_energy_joules_total", ""), value(&batch, "accel_power_watts", ""))
+    };
+    assert_eq!(energy(&tree, "1000000"), (Some(0.0), None));
+    assert_eq!(energy(&tree, "3000000"), (Some(2.0), Some(2.0)));
+    // The other die's CPUs come online, and with them its zone, whose counter has run before.
+    for (name, text) in
+        [("name", "package-0-die-1"), ("energy_uj", "900000000"), ("max_energy_range_uj", "262143328850")]
+    {
+        tree.put(&format!("class/powercap/intel-rapl:1/{name}"), text);
+    }
+    assert_eq!(energy(&tree, "4000000"), (Some(0.0), None), "from both, a reset to Prometheus");
+    tree.put("class/powercap/intel-rapl:1/energy_uj", "905000000");
+    assert_eq!(energy(&tree, "5000000"), (Some(6.0), Some(6.0)));
+}
+
+#[test]
+fn memory_controllers_may_come_later_and_one_that_fails_costs_no_counts() {
+    let tree = Tree::new();
+    let folder = tree.0.path().join("bus/event_source/devices");
+    let aside = tree.0.path().join("aside");
+    fs::rename(folder.join("uncore_imc_1"), &aside).expect("moved");
+    let mut sampler = tree.sampler(false);
+    let start = Instant::now();
+    let mut next = 0;
+    let mut read = |tree: &Tree| {
+        next += 1;
+        for cpu in 0..8 {
+            tree.count(cpu, next * 1000, next * 1000, [next * 100; 4]);
+        }
+        let batch = round(&mut sampler, start + Duration::from_secs(next));
+        value(&batch, "accel_memory_read_bytes_total", "")
+            .ok_or(absence(&batch, "accel_memory_read_bytes_total").map(|absence| absence.1))
+    };
+    assert_eq!(read(&tree), Err(Some("no_interval")));
+    assert_eq!(read(&tree), Ok(200.0 * 64.0), "a hundred accesses of both sub-channels");
+    fs::rename(&aside, folder.join("uncore_imc_1")).expect("moved");
+    assert_eq!(read(&tree), Ok(400.0 * 64.0), "found after it was read");
+    assert_eq!(read(&tree), Ok(800.0 * 64.0));
+    // One of them no longer answers: what the other counted meanwhile is told when it is back.
+    let broken =
+        |text: String| text.lines().filter(|line| !line.starts_with("21 ")).collect::<Vec<_>>().join("\n");
+    let counts = tree.0.path().join("accelsim/perf/cpu0");
+    tree.count(0, 5000, 5000, [500; 4]);
+    fs::write(&counts, broken(fs::read_to_string(&counts).expect("readable"))).expect("written");
+    let batch = round(&mut sampler, start + Duration::from_secs(5));
+    assert_eq!(absence(&batch, "accel_memory_read_bytes_total"), Some((Absence::Unsupported, "ENOENT")));
+    tree.count(0, 5000, 5000, [500; 4]);
+    round(&mut sampler, start + Duration::from_secs(16));
+    tree.count(0, 6000, 6000, [600; 4]);
+    let batch = round(&mut sampler, start + Duration::from_secs(17));
+    assert_eq!(value(&batch, "accel_memory_read_bytes_total", ""), Some(1400.0 * 64.0));
+}
+
+#[test]
+fn what_no_event_is_published_for_is_not_counted_by_another_models_event() {
+    let tree = Tree::new();
+    // Cascade Lake has threads, and no event for the cycles of its cores.
+    tree.put("accelsim/perf/cpuid", &CPUID.replace("a06d1", "50657").replace("3400000", "0"));
+    let mut sampler = tree.sampler(false);
+    let start = Instant::now();
+    round(&mut sampler, start);
+    for cpu in 0..8 {
+        tree.count(cpu, 1000, 1000, [100; 4]);
+    }
+    let batch = round(&mut sampler, start + Duration::from_secs(1));
+    assert_eq!(value(&batch, "accel_cycles_total", "thread"), Some(400.0));
+    assert_eq!(value(&batch, "accel_cycles_total", "core"), None);
+    assert_eq!(absence(&batch, "accel_cycles_total"), Some((Absence::Unsupported, "unknown_model")));
+}
+
+#[test]
 fn energy_that_cannot_be_read_costs_energy_alone() {
     let tree = Tree::new();
     tree.rapl("energy_uj", "much");
@@ -359,6 +516,6 @@ fn energy_that_cannot_be_read_costs_energy_alone() {
     let batch = round(&mut tree.sampler(false), Instant::now());
     assert_eq!(absence(&batch, "accel_energy_joules_total"), Some((Absence::NoData, "garbage")));
     assert_eq!(absence(&batch, "accel_temperature_celsius"), Some((Absence::NoData, "over_200_celsius")));
-    assert_eq!(value(&batch, "accel_memory_energy_joules_total", ""), Some(5.0));
+    assert_eq!(value(&batch, "accel_memory_energy_joules_total", ""), Some(0.0));
     assert_eq!(value(&batch, "accel_power_limit_watts", "enforced"), Some(350.0));
 }

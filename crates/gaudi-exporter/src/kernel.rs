@@ -46,7 +46,11 @@ pub fn nodes(sysfs: &Path) -> Vec<Node> {
         });
         numbered.collect()
     };
-    let newer = of_class("class/accel", "accel", "device");
+    let mut newer = of_class("class/accel", "accel", "device");
+    for node in &mut newer {
+        // The same folder by a name that stays: after a reload the number may be another card's.
+        node.folder.clone_from(&node.function.folder);
+    }
     if newer.is_empty() { of_class("class/habanalabs", "hl", "") } else { newer }
 }
 
@@ -166,6 +170,7 @@ mod tests {
         fs::create_dir(class.join("accel_controlD2")).expect("created");
         let minors = |sysfs: &Path| nodes(sysfs).iter().map(|node| node.minor).collect::<Vec<_>>();
         assert_eq!(minors(sysfs.path()), [2, 10]);
+        assert_eq!(nodes(sysfs.path())[0].folder, devices.join("0000:19:00.0"), "not by its number");
         fs::remove_dir_all(&class).expect("removed");
         let old = sysfs.path().join("class/habanalabs");
         put(&old.join("hl3"), &[("pci_addr", "0000:1A:00.0"), ("uboot_ver", "2023.1")]);

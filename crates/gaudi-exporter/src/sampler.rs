@@ -23,7 +23,8 @@ pub struct Card {
     /// Labels of its series.
     pub identity: Arc<Identity>,
     info: Labels,
-    node: Option<Node>,
+    /// Where the driver lists it.
+    pub node: Option<Node>,
 }
 
 impl Card {

@@ -110,17 +110,20 @@ impl HlmlSession {
     }
 
     fn named(&mut self, index: u32, hpu: Hpu, mark: String, nodes: &[Node]) -> Found {
-        let known = match self.known.get(&index) {
-            Some(known) if known.mark == mark => known.clone(),
-            _ => {
-                let address = hpu.pci_bus_id().map(|address| sysfs::pci::address(&address));
-                let address = address.unwrap_or_else(|_| mark.clone());
-                let node = nodes.iter().find(|node| node.function.address == address);
-                let facts = Facts::read(index, &address, Some(&hpu), node, &self.place.sysfs);
-                let known = Known { mark, card: Card::new(address, &facts, node.cloned()) };
-                self.known.insert(index, known.clone());
-                known
-            }
+        let node_of = |address: &str| nodes.iter().find(|node| node.function.address == address);
+        // The driver may have numbered the card anew, or list it only now.
+        let is_still =
+            |known: &&Known| known.mark == mark && known.card.node.as_ref() == node_of(&known.card.key);
+        let known = if let Some(known) = self.known.get(&index).filter(is_still) {
+            known.clone()
+        } else {
+            let address = hpu.pci_bus_id().map(|address| sysfs::pci::address(&address));
+            let address = address.unwrap_or_else(|_| mark.clone());
+            let node = node_of(&address);
+            let facts = Facts::read(index, &address, Some(&hpu), node, &self.place.sysfs);
+            let known = Known { mark, card: Card::new(address, &facts, node.cloned()) };
+            self.known.insert(index, known.clone());
+            known
         };
         let Known { mark, card } = known;
         found(card, Some((hpu, mark)), &self.place)

@@ -158,7 +158,7 @@ catalogue! {
     MEMORY_WRITTEN: Bytes = counter("accel_memory_written_bytes_total", "Bytes written to device or socket memory")
         .from(&[(Xpu, "zesMemoryGetBandwidth"), (Amx, "uncore_imc cas_count_write")]);
     MEMORY_TRAFFIC: Bytes = counter("accel_memory_traffic_bytes_total", "Bytes moved between the device and memory, where it does not tell reads from writes")
-        .from(&[(Npu, "PMT VPU_MEMORY_BW")]);
+        .from(&[(Npu, "PMT VPU_MEMORY_BW since it is followed")]);
     BAR1_TOTAL: Bytes = gauge("accel_bar1_memory_total_bytes", "Aperture through which the host maps device memory")
         .from(&[(Nvidia, "nvmlDeviceGetBAR1MemoryInfo")])
         .vendor(const { &[dcgm("DCGM_FI_DEV_BAR1_TOTAL", Mebibytes, "BAR1 memory total (in MiB).")] });
@@ -221,7 +221,8 @@ catalogue! {
         ] });
     ENERGY: Joules = counter("accel_energy_joules_total", "Energy that the device has used since its driver was loaded")
         .from(&[(Nvidia, "nvmlDeviceGetTotalEnergyConsumption"), (Gaudi, "hlml_device_get_total_energy_consumption"),
-            (Xpu, "hwmon energy1_input, zesPowerGetEnergyCounter"), (Npu, "PMT VPU_ENERGY"), (Amx, "RAPL energy_uj")])
+            (Xpu, "hwmon energy1_input, zesPowerGetEnergyCounter"),
+            (Npu, "PMT VPU_ENERGY since it is followed"), (Amx, "RAPL energy_uj since it is followed")])
         .vendor(const { &[
             dcgm_counter("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", Millijoules, "Total energy consumption since boot (in mJ)."),
             habana("habanalabs_energy", Millijoules, "Energy used since the driver was loaded (in mJ)."),
@@ -229,7 +230,7 @@ catalogue! {
     MEMORY_POWER: Watts = gauge("accel_memory_power_watts", "Power draw of the memory beside the device, which accel_power_watts does not include, averaged over the last interval")
         .from(&[(Amx, "RAPL dram energy_uj")]);
     MEMORY_ENERGY: Joules = counter("accel_memory_energy_joules_total", "Energy used by the memory beside the device, which accel_energy_joules_total does not include")
-        .from(&[(Amx, "RAPL dram energy_uj")]);
+        .from(&[(Amx, "RAPL dram energy_uj since it is followed")]);
     CLOCK: Hertz = gauge("accel_clock_hertz", "Current clock of the domain")
         .labels(&["domain"])
         .from(&[(Nvidia, "nvmlDeviceGetClockInfo"), (Gaudi, "hlml_device_get_clock_info, clk_cur_freq_mhz"), (Xpu, "freq0/act_freq, zesFrequencyGetState"),

@@ -1,7 +1,7 @@
 //! From the kernel's units to base units and the catalogue.
 
 use naming::{Bytes, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m};
-use reading::{Batch, Fault, Labels};
+use reading::{Absence, Batch, Fault, Labels};
 
 use crate::{
     rates::Sums,
@@ -50,10 +50,11 @@ pub fn device(round: &Round<'_>, batch: &mut Batch) {
     let traffic = round.sums.map(|sums| Bytes(sums.memory_traffic.saturating_mul(1000)));
     batch.put(m::MEMORY_TRAFFIC, Labels::NONE, traffic);
 
-    // The driver's file where there is one: it says 0 while the NPU sleeps. Telemetry on kernels before it.
-    let clock = raw.clock_mhz.map(Hertz::from_mega).or_else(|fault| match raw.telemetry {
-        Ok(registers) => Ok(Hertz(registers.clock as f64)),
-        Err(_) => Err(fault),
+    // The driver's file where there is one: it says 0 while the NPU sleeps. Telemetry on kernels before it, and
+    // not for a file that fails, since a series has one source.
+    let clock = raw.clock_mhz.map(Hertz::from_mega).or_else(|fault| match (fault.absence, raw.telemetry) {
+        (Absence::Unsupported, Ok(registers)) => Ok(Hertz(registers.clock as f64)),
+        _ => Err(fault),
     });
     batch.put(m::CLOCK, Labels::one("domain", "npu"), clock);
     batch.put(m::CLOCK_MAX, Labels::one("domain", "npu"), raw.clock_max_mhz.map(Hertz::from_mega));

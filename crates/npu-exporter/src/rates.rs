@@ -8,7 +8,7 @@ use sysfs::Unwrapped;
 use crate::{raw::Got, telemetry::Registers};
 
 /// The driver asks to be read once a second; a round may come a little early.
-const BUSY_PERIOD: Duration = Duration::from_millis(900);
+pub const PERIOD: Duration = Duration::from_millis(900);
 
 /// Nothing to compare with yet.
 const fn no_interval(call: &'static str) -> Fault {
@@ -37,7 +37,7 @@ impl Busy {
     /// measured, not taken from the interval that was asked for.
     pub fn ratio(&mut self, now: Instant, counter: impl FnOnce() -> Got<u64>) -> Got<f64> {
         let elapsed = self.last.map(|(last, _)| now.duration_since(last));
-        if elapsed.is_some_and(|elapsed| elapsed < BUSY_PERIOD && !self.first) {
+        if elapsed.is_some_and(|elapsed| elapsed < PERIOD && !self.first) {
             return self.ratio;
         }
         self.ratio = match counter() {
@@ -94,8 +94,10 @@ impl Default for Totals {
 }
 
 impl Totals {
-    /// Takes in one round.
-    pub fn add(&mut self, now: Instant, registers: &Registers) -> Got<Sums> {
+    /// Takes in one round. After one without registers the sums go on, and power begins anew: a mean over the
+    /// time until they came back is no power of now.
+    pub fn add(&mut self, now: Instant, registers: Got<Registers>) -> Got<Sums> {
+        let registers = registers.inspect_err(|_| self.last = None)?;
         let beyond = Fault::no_data("intel_pmt/telem", "range");
         let energy = self.energy.add(registers.energy).ok_or(beyond)?;
         let memory_traffic = self.memory_traffic.add(registers.memory_traffic).ok_or(beyond)?;
@@ -138,16 +140,26 @@ mod tests {
     }
 
     #[test]
-    fn registers_wrap_and_power_is_the_difference() {
+    fn registers_wrap_or_are_set_back_and_power_is_the_difference() {
         let start = Instant::now();
         let mut totals = Totals::default();
         let registers =
             |energy, memory_traffic| Registers { energy, temperature: 45, clock: 0, memory_traffic };
         let mut add = |seconds, energy, traffic| {
-            totals.add(start + Duration::from_secs(seconds), &registers(energy, traffic)).expect("in range")
+            totals
+                .add(start + Duration::from_secs(seconds), Ok(registers(energy, traffic)))
+                .expect("in range")
         };
-        assert_eq!(add(0, 0xffff_ffff, 5).power.map_err(|fault| fault.code), Err("no_interval"));
-        let wrapped = add(2, 16_383, 4);
-        assert_eq!(wrapped, Sums { energy: 0x1_0000_3fff, power: Ok(8192.0), memory_traffic: 0x1_0000_0004 });
+        let first = add(0, 0xffff_ffff, 0xffff_fffe);
+        assert_eq!((first.energy, first.memory_traffic), (0, 0), "what ran before is not of now");
+        assert_eq!(first.power.map_err(|fault| fault.code), Err("no_interval"));
+        assert_eq!(add(2, 16_383, 4), Sums { energy: 16_384, power: Ok(8192.0), memory_traffic: 6 });
+        // The machine was suspended to memory, which clears the registers: no 2^18 J and no 4.3 TB.
+        assert_eq!(add(3, 1000, 1), Sums { energy: 17_384, power: Ok(1000.0), memory_traffic: 7 });
+        let gone = Fault { absence: Absence::Unsupported, call: "intel_pmt/telem", code: "ENOENT" };
+        assert_eq!(totals.add(start + Duration::from_secs(4), Err(gone)), Err(gone));
+        let back = totals.add(start + Duration::from_mins(1), Ok(registers(2000, 3))).expect("in range");
+        assert_eq!((back.energy, back.memory_traffic), (18_384, 9));
+        assert_eq!(back.power.map_err(|fault| fault.code), Err("no_interval"));
     }
 }

@@ -3,8 +3,10 @@
 //!
 //! Every file is optional by its presence, never by a kernel version. None of them wakes a sleeping NPU: the
 //! driver answers them without a reference on the device, or with one that it takes only while it is awake.
+//! Letting such a reference go restarts the delay after which the NPU falls asleep (Linux 6.17,
+//! `pm_runtime_put_autosuspend`), so the clock is read no more often than once a second.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use reading::{Absence, Fault};
 use sysfs::{
@@ -12,7 +14,10 @@ use sysfs::{
     pci::{Function, Power},
 };
 
-use crate::telemetry::{Registers, Telemetry};
+use crate::{
+    rates::PERIOD,
+    telemetry::{Registers, Telemetry},
+};
 
 /// A value in the kernel's unit, or why there is none.
 pub type Got<T> = Result<T, Fault>;
@@ -47,9 +52,11 @@ pub struct Files {
     busy_us: File,
     memory_bytes: File,
     clock_mhz: [File; 2],
+    /// When the clock of an NPU that is awake was last read, and what it was.
+    awake_clock_mhz: Option<(Instant, Got<u64>)>,
     clock_max_mhz: [File; 2],
     resets: [(&'static str, File); 2],
-    telemetry: Got<Telemetry>,
+    telemetry: Telemetry,
 }
 
 impl Files {
@@ -62,9 +69,10 @@ impl Files {
             busy_us: file("npu_busy_time_us"),
             memory_bytes: file("npu_memory_utilization"),
             clock_mhz: [file("npu_current_frequency_mhz"), file("freq/current_freq")],
+            awake_clock_mhz: None,
             clock_max_mhz: [file("npu_max_frequency_mhz"), file("freq/hw_max_freq")],
             resets: RESETS.map(|(code, name)| (code, File::new(&debug, name))),
-            telemetry: Telemetry::find(sysfs),
+            telemetry: Telemetry::new(sysfs),
             function,
         }
     }
@@ -80,15 +88,27 @@ impl Files {
         self.busy_us.number()
     }
 
+    /// 0 while it sleeps, which is told at once.
+    fn clock_mhz(&mut self, now: Instant, asleep: bool) -> Got<u64> {
+        let fresh = |(at, _): &(Instant, _)| !asleep && now.saturating_duration_since(*at) < PERIOD;
+        if let Some((_, clock)) = self.awake_clock_mhz.filter(fresh) {
+            return clock;
+        }
+        let clock = first_that_exists(&self.clock_mhz);
+        self.awake_clock_mhz = (!asleep).then_some((now, clock));
+        clock
+    }
+
     /// Everything else.
-    pub fn read(&self) -> Raw {
+    pub fn read(&mut self, now: Instant) -> Raw {
+        let asleep = self.function.power().map(|power| power == Power::Suspended);
         Raw {
-            asleep: self.function.power().map(|power| power == Power::Suspended),
+            asleep,
             runtime_ms: [self.runtime_ms[0].number(), self.runtime_ms[1].number()],
             memory_bytes: self.memory_bytes.number(),
-            clock_mhz: first_that_exists(&self.clock_mhz),
+            clock_mhz: self.clock_mhz(now, asleep == Ok(true)),
             clock_max_mhz: first_that_exists(&self.clock_max_mhz),
-            telemetry: self.telemetry.clone().and_then(|telemetry| telemetry.read()),
+            telemetry: self.telemetry.read(),
             resets: [0, 1].map(|index| (self.resets[index].0, self.resets[index].1.number())),
         }
     }

@@ -29,9 +29,9 @@ impl NpuSampler {
     pub fn round(&mut self, now: Instant, batch: &mut Batch) -> Result<(), Lost> {
         self.check_bound()?;
         batch.begin(&self.identity);
-        let raw = self.files.read();
+        let raw = self.files.read(now);
         let busy = self.busy.ratio(now, || self.files.busy_us());
-        let sums = raw.telemetry.and_then(|registers| self.totals.add(now, &registers));
+        let sums = self.totals.add(now, raw.telemetry);
         map::device(&map::Round { info: &self.info, raw: &raw, busy, sums }, batch);
         // A driver that went meanwhile took its files with it, which is no property of the NPU.
         self.check_bound()

@@ -5,7 +5,7 @@
 //! its GUID and by nothing else: another GUID is another layout, which is not guessed. `telem` is readable by
 //! root and with CAP_DAC_READ_SEARCH alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use reading::{Absence, Fault};
 use sysfs::{File, entries};
@@ -76,36 +76,66 @@ pub struct Registers {
     pub memory_traffic: u64,
 }
 
-/// The region of this machine's NPU, found once and read every round.
+/// The region of this machine's NPU, looked for until it is there, and again when it is another's: the kernel
+/// numbers regions as their driver finds them, so a number may stand for another region after a reload.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
+    class: PathBuf,
+    region: Option<Region>,
+}
+
+#[derive(Clone, Debug)]
+struct Region {
+    guid: File,
     telem: File,
     layout: Layout,
 }
 
 impl Telemetry {
-    /// Looks for a region whose GUID is known.
-    ///
-    /// # Errors
-    /// `ENOENT` when the kernel shows no region at all, `unknown_guid` when it shows only others.
-    pub fn find(sysfs: &Path) -> Result<Self, Fault> {
-        let class = sysfs.join("class/intel_pmt");
-        let regions: Vec<_> = entries(&class).into_iter().filter(|name| name.starts_with("telem")).collect();
-        let missing = if regions.is_empty() { "ENOENT" } else { "unknown_guid" };
-        let known = regions.iter().find_map(|region| {
-            let folder = class.join(region);
-            let guid = File::new(&folder, "guid").hex().ok()?;
-            let layout = LAYOUTS.into_iter().find(|layout| layout.guid == guid)?;
-            Some(Self { telem: File::called(folder.join("telem"), CALL), layout })
-        });
-        known.ok_or(Fault { absence: Absence::Unsupported, call: CALL, code: missing })
+    /// Below a sysfs root.
+    pub fn new(sysfs: &Path) -> Self {
+        Self { class: sysfs.join("class/intel_pmt"), region: None }
     }
 
     /// Reads the registers.
     ///
     /// # Errors
-    /// Without permission `EACCES`; `short` when the region ends before its registers do.
-    pub fn read(&self) -> Result<Registers, Fault> {
+    /// `ENOENT` when the kernel shows no region at all, `unknown_guid` when it shows only others; without
+    /// permission `EACCES`; `short` when the region ends before its registers do.
+    pub fn read(&mut self) -> Result<Registers, Fault> {
+        self.region = self.region.take().filter(Region::is_still);
+        if self.region.is_none() {
+            self.region = Some(self.find()?);
+        }
+        self.region.as_ref().map_or(Err(unsupported("ENOENT")), Region::read)
+    }
+
+    /// A region whose GUID is known.
+    fn find(&self) -> Result<Region, Fault> {
+        let regions = entries(&self.class);
+        let mut regions = regions.iter().filter(|name| name.starts_with("telem")).peekable();
+        let missing = if regions.peek().is_none() { "ENOENT" } else { "unknown_guid" };
+        let known = regions.find_map(|region| {
+            let folder = self.class.join(region);
+            let guid = File::new(&folder, "guid");
+            let found = guid.hex().ok()?;
+            let layout = LAYOUTS.into_iter().find(|layout| layout.guid == found)?;
+            Some(Region { guid, telem: File::called(folder.join("telem"), CALL), layout })
+        });
+        known.ok_or(unsupported(missing))
+    }
+}
+
+const fn unsupported(code: &'static str) -> Fault {
+    Fault { absence: Absence::Unsupported, call: CALL, code }
+}
+
+impl Region {
+    fn is_still(&self) -> bool {
+        self.guid.hex() == Ok(self.layout.guid)
+    }
+
+    fn read(&self) -> Result<Registers, Fault> {
         let Layout { energy, temperatures, workpoint, memory_traffic, hertz, .. } = self.layout;
         let [energy, temperatures, workpoint, traffic] =
             self.telem.words([energy, temperatures, workpoint, memory_traffic])?;
@@ -139,8 +169,7 @@ mod tests {
     }
 
     fn read(sysfs: &tempfile::TempDir) -> Result<Registers, (Absence, &'static str)> {
-        let telemetry = Telemetry::find(sysfs.path()).and_then(|telemetry| telemetry.read());
-        telemetry.map_err(|fault| (fault.absence, fault.code))
+        Telemetry::new(sysfs.path()).read().map_err(|fault| (fault.absence, fault.code))
     }
 
     #[test]

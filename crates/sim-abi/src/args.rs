@@ -66,7 +66,7 @@ impl<T, L: Library> Out<T, L> {
     where
         T: Garble<L>,
     {
-        self.put(call.garbled(value))
+        if call.garbage == Some(Garbage::Untouched) { Ok(()) } else { self.put(call.garbled(value)) }
     }
 
     /// Gives the caller the value as it is.

@@ -62,6 +62,9 @@ impl Struct {
     /// Writes a struct with these members; those that the release does not have are left out. Blank, all ones
     /// in place of every number, when the control file asks for it.
     pub(crate) fn set(self, call: &Call<'_>, layout: &Layout, members: &[(&str, Member)]) -> Answer {
+        if call.garbage == Some(Garbage::Untouched) {
+            return Ok(());
+        }
         let extra = call.hlml()?.extra_struct_bytes;
         let mut bytes = vec![0; layout.size];
         // What a later release would have there.

@@ -3,7 +3,10 @@
 //! Zone names are taken as the kernel writes them: `package-0`, on parts with several dies `package-0-die-1`.
 //! `energy_uj` is readable by root alone since Linux 5.10; that is an `Unsupported` `EACCES`, like any other.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use reading::Fault;
 
@@ -37,14 +40,21 @@ pub struct Constraint {
 }
 
 impl Zone {
-    /// The packages of the machine, in order of their zone's number. The MSR and the TPMI driver name their
-    /// zones alike; a machine has one of them.
+    /// The packages of the machine, in order of their zone's number, each once: the TPMI driver names its zones
+    /// as the MSR driver does, or by itself where both are there and tell of the same packages.
     pub fn packages(sysfs: &Path) -> Vec<Self> {
-        Self::below(&sysfs.join("class/powercap"), |name| {
+        let zones = Self::below(&class(sysfs), |name| {
             ["intel-rapl:", "intel-rapl-tpmi:"]
                 .iter()
                 .any(|prefix| name.strip_prefix(prefix).is_some_and(|number| !number.contains(':')))
-        })
+        });
+        let mut names = HashSet::new();
+        zones.into_iter().filter(|zone| names.insert(zone.name.clone())).collect()
+    }
+
+    /// What the class lists now: when this changes, zones have come or gone.
+    pub fn listed(sysfs: &Path) -> Vec<String> {
+        entries(&class(sysfs))
     }
 
     fn below(folder: &Path, is_zone: impl Fn(&str) -> bool) -> Vec<Self> {
@@ -67,7 +77,7 @@ impl Zone {
         })
     }
 
-    /// Energy in µJ since the counter's own start, as far as it was followed, wraps taken in.
+    /// Energy in µJ since the first reading, wraps taken in.
     ///
     /// # Errors
     /// The file's own; `NoData` `range` when the zone does not say where its counter ends, or shows more.
@@ -76,6 +86,10 @@ impl Zone {
         let total = self.total.as_mut().and_then(|total| total.add(reading));
         total.ok_or(Fault::no_data(self.energy.call(), "range"))
     }
+}
+
+fn class(sysfs: &Path) -> PathBuf {
+    sysfs.join("class/powercap")
 }
 
 fn constraints(folder: &Path) -> Vec<Constraint> {
@@ -128,14 +142,17 @@ mod tests {
         put(&class.join("intel-rapl:0:1"), &[("name", "dram"), ("energy_uj", "5")]);
         put(&class.join("intel-rapl"), &[("enabled", "1")]);
 
+        // Another driver's view of the same package.
+        put(&class.join("intel-rapl-tpmi:0"), &[("name", "package-0"), ("energy_uj", "7")]);
+
         let mut zones = Zone::packages(sysfs.path());
         assert_eq!(zones.iter().map(|zone| zone.name.as_str()).collect::<Vec<_>>(), ["package-0"]);
         let zone = &mut zones[0];
         assert_eq!(zone.constraints[0].name, "long_term");
         assert_eq!(zone.constraints[0].limit.number(), Ok(350_000_000));
-        assert_eq!(zone.energy_microjoules(), Ok(262_143_328_000));
+        assert_eq!(zone.energy_microjoules(), Ok(0));
         put(&package, &[("energy_uj", "149")]);
-        assert_eq!(zone.energy_microjoules(), Ok(262_143_328_000 + 1000));
+        assert_eq!(zone.energy_microjoules(), Ok(1000), "851 to the end of the range and 149 after it");
         put(&package, &[("energy_uj", "300000000000")]);
         assert_eq!(zone.energy_microjoules().map_err(|fault| fault.code), Err("range"));
         assert_eq!(zone.parts[0].name, "dram");

@@ -77,6 +77,10 @@ pub const GAUDI: Vendor = Vendor {
         (Garbage::Blank, "hlml_device_get_memory_info", "accel_memory_used_bytes", &[], "blank"),
         (Garbage::Blank, "hlml_device_get_utilization_rates", "accel_utilization_ratio", &[], "blank"),
         (Garbage::Blank, "hlml_get_mac_addr_info", "accel_link_up", &[("kind", "roce_external")], "blank"),
+        // Success without an answer.
+        (Garbage::Untouched, "hlml_device_get_power_usage", "accel_power_watts", &[], "blank"),
+        (Garbage::Untouched, "hlml_device_get_utilization_rates", "accel_utilization_ratio", &[], "blank"),
+        (Garbage::Untouched, "hlml_device_get_total_ecc_errors", "accel_ecc_errors_total", &[], "blank"),
         (
             Garbage::Hot,
             "hlml_device_get_temperature",

@@ -72,7 +72,7 @@ pub trait Perf: Send + Sync {
     }
 }
 
-/// Shared by the samplers of all sockets.
+/// Shared by what a socket counts.
 pub type Shared = Arc<dyn Perf>;
 
 /// Why a call gave nothing: each error number of perf_event_open(2) is a reason of its own.

@@ -14,7 +14,7 @@ const GUARD: usize = 256;
 /// What the guard holds, so that a byte that was written to shows.
 const UNTOUCHED: u8 = 0xa5;
 
-/// Zeroed room with a guard behind it. A release that has grown its struct beyond our knowledge writes into
+/// Room with a guard behind it. A release that has grown its struct beyond our knowledge writes into
 /// the room or into the guard, never over something of ours; in the guard it shows, and the value is refused.
 #[repr(C, align(16))]
 pub struct Answer {
@@ -23,9 +23,14 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A fresh one.
+    /// A fresh one for texts: zeroed, so that each has an end.
     pub const fn new() -> Self {
         Self { room: [0; ROOM], guard: [UNTOUCHED; GUARD] }
+    }
+
+    /// A fresh one for numbers: all ones, a blank that stays where a call succeeds without an answer.
+    pub const fn blank() -> Self {
+        Self { room: [0xff; ROOM], guard: [UNTOUCHED; GUARD] }
     }
 
     /// For the call. It may write to all of it.

@@ -9,7 +9,7 @@ use hlml_sys::{
 };
 use reading::{Absence, Fault};
 
-use super::{Got, Library, answer::Answer, call};
+use super::{Got, Library, answer::Answer, call, plausible::BLANKS};
 
 /// HLML's opaque device handle.
 #[derive(Clone, Copy)]
@@ -54,14 +54,16 @@ impl Hpu {
 
     /// N of `/dev/accel/accelN`.
     pub fn minor_number(&self) -> Got<u32> {
-        let mut minor: c_uint = 0;
-        call!(&self.library, hlml_device_get_minor_number(self.handle(), &raw mut minor)).map(|()| minor)
+        let mut minor = c_uint::MAX;
+        call!(&self.library, hlml_device_get_minor_number(self.handle(), &raw mut minor))?;
+        BLANKS.number32("hlml_device_get_minor_number", minor)
     }
 
     /// Slot on the baseboard.
     pub fn module_id(&self) -> Got<u32> {
-        let mut module: c_uint = 0;
-        call!(&self.library, hlml_device_get_module_id(self.handle(), &raw mut module)).map(|()| module)
+        let mut module = c_uint::MAX;
+        call!(&self.library, hlml_device_get_module_id(self.handle(), &raw mut module))?;
+        BLANKS.number32("hlml_device_get_module_id", module)
     }
 
     /// PCI address as the library writes it.

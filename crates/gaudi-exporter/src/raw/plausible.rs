@@ -18,9 +18,20 @@ pub fn percent(call: &'static str, value: u32) -> Got<u32> {
     }
 }
 
+/// A limit that limits: 0 says that there is none.
+pub fn limit(call: &'static str, value: u32) -> Got<u32> {
+    if value == 0 { Err(Fault::no_data(call, "zero")) } else { Ok(value) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_of_nothing_is_none() {
+        assert_eq!(limit("call", 0).map_err(|fault| fault.code), Err("zero"));
+        assert_eq!(limit("call", 1), Ok(1));
+    }
 
     #[test]
     fn impossible_percentages_are_no_data_and_surprising_ones_are_cut() {

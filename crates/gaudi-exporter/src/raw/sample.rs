@@ -124,10 +124,11 @@ impl Raw {
     }
 }
 
-/// A call that gives one 32-bit number: `number!(hpu, hlml_name, argument, ...)`.
+/// A call that gives one 32-bit number: `number!(hpu, hlml_name, argument, ...)`. A library may succeed and write
+/// nothing, which must not pass for 0.
 macro_rules! number {
     ($hpu:expr, $name:ident $(, $argument:expr)*) => {{
-        let mut value: c_uint = 0;
+        let mut value = c_uint::MAX;
         call!($hpu.library(), $name($hpu.handle(), $($argument,)* &raw mut value))
             .and_then(|()| BLANKS.number32(stringify!($name), value))
     }};
@@ -136,17 +137,25 @@ macro_rules! number {
 /// The same for 64 bits.
 macro_rules! long_number {
     ($hpu:expr, $name:ident $(, $argument:expr)*) => {{
-        let mut value: c_ulonglong = 0;
+        let mut value = c_ulonglong::MAX;
         call!($hpu.library(), $name($hpu.handle(), $($argument,)* &raw mut value))
             .and_then(|()| BLANKS.number64(stringify!($name), value))
     }};
 }
 
+/// A number that limits something.
+macro_rules! limit {
+    ($hpu:expr, $name:ident $(, $argument:expr)*) => {
+        number!($hpu, $name $(, $argument)*).and_then(|value| plausible::limit(stringify!($name), value))
+    };
+}
+
 /// Asks everything once.
 pub fn read(hpu: &Hpu) -> Raw {
-    let [enforced, default] = [
-        number!(hpu, hlml_device_get_power_management_limit),
-        number!(hpu, hlml_device_get_power_management_default_limit),
+    let [enforced, default, clock_max] = [
+        limit!(hpu, hlml_device_get_power_management_limit),
+        limit!(hpu, hlml_device_get_power_management_default_limit),
+        limit!(hpu, hlml_device_get_max_clock_info, CLOCK_SOC),
     ];
     let [lowest, highest] = power_range(hpu);
     Raw {
@@ -154,17 +163,16 @@ pub fn read(hpu: &Hpu) -> Raw {
         memory: memory(hpu),
         thresholds_c: [THRESHOLD_SHUTDOWN, THRESHOLD_SLOWDOWN, THRESHOLD_MEMORY, THRESHOLD_GPU].map(
             |threshold| {
+                const CALL: &str = "hlml_device_get_temperature_threshold";
                 number!(hpu, hlml_device_get_temperature_threshold, threshold)
-                    .and_then(|celsius| BLANKS.temperature("hlml_device_get_temperature_threshold", celsius))
+                    .and_then(|celsius| BLANKS.temperature(CALL, celsius))
+                    .and_then(|celsius| plausible::limit(CALL, celsius))
             },
         ),
         power_mw: number!(hpu, hlml_device_get_power_usage),
         limits_mw: [enforced, default, lowest, highest],
         energy_mj: long_number!(hpu, hlml_device_get_total_energy_consumption),
-        clocks_mhz: [
-            number!(hpu, hlml_device_get_clock_info, CLOCK_SOC),
-            number!(hpu, hlml_device_get_max_clock_info, CLOCK_SOC),
-        ],
+        clocks_mhz: [number!(hpu, hlml_device_get_clock_info, CLOCK_SOC), clock_max],
         performance_state: number!(hpu, hlml_device_get_performance_state),
         throttle_reasons: long_number!(hpu, hlml_device_get_current_clocks_throttle_reasons),
         ecc_enabled: ecc_enabled(hpu),
@@ -182,7 +190,7 @@ pub fn read(hpu: &Hpu) -> Raw {
 
 fn utilization(hpu: &Hpu) -> Got<u32> {
     const CALL: &str = "hlml_device_get_utilization_rates";
-    let mut answer = Answer::new();
+    let mut answer = Answer::blank();
     call!(hpu.library(), hlml_device_get_utilization_rates(hpu.handle(), answer.as_mut_ptr()))?;
     // The first member of every release; what a second one means is not documented.
     let percent = answer.checked(CALL)?.u32(Generation::V1_10.utilization(), "aip");
@@ -191,7 +199,7 @@ fn utilization(hpu: &Hpu) -> Got<u32> {
 
 fn memory(hpu: &Hpu) -> Got<Memory> {
     const CALL: &str = "hlml_device_get_memory_info";
-    let mut answer = Answer::new();
+    let mut answer = Answer::blank();
     call!(hpu.library(), hlml_device_get_memory_info(hpu.handle(), answer.as_mut_ptr()))?;
     let answer = answer.checked(CALL)?;
     let [total, used, free] =
@@ -202,24 +210,25 @@ fn memory(hpu: &Hpu) -> Got<Memory> {
 
 fn power_range(hpu: &Hpu) -> [Got<u32>; 2] {
     const CALL: &str = "hlml_device_get_power_management_limit_constraints";
-    let (mut lowest, mut highest): (c_uint, c_uint) = (0, 0);
+    let (mut lowest, mut highest) = (c_uint::MAX, c_uint::MAX);
     let answer = call!(
         hpu.library(),
         hlml_device_get_power_management_limit_constraints(hpu.handle(), &raw mut lowest, &raw mut highest)
     );
-    [lowest, highest].map(|milliwatts| answer.and_then(|()| BLANKS.number32(CALL, milliwatts)))
+    let number = |milliwatts| answer.and_then(|()| BLANKS.number32(CALL, milliwatts));
+    [number(lowest), number(highest).and_then(|milliwatts| plausible::limit(CALL, milliwatts))]
 }
 
 fn ecc_enabled(hpu: &Hpu) -> Got<bool> {
-    let (mut current, mut pending): (c_uint, c_uint) = (0, 0);
+    let (mut current, mut pending) = (c_uint::MAX, c_uint::MAX);
     call!(hpu.library(), hlml_device_get_ecc_mode(hpu.handle(), &raw mut current, &raw mut pending))?;
     BLANKS.number32("hlml_device_get_ecc_mode", current).map(|state| state != 0)
 }
 
 fn replaced_rows(hpu: &Hpu, cause: c_uint) -> Got<u32> {
     const CALL: &str = "hlml_device_get_replaced_rows";
+    // Without a place for addresses the call only counts; 0, should it take this for the number of places.
     let mut count: c_uint = 0;
-    // Without a place for addresses the call only counts.
     let addresses = std::ptr::null_mut();
     call!(hpu.library(), hlml_device_get_replaced_rows(hpu.handle(), cause, &raw mut count, addresses))?;
     BLANKS.number32(CALL, count)
@@ -243,9 +252,11 @@ fn ports(hpu: &Hpu) -> Got<Vec<Port>> {
 }
 
 fn link_is_up(hpu: &Hpu, port: u32) -> Got<bool> {
+    const CALL: &str = "hlml_nic_get_link";
     // C's bool; as a byte, since only 0 and 1 are a Rust bool.
-    let mut up: u8 = 0;
-    call!(hpu.library(), hlml_nic_get_link(hpu.handle(), port, &raw mut up)).map(|()| up != 0)
+    let mut up = u8::MAX;
+    call!(hpu.library(), hlml_nic_get_link(hpu.handle(), port, &raw mut up))?;
+    if up == u8::MAX { Err(Fault::no_data(CALL, "blank")) } else { Ok(up != 0) }
 }
 
 /// Asks what takes long: PCIe traffic, which the firmware measures for 10 ms in each direction, and the
@@ -259,7 +270,7 @@ pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
     SlowRaw {
         pcie_kilobytes_per_second: [PCIE_TRANSMIT, PCIE_RECEIVE].map(|direction| {
             const CALL: &str = "hlml_device_get_pcie_throughput";
-            let mut rate: c_uint = 0;
+            let mut rate = c_uint::MAX;
             call!(slow hpu.library(), hlml_device_get_pcie_throughput(hpu.handle(), direction, &raw mut rate))?;
             BLANKS.number32(CALL, rate)
         }),
@@ -268,7 +279,7 @@ pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
 }
 
 fn temperature(hpu: &Hpu, sensor: c_uint) -> Got<u32> {
-    let mut celsius: c_uint = 0;
+    let mut celsius = c_uint::MAX;
     call!(slow hpu.library(), hlml_device_get_temperature(hpu.handle(), sensor, &raw mut celsius))?;
     BLANKS.temperature("hlml_device_get_temperature", celsius)
 }

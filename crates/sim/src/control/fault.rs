@@ -63,6 +63,8 @@ pub enum Garbage {
     Hot,
     /// Not-a-number in floating point.
     Nan,
+    /// Nothing: the caller's memory stays as it was.
+    Untouched,
 }
 
 impl Fault {
