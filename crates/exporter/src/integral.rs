@@ -40,8 +40,8 @@ impl Integrals {
         self.previous = None;
     }
 
-    /// Adds a round taken at `now` and appends the sums to it. A ratio holds for the time since the
-    /// previous round if the same series was present then; a series' first round is worth 0.
+    /// Adds a round taken at `now`, gives it the sums and puts it in catalogue order. A ratio holds for the
+    /// time since the previous round if the same series was present then; a series' first round is worth 0.
     pub fn add(&mut self, subjects: &mut [Subject], now: Instant) {
         for subject in subjects {
             let place = self.place(&subject.identity, now);
@@ -57,7 +57,7 @@ impl Integrals {
                 sum.seen = now;
                 subject.readings.push(Reading { id: integral, labels, value: Value::Float(sum.seconds) });
             }
-            subject.readings.sort_by_key(|reading| reading.id);
+            subject.order();
         }
         self.previous = Some(now);
         self.subjects.retain(|sums| now.saturating_duration_since(sums.seen) < KEEP);

@@ -25,7 +25,8 @@ impl PciBus {
         Self { devices: sysfs.join("bus/pci/devices"), wanted, known: HashMap::new() }
     }
 
-    /// Addresses of the matching functions now; `None` when this machine shows no PCI bus.
+    /// Addresses of the matching functions that a driver of this host may list now; `None` when this machine
+    /// shows no PCI bus.
     pub fn functions(&mut self) -> Option<BTreeSet<OsString>> {
         let mut present: BTreeSet<_> =
             fs::read_dir(&self.devices).ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
@@ -36,8 +37,16 @@ impl PciBus {
                 self.known.insert(address.clone(), matches);
             }
         }
-        present.retain(|address| self.known[address]);
+        present.retain(|address| self.known[address] && !self.is_given_away(address));
         Some(present)
+    }
+
+    /// Whether a virtual machine is to have the function: a virtual function of a board that is itself listed,
+    /// or one that is bound to the driver which hands devices through.
+    fn is_given_away(&self, address: &OsString) -> bool {
+        let function = self.devices.join(address);
+        let driver = fs::read_link(function.join("driver"));
+        function.join("physfn").exists() || driver.is_ok_and(|driver| driver.ends_with("vfio-pci"))
     }
 
     fn matches(&self, function: &Path) -> bool {
@@ -50,6 +59,8 @@ impl PciBus {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -68,6 +79,21 @@ mod tests {
         function("0000:05:00.0", "0x10de\n", "0x068000\n");
         let gpu = function("0000:19:00.0", "0x10de\n", "0x030200\n");
         assert_eq!(bus.functions(), Some(BTreeSet::from(["0000:19:00.0".into()])));
+        let bind = |function: &Path, driver: &str| {
+            let link = function.join("driver");
+            let _ = fs::remove_file(&link);
+            symlink(Path::new("../../../bus/pci/drivers").join(driver), link).expect("a link");
+        };
+        let virtual_function = function("0000:19:00.4", "0x10de\n", "0x030200\n");
+        symlink(&gpu, virtual_function.join("physfn")).expect("a link");
+        bind(&virtual_function, "nvidia");
+        bind(&gpu, "nvidia");
+        assert_eq!(bus.functions(), Some(BTreeSet::from(["0000:19:00.0".into()])), "a virtual function");
+        bind(&gpu, "vfio-pci");
+        assert_eq!(bus.functions(), Some(BTreeSet::new()), "a guest has it");
+        bind(&gpu, "nvidia");
+        assert_eq!(bus.functions(), Some(BTreeSet::from(["0000:19:00.0".into()])));
+        fs::remove_dir_all(virtual_function).expect("removed");
         fs::remove_dir_all(gpu).expect("removed");
         assert_eq!(bus.functions(), Some(BTreeSet::new()));
     }

@@ -24,6 +24,10 @@ pub const STACK_BYTES: usize = 512 * 1024;
 /// Readings that [`Integrals`](crate::integral::Integrals) may add to a subject.
 const ROOM_FOR_INTEGRALS: usize = 32;
 
+/// Readings of the first round, for which there is none to go by: as many as the largest devices have. What is
+/// not used of it costs no memory, and what is outgrown is not given back.
+const FIRST_ROOM: usize = 448;
+
 /// What opens the device; see [`reading::Found::open`].
 pub type Open = Box<dyn FnOnce() -> Result<Box<dyn Sampler>, Fault> + Send>;
 
@@ -95,9 +99,9 @@ impl Worker {
 
     fn sample(&self, sampler: &mut dyn Sampler, healthy_since: &mut Option<Instant>) -> End {
         let mut faults = Faults::default();
-        let mut room = 0;
+        let (mut room, mut absent) = (FIRST_ROOM, 0);
         loop {
-            let mut batch = Batch { room, ..Batch::default() };
+            let mut batch = Batch { room, absences: Vec::with_capacity(absent), ..Batch::default() };
             let started = Instant::now();
             let (late, result) = self.call("sample", || sampler.sample(&mut batch));
             let done = Instant::now();
@@ -108,10 +112,11 @@ impl Worker {
                 // Its values may be as old as the call: read again instead.
                 Ok(()) if late => {}
                 Ok(()) => {
-                    batch.finish();
+                    batch.drop_unusable();
                     self.source.count(faults.of(&batch));
                     let most = batch.subjects.iter().map(|subject| subject.readings.len()).max();
                     room = most.unwrap_or(0) + ROOM_FOR_INTEGRALS;
+                    absent = batch.absences.len();
                     self.device.publish(self.serial, batch, started);
                 }
             }

@@ -61,7 +61,7 @@ catalogue! {
         .from(&[(Npu, "power/runtime_active_time, power/runtime_suspended_time")]);
     DEVICES: Count = own(Kind::Gauge, "accel_devices", &["family"], "Devices that the family's driver lists now");
     DEVICES_EXPECTED: Count = own(Kind::Gauge, "accel_devices_expected", &["family"],
-        "Devices of the family on the PCI bus, from the vendor and class files under bus/pci/devices");
+        "Devices of the family on the PCI bus, from the vendor and class files under bus/pci/devices, without those that virtual machines are given");
 
     // Compute.
     UTILIZATION: Ratio = gauge("accel_utilization_ratio", "Share of the last sample period in which any work ran; coarse, it says nothing about how full the device was")
@@ -312,12 +312,15 @@ catalogue! {
             .keep(&[("port", "port"), ("port_type", "port_type")])] });
     LINK_ERRORS: Count = counter("accel_link_errors_total", "Errors on the link; most are corrected by a retry, a steady rate is a bad cable or connector")
         .labels(&["link", "kind", "error"])
-        .from(&[(Nvidia, "fields NVLINK_ERROR_DL_*, NVLINK_*_ERROR_COUNT_TOTAL, NVLINK_COUNT_*"), (Gaudi, "hlml_device_get_pcie_replay_counter"), (Xpu, "zesFabricPortGetFabricErrorCounters")])
+        .from(&[(Nvidia, "fields NVLINK_ERROR_DL_*, NVLINK_*_ERROR_COUNT_TOTAL, NVLINK_COUNT_*"), (Gaudi, "hlml_device_get_pcie_replay_counter"), (Xpu, "zesFabricPortGetFabricErrorCounters")]);
+    NVLINK_ERRORS: Count = vendor_only("DCGM prints the sums over all links; the unified schema has accel_link_errors_total, one series per link where the links count for themselves")
+        .labels(&["error"])
+        .from(&[(Nvidia, "fields NVLINK_*_ERROR_COUNT_TOTAL")])
         .vendor(const { &[
-            dcgm_counter("DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL", Base, "Total number of NVLink flow-control CRC errors.").when(&[("link", "all"), ("kind", "nvlink"), ("error", "crc_flit")]),
-            dcgm_counter("DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL", Base, "Total number of NVLink data CRC errors.").when(&[("link", "all"), ("kind", "nvlink"), ("error", "crc_data")]),
-            dcgm_counter("DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL", Base, "Total number of NVLink retries.").when(&[("link", "all"), ("kind", "nvlink"), ("error", "replay")]),
-            dcgm_counter("DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL", Base, "Total number of NVLink recovery errors.").when(&[("link", "all"), ("kind", "nvlink"), ("error", "recovery")]),
+            dcgm_counter("DCGM_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL", Base, "Total number of NVLink flow-control CRC errors.").when(&[("error", "crc_flit")]),
+            dcgm_counter("DCGM_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL", Base, "Total number of NVLink data CRC errors.").when(&[("error", "crc_data")]),
+            dcgm_counter("DCGM_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL", Base, "Total number of NVLink retries.").when(&[("error", "replay")]),
+            dcgm_counter("DCGM_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL", Base, "Total number of NVLink recovery errors.").when(&[("error", "recovery")]),
         ] });
     PCIE_GENERATION: Count = gauge("accel_pcie_link_generation", "PCIe generation in use now, lower while the device idles")
         .from(&[(Nvidia, "nvmlDeviceGetCurrPcieLinkGeneration"), (Gaudi, "current_link_speed"), (Xpu, "current_link_speed, zesDevicePciGetState")])

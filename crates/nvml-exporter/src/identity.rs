@@ -64,6 +64,11 @@ impl Facts {
         }
     }
 
+    /// Whether the board told what every board can tell; one that did not may have been busy.
+    pub fn are_told(&self) -> bool {
+        !self.name.is_empty() && !self.pci_bus_id.is_empty()
+    }
+
     /// Labels of the GPU's series.
     pub fn identity(&self, naming: &Naming) -> Arc<Identity> {
         Arc::new(Identity {

@@ -1,7 +1,7 @@
 //! The thread that listens for XIDs.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,15 +13,19 @@ use std::{
 use reading::Fault;
 
 use crate::{
-    raw::{EventSet, Gpu, Library},
+    raw::{self, EventSet, Gpu, Library, XidEvent},
     xid::{Heard, Log},
 };
 
 /// Hears XIDs on a thread of its own, since waiting for them blocks.
 pub struct Listener {
-    set: Result<EventSet, Fault>,
+    library: Library,
+    /// What is waited on; another one once a device in it is lost.
+    set: Mutex<Result<Arc<EventSet>, Fault>>,
     log: Log,
-    registered: Mutex<HashSet<String>>,
+    /// The devices in the set with their UUIDs, by handle: a device that is lost can no longer be asked who
+    /// it is, and that is when its most important event comes.
+    registered: Mutex<HashMap<usize, (Gpu, String)>>,
     /// Why a device's XIDs cannot be heard, by UUID.
     deaf: Mutex<HashMap<String, Fault>>,
     /// Why no XID can be heard at all.
@@ -35,10 +39,11 @@ const WAIT: Duration = Duration::from_millis(500);
 impl Listener {
     /// Starts to listen; devices are added by [`Listener::register`].
     pub fn start(library: &Library, log: Log) -> Arc<Self> {
-        let set = EventSet::new(library);
+        let set = EventSet::new(library).map(Arc::new);
         let broken = Mutex::new(set.as_ref().err().copied());
         let listener = Arc::new(Self {
-            set,
+            library: library.clone(),
+            set: Mutex::new(set),
             log,
             registered: Mutex::default(),
             deaf: Mutex::default(),
@@ -57,8 +62,8 @@ impl Listener {
     }
 
     fn listen(&self) {
-        let Ok(set) = &self.set else { return };
         while !self.stop.load(Ordering::Relaxed) {
+            let Ok(set) = lock(&self.set).clone() else { return };
             // Waiting on a set without devices answers an error; there is nothing to hear yet.
             if lock(&self.registered).is_empty() {
                 thread::sleep(Duration::from_millis(50));
@@ -69,12 +74,12 @@ impl Listener {
                 Ok(event) => {
                     *lock(&self.broken) = None;
                     if let Some(event) = event {
-                        tracing::warn!(uuid = event.uuid, xid = event.code, instance = event.instance, "XID");
-                        self.log.record(&event.uuid, event.instance, event.code);
+                        self.record(&event);
                     }
                 }
                 Err(fault) => {
-                    *lock(&self.broken) = Some(fault);
+                    let mended = raw::means_device_lost(&fault) && self.leave_out_lost().is_ok();
+                    *lock(&self.broken) = (!mended).then_some(fault);
                     // A call that fails at once must not spin.
                     thread::sleep(WAIT.saturating_sub(started.elapsed()));
                 }
@@ -82,16 +87,44 @@ impl Listener {
         }
     }
 
-    /// Starts to listen to a device; once per session.
+    fn record(&self, event: &XidEvent) {
+        let known = lock(&self.registered).get(&event.gpu.token()).map(|(_, uuid)| uuid.clone());
+        match known.map_or_else(|| event.gpu.uuid(), Ok) {
+            Ok(uuid) => {
+                tracing::warn!(uuid, xid = event.code, instance = event.instance, "XID");
+                self.log.record(&uuid, event.instance, event.code);
+            }
+            Err(fault) => tracing::warn!(%fault, xid = event.code, "XID of a device that cannot be named"),
+        }
+    }
+
+    /// Waits on a new set from now on, without the devices that are lost: with one of them in it, a set only
+    /// says that a device is lost, and the others could not be heard.
+    fn leave_out_lost(&self) -> Result<(), Fault> {
+        let mut registered = lock(&self.registered);
+        let set = Arc::new(EventSet::new(&self.library)?);
+        registered.retain(|_, (gpu, uuid)| match gpu.uuid().and_then(|_| set.register(gpu)) {
+            Ok(()) => true,
+            Err(fault) => {
+                lock(&self.deaf).insert(uuid.clone(), fault);
+                false
+            }
+        });
+        *lock(&self.set) = Ok(set);
+        Ok(())
+    }
+
+    /// Starts to listen to a device, unless it is being listened to.
     pub fn register(&self, gpu: &Gpu, uuid: &str) {
-        let Ok(set) = &self.set else { return };
-        if lock(&self.registered).contains(uuid) {
+        let mut registered = lock(&self.registered);
+        let Ok(set) = lock(&self.set).clone() else { return };
+        if registered.contains_key(&gpu.token()) {
             return;
         }
         match set.register(gpu) {
             Ok(()) => {
                 lock(&self.deaf).remove(uuid);
-                lock(&self.registered).insert(uuid.to_owned());
+                registered.insert(gpu.token(), (gpu.clone(), uuid.to_owned()));
             }
             Err(fault) => {
                 lock(&self.deaf).insert(uuid.to_owned(), fault);
@@ -104,20 +137,15 @@ impl Listener {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// The process-wide log.
-    pub fn log(&self) -> &Log {
-        &self.log
-    }
-
-    /// What was heard of a device, or why nothing can be.
-    pub fn history(&self, uuid: &str, now: Instant) -> Result<Heard, Fault> {
+    /// What was heard of a device or a GPU instance of it, or why nothing can be.
+    pub fn history(&self, uuid: &str, instance: Option<u32>, now: Instant) -> Result<Heard, Fault> {
         if let Some(fault) = *lock(&self.broken) {
             return Err(fault);
         }
         if let Some(fault) = lock(&self.deaf).get(uuid) {
             return Err(*fault);
         }
-        Ok(Heard { history: self.log.history(uuid, None).unwrap_or_default(), now })
+        Ok(Heard { history: self.log.history(uuid, instance).unwrap_or_default(), now })
     }
 }
 

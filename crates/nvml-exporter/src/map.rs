@@ -19,6 +19,8 @@ use crate::{
 pub struct Round<'a> {
     /// Single-value calls.
     pub raw: &'a Raw,
+    /// How many NVLinks the board has.
+    pub links: Got<u32>,
     /// Field values.
     pub fields: &'a FieldValues,
     /// Profiling counters.
@@ -33,18 +35,24 @@ pub struct Round<'a> {
     pub xids: Got<Heard>,
 }
 
-/// Clock event bits (nvml.h, `nvmlClocksEventReason*`): our word, DCGM's word.
-const REASONS: [(u64, &str, &str); 9] = [
-    (1 << 0, "idle", "gpu_idle"),
-    (1 << 1, "app_clocks", "clocks_setting"),
-    (1 << 2, "sw_power_cap", "power_cap"),
-    (1 << 3, "hw_slowdown", "hw_slowdown"),
-    (1 << 4, "sync_boost", "sync_boost"),
-    (1 << 5, "sw_thermal", "sw_thermal"),
-    (1 << 6, "hw_thermal", "hw_thermal"),
-    (1 << 7, "hw_power_brake", "hw_power_brake"),
-    (1 << 8, "display_clocks", "display_clocks"),
+/// Clock event bits (nvml.h, `nvmlClocksEventReason*`): our word, dcgm-exporter's word. It has none for the
+/// last two, which are newer than its list.
+const REASONS: [(u64, &str, Option<&str>); 11] = [
+    (1 << 0, "idle", Some("gpu_idle")),
+    (1 << 1, "app_clocks", Some("clocks_setting")),
+    (1 << 2, "sw_power_cap", Some("power_cap")),
+    (1 << 3, "hw_slowdown", Some("hw_slowdown")),
+    (1 << 4, "sync_boost", Some("sync_boost")),
+    (1 << 5, "sw_thermal", Some("sw_thermal")),
+    (1 << 6, "hw_thermal", Some("hw_thermal")),
+    (1 << 7, "hw_power_brake", Some("hw_power_brake")),
+    (1 << 8, "display_clocks", Some("display_clocks")),
+    (1 << 9, "board_limit", None),
+    (1 << 10, "reliability", None),
 ];
+
+/// The reasons that every driver reports that does not say which it does.
+const LONG_KNOWN: u64 = 0x1ff;
 
 /// Nanosecond counters of reasons: our word, field.
 const REASON_NANOSECONDS: [(&str, u32); 9] = [
@@ -98,26 +106,39 @@ const LINK_ERRORS: [(&str, u32); 6] = [
     ("effective", f::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_ERRORS),
 ];
 
-/// Error counters over all NVLinks, before Hopper.
-const ALL_LINK_ERRORS: [(&str, u32); 4] = [
-    ("crc_flit", f::NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL),
-    ("crc_data", f::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL),
-    ("replay", f::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL),
-    ("recovery", f::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL),
+/// Error counters over all NVLinks, before Hopper, each with the field that counts the same by link.
+const ALL_LINK_ERRORS: [(&str, u32, u32); 4] = [
+    ("crc_flit", f::NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL, f::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
+    ("crc_data", f::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL, f::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
+    ("replay", f::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL, f::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY),
+    ("recovery", f::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL, f::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY),
 ];
 
 /// nvml.h, `nvmlDeviceGpuRecoveryAction_t`, by value.
-const RECOVERY_ACTIONS: [&str; 5] = ["none", "gpu_reset", "node_reboot", "drain_p2p", "drain_and_reset"];
+const RECOVERY_ACTIONS: [&str; 8] = [
+    "none",
+    "gpu_reset",
+    "node_reboot",
+    "drain_p2p",
+    "drain_and_reset",
+    "recover_imex_domain",
+    "bus_reset",
+    "system_reboot",
+];
 
 /// nvml.h, `NVML_GPU_FABRIC_STATE_*`, by value.
 const FABRIC_STATES: [&str; 4] = ["not_supported", "not_started", "in_progress", "completed"];
 
-/// nvml.h, `NVML_GPU_FABRIC_HEALTH_MASK_*`: two bits each, 0 not supported, 1 true, 2 false.
-const FABRIC_FAULTS: [(&str, u32); 4] = [
-    ("degraded_bandwidth", 0),
-    ("route_recovery", 2),
-    ("route_unhealthy", 4),
-    ("access_timeout_recovery", 6),
+/// nvml.h, `NVML_GPU_FABRIC_HEALTH_MASK_*`: shift and width of each, and the value that is the healthy one.
+/// 0 is not supported; the others are what is wrong.
+const FABRIC_FAULTS: [(&str, u32, u32, u32); 7] = [
+    ("degraded_bandwidth", 0, 0x3, 2),
+    ("route_recovery", 2, 0x3, 2),
+    ("route_unhealthy", 4, 0x3, 2),
+    ("access_timeout_recovery", 6, 0x3, 2),
+    ("incorrect_configuration", 8, 0xf, 1),
+    ("partition_not_assigned", 12, 0x3, 1),
+    ("fabric_manager_disconnected", 14, 0x3, 1),
 ];
 
 /// Puts a whole device into the batch.
@@ -125,6 +146,7 @@ pub fn device(round: &Round<'_>, batch: &mut Batch) {
     batch.put(m::DEVICE_INFO, round.info.clone(), Ok(Flag(true)));
     compute(round, batch);
     profiling(round.gpm, batch);
+    link_rates(round.gpm, batch);
     memory(round.raw.memory, batch);
     bar1(round.raw, batch);
     heat_and_power(round, batch);
@@ -132,22 +154,31 @@ pub fn device(round: &Round<'_>, batch: &mut Batch) {
     nvlink(round, batch);
     pcie(round, batch);
     health(round, batch);
-    xids(round.xids.as_ref().map_err(|fault| *fault), batch);
+    match &round.xids {
+        Ok(heard) => xids(heard, xid::WATCHED, batch),
+        Err(fault) => {
+            batch.put(m::ERRORS, Labels::one("kind", "xid"), Err(*fault));
+            batch.put(m::XID_LAST, Labels::NONE, Err(*fault));
+        }
+    }
 }
 
-/// Puts a MIG instance into the batch: what NVML counts per instance.
+/// Puts a MIG instance into the batch: what NVML counts per instance. Links belong to the device as a whole.
+///
+/// Codes begin when they occur: the device has the watched ones, and an instance is short-lived.
 pub fn partition(
     info: &Labels,
     framebuffer: Got<Memory>,
     gpm: &GpmMetrics,
-    history: Option<&xid::History>,
+    heard: Got<Heard>,
     batch: &mut Batch,
 ) {
     batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
     profiling(gpm, batch);
     memory(framebuffer, batch);
-    for (code, count) in history.iter().flat_map(|history| &history.counts) {
-        batch.put(m::ERRORS, Labels::one("kind", "xid").with("code", *code), Ok(Count(*count)));
+    // Why none can be heard is said of the device.
+    if let Ok(heard) = heard {
+        xids(&heard, &[], batch);
     }
 }
 
@@ -181,6 +212,9 @@ fn profiling(gpm: &GpmMetrics, batch: &mut Batch) {
         Labels::NONE,
         gpm.get(GpmMetric::DramBwUtil).map(Ratio::from_percent),
     );
+}
+
+fn link_rates(gpm: &GpmMetrics, batch: &mut Batch) {
     for (direction, metric) in [("transmit", GpmMetric::PcieTxPerSec), ("receive", GpmMetric::PcieRxPerSec)] {
         batch.put(m::PCIE_RATE, Labels::one("direction", direction), gpm.get(metric).map(mib_per_second));
     }
@@ -276,12 +310,13 @@ fn clocks(round: &Round<'_>, batch: &mut Batch) {
     batch.put(m::CLOCKS_EVENT_REASONS, Labels::NONE, raw.clocks_event_reasons.map(Count));
     for (bit, reason, dcgm) in REASONS {
         // A reason that the device cannot report is no series; one that it reports all the same is.
-        let supported = raw.supported_reasons.unwrap_or(u64::MAX) | raw.clocks_event_reasons.unwrap_or(0);
+        let supported = raw.supported_reasons.unwrap_or(LONG_KNOWN) | raw.clocks_event_reasons.unwrap_or(0);
         if supported & bit == 0 {
             continue;
         }
         let active = raw.clocks_event_reasons.map(|mask| Flag(mask & bit != 0));
         batch.put(m::THROTTLE_ACTIVE, Labels::one("reason", reason), active);
+        let Some(dcgm) = dcgm else { continue };
         let labels = Labels::one("clock_event", dcgm).with("window_size_in_ms", xid::WINDOW_MS);
         let seen = raw.clocks_event_reasons.map(|_| Count(round.clock_events.count(bit)));
         batch.put(m::CLOCK_EVENTS_WINDOW, labels, seen);
@@ -296,6 +331,7 @@ fn nvlink(round: &Round<'_>, batch: &mut Batch) {
     if round.raw.links.is_empty() {
         let none =
             Fault { absence: Absence::Unsupported, call: "NVML_FI_DEV_NVLINK_LINK_COUNT", code: "no_nvlink" };
+        let none = round.links.err().unwrap_or(none);
         for metric in [m::LINK_RECEIVE, m::LINK_TRANSMIT] {
             batch.put(metric, Labels::one("kind", "nvlink"), Err(none));
         }
@@ -317,10 +353,20 @@ fn nvlink(round: &Round<'_>, batch: &mut Batch) {
         let sent = bytes(f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, f::NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES);
         batch.put(m::LINK_RECEIVE, labels(), received);
         batch.put(m::LINK_TRANSMIT, labels(), sent);
-        let speed = fields
-            .unsigned(f::NVML_FI_DEV_NVLINK_GET_SPEED, number)
-            .or_else(|_| fields.unsigned(f::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON, 0));
-        batch.put(m::LINK_BANDWIDTH, labels(), speed.map(|mega| BytesPerSecond(mega as f64 * 1e6)));
+        // The speed that all links have in common is that of those which are up.
+        let speed = fields.unsigned(f::NVML_FI_DEV_NVLINK_GET_SPEED, number).or_else(|fault| {
+            match (fault.absence, link.active) {
+                (Absence::Unsupported, Ok(true)) => {
+                    fields.unsigned(f::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON, 0)
+                }
+                _ => Err(fault),
+            }
+        });
+        let speed = speed.and_then(|mega| match mega {
+            0 => Err(Fault::no_data("NVML_FI_DEV_NVLINK_GET_SPEED", "link_without_speed")),
+            mega => Ok(BytesPerSecond(mega as f64 * 1e6)),
+        });
+        batch.put(m::LINK_BANDWIDTH, labels(), speed);
         for (error, field) in LINK_ERRORS {
             batch.put(
                 m::LINK_ERRORS,
@@ -329,9 +375,16 @@ fn nvlink(round: &Round<'_>, batch: &mut Batch) {
             );
         }
     }
-    for (error, field) in ALL_LINK_ERRORS {
-        let labels = Labels::one("link", "all").with("kind", "nvlink").with("error", error);
-        batch.put(m::LINK_ERRORS, labels, fields.unsigned(field, 0).map(Count));
+    for (error, field, by_link) in ALL_LINK_ERRORS {
+        let count = fields.unsigned(field, 0).map(Count);
+        batch.put(m::NVLINK_ERRORS, Labels::one("error", error), count);
+        // Beside the links' own counts it would be the same errors twice.
+        let count_of = |link: &raw::Link| fields.unsigned(by_link, link.number);
+        let none = |got: Got<u64>| got.is_err_and(|fault| fault.absence == Absence::Unsupported);
+        if round.raw.links.iter().map(count_of).all(none) {
+            let labels = Labels::one("link", "all").with("kind", "nvlink").with("error", error);
+            batch.put(m::LINK_ERRORS, labels, count);
+        }
     }
     for (slot, direction) in ["both", "both_link_0"].into_iter().enumerate() {
         // DCGM divides KiB per second by 1000 and calls it MB/s; its dashboards expect that number.
@@ -361,10 +414,15 @@ fn pcie(round: &Round<'_>, batch: &mut Batch) {
 
 /// Bytes over PCIe: the device's own counter where it is 64 bits wide, else the integral of GPM's rate. A
 /// 32-bit counter wraps many times a second at PCIe speeds, and the call that measures blocks for 20 ms.
+///
+/// The two begin at different times, so a counter that fails for a round is not stood in for: the way back
+/// would look like traffic.
 fn pcie_bytes(round: &Round<'_>, slot: usize, field: u32) -> Got<Bytes> {
     let counter = round.fields.unsigned(field, 0);
-    if counter.is_ok() && !round.fields.is_narrow(field, 0) {
-        return counter.map(Bytes);
+    match counter {
+        Ok(bytes) if !round.fields.is_narrow(field, 0) => return Ok(Bytes(bytes)),
+        Err(fault) if fault.absence != Absence::Unsupported => return Err(fault),
+        _ => {}
     }
     #[expect(
         clippy::cast_possible_truncation,
@@ -432,38 +490,35 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
     for (value, name) in (0..).zip(RECOVERY_ACTIONS) {
         batch.put(m::RECOVERY_ACTION, Labels::one("action", name), action.map(|now| Flag(now == value)));
     }
+    // A driver newer than this list asks for something, whatever it is.
+    let other = action.map(|now| Flag(now >= RECOVERY_ACTIONS.len() as u64));
+    batch.put(m::RECOVERY_ACTION, Labels::one("action", "other"), other);
     for (value, name) in (0..).zip(FABRIC_STATES) {
         let state = raw.fabric.map(|fabric| Flag(fabric.state == value));
         batch.put(m::FABRIC_STATE, Labels::one("state", name), state);
     }
     batch.put(m::FABRIC_HEALTH_MASK, Labels::NONE, raw.fabric.map(|fabric| Count(fabric.health_mask.into())));
-    for (name, shift) in FABRIC_FAULTS {
-        let health = raw.fabric.and_then(|fabric| match fabric.health_mask >> shift & 0b11 {
-            1 => Ok(Flag(true)),
-            2 => Ok(Flag(false)),
-            _ => Err(Fault {
-                absence: Absence::Unsupported,
-                call: "nvmlDeviceGetGpuFabricInfoV",
-                code: "health_not_reported",
-            }),
-        });
-        batch.put(m::FABRIC_UNHEALTHY, Labels::one("fault", name), health);
+    for (name, shift, width, healthy) in FABRIC_FAULTS {
+        let fault = raw.fabric.and_then(|fabric| fabric_fault(fabric.health_mask, shift, width, healthy));
+        batch.put(m::FABRIC_UNHEALTHY, Labels::one("fault", name), fault);
     }
     batch.put(m::MIG_ENABLED, Labels::NONE, raw.mig_enabled.map(Flag));
     batch.put(m::LICENSE_ACTIVE, Labels::NONE, raw.license_active.map(Flag));
 }
 
-fn xids(heard: Result<&Heard, Fault>, batch: &mut Batch) {
-    let Heard { history, now } = match heard {
-        Ok(heard) => heard,
-        Err(fault) => {
-            batch.put(m::ERRORS, Labels::one("kind", "xid"), Err(fault));
-            batch.put(m::XID_LAST, Labels::NONE, Err(fault));
-            return;
-        }
-    };
-    let watched =
-        xid::WATCHED.iter().filter(|code| !history.counts.contains_key(code)).map(|code| (*code, 0));
+fn fabric_fault(mask: u32, shift: u32, width: u32, healthy: u32) -> Got<Flag> {
+    match mask >> shift & width {
+        0 => Err(Fault {
+            absence: Absence::Unsupported,
+            call: "nvmlDeviceGetGpuFabricInfoV",
+            code: "health_not_reported",
+        }),
+        value => Ok(Flag(value != healthy)),
+    }
+}
+
+fn xids(Heard { history, now }: &Heard, watched: &[u32], batch: &mut Batch) {
+    let watched = watched.iter().filter(|code| !history.counts.contains_key(code)).map(|code| (*code, 0));
     for (code, count) in watched.chain(history.counts.iter().map(|(code, count)| (*code, *count))) {
         batch.put(m::ERRORS, Labels::one("kind", "xid").with("code", code), Ok(Count(count)));
     }
@@ -491,7 +546,28 @@ fn xids(heard: Result<&Heard, Fault>, batch: &mut Batch) {
 
 #[cfg(test)]
 mod tests {
-    use super::pcie_bytes_per_second;
+    use super::{FABRIC_FAULTS, fabric_fault, pcie_bytes_per_second};
+
+    #[test]
+    fn fabric_health_is_read_by_shift_width_and_healthy_value() {
+        let faults = |mask| {
+            let read = |&(name, shift, width, healthy)| {
+                Some((name, fabric_fault(mask, shift, width, healthy).ok()?.0))
+            };
+            FABRIC_FAULTS.iter().filter_map(read).collect::<Vec<_>>()
+        };
+        assert_eq!(faults(0), []);
+        // nvml.h: DEGRADED_BW_FALSE, INCORRECT_CONFIGURATION_NONE, PARTITION_ASSIGNED_TRUE, GFM_STATE_CONNECTED.
+        let healthy = [
+            ("degraded_bandwidth", false),
+            ("incorrect_configuration", false),
+            ("partition_not_assigned", false),
+            ("fabric_manager_disconnected", false),
+        ];
+        assert_eq!(faults(2 | 1 << 8 | 1 << 12 | 1 << 14), healthy);
+        // DEGRADED_BW_TRUE, INCORRECT_CONFIGURATION_GPU_STATE_INVALID, PARTITION_ASSIGNED_FALSE, GFM_STATE_DISCONNECTED.
+        assert_eq!(faults(1 | 8 << 8 | 2 << 12 | 2 << 14), healthy.map(|(name, _)| (name, true)));
+    }
 
     #[test]
     fn pcie_capacity_follows_generation_and_width() {

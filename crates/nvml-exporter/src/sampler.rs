@@ -81,7 +81,7 @@ pub struct GpuSampler {
     info: Labels,
     listener: Arc<Listener>,
     fields: FieldValues,
-    links: u32,
+    links: Got<u32>,
     gpm: Got<Gpm>,
     partitions: Vec<Partition>,
     traffic: Traffic,
@@ -107,14 +107,9 @@ impl GpuSampler {
         listener: Arc<Listener>,
     ) -> Self {
         let links = link_count(&gpu);
-        let mut keys: Vec<_> = FIELDS.iter().map(|id| (*id, 0)).collect();
-        if links > 0 {
-            keys.extend_from_slice(NVLINK_FIELDS);
-            keys.extend((0..links).flat_map(|link| LINK_FIELDS.iter().map(move |id| (*id, link))));
-        }
-        let gpm = Gpm::supported(&gpu).and_then(|()| Gpm::new(gpu.library()));
+        let gpm = open_gpm(&gpu);
         Self {
-            fields: FieldValues::new(&gpu, keys),
+            fields: fields(&gpu, links.unwrap_or(0)),
             info: facts.info(None),
             gpu,
             uuid,
@@ -144,7 +139,19 @@ impl GpuSampler {
         }
     }
 
-    fn sample_partitions(&mut self, mig_enabled: bool, batch: &mut Batch) {
+    /// Asks again what a board has, where the question has failed: else the device would be without it, as
+    /// if it had none, for as long as it is sampled.
+    fn ask_again(&mut self) {
+        if self.links.is_err_and(has_failed) {
+            self.links = link_count(&self.gpu);
+            self.fields = fields(&self.gpu, self.links.unwrap_or(0));
+        }
+        if self.gpm.as_ref().is_err_and(|fault| has_failed(*fault)) {
+            self.gpm = open_gpm(&self.gpu);
+        }
+    }
+
+    fn sample_partitions(&mut self, mig_enabled: bool, now: Instant, batch: &mut Batch) {
         let mut faults = Vec::new();
         let instances = if mig_enabled { self.gpu.instances(&mut faults) } else { Vec::new() };
         for fault in faults {
@@ -152,25 +159,31 @@ impl GpuSampler {
         }
         let mut old = std::mem::take(&mut self.partitions);
         for instance in instances {
-            let known = old.iter().position(|partition| partition.instance.uuid == instance.uuid);
+            // The driver makes an instance's UUID of the device's and of ids that the next instance gets again:
+            // one of another profile is another instance, and the handle is asked anew each time.
+            let same = |old: &Instance| (&old.uuid, &old.profile) == (&instance.uuid, &instance.profile);
+            let known = old.iter().position(|partition| same(&partition.instance));
             let mut partition = match known {
-                Some(index) => old.swap_remove(index),
+                Some(index) => Partition { instance, ..old.swap_remove(index) },
                 None => Partition {
                     identity: self.facts.instance_identity(&self.naming, &instance),
                     info: self.facts.info(Some(&instance.profile)),
-                    gpm: Gpm::supported(&self.gpu).and_then(|()| Gpm::new(self.gpu.library())),
+                    gpm: open_gpm(&self.gpu),
                     instance,
                 },
             };
             batch.begin(&partition.identity);
             let id = partition.instance.id;
+            if partition.gpm.as_ref().is_err_and(|fault| has_failed(*fault)) {
+                partition.gpm = open_gpm(&self.gpu);
+            }
             let gpm = match &mut partition.gpm {
                 Ok(gpm) => gpm.read(&self.gpu, Some(id)),
                 Err(fault) => GpmMetrics::absent(*fault),
             };
-            let xids = self.listener.log().history(&self.uuid, Some(id));
+            let xids = self.listener.history(&self.uuid, Some(id), now);
             let memory = raw::memory(&partition.instance.gpu);
-            map::partition(&partition.info, memory, &gpm, xids.as_ref(), batch);
+            map::partition(&partition.info, memory, &gpm, xids, batch);
             self.partitions.push(partition);
         }
     }
@@ -180,7 +193,8 @@ impl Sampler for GpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         self.check_identity()?;
         batch.begin(&self.identity);
-        let raw = raw::read(&self.gpu, self.links);
+        self.ask_again();
+        let raw = raw::read(&self.gpu, self.links.unwrap_or(0));
         if let Some(lost) = lost(&raw) {
             return Err(lost);
         }
@@ -197,16 +211,17 @@ impl Sampler for GpuSampler {
         map::device(
             &map::Round {
                 raw: &raw,
+                links: self.links,
                 fields: &self.fields,
                 gpm: &gpm,
                 traffic: &self.traffic,
                 clock_events: &self.clock_events,
                 info: &self.info,
-                xids: self.listener.history(&self.uuid, now),
+                xids: self.listener.history(&self.uuid, None, now),
             },
             batch,
         );
-        self.sample_partitions(raw.mig_enabled == Ok(true), batch);
+        self.sample_partitions(raw.mig_enabled == Ok(true), now, batch);
         self.check_identity()
     }
 }
@@ -224,9 +239,28 @@ fn lost(raw: &Raw) -> Option<Lost> {
     })
 }
 
-fn link_count(gpu: &Gpu) -> u32 {
+/// How many NVLinks the board has.
+fn link_count(gpu: &Gpu) -> Got<u32> {
     let id = field_id::NVML_FI_DEV_NVLINK_LINK_COUNT;
     let mut count = FieldValues::new(gpu, vec![(id, 0)]);
     count.read(gpu);
-    u32::try_from(count.unsigned(id, 0).unwrap_or(0).min(LINKS_MAX)).unwrap_or(0)
+    count.unsigned(id, 0).map(|links| u32::try_from(links.min(LINKS_MAX)).unwrap_or(0))
+}
+
+/// The fields of a board with so many NVLinks.
+fn fields(gpu: &Gpu, links: u32) -> FieldValues {
+    let mut keys: Vec<_> = FIELDS.iter().map(|id| (*id, 0)).collect();
+    if links > 0 {
+        keys.extend_from_slice(NVLINK_FIELDS);
+        keys.extend((0..links).flat_map(|link| LINK_FIELDS.iter().map(move |id| (*id, link))));
+    }
+    FieldValues::new(gpu, keys)
+}
+
+fn open_gpm(gpu: &Gpu) -> Got<Gpm> {
+    Gpm::supported(gpu).and_then(|()| Gpm::new(gpu.library()))
+}
+
+fn has_failed(fault: Fault) -> bool {
+    fault.absence != Absence::Unsupported
 }

@@ -77,7 +77,7 @@ impl NvmlSession {
 
     fn named(&mut self, index: u32, gpu: Gpu, uuid: String) -> Found {
         let known = match self.known.get(&index) {
-            Some(known) if known.uuid == uuid => known.clone(),
+            Some(known) if known.uuid == uuid && known.facts.are_told() => known.clone(),
             _ => {
                 let facts = Facts::read(&gpu, index, uuid.clone());
                 let identity = facts.identity(&self.naming);

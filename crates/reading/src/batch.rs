@@ -33,7 +33,7 @@ pub struct Absent {
 pub struct Subject {
     /// Whose readings these are.
     pub identity: Arc<Identity>,
-    /// Values, in the order of the catalogue once [`Batch::finish`] has run.
+    /// Values, in the order of the catalogue once [`Subject::order`] has run.
     pub readings: Vec<Reading>,
 }
 
@@ -71,9 +71,14 @@ impl Batch {
         }
     }
 
-    /// Drops values that no base unit has (NaN, infinities) as [`crate::Absence::NoData`], and puts each
-    /// subject's readings into catalogue order, which exposition relies on.
+    /// [`Self::drop_unusable`], and puts each subject's readings into catalogue order, which exposition relies on.
     pub fn finish(&mut self) {
+        self.drop_unusable();
+        self.subjects.iter_mut().for_each(Subject::order);
+    }
+
+    /// Drops values that no base unit has (NaN, infinities) as [`crate::Absence::NoData`].
+    pub fn drop_unusable(&mut self) {
         for subject in &mut self.subjects {
             subject.readings.retain(|reading| match reading.value {
                 Value::Float(v) if !v.is_finite() => {
@@ -90,7 +95,14 @@ impl Batch {
                 }
                 _ => true,
             });
-            subject.readings.sort_by_key(|reading| reading.id);
         }
+    }
+}
+
+impl Subject {
+    /// Puts the readings into catalogue order; those of one metric stay as they came. Keys are sorted, and then
+    /// readings moved: those are large, and sorting them would take as much memory again.
+    pub fn order(&mut self) {
+        self.readings.sort_by_cached_key(|reading| reading.id);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use sim::conditions::Effect;
 use sim::control::{Scope, Severity};
 use sim::live::Moment;
 use sim_abi::Registry;
@@ -115,6 +116,13 @@ fn wait(call: &Call<'_>, set: nvmlEventSet_t, milliseconds: c_uint) -> Answer<nv
                 gpuInstanceId: event.gpu_instance.unwrap_or(NO_INSTANCE),
                 computeInstanceId: event.compute_instance.unwrap_or(NO_INSTANCE),
             });
+        }
+        // One lost device makes the wait fail for all.
+        let effect =
+            |device| moment.conditions().effect("nvmlEventSetWait_v2", Some(device), moment.seconds());
+        let lost = |device: &usize| effect(*device) == Some(Effect::Lost);
+        if set.registered.keys().any(lost) {
+            return Err(code::GPU_IS_LOST);
         }
         drop(set);
         drop(moment);

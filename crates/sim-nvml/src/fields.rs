@@ -1,6 +1,7 @@
 //! `nvmlDeviceGetFieldValues`: many quantities in one call, by number, each with its own return code.
 
 use std::ffi::c_int;
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use sim::Device;
@@ -26,6 +27,9 @@ const DRIVER_WITH_NEW_NUMBERS: (u32, u32) = (580, 82);
 const EVENT_TIMES_OLD: u32 = fi::NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN;
 const EVENT_TIMES_NEW: u32 = crate::abi::NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN;
 
+/// Totals of memory errors.
+const ECC_TOTALS: RangeInclusive<u32> = fi::NVML_FI_DEV_ECC_SBE_VOL_TOTAL..=fi::NVML_FI_DEV_ECC_DBE_AGG_TOTAL;
+
 use Value::{Long, Signed, Unsigned};
 
 /// One value, in the member of the union that its type names.
@@ -50,6 +54,12 @@ entries! {
                 read(call, &call.gpu(device.0.device)?, asked.fieldId, asked.scopeId)
             };
             let (valueType, value) = match &answer {
+                // Drivers were seen to add these counts to what the caller left there.
+                Ok(Long(count)) if ECC_TOTALS.contains(&asked.fieldId) => {
+                    // SAFETY: the union holds numbers only, and every bit pattern is a valid one.
+                    let before = unsafe { asked.value.ullVal };
+                    Long(before.wrapping_add(*count)).to_c(call)
+                }
                 Ok(value) => value.to_c(call),
                 Err(_) => (sys::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT, nvmlValue_t { ullVal: 0 }),
             };
@@ -387,9 +397,8 @@ fn kibibytes(device: &Device<'_>, direction: Channel, scope: u32, raw: bool) -> 
     Ok(Long((device.link_bytes(direction, link, raw) / 1024.0) as u64))
 }
 
-/// Link errors as Hopper counts them: of one link, or of all.
+/// Link errors by scope, as nvml.h has them on every part before Blackwell: of one link, or of all.
 fn link_errors(device: &Device<'_>, scope: u32, counter: LinkCounter) -> Answer<Value> {
-    device.since(Architecture::Hopper)?;
     let links = device.nvlink()?.links;
     if scope == ALL_LINKS {
         return Ok(Long(over_links(device, links, counter)));

@@ -18,8 +18,6 @@ use crate::call::{Answer, Call, Nvml, NvmlCall, code, entries};
 use crate::parts::Part;
 
 const MIB: f64 = 1_048_576.0;
-/// Compute slices that a device is divided into.
-const SLICES: f64 = 7.0;
 
 garble! { nvmlGpmSupport_t {} }
 
@@ -331,7 +329,6 @@ fn mean(device: &Device<'_>, request: &Request, metric: &Metric, id: u32) -> Ans
         Some(id) => Some(device.instance(id).ok_or(code::INVALID_ARGUMENT)?),
     };
     let gain = instance.map_or(1.0, |instance| device.instance_gain(instance));
-    let slices = instance.map_or(1.0, |instance| f64::from(instance.profile.slices) / SLICES);
     let mean = |channel| device.mean_since(request.from.seconds, channel) * gain;
     let offset = id - metric.ids.start();
     Ok(match metric.source {
@@ -339,9 +336,9 @@ fn mean(device: &Device<'_>, request: &Request, metric: &Metric, id: u32) -> Ans
         Engine(channel, count) if offset < count(device) => 100.0 * mean(channel),
         Unused(count) if offset < count(device) => 0.0,
         Engine(..) | Unused(_) => return Err(code::NOT_SUPPORTED),
-        Pcie(channel) => mean(channel) * slices / MIB,
         // Links belong to the GPU, not to a part of it.
-        Nvlink(_) | Link if instance.is_some() => return Err(code::NOT_SUPPORTED),
+        Pcie(_) | Nvlink(_) | Link if instance.is_some() => return Err(code::NOT_SUPPORTED),
+        Pcie(channel) => mean(channel) / MIB,
         Nvlink(channel) => {
             device.nvlink()?;
             mean(channel) / MIB

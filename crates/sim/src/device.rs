@@ -222,7 +222,7 @@ impl<'a> Device<'a> {
 
     /// UUID of a compute instance.
     pub fn instance_uuid(&self, instance: &Instance, compute: u32) -> String {
-        self.machine.instance_uuid(self.index, instance.id, compute, instance.profile.id)
+        self.machine.instance_uuid(self.index, instance.id, compute)
     }
 
     /// Memory errors since the driver was loaded.

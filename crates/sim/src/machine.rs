@@ -82,10 +82,9 @@ impl Machine {
         self.profile.device.nvidia.as_ref().expect("an NVIDIA machine")
     }
 
-    /// UUID of a compute instance: the same as long as the same profile stands at the same ids.
-    pub fn instance_uuid(&self, device: usize, instance: u32, compute: u32, profile_id: u32) -> String {
-        let ids = [instance, compute, profile_id].map(u64::from);
-        let words = [self.seed, salt::INSTANCE_UUID, device as u64, ids[0], ids[1], ids[2]];
+    /// UUID of a compute instance: made of the device's and the ids, whatever the profile.
+    pub fn instance_uuid(&self, device: usize, instance: u32, compute: u32) -> String {
+        let words = [self.seed, salt::INSTANCE_UUID, device as u64, instance.into(), compute.into()];
         format!("MIG-{}", hash::uuid(&words))
     }
 

@@ -7,6 +7,7 @@
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
+mod nvml;
 mod vendor;
 
 use std::{
@@ -19,7 +20,7 @@ use anyhow::{Result, ensure};
 use e2e::{Exporter, Node, Samples};
 use sim::{
     Control, Profile,
-    control::{DriverState, Fault, Mig, Xid},
+    control::{DriverState, Fault},
     kernel::Tree,
     library::strip_symbols,
 };
@@ -354,90 +355,6 @@ fn garbage_is_dropped_and_counted(vendor: &Vendor) -> Result<()> {
         until_back(vendor, &exporter, 0, &before)?;
     }
     Ok(())
-}
-
-#[test]
-fn instances_come_and_go_while_it_runs() -> Result<()> {
-    let node = Node::new("h100-sxm-4")?;
-    let exporter = node.start(&[])?;
-    exporter.settled()?;
-    let cut = |instances: &[&str]| Control {
-        mig: vec![Mig {
-            device: 1,
-            enabled: !instances.is_empty(),
-            instances: instances.iter().map(|name| (*name).to_owned()).collect(),
-        }],
-        ..Control::default()
-    };
-    let partitions = |samples: &Samples| -> BTreeSet<String> {
-        let memory = samples.all("accel_memory_total_bytes", &[("device", "gpu1")]);
-        memory.map(|sample| sample.label("partition").to_owned()).filter(|name| !name.is_empty()).collect()
-    };
-    ensure!(partitions(&exporter.scrape()?).is_empty());
-
-    node.control(&cut(&["3g.40gb", "2g.20gb"]))?;
-    exporter.until("two instances", |samples| {
-        ensure!(partitions(samples).len() == 2, "{:?}", partitions(samples));
-        ensure!(samples.value("accel_mig_enabled", &[("device", "gpu1"), ("partition", "")])? == 1.0);
-        for profile in ["3g.40gb", "2g.20gb"] {
-            let labels = [("gpu", "1"), ("GPU_I_PROFILE", profile)];
-            let id = samples.all("DCGM_FI_DEV_FB_USED", &labels).map(|sample| sample.label("GPU_I_ID"));
-            ensure!(id.filter(|id| !id.is_empty()).count() == 1, "{profile}");
-            ensure!(samples.has("DCGM_FI_PROF_SM_ACTIVE", &labels), "{profile} is not profiled");
-        }
-        Ok(())
-    })?;
-    node.control(&cut(&["1g.10gb"]))?;
-    exporter.until("one other instance", |samples| {
-        ensure!(partitions(samples).len() == 1);
-        ensure!(samples.has("DCGM_FI_DEV_FB_USED", &[("gpu", "1"), ("GPU_I_PROFILE", "1g.10gb")]));
-        Ok(())
-    })?;
-    node.control(&cut(&[]))?;
-    exporter.until("whole again", |samples| {
-        ensure!(partitions(samples).is_empty());
-        ensure!(samples.value("accel_mig_enabled", &[("device", "gpu1")])? == 0.0);
-        ensure!(samples.has("accel_utilization_ratio", &[("device", "gpu1")]));
-        Ok(())
-    })
-}
-
-#[test]
-fn an_xid_is_told_in_three_spellings_from_a_counter_that_was_there() -> Result<()> {
-    let node = Node::new("h100-sxm-4")?;
-    let exporter = node.start(&[])?;
-    let before = exporter.settled()?;
-    let unified = [("device", "gpu1"), ("kind", "xid"), ("code", "79")];
-    assert_eq!(before.value("accel_errors_total", &unified)?, 0.0, "increase() sees the first one");
-    assert_eq!(before.value("DCGM_FI_DEV_XID_ERRORS", &[("gpu", "1")])?, 0.0, "absent until the first one");
-    assert!(!before.has("accel_error_last_timestamp_seconds", &[]));
-
-    let event = Xid { id: 1, device: 1, code: 79, ..Xid::default() };
-    node.control(&Control { xid: vec![event.clone()], ..Control::default() })?;
-    let told = exporter.until("the event is told", |samples| {
-        ensure!(samples.value("accel_errors_total", &unified)? == 1.0);
-        Ok(samples.clone())
-    })?;
-    assert_eq!(told.value("DCGM_FI_DEV_XID_ERRORS", &[("gpu", "1"), ("err_code", "79")])?, 79.0);
-    assert_eq!(told.value("DCGM_EXP_XID_ERRORS_TOTAL", &[("gpu", "1"), ("xid", "79")])?, 1.0);
-    let message =
-        told.all("DCGM_FI_DEV_XID_ERRORS", &[("gpu", "1")]).next().map(|sample| sample.label("err_msg"));
-    assert!(message.is_some_and(|message| message.len() > 5), "{message:?}");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64();
-    let at = told.value("accel_error_last_timestamp_seconds", &unified)?;
-    assert!((now - at).abs() < 120.0, "{at} is not about {now}");
-    assert_eq!(
-        told.value("accel_errors_total", &[("device", "gpu0"), ("kind", "xid"), ("code", "79")])?,
-        0.0
-    );
-
-    // The same code again: a gauge of the last code would hide it.
-    let again = Xid { id: 2, ..event.clone() };
-    node.control(&Control { xid: vec![event, again], ..Control::default() })?;
-    exporter.until("the repeat is counted", |samples| {
-        ensure!(samples.value("accel_errors_total", &unified)? == 2.0);
-        Ok(())
-    })
 }
 
 fn sigterm_ends_it_in_order(vendor: &Vendor) -> Result<()> {

@@ -72,6 +72,11 @@ impl Gpu {
         Self { library: library.clone(), handle: Handle(handle) }
     }
 
+    /// What tells this device's handle from every other of the same library.
+    pub fn token(&self) -> usize {
+        self.handle.0.addr()
+    }
+
     /// The library that the handle belongs to.
     pub fn library(&self) -> &Library {
         &self.library

@@ -11,10 +11,9 @@ const XID_CRITICAL_ERROR: u64 = 0x8;
 const NO_INSTANCE: u32 = u32::MAX;
 
 /// An XID as NVML announced it.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct XidEvent {
-    /// UUID of the GPU.
-    pub uuid: String,
+    /// The GPU, which may be lost by now and answer nothing.
+    pub gpu: Gpu,
     /// The XID.
     pub code: u64,
     /// GPU instance, when the event names one.
@@ -60,7 +59,7 @@ impl EventSet {
             0 if data.eventType & XID_CRITICAL_ERROR != 0 => {
                 let gpu = Gpu::from_handle(&self.library, data.device);
                 let instance = (data.gpuInstanceId != NO_INSTANCE).then_some(data.gpuInstanceId);
-                Ok(Some(XidEvent { uuid: gpu.uuid()?, code: data.eventData, instance }))
+                Ok(Some(XidEvent { gpu, code: data.eventData, instance }))
             }
             0 => Ok(None),
             code if code == nvmlReturn_enum_NVML_ERROR_TIMEOUT => Ok(None),

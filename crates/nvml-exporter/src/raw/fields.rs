@@ -2,11 +2,12 @@
 
 use nvml_wrapper::FieldIdScheme;
 use nvml_wrapper_sys::bindings::{
-    field_id, nvmlFieldValue_t, nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED as NOT_SUPPORTED, nvmlValueType_t,
+    field_id, nvmlFieldValue_t, nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT as INVALID_ARGUMENT,
+    nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED as NOT_SUPPORTED, nvmlValue_t, nvmlValueType_t,
 };
 use reading::{Absence, Fault};
 
-use super::{Got, Gpu, call, fault, plausible::BLANKS};
+use super::{Got, Gpu, call, fault, plausible::BLANKS, turn};
 
 /// `scopeId` that means the sum over all links (nvml.h, NVLink throughput counters).
 pub const ALL_LINKS: u32 = u32::MAX;
@@ -103,6 +104,12 @@ fn request(id: u32, scope: u32) -> nvmlFieldValue_t {
     value
 }
 
+/// Whether the device does not have a field. The only arguments of a field are its number and its scope: what
+/// calls them invalid is a driver that is older than the field.
+fn is_unsupported(code: u32) -> bool {
+    matches!(code, NOT_SUPPORTED | INVALID_ARGUMENT)
+}
+
 impl FieldValues {
     /// A batch for `keys`, numbered for the driver behind `gpu`.
     pub fn new(gpu: &Gpu, mut keys: Vec<(u32, u32)>) -> Self {
@@ -129,7 +136,7 @@ impl FieldValues {
 
     /// Puts the supported values first.
     fn sort_out(&mut self) {
-        let answers = |place: usize| self.values[place].nvmlReturn != NOT_SUPPORTED;
+        let answers = |place: usize| !is_unsupported(self.values[place].nvmlReturn);
         let (mut order, others): (Vec<_>, Vec<_>) = (0..self.values.len()).partition(|place| answers(*place));
         self.supported = order.len();
         order.extend(others);
@@ -144,12 +151,20 @@ impl FieldValues {
     }
 
     fn ask(&mut self, gpu: &Gpu, count: usize) {
+        self.failed = None;
         let asked = &mut self.values[..count];
         for value in &mut *asked {
             // A driver that forgets an entry must not leave the last round's number behind.
             value.nvmlReturn = nvml_wrapper_sys::bindings::nvmlReturn_enum_NVML_ERROR_UNKNOWN;
+            // Nor may one that adds its count to what it finds (seen with ECC errors: NVIDIA/go-nvml, issue 46).
+            value.value = nvmlValue_t { ullVal: 0 };
+        }
+        // Of nothing NVML answers that the argument is invalid.
+        if asked.is_empty() {
+            return;
         }
         let count = i32::try_from(asked.len()).unwrap_or(i32::MAX);
+        let _turn = turn::take();
         let answer = call!(gpu.library(), nvmlDeviceGetFieldValues(gpu.handle(), count, asked.as_mut_ptr()));
         self.failed = answer.err();
     }
@@ -164,7 +179,11 @@ impl FieldValues {
         let value = &self.values[self.keys[index].2];
         match value.nvmlReturn {
             0 => Ok(value),
-            code => Err(fault(name(id), &nvml_wrapper::error::NvmlError::from(code))),
+            code => {
+                let fault = fault(name(id), &nvml_wrapper::error::NvmlError::from(code));
+                let unsupported = Fault { absence: Absence::Unsupported, ..fault };
+                Err(if is_unsupported(code) { unsupported } else { fault })
+            }
         }
     }
 
@@ -238,7 +257,7 @@ fn integer(field: &nvmlFieldValue_t) -> Option<u64> {
 mod tests {
     use reading::Absence;
 
-    use super::{FieldValues, NOT_SUPPORTED, TYPE_UNSIGNED_LONG_LONG, field_id, request};
+    use super::{FieldValues, INVALID_ARGUMENT, NOT_SUPPORTED, TYPE_UNSIGNED_LONG_LONG, field_id, request};
 
     #[test]
     fn what_is_not_supported_is_set_aside_and_everything_is_still_found() {
@@ -248,15 +267,15 @@ mod tests {
             let mut value = request(*id, *link);
             value.valueType = TYPE_UNSIGNED_LONG_LONG;
             value.value.ullVal = u64::from(*link) * 10;
-            value.nvmlReturn = if link % 3 == 0 { NOT_SUPPORTED } else { 0 };
+            value.nvmlReturn = [NOT_SUPPORTED, 0, 0, INVALID_ARGUMENT][*link as usize % 4];
             value
         });
         let mut fields = FieldValues { values: values.collect(), keys, supported: 0, round: 1, failed: None };
         fields.sort_out();
-        assert_eq!(fields.supported, 4);
+        assert_eq!(fields.supported, 3);
         for link in 0..6 {
             let value = fields.unsigned(id, link);
-            if link % 3 == 0 {
+            if [0, 3, 4].contains(&link) {
                 assert_eq!(value.expect_err("not supported").absence, Absence::Unsupported);
             } else {
                 assert_eq!(value, Ok(u64::from(link) * 10));

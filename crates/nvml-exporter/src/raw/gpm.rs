@@ -3,7 +3,7 @@
 use nvml_wrapper_sys::bindings::{nvmlGpmMetricsGet_t, nvmlGpmSample_t, nvmlGpmSupport_t};
 use reading::{Absence, Fault};
 
-use super::{Got, Gpu, Library, call, fault, plausible};
+use super::{Got, Gpu, Library, call, fault, plausible, turn};
 
 /// nvml.h, `NVML_GPM_METRICS_GET_VERSION`.
 const METRICS_GET_VERSION: u32 = 1;
@@ -142,9 +142,12 @@ impl Gpm {
     /// last sample and this one. The first call of a pair has nothing to compare and is no data.
     pub fn read(&mut self, gpu: &Gpu, instance: Option<u32>) -> GpmMetrics {
         std::mem::swap(&mut self.newer, &mut self.older);
-        let taken = match instance {
-            None => call!(gpu.library(), nvmlGpmSampleGet(gpu.handle(), self.newer.handle)),
-            Some(id) => call!(gpu.library(), nvmlGpmMigSampleGet(gpu.handle(), id, self.newer.handle)),
+        let taken = {
+            let _turn = turn::take();
+            match instance {
+                None => call!(gpu.library(), nvmlGpmSampleGet(gpu.handle(), self.newer.handle)),
+                Some(id) => call!(gpu.library(), nvmlGpmMigSampleGet(gpu.handle(), id, self.newer.handle)),
+            }
         };
         if let Err(fault) = taken {
             self.primed = false;

@@ -13,13 +13,14 @@ mod gpm;
 mod library;
 mod plausible;
 mod sample;
+mod turn;
 
 pub use device::{Gpu, Instance};
-pub use events::EventSet;
+pub use events::{EventSet, XidEvent};
 pub use fields::{ALL_LINKS, FieldValues, HW_POWER_BRAKE_NS, HW_THERMAL_NS, SW_THERMAL_NS};
 pub use gpm::{Gpm, GpmMetric, GpmMetrics};
 pub use library::Library;
-pub use sample::{Memory, Raw, memory, read};
+pub use sample::{Link, Memory, Raw, memory, read};
 
 use nvml_wrapper::error::NvmlError;
 use reading::{Absence, Fault};
