@@ -219,7 +219,7 @@ catalogue! {
             dcgm("DCGM_FI_DEV_POWER_MGMT_LIMIT_MAX", Base, "Maximum power limit (in W).").when(&[("limit", "max")]),
             habana("habanalabs_power_default_limit_mW", Milliwatts, "Default power limit (in mW).").when(&[("limit", "default")]),
         ] });
-    ENERGY: Joules = counter("accel_energy_joules_total", "Energy that the device has used since its driver was loaded")
+    ENERGY: Joules = counter("accel_energy_joules_total", "Energy that the device has used, counted from when its driver was loaded or, where its own counter wraps, from when this exporter was started")
         .from(&[(Nvidia, "nvmlDeviceGetTotalEnergyConsumption"), (Gaudi, "hlml_device_get_total_energy_consumption"),
             (Xpu, "hwmon energy1_input, zesPowerGetEnergyCounter"),
             (Npu, "PMT VPU_ENERGY since it is followed"), (Amx, "RAPL energy_uj since it is followed")])
