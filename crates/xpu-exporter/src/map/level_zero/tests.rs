@@ -1,0 +1,156 @@
+//! What Intel's driver answers, case by case.
+
+use std::sync::Arc;
+
+use level_zero_sys::{DeviceState, FrequencyState, PortState, PowerLimit};
+use reading::Identity;
+
+use super::*;
+use crate::level_zero::FrequencyRound;
+
+const NONE: Fault = Fault { absence: Absence::Unsupported, call: "test", code: "none" };
+
+/// A device that has nothing.
+fn nothing() -> Round {
+    Round {
+        engines: Err(NONE),
+        frequencies: Vec::new(),
+        memories: Err(NONE),
+        energy_uj: Err(NONE),
+        power_uw: Err(NONE),
+        limits: Err(NONE),
+        temperatures: Vec::new(),
+        fans: Vec::new(),
+        ras: Vec::new(),
+        ports: Vec::new(),
+        pcie_bytes: Err(NONE),
+        pcie_replays: Err(NONE),
+        pcie_speeds: [Err(NONE); 2],
+        ecc: Err(NONE),
+        reset: Ok(DeviceState::default().reset),
+    }
+}
+
+/// The series of a round but the recovery action's, as `name{labels} value`, and the codes of what is absent.
+fn series(round: &Round) -> (Vec<String>, Vec<&'static str>) {
+    let tile = |tile: u32| {
+        Arc::new(Identity { unified: vec![("partition", format!("tile{tile}"))], vendor: vec![] })
+    };
+    let names = Names { card: Arc::default(), tiles: vec![tile(0), tile(1)] };
+    let mut batch = Batch::default();
+    put(&names, round, &mut batch);
+    let mut all = Vec::new();
+    for subject in batch.subjects {
+        for reading in subject.readings.iter().filter(|reading| reading.id != m::RECOVERY_ACTION.id) {
+            let mut labels: Vec<_> = subject.identity.unified.iter().map(|(_, tile)| tile.clone()).collect();
+            reading.labels.for_each(|_, value| labels.push(value.to_owned()));
+            let name = reading.id.metric().name.expect("a unified name");
+            all.push(format!("{name}{{{}}} {}", labels.join(","), reading.value.as_f64()));
+        }
+    }
+    (all, batch.absences.iter().map(|absent| absent.fault.code).filter(|code| *code != NONE.code).collect())
+}
+
+#[test]
+fn what_is_newer_than_this_program_keeps_its_number() {
+    let engine = |kind, busy| EngineRound { tile: None, kind, busy: Ok(busy) };
+    let state = FrequencyState { actual: 1000.0, throttle: 1 << 12, ..FrequencyState::default() };
+    let round = Round {
+        engines: Ok(vec![engine(77, 0.5), engine(v::ENGINE_COPY, 0.25), engine(v::ENGINE_ALL, 1.0)]),
+        frequencies: vec![FrequencyRound { tile: None, kind: 9, max_mhz: -1.0, state: Ok(state) }],
+        temperatures: vec![
+            (None, 42, Ok(50.0)),
+            (None, 8, Ok(60.0)),
+            (None, 8, Ok(70.0)),
+            (None, 3, Ok(9.0)),
+        ],
+        ..nothing()
+    };
+    let (series, absent) = series(&round);
+    for expected in [
+        "accel_utilization_ratio{} 0.5",
+        "accel_engine_active_ratio{77} 0.5",
+        "accel_engine_active_ratio{copy} 0.25",
+        "accel_clock_hertz{9} 1000000000",
+        "accel_throttle_active{4096} 1",
+        "accel_throttle_active{pl1} 0",
+        "accel_temperature_celsius{42} 50",
+        "accel_temperature_celsius{voltage_regulator} 70",
+    ] {
+        assert!(series.iter().any(|one| one == expected), "{expected} in {series:?}");
+    }
+    let heat = series.iter().filter(|one| one.starts_with("accel_temperature"));
+    assert_eq!(heat.count(), 2, "each series once, and the lowest of several is none: {series:?}");
+    assert!(!series.iter().any(|one| one.starts_with("accel_clock_max")), "-1 is no clock: {series:?}");
+    assert_eq!(absent, ["unknown"]);
+}
+
+#[test]
+fn limits_are_in_watts_and_0_is_no_limit_and_no_clock() {
+    let limit = |level, unit, limit| PowerLimit { level, unit, limit, ..PowerLimit::default() };
+    let state = FrequencyState { actual: 0.0, ..FrequencyState::default() };
+    let round = Round {
+        limits: Ok(vec![
+            limit(v::LEVEL_SUSTAINED, v::LIMIT_POWER, 190_000),
+            limit(v::LEVEL_BURST, v::LIMIT_POWER, 0),
+            limit(v::LEVEL_PEAK, v::LIMIT_POWER, -1),
+            // The peak of a server's card is a current.
+            limit(v::LEVEL_PEAK, 1, 300_000),
+        ]),
+        // The driver says 0 where it does not know the highest clock.
+        frequencies: vec![FrequencyRound { tile: None, kind: v::CLOCK_GPU, max_mhz: 0.0, state: Ok(state) }],
+        ..nothing()
+    };
+    let (series, absent) = series(&round);
+    let told = |name: &str| series.iter().filter(|one| one.starts_with(name)).cloned().collect::<Vec<_>>();
+    assert_eq!(told("accel_power_limit_watts"), ["accel_power_limit_watts{enforced} 190"]);
+    assert_eq!(told("accel_clock"), ["accel_clock_hertz{graphics} 0"], "a clock that stands");
+    assert_eq!(absent, ["disabled", "unknown", "unknown"]);
+}
+
+#[test]
+fn a_port_is_up_or_down_or_not_known() {
+    let port = |number, status| PortRound {
+        tile: None,
+        number,
+        state: Ok(PortState { status, ..PortState::default() }),
+        throughput: Err(NONE),
+        errors: Err(NONE),
+    };
+    let ports = [v::PORT_HEALTHY, v::PORT_DEGRADED, v::PORT_FAILED, v::PORT_DISABLED, 0];
+    let ports = (0..).zip(ports).map(|(number, status)| port(number, status)).collect();
+    let (series, absent) = series(&Round { ports, ..nothing() });
+    let up = |number, up| format!("accel_link_up{{{number},xelink}} {up}");
+    assert_eq!(series, [up(0, 1), up(1, 1), up(2, 0), up(3, 0)]);
+    // Of each its speed, and of the last its status too.
+    assert_eq!(absent, ["unknown"; 6]);
+}
+
+#[test]
+fn memory_is_its_tiles_and_all_of_it_free_is_not_true() {
+    let module = |tile, free| MemoryRound {
+        tile,
+        physical_bytes: 100,
+        state: Ok(MemoryState { free, size: 90, ..MemoryState::default() }),
+        bandwidth: Err(NONE),
+        active: Err(NONE),
+    };
+    let round = Round {
+        memories: Ok(vec![module(Some(0), 80), module(Some(0), 70), module(Some(1), 90)]),
+        ..nothing()
+    };
+    let (series, absent) = series(&round);
+    assert_eq!(
+        series,
+        [
+            "accel_memory_total_bytes{tile0} 200",
+            "accel_memory_used_bytes{tile0} 30",
+            "accel_memory_free_bytes{tile0} 150",
+            "accel_memory_total_bytes{tile1} 100",
+        ]
+    );
+    assert_eq!(absent, ["needs_cap_perfmon", "needs_cap_perfmon"]);
+    let nobody = MemoryRound { physical_bytes: 0, state: Ok(MemoryState::default()), ..module(None, 0) };
+    let (series, _) = self::series(&Round { memories: Ok(vec![nobody]), ..nothing() });
+    assert_eq!(series, [""; 0], "a size of 0 is unknown");
+}
