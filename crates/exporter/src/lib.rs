@@ -27,6 +27,7 @@ mod generate;
 mod host;
 mod integral;
 mod landing;
+mod lane;
 mod listen;
 mod log;
 mod metrics_page;
@@ -49,6 +50,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::ArgMatches;
 
+pub use lane::{Lane, Turn};
 pub use spec::{Common, Opened, SourceSpec, UsageError};
 
 /// Why a command did not do what it was asked.

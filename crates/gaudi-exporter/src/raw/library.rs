@@ -7,12 +7,14 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
+use exporter::Lane;
 use hlml_sys::{Generation, Hlml, Return, constants::VERSION_BYTES};
 use reading::{Backend, Unavailable};
 
-use super::{Got, call, device::text, lane::Lane};
+use super::{Got, call, device::text};
 
 /// Where the library is looked for when no path is given: the loader's own search, which the driver's package
 /// extends, the folder that it installs to, and a versioned name that no release is known to have but clients
@@ -22,6 +24,10 @@ const SEARCH: &[&str] = &["libhlml.so", "/usr/lib/habanalabs/libhlml.so", "libhl
 /// How many hold an initialised HLML in this process: it counts none itself, so the last of ours shuts it down.
 /// There is more than one while a thread that hangs in an earlier session keeps that one's.
 static USERS: AtomicU32 = AtomicU32::new(0);
+
+/// How long a call may keep all others waiting: ten times the slowest call that is known. Nothing says that HLML may be
+/// called from two threads at once, so each call takes a turn.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// No library could be opened: the loader's words about the first that was tried.
 #[derive(Debug)]
@@ -73,7 +79,7 @@ impl Library {
     fn describe(hlml: Hlml, opened: &str) -> Self {
         USERS.fetch_add(1, Ordering::AcqRel);
         let simulated = simulated_machine(&hlml);
-        let inner = Arc::new(Inner { hlml, lane: Lane::default() });
+        let inner = Arc::new(Inner { hlml, lane: Lane::new(PATIENCE) });
         let mut library = Self { inner, backend: Arc::default(), generation: None };
         let unknown = || "unknown".to_owned();
         let version = library.hlml_version().unwrap_or_else(|_| unknown());

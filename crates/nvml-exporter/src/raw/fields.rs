@@ -7,7 +7,7 @@ use nvml_wrapper_sys::bindings::{
 };
 use reading::{Absence, Fault};
 
-use super::{Got, Gpu, call, fault, plausible::BLANKS, turn};
+use super::{Got, Gpu, TURNS, call, fault, plausible::BLANKS};
 
 /// `scopeId` that means the sum over all links (nvml.h, NVLink throughput counters).
 pub const ALL_LINKS: u32 = u32::MAX;
@@ -164,7 +164,7 @@ impl FieldValues {
             return;
         }
         let count = i32::try_from(asked.len()).unwrap_or(i32::MAX);
-        let _turn = turn::take();
+        let _turn = TURNS.enter();
         let answer = call!(gpu.library(), nvmlDeviceGetFieldValues(gpu.handle(), count, asked.as_mut_ptr()));
         self.failed = answer.err();
     }

@@ -3,7 +3,7 @@
 use nvml_wrapper_sys::bindings::{nvmlGpmMetricsGet_t, nvmlGpmSample_t, nvmlGpmSupport_t};
 use reading::{Absence, Fault};
 
-use super::{Got, Gpu, Library, call, fault, plausible, turn};
+use super::{Got, Gpu, Library, TURNS, call, fault, plausible};
 
 /// nvml.h, `NVML_GPM_METRICS_GET_VERSION`.
 const METRICS_GET_VERSION: u32 = 1;
@@ -143,7 +143,7 @@ impl Gpm {
     pub fn read(&mut self, gpu: &Gpu, instance: Option<u32>) -> GpmMetrics {
         std::mem::swap(&mut self.newer, &mut self.older);
         let taken = {
-            let _turn = turn::take();
+            let _turn = TURNS.enter();
             match instance {
                 None => call!(gpu.library(), nvmlGpmSampleGet(gpu.handle(), self.newer.handle)),
                 Some(id) => call!(gpu.library(), nvmlGpmMigSampleGet(gpu.handle(), id, self.newer.handle)),

@@ -13,7 +13,6 @@ mod gpm;
 mod library;
 mod plausible;
 mod sample;
-mod turn;
 
 pub use device::{Gpu, Instance};
 pub use events::{EventSet, XidEvent};
@@ -22,11 +21,24 @@ pub use gpm::{Gpm, GpmMetric, GpmMetrics};
 pub use library::Library;
 pub use sample::{Link, Memory, Raw, memory, read};
 
+use std::time::Duration;
+
+use exporter::Lane;
 use nvml_wrapper::error::NvmlError;
 use reading::{Absence, Fault};
 
 /// A value in the vendor's unit, or why there is none.
 pub type Got<T> = Result<T, Fault>;
+
+/// Turns at the calls that are not thread-safe, for the whole process, as the library is one for all of it.
+///
+/// nvml.h says that NVML is thread-safe, and its users found otherwise: threads that met in `nvmlGpmSampleGet`
+/// crashed, in `nvmlDeviceGetFieldValues` they lost fields of NVLink, also when each had a device of its own
+/// (DataDog/datadog-agent, pull requests 54458 and 54821).
+///
+/// Such a call takes milliseconds; one that takes longer hangs in the driver, and must not take the other devices
+/// with it: together with their own calls, the wait is well below the shortest deadline.
+static TURNS: Lane = Lane::new(Duration::from_millis(500));
 
 /// NVML return codes that `nvml-wrapper` 0.13 does not name (nvml.h, `nvmlReturn_enum`).
 const RETURN_NAMES: &[(u32, Absence, &str)] = &[

@@ -1,26 +1,24 @@
-//! Whose turn it is to call HLML.
+//! Whose turn it is to call a library that two threads must not be in at once.
 //!
-//! Nothing says that HLML may be called from two threads at once, so it is not: each call takes a turn. A call
-//! that never returns would then stop every device, and the driver does have such calls; so a turn that lasts
-//! longer than [`PATIENCE`], ten times the slowest call that is known, no longer keeps others out. From then
-//! on two threads are in HLML: one that waits in the driver for its device, and the next.
+//! Each call takes a turn. A call that never returns would then stop every device, and drivers do have such
+//! calls; so a turn that lasts longer than the lane's patience no longer keeps others out. From then on two
+//! threads are in the library: one that waits in the driver for its device, and the next.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// How long a call may keep all others waiting.
-const PATIENCE: Duration = Duration::from_millis(250);
-
 /// The queue in front of the library.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lane {
+    /// How long a call may keep all others waiting.
+    patience: Duration,
     state: Mutex<State>,
     free: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// Number and begin of the turn that others wait for.
     current: Option<(u64, Instant)>,
@@ -38,6 +36,13 @@ pub struct Turn<'a> {
 }
 
 impl Lane {
+    /// A lane in which a turn of more than `patience` no longer keeps others out.
+    #[must_use]
+    pub const fn new(patience: Duration) -> Self {
+        let state = State { current: None, numbers: 0, waiting: 0 };
+        Self { patience, state: Mutex::new(state), free: Condvar::new() }
+    }
+
     /// Waits for a turn.
     pub fn enter(&self) -> Turn<'_> {
         let mut state = self.lock();
@@ -60,8 +65,9 @@ impl Lane {
         may: impl Fn(&State) -> bool,
     ) -> MutexGuard<'a, State> {
         loop {
-            let left =
-                state.current.map_or(Duration::ZERO, |(_, since)| PATIENCE.saturating_sub(since.elapsed()));
+            let left = state
+                .current
+                .map_or(Duration::ZERO, |(_, since)| self.patience.saturating_sub(since.elapsed()));
             if left.is_zero() && may(&state) {
                 return state;
             }
@@ -104,14 +110,16 @@ mod tests {
             mpsc,
         },
         thread,
-        time::Instant,
+        time::{Duration, Instant},
     };
 
-    use super::{Lane, PATIENCE};
+    use super::Lane;
+
+    const PATIENCE: Duration = Duration::from_millis(250);
 
     #[test]
     fn one_at_a_time() {
-        let lane = Lane::default();
+        let lane = Lane::new(PATIENCE);
         let inside = AtomicU32::new(0);
         thread::scope(|scope| {
             for slow in [false, false, false, true] {
@@ -130,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_turn_that_does_not_end_is_overtaken_and_takes_nothing_with_it() {
-        let lane = Lane::default();
+        let lane = Lane::new(PATIENCE);
         let hung = lane.enter();
         let start = Instant::now();
         let next = lane.enter();
@@ -148,11 +156,12 @@ mod tests {
             drop(next);
             third.join().expect("no panic");
         });
+        assert!(lane.lock().current.is_none(), "and nobody is left in it");
     }
 
     #[test]
     fn slow_ones_let_all_others_first() {
-        let lane = Arc::new(Lane::default());
+        let lane = Arc::new(Lane::new(PATIENCE));
         let first = lane.enter();
         let ready = Arc::new(Barrier::new(3));
         let (sender, order) = mpsc::channel();
