@@ -1,7 +1,7 @@
 //! The walk over families and subjects, the same for every format.
 
 use naming::{Value, Vendor, VendorFilter};
-use reading::{Identity, Labels, Reading, Subject};
+use reading::{Labels, Reading, Subject};
 
 use crate::{
     Format,
@@ -25,8 +25,8 @@ pub struct Options<'a> {
 /// Prints `subjects` in `format`.
 ///
 /// Families come in catalogue order, each announced once and without gaps; a family without a reading is
-/// not announced. Within a family, samples keep the order of the subjects. Each subject's readings must
-/// be in catalogue order, as [`reading::Batch::finish`] leaves them.
+/// not announced. Within a family, samples keep the order of the subjects. A [`Subject`] has its
+/// readings in catalogue order.
 pub fn encode<'a>(
     format: Format,
     subjects: impl IntoIterator<Item = &'a Subject>,
@@ -89,8 +89,8 @@ pub(crate) fn walk<'a, W: Writer>(
 
 /// A subject with the labels of its identity encoded once.
 struct Page<'a> {
-    /// The `family` label: which vendor rows apply.
-    family: &'a str,
+    /// Which vendor rows apply.
+    family: Option<naming::Family>,
     unified: Vec<u8>,
     vendor: Vec<u8>,
     readings: &'a [Reading],
@@ -98,26 +98,18 @@ struct Page<'a> {
 
 impl<'a> Page<'a> {
     fn new<W: Writer>(subject: &'a Subject) -> Self {
-        debug_assert!(subject.readings.is_sorted_by_key(|reading| reading.id), "a batch is finished");
-        let encoded = |labels: &[(&'static str, String)]| {
-            let mut out = Vec::new();
-            for (name, value) in labels {
-                W::push_label(&mut out, name, value);
-            }
-            out
-        };
-        let Identity { unified, vendor } = &*subject.identity;
-        Self {
-            family: unified.iter().find(|(name, _)| *name == "family").map_or("", |(_, family)| family),
-            unified: encoded(unified),
-            vendor: encoded(vendor),
-            readings: &subject.readings,
+        let (mut unified, mut vendor) = (Vec::new(), Vec::new());
+        if let Some(identity) = subject.identity() {
+            identity.labels().for_each(|(name, value)| W::push_label(&mut unified, name, value));
+            identity.vendor.iter().for_each(|(name, value)| W::push_label(&mut vendor, name, value));
         }
+        let family = subject.identity().map(|identity| identity.family);
+        Self { family, unified, vendor, readings: subject.readings() }
     }
 
     /// The readings that a feed prints.
     fn readings(&self, feed: &Feed) -> impl Iterator<Item = &'a Reading> {
-        let applies = feed.row.is_none_or(|row| !self.vendor.is_empty() && self.family == row.family.name());
+        let applies = feed.row.is_none_or(|row| !self.vendor.is_empty() && self.family == Some(row.family));
         let tail = if applies {
             &self.readings[self.readings.partition_point(|reading| reading.id < feed.id)..]
         } else {
@@ -132,21 +124,21 @@ impl<'a> Page<'a> {
     fn push_labels<W: Writer>(&self, feed: &Feed, reading: &Reading, out: &mut Vec<u8>) {
         let Some(row) = feed.row else {
             out.extend_from_slice(&self.unified);
-            reading.labels.for_each(|name, value| W::push_label(out, name, value));
+            reading.labels.for_each(|label, value| W::push_label(out, label.name(), value));
             return;
         };
         out.extend_from_slice(&self.vendor);
-        for (name, printed) in row.keep {
-            reading.labels.with_value(name, |value| W::push_label(out, printed, value));
+        for (label, printed) in row.keep {
+            reading.labels.with_value(*label, |value| W::push_label(out, printed, value));
         }
     }
 }
 
 /// Whether a vendor's name applies to readings with these labels.
 fn takes(row: &Vendor, labels: &Labels) -> bool {
-    row.when.iter().all(|(name, wanted)| {
+    row.when.iter().all(|(label, wanted)| {
         let mut equal = false;
-        labels.with_value(name, |value| equal = value == *wanted);
+        labels.with_value(*label, |value| equal = value == *wanted);
         equal
     })
 }

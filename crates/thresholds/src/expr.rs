@@ -100,7 +100,8 @@ impl Context<'_> {
         let selector = match resolve(name)? {
             Name::Vendor(vendor) => (vendor.name.to_owned(), Vec::new()),
             Name::Unified(metric) => {
-                let has_family = metric.scope == Scope::Device || metric.labels.contains(&"family");
+                let has_family =
+                    metric.scope == Scope::Device || metric.labels.contains(&naming::Label::Family);
                 let matcher = family.filter(|_| has_family).map(|family| format!("family=\"{family}\""));
                 (metric.name.unwrap_or_default().to_owned(), matcher.into_iter().collect())
             }

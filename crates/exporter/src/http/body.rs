@@ -82,7 +82,7 @@ impl Bodies {
     fn encode(&self, format: Format, sources: &[&Arc<SourceBoard>]) -> Bytes {
         let snapshots: Vec<_> = sources.iter().flat_map(|source| source.snapshots()).collect();
         let own = self.own.read(&self.board, sources, &self.http);
-        let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own.subjects);
+        let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
         let Names { unified, vendor, filters } = &self.names;
         encode(format, subjects, &Options { unified: *unified, vendor: *vendor, filters }).into()
     }
