@@ -2,16 +2,16 @@
 
 use std::ffi::c_int;
 
-/// `hlml_return_t`, with room for codes that a later release adds.
+/// `hlml_return_t`, including codes that a later release adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Return {
-    /// It worked.
+    /// The call succeeded.
     Success,
-    /// `hlml_init` was not called, or the driver behind it is another one now.
+    /// `hlml_init` was not called, or the driver was replaced since.
     Uninitialized,
-    /// An argument has no meaning, such as the handle of a device that is gone.
+    /// An argument is invalid, such as the handle of a removed device.
     InvalidArgument,
-    /// This device or driver does not have it.
+    /// This device or driver does not support it.
     NotSupported,
     /// `hlml_init` was called twice.
     AlreadyInitialized,
@@ -21,17 +21,17 @@ pub enum Return {
     InsufficientSize,
     /// The kernel module is not loaded.
     DriverNotLoaded,
-    /// Nothing within the time: the everyday answer of `hlml_event_set_wait`.
+    /// The time limit passed; the normal result of `hlml_event_set_wait`.
     Timeout,
     /// The card has fallen off the bus.
     AipIsLost,
-    /// No memory.
+    /// Out of memory.
     Memory,
-    /// No value now.
+    /// No value at present.
     NoData,
-    /// The library does not say.
+    /// Unknown error.
     Unknown,
-    /// A code that this table does not have.
+    /// A code that is not in this table.
     Other(c_int),
 }
 
@@ -59,7 +59,7 @@ impl From<c_int> for Return {
 }
 
 impl Return {
-    /// The number.
+    /// Returns the number.
     pub fn code(self) -> c_int {
         match self {
             Self::Other(code) => code,
@@ -67,7 +67,7 @@ impl Return {
         }
     }
 
-    /// The name in `hlml.h`; `unknown_return_code` for a number that has none there.
+    /// Returns the name in `hlml.h`, or `unknown_return_code` for any other number.
     pub fn name(self) -> &'static str {
         TABLE.iter().find(|row| row.1 == self).map_or("unknown_return_code", |row| row.2)
     }
