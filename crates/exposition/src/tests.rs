@@ -1,4 +1,4 @@
-//! Whole bodies: real catalogue entries in, the bytes that a scraper reads out.
+//! Complete bodies: catalogue entries as input, the bytes that a scraper receives as output.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -47,7 +47,7 @@ fn device(index: usize) -> Subject {
     finished(batch)
 }
 
-/// The exporter itself: no identity, an info metric and a histogram.
+/// The exporter's own metrics: no identity, an info metric and a histogram.
 fn exporter() -> Subject {
     let mut batch = Batch::default();
     batch.begin_exporter();
@@ -70,7 +70,7 @@ fn text(format: Format, subjects: &[Subject], options: &Options<'_>) -> String {
     String::from_utf8(encode(format, subjects, options)).expect("UTF-8")
 }
 
-/// The body without the HELP of the unified schema, whose wording is the catalogue's business.
+/// Returns the body without the HELP texts of the unified schema, which the catalogue defines.
 fn without_own_help(body: &str) -> String {
     let own =
         |line: &&str| !["# HELP accel", "# HELP accelscope"].iter().any(|start| line.starts_with(start));
@@ -287,8 +287,13 @@ fn a_filter_picks_names_and_their_help_and_type() {
     assert!(body(Format::Text, Vocabulary::Habana).contains("DCGM_FI_DEV_GPU_TEMP{"), "another's filter");
 }
 
+<<<<<<< HEAD
 /// A subject with a reading for every entry of the catalogue, and for every vendor row of it.
 fn everything(family: Family) -> Subject {
+=======
+/// Returns a subject with a reading for every entry of the catalogue and for every vendor row.
+fn everything(family: &'static str) -> Subject {
+>>>>>>> docs
     let reading = |id: Id, row: Option<&Vendor>| {
         let word = |label: &Label| {
             let fixed = row.and_then(|row| row.when.iter().find(|(wanted, _)| wanted == label));
@@ -351,7 +356,7 @@ fn every_name_of_the_catalogue_is_announced_once_without_duplicate_series() {
     }
 }
 
-/// What a scraper makes of a quoted value or a HELP text.
+/// Returns a quoted value or a HELP text as a scraper unescapes it.
 fn unescaped(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars();
@@ -370,7 +375,7 @@ fn unescaped(text: &str) -> String {
     out
 }
 
-/// Name and value of each label of a sample line, by a scan for unescaped quotes.
+/// Returns name and value of each label of a sample line, found by searching for unescaped quotes.
 fn parsed_labels(line: &str) -> Vec<(String, String)> {
     let (_, mut rest) = line.split_once('{').expect("labels");
     let mut labels = Vec::new();
@@ -491,7 +496,7 @@ fn readings_that_are_absent_leave_no_heading() {
 
 #[test]
 fn a_row_may_ask_for_a_number() {
-    // The catalogue writes `when` values as text; a source is free to keep an index as a number.
+    // The catalogue has `when` values as text; a source may send an index as a number.
     for value in [LabelValue::Number(0), LabelValue::Word("0")] {
         let mut batch = Batch::default();
         batch.begin(&identity(Family::Nvidia, 0));
