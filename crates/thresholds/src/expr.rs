@@ -7,6 +7,7 @@ use naming::{Family, Id, Metric, Scope, Vendor};
 use crate::{
     catalogue::Catalogue,
     model::{EngineKind, EngineSource, Engines},
+    vocabulary::Vocabulary,
 };
 
 /// What an engine's series are told apart by, whatever labels its version adds.
@@ -84,8 +85,12 @@ impl Context<'_> {
         if let (false, Some(family)) = (signal.families.is_empty(), self.family) {
             matchers.push(format!("family=\"{family}\""));
             // A recording that aggregates the label away is one for both files.
-            let told = !self.origin.is_empty() && !signal.test.drop_dcgm.iter().any(|label| label == "gpu");
-            matchers.extend(told.then(|| self.origin.to_owned()));
+            let dropped = signal
+                .test
+                .drop
+                .get(Vocabulary::Dcgm)
+                .is_some_and(|drop| drop.iter().any(|label| label == "gpu"));
+            matchers.extend((!self.origin.is_empty() && !dropped).then(|| self.origin.to_owned()));
         }
         Ok((record, matchers))
     }
@@ -161,6 +166,14 @@ pub(crate) fn names(text: &str) -> impl Iterator<Item = (&str, bool)> {
         let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
         let starts = tail.starts_with(|c: char| c.is_ascii_uppercase());
         starts.then(|| (&tail[..end], tail[end..].starts_with(':')))
+    })
+}
+
+/// Every `@signal` in a text.
+pub(crate) fn references(text: &str) -> impl Iterator<Item = &str> {
+    text.split('@').skip(1).map(|tail| {
+        let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
+        &tail[..end]
     })
 }
 

@@ -7,10 +7,11 @@ use naming::Family;
 use crate::{
     File,
     catalogue::{Catalogue, words},
-    expr::Context,
+    expr::{Context, references},
     model::Alert,
     plan::fill,
     slo,
+    vocabulary::Vocabulary,
 };
 
 /// Every page, and the index.
@@ -145,9 +146,8 @@ fn fires(catalogue: &Catalogue, alert: &Alert) -> String {
 /// Signals that the alert reads.
 fn behind<'c>(catalogue: &'c Catalogue, alert: &Alert) -> Vec<&'c crate::model::Signal> {
     let mut found: Vec<&crate::model::Signal> = Vec::new();
-    for tail in alert.expr.split('@').skip(1) {
-        let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
-        if let Some(signal) = catalogue.signal(&tail[..end])
+    for id in alert.expr.get(Vocabulary::Unified).into_iter().flat_map(|text| references(text)) {
+        if let Some(signal) = catalogue.signal(id)
             && !found.iter().any(|known| known.id == signal.id)
         {
             found.push(signal);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Mapping, Shown, Special, Step, Thresholds};
+use super::model::{Mapping, MappingResult, Special, Step, Thresholds};
 use crate::{
     catalogue::BANDS,
     model::{Bound, Op, Signal, Unit},
@@ -81,14 +81,14 @@ pub(super) fn state_steps() -> Thresholds {
 /// Grey for what is not there: part of every panel.
 pub(super) fn absence() -> Mapping {
     let (text, color) = NO_DATA;
-    let result = Shown { text: text.to_owned(), color: color.to_owned(), index: 0 };
+    let result = MappingResult { text: text.to_owned(), color: color.to_owned(), index: 0 };
     Mapping::Special(Special { of: "null+nan", result })
 }
 
 /// Words and colours of values.
 pub(super) fn words<'w>(words: impl IntoIterator<Item = (&'w str, &'w str, &'w str)>) -> Mapping {
     let shown = |(index, (value, text, color)): (usize, (&str, &str, &str))| {
-        let shown = Shown { text: text.to_owned(), color: color.to_owned(), index: index + 1 };
+        let shown = MappingResult { text: text.to_owned(), color: color.to_owned(), index: index + 1 };
         (value.to_owned(), shown)
     };
     Mapping::Value(words.into_iter().enumerate().map(shown).collect())
