@@ -78,7 +78,7 @@ pub(crate) fn yaml(text: &str) -> Result<Node, DocumentError> {
     serde_saphyr::from_str(text).map_err(|error| {
         let whole = error.to_string();
         let first = whole.lines().next().unwrap_or("no YAML");
-        // The place is told apart from the message.
+        // The position is kept apart from the message.
         let what =
             first.split_once(": ").filter(|(head, _)| head.contains("error")).map_or(first, |(_, rest)| rest);
         let what = what

@@ -1,4 +1,4 @@
-//! From the catalogue's texts to PromQL: names are looked up, families and bounds filled in.
+//! Expands the catalogue's texts to PromQL: looks names up, fills in families and bounds.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-/// What an engine's series are told apart by, whatever labels its version adds.
+/// Labels that identify an engine's series; labels that some versions add are aggregated away.
 pub(crate) const ENGINE_LABELS: &str = "cluster, namespace, node, pod, job, instance, model";
 
 /// In which rule file a text is expanded.
@@ -143,7 +143,7 @@ impl Context<'_> {
 
 /// Whether every unified metric in `text` is read from some source of `family`.
 ///
-/// Families whose exporter comes later get a signal as soon as the naming catalogue says where it is read.
+/// A family gets a signal as soon as the naming catalogue names a source for each metric in it.
 pub(crate) fn missing_source(text: &str, family: Family) -> Option<&'static str> {
     names(text).find_map(|(name, explicit)| {
         let Ok(Name::Unified(metric)) = resolve(name) else { return None };
@@ -218,7 +218,7 @@ fn reading(source: &EngineSource, engines: &Engines) -> String {
     let Some(keep) = &engines.keep else { return value };
     match (&source.rename, &source.set) {
         (Some(label), _) => format!("label_replace({value}, \"{keep}\", \"$1\", \"{label}\", \"(.+)\")"),
-        // Series that the engine tells apart by a label of this name are one from here on.
+        // Series of the engine that differ in a label of this name are summed here.
         (None, Some(fixed)) => {
             format!("label_replace(sum without ({keep}) ({value}), \"{keep}\", \"{fixed}\", \"\", \"\")")
         }

@@ -1,8 +1,8 @@
-//! Signals, bands and alerts, each written once with its reason; rule files, tests that prove them,
-//! runbooks and dashboards come out of it.
+//! Signals, bands and alerts, each written once with its reason. Rule files, their tests, runbooks and dashboards are
+//! generated from them.
 //!
-//! This room is pure: the catalogue is compiled in, [`generate`] answers paths and texts, and whoever calls it
-//! writes them. A bound that an [`Overrides`] changes moves every file that shows it.
+//! This crate is pure: the catalogue is compiled in, [`generate`] returns paths and texts, and the caller writes
+//! them. A bound that an [`Overrides`] changes moves every file that shows it.
 
 #![forbid(unsafe_code)]
 
@@ -140,7 +140,7 @@ fn try_generate(
             }
         });
     }
-    // The wrong rules stand beside ours over dcgm-exporter's names.
+    // The wrong rules are about dcgm-exporter's names.
     if kind == Kind::Tests && names != Names::Unified {
         files.extend(WRONG.map(|(path, text)| (path.to_owned(), text.to_owned())));
     }

@@ -50,7 +50,7 @@ pub(crate) struct Signal {
     pub gate: PerVocabulary<String>,
     /// Appended to the high red band: what else must hold.
     pub red_when: Option<String>,
-    /// Conditions that are red whatever the value; those whose metrics a family lacks are left out.
+    /// Conditions that are red at any value; those whose metrics a family lacks are left out.
     #[serde(default)]
     pub red_also: PerVocabulary<Vec<String>>,
     /// The bands are fractions of this objective.
@@ -214,7 +214,7 @@ pub(crate) struct Engines {
     pub kind: EngineKind,
     /// `sum` or `max` over ranks, workers and renamed labels.
     pub aggregate: String,
-    /// A label that is kept beside model and instance.
+    /// A label that is kept in addition to those of the engine.
     pub keep: Option<String>,
     pub sources: Vec<EngineSource>,
 }
@@ -266,7 +266,7 @@ pub(crate) struct Example {
     pub settle: Duration,
     /// How long an event stays in the longest window; as `settle` when absent.
     pub linger: Option<Duration>,
-    /// The smallest step that is told from a bound; by unit when absent.
+    /// The smallest distance from a bound that a test uses; by unit when absent.
     pub step: Option<f64>,
     /// Values for a signal that has no bands.
     #[serde(default)]
@@ -280,7 +280,7 @@ pub(crate) struct Example {
     /// Input labels that the result does not have.
     #[serde(default)]
     pub drop: PerVocabulary<Vec<String>>,
-    /// Labels that the result has besides.
+    /// Further labels of the result.
     #[serde(default)]
     pub labels: PerVocabulary<BTreeMap<String, String>>,
     /// Values put in turn for `<variant>` in the series: each must fire.
@@ -352,7 +352,7 @@ impl Unit {
         }
     }
 
-    /// A difference that matters to nobody, and that a test can still tell.
+    /// A distance from a bound that is small in practice and large enough for a test.
     pub fn step(self) -> f64 {
         match self {
             Self::Ratio | Self::Seconds => 0.001,

@@ -44,7 +44,7 @@ pub struct Overrides {
     tree: Option<Node>,
 }
 
-/// Why an override file cannot be used: one line with file, line and mend.
+/// Why an override file cannot be used: one line with file, line and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {what}")]
 pub struct OverridesError {
@@ -65,7 +65,7 @@ impl Overrides {
         };
         match read(text).and_then(|tree| check(&tree).map(|()| tree)) {
             Ok(tree) => Ok(Self { tree: Some(tree) }),
-            // Whatever a file holds, its fault is told in one line.
+            // The message is one line, even where the file holds control characters.
             Err(DocumentError { line, what }) => {
                 let what = what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
                 Err(OverridesError { file: file.to_owned(), line, what })

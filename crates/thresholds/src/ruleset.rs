@@ -67,7 +67,7 @@ impl<'c> RuleSet<'c> {
         self.vocabulary == Vocabulary::Dcgm
     }
 
-    /// The part of group names that tells this set from others.
+    /// The part of group names that is unique to this set.
     pub fn part(&self) -> String {
         match self.family {
             Some(family) if self.file == "edge" => format!("edge-{family}"),

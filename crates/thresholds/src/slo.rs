@@ -170,7 +170,7 @@ impl Level<'_> {
         let quantile = signal.record.clone().unwrap_or_default() + &filter;
         let shared = SHARED.iter().any(|(of, bounds)| *of == objective && bounds.contains(&slo));
         let each = |suffix: &str, le: bool| per_instance(engines, suffix, le.then_some(slo));
-        // Aggregation knows the model by its final name; the filter can only come after it.
+        // The model has its final name only after the aggregation, so the filter follows it.
         let keep = |text: String| {
             if models.is_empty() {
                 text
@@ -253,7 +253,7 @@ impl Level<'_> {
     }
 
     fn signal(&self, id: &str, title: &str, record: &str, expr: String, mut test: Example) -> Signal {
-        // Recorded series are told by their labels; a model that only this class has is not the default one.
+        // Recorded series are selected by their labels; a model of this class is not one of the default class.
         let mut labels = test.labels.get(Vocabulary::Unified).cloned().unwrap_or_default();
         labels.insert("model".to_owned(), self.model());
         labels.insert("namespace".to_owned(), "inference".to_owned());
@@ -283,7 +283,7 @@ impl Level<'_> {
         }
     }
 
-    /// The alert of one window: the long one says that it matters, the short one that it still goes on.
+    /// The alert of one window pair: the long window shows that it matters, the short one that it still goes on.
     fn alert(&self, template: &Alert, window: &Window) -> Alert {
         let objective = objective(self.class, self.sli);
         let rate = |window: Duration, select: &str| format!("llm:slo_error:ratio_rate{window}{select}");
@@ -300,7 +300,7 @@ impl Level<'_> {
                 .replace("<long>", &window.long.to_string())
                 .replace("<objective>", &format!("{}%", decimal(objective * 100.0)));
         }
-        // Told apart in the rule file too, though what fires has them from its series.
+        // The series carry these labels too; here they make the rules of a file distinct.
         alert.labels = self.labels();
         alert.labels.insert("window".to_owned(), window.long.to_string());
         let labels: Labels = self
@@ -317,7 +317,7 @@ impl Level<'_> {
             labels: labels.into(),
             ..Example::default()
         };
-        // Each window alone says nothing: the other one stays at rest.
+        // One window alone must not fire: the other one stays at 0.
         let decoys = vec![
             value(&rate(window.long, &self.selector(",namespace=\"long\",model=\"m\"")), "<1>"),
             value(&rate(window.short, &self.selector(",namespace=\"long\",model=\"m\"")), "<0>"),

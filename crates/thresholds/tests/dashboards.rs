@@ -14,7 +14,7 @@ use thresholds::{Format, Kind, Names, Overrides, band_panels, generate};
 const QUERIES: usize = 24;
 const QUERIES_OF_DEVICE: usize = 40;
 
-/// What Grafana knows without a variable of the dashboard.
+/// Variables that Grafana defines itself.
 const BUILT_IN: [&str; 2] = ["__rate_interval", "__range"];
 
 /// Intervals that no query spells, to tell Grafana's apart.

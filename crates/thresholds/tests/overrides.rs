@@ -1,4 +1,4 @@
-//! Override files: what they move, what they leave alone, and what is said to a mistake.
+//! Override files: what they change, what they leave alone, and the messages for mistakes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Dashboards for Grafana out of the same catalogue: `catalogue/dashboards.toml` says which panels there are,
-//! the signals say their queries, units, words and bands.
+//! Grafana dashboards from the same catalogue: `catalogue/dashboards.toml` lists the panels; queries, units, words and
+//! bands are those of the signals.
 
 mod model;
 mod paint;
@@ -29,7 +29,7 @@ const SPEC: &str = include_str!("../../catalogue/dashboards.toml");
 /// How a panel shows a signal: values at, below and above each edge of its bands, and the state of each.
 #[derive(Clone, Debug)]
 pub struct BandPanel {
-    /// Path of the dashboard, as [`generate`](crate::generate) answers it.
+    /// Path of the dashboard, as [`generate`](crate::generate) returns it.
     pub path: String,
     /// Id of the panel on it.
     pub panel: u32,

@@ -1,9 +1,11 @@
-//! Proofs of an alert: each is a stretch of time that is fine, one that is not, and what came of both.
+//! Tests of an alert: each has a period that is fine, one that is not, and the expected alerts of both.
+
+use std::collections::BTreeMap;
 
 use super::{Phase, Prover, around, series::engine_series};
 use crate::{
     expr::references,
-    model::{Alert, EngineKind, Example, TestSeries},
+    model::{Alert, Bound, EngineKind, Example, TestSeries},
     number::Duration,
     output::{AlertCheck, ExpectedAlert, Labels, TestGroup},
     plan::{LITERAL_BRACES, PlannedAlert},
@@ -22,7 +24,7 @@ impl Prover<'_> {
                 groups.extend(self.example(planned, example, &variant)?);
             }
         }
-        // The value itself as input: exact at the bound, whatever windows lie before it.
+        // The recorded value itself as input: exact at the bound, without the windows behind it.
         if own.is_none()
             && let Some(id) = first_reference(alert)
         {
@@ -109,12 +111,7 @@ impl Prover<'_> {
             (settle + ticks(example.lead) + 10, settle + hold + 10, linger + 10);
 
         let limit = bounds.get("limit");
-        let step = example.step.unwrap_or(alert.unit.step());
-        let (quiet, firing) = match (example.quiet, example.firing, limit) {
-            (Some(quiet), Some(firing), _) => (quiet, firing),
-            (_, _, Some(bound)) => around(bound, step),
-            _ => (1.0, 0.0),
-        };
+        let (quiet, firing) = values(alert, bounds, example);
         let moves = series.iter().any(|series| series.rate.is_some() || series.step.is_some());
         let exact = limit.filter(|_| settle == 0 && !moves && example.quiet.is_none() && !example.absence);
 
@@ -180,6 +177,20 @@ impl Prover<'_> {
             exp_alerts: alert.into_iter().collect(),
         }
     }
+}
+
+/// A value that is fine and one that fires.
+fn values(alert: &Alert, bounds: &BTreeMap<String, Bound>, example: &Example) -> (f64, f64) {
+    match (example.quiet, example.firing, bounds.get("limit")) {
+        (Some(quiet), Some(firing), _) => (quiet, firing),
+        (_, _, Some(bound)) => around(bound, example.step.unwrap_or(alert.unit.step())),
+        _ => (1.0, 0.0),
+    }
+}
+
+/// A value at which an alert fires.
+pub(crate) fn example_value(alert: &Alert, bounds: &BTreeMap<String, Bound>) -> f64 {
+    values(alert, bounds, &alert.test).1
 }
 
 /// The first recorded signal that an alert reads.

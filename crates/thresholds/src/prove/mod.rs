@@ -1,4 +1,4 @@
-//! Worked examples as promtool tests: series that move through good and bad values, and what must come of it.
+//! promtool tests from worked examples: series that move through good and bad values, and the expected results.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ use crate::{
 mod alert;
 mod series;
 
-pub(crate) use alert::first_reference;
+pub(crate) use alert::{example_value, first_reference};
+pub(crate) use series::first_device;
 use series::{engine_labels, engine_series};
 
 /// The tests of a planned rule file.
@@ -174,7 +175,7 @@ impl Prover<'_> {
                 let mut labels = labels.clone();
                 labels.extend(signal.labels.clone());
                 group.promql_expr_test.push(ExprCheck {
-                    // A recording is a float: four digits are told apart, not the last bit.
+                    // A recording is a float: it is compared to four digits, not to the last bit.
                     expr: format!("round({recorded}, 0.0001)"),
                     eval_time: self.time(end - 1),
                     exp_samples: vec![ExpectedSample {
@@ -240,7 +241,7 @@ fn together(groups: Vec<TestGroup>, are_named: bool) -> Vec<TestGroup> {
     merged
 }
 
-/// A value that is fine and one that is not, each as close to the bound as a test can tell.
+/// A value that is fine and one that is not, each close to the bound.
 fn around(bound: &Bound, step: f64) -> (f64, f64) {
     let number = bound.number();
     let (below, above) = ((number - step).max(0.0).min(number), number + step);

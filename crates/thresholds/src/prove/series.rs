@@ -58,7 +58,7 @@ impl Prover<'_> {
             series: input
                 .series
                 .replace(from, to)
-                .replace(&format!("device=\"{}\"", device(family)), "device=\"other0\""),
+                .replace(&format!("device=\"{}\"", first_device(family)), "device=\"other0\""),
             values: input.values.clone(),
         };
         let mut strangers = Vec::new();
@@ -140,7 +140,7 @@ impl Prover<'_> {
         tokens.join(" ")
     }
 
-    /// Labels by which a series is told from others of its kind.
+    /// The target and device labels of a series.
     fn identity(&self, template: &str, selector: &str, model: &str) -> Labels {
         let node = ("node", "node-1");
         let exporter = [("instance", "node-1:9477"), ("job", "accelscope"), node];
@@ -161,7 +161,7 @@ impl Prover<'_> {
         if name.starts_with("node:") {
             add(&[node]);
         } else if ["llm:slo_", "llm:cost", "cluster:"].iter().any(|prefix| name.starts_with(prefix)) {
-            // These say all their labels themselves.
+            // The catalogue writes all labels of these.
         } else if name.starts_with("llm:") {
             add(&engine);
             add(&[("model", model)]);
@@ -186,7 +186,7 @@ impl Prover<'_> {
             add(&exporter);
             // `$DEVICE_UP:npu` is another family's device.
             let family = self.set.family.filter(|family| selector.contains(&format!("family=\"{family}\"")));
-            add(&[("device", family.map_or("other0", device)), ("uuid", "UUID-0")]);
+            add(&[("device", family.map_or("other0", first_device)), ("uuid", "UUID-0")]);
         } else {
             add(&engine);
         }
@@ -311,7 +311,7 @@ pub(super) fn engine_labels(engines: &Engines, source: &EngineSource, model: &st
 }
 
 /// The short name of a family's first device.
-fn device(family: Family) -> &'static str {
+pub(crate) fn first_device(family: Family) -> &'static str {
     match family {
         Family::Nvidia => "gpu0",
         Family::Gaudi => "hpu0",
