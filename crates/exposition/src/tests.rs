@@ -287,13 +287,8 @@ fn a_filter_picks_names_and_their_help_and_type() {
     assert!(body(Format::Text, Vocabulary::Habana).contains("DCGM_FI_DEV_GPU_TEMP{"), "another's filter");
 }
 
-<<<<<<< HEAD
 /// A subject with a reading for every entry of the catalogue, and for every vendor row of it.
 fn everything(family: Family) -> Subject {
-=======
-/// Returns a subject with a reading for every entry of the catalogue and for every vendor row.
-fn everything(family: &'static str) -> Subject {
->>>>>>> docs
     let reading = |id: Id, row: Option<&Vendor>| {
         let word = |label: &Label| {
             let fixed = row.and_then(|row| row.when.iter().find(|(wanted, _)| wanted == label));
