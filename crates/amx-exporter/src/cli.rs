@@ -1,8 +1,8 @@
 //! The flags of the source.
 
 use clap::{Args, FromArgMatches};
-use exporter::{Common, Opened, SourceSpec, UsageError};
 use naming::Family;
+use source::{Common, Opened, SourceSpec, UsageError};
 
 use crate::session::AmxSource;
 

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use kernel::{File, entries};
 use reading::Fault;
-use sysfs::{File, entries};
 
 use crate::{perf::Event, topology::parse_list};
 

@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reading::{Absence, Fault};
-use sysfs::{
+use kernel::{
     File,
     hwmon::{Attribute, Channel, Chip, Quantity},
     powercap::Zone,
 };
+use reading::{Absence, Fault};
 
 use crate::topology::{self, Cpu};
 
@@ -193,7 +193,7 @@ impl Files {
         for (kernel, ours) in LIMITS {
             let constraints =
                 || self.zones.iter().flat_map(|zone| &zone.constraints).filter(|limit| limit.name == kernel);
-            let total = |file: fn(&sysfs::powercap::Constraint) -> &File| -> Got<u64> {
+            let total = |file: fn(&kernel::powercap::Constraint) -> &File| -> Got<u64> {
                 constraints().map(|limit| file(limit).number::<u64>()).sum()
             };
             if constraints().next().is_some() {

@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
+use kernel::File;
 use naming::Family;
 use reading::{Backend, Fault, Found, Identity, Labels, Lost, Session, Source, Unavailable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sysfs::File;
 
 use crate::{
     cpu::Cpu,
@@ -32,7 +32,7 @@ impl Source for AmxSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        let simulated = sysfs::simulated(&self.sysfs);
+        let simulated = kernel::simulated(&self.sysfs);
         let folder = simulated.as_ref().map(|machine| machine.folder.join("perf"));
         let perf = system_calls(folder.as_deref()).map_err(|error| {
             let folder = folder.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();

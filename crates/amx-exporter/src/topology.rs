@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kernel::File;
 use reading::{Absence, Fault};
-use sysfs::File;
 
 /// Most CPUs that Linux can be built for (`NR_CPUS` on x86-64); a longer list is garbage.
 const CPUS_MAX: u32 = 8192;

@@ -15,43 +15,20 @@
 
 #![forbid(unsafe_code)]
 
-mod board;
-mod body;
-mod call;
-mod cardinality;
-mod cli;
-mod connection;
-mod device;
-mod fields;
-mod generate;
-mod host;
-mod integral;
-mod landing;
-mod lane;
-mod listen;
-mod log;
-mod metrics_page;
-mod own;
-mod pci;
-mod print;
-mod probe;
-mod routes;
-mod serve;
-mod settings;
-mod spec;
-mod supervisor;
-mod tempo;
+mod commands;
+mod http;
+mod sampling;
+mod self_metrics;
 #[cfg(test)]
 mod tests;
-mod values;
-mod worker;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::ArgMatches;
 
-pub use lane::{Lane, Turn};
-pub use spec::{Common, Opened, SourceSpec, UsageError};
+use source::{SourceSpec, UsageError};
+
+use crate::commands::{cli, fields, generate, log, print, probe, serve, settings};
 
 /// Why a command did not do what it was asked.
 enum Failure {

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches};
-use exporter::{Common, Opened, SourceSpec, UsageError};
 use naming::{Family, VendorFilter, Vocabulary};
+use source::{Common, Opened, SourceSpec, UsageError};
 
 use crate::session::GaudiSource;
 

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use reading::{Identity, Labels};
 
 use crate::{
-    kernel::{self, Node},
+    driver::{self, Node},
     raw::Hpu,
 };
 
@@ -40,7 +40,7 @@ impl Facts {
         let library = |ask: fn(&Hpu) -> Option<String>| hpu.and_then(ask);
         let module = library(|hpu| hpu.module_id().ok().map(|module| module.to_string()));
         let pcb = hpu.and_then(|hpu| hpu.pcb_versions().ok()).unwrap_or_default();
-        let driver = kernel::driver_version(sysfs).ok();
+        let driver = driver::driver_version(sysfs).ok();
         Self {
             index,
             minor: node.map(|node| node.minor).or_else(|| hpu?.minor_number().ok()),

@@ -6,9 +6,9 @@
 //! devices; `identity` builds labels; `cli` is what a user can set.
 
 mod cli;
+mod driver;
 mod events;
 mod identity;
-mod kernel;
 mod map;
 mod raw;
 mod sampler;

@@ -7,15 +7,15 @@
 use std::time::Duration;
 
 use hlml_sys::constants::{PSTATE_MAX, THROTTLE_POWER, THROTTLE_THERMAL};
+use kernel::pci::Link;
 use naming::{
     Bytes, BytesPerSecond, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m,
 };
 use reading::{Absence, Batch, Fault, Labels};
-use sysfs::pci::Link;
 
 use crate::{
+    driver::Kernel,
     events::Heard,
-    kernel::Kernel,
     raw::{EVENTS, Got, Raw, SlowRaw},
 };
 

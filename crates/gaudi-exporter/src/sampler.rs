@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Instant};
 
+use kernel::pci::Link;
 use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
-use sysfs::pci::Link;
 
 use crate::{
+    driver::{Kernel, Node},
     events::Log,
     identity::Facts,
-    kernel::{Kernel, Node},
     map,
     raw::{self, Events, Got, Hpu, Raw},
     session::Place,

@@ -7,11 +7,11 @@
 
 use std::{fs, path::Path};
 
-use reading::{Absence, Fault};
-use sysfs::{
+use kernel::{
     File,
     hwmon::{Attribute, Channel, Chip, Quantity},
 };
+use reading::{Absence, Fault};
 
 /// How labels begin, by what they are: "On Chip" is what HLML itself looks for, the others are the words of
 /// its sensors (`hlml_temperature_sensors_t`).

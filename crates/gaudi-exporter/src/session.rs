@@ -6,9 +6,9 @@ use naming::Family;
 use reading::{Absence, Backend, BusMatch, Fault, Found, Lost, Session, Source, Unavailable};
 
 use crate::{
+    driver::{self, Node},
     events::Log,
     identity::Facts,
-    kernel::{self, Node},
     raw::{self, Hpu, Library, Missing},
     sampler::{Card, HpuSampler},
     slow::SlowLanes,
@@ -48,12 +48,12 @@ impl Source for GaudiSource {
 
     fn bus(&self) -> Option<BusMatch> {
         // Processing accelerators.
-        Some(BusMatch { vendor: kernel::VENDOR, classes: &[0x1200] })
+        Some(BusMatch { vendor: driver::VENDOR, classes: &[0x1200] })
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
         let place = Arc::clone(&self.place);
-        if !kernel::is_loaded(&place.sysfs) {
+        if !driver::is_loaded(&place.sysfs) {
             return Err(Unavailable(format!(
                 "no {}/module/habanalabs: the driver is not loaded; load it (modprobe habanalabs)",
                 place.sysfs.display()
@@ -64,15 +64,15 @@ impl Source for GaudiSource {
             Ok(Err(refused)) => Err(refused),
             Err(Missing(why)) => {
                 let mend = "install Intel's firmware tools, or name the library with --library.hlml";
-                if kernel::nodes(&place.sysfs).is_empty() {
+                if driver::nodes(&place.sysfs).is_empty() {
                     return Err(Unavailable(format!("{why}; {mend}")));
                 }
                 tracing::warn!("{why}; the kernel's files give what they can; {mend}");
-                let driver = kernel::driver_version(&place.sysfs).unwrap_or_else(|_| "unknown".into());
+                let driver = driver::driver_version(&place.sysfs).unwrap_or_else(|_| "unknown".into());
                 let backend = Backend {
                     library: format!("{}/class ({why})", place.sysfs.display()),
                     version: format!("driver {driver}"),
-                    simulated: sysfs::simulated(&place.sysfs).map(|machine| machine.name),
+                    simulated: kernel::simulated(&place.sysfs).map(|machine| machine.name),
                 };
                 Ok(Box::new(KernelSession { library: self.library.clone(), place, backend }))
             }
@@ -117,7 +117,7 @@ impl HlmlSession {
         let known = if let Some(known) = self.known.get(&index).filter(is_still) {
             known.clone()
         } else {
-            let address = hpu.pci_bus_id().map(|address| sysfs::pci::address(&address));
+            let address = hpu.pci_bus_id().map(|address| kernel::pci::address(&address));
             let address = address.unwrap_or_else(|_| mark.clone());
             let node = node_of(&address);
             let facts = Facts::read(index, &address, Some(&hpu), node, &self.place.sysfs);
@@ -137,7 +137,7 @@ impl Session for HlmlSession {
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
         let count = self.library.device_count().map_err(lost)?;
-        let nodes = kernel::nodes(&self.place.sysfs);
+        let nodes = driver::nodes(&self.place.sysfs);
         let found: Result<Vec<_>, _> = (0..count).map(|index| self.found(index, &nodes)).collect();
         Ok(found?.into_iter().flatten().collect())
     }
@@ -161,11 +161,11 @@ impl Session for KernelSession {
             return Err(Lost::Session(fault));
         }
         let sysfs = &self.place.sysfs;
-        if !kernel::is_loaded(sysfs) {
+        if !driver::is_loaded(sysfs) {
             let fault = Fault { absence: Absence::Failed, call: "module/habanalabs", code: "ENOENT" };
             return Err(Lost::Session(fault));
         }
-        let nodes = kernel::nodes(sysfs).into_iter();
+        let nodes = driver::nodes(sysfs).into_iter();
         Ok(nodes
             .map(|node| {
                 let address = node.function.address.clone();

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use kernel::Unwrapped;
 use reading::Fault;
-use sysfs::Unwrapped;
 
 use crate::{raw::Got, telemetry::Registers};
 

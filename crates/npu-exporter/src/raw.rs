@@ -8,11 +8,11 @@
 
 use std::{path::Path, time::Instant};
 
-use reading::{Absence, Fault};
-use sysfs::{
+use kernel::{
     File,
     pci::{Function, Power},
 };
+use reading::{Absence, Fault};
 
 use crate::{
     rates::PERIOD,

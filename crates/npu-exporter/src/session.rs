@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use exporter::{Opened, SourceSpec};
+use kernel::{File, pci::Function};
 use naming::Family;
 use reading::{Backend, BusMatch, Found, Identity, Labels, Lost, Session, Source, Unavailable};
-use sysfs::{File, pci::Function};
+use source::{Opened, SourceSpec};
 
 use crate::{part, raw::Files, sampler::NpuSampler};
 
@@ -53,7 +53,7 @@ impl Source for NpuSource {
         let backend = Backend {
             library: driver.display().to_string(),
             version: format!("{DRIVER} {version}"),
-            simulated: sysfs::simulated(&self.sysfs).map(|machine| machine.name),
+            simulated: kernel::simulated(&self.sysfs).map(|machine| machine.name),
         };
         Ok(Box::new(NpuSession { sysfs: self.sysfs.clone(), backend }))
     }

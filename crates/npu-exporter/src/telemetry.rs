@@ -7,8 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
+use kernel::{File, entries};
 use reading::{Absence, Fault};
-use sysfs::{File, entries};
 
 /// How faults call the region.
 const CALL: &str = "intel_pmt/telem";

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::pci::Function;
 use reading::{Absence, Batch, Identity, Labels, Lost};
-use sysfs::pci::Function;
 
 use crate::{raw::Files, sampler::NpuSampler};
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches, ValueEnum};
-use exporter::{Common, Opened, SourceSpec, UsageError};
 use naming::{DCGM_DEFAULT_LABEL, Family};
+use source::{Common, Opened, SourceSpec, UsageError};
 
 use crate::{counters::Counters, identity::Naming, session::NvmlSource};
 

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use exporter::UsageError;
 use naming::{DCGM_LABELS, FilterEntry, Kind, METRICS, VendorFilter, Vocabulary};
+use source::UsageError;
 
 /// What a counters file asks for.
 #[derive(Debug)]

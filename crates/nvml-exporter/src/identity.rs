@@ -110,7 +110,7 @@ impl Facts {
             ("model", &self.name),
             ("architecture", &self.architecture),
             ("brand", &self.brand),
-            ("pci_bus_id", &sysfs::pci::address(&self.pci_bus_id)),
+            ("pci_bus_id", &kernel::pci::address(&self.pci_bus_id)),
             ("serial", &self.serial),
             ("board_part_number", &self.board_part_number),
             ("driver_version", &self.driver_version),

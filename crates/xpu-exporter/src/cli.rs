@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches};
-use exporter::{Common, Opened, SourceSpec, UsageError};
 use naming::Family;
+use source::{Common, Opened, SourceSpec, UsageError};
 
 use crate::{
-    kernel::Roots,
+    drm::Roots,
     raw,
     session::{Choice, XpuSource},
 };

@@ -5,9 +5,9 @@
 
 use std::{ffi::OsStr, path::PathBuf, sync::Arc, time::Instant};
 
+use kernel::pci::Link;
 use level_zero_sys::{self as sys, Failure, LevelZero, OpenError, Way, code, value};
 use reading::{Absence, Fault, Unavailable};
-use sysfs::pci::Link;
 
 use crate::{
     Got,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! session -> sampler -+-> rest: may an idle GPU be read now, or shall it fall asleep?
-//!                     +-> kernel      -> map::kernel     -+
+//!                     +-> drm         -> map::drm        -+
 //!                     +-> level_zero  -> map::level_zero -+-> choose: one source per metric -> Batch
 //! ```
 //!
@@ -17,8 +17,8 @@
 
 mod choose;
 mod cli;
+mod drm;
 mod identity;
-mod kernel;
 mod level_zero;
 mod map;
 mod rates;
@@ -28,7 +28,7 @@ mod sampler;
 mod session;
 
 pub use cli::SPEC;
-pub use kernel::Roots;
+pub use drm::Roots;
 pub use session::{Choice, XpuSource};
 
 /// A value in the source's own unit, or why there is none.

@@ -7,8 +7,8 @@ use reading::{Absence, Batch, Fault, Labels, Lost, Sampler, Subject};
 
 use crate::{
     choose::{Chooser, add},
+    drm::{Awake, Card, Rapl},
     identity::Facts,
-    kernel::{Awake, Card, Rapl},
     level_zero::{self, Sysman},
     map::{self, Names},
     rest::Rest,
@@ -78,7 +78,7 @@ impl GpuSampler {
         let round = awake.read(self.rapl.as_mut());
         self.name_tiles(round.gts.iter().map(|gt| gt.tile + 1).max().unwrap_or(0));
         let mut batch = Batch::default();
-        map::kernel::put(&self.names, &round, &mut batch);
+        map::drm::put(&self.names, &round, &mut batch);
         (batch, round.is_idle())
     }
 

@@ -11,13 +11,13 @@ use std::{
 };
 
 use clap::ValueEnum;
+use kernel::File;
 use naming::Family;
 use reading::{Absence, Backend, BusMatch, Fault, Found, Lost, Session, Source, Unavailable};
-use sysfs::File;
 
 use crate::{
+    drm::{Card, OpenFiles, Roots},
     identity::{self, Facts},
-    kernel::{Card, OpenFiles, Roots},
     level_zero::{self, Gpu, Library},
     sampler::GpuSampler,
 };

@@ -80,7 +80,7 @@ pub fn fault(error: &io::Error) -> Fault {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return Fault::no_data(CALL, "not_scheduled");
     }
-    sysfs::file::fault(CALL, error)
+    ::kernel::file::fault(CALL, error)
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::{ffi::OsString, fs, time::Duration};
 
 use naming::{Family, METRICS};
+use source::{Opened, SourceSpec, UsageError};
 
 use super::fake::{FakeSource, Machine};
-use crate::{
-    Opened, SourceSpec, UsageError,
+use crate::commands::{
     cli::{self, Parsed},
     fields, metrics_page, probe,
     values::{ListenAddress, listen_address},

@@ -20,10 +20,10 @@ use reading::{
 };
 
 use crate::{
-    board::Board,
-    own::{HttpCounts, Own},
-    supervisor::{self, Handle},
-    tempo::Tempo,
+    sampling::state::Board,
+    sampling::supervisor::{self, Handle},
+    sampling::timing::Tempo,
+    self_metrics::{HttpCounts, Own},
 };
 
 /// What a call does.

@@ -18,13 +18,13 @@ use tokio::sync::oneshot;
 
 use super::fake::{Act, FakeSource, Machine, eventually, tempo};
 use crate::{
-    board::Board,
-    body::{Bodies, Names},
-    connection::Limits,
-    listen::{self, Bound},
-    own::{HttpCounts, Own},
-    serve::{Serve, Web},
-    values::listen_address,
+    commands::serve::{Serve, Web},
+    commands::values::listen_address,
+    http::body::{Bodies, Names},
+    http::connection::Limits,
+    http::listen::{self, Bound},
+    sampling::state::Board,
+    self_metrics::{HttpCounts, Own},
 };
 
 /// A server in this process.

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use exporter::Lane;
 use hlml_sys::{Generation, Hlml, Return, constants::VERSION_BYTES};
 use reading::{Backend, Unavailable};
+use source::Lane;
 
 use super::{Got, call, device::text};
 

@@ -1,6 +1,6 @@
 //! HLML as Intel says it: calls in vendor units and names, each with its own failure.
 //!
-//! This is the only room of the crate with unsafe code. Every call takes its [`exporter::Turn`] first, since no
+//! This is the only room of the crate with unsafe code. Every call takes its [`source::Turn`] first, since no
 //! document says that HLML may be called from two threads at once.
 //!
 //! Source of signatures and numbers: `hlml-sys`.

@@ -23,9 +23,9 @@ pub use sample::{Link, Memory, Raw, memory, read};
 
 use std::time::Duration;
 
-use exporter::Lane;
 use nvml_wrapper::error::NvmlError;
 use reading::{Absence, Fault};
+use source::Lane;
 
 /// A value in the vendor's unit, or why there is none.
 pub type Got<T> = Result<T, Fault>;

@@ -2,7 +2,7 @@
 //!
 //! Past this room no value is in megahertz, microwatts, millidegrees or microseconds.
 
-pub mod kernel;
+pub mod drm;
 pub mod level_zero;
 
 use naming::{Celsius, Hertz};

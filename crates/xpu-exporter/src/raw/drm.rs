@@ -100,7 +100,7 @@ pub fn video_memory(driver: Driver, node: &Path) -> Got<VideoMemory> {
         io::ErrorKind::PermissionDenied => {
             Fault { absence: Absence::Unsupported, call, code: "needs_group_render" }
         }
-        _ => sysfs::file::fault(call, &error),
+        _ => kernel::file::fault(call, &error),
     };
     let file = File::options().read(true).write(true).open(node).map_err(failed)?;
     let answer = match driver {

@@ -17,7 +17,7 @@ use tokio::{
     net::{TcpListener, UnixListener},
 };
 
-use crate::values::ListenAddress;
+use crate::commands::values::ListenAddress;
 
 /// Connections that the kernel holds until we accept them.
 const BACKLOG: i32 = 1024;

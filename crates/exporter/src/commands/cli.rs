@@ -11,8 +11,10 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::{
-    SourceSpec, UsageError, generate,
+use source::{SourceSpec, UsageError};
+
+use super::{
+    generate,
     values::{interval, listen_address, positive, request_path},
 };
 

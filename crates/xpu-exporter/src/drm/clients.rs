@@ -14,8 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::{File, entries};
 use reading::{Absence, Fault};
-use sysfs::{File, entries};
 
 use crate::{Got, rates::Share};
 

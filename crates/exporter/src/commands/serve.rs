@@ -14,15 +14,15 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    board::Board,
-    body::{Bodies, Names},
-    connection::{self, Limits, Pace},
-    host::Host,
-    listen::{Bound, Listener},
-    own::{HttpCounts, Own},
-    routes::Routes,
-    supervisor::{self, Handle},
-    tempo::Tempo,
+    http::body::{Bodies, Names},
+    http::connection::{self, Limits, Pace},
+    http::listen::{Bound, Listener},
+    http::routes::Routes,
+    sampling::state::Board,
+    sampling::supervisor::{self, Handle},
+    sampling::timing::Tempo,
+    self_metrics::host::Host,
+    self_metrics::{HttpCounts, Own},
 };
 
 /// The longest stop: what an orchestrator's grace period leaves plenty of.

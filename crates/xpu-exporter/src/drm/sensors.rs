@@ -2,11 +2,11 @@
 
 use std::{path::Path, time::Instant};
 
-use reading::{Absence, Fault};
-use sysfs::{
+use kernel::{
     File,
     hwmon::{Attribute, Channel, Chip, Quantity},
 };
+use reading::{Absence, Fault};
 
 use crate::{
     Got,

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kernel::File;
 use reading::BusMatch;
-use sysfs::File;
 
 /// Looks at one vendor's functions again and again.
 pub struct PciBus {

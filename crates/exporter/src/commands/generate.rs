@@ -5,7 +5,12 @@ use std::{fs, path::Path, process::ExitCode};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use thresholds::{Format, Kind, Names, Overrides};
 
-use crate::{Failure, UsageError, cardinality, metrics_page, print};
+use source::UsageError;
+
+use crate::{
+    Failure,
+    commands::{cardinality, metrics_page, print},
+};
 
 /// Where the reference of all metrics lies.
 const METRICS: &str = "docs/metrics.md";

@@ -15,13 +15,16 @@ use std::{
 use reading::{Absence, Batch, Fault, Lost, Sampler};
 use tracing::error;
 
-use crate::{board::SourceBoard, device::Device, supervisor::Event, tempo::Tempo};
+use crate::{
+    sampling::device::Device, sampling::state::SourceBoard, sampling::supervisor::Event,
+    sampling::timing::Tempo,
+};
 
 /// Stack of a thread that calls a driver. Vendor libraries run on it and their appetite is not ours to
 /// know; what they leave untouched costs address space, not memory.
 pub const STACK_BYTES: usize = 512 * 1024;
 
-/// Readings that [`Integrals`](crate::integral::Integrals) may add to a subject.
+/// Readings that [`Integrals`](crate::sampling::integral::Integrals) may add to a subject.
 const ROOM_FOR_INTEGRALS: usize = 32;
 
 /// Readings of the first round, for which there is none to go by: as many as the largest devices have. What is

@@ -32,7 +32,9 @@ use naming::{Family, Id, Scope, Value, catalogue::DEVICE_INFO};
 use reading::{Absence, Backend, Batch, Fault, Found, Identity, Labels, Lost, Source};
 use serde::Serialize;
 
-use crate::{Opened, worker::STACK_BYTES};
+use source::Opened;
+
+use crate::sampling::worker::{Open, STACK_BYTES};
 
 /// Initialising a driver without persistence mode takes seconds per device.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
@@ -150,7 +152,7 @@ fn source(mut source: Box<dyn Source>) -> SourceReport {
     SourceReport { devices, ..known }
 }
 
-fn sample(open: crate::worker::Open) -> Result<Batch, Fault> {
+fn sample(open: Open) -> Result<Batch, Fault> {
     let mut sampler = open()?;
     sampler.sample(&mut Batch::default()).map_err(fault_of)?;
     thread::sleep(BETWEEN_SAMPLES);

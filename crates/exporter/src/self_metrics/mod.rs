@@ -1,5 +1,7 @@
 //! The exporter's own metrics.
 
+pub mod host;
+
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -20,8 +22,8 @@ use procfs::process::{LimitValue, Process};
 use reading::{Batch, Identity, Labels};
 
 use crate::{
-    board::{Board, LinkStatus, SourceBoard},
-    host::Host,
+    sampling::state::{Board, LinkStatus, SourceBoard},
+    self_metrics::host::Host,
 };
 
 /// What the HTTP server counts. It runs on one thread, so plain cells do.

@@ -5,8 +5,8 @@
 
 use std::{io, path::Path, thread, time::Duration};
 
+use kernel::File;
 use reading::{Absence, Fault};
-use sysfs::File;
 
 use super::Card;
 use crate::{
@@ -85,7 +85,7 @@ impl Pmu {
             Some(libc::EACCES | libc::EPERM) => {
                 Fault { absence: Absence::Unsupported, call: CALL, code: "needs_cap_perfmon" }
             }
-            _ => sysfs::file::fault(CALL, &error),
+            _ => kernel::file::fault(CALL, &error),
         };
         // xe_pmu_event_init, engine_event_init: what they answer where there is no such engine. i915 numbers its
         // engines over all GTs.

@@ -14,12 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Absence, Fault};
-use sysfs::{
+use kernel::{
     File,
     pci::{Function, Link, Power},
     powercap::Zone,
 };
+use reading::{Absence, Fault};
 
 pub use clients::{Load, OpenFiles};
 pub use gt::GtRound;
@@ -282,10 +282,10 @@ fn engines(card: &Card) -> Vec<&'static str> {
         // `tile0/gt0/engines/rcs`
         Driver::Xe => numbered(&card.function.folder, "tile")
             .flat_map(|(_, tile)| numbered(&tile, "gt").collect::<Vec<_>>())
-            .flat_map(|(_, gt)| sysfs::entries(&gt.join("engines")))
+            .flat_map(|(_, gt)| kernel::entries(&gt.join("engines")))
             .collect(),
         // `engine/rcs0`
-        Driver::I915 => sysfs::entries(&card.folder().join("engine"))
+        Driver::I915 => kernel::entries(&card.folder().join("engine"))
             .iter()
             .map(|name| name.trim_end_matches(|last: char| last.is_ascii_digit()).to_owned())
             .collect(),
@@ -309,7 +309,7 @@ fn number(folder: &Path) -> Option<u64> {
 mod tests {
     use std::{fs, os::unix::fs::symlink, path::Path};
 
-    use sysfs::pci::{Function, Link};
+    use kernel::pci::{Function, Link};
 
     use super::{Card, Driver};
 

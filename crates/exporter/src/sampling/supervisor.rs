@@ -20,11 +20,11 @@ use reading::{Absence, Fault, Found, Lost, Session, Source};
 use tracing::error;
 
 use crate::{
-    board::SourceBoard,
-    device::{Device, Status},
-    pci::PciBus,
-    tempo::{Backoff, Tempo},
-    worker::{STACK_BYTES, Worker, panic_text},
+    sampling::bus::PciBus,
+    sampling::device::{Device, Status},
+    sampling::state::SourceBoard,
+    sampling::timing::{Backoff, Tempo},
+    sampling::worker::{STACK_BYTES, Worker, panic_text},
 };
 
 /// How long to wait for a sample to end before looking again.

@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::{listen::Stream, own::HttpCounts, routes::Routes};
+use crate::{http::listen::Stream, http::routes::Routes, self_metrics::HttpCounts};
 
 /// Largest request head. A scrape's is below 1 KiB; hyper takes no limit below 8 KiB.
 const MAX_HEAD_BYTES: usize = 16 * 1024;

@@ -14,8 +14,8 @@ use flate2::{Compression, write::GzEncoder};
 use naming::VendorFilter;
 
 use crate::{
-    board::{Board, SourceBoard},
-    own::{HttpCounts, Own},
+    sampling::state::{Board, SourceBoard},
+    self_metrics::{HttpCounts, Own},
 };
 
 /// Which names to print.

@@ -7,8 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
+use kernel::{File, entries, pci::Function};
 use reading::{Absence, Fault};
-use sysfs::{File, entries, pci::Function};
 
 use crate::sensors::Sensors;
 

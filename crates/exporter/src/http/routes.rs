@@ -13,12 +13,12 @@ use hyper::{
 };
 
 use crate::{
-    board::{Board, LinkStatus, SourceBoard},
-    body::Bodies,
-    connection::{Pace, Piece},
-    device::Status,
-    landing,
-    own::HttpCounts,
+    http::body::Bodies,
+    http::connection::{Pace, Piece},
+    http::landing,
+    sampling::device::Status,
+    sampling::state::{Board, LinkStatus, SourceBoard},
+    self_metrics::HttpCounts,
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";

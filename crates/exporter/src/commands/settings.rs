@@ -4,15 +4,17 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use clap::ArgMatches;
 
+use source::{Common, Opened, SourceSpec, UsageError};
+
 use crate::{
-    Common, Failure, Opened, SourceSpec, UsageError,
-    body::Names,
-    connection::Limits,
-    host::Host,
-    listen,
-    serve::{Serve, Web},
-    tempo::Tempo,
-    values::ListenAddress,
+    Failure,
+    commands::serve::{Serve, Web},
+    commands::values::ListenAddress,
+    http::body::Names,
+    http::connection::Limits,
+    http::listen,
+    sampling::timing::Tempo,
+    self_metrics::host::Host,
 };
 
 /// Opens the sources that `--source` names.

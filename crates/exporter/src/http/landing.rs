@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use crate::{
-    board::{Board, LinkStatus, SourceBoard},
-    device::Status,
+    sampling::device::Status,
+    sampling::state::{Board, LinkStatus, SourceBoard},
 };
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\

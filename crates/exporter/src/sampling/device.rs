@@ -11,7 +11,9 @@ use naming::{Flag, catalogue::DEVICE_UP};
 use reading::{Absence, Batch, Fault, Identity, Labels, Subject};
 use tracing::{info, warn};
 
-use crate::{board::Generation, call::Call, integral::Integrals, tempo::Tempo};
+use crate::{
+    sampling::call::Call, sampling::integral::Integrals, sampling::state::Generation, sampling::timing::Tempo,
+};
 
 /// What is known of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

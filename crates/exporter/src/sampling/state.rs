@@ -15,9 +15,9 @@ use reading::{Absence, Backend, Fault, Identity, Labels};
 use tracing::{info, warn};
 
 use crate::{
-    call::Call,
-    device::{Device, Snapshot, Status},
-    tempo::Tempo,
+    sampling::call::Call,
+    sampling::device::{Device, Snapshot, Status},
+    sampling::timing::Tempo,
 };
 
 /// Upper bounds of `accelscope_sample_duration_seconds`: a healthy sample takes milliseconds, and the

@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Instant};
 
-use sysfs::{File, entries};
+use kernel::{File, entries};
 
 use crate::{Got, rates::Rate};
 

@@ -6,7 +6,7 @@ use reading::{Absence, Batch, Fault, Labels};
 use super::{Names, by, highest, megahertz, plausible};
 use crate::{
     Got,
-    kernel::{GtRound, Round, SensorsRound},
+    drm::{GtRound, Round, SensorsRound},
 };
 
 /// Puts a whole round into the batch.
@@ -82,8 +82,8 @@ fn sensors(round: &SensorsRound, batch: &mut Batch) {
 }
 
 fn link(round: &Round, batch: &mut Batch) {
-    let generation = |link: Got<sysfs::pci::Link>| link.map(|link| Count(link.generation.into()));
-    let width = |link: Got<sysfs::pci::Link>| link.map(|link| Count(link.width.into()));
+    let generation = |link: Got<kernel::pci::Link>| link.map(|link| Count(link.generation.into()));
+    let width = |link: Got<kernel::pci::Link>| link.map(|link| Count(link.width.into()));
     batch.put(m::PCIE_GENERATION, Labels::NONE, generation(round.link));
     batch.put(m::PCIE_GENERATION_MAX, Labels::NONE, generation(round.link_max));
     batch.put(m::PCIE_WIDTH, Labels::NONE, width(round.link));
