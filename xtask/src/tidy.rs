@@ -53,7 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sim-abi", &["sim"]),
     ("sim-nvml", &["sim", "sim-abi"]),
     ("sim-hlml", &["hlml-sys", "sim", "sim-abi"]),
-    ("sim-level-zero", &["level-zero-sys", "sim"]),
+    ("sim-level-zero", &["level-zero-sys", "sim", "sim-abi"]),
     ("e2e", &["sim"]),
     ("xtask", &["e2e", "naming", "sim"]),
 ];
