@@ -10,6 +10,8 @@
 //! | [`mod@file`] | one file: text, numbers, bytes, and what each error means |
 //! | [`hwmon`] | sensors: chips, their channels and labels |
 //! | [`pci`] | functions by driver, their identity, link and runtime power state |
+//! | [`perf`] | counting events of a PMU on one CPU |
+//! | [`pmu`] | PMUs and the names of their events |
 //! | [`powercap`] | RAPL zones: energy, limits |
 //! | [`counter`] | counters of a limited width, made monotonic |
 //!
@@ -20,6 +22,8 @@ pub mod counter;
 pub mod file;
 pub mod hwmon;
 pub mod pci;
+pub mod perf;
+pub mod pmu;
 pub mod powercap;
 
 pub use counter::Unwrapped;
