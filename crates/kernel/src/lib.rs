@@ -13,12 +13,10 @@
 //! | [`perf`] | counting events of a PMU on one CPU |
 //! | [`pmu`] | PMUs and the names of their events |
 //! | [`powercap`] | RAPL zones: energy, limits |
-//! | [`counter`] | counters of a limited width, made monotonic |
 //!
 //! [`Fault`]: reading::Fault
 #![forbid(unsafe_code)]
 
-pub mod counter;
 pub mod file;
 pub mod hwmon;
 pub mod pci;
@@ -26,7 +24,6 @@ pub mod perf;
 pub mod pmu;
 pub mod powercap;
 
-pub use counter::Unwrapped;
 pub use file::{File, entries};
 
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kernel::Unwrapped;
+use reading::WrappingCounter;
 use reading::{Fault, FaultCode};
 
 use crate::{raw::Got, telemetry::Registers};
@@ -71,8 +71,8 @@ fn share(busy_us: u64, elapsed: Duration) -> Got<f64> {
 /// The PMT registers over time.
 #[derive(Debug)]
 pub struct Totals {
-    energy: Unwrapped,
-    memory_traffic: Unwrapped,
+    energy: WrappingCounter,
+    memory_traffic: WrappingCounter,
     last: Option<(Instant, u64)>,
 }
 
@@ -89,7 +89,11 @@ pub struct Sums {
 
 impl Default for Totals {
     fn default() -> Self {
-        Self { energy: Unwrapped::new(1 << 32), memory_traffic: Unwrapped::new(1 << 32), last: None }
+        Self {
+            energy: WrappingCounter::new(1 << 32),
+            memory_traffic: WrappingCounter::new(1 << 32),
+            last: None,
+        }
     }
 }
 

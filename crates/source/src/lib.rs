@@ -6,7 +6,7 @@
 //! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
 //! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
-//! | [`rates`] | rates, shares, and sums over counters that wrap |
+//! | [`rates`] | rates and shares |
 //! | [`events`] | counts and times of events that a driver announces once |
 
 #![forbid(unsafe_code)]
@@ -20,7 +20,8 @@ pub mod spec;
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
 pub use listing::{Known, KnownDevices, LossCodes};
-pub use rates::{Rate, Share, WrappingCounter};
+pub use rates::{Rate, Share};
+pub use reading::WrappingCounter;
 pub use spec::{Common, Opened, SourceSpec, UsageError};
 
 /// The message of a panic.
