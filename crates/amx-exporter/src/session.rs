@@ -32,7 +32,7 @@ impl Source for AmxSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        let simulated = kernel::simulated(&self.sysfs);
+        let simulated = source::simulated::in_sysfs(&self.sysfs);
         let (cpu, perf): (Cpu, Shared) = match &simulated {
             None => {
                 raise_open_files();

@@ -25,21 +25,3 @@ pub mod pmu;
 pub mod powercap;
 
 pub use file::{File, entries};
-
-use std::path::{Path, PathBuf};
-
-/// A simulated machine, as the root of its kernel files names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Simulated {
-    /// What the machine is called.
-    pub name: String,
-    /// Where beside kernel files lies what a file cannot say.
-    pub folder: PathBuf,
-}
-
-/// The simulated machine whose files lie below this root, if it is one: no kernel has a folder `accelsim`.
-pub fn simulated(root: &Path) -> Option<Simulated> {
-    let folder = root.join("accelsim");
-    let name = File::new(&folder, "machine").text().ok()?;
-    Some(Simulated { name, folder })
-}

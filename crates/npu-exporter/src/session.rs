@@ -53,7 +53,7 @@ impl Source for NpuSource {
         let backend = Backend {
             library: driver.display().to_string(),
             version: format!("{DRIVER} {version}"),
-            simulated: kernel::simulated(&self.sysfs).map(|machine| machine.name),
+            simulated: source::simulated::in_sysfs(&self.sysfs).map(|machine| machine.name),
         };
         Ok(Box::new(NpuSession { sysfs: self.sysfs.clone(), backend }))
     }

