@@ -23,7 +23,7 @@ use crate::{
     sampling::state::Board,
     sampling::supervisor::{self, Handle},
     sampling::timing::Tempo,
-    self_metrics::{HttpCounts, Own},
+    self_metrics::{HttpCounts, SelfMetrics},
 };
 
 /// What a call does.
@@ -294,7 +294,7 @@ impl Rig {
     pub fn scrape(&self) -> String {
         self.board.check(Instant::now());
         let sources: Vec<_> = self.board.sources.iter().collect();
-        let own = Own::new(None).read(&self.board, &sources, &HttpCounts::default());
+        let own = SelfMetrics::new(None).read(&self.board, &sources, &HttpCounts::default());
         let snapshots = self.board.sources[0].snapshots();
         let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own.subjects);
         let options = Options { unified: true, vendor: false, filters: &[] };

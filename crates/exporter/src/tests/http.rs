@@ -20,11 +20,11 @@ use super::fake::{Act, FakeSource, Machine, eventually, tempo};
 use crate::{
     commands::serve::{Serve, Web},
     commands::values::listen_address,
-    http::body::{Bodies, Names},
-    http::connection::Limits,
-    http::listen::{self, Bound},
+    http::body::{BodyCache, Vocabularies},
+    http::connection::Timeouts,
+    http::listen::{self, BoundSocket},
     sampling::state::Board,
-    self_metrics::{HttpCounts, Own},
+    self_metrics::{HttpCounts, SelfMetrics},
 };
 
 /// A server in this process.
@@ -39,7 +39,7 @@ fn web() -> Web {
         telemetry_path: "/metrics".into(),
         max_requests: 40,
         max_connections: 512,
-        limits: Limits { head: Duration::from_millis(300), idle: Duration::from_secs(20) },
+        timeouts: Timeouts { head: Duration::from_millis(300), idle: Duration::from_secs(20) },
     }
 }
 
@@ -55,11 +55,11 @@ impl Server {
         let listeners: Vec<_> = addresses
             .map(|address| listen::bind(&listen_address(address).expect("an address")).expect("bound"))
             .collect();
-        let Bound::Tcp(first) = &listeners[0] else { panic!("not TCP") };
+        let BoundSocket::Tcp(first) = &listeners[0] else { panic!("not TCP") };
         let address = first.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
-            let names = Names { unified: true, vendor: true, filters: vec![] };
+            let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
             let sources: Vec<Box<dyn reading::Source>> = vec![Box::new(FakeSource(machine))];
             let sysfs = "/nowhere".into();
             Serve {
@@ -69,7 +69,7 @@ impl Server {
                 tempo: tempo(),
                 sysfs,
                 host: None,
-                names,
+                vocabularies,
                 listeners,
                 web,
             }
@@ -352,8 +352,8 @@ fn a_slow_head_is_cut_off_and_a_slow_reader_is_not_hurried() {
 
 #[test]
 fn an_idle_connection_is_closed() {
-    let limits = Limits { head: Duration::from_secs(20), idle: Duration::from_millis(200) };
-    let server = Server::with(&Machine::with(&["gpu0"]), Web { limits, ..web() }, None);
+    let timeouts = Timeouts { head: Duration::from_secs(20), idle: Duration::from_millis(200) };
+    let server = Server::with(&Machine::with(&["gpu0"]), Web { timeouts, ..web() }, None);
     let mut stream = server.connect();
     stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     assert!(read_all(&mut stream).ends_with("alive\n"));
@@ -363,7 +363,7 @@ fn an_idle_connection_is_closed() {
 fn connections_past_the_cap_are_closed_at_once_and_scrapes_go_on() {
     let web = Web {
         max_connections: 100,
-        limits: Limits { head: Duration::from_secs(5), ..web().limits },
+        timeouts: Timeouts { head: Duration::from_secs(5), ..web().timeouts },
         ..web()
     };
     let server = Server::with(&Machine::with(&["gpu0"]), web, None);
@@ -456,7 +456,7 @@ fn a_stop_finishes_what_is_in_flight_within_two_seconds() {
 
 #[test]
 fn both_ip_families_are_served() {
-    let Bound::Tcp(listener) = listen::bind(&listen_address(":0").expect("an address")).expect("bound")
+    let BoundSocket::Tcp(listener) = listen::bind(&listen_address(":0").expect("an address")).expect("bound")
     else {
         panic!("not TCP")
     };
@@ -481,8 +481,13 @@ fn a_body_is_built_once_per_change() {
     let mut tempo = tempo();
     tempo.interval = Duration::from_mins(1);
     let board = Arc::new(Board::new([Family::Nvidia], false, tempo));
-    let names = Names { unified: true, vendor: true, filters: vec![] };
-    let bodies = Bodies::new(Arc::clone(&board), names, Rc::new(HttpCounts::default()), Own::new(None));
+    let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
+    let bodies = BodyCache::new(
+        Arc::clone(&board),
+        vocabularies,
+        Rc::new(HttpCounts::default()),
+        SelfMetrics::new(None),
+    );
     let formats =
         [(Format::Text, false), (Format::Text, true), (Format::OpenMetrics, true), (Format::Protobuf, false)];
     let build = || formats.map(|(format, gzip)| bodies.whole(format, gzip).as_ptr());
