@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reading::{Absence, Fault};
+use reading::{Fault, FaultCode};
 
 use crate::{
     cpu::{Cpu, THREAD_CYCLES},
@@ -60,10 +60,10 @@ const RETIRED: usize = 1;
 impl Core {
     /// The events that this processor can count; nothing is opened yet.
     pub fn new(perf: &Shared, cpu: &Cpu, sysfs: &std::path::Path) -> Self {
-        let unsupported = |call, code| Fault { absence: Absence::Unsupported, call, code };
-        let event = cpu.amx_event().map_err(|code| unsupported("CPUID", code));
+        let unsupported = |code| Fault::new("CPUID", code);
+        let event = cpu.amx_event().map_err(unsupported);
         let mut configs = vec![THREAD_CYCLES, INSTRUCTIONS];
-        let cores = cpu.core_event().map_err(|code| unsupported("CPUID", code)).map(|config| {
+        let cores = cpu.core_event().map_err(unsupported).map(|config| {
             configs.iter().position(|other| *other == config).unwrap_or_else(|| {
                 configs.push(config);
                 configs.len() - 1
@@ -71,7 +71,7 @@ impl Core {
         });
         configs.extend(event.ok());
         // Guests have the flags of AMX and most of them no PMU; then perf_event_open would say ENOENT.
-        let pmu = Pmu::open(sysfs, "cpu").map_err(|_| unsupported(CALL, "no_core_pmu"));
+        let pmu = Pmu::open(sysfs, "cpu").map_err(|_| Fault::new(CALL, FaultCode::NoCorePmu));
         let groups = pmu.map(|pmu| {
             Groups::new(perf.clone(), configs.into_iter().map(|config| pmu.raw(config)).collect())
         });
@@ -92,7 +92,7 @@ impl Core {
             }
         }
         add(&mut self.totals, &socket);
-        let halted = Fault::no_data(CALL, "no_unhalted_cycles");
+        let halted = Fault::new(CALL, FaultCode::NoUnhaltedCycles);
         let amx_by_core = match self.amx {
             Ok(()) => cores.iter().filter_map(|(core, counted)| Some((*core, share(counted)?))).collect(),
             Err(_) => BTreeMap::new(),
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn core(cores: usize, amx: Got<()>) -> Core {
-        let none = Fault { absence: Absence::Unsupported, call: CALL, code: "no_core_pmu" };
+        let none = Fault::new(CALL, FaultCode::NoCorePmu);
         Core { groups: Err(none), amx, cores: Ok(cores), totals: Totals::default() }
     }
 
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn without_amx_the_rest_is_counted_all_the_same() {
-        let none = Fault { absence: Absence::Unsupported, call: "CPUID", code: "no_amx" };
+        let none = Fault::new("CPUID", FaultCode::NoAmx);
         let counted = core(THREAD, Err(none)).totals_of(&(0, vec![2.0e9, 4.0e9]));
         assert_eq!((counted.instructions, counted.core_cycles, counted.amx_cycles), (4.0e9, 2.0e9, 0.0));
     }

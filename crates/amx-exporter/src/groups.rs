@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use reading::Fault;
+use reading::{Fault, FaultCode};
 use rustix::io::Errno;
 
 use crate::perf::{self, CALL, Counts, Descriptor, Event, Shared};
@@ -87,7 +87,8 @@ impl Groups {
     /// # Errors
     /// When no CPU has one.
     pub fn read(&mut self) -> Result<Vec<Increment>, Fault> {
-        let mut none = Fault::no_data(CALL, "no_cpu");
+        let mut none = Fault::new(CALL, FaultCode::NoCpu);
+        let not_running = Fault::new(CALL, FaultCode::NotRunning);
         let mut increments = Vec::with_capacity(self.open.len());
         let mut ended = Vec::new();
         for (cpu, group) in &mut self.open {
@@ -104,9 +105,9 @@ impl Groups {
                     increments.push((*cpu, values));
                     group.last = counts;
                 }
-                Step::Waited => none.code = "not_running",
+                Step::Waited => none = not_running,
                 Step::Ended => {
-                    none.code = "not_running";
+                    none = not_running;
                     ended.push(*cpu);
                 }
             }

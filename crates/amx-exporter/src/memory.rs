@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use reading::{Absence, Fault};
+use reading::{Fault, FaultCode};
 
 use crate::{
     groups::Groups,
@@ -77,7 +77,7 @@ impl Memory {
     /// When a controller cannot be read: traffic of the others would look like all of it.
     pub fn read(&mut self) -> Got<Accesses> {
         if self.controllers.is_empty() {
-            return Err(Fault { absence: Absence::Unsupported, call: CALL, code: "no_uncore_imc" });
+            return Err(Fault::new(CALL, FaultCode::NoUncoreImc));
         }
         let mut failed = None;
         for controller in &mut self.controllers {

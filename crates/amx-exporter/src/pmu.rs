@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use kernel::{File, entries};
-use reading::Fault;
+use reading::{Fault, FaultCode};
 
 use crate::{perf::Event, topology::parse_list};
 
@@ -56,7 +56,7 @@ impl Pmu {
             let value = u64::from_str_radix(value.strip_prefix("0x")?, 16).ok()?;
             Some(config | place(&self.format(field)?, value)?)
         });
-        let config = config.ok_or(Fault::no_data("event_source/events", "garbage"))?;
+        let config = config.ok_or(Fault::new("event_source/events", FaultCode::Garbage))?;
         Ok(self.raw(config))
     }
 
@@ -130,9 +130,16 @@ mod tests {
         let configs: Vec<_> = pmu.events("cas_count_read").iter().map(|event| event.config).collect();
         assert_eq!(configs, [0xcf05, 0xcf06]);
         assert_eq!(pmu.event("edged"), Ok(Event { pmu: 27, config: 0x4_0001 }));
-        assert_eq!(pmu.event("odd").map_err(|fault| fault.code), Err("garbage"), "wider than its field");
-        assert_eq!(pmu.event("none").map_err(|fault| fault.code), Err("ENOENT"));
-        assert_eq!(Pmu::open(sysfs.path(), "cpu").map(|_| ()).map_err(|fault| fault.code), Err("ENOENT"));
+        assert_eq!(
+            pmu.event("odd").map_err(|fault| fault.code.name()),
+            Err("garbage"),
+            "wider than its field"
+        );
+        assert_eq!(pmu.event("none").map_err(|fault| fault.code.name()), Err("ENOENT"));
+        assert_eq!(
+            Pmu::open(sysfs.path(), "cpu").map(|_| ()).map_err(|fault| fault.code.name()),
+            Err("ENOENT")
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use reading::Fault;
+use reading::{Fault, FaultCode};
 
 use crate::raw::{Got, Raw, Throttle};
 
@@ -16,11 +16,11 @@ impl Power {
     /// Microwatts since the last round. A counter that went back, as after a reload of its driver, has none.
     pub fn microwatts(&mut self, now: Instant, energy_uj: Got<u64>) -> Got<f64> {
         let energy = energy_uj.inspect_err(|_| self.last = None)?;
-        let none = |code| Err(Fault::no_data("energy_uj", code));
+        let none = |code| Err(Fault::new("energy_uj", code));
         match self.last.replace((now, energy)) {
-            Some((_, before)) if energy < before => none("counter_reset"),
+            Some((_, before)) if energy < before => none(FaultCode::CounterFell),
             Some((last, before)) if now > last => Ok((energy - before) as f64 / (now - last).as_secs_f64()),
-            _ => none("no_interval"),
+            _ => none(FaultCode::FirstReading),
         }
     }
 }
@@ -48,7 +48,7 @@ impl Throttling {
         let before = self.last.replace(now);
         let moved = |of: fn(&Throttle) -> Got<u64>| -> Got<bool> {
             let count = of(&now)?;
-            let none = Fault::no_data("thermal_throttle", "no_interval");
+            let none = Fault::new("thermal_throttle", FaultCode::FirstReading);
             Ok(count != before.as_ref().ok_or(none).and_then(of)?)
         };
         let counted = [moved(|t| t.package_count), moved(|t| t.package_ms), moved(|t| t.core_count)];

@@ -10,7 +10,7 @@ use kernel::{
     hwmon::{Attribute, Channel, Chip, Quantity},
     powercap::Zone,
 };
-use reading::{Absence, Fault};
+use reading::{Absence, Fault, FaultCode};
 
 use crate::topology::{self, Cpu};
 
@@ -112,7 +112,7 @@ impl Followed {
 const NO_CORETEMP: Fault = unsupported("coretemp", "ENOENT");
 
 const fn unsupported(call: &'static str, code: &'static str) -> Fault {
-    Fault { absence: Absence::Unsupported, call, code }
+    Fault::returned(Absence::Unsupported, call, code)
 }
 
 impl Files {
@@ -160,7 +160,7 @@ impl Files {
             clock_khz: self.mean_clock(&leaders),
             clock_max_khz: self
                 .fastest
-                .map_or(Err(unsupported("cpuinfo_max_freq", "no_cpu")), |cpu| self.max_clock(cpu)),
+                .map_or(Err(Fault::new("cpuinfo_max_freq", FaultCode::NoCpu)), |cpu| self.max_clock(cpu)),
             throttle: self.throttle(&leaders),
         };
         if raw.temperature_mc[0].is_err_and(|fault| fault.code == "ENOENT") {
@@ -214,7 +214,7 @@ impl Files {
         let file = |cpu: &Cpu| File::new(&self.cpu_folder(*cpu), "cpufreq/scaling_cur_freq");
         let clocks: Vec<u64> = leaders.iter().map(|cpu| file(cpu).number()).collect::<Got<_>>()?;
         if clocks.is_empty() {
-            return Err(unsupported("cpufreq/scaling_cur_freq", "no_cpu"));
+            return Err(Fault::new("cpufreq/scaling_cur_freq", FaultCode::NoCpu));
         }
         Ok(clocks.iter().sum::<u64>() as f64 / clocks.len() as f64)
     }
@@ -233,7 +233,7 @@ impl Files {
             .iter_mut()
             .zip(readings)
             .map(|(counter, readings)| readings.map(|readings| counter.total(&readings)));
-        let mut next = || totals.next().unwrap_or(Err(unsupported("thermal_throttle", "no_cpu")));
+        let mut next = || totals.next().unwrap_or(Err(Fault::new("thermal_throttle", FaultCode::NoCpu)));
         Throttle {
             package_count: next(),
             package_ms: next(),
@@ -277,7 +277,7 @@ fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Got<Vec<Chann
         return Err(NO_CORETEMP);
     }
     if packages.len() != dies.len() {
-        return Err(Fault::no_data("coretemp", "other_dies"));
+        return Err(Fault::new("coretemp", FaultCode::OtherDies));
     }
     packages.sort_by_key(|(number, _)| *number);
     let ours = dies.iter().zip(packages).filter(|((die_socket, _), _)| *die_socket == socket);

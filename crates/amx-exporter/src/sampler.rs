@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
+use reading::{Batch, Fault, FaultCode, Identity, Labels, Lost, Sampler};
 
 use crate::{
     cores::Core,
@@ -75,7 +75,7 @@ impl<T> Events<T> {
         {
             return Err(fault);
         }
-        let first = Fault::no_data(CALL, "no_interval");
+        let first = Fault::new(CALL, FaultCode::FirstReading);
         let result = if self.opened { read(&mut self.of) } else { Err(first) };
         match follow(&mut self.of) {
             Ok(()) => {
@@ -114,11 +114,7 @@ impl SocketSampler {
         self.topology.follow(&self.sysfs, self.socket).map_err(Lost::Device)?;
         let topology::Socket { cpus, dies, .. } = &self.topology;
         if cpus.is_empty() {
-            return Err(Lost::Device(Fault {
-                absence: Absence::Failed,
-                call: "cpu/online",
-                code: "offline",
-            }));
+            return Err(Lost::Device(Fault::new("cpu/online", FaultCode::Offline)));
         }
         let numbers: Vec<_> = cpus.iter().map(|cpu| cpu.number).collect();
         let counted = self.core.round(now, |core| core.read(cpus), |core| core.follow(cpus));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kernel::File;
-use naming::Family;
+use naming::{Family, Label};
 use reading::{Backend, Fault, Found, Identity, Labels, Lost, Session, Source, Unavailable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -101,11 +101,11 @@ fn info(cpu: &Cpu, sysfs: &Path) -> Labels {
     let microcode =
         File::called(sysfs.join("devices/system/cpu/cpu0/microcode/version"), "microcode/version");
     let facts = [
-        ("vendor", "Intel".to_owned()),
-        ("model", cpu.brand.clone()),
-        ("architecture", cpu.known().map_or("", |model| model.architecture).to_owned()),
-        ("firmware_version", microcode.text().unwrap_or_default()),
-        ("features", features),
+        (Label::Vendor, "Intel".to_owned()),
+        (Label::Model, cpu.brand.clone()),
+        (Label::Architecture, cpu.known().map_or("", |model| model.architecture).to_owned()),
+        (Label::FirmwareVersion, microcode.text().unwrap_or_default()),
+        (Label::Features, features),
     ];
     Labels::Shared(facts.into_iter().filter(|(_, value)| !value.is_empty()).collect())
 }
@@ -142,8 +142,8 @@ impl AmxSession {
     fn found(&self, number: u32) -> Found {
         let device = format!("socket{number}");
         let identity = Arc::new(Identity {
-            unified: vec![("family", Family::Amx.name().to_owned()), ("device", device.clone())],
             vendor: vec![("device", device.clone())],
+            ..Identity::new(Family::Amx, device.clone())
         });
         let socket = Socket {
             sysfs: self.sysfs.clone(),

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use naming::Family;
-use reading::{Absence, Backend, BusMatch, Fault, Found, Lost, Session, Source, Unavailable};
+use reading::{Absence, Backend, BusMatch, Fault, FaultCode, Found, Lost, Session, Source, Unavailable};
 
 use crate::{
     driver::{self, Node},
@@ -157,12 +157,12 @@ impl Session for KernelSession {
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
         if Library::is_there(self.library.as_ref()) {
-            let fault = Fault::no_data("libhlml", "library_appeared");
+            let fault = Fault::new("libhlml", FaultCode::LibraryAppeared);
             return Err(Lost::Session(fault));
         }
         let sysfs = &self.place.sysfs;
         if !driver::is_loaded(sysfs) {
-            let fault = Fault { absence: Absence::Failed, call: "module/habanalabs", code: "ENOENT" };
+            let fault = Fault::returned(Absence::Failed, "module/habanalabs", "ENOENT");
             return Err(Lost::Session(fault));
         }
         let nodes = driver::nodes(sysfs).into_iter();

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reading::{Absence, Fault};
+use reading::{Absence, Fault, FaultCode};
 
 /// Most that an attribute can hold: the kernel fills one page. A longer file is not an attribute.
 const PAGE: usize = 4096;
@@ -41,7 +41,7 @@ const ERRNO: &[(i32, Absence, &str)] = &[
 pub fn fault(call: &'static str, error: &io::Error) -> Fault {
     let known = ERRNO.iter().find(|(number, ..)| error.raw_os_error() == Some(*number));
     let (absence, code) = known.map_or((Absence::Failed, "EOTHER"), |(_, absence, name)| (*absence, *name));
-    Fault { absence, call, code }
+    Fault::returned(absence, call, code)
 }
 
 /// A file to read every round; the path is put together once.
@@ -86,7 +86,7 @@ impl File {
         let mut content = Vec::new();
         let beyond = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
         fs::File::open(&self.path).map_err(failed)?.take(beyond).read_to_end(&mut content).map_err(failed)?;
-        if content.len() > limit { Err(Fault::no_data(self.call, "too_long")) } else { Ok(content) }
+        if content.len() > limit { Err(Fault::new(self.call, FaultCode::TooLong)) } else { Ok(content) }
     }
 
     /// Little-endian words of a binary attribute, by their offsets: a region of registers of which few are
@@ -96,7 +96,7 @@ impl File {
     /// The errno's [`fault`]; `NoData` `short` when the attribute ends before a word does.
     pub fn words<const N: usize>(&self, offsets: [u64; N]) -> Result<[u64; N], Fault> {
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => Fault::no_data(self.call, "short"),
+            io::ErrorKind::UnexpectedEof => Fault::new(self.call, FaultCode::Short),
             _ => fault(self.call, &error),
         };
         let file = fs::File::open(&self.path).map_err(failed)?;
@@ -115,10 +115,10 @@ impl File {
     /// Those of [`File::bytes`]; `NoData` `empty` or `garbage` (not UTF-8).
     pub fn text(&self) -> Result<String, Fault> {
         let mut text =
-            String::from_utf8(self.bytes(PAGE)?).map_err(|_| Fault::no_data(self.call, "garbage"))?;
+            String::from_utf8(self.bytes(PAGE)?).map_err(|_| Fault::new(self.call, FaultCode::Garbage))?;
         text.truncate(text.trim_end().len());
         text.drain(..text.len() - text.trim_start().len());
-        if text.is_empty() { Err(Fault::no_data(self.call, "empty")) } else { Ok(text) }
+        if text.is_empty() { Err(Fault::new(self.call, FaultCode::Empty)) } else { Ok(text) }
     }
 
     /// A decimal number, nothing beside it.
@@ -142,7 +142,7 @@ impl File {
     /// # Errors
     /// Those of [`File::text`]; `NoData` `garbage` when `parse` makes nothing of it.
     pub fn parse<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
-        parse(&self.text()?).ok_or_else(|| Fault::no_data(self.call, "garbage"))
+        parse(&self.text()?).ok_or_else(|| Fault::new(self.call, FaultCode::Garbage))
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
 
     fn code<T: std::fmt::Debug>(result: Result<T, super::Fault>) -> (Absence, &'static str) {
         let fault = result.expect_err("no value");
-        (fault.absence, fault.code)
+        (fault.absence, fault.code.name())
     }
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
             [("123456789012\n", Ok(123_456_789_012)), (" 7", Ok(7)), ("\n", Err("empty")), ("", Err("empty"))]
         {
             fs::write(file.path(), text).expect("written");
-            assert_eq!(file.number::<u64>().map_err(|fault| fault.code), value, "{text:?}");
+            assert_eq!(file.number::<u64>().map_err(|fault| fault.code.name()), value, "{text:?}");
         }
         for text in ["12 W", "-1", "1e9", "99999999999999999999", "\u{fffd}", "0x10"] {
             fs::write(file.path(), text).expect("written");

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reading::Fault;
+use reading::{Fault, FaultCode};
 
 use crate::{
     counter::Unwrapped,
@@ -84,7 +84,7 @@ impl Zone {
     pub fn energy_microjoules(&mut self) -> Result<u64, Fault> {
         let reading = self.energy.number()?;
         let total = self.total.as_mut().and_then(|total| total.add(reading));
-        total.ok_or(Fault::no_data(self.energy.call(), "range"))
+        total.ok_or(Fault::new(self.energy.call(), FaultCode::OutOfRange))
     }
 }
 
@@ -154,8 +154,11 @@ mod tests {
         put(&package, &[("energy_uj", "149")]);
         assert_eq!(zone.energy_microjoules(), Ok(1000), "851 to the end of the range and 149 after it");
         put(&package, &[("energy_uj", "300000000000")]);
-        assert_eq!(zone.energy_microjoules().map_err(|fault| fault.code), Err("range"));
+        assert_eq!(zone.energy_microjoules().map_err(|fault| fault.code.name()), Err("out_of_range"));
         assert_eq!(zone.parts[0].name, "dram");
-        assert_eq!(zone.parts[0].energy_microjoules().map_err(|fault| fault.code), Err("range"));
+        assert_eq!(
+            zone.parts[0].energy_microjoules().map_err(|fault| fault.code.name()),
+            Err("out_of_range")
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Constructors that keep the catalogue readable: an entry states only what makes it different.
 
-use crate::{Family, Id, Kind, Metric, Scope, Unit, Vendor, VendorUnit, Vocabulary};
+use crate::{Family, Id, Kind, Label, Metric, Scope, Unit, Vendor, VendorUnit, Vocabulary};
 
 /// A device metric of the unified schema.
 const fn device(kind: Kind, name: &'static str, help: &'static str) -> Metric {
@@ -43,7 +43,7 @@ pub(crate) const fn vendor_only(help: &'static str) -> Metric {
 pub(crate) const fn own(
     kind: Kind,
     name: &'static str,
-    labels: &'static [&'static str],
+    labels: &'static [Label],
     help: &'static str,
 ) -> Metric {
     Metric {
@@ -55,7 +55,7 @@ pub(crate) const fn own(
 }
 
 impl Metric {
-    pub(crate) const fn labels(mut self, labels: &'static [&'static str]) -> Self {
+    pub(crate) const fn labels(mut self, labels: &'static [Label]) -> Self {
         self.labels = labels;
         self
     }
@@ -121,12 +121,12 @@ pub(crate) const fn accelerator(name: &'static str, unit: VendorUnit, help: &'st
 }
 
 impl Vendor {
-    pub(crate) const fn when(mut self, when: &'static [(&'static str, &'static str)]) -> Self {
+    pub(crate) const fn when(mut self, when: &'static [(Label, &'static str)]) -> Self {
         self.when = when;
         self
     }
 
-    pub(crate) const fn keep(mut self, keep: &'static [(&'static str, &'static str)]) -> Self {
+    pub(crate) const fn keep(mut self, keep: &'static [(Label, &'static str)]) -> Self {
         self.keep = keep;
         self
     }

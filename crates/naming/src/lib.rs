@@ -8,14 +8,18 @@
 
 pub mod catalogue;
 mod entry;
+mod fault;
 mod filter;
+mod label;
 mod metric;
 mod unit;
 mod vendor;
 mod xid;
 
 pub use catalogue::METRICS;
+pub use fault::{Absence, FaultCode};
 pub use filter::{FilterEntry, VendorFilter};
+pub use label::{Label, LabelValues};
 pub use metric::{Family, Id, Kind, Metric, MetricOf, Scope};
 pub use unit::{
     Bytes, BytesPerSecond, Celsius, Count, Distribution, Flag, Hertz, Joules, Quantity, Ratio, Seconds, Unit,

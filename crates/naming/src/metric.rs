@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData};
 
 use crate::{
-    Unit, Vendor,
+    Label, Unit, Vendor,
     catalogue::{HANDLES, METRICS},
 };
 
@@ -115,7 +115,7 @@ pub struct Metric {
     /// What it describes.
     pub scope: Scope,
     /// Labels that each reading carries, beyond those of its scope.
-    pub labels: &'static [&'static str],
+    pub labels: &'static [Label],
     /// One sentence without its full stop: what is measured.
     pub help: &'static str,
     /// Per family, the call or file that it is read from.

@@ -1,6 +1,6 @@
 //! Names that vendors' own exporters gave the same quantities, kept byte for byte.
 
-use crate::{Family, Kind, Value};
+use crate::{Family, Kind, Label, Value};
 
 /// Whose names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,25 +93,25 @@ pub struct Vendor {
     /// The unit of the printed number.
     pub unit: VendorUnit,
     /// Labels that a reading must have, with these values, to be printed under this name.
-    pub when: &'static [(&'static str, &'static str)],
+    pub when: &'static [(Label, &'static str)],
     /// Labels of the reading that are printed, as (label in the entry, label in the vendor's output).
-    pub keep: &'static [(&'static str, &'static str)],
+    pub keep: &'static [(Label, &'static str)],
     /// HELP, exactly as the vendor's exporter prints it.
     pub help: &'static str,
 }
 
 /// dcgm-exporter's fields of type `label` that NVML can give, sorted as it prints them, each with the label
 /// of `accel_device_info` that holds the same fact.
-pub const DCGM_LABELS: &[(&str, &str)] = &[
-    ("DCGM_FI_DEV_BRAND", "brand"),
-    ("DCGM_FI_DEV_ECC_INFOROM_VER", "ecc_inforom_version"),
-    ("DCGM_FI_DEV_INFOROM_IMAGE_VER", "inforom_version"),
-    ("DCGM_FI_DEV_OEM_INFOROM_VER", "oem_inforom_version"),
-    ("DCGM_FI_DEV_POWER_INFOROM_VER", "power_inforom_version"),
-    ("DCGM_FI_DEV_SERIAL", "serial"),
-    ("DCGM_FI_DEV_VBIOS_VERSION", "firmware_version"),
-    (DCGM_DEFAULT_LABEL, "driver_version"),
-    ("DCGM_FI_NVML_VERSION", "library_version"),
+pub const DCGM_LABELS: &[(&str, Label)] = &[
+    ("DCGM_FI_DEV_BRAND", Label::Brand),
+    ("DCGM_FI_DEV_ECC_INFOROM_VER", Label::EccInforomVersion),
+    ("DCGM_FI_DEV_INFOROM_IMAGE_VER", Label::InforomVersion),
+    ("DCGM_FI_DEV_OEM_INFOROM_VER", Label::OemInforomVersion),
+    ("DCGM_FI_DEV_POWER_INFOROM_VER", Label::PowerInforomVersion),
+    ("DCGM_FI_DEV_SERIAL", Label::Serial),
+    ("DCGM_FI_DEV_VBIOS_VERSION", Label::FirmwareVersion),
+    (DCGM_DEFAULT_LABEL, Label::DriverVersion),
+    ("DCGM_FI_NVML_VERSION", Label::LibraryVersion),
 ];
 
 /// The only one of them in dcgm-exporter's default list.

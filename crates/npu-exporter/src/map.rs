@@ -1,6 +1,8 @@
 //! From the kernel's units to base units and the catalogue.
 
-use naming::{Bytes, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m};
+use naming::{
+    Bytes, Celsius, Count, FaultCode, Flag, Hertz, Joules, Label, Ratio, Seconds, Watts, catalogue as m,
+};
 use reading::{Absence, Batch, Fault, Labels};
 
 use crate::{
@@ -32,17 +34,17 @@ pub fn device(round: &Round<'_>, batch: &mut Batch) {
     batch.put(m::DEVICE_ASLEEP, Labels::NONE, raw.asleep.map(Flag));
     for (state, milliseconds) in ["active", "suspended"].into_iter().zip(raw.runtime_ms) {
         let seconds = milliseconds.map(|ms| Seconds(ms as f64 / 1e3));
-        batch.put(m::RUNTIME_SECONDS, Labels::one("state", state), seconds);
+        batch.put(m::RUNTIME_SECONDS, Labels::one(Label::State, state), seconds);
     }
     batch.put(m::UTILIZATION, Labels::NONE, round.busy.map(Ratio));
-    batch.put(m::ENGINE_ACTIVE, Labels::one("engine", "npu"), round.busy.map(Ratio));
+    batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, "npu"), round.busy.map(Ratio));
     batch.put(m::MEMORY_USED, Labels::NONE, raw.memory_bytes.map(Bytes));
 
     let temperature = raw.telemetry.and_then(|registers| match registers.temperature {
         0..=CELSIUS_MAX => Ok(Celsius(registers.temperature as f64)),
-        _ => Err(Fault::no_data("intel_pmt/telem", "over_200_celsius")),
+        _ => Err(Fault::new("intel_pmt/telem", FaultCode::Over200Celsius)),
     });
-    batch.put(m::TEMPERATURE, Labels::one("sensor", "npu"), temperature);
+    batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "npu"), temperature);
     let energy = round.sums.map(|sums| Joules(sums.energy as f64 / ENERGY_PER_JOULE));
     batch.put(m::ENERGY, Labels::NONE, energy);
     let power = round.sums.and_then(|sums| sums.power).map(|power| Watts(power / ENERGY_PER_JOULE));
@@ -56,9 +58,9 @@ pub fn device(round: &Round<'_>, batch: &mut Batch) {
         (Absence::Unsupported, Ok(registers)) => Ok(Hertz(registers.clock as f64)),
         _ => Err(fault),
     });
-    batch.put(m::CLOCK, Labels::one("domain", "npu"), clock);
-    batch.put(m::CLOCK_MAX, Labels::one("domain", "npu"), raw.clock_max_mhz.map(Hertz::from_mega));
+    batch.put(m::CLOCK, Labels::one(Label::Domain, "npu"), clock);
+    batch.put(m::CLOCK_MAX, Labels::one(Label::Domain, "npu"), raw.clock_max_mhz.map(Hertz::from_mega));
     for (code, count) in raw.resets {
-        batch.put(m::ERRORS, Labels::one("kind", "reset").with("code", code), count.map(Count));
+        batch.put(m::ERRORS, Labels::one(Label::Kind, "reset").with(Label::Code, code), count.map(Count));
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kernel::Unwrapped;
-use reading::Fault;
+use reading::{Fault, FaultCode};
 
 use crate::{raw::Got, telemetry::Registers};
 
@@ -12,7 +12,7 @@ pub const PERIOD: Duration = Duration::from_millis(900);
 
 /// Nothing to compare with yet.
 const fn no_interval(call: &'static str) -> Fault {
-    Fault::no_data(call, "no_interval")
+    Fault::new(call, FaultCode::FirstReading)
 }
 
 /// The busy share of the last second, from a counter that is read no more than once a second.
@@ -47,7 +47,7 @@ impl Busy {
                 match before {
                     Some((last, before)) if busy >= before => share(busy - before, now - last),
                     // Only a reload of the driver sets it back.
-                    Some(_) => Err(Fault::no_data(Self::CALL, "counter_reset")),
+                    Some(_) => Err(Fault::new(Self::CALL, FaultCode::CounterFell)),
                     None => Err(no_interval(Self::CALL)),
                 }
             }
@@ -98,7 +98,7 @@ impl Totals {
     /// time until they came back is no power of now.
     pub fn add(&mut self, now: Instant, registers: Got<Registers>) -> Got<Sums> {
         let registers = registers.inspect_err(|_| self.last = None)?;
-        let beyond = Fault::no_data("intel_pmt/telem", "range");
+        let beyond = Fault::new("intel_pmt/telem", FaultCode::OutOfRange);
         let energy = self.energy.add(registers.energy).ok_or(beyond)?;
         let memory_traffic = self.memory_traffic.add(registers.memory_traffic).ok_or(beyond)?;
         let power = match self.last.replace((now, energy)) {
@@ -120,20 +120,20 @@ mod tests {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let mut busy = Busy::default();
-        let code = |got: Got<f64>| got.map_err(|fault| fault.code);
-        assert_eq!(code(busy.ratio(at(0), || Ok(5_000_000))), Err("no_interval"));
+        let code = |got: Got<f64>| got.map_err(|fault| fault.code.name());
+        assert_eq!(code(busy.ratio(at(0), || Ok(5_000_000))), Err("first_reading"));
         assert_eq!(code(busy.ratio(at(1000), || Ok(5_370_000))), Ok(0.37));
         assert_eq!(code(busy.ratio(at(1250), || panic!("read twice within a second"))), Ok(0.37));
         // Two seconds and not the nominal one.
         assert_eq!(code(busy.ratio(at(3000), || Ok(6_370_000))), Ok(0.5));
         assert_eq!(code(busy.ratio(at(4000), || Ok(9_000_000))), Ok(1.0), "clamped");
-        assert_eq!(code(busy.ratio(at(5000), || Ok(10))), Err("counter_reset"));
+        assert_eq!(code(busy.ratio(at(5000), || Ok(10))), Err("counter_fell"));
         assert_eq!(code(busy.ratio(at(6000), || Ok(250_010))), Ok(0.25));
-        let gone = Fault { absence: Absence::Unsupported, call: "npu_busy_time_us", code: "ENOENT" };
+        let gone = Fault::returned(Absence::Unsupported, "npu_busy_time_us", "ENOENT");
         assert_eq!(code(busy.ratio(at(7000), || Err(gone))), Err("ENOENT"));
         assert_eq!(
             code(busy.ratio(at(8000), || Ok(400_000))),
-            Err("no_interval"),
+            Err("first_reading"),
             "old values are forgotten"
         );
         assert_eq!(code(busy.ratio(at(8150), || Ok(475_000))), Ok(0.5), "the first share comes soon");
@@ -152,14 +152,14 @@ mod tests {
         };
         let first = add(0, 0xffff_ffff, 0xffff_fffe);
         assert_eq!((first.energy, first.memory_traffic), (0, 0), "what ran before is not of now");
-        assert_eq!(first.power.map_err(|fault| fault.code), Err("no_interval"));
+        assert_eq!(first.power.map_err(|fault| fault.code.name()), Err("first_reading"));
         assert_eq!(add(2, 16_383, 4), Sums { energy: 16_384, power: Ok(8192.0), memory_traffic: 6 });
         // The machine was suspended to memory, which clears the registers: no 2^18 J and no 4.3 TB.
         assert_eq!(add(3, 1000, 1), Sums { energy: 17_384, power: Ok(1000.0), memory_traffic: 7 });
-        let gone = Fault { absence: Absence::Unsupported, call: "intel_pmt/telem", code: "ENOENT" };
+        let gone = Fault::returned(Absence::Unsupported, "intel_pmt/telem", "ENOENT");
         assert_eq!(totals.add(start + Duration::from_secs(4), Err(gone)), Err(gone));
         let back = totals.add(start + Duration::from_mins(1), Ok(registers(2000, 3))).expect("in range");
         assert_eq!((back.energy, back.memory_traffic), (18_384, 9));
-        assert_eq!(back.power.map_err(|fault| fault.code), Err("no_interval"));
+        assert_eq!(back.power.map_err(|fault| fault.code.name()), Err("first_reading"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
+use reading::{Batch, Fault, FaultCode, Identity, Labels, Lost, Sampler};
 
 use crate::{
     map,
@@ -41,7 +41,7 @@ impl NpuSampler {
         if self.files.is_bound() {
             return Ok(());
         }
-        Err(Lost::Device(Fault { absence: Absence::Failed, call: "driver", code: "unbound" }))
+        Err(Lost::Device(Fault::new("driver", FaultCode::Unbound)))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use kernel::{File, pci::Function};
-use naming::Family;
+use naming::{Family, Label};
 use reading::{Backend, BusMatch, Found, Identity, Labels, Lost, Session, Source, Unavailable};
 use source::{Opened, SourceSpec};
 
@@ -77,10 +77,8 @@ impl Session for NpuSession {
 
 fn found(sysfs: &Path, index: usize, function: Function) -> Found {
     let device = format!("npu{index}");
-    let identity = Arc::new(Identity {
-        unified: vec![("family", Family::Npu.name().to_owned()), ("device", device.clone())],
-        vendor: vec![("device", device)],
-    });
+    let identity =
+        Arc::new(Identity { vendor: vec![("device", device.clone())], ..Identity::new(Family::Npu, device) });
     let (sysfs, key, labels) = (sysfs.to_owned(), function.address.clone(), Arc::clone(&identity));
     let open = move || {
         let info = info(&sysfs, &function);
@@ -94,14 +92,14 @@ fn info(sysfs: &Path, function: &Function) -> Labels {
     let part = part::of_device(function.device().unwrap_or_default());
     let debug = sysfs.join("kernel/debug/accel").join(&function.address);
     let facts = [
-        ("vendor", "Intel".to_owned()),
-        ("model", part.name.to_owned()),
-        ("architecture", part.architecture.to_owned()),
-        ("pci_bus_id", function.address.clone()),
-        ("driver_version", module_version(sysfs).unwrap_or_default()),
-        ("firmware_version", File::new(&debug, "fw_version").text().unwrap_or_default()),
-        ("rated_tops", part.tops.map(|tops| tops.to_string()).unwrap_or_default()),
-        ("sched_mode", File::new(&function.folder, "sched_mode").text().unwrap_or_default()),
+        (Label::Vendor, "Intel".to_owned()),
+        (Label::Model, part.name.to_owned()),
+        (Label::Architecture, part.architecture.to_owned()),
+        (Label::PciBusId, function.address.clone()),
+        (Label::DriverVersion, module_version(sysfs).unwrap_or_default()),
+        (Label::FirmwareVersion, File::new(&debug, "fw_version").text().unwrap_or_default()),
+        (Label::RatedTops, part.tops.map(|tops| tops.to_string()).unwrap_or_default()),
+        (Label::SchedMode, File::new(&function.folder, "sched_mode").text().unwrap_or_default()),
     ];
     Labels::Shared(facts.into_iter().filter(|(_, value)| !value.is_empty()).collect())
 }

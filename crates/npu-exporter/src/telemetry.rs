@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use kernel::{File, entries};
-use reading::{Absence, Fault};
+use reading::{Absence, Fault, FaultCode};
 
 /// How faults call the region.
 const CALL: &str = "intel_pmt/telem";
@@ -107,14 +107,15 @@ impl Telemetry {
         if self.region.is_none() {
             self.region = Some(self.find()?);
         }
-        self.region.as_ref().map_or(Err(unsupported("ENOENT")), Region::read)
+        self.region.as_ref().map_or(Err(NO_REGION), Region::read)
     }
 
     /// A region whose GUID is known.
     fn find(&self) -> Result<Region, Fault> {
         let regions = entries(&self.class);
         let mut regions = regions.iter().filter(|name| name.starts_with("telem")).peekable();
-        let missing = if regions.peek().is_none() { "ENOENT" } else { "unknown_guid" };
+        let missing =
+            if regions.peek().is_none() { NO_REGION } else { Fault::new(CALL, FaultCode::UnknownGuid) };
         let known = regions.find_map(|region| {
             let folder = self.class.join(region);
             let guid = File::new(&folder, "guid");
@@ -122,13 +123,12 @@ impl Telemetry {
             let layout = LAYOUTS.into_iter().find(|layout| layout.guid == found)?;
             Some(Region { guid, telem: File::called(folder.join("telem"), CALL), layout })
         });
-        known.ok_or(unsupported(missing))
+        known.ok_or(missing)
     }
 }
 
-const fn unsupported(code: &'static str) -> Fault {
-    Fault { absence: Absence::Unsupported, call: CALL, code }
-}
+/// The kernel shows no region at all.
+const NO_REGION: Fault = Fault::returned(Absence::Unsupported, CALL, "ENOENT");
 
 impl Region {
     fn is_still(&self) -> bool {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn read(sysfs: &tempfile::TempDir) -> Result<Registers, (Absence, &'static str)> {
-        Telemetry::new(sysfs.path()).read().map_err(|fault| (fault.absence, fault.code))
+        Telemetry::new(sysfs.path()).read().map_err(|fault| (fault.absence, fault.code.name()))
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use naming::DCGM_LABELS;
+use naming::{DCGM_LABELS, Family, Label};
 use nvml_wrapper::enum_wrappers::device::InfoRom;
 use reading::{Identity, Labels};
 
@@ -72,28 +72,20 @@ impl Facts {
     /// Labels of the GPU's series.
     pub fn identity(&self, naming: &Naming) -> Arc<Identity> {
         Arc::new(Identity {
-            unified: vec![
-                ("family", "nvidia".into()),
-                ("device", self.device()),
-                ("uuid", self.uuid.clone()),
-            ],
+            uuid: Some(self.uuid.clone()),
             vendor: self.dcgm_labels(naming, &[]),
+            ..Identity::new(Family::Nvidia, self.device())
         })
     }
 
     /// Labels of a MIG instance's series: its own UUID in the unified schema, the GPU's in DCGM's.
     pub fn instance_identity(&self, naming: &Naming, instance: &Instance) -> Arc<Identity> {
+        let vendor = [("GPU_I_PROFILE", instance.profile.clone()), ("GPU_I_ID", instance.id.to_string())];
         Arc::new(Identity {
-            unified: vec![
-                ("family", "nvidia".into()),
-                ("device", self.device()),
-                ("uuid", instance.uuid.clone()),
-                ("partition", format!("gi{}", instance.id)),
-            ],
-            vendor: self.dcgm_labels(
-                naming,
-                &[("GPU_I_PROFILE", instance.profile.clone()), ("GPU_I_ID", instance.id.to_string())],
-            ),
+            uuid: Some(instance.uuid.clone()),
+            partition: Some(format!("gi{}", instance.id)),
+            vendor: self.dcgm_labels(naming, &vendor),
+            ..Identity::new(Family::Nvidia, self.device())
         })
     }
 
@@ -104,26 +96,26 @@ impl Facts {
     }
 
     /// Every fact by its label of `accel_device_info`, empty where the board does not tell it.
-    fn facts(&self, profile: Option<&str>) -> [(&'static str, String); 16] {
+    fn facts(&self, profile: Option<&str>) -> [(Label, String); 16] {
         [
-            ("vendor", "NVIDIA"),
-            ("model", &self.name),
-            ("architecture", &self.architecture),
-            ("brand", &self.brand),
-            ("pci_bus_id", &kernel::pci::address(&self.pci_bus_id)),
-            ("serial", &self.serial),
-            ("board_part_number", &self.board_part_number),
-            ("driver_version", &self.driver_version),
-            ("library_version", &self.nvml_version),
-            ("runtime_version", &self.cuda_version),
-            ("firmware_version", &self.vbios_version),
-            ("inforom_version", &self.inforom_image),
-            ("oem_inforom_version", &self.inforom_oem),
-            ("ecc_inforom_version", &self.inforom_ecc),
-            ("power_inforom_version", &self.inforom_power),
-            ("partition_profile", profile.unwrap_or_default()),
+            (Label::Vendor, "NVIDIA"),
+            (Label::Model, &self.name),
+            (Label::Architecture, &self.architecture),
+            (Label::Brand, &self.brand),
+            (Label::PciBusId, &kernel::pci::address(&self.pci_bus_id)),
+            (Label::Serial, &self.serial),
+            (Label::BoardPartNumber, &self.board_part_number),
+            (Label::DriverVersion, &self.driver_version),
+            (Label::LibraryVersion, &self.nvml_version),
+            (Label::RuntimeVersion, &self.cuda_version),
+            (Label::FirmwareVersion, &self.vbios_version),
+            (Label::InforomVersion, &self.inforom_image),
+            (Label::OemInforomVersion, &self.inforom_oem),
+            (Label::EccInforomVersion, &self.inforom_ecc),
+            (Label::PowerInforomVersion, &self.inforom_power),
+            (Label::PartitionProfile, profile.unwrap_or_default()),
         ]
-        .map(|(name, value)| (name, value.to_owned()))
+        .map(|(label, value)| (label, value.to_owned()))
     }
 
     fn device(&self) -> String {
@@ -148,7 +140,7 @@ impl Facts {
         let facts = self.facts(None);
         let wanted = DCGM_LABELS.iter().filter(|(field, _)| naming.label_fields.contains(field));
         labels.extend(wanted.filter_map(|(field, fact)| {
-            let (_, value) = facts.iter().find(|(name, _)| name == fact)?;
+            let (_, value) = facts.iter().find(|(label, _)| label == fact)?;
             Some((*field, value.clone()))
         }));
         labels

@@ -3,8 +3,8 @@
 //! Past this room no value is in megahertz, milliwatts, percent or KiB.
 
 use naming::{
-    Bytes, BytesPerSecond, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m,
-    xid_text,
+    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Hertz, Joules, Label, Ratio, Seconds, Watts,
+    catalogue as m, xid_text,
 };
 use nvml_wrapper_sys::bindings::field_id as f;
 use reading::{Absence, Batch, Fault, Labels};
@@ -157,7 +157,7 @@ pub fn device(round: &Round<'_>, batch: &mut Batch) {
     match &round.xids {
         Ok(heard) => xids(heard, xid::WATCHED, batch),
         Err(fault) => {
-            batch.put(m::ERRORS, Labels::one("kind", "xid"), Err(*fault));
+            batch.put(m::ERRORS, Labels::one(Label::Kind, "xid"), Err(*fault));
             batch.put(m::XID_LAST, Labels::NONE, Err(*fault));
         }
     }
@@ -197,14 +197,18 @@ fn compute(round: &Round<'_>, batch: &mut Batch) {
         ("jpeg", raw.jpeg_percent),
         ("optical_flow", raw.ofa_percent),
     ] {
-        batch.put(m::ENGINE_ACTIVE, Labels::one("engine", engine), ratio(percent));
+        batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, engine), ratio(percent));
     }
     batch.put(m::COMPUTE_PROCESSES, Labels::NONE, raw.compute_processes.map(|n| Count(n.into())));
 }
 
 fn profiling(gpm: &GpmMetrics, batch: &mut Batch) {
     for (engine, metric) in ENGINES {
-        batch.put(m::ENGINE_ACTIVE, Labels::one("engine", engine), gpm.get(metric).map(Ratio::from_percent));
+        batch.put(
+            m::ENGINE_ACTIVE,
+            Labels::one(Label::Engine, engine),
+            gpm.get(metric).map(Ratio::from_percent),
+        );
     }
     batch.put(m::SM_OCCUPANCY, Labels::NONE, gpm.get(GpmMetric::SmOccupancy).map(Ratio::from_percent));
     batch.put(
@@ -216,12 +220,20 @@ fn profiling(gpm: &GpmMetrics, batch: &mut Batch) {
 
 fn link_rates(gpm: &GpmMetrics, batch: &mut Batch) {
     for (direction, metric) in [("transmit", GpmMetric::PcieTxPerSec), ("receive", GpmMetric::PcieRxPerSec)] {
-        batch.put(m::PCIE_RATE, Labels::one("direction", direction), gpm.get(metric).map(mib_per_second));
+        batch.put(
+            m::PCIE_RATE,
+            Labels::one(Label::Direction, direction),
+            gpm.get(metric).map(mib_per_second),
+        );
     }
     for (direction, metric) in
         [("transmit", GpmMetric::NvlinkTotalTxPerSec), ("receive", GpmMetric::NvlinkTotalRxPerSec)]
     {
-        batch.put(m::NVLINK_RATE, Labels::one("direction", direction), gpm.get(metric).map(mib_per_second));
+        batch.put(
+            m::NVLINK_RATE,
+            Labels::one(Label::Direction, direction),
+            gpm.get(metric).map(mib_per_second),
+        );
     }
 }
 
@@ -246,16 +258,16 @@ fn bar1(raw: &Raw, batch: &mut Batch) {
 fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
     let raw = round.raw;
     let celsius = |c: u32| Celsius(c.into());
-    batch.put(m::TEMPERATURE, Labels::one("sensor", "gpu"), raw.temperature_c.map(celsius));
+    batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), raw.temperature_c.map(celsius));
     batch.put(
         m::TEMPERATURE,
-        Labels::one("sensor", "memory"),
+        Labels::one(Label::Sensor, "memory"),
         round.fields.memory_temperature().map(celsius),
     );
     for ((sensor, limit), value) in THRESHOLDS.into_iter().zip(raw.thresholds_c) {
         batch.put(
             m::TEMPERATURE_LIMIT,
-            Labels::one("sensor", sensor).with("limit", limit),
+            Labels::one(Label::Sensor, sensor).with(Label::Limit, limit),
             value.map(celsius),
         );
     }
@@ -272,19 +284,19 @@ fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
         ("min", raw.limits_mw.range.map(|(min, _)| min)),
         ("max", raw.limits_mw.range.map(|(_, max)| max)),
     ] {
-        batch.put(m::POWER_LIMIT, Labels::one("limit", limit), value.map(watts));
+        batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, limit), value.map(watts));
     }
     batch.put(m::ENERGY, Labels::NONE, raw.energy_mj.map(Joules::from_milli));
     match &raw.fans_percent {
         Ok(fans) if fans.is_empty() => {
-            let none = Fault { absence: Absence::Unsupported, call: "nvmlDeviceGetNumFans", code: "no_fan" };
+            let none = Fault::new("nvmlDeviceGetNumFans", FaultCode::NoFan);
             batch.put(m::FAN_SPEED, Labels::NONE, Err(none));
         }
         Ok(fans) => {
             for (fan, speed) in (0u32..).zip(fans) {
                 batch.put(
                     m::FAN_SPEED,
-                    Labels::one("fan", fan),
+                    Labels::one(Label::Fan, fan),
                     speed.map(|p| Ratio::from_percent(p.into())),
                 );
             }
@@ -297,13 +309,13 @@ fn clocks(round: &Round<'_>, batch: &mut Batch) {
     let raw = round.raw;
     let hertz = |mega: u32| Hertz::from_mega(mega.into());
     for (index, domain) in CLOCK_DOMAINS.into_iter().enumerate() {
-        batch.put(m::CLOCK, Labels::one("domain", domain), raw.clocks_mhz[index].map(hertz));
-        batch.put(m::CLOCK_MAX, Labels::one("domain", domain), raw.max_clocks_mhz[index].map(hertz));
+        batch.put(m::CLOCK, Labels::one(Label::Domain, domain), raw.clocks_mhz[index].map(hertz));
+        batch.put(m::CLOCK_MAX, Labels::one(Label::Domain, domain), raw.max_clocks_mhz[index].map(hertz));
     }
     // nvml.h: P-state 32 means unknown.
     let state = raw.performance_state.and_then(|state| match state {
         0..=15 => Ok(Count(state.into())),
-        _ => Err(Fault::no_data("nvmlDeviceGetPerformanceState", "unknown_state")),
+        _ => Err(Fault::new("nvmlDeviceGetPerformanceState", FaultCode::UnknownState)),
     });
     batch.put(m::PERFORMANCE_STATE, Labels::NONE, state);
 
@@ -315,33 +327,32 @@ fn clocks(round: &Round<'_>, batch: &mut Batch) {
             continue;
         }
         let active = raw.clocks_event_reasons.map(|mask| Flag(mask & bit != 0));
-        batch.put(m::THROTTLE_ACTIVE, Labels::one("reason", reason), active);
+        batch.put(m::THROTTLE_ACTIVE, Labels::one(Label::Reason, reason), active);
         let Some(dcgm) = dcgm else { continue };
-        let labels = Labels::one("clock_event", dcgm).with("window_size_in_ms", xid::WINDOW_MS);
+        let labels = Labels::one(Label::ClockEvent, dcgm).with(Label::WindowSizeInMs, xid::WINDOW_MS);
         let seen = raw.clocks_event_reasons.map(|_| Count(round.clock_events.count(bit)));
         batch.put(m::CLOCK_EVENTS_WINDOW, labels, seen);
     }
     for (reason, field) in REASON_NANOSECONDS {
         let value = round.fields.unsigned(field, 0).map(Seconds::from_nanos);
-        batch.put(m::THROTTLE_SECONDS, Labels::one("reason", reason), value);
+        batch.put(m::THROTTLE_SECONDS, Labels::one(Label::Reason, reason), value);
     }
 }
 
 fn nvlink(round: &Round<'_>, batch: &mut Batch) {
     if round.raw.links.is_empty() {
-        let none =
-            Fault { absence: Absence::Unsupported, call: "NVML_FI_DEV_NVLINK_LINK_COUNT", code: "no_nvlink" };
+        let none = Fault::new("NVML_FI_DEV_NVLINK_LINK_COUNT", FaultCode::NoNvlink);
         let none = round.links.err().unwrap_or(none);
         for metric in [m::LINK_RECEIVE, m::LINK_TRANSMIT] {
-            batch.put(metric, Labels::one("kind", "nvlink"), Err(none));
+            batch.put(metric, Labels::one(Label::Kind, "nvlink"), Err(none));
         }
-        batch.put(m::LINK_UP, Labels::one("kind", "nvlink"), Err(none));
+        batch.put(m::LINK_UP, Labels::one(Label::Kind, "nvlink"), Err(none));
         return;
     }
     let fields = round.fields;
     for link in &round.raw.links {
         let number = link.number;
-        let labels = || Labels::one("link", number).with("kind", "nvlink");
+        let labels = || Labels::one(Label::Link, number).with(Label::Kind, "nvlink");
         batch.put(m::LINK_UP, labels(), link.active.map(Flag));
         let bytes = |kib, bytes| {
             fields.unsigned(kib, number).map(Bytes::from_kibi).or_else(|fault| match fault.absence {
@@ -363,34 +374,35 @@ fn nvlink(round: &Round<'_>, batch: &mut Batch) {
             }
         });
         let speed = speed.and_then(|mega| match mega {
-            0 => Err(Fault::no_data("NVML_FI_DEV_NVLINK_GET_SPEED", "link_without_speed")),
+            0 => Err(Fault::new("NVML_FI_DEV_NVLINK_GET_SPEED", FaultCode::LinkWithoutSpeed)),
             mega => Ok(BytesPerSecond(mega as f64 * 1e6)),
         });
         batch.put(m::LINK_BANDWIDTH, labels(), speed);
         for (error, field) in LINK_ERRORS {
             batch.put(
                 m::LINK_ERRORS,
-                labels().with("error", error),
+                labels().with(Label::Error, error),
                 fields.unsigned(field, number).map(Count),
             );
         }
     }
     for (error, field, by_link) in ALL_LINK_ERRORS {
         let count = fields.unsigned(field, 0).map(Count);
-        batch.put(m::NVLINK_ERRORS, Labels::one("error", error), count);
+        batch.put(m::NVLINK_ERRORS, Labels::one(Label::Error, error), count);
         // Beside the links' own counts it would be the same errors twice.
         let count_of = |link: &raw::Link| fields.unsigned(by_link, link.number);
         let none = |got: Got<u64>| got.is_err_and(|fault| fault.absence == Absence::Unsupported);
         if round.raw.links.iter().map(count_of).all(none) {
-            let labels = Labels::one("link", "all").with("kind", "nvlink").with("error", error);
+            let labels =
+                Labels::one(Label::Link, "all").with(Label::Kind, "nvlink").with(Label::Error, error);
             batch.put(m::LINK_ERRORS, labels, count);
         }
     }
     for (slot, direction) in ["both", "both_link_0"].into_iter().enumerate() {
         // DCGM divides KiB per second by 1000 and calls it MB/s; its dashboards expect that number.
         let rate = round.traffic.nvlink_kib_per_second[slot].map(|kib| BytesPerSecond(kib * 1e3));
-        let first = Fault::no_data("NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX", "no_interval");
-        batch.put(m::NVLINK_RATE, Labels::one("direction", direction), rate.ok_or(first));
+        let first = Fault::new("NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX", FaultCode::FirstReading);
+        batch.put(m::NVLINK_RATE, Labels::one(Label::Direction, direction), rate.ok_or(first));
     }
 }
 
@@ -403,7 +415,7 @@ fn pcie(round: &Round<'_>, batch: &mut Batch) {
     batch.put(m::PCIE_GENERATION_MAX, Labels::NONE, count(raw.pcie_max.0));
     batch.put(m::PCIE_WIDTH_MAX, Labels::NONE, count(raw.pcie_max.1));
     batch.put(m::PCIE_REPLAYS, Labels::NONE, count(raw.pcie_replays));
-    let labels = || Labels::one("link", 0u32).with("kind", "pcie");
+    let labels = || Labels::one(Label::Link, 0u32).with(Label::Kind, "pcie");
     let capacity = generation.and_then(|generation| Ok(pcie_bytes_per_second(generation, width?)));
     if let Ok(Some(capacity)) = capacity {
         batch.put(m::LINK_BANDWIDTH, labels(), Ok(BytesPerSecond(capacity)));
@@ -430,8 +442,9 @@ fn pcie_bytes(round: &Round<'_>, slot: usize, field: u32) -> Got<Bytes> {
         reason = "a sum of rates that are never negative"
     )]
     let integral = round.traffic.pcie_bytes[slot].map(|bytes| Bytes(bytes as u64));
-    integral
-        .ok_or(counter.err().unwrap_or(Fault::no_data("nvmlDeviceGetFieldValues", "counter_wraps_too_fast")))
+    integral.ok_or(
+        counter.err().unwrap_or(Fault::new("nvmlDeviceGetFieldValues", FaultCode::CounterWrapsTooFast)),
+    )
 }
 
 /// Raw capacity in each direction: transfers per second per lane times the line code's efficiency (PCI
@@ -452,7 +465,7 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
     let flag = |field| fields.unsigned(field, 0).map(|value| Flag(value != 0));
     batch.put(m::ECC_ENABLED, Labels::NONE, raw.ecc_enabled.map(Flag));
     for (severity, scope, field) in ECC {
-        let labels = Labels::one("severity", severity).with("scope", scope);
+        let labels = Labels::one(Label::Severity, severity).with(Label::Scope, scope);
         batch.put(m::ECC_ERRORS, labels, fields.unsigned(field, 0).map(Count));
     }
     for (index, severity) in
@@ -462,7 +475,7 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
             ("volatile", raw.sram_ecc.map(|sram| sram.volatile[index])),
             ("aggregate", raw.sram_ecc.map(|sram| sram.aggregate[index])),
         ] {
-            let labels = Labels::one("severity", severity).with("scope", scope);
+            let labels = Labels::one(Label::Severity, severity).with(Label::Scope, scope);
             batch.put(m::SRAM_ECC_ERRORS, labels, count.map(Count));
         }
     }
@@ -471,36 +484,36 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
     for (cause, field) in
         [("correctable", f::NVML_FI_DEV_REMAPPED_COR), ("uncorrectable", f::NVML_FI_DEV_REMAPPED_UNC)]
     {
-        batch.put(m::ROWS_REMAPPED, Labels::one("cause", cause), fields.unsigned(field, 0).map(Count));
+        batch.put(m::ROWS_REMAPPED, Labels::one(Label::Cause, cause), fields.unsigned(field, 0).map(Count));
     }
     batch.put(m::ROW_REMAP_PENDING, Labels::NONE, flag(f::NVML_FI_DEV_REMAPPED_PENDING));
     batch.put(m::ROW_REMAP_FAILED, Labels::NONE, flag(f::NVML_FI_DEV_REMAPPED_FAILURE));
     for (index, availability) in ["max", "high", "partial", "low", "none"].into_iter().enumerate() {
         let banks = raw.row_banks.map(|banks| Count(banks.0[index].into()));
-        batch.put(m::ROW_REMAP_BANKS, Labels::one("availability", availability), banks);
+        batch.put(m::ROW_REMAP_BANKS, Labels::one(Label::Availability, availability), banks);
     }
     for (cause, field) in
         [("single_bit", f::NVML_FI_DEV_RETIRED_SBE), ("double_bit", f::NVML_FI_DEV_RETIRED_DBE)]
     {
-        batch.put(m::PAGES_RETIRED, Labels::one("cause", cause), fields.unsigned(field, 0).map(Count));
+        batch.put(m::PAGES_RETIRED, Labels::one(Label::Cause, cause), fields.unsigned(field, 0).map(Count));
     }
     batch.put(m::PAGES_PENDING, Labels::NONE, flag(f::NVML_FI_DEV_RETIRED_PENDING));
 
     let action = fields.unsigned(f::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, 0);
     for (value, name) in (0..).zip(RECOVERY_ACTIONS) {
-        batch.put(m::RECOVERY_ACTION, Labels::one("action", name), action.map(|now| Flag(now == value)));
+        batch.put(m::RECOVERY_ACTION, Labels::one(Label::Action, name), action.map(|now| Flag(now == value)));
     }
     // A driver newer than this list asks for something, whatever it is.
     let other = action.map(|now| Flag(now >= RECOVERY_ACTIONS.len() as u64));
-    batch.put(m::RECOVERY_ACTION, Labels::one("action", "other"), other);
+    batch.put(m::RECOVERY_ACTION, Labels::one(Label::Action, "other"), other);
     for (value, name) in (0..).zip(FABRIC_STATES) {
         let state = raw.fabric.map(|fabric| Flag(fabric.state == value));
-        batch.put(m::FABRIC_STATE, Labels::one("state", name), state);
+        batch.put(m::FABRIC_STATE, Labels::one(Label::State, name), state);
     }
     batch.put(m::FABRIC_HEALTH_MASK, Labels::NONE, raw.fabric.map(|fabric| Count(fabric.health_mask.into())));
     for (name, shift, width, healthy) in FABRIC_FAULTS {
         let fault = raw.fabric.and_then(|fabric| fabric_fault(fabric.health_mask, shift, width, healthy));
-        batch.put(m::FABRIC_UNHEALTHY, Labels::one("fault", name), fault);
+        batch.put(m::FABRIC_UNHEALTHY, Labels::one(Label::Fault, name), fault);
     }
     batch.put(m::MIG_ENABLED, Labels::NONE, raw.mig_enabled.map(Flag));
     batch.put(m::LICENSE_ACTIVE, Labels::NONE, raw.license_active.map(Flag));
@@ -508,11 +521,7 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
 
 fn fabric_fault(mask: u32, shift: u32, width: u32, healthy: u32) -> Got<Flag> {
     match mask >> shift & width {
-        0 => Err(Fault {
-            absence: Absence::Unsupported,
-            call: "nvmlDeviceGetGpuFabricInfoV",
-            code: "health_not_reported",
-        }),
+        0 => Err(Fault::new("nvmlDeviceGetGpuFabricInfoV", FaultCode::HealthNotReported)),
         value => Ok(Flag(value != healthy)),
     }
 }
@@ -520,26 +529,26 @@ fn fabric_fault(mask: u32, shift: u32, width: u32, healthy: u32) -> Got<Flag> {
 fn xids(Heard { history, now }: &Heard, watched: &[u32], batch: &mut Batch) {
     let watched = watched.iter().filter(|code| !history.counts.contains_key(code)).map(|code| (*code, 0));
     for (code, count) in watched.chain(history.counts.iter().map(|(code, count)| (*code, *count))) {
-        batch.put(m::ERRORS, Labels::one("kind", "xid").with("code", code), Ok(Count(count)));
+        batch.put(m::ERRORS, Labels::one(Label::Kind, "xid").with(Label::Code, code), Ok(Count(count)));
     }
     for (code, unix_seconds) in &history.times {
-        let labels = Labels::one("kind", "xid").with("code", *code);
+        let labels = Labels::one(Label::Kind, "xid").with(Label::Code, *code);
         batch.put(m::ERROR_LAST, labels, Ok(Seconds(*unix_seconds)));
     }
 
     let last = history.last.unwrap_or(0);
-    let labels = Labels::one("err_code", last).with("err_msg", xid_text(last.into()));
+    let labels = Labels::one(Label::ErrCode, last).with(Label::ErrMsg, xid_text(last.into()));
     batch.put(m::XID_LAST, labels, Ok(Count(last.into())));
     for (code, count) in &history.counts {
-        batch.put(m::XID_TOTAL, Labels::one("xid", *code), Ok(Count(*count)));
+        batch.put(m::XID_TOTAL, Labels::one(Label::Xid, *code), Ok(Count(*count)));
     }
     let window = history.window(*now);
     // dcgm-exporter prints one series without a code while the window is empty.
     if window.is_empty() {
-        batch.put(m::XID_WINDOW, Labels::one("window_size_in_ms", xid::WINDOW_MS), Ok(Count(0)));
+        batch.put(m::XID_WINDOW_EMPTY, Labels::one(Label::WindowSizeInMs, xid::WINDOW_MS), Ok(Count(0)));
     }
     for (code, count) in window {
-        let labels = Labels::one("window_size_in_ms", xid::WINDOW_MS).with("xid", code);
+        let labels = Labels::one(Label::WindowSizeInMs, xid::WINDOW_MS).with(Label::Xid, code);
         batch.put(m::XID_WINDOW, labels, Ok(Count(count)));
     }
 }

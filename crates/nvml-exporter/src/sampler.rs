@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use nvml_wrapper_sys::bindings::field_id;
-use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
+use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Sampler};
 
 use crate::{
     identity::{Facts, Naming},
@@ -129,11 +129,7 @@ impl GpuSampler {
     fn check_identity(&self) -> Result<(), Lost> {
         match self.gpu.uuid() {
             Ok(uuid) if uuid == self.uuid => Ok(()),
-            Ok(_) => Err(Lost::Device(Fault {
-                absence: Absence::Failed,
-                call: "nvmlDeviceGetUUID",
-                code: "identity_changed",
-            })),
+            Ok(_) => Err(Lost::Device(Fault::new("nvmlDeviceGetUUID", FaultCode::IdentityChanged))),
             Err(fault) if raw::means_session_lost(&fault) => Err(Lost::Session(fault)),
             Err(fault) => Err(Lost::Device(fault)),
         }

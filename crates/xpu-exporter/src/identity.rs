@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use naming::{Family, Label};
 use reading::{Identity, Labels};
 
 /// PCI device ids and what Intel sells them as, for nodes without Level Zero, which knows the name. Ids and cards are
@@ -64,27 +65,26 @@ pub struct Facts {
 impl Facts {
     /// Labels of the series of the card, or of one of its tiles.
     pub fn identity(&self, tile: Option<u32>) -> Arc<Identity> {
-        let mut unified = vec![("family", "xpu".to_owned()), ("device", self.device.clone())];
         let mut vendor = vec![("device", self.device.clone()), ("pci_bus_id", self.address.clone())];
         if let Some(tile) = tile {
-            unified.push(("partition", format!("tile{tile}")));
             vendor.push(("tile", tile.to_string()));
         }
-        Arc::new(Identity { unified, vendor })
+        let partition = tile.map(|tile| format!("tile{tile}"));
+        Arc::new(Identity { partition, vendor, ..Identity::new(Family::Xpu, &*self.device) })
     }
 
     /// Labels of `accel_device_info`; `sources` says who tells what.
     pub fn info(&self, sources: &str) -> Labels {
         let facts = [
-            ("vendor", "Intel"),
-            ("model", &self.model),
-            ("pci_bus_id", &self.address),
-            ("serial", &self.serial),
-            ("board_part_number", &self.board),
-            ("driver_version", &self.driver),
-            ("signal_sources", sources),
+            (Label::Vendor, "Intel"),
+            (Label::Model, &self.model),
+            (Label::PciBusId, &self.address),
+            (Label::Serial, &self.serial),
+            (Label::BoardPartNumber, &self.board),
+            (Label::DriverVersion, &self.driver),
+            (Label::SignalSources, sources),
         ];
         let known = facts.into_iter().filter(|(_, value)| !value.is_empty());
-        Labels::Shared(known.map(|(name, value)| (name, value.to_owned())).collect())
+        Labels::Shared(known.map(|(label, value)| (label, value.to_owned())).collect())
     }
 }

@@ -7,7 +7,7 @@ use std::{ffi::OsStr, path::PathBuf, sync::Arc, time::Instant};
 
 use kernel::pci::Link;
 use level_zero_sys::{self as sys, Failure, LevelZero, OpenError, Way, code, value};
-use reading::{Absence, Fault, Unavailable};
+use reading::{Absence, Fault, FaultCode, Unavailable};
 
 use crate::{
     Got,
@@ -23,23 +23,21 @@ const SIMULATED: &str = "accelsim:";
 pub fn fault(failure: Failure) -> Fault {
     use Absence::{Failed, NoData, Unsupported};
     let Some(answer) = failure.code else {
-        return Fault { absence: Unsupported, call: failure.call, code: "symbol_missing" };
+        return Fault::new(failure.call, FaultCode::SymbolMissing);
     };
-    let (absence, code) = match answer {
-        code::UNSUPPORTED_FEATURE | code::UNSUPPORTED_VERSION | code::DEPENDENCY_UNAVAILABLE => {
-            (Unsupported, code::name(answer))
-        }
-        code::INSUFFICIENT_PERMISSIONS => (Unsupported, "needs_root"),
-        code::NOT_AVAILABLE | code::DEVICE_IN_LOW_POWER_STATE => (NoData, code::name(answer)),
-        _ => (Failed, code::name(answer)),
+    let absence = match answer {
+        code::INSUFFICIENT_PERMISSIONS => return Fault::new(failure.call, FaultCode::NeedsRoot),
+        code::UNSUPPORTED_FEATURE | code::UNSUPPORTED_VERSION | code::DEPENDENCY_UNAVAILABLE => Unsupported,
+        code::NOT_AVAILABLE | code::DEVICE_IN_LOW_POWER_STATE => NoData,
+        _ => Failed,
     };
-    Fault { absence, call: failure.call, code }
+    Fault::returned(absence, failure.call, code::name(answer))
 }
 
 /// Whether the fault says that the device is gone or must be reset.
 fn means_device_lost(fault: &Fault) -> bool {
     let codes = [code::DEVICE_LOST, code::DEVICE_REQUIRES_RESET, code::SURVIVABILITY_MODE];
-    codes.iter().any(|lost| code::name(*lost) == fault.code)
+    codes.iter().any(|lost| fault.code == code::name(*lost))
 }
 
 /// Whether it says that the driver went away under every device.
@@ -53,10 +51,6 @@ fn unless_lost<T>(got: &Got<T>) -> Got<()> {
         Err(fault) if means_device_lost(fault) || means_session_lost(fault) => Err(*fault),
         _ => Ok(()),
     }
-}
-
-fn absent(call: &'static str, code: &'static str) -> Fault {
-    Fault { absence: Absence::Unsupported, call, code }
 }
 
 /// An initialised Level Zero.
@@ -318,18 +312,18 @@ impl Sysman {
                 });
                 let parts: Vec<_> = parts.collect();
                 // The driver lists none to anyone but root.
-                let none = absent("zesDeviceEnumEngineGroups", "needs_root");
+                let none = Fault::new("zesDeviceEnumEngineGroups", FaultCode::NeedsRoot);
                 if parts.is_empty() { Err(none) } else { Ok(parts) }
             })
         } else {
-            Err(absent("zesDeviceEnumEngineGroups", "needs_xpu.hold-awake"))
+            Err(Fault::new("zesDeviceEnumEngineGroups", FaultCode::NeedsHoldAwake))
         };
         let frequencies = l0.frequencies(device).unwrap_or_default().into_iter().filter_map(|handle| {
             let domain = l0.frequency_properties(handle).ok()?;
             let tile = tile(domain.on_subdevice, domain.subdevice);
             Some(Part { handle, tile, kind: domain.kind, state: domain.max })
         });
-        let integrated = absent("zesDeviceEnumMemoryModules", "integrated");
+        let integrated = Fault::new("zesDeviceEnumMemoryModules", FaultCode::Integrated);
         let memories = l0.memories(device).map_err(fault).and_then(|handles| {
             let parts = handles.into_iter().filter_map(|handle| {
                 let module = l0.memory_properties(handle).ok()?;
@@ -418,7 +412,7 @@ impl Sysman {
             let reading = self.power.and_then(|power| l0.energy(power).map_err(fault));
             let now = Instant::now();
             let total = self.energy.total(CALL, now, reading.map(|counter| counter.energy));
-            let still = Fault { absence: Absence::NoData, call: CALL, code: "counter_stands" };
+            let still = Fault::new(CALL, FaultCode::CounterStands);
             let power = self.power_rate.per_second(CALL, now, total);
             (total, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) }))
         };
@@ -480,7 +474,7 @@ impl Sysman {
         const CALL: &str = "zesDevicePciGetStats";
         let pci = self.pci?;
         if !pci.bytes {
-            return Err(absent(CALL, "no_bandwidth_counter"));
+            return Err(Fault::new(CALL, FaultCode::NoBandwidthCounter));
         }
         let read = || {
             let stats = self.calls.pci_stats(self.device).map_err(fault)?;
@@ -495,7 +489,7 @@ impl Sysman {
     fn pcie_replays(&self) -> Got<u64> {
         const CALL: &str = "zesDevicePciGetStats";
         if !self.pci?.replays {
-            return Err(absent(CALL, "no_replay_counter"));
+            return Err(Fault::new(CALL, FaultCode::NoReplayCounter));
         }
         self.calls.pci_stats(self.device).map_err(fault).map(|stats| stats.replays)
     }
@@ -515,7 +509,7 @@ fn power(l0: &LevelZero, device: sys::Device) -> Got<sys::Power> {
     let order = [value::newer::DOMAIN_CARD, value::newer::DOMAIN_PACKAGE];
     let place = |domain: u32| order.iter().position(|known| *known == domain).unwrap_or(order.len());
     domains.sort_by_key(|(domain, _)| place(*domain));
-    domains.first().map(|(_, power)| *power).ok_or(absent("zesDeviceEnumPowerDomains", "none"))
+    domains.first().map(|(_, power)| *power).ok_or(Fault::new("zesDeviceEnumPowerDomains", FaultCode::None))
 }
 
 /// Share of the memory's bandwidth that was used since the last round. The most that it could be is as it is now: a
@@ -526,7 +520,7 @@ fn active(share: &mut Share, bandwidth: Got<sys::MemoryBandwidth>) -> Got<f64> {
         bandwidth.map(|counters| (counters.read.saturating_add(counters.written), counters.timestamp));
     let bytes_per_microsecond = share.quotient(CALL, moved)?;
     match bandwidth?.max {
-        0 => Err(absent(CALL, "no_maximum")),
+        0 => Err(Fault::new(CALL, FaultCode::NoMaximum)),
         most => Ok((bytes_per_microsecond * 1e6 / most as f64).min(1.0)),
     }
 }
@@ -540,7 +534,7 @@ mod tests {
         let mut share = Share::default();
         let mut at = |read, written, max, timestamp| {
             let counters = MemoryBandwidth { read, written, max, timestamp };
-            active(&mut share, Ok(counters)).map_err(|fault| fault.code)
+            active(&mut share, Ok(counters)).map_err(|fault| fault.code.name())
         };
         // A day after the driver was loaded, at 400 GB/s.
         let day = 86_400_000_000;

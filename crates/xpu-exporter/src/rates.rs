@@ -4,14 +4,9 @@
 
 use std::time::Instant;
 
-use reading::{Absence, Fault};
+use reading::{Fault, FaultCode};
 
 use crate::Got;
-
-/// No reading to compare with, or one that says nothing.
-fn no_data(call: &'static str, code: &'static str) -> Fault {
-    Fault { absence: Absence::NoData, call, code }
-}
 
 /// The rate of a counter between two rounds.
 #[derive(Debug, Default)]
@@ -25,10 +20,11 @@ impl Rate {
     /// reset: the next round has a rate again.
     pub fn per_second(&mut self, call: &'static str, now: Instant, reading: Got<u64>) -> Got<f64> {
         let reading = reading.inspect_err(|_| self.0 = None)?;
-        let (since, last) = self.0.replace((now, reading)).ok_or(no_data(call, "first_reading"))?;
-        let increment = reading.checked_sub(last).ok_or(no_data(call, "counter_fell"))?;
+        let (since, last) =
+            self.0.replace((now, reading)).ok_or(Fault::new(call, FaultCode::FirstReading))?;
+        let increment = reading.checked_sub(last).ok_or(Fault::new(call, FaultCode::CounterFell))?;
         let seconds = now.saturating_duration_since(since).as_secs_f64();
-        if seconds > 0.0 { Ok(increment as f64 / seconds) } else { Err(no_data(call, "no_time")) }
+        if seconds > 0.0 { Ok(increment as f64 / seconds) } else { Err(Fault::new(call, FaultCode::NoTime)) }
     }
 }
 
@@ -52,11 +48,11 @@ impl Share {
     pub fn quotient(&mut self, call: &'static str, reading: Got<(u64, u64)>) -> Got<f64> {
         let (part, whole) = reading.inspect_err(|_| self.0 = None)?;
         let (part_before, whole_before) =
-            self.0.replace((part, whole)).ok_or(no_data(call, "first_reading"))?;
+            self.0.replace((part, whole)).ok_or(Fault::new(call, FaultCode::FirstReading))?;
         match (part.checked_sub(part_before), whole.checked_sub(whole_before)) {
-            (Some(_), Some(0)) => Err(no_data(call, "no_time")),
+            (Some(_), Some(0)) => Err(Fault::new(call, FaultCode::NoTime)),
             (Some(part), Some(whole)) => Ok(part as f64 / whole as f64),
-            _ => Err(no_data(call, "counter_fell")),
+            _ => Err(Fault::new(call, FaultCode::CounterFell)),
         }
     }
 
@@ -100,7 +96,7 @@ impl Energy {
     pub fn total(&mut self, call: &'static str, now: Instant, reading: Got<u64>) -> Got<u64> {
         let reading = reading?;
         if reading == 0 {
-            return Err(no_data(call, "zero"));
+            return Err(Fault::new(call, FaultCode::Zero));
         }
         if let Some((since, last)) = self.last
             && reading < last
@@ -146,7 +142,7 @@ pub fn untorn(
         }
         (last, since) = (next, then);
     }
-    Err(no_data(call, "torn_read"))
+    Err(Fault::new(call, FaultCode::TornRead))
 }
 
 #[cfg(test)]
@@ -156,7 +152,7 @@ mod tests {
     use super::{Energy, Got, Rate, Share, untorn};
 
     fn code<T>(got: Got<T>) -> Result<T, &'static str> {
-        got.map_err(|fault| fault.code)
+        got.map_err(|fault| fault.code.name())
     }
 
     #[test]

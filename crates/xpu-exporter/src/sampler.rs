@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use naming::{Flag, catalogue as m};
-use reading::{Absence, Batch, Fault, Labels, Lost, Sampler, Subject};
+use naming::{FaultCode, Flag, catalogue as m};
+use reading::{Batch, Fault, Labels, Lost, Sampler};
 
 use crate::{
     choose::{Chooser, add},
@@ -136,11 +136,7 @@ impl Sampler for GpuSampler {
             }
             if !self.rest.may_read(Instant::now()) {
                 self.about(Some(false), batch);
-                let resting = Fault {
-                    absence: Absence::NoData,
-                    call: "power/runtime_status",
-                    code: "left_alone_to_sleep",
-                };
+                let resting = Fault::new("power/runtime_status", FaultCode::LeftAlone);
                 batch.put(m::UTILIZATION, Labels::NONE, Err(resting));
                 return Ok(());
             }
@@ -159,8 +155,8 @@ impl Sampler for GpuSampler {
         self.remember_sources();
         self.about(card.is_some().then_some(false), batch);
         batch.absences.append(&mut read.absences);
-        for Subject { identity, readings } in read.subjects {
-            add(batch, &identity, readings);
+        for group in read.groups {
+            add(batch, group);
         }
         Ok(())
     }

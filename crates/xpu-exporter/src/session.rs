@@ -12,8 +12,8 @@ use std::{
 
 use clap::ValueEnum;
 use kernel::File;
-use naming::Family;
-use reading::{Absence, Backend, BusMatch, Fault, Found, Lost, Session, Source, Unavailable};
+use naming::{Family, FaultCode};
+use reading::{Backend, BusMatch, Fault, Found, Lost, Session, Source, Unavailable};
 
 use crate::{
     drm::{Card, OpenFiles, Roots},
@@ -59,7 +59,7 @@ pub struct Shared {
     /// Whether engine counters may keep a GPU awake.
     pub hold_awake: bool,
     /// What Level Zero needs, where it is not open.
-    pub why_closed: &'static str,
+    pub why_closed: FaultCode,
     /// Open DRM files of all processes.
     pub open: Arc<OpenFiles>,
     gpus: Mutex<Vec<Gpu>>,
@@ -107,9 +107,9 @@ impl Source for XpuSource {
             choice: self.choice,
             hold_awake: self.hold_awake,
             why_closed: match self.choice {
-                Choice::Kernel => "needs_xpu.backend",
-                Choice::Auto if self.library.is_none() && !is_root() => "needs_root",
-                Choice::Auto | Choice::LevelZero => "not_open",
+                Choice::Kernel => FaultCode::NeedsXpuBackend,
+                Choice::Auto if self.library.is_none() && !is_root() => FaultCode::NeedsRoot,
+                Choice::Auto | Choice::LevelZero => FaultCode::NotOpen,
             },
             open: Arc::new(OpenFiles::new(&self.roots.procfs)),
             gpus: Mutex::default(),
@@ -254,7 +254,7 @@ impl Session for XpuSession {
         let sysfs = self.shared.roots.sysfs.clone();
         let cards = Card::all(&sysfs);
         if self.had_cards && cards.is_empty() && !has_driver(&sysfs) {
-            let gone = Fault { absence: Absence::Failed, call: "bus/pci/drivers", code: "driver_unloaded" };
+            let gone = Fault::new("bus/pci/drivers", FaultCode::DriverUnloaded);
             return Err(Lost::Session(gone));
         }
         if self.wants_library(&cards) {

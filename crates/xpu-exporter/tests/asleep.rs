@@ -80,7 +80,7 @@ fn a_thousand_rounds_open_no_file_that_wakes() {
     };
     for _ in 0..1000 {
         let batch = sample(&mut *samplers[0]);
-        let readings = &batch.subjects[0].readings;
+        let readings = &batch.groups[0].readings;
         let asleep = readings.iter().find(|reading| reading.id == m::DEVICE_ASLEEP.id);
         assert_eq!(asleep.map(|reading| reading.value.as_f64().to_bits()), Some(1.0f64.to_bits()));
         assert_eq!(readings.len(), 2, "a sleeping device has no other series: {readings:?}");
@@ -108,7 +108,7 @@ fn a_thousand_rounds_open_no_file_that_wakes() {
 fn a_card_that_resumes_is_read_and_one_that_falls_asleep_is_not_lost() {
     let root = tempfile::tempdir().expect("a folder");
     let (live, mut tree, mut samplers) = samplers(root.path(), "battlematrix-8", vec![0]);
-    let energy = |batch: &Batch| batch.subjects[0].readings.iter().any(|reading| reading.id == m::ENERGY.id);
+    let energy = |batch: &Batch| batch.groups[0].readings.iter().any(|reading| reading.id == m::ENERGY.id);
     assert!(!energy(&sample(&mut *samplers[0])));
     set_asleep(root.path(), &live, &mut tree, vec![]);
     assert!(energy(&sample(&mut *samplers[0])));
@@ -123,7 +123,7 @@ fn a_counter_that_wrapped_does_not_fall_when_the_gpu_has_slept() {
     let root = tempfile::tempdir().expect("a folder");
     let (live, mut tree, mut samplers) = samplers(root.path(), "nuc-lunar-lake", vec![]);
     let joules = |batch: &Batch| {
-        let mut readings = batch.subjects.iter().flat_map(|subject| &subject.readings);
+        let mut readings = batch.groups.iter().flat_map(|group| &group.readings);
         readings.find(|reading| reading.id == m::ENERGY.id).map(|reading| reading.value.as_f64())
     };
     let counter = root.path().join("sys/class/powercap/intel-rapl:0/intel-rapl:0:1/energy_uj");

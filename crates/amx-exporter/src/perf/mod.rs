@@ -6,7 +6,7 @@ mod kernel;
 
 use std::{io, sync::Arc};
 
-use reading::Fault;
+use reading::{Fault, FaultCode};
 
 pub use files::Files;
 pub use kernel::Kernel;
@@ -78,7 +78,7 @@ pub type Shared = Arc<dyn Perf>;
 /// Why a call gave nothing: each error number of perf_event_open(2) is a reason of its own.
 pub fn fault(error: &io::Error) -> Fault {
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return Fault::no_data(CALL, "not_scheduled");
+        return Fault::new(CALL, FaultCode::NotScheduled);
     }
     ::kernel::file::fault(CALL, error)
 }

@@ -12,7 +12,7 @@ struct Field {
     kind: &'static str,
     unit: &'static str,
     scope: &'static str,
-    labels: &'static [&'static str],
+    labels: Vec<&'static str>,
     help: String,
     /// By family, the call or file.
     sources: BTreeMap<&'static str, &'static str>,
@@ -43,7 +43,7 @@ fn field(metric: &Metric) -> Field {
             Scope::Device => "device",
             Scope::Exporter => "exporter",
         },
-        labels: metric.labels,
+        labels: metric.labels.iter().map(|label| label.name()).collect(),
         help: metric.help_text(),
         sources: metric.sources.iter().map(|(family, call)| (family.name(), *call)).collect(),
         sourceless: metric.sourceless,
@@ -56,7 +56,7 @@ fn field(metric: &Metric) -> Field {
                 family: vendor.family.name(),
                 kind: vendor.kind.name(),
                 unit: vendor.unit.symbol(),
-                when: vendor.when.iter().copied().collect(),
+                when: vendor.when.iter().map(|(label, value)| (label.name(), *value)).collect(),
                 help: vendor.help,
             })
             .collect(),

@@ -29,7 +29,7 @@ use std::{
 };
 
 use naming::{Family, Id, Scope, Value, catalogue::DEVICE_INFO};
-use reading::{Absence, Backend, Batch, Fault, Found, Identity, Labels, Lost, Source};
+use reading::{Backend, Batch, Fault, FaultCode, Found, Identity, Labels, Lost, Source};
 use serde::Serialize;
 
 use source::Opened;
@@ -105,7 +105,7 @@ struct Reason {
 
 impl From<Fault> for Reason {
     fn from(fault: Fault) -> Self {
-        Self { kind: fault.absence.name(), call: fault.call, code: fault.code }
+        Self { kind: fault.absence.name(), call: fault.call, code: fault.code.name() }
     }
 }
 
@@ -158,7 +158,6 @@ fn sample(open: Open) -> Result<Batch, Fault> {
     thread::sleep(BETWEEN_SAMPLES);
     let mut batch = Batch::default();
     sampler.sample(&mut batch).map_err(fault_of)?;
-    batch.finish();
     Ok(batch)
 }
 
@@ -180,8 +179,8 @@ fn in_thread<T: Send + 'static>(calls: impl FnOnce() -> T + Send + 'static) -> R
 
 fn wait<T>(result: &Receiver<T>, call: &'static str, until: Instant) -> Result<T, Fault> {
     result.recv_timeout(until.saturating_duration_since(Instant::now())).map_err(|error| match error {
-        RecvTimeoutError::Timeout => Fault { absence: Absence::TimedOut, call, code: "deadline" },
-        RecvTimeoutError::Disconnected => Fault { absence: Absence::Failed, call, code: "panic" },
+        RecvTimeoutError::Timeout => Fault::new(call, FaultCode::Deadline),
+        RecvTimeoutError::Disconnected => Fault::new(call, FaultCode::Panic),
     })
 }
 
@@ -191,23 +190,23 @@ fn device(
     identity: &Arc<Identity>,
     sampled: Result<Batch, Fault>,
 ) -> DeviceReport {
-    let identity: BTreeMap<_, _> = identity.unified.iter().cloned().collect();
+    let identity: BTreeMap<_, _> = identity.labels().map(|(name, value)| (name, value.to_owned())).collect();
     let (batch, unavailable) = match sampled {
         Ok(batch) => (batch, None),
         Err(fault) => (Batch::default(), Some(fault.into())),
     };
-    let info = batch.subjects.iter().flat_map(|subject| &subject.readings);
+    let info = batch.groups.iter().flat_map(|group| &group.readings);
     let info = info.clone().find(|reading| reading.id == DEVICE_INFO.id).map(|reading| &reading.labels);
     let reported = |id: Id| {
         let metric = id.metric();
         let mut series = Vec::new();
-        for subject in &batch.subjects {
-            for reading in subject.readings.iter().filter(|reading| reading.id == id) {
+        for group in &batch.groups {
+            for reading in group.readings.iter().filter(|reading| reading.id == id) {
                 let mut labels = labels(&reading.labels);
                 // What tells a partition from its device.
-                labels.extend(
-                    subject.identity.unified.iter().filter(|(n, v)| identity.get(n) != Some(v)).cloned(),
-                );
+                let own = group.identity.iter().flat_map(|identity| identity.labels());
+                let own = own.filter(|(name, value)| identity.get(name).is_none_or(|of| of != value));
+                labels.extend(own.map(|(name, value)| (name, value.to_owned())));
                 series.push(Series { labels, value: number(&reading.value) });
             }
         }
@@ -243,8 +242,8 @@ fn device(
 
 fn labels(labels: &Labels) -> BTreeMap<&'static str, String> {
     let mut all = BTreeMap::new();
-    labels.for_each(|name, value| {
-        all.insert(name, value.to_string());
+    labels.for_each(|label, value| {
+        all.insert(label.name(), value.to_owned());
     });
     all
 }

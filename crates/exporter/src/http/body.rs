@@ -87,7 +87,7 @@ impl BodyCache {
     fn encode(&self, format: Format, sources: &[&Arc<SourceBoard>]) -> Bytes {
         let snapshots: Vec<_> = sources.iter().flat_map(|source| source.snapshots()).collect();
         let own = self.self_metrics.read(&self.board, sources, &self.http);
-        let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own.subjects);
+        let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
         let Vocabularies { unified, vendor, filters } = &self.vocabularies;
         encode(format, subjects, &Options { unified: *unified, vendor: *vendor, filters }).into()
     }

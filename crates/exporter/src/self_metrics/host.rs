@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use naming::{
-    Bytes, Count, Seconds,
+    Bytes, Count, Label, Seconds,
     catalogue::{HOST_CPU, HOST_MEMORY_AVAILABLE, HOST_MEMORY_TOTAL, HOST_RUNNABLE},
 };
 use procfs::{CpuTime, FromRead, FromReadSI, KernelStats, LoadAverage, Meminfo};
@@ -34,7 +34,7 @@ impl Host {
             let busy = user + nice + kernel + some(irq) + some(softirq) + some(steal);
             for (state, ticks) in [("busy", busy), ("idle", idle + some(iowait))] {
                 let seconds = Seconds(ticks as f64 / procfs::ticks_per_second() as f64);
-                batch.put(HOST_CPU, Labels::one("state", state), Ok(seconds));
+                batch.put(HOST_CPU, Labels::one(Label::State, state), Ok(seconds));
             }
         }
         if let Ok(load) = LoadAverage::from_file(&self.loadavg) {
@@ -51,19 +51,20 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, sync::Arc};
-
-    use reading::Identity;
+    use std::fs;
 
     use super::*;
 
     fn read(host: &Host) -> Vec<(&'static str, f64)> {
         let mut batch = Batch::default();
-        batch.begin(&Arc::new(Identity::default()));
+        batch.begin_exporter();
         host.read(&mut batch);
-        batch.finish();
-        let readings = &batch.subjects[0].readings;
-        readings.iter().map(|r| (r.id.metric().name.expect("unified"), r.value.as_f64())).collect()
+        let subjects = batch.finish();
+        subjects[0]
+            .readings()
+            .iter()
+            .map(|r| (r.id.metric().name.expect("unified"), r.value.as_f64()))
+            .collect()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use naming::{
-    Bytes, Count, Flag, Seconds,
+    Bytes, Count, Flag, Label, Seconds,
     catalogue::{
         BUILD_INFO, DEVICES, DEVICES_EXPECTED, HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED, HTTP_IN_FLIGHT,
         HTTP_REQUESTS, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT, PROCESS_START,
@@ -19,7 +19,7 @@ use naming::{
     },
 };
 use procfs::process::{LimitValue, Process};
-use reading::{Batch, Identity, Labels};
+use reading::{Batch, Labels, Subject};
 
 use crate::{
     sampling::state::{Board, LinkStatus, SourceBoard},
@@ -71,15 +71,15 @@ impl SelfMetrics {
     }
 
     /// The metrics now; of those that are about a source, only the ones of `sources`.
-    pub fn read(&self, board: &Board, sources: &[&Arc<SourceBoard>], http: &HttpCounts) -> Batch {
+    pub fn read(&self, board: &Board, sources: &[&Arc<SourceBoard>], http: &HttpCounts) -> Vec<Subject> {
         let mut batch = Batch::default();
-        batch.begin(&Arc::new(Identity::default()));
+        batch.begin_exporter();
         batch.put(BUILD_INFO, self.build_labels(board), Ok(Flag(true)));
         for source in sources {
             read_source(source, &mut batch);
         }
         for (code, count) in &*http.responses.borrow() {
-            batch.put(HTTP_REQUESTS, Labels::one("code", u32::from(*code)), Ok(Count(*count)));
+            batch.put(HTTP_REQUESTS, Labels::one(Label::Code, u32::from(*code)), Ok(Count(*count)));
         }
         batch.put(HTTP_IN_FLIGHT, Labels::NONE, Ok(Count(http.in_flight.get().into())));
         batch.put(HTTP_CONNECTIONS, Labels::NONE, Ok(Count(http.connections.get().into())));
@@ -88,8 +88,7 @@ impl SelfMetrics {
         if let Some(host) = &self.host {
             host.read(&mut batch);
         }
-        batch.finish();
-        batch
+        batch.finish()
     }
 
     /// Labels of the build information; which machine is simulated is known only once a source is connected.
@@ -128,12 +127,12 @@ impl SelfMetrics {
 fn build_labels(simulated: Option<String>) -> Labels {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let simulated = simulated.unwrap_or_else(|| "none".to_owned());
-    Labels::Shared([("version", version), ("simulated", simulated)].into())
+    Labels::Shared([(Label::Version, version), (Label::Simulated, simulated)].into())
 }
 
 fn read_source(source: &SourceBoard, batch: &mut Batch) {
     let name = source.family.name();
-    let (by_source, by_family) = (Labels::one("source", name), Labels::one("family", name));
+    let (by_source, by_family) = (Labels::one(Label::Source, name), Labels::one(Label::Family, name));
     let link = source.link();
     batch.put(SOURCE_UP, by_source.clone(), Ok(Flag(link.status == LinkStatus::Up)));
     if let Some(found) = link.found {

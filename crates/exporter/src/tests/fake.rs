@@ -11,7 +11,7 @@ use std::{
 
 use exposition::{Format, Options, encode};
 use naming::{
-    Bytes, Family, Ratio, Watts,
+    Bytes, Family, Label, Ratio, Watts,
     catalogue::{ENGINE_ACTIVE, FAN_SPEED, LINK_RECEIVE, POWER, TEMPERATURE},
 };
 use reading::{
@@ -37,9 +37,8 @@ pub enum Act {
     Hang,
 }
 
-pub const BROKEN: Fault = Fault { absence: Absence::Failed, call: "fake_call", code: "FAKE_BROKEN" };
-pub const MISSING: Fault =
-    Fault { absence: Absence::Unsupported, call: "fake_fan", code: "FAKE_NOT_SUPPORTED" };
+pub const BROKEN: Fault = Fault::returned(Absence::Failed, "fake_call", "FAKE_BROKEN");
+pub const MISSING: Fault = Fault::returned(Absence::Unsupported, "fake_fan", "FAKE_NOT_SUPPORTED");
 
 /// What the test sets and sees.
 #[derive(Debug, Default)]
@@ -176,12 +175,9 @@ impl Session for FakeSession {
             let name = state.renamed.get(key).unwrap_or(key);
             let machine = self.machine.clone();
             let identity = Arc::new(Identity {
-                unified: vec![
-                    ("family", "nvidia".into()),
-                    ("device", (*name).to_owned()),
-                    ("uuid", format!("uuid-{key}")),
-                ],
+                uuid: Some(format!("uuid-{key}")),
                 vendor: vec![("gpu", (*name).to_owned())],
+                ..Identity::new(Family::Nvidia, *name)
             });
             let key = (*key).to_owned();
             Found {
@@ -232,15 +228,15 @@ impl Sampler for FakeSampler {
             _ => Err(BROKEN),
         };
         batch.put(POWER, Labels::NONE, power);
-        batch.put(TEMPERATURE, Labels::one("sensor", "gpu"), Ok(naming::Celsius(54.0)));
-        batch.put(ENGINE_ACTIVE, Labels::one("engine", "sm"), Ok(Ratio(1.0)));
+        batch.put(TEMPERATURE, Labels::one(Label::Sensor, "gpu"), Ok(naming::Celsius(54.0)));
+        batch.put(ENGINE_ACTIVE, Labels::one(Label::Engine, "sm"), Ok(Ratio(1.0)));
         for label in ["a", "b"] {
-            batch.put(FAN_SPEED, Labels::one("fan", label), Err(MISSING));
+            batch.put(FAN_SPEED, Labels::one(Label::Fan, label), Err(MISSING));
         }
         for link in 0..self.machine.state().links {
             batch.put(
                 LINK_RECEIVE,
-                Labels::one("link", link).with("kind", "nvlink"),
+                Labels::one(Label::Link, link).with(Label::Kind, "nvlink"),
                 Ok(Bytes(u64::from(link))),
             );
         }
@@ -296,7 +292,7 @@ impl Rig {
         let sources: Vec<_> = self.board.sources.iter().collect();
         let own = SelfMetrics::new(None).read(&self.board, &sources, &HttpCounts::default());
         let snapshots = self.board.sources[0].snapshots();
-        let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own.subjects);
+        let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
         let options = Options { unified: true, vendor: false, filters: &[] };
         let body = String::from_utf8(encode(Format::Text, subjects, &options)).expect("text");
         body.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")

@@ -2,7 +2,7 @@
 
 use nvml_wrapper::{Device, enum_wrappers::device::InfoRom, error::NvmlError};
 use nvml_wrapper_sys::bindings::nvmlDevice_t;
-use reading::Fault;
+use reading::{Fault, FaultCode};
 
 use super::{Got, Library, call, fault};
 
@@ -206,7 +206,7 @@ impl Gpu {
 /// A text that is there: NVML answers some facts that a board lacks with an empty string.
 fn text(call: &'static str, answer: Result<String, NvmlError>) -> Got<String> {
     match answer {
-        Ok(text) if text.is_empty() => Err(Fault::no_data(call, "empty")),
+        Ok(text) if text.is_empty() => Err(Fault::new(call, FaultCode::Empty)),
         Ok(text) => Ok(text),
         Err(error) => Err(fault(call, &error)),
     }

@@ -1,7 +1,7 @@
 //! The event set through which NVML announces XIDs.
 
 use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlEventSet_t, nvmlReturn_enum_NVML_ERROR_TIMEOUT};
-use reading::Fault;
+use reading::{Fault, FaultCode};
 
 use super::{Got, Gpu, Library, call, fault};
 
@@ -52,7 +52,7 @@ impl EventSet {
         // SAFETY: integers and a handle: all-zero bytes are valid, and NVML overwrites them on success.
         let mut data: nvmlEventData_t = unsafe { std::mem::zeroed() };
         let Ok(function) = self.library.symbols().nvmlEventSetWait_v2.as_ref() else {
-            return Err(Fault { absence: reading::Absence::Unsupported, call: CALL, code: "symbol_missing" });
+            return Err(Fault::new(CALL, FaultCode::SymbolMissing));
         };
         // SAFETY: prototype of nvml.h; the set is alive as long as `self`, `data` is a live exclusive reference.
         match unsafe { function(self.set, &raw mut data, timeout_ms) } {

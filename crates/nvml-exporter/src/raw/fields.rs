@@ -5,9 +5,9 @@ use nvml_wrapper_sys::bindings::{
     field_id, nvmlFieldValue_t, nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT as INVALID_ARGUMENT,
     nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED as NOT_SUPPORTED, nvmlValue_t, nvmlValueType_t,
 };
-use reading::{Absence, Fault};
+use reading::{Absence, Fault, FaultCode};
 
-use super::{Got, Gpu, TURNS, call, fault, plausible::BLANKS};
+use super::{Got, Gpu, QUEUE, call, fault, plausible::BLANKS};
 
 /// `scopeId` that means the sum over all links (nvml.h, NVLink throughput counters).
 pub const ALL_LINKS: u32 = u32::MAX;
@@ -164,7 +164,7 @@ impl FieldValues {
             return;
         }
         let count = i32::try_from(asked.len()).unwrap_or(i32::MAX);
-        let _turn = TURNS.enter();
+        let _permit = QUEUE.acquire();
         let answer = call!(gpu.library(), nvmlDeviceGetFieldValues(gpu.handle(), count, asked.as_mut_ptr()));
         self.failed = answer.err();
     }
@@ -173,9 +173,8 @@ impl FieldValues {
         if let Some(failed) = self.failed {
             return Err(failed);
         }
-        let absent = |absence, code| Fault { absence, call: name(id), code };
         let found = self.keys.binary_search_by_key(&(id, scope), |(id, scope, _)| (*id, *scope));
-        let index = found.map_err(|_| absent(Absence::Unsupported, "not_asked"))?;
+        let index = found.map_err(|_| Fault::new(name(id), FaultCode::NotAsked))?;
         let value = &self.values[self.keys[index].2];
         match value.nvmlReturn {
             0 => Ok(value),
@@ -190,7 +189,7 @@ impl FieldValues {
     /// The value as an unsigned integer, by its declared type; a negative or fractional one is no data.
     pub fn unsigned(&self, id: u32, scope: u32) -> Got<u64> {
         let field = self.find(id, scope)?;
-        let value = integer(field).ok_or(Fault::no_data(name(id), "not_a_count"))?;
+        let value = integer(field).ok_or(Fault::new(name(id), FaultCode::NotACount))?;
         match field.valueType {
             TYPE_UNSIGNED_INT => {
                 BLANKS.number32(name(id), u32::try_from(value).unwrap_or(u32::MAX)).map(u64::from)

@@ -1,9 +1,9 @@
 //! GPM: the profiling counters of Hopper and later, two samples at a time, one batched call per device.
 
 use nvml_wrapper_sys::bindings::{nvmlGpmMetricsGet_t, nvmlGpmSample_t, nvmlGpmSupport_t};
-use reading::{Absence, Fault};
+use reading::{Fault, FaultCode};
 
-use super::{Got, Gpu, Library, TURNS, call, fault, plausible};
+use super::{Got, Gpu, Library, QUEUE, call, fault, plausible};
 
 /// nvml.h, `NVML_GPM_METRICS_GET_VERSION`.
 const METRICS_GET_VERSION: u32 = 1;
@@ -76,7 +76,7 @@ impl GpmMetrics {
     pub fn get(&self, metric: GpmMetric) -> Got<f64> {
         let values = self.0.as_ref().map_err(|fault| *fault)?;
         let index = GpmMetric::ALL.iter().position(|known| *known == metric).unwrap_or(usize::MAX);
-        values.get(index).copied().unwrap_or(Err(Fault::no_data(metric.name(), "not_answered")))
+        values.get(index).copied().unwrap_or(Err(Fault::new(metric.name(), FaultCode::NotReturned)))
     }
 }
 
@@ -122,11 +122,7 @@ impl Gpm {
         let mut support = nvmlGpmSupport_t { version: SUPPORT_VERSION, isSupportedDevice: 0 };
         call!(gpu.library(), nvmlGpmQueryDeviceSupport(gpu.handle(), &raw mut support))?;
         match support.isSupportedDevice {
-            0 => Err(Fault {
-                absence: Absence::Unsupported,
-                call: "nvmlGpmQueryDeviceSupport",
-                code: "device_without_gpm",
-            }),
+            0 => Err(Fault::new("nvmlGpmQueryDeviceSupport", FaultCode::DeviceWithoutGpm)),
             _ => Ok(()),
         }
     }
@@ -143,7 +139,7 @@ impl Gpm {
     pub fn read(&mut self, gpu: &Gpu, instance: Option<u32>) -> GpmMetrics {
         std::mem::swap(&mut self.newer, &mut self.older);
         let taken = {
-            let _turn = TURNS.enter();
+            let _permit = QUEUE.acquire();
             match instance {
                 None => call!(gpu.library(), nvmlGpmSampleGet(gpu.handle(), self.newer.handle)),
                 Some(id) => call!(gpu.library(), nvmlGpmMigSampleGet(gpu.handle(), id, self.newer.handle)),
@@ -154,7 +150,7 @@ impl Gpm {
             return GpmMetrics::absent(fault);
         }
         if !std::mem::replace(&mut self.primed, true) {
-            return GpmMetrics::absent(Fault::no_data("nvmlGpmMetricsGet", "first_sample"));
+            return GpmMetrics::absent(Fault::new("nvmlGpmMetricsGet", FaultCode::FirstReading));
         }
         GpmMetrics(self.compare(gpu.library()))
     }

@@ -1,6 +1,6 @@
 //! Answers of NVML that say success and mean nothing.
 
-use reading::{Blanks, Fault};
+use reading::{Blanks, Fault, FaultCode};
 
 use super::Got;
 
@@ -13,7 +13,7 @@ pub const BLANKS: Blanks =
 pub fn percent(call: &'static str, value: u32) -> Got<u32> {
     match BLANKS.number32(call, value)? {
         value @ 0..=100 => Ok(value),
-        _ => Err(Fault::no_data(call, "over_100_percent")),
+        _ => Err(Fault::new(call, FaultCode::Over100Percent)),
     }
 }
 
@@ -21,10 +21,10 @@ pub fn percent(call: &'static str, value: u32) -> Got<u32> {
 /// may overshoot by rounding, a whole percent is beyond that.
 pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Got<f64> {
     if value.is_nan() {
-        return Err(Fault::no_data(call, "nan"));
+        return Err(Fault::new(call, FaultCode::NotFinite));
     }
     if !value.is_finite() || value < 0.0 || limit.is_some_and(|limit| value > limit + 1.0) {
-        return Err(Fault::no_data(call, "out_of_range"));
+        return Err(Fault::new(call, FaultCode::OutOfRange));
     }
     Ok(limit.map_or(value, |limit| value.min(limit)))
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     fn code<T>(got: Got<T>) -> Option<&'static str> {
-        got.err().map(|fault| fault.code)
+        got.err().map(|fault| fault.code.name())
     }
 
     #[test]
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn gpm_rejects_nan_and_clamps_rounding() {
-        assert_eq!(code(gpm("call", f64::NAN, None)), Some("nan"));
+        assert_eq!(code(gpm("call", f64::NAN, None)), Some("not_finite"));
         assert_eq!(code(gpm("call", -1.0, None)), Some("out_of_range"));
         assert_eq!(code(gpm("call", f64::INFINITY, None)), Some("out_of_range"));
         assert_eq!(code(gpm("call", 102.0, Some(100.0))), Some("out_of_range"));

@@ -15,7 +15,7 @@ use std::{
 };
 
 use kernel::{File, entries};
-use reading::{Absence, Fault};
+use reading::{Fault, FaultCode};
 
 use crate::{Got, rates::Share};
 
@@ -28,11 +28,6 @@ const WALK_REST: u32 = 100;
 const FDINFO_MAX: usize = 64 * 1024;
 
 const FDINFO: &str = "fdinfo";
-
-/// What the kernel does not tell, or not to us.
-fn untold(code: &'static str) -> Fault {
-    Fault { absence: Absence::Unsupported, call: FDINFO, code }
-}
 
 /// Engine classes as xe and i915 call them, and as we do.
 const CLASSES: [(&str, &str); 10] = [
@@ -146,7 +141,7 @@ impl OpenFiles {
         let mut files = Vec::new();
         // The kernel's own first thread is process 2, and is in no other pid namespace than the machine's.
         if File::new(&self.procfs, "2/comm").text().as_deref() != Ok("kthreadd") {
-            return (Err(untold("needs_host_pid_namespace")), files);
+            return (Err(Fault::new(FDINFO, FaultCode::NeedsHostPidNamespace)), files);
         }
         // Level Zero's driver, in this process, keeps nodes open too.
         let own = fs::read_link(self.procfs.join("self")).ok();
@@ -162,7 +157,7 @@ impl OpenFiles {
                     files.extend(open.flatten().filter_map(|link| OpenFile::behind(process, &folder, &link)));
                 }
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    whole = Err(untold("needs_cap_sys_ptrace_and_dac_read_search"));
+                    whole = Err(Fault::new(FDINFO, FaultCode::NeedsPtrace));
                 }
                 // It ended meanwhile.
                 Err(_) => {}
@@ -320,7 +315,7 @@ impl Clients {
                 }
                 // A client that is gone is no part of the load; one that does not tell its part is.
                 _ if file.is_closed() => {}
-                Ok(None) => whole = Err(untold("no_client")),
+                Ok(None) => whole = Err(Fault::new(FDINFO, FaultCode::NoClient)),
                 Err(fault) => whole = Err(fault),
             }
         }
@@ -330,7 +325,9 @@ impl Clients {
             let engines = engines.iter().map(|engine| (*engine, Err(fault))).collect();
             return Load { engines, shared_bytes: Err(fault), processes: Err(fault) };
         }
-        let shared = clients.iter().map(|client| client.shared_bytes.ok_or(untold("no_resident_memory")));
+        let shared = clients
+            .iter()
+            .map(|client| client.shared_bytes.ok_or(Fault::new(FDINFO, FaultCode::NoResidentMemory)));
         Load {
             shared_bytes: shared.sum(),
             processes: Ok(processes.len() as u64),
@@ -348,9 +345,12 @@ impl Clients {
         if clients.iter().any(|client| client.engines.is_empty()) {
             self.known = false;
             self.shares.clear();
-            return engines.iter().map(|engine| (*engine, Err(untold("no_engine_time")))).collect();
+            return engines
+                .iter()
+                .map(|engine| (*engine, Err(Fault::new(FDINFO, FaultCode::NoEngineTime))))
+                .collect();
         }
-        let first = Fault { absence: Absence::NoData, call: FDINFO, code: "first_reading" };
+        let first = Fault::new(FDINFO, FaultCode::FirstReading);
         let known = std::mem::replace(&mut self.known, true);
         let mut old = std::mem::take(&mut self.shares);
         let nothing = |engine: &&'static str| (*engine, if known { Ok(0.0) } else { Err(first) });
@@ -372,7 +372,7 @@ impl Clients {
                 let sum = &mut sums[place].1;
                 *sum = match (*sum, share_now) {
                     // What a new client did before it was found is nobody's: it counts from now on.
-                    (Ok(sum), Err(fault)) if known && fault.code == "first_reading" => Ok(sum),
+                    (Ok(sum), Err(fault)) if known && fault.code == FaultCode::FirstReading => Ok(sum),
                     (Ok(sum), Ok(more)) => Ok((sum + more).min(1.0)),
                     (Err(fault), _) | (_, Err(fault)) => Err(fault),
                 };

@@ -202,7 +202,7 @@ mod tests {
         let read = |folder: &Path| {
             let mut gts = Gt::of_xe(folder);
             assert_eq!((gts.len(), gts[0].domain), (1, "graphics"));
-            gts[0].read().reasons.map_err(|fault| (fault.call, fault.code))
+            gts[0].read().reasons.map_err(|fault| (fault.call, fault.code.name()))
         };
         assert_eq!(read(folder.path()), Ok(vec![("pl1", true), ("thermal", false)]));
         put(&xe, "freq0/throttle/reasons", "thermal weather prochot");
@@ -243,6 +243,6 @@ mod tests {
         assert_eq!((new.len(), new[1].domain, new[1].read().actual_mhz), (2, "video", Ok(0)));
         let round = new[0].read();
         assert_eq!(round.actual_mhz, Ok(350));
-        assert_eq!(round.reasons.map_err(|fault| fault.code), Err("garbage"));
+        assert_eq!(round.reasons.map_err(|fault| fault.code.name()), Err("garbage"));
     }
 }

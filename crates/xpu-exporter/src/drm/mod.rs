@@ -19,7 +19,7 @@ use kernel::{
     pci::{Function, Link, Power},
     powercap::Zone,
 };
-use reading::{Absence, Fault};
+use reading::{Absence, Fault, FaultCode};
 
 pub use clients::{Load, OpenFiles};
 pub use gt::GtRound;
@@ -121,7 +121,7 @@ impl Card {
             (of_intel && bridge && is_function(root))
                 .then(|| Function { address, folder: upstream.to_owned() })
         };
-        let inside = Fault { absence: Absence::Unsupported, call: "max_link_speed", code: "inside_the_card" };
+        let inside = Fault::new("max_link_speed", FaultCode::InsideTheCard);
         match upstream() {
             Some(port) => Ok(port),
             None if self.function.link_max() == Ok(INSIDE) => Err(inside),
@@ -206,12 +206,10 @@ impl Awake {
         if let Some(rapl) = rapl {
             (sensors.energy_uj, sensors.power_uw) = rapl.read();
         }
-        let no_node = Fault { absence: Absence::Unsupported, call: "render_node", code: "ENOENT" };
+        let no_node = Fault::returned(Absence::Unsupported, "render_node", "ENOENT");
         let memory = match &self.node {
             // What an integrated GPU calls its memory is the host's.
-            _ if self.card.is_integrated() => {
-                Err(Fault { absence: Absence::Unsupported, call: "render_node", code: "integrated" })
-            }
+            _ if self.card.is_integrated() => Err(Fault::new("render_node", FaultCode::Integrated)),
             Some(node) => drm::video_memory(self.card.driver, node),
             None => Err(no_node),
         };
@@ -265,13 +263,13 @@ impl Rapl {
 
     /// Energy and power, which only root may read: they tell what the CPU computes.
     fn read(&mut self) -> (Got<u64>, Got<f64>) {
-        let privileged = |fault: Fault| match fault.code {
-            "EACCES" | "EPERM" => Fault { code: "needs_cap_dac_read_search", ..fault },
+        let privileged = |fault: Fault| match fault.code.name() {
+            "EACCES" | "EPERM" => Fault::new(fault.call, FaultCode::NeedsCapDacReadSearch),
             _ => fault,
         };
         let energy = self.zone.energy_microjoules().map_err(privileged);
         let power = self.rate.per_second("energy_uj", Instant::now(), energy);
-        let still = Fault { absence: Absence::NoData, call: "energy_uj", code: "counter_stands" };
+        let still = Fault::new("energy_uj", FaultCode::CounterStands);
         (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) }))
     }
 }
@@ -350,7 +348,7 @@ mod tests {
             let function = Function::at(sysfs.path(), "0000:03:00.0");
             let card = Card { function, name: "card1".to_owned(), driver: Driver::Xe };
             let link = card.slot().and_then(|slot| slot.link());
-            assert_eq!(link.map_err(|fault| fault.code), expected, "{vendor} {inside:?}");
+            assert_eq!(link.map_err(|fault| fault.code.name()), expected, "{vendor} {inside:?}");
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::{io, path::Path, thread, time::Duration};
 
 use kernel::File;
-use reading::{Absence, Fault};
+use reading::{Fault, FaultCode};
 
 use super::Card;
 use crate::{
@@ -82,9 +82,7 @@ impl Pmu {
         wait: impl FnOnce(),
     ) -> Got<Vec<(&'static str, f64)>> {
         let failed = |error: io::Error| match error.raw_os_error() {
-            Some(libc::EACCES | libc::EPERM) => {
-                Fault { absence: Absence::Unsupported, call: CALL, code: "needs_cap_perfmon" }
-            }
+            Some(libc::EACCES | libc::EPERM) => Fault::new(CALL, FaultCode::NeedsCapPerfmon),
             _ => kernel::file::fault(CALL, &error),
         };
         // xe_pmu_event_init, engine_event_init: what they answer where there is no such engine. i915 numbers its
@@ -108,7 +106,7 @@ impl Pmu {
             }
         }
         if engines.is_empty() {
-            return Err(Fault { absence: Absence::Unsupported, call: CALL, code: "no_engine_event" });
+            return Err(Fault::new(CALL, FaultCode::NoEngineEvent));
         }
         let before: Vec<_> =
             engines.iter_mut().map(Engine::read).collect::<Result<_, _>>().map_err(failed)?;
@@ -118,7 +116,7 @@ impl Pmu {
         for ((engine, before), after) in engines.iter().zip(before).zip(after) {
             let differences = (after.0.checked_sub(before.0), after.1.checked_sub(before.1));
             let (Some(busy), Some(whole @ 1..)) = differences else {
-                return Err(Fault { absence: Absence::NoData, call: CALL, code: "counter_stands" });
+                return Err(Fault::new(CALL, FaultCode::CounterStands));
             };
             let (name, share) = (CLASSES[engine.class], (busy as f64 / whole as f64).min(1.0));
             match shares.iter_mut().find(|(known, ..)| *known == name) {
@@ -211,15 +209,15 @@ mod tests {
     fn what_is_missing_is_named_and_a_clock_that_stands_is_no_idleness() {
         let xe = Pmu { number: 40, driver: Driver::Xe };
         let refused = |_, _| -> io::Result<Steps> { Err(io::Error::from_raw_os_error(libc::EACCES)) };
-        assert_eq!(xe.count(1, refused, || ()).map_err(|fault| fault.code), Err("needs_cap_perfmon"));
+        assert_eq!(xe.count(1, refused, || ()).map_err(|fault| fault.code.name()), Err("needs_cap_perfmon"));
         let still = |_, config: u64| match config {
             0x2 | 0x3 => Ok(Steps { by: (0, 0), reads: 0 }),
             _ => Err(none()),
         };
-        assert_eq!(xe.count(1, still, || ()).map_err(|fault| fault.code), Err("counter_stands"));
+        assert_eq!(xe.count(1, still, || ()).map_err(|fault| fault.code.name()), Err("counter_stands"));
         let gone = |_, _| -> io::Result<Steps> { Err(io::Error::from_raw_os_error(libc::ENODEV)) };
-        assert_eq!(xe.count(1, gone, || ()).map_err(|fault| fault.code), Err("ENODEV"));
+        assert_eq!(xe.count(1, gone, || ()).map_err(|fault| fault.code.name()), Err("ENODEV"));
         let old = |_, _| -> io::Result<Steps> { Err(none()) };
-        assert_eq!(xe.count(1, old, || ()).map_err(|fault| fault.code), Err("no_engine_event"));
+        assert_eq!(xe.count(1, old, || ()).map_err(|fault| fault.code.name()), Err("no_engine_event"));
     }
 }

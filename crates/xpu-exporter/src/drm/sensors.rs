@@ -6,7 +6,7 @@ use kernel::{
     File,
     hwmon::{Attribute, Channel, Chip, Quantity},
 };
-use reading::{Absence, Fault};
+use reading::{Fault, FaultCode};
 
 use crate::{
     Got,
@@ -133,14 +133,14 @@ impl Sensors {
     /// The first counter that counts, from then on alone: the kernel answers 0 where it cannot read a card's, and
     /// a package's energy is another counter.
     fn energy(&mut self) -> (Got<u64>, Got<f64>) {
-        let none = Fault { absence: Absence::Unsupported, call: "energy_input", code: "no_sensor" };
+        let none = Fault::new("energy_input", FaultCode::NoSensor);
         let mut answer = (Err(none), Err(none));
         for (file, energy, rate) in &mut self.energy {
             let now = Instant::now();
             let total = energy.total(file.call(), now, file.number());
             let moved = rate.per_second(file.call(), now, total);
             // A counter that stands still was not read anew; no device draws nothing.
-            let still = Fault { absence: Absence::NoData, call: file.call(), code: "counter_stands" };
+            let still = Fault::new(file.call(), FaultCode::CounterStands);
             let power = moved.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) });
             answer = (total, power);
             if total.is_ok() {
@@ -171,7 +171,7 @@ fn temperature(channel: &Channel) -> Option<Temperature> {
 
 /// A limit of 0 is one that is switched off.
 fn in_force(file: &File) -> Got<u64> {
-    let off = Fault { absence: Absence::NoData, call: file.call(), code: "disabled" };
+    let off = Fault::new(file.call(), FaultCode::Disabled);
     file.number().and_then(|limit| if limit == 0 { Err(off) } else { Ok(limit) })
 }
 
@@ -201,22 +201,23 @@ mod tests {
         let mut sensors = Sensors::of_card(device.path(), "xe");
         let round = sensors.read();
         assert_eq!(round.energy_uj, Ok(5_000_000));
-        assert_eq!(round.power_uw.map_err(|fault| fault.code), Err("first_reading"));
-        let code = |(limit, got): &(&'static str, super::Got<u64>)| (*limit, got.map_err(|fault| fault.code));
+        assert_eq!(round.power_uw.map_err(|fault| fault.code.name()), Err("first_reading"));
+        let code =
+            |(limit, got): &(&'static str, super::Got<u64>)| (*limit, got.map_err(|fault| fault.code.name()));
         let limits: Vec<_> = round.limits_uw.iter().map(code).collect();
         assert_eq!(limits, [("enforced", Err("disabled")), ("burst", Ok(250_000_000))]);
         assert_eq!(round.temperatures_mc, [("gpu", Ok(61_000))]);
         assert_eq!(round.temperature_limits_mc, [("gpu", "slowdown", Ok(100_000))]);
         assert_eq!(round.fans_rpm, [Ok(1830)]);
-        assert_eq!(sensors.read().power_uw.map_err(|fault| fault.code), Err("counter_stands"));
+        assert_eq!(sensors.read().power_uw.map_err(|fault| fault.code.name()), Err("counter_stands"));
         put("energy1_input", "7000000");
         assert_eq!(sensors.read().energy_uj, Ok(5_000_000), "another counter would be a jump");
         // A file that vanishes costs itself.
         fs::remove_file(chip.join("temp2_input")).expect("removed");
         put("energy2_input", "");
         let round = sensors.read();
-        assert_eq!(round.temperatures_mc[0].1.map_err(|fault| fault.code), Err("ENOENT"));
-        assert_eq!(round.energy_uj.map_err(|fault| fault.code), Err("empty"));
+        assert_eq!(round.temperatures_mc[0].1.map_err(|fault| fault.code.name()), Err("ENOENT"));
+        assert_eq!(round.energy_uj.map_err(|fault| fault.code.name()), Err("empty"));
         assert_eq!(round.fans_rpm, [Ok(1830)]);
         assert!(Sensors::of_card(device.path(), "i915").read().energy_uj.is_err());
     }

@@ -1,9 +1,9 @@
 //! What the kernel told.
 
-use naming::{Bytes, BytesPerSecond, Count, Flag, Joules, Ratio, Watts, catalogue as m};
+use naming::{Bytes, BytesPerSecond, Count, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m};
 use reading::{Absence, Batch, Fault, Labels};
 
-use super::{Names, by, highest, megahertz, plausible};
+use super::{Names, by, highest, megahertz, pcie_link, plausible};
 use crate::{
     Got,
     drm::{GtRound, Round, SensorsRound},
@@ -40,7 +40,7 @@ fn load(round: &Round, batch: &mut Batch) {
     };
     batch.put(m::UTILIZATION, Labels::NONE, busiest.map(Ratio));
     for (engine, busy) in &load.engines {
-        batch.put(m::ENGINE_ACTIVE, by("engine", engine), busy.map(Ratio));
+        batch.put(m::ENGINE_ACTIVE, by(Label::Engine, engine), busy.map(Ratio));
     }
     batch.put(m::COMPUTE_PROCESSES, Labels::NONE, load.processes.map(Count));
     batch.put(m::MEMORY_SHARED, Labels::NONE, load.shared_bytes.map(Bytes));
@@ -48,7 +48,7 @@ fn load(round: &Round, batch: &mut Batch) {
 
 /// The most that any GT was awake; one that does not tell may have been awake more.
 fn awake<'a>(gts: impl IntoIterator<Item = &'a GtRound>) -> Got<f64> {
-    let none = Fault { absence: Absence::Unsupported, call: "idle_residency_ms", code: "no_gt" };
+    let none = Fault::new("idle_residency_ms", FaultCode::NoGt);
     let shares = gts.into_iter().map(|gt| gt.awake);
     shares.reduce(|most, awake| Ok(most?.max(awake?))).unwrap_or(Err(none))
 }
@@ -66,18 +66,18 @@ fn sensors(round: &SensorsRound, batch: &mut Batch) {
     batch.put(m::POWER, Labels::NONE, round.power_uw.map(|micro| Watts(micro * 1e-6)));
     for (limit, value) in &round.limits_uw {
         let value = value.map(|micro| Watts(micro as f64 * 1e-6));
-        batch.put(m::POWER_LIMIT, by("limit", limit), value);
+        batch.put(m::POWER_LIMIT, by(Label::Limit, limit), value);
     }
     let celsius = |call, milli: Got<i64>| milli.and_then(|milli| plausible(call, milli as f64 * 1e-3));
     for (sensor, value) in &round.temperatures_mc {
-        batch.put(m::TEMPERATURE, by("sensor", sensor), celsius("temp_input", *value));
+        batch.put(m::TEMPERATURE, by(Label::Sensor, sensor), celsius("temp_input", *value));
     }
     for (sensor, limit, value) in &round.temperature_limits_mc {
-        let labels = by("sensor", sensor).with("limit", *limit);
+        let labels = by(Label::Sensor, sensor).with(Label::Limit, *limit);
         batch.put(m::TEMPERATURE_LIMIT, labels, celsius("temp_limit", *value));
     }
     for (fan, speed) in (0u32..).zip(&round.fans_rpm) {
-        batch.put(m::FAN_REVOLUTIONS, Labels::one("fan", fan), speed.map(Count));
+        batch.put(m::FAN_REVOLUTIONS, Labels::one(Label::Fan, fan), speed.map(Count));
     }
 }
 
@@ -89,7 +89,7 @@ fn link(round: &Round, batch: &mut Batch) {
     batch.put(m::PCIE_WIDTH, Labels::NONE, width(round.link));
     batch.put(m::PCIE_WIDTH_MAX, Labels::NONE, width(round.link_max));
     let capacity = round.link.map(|link| BytesPerSecond(link.bytes_per_second()));
-    batch.put(m::LINK_BANDWIDTH, by("kind", "pcie"), capacity);
+    batch.put(m::LINK_BANDWIDTH, pcie_link(), capacity);
 }
 
 /// Clocks and throttling of one card or tile. Its GTs share the reasons, so one that throttles is enough.
@@ -99,8 +99,8 @@ fn gts(gts: &[&GtRound], batch: &mut Batch) {
     for gt in gts {
         let actual = gt.actual_mhz.and_then(|mhz| megahertz("act_freq", mhz as f64));
         let most = gt.max_mhz.and_then(|mhz| highest("rp0_freq", mhz as f64));
-        batch.put(m::CLOCK, by("domain", gt.domain), actual);
-        batch.put(m::CLOCK_MAX, by("domain", gt.domain), most);
+        batch.put(m::CLOCK, by(Label::Domain, gt.domain), actual);
+        batch.put(m::CLOCK_MAX, by(Label::Domain, gt.domain), most);
         match &gt.reasons {
             Ok(reasons) => {
                 for (reason, active) in reasons {
@@ -118,7 +118,7 @@ fn gts(gts: &[&GtRound], batch: &mut Batch) {
         Some(fault) => batch.put(m::THROTTLE_ACTIVE, Labels::NONE, Err(fault)),
         None => {
             for (reason, active) in throttle {
-                batch.put(m::THROTTLE_ACTIVE, by("reason", reason), Ok(Flag(active)));
+                batch.put(m::THROTTLE_ACTIVE, by(Label::Reason, reason), Ok(Flag(active)));
             }
         }
     }
@@ -126,13 +126,14 @@ fn gts(gts: &[&GtRound], batch: &mut Batch) {
 
 #[cfg(test)]
 mod tests {
-    use reading::{Absence, Fault};
+    use naming::FaultCode;
+    use reading::Fault;
 
     use super::{Got, GtRound, awake};
 
     #[test]
     fn a_gt_that_does_not_tell_may_have_been_the_busy_one() {
-        let fault = Fault { absence: Absence::NoData, call: "idle_residency_ms", code: "garbage" };
+        let fault = Fault::new("idle_residency_ms", FaultCode::Garbage);
         let most = |shares: &[Got<f64>]| {
             let gt = |awake: &Got<f64>| GtRound {
                 tile: 0,
@@ -142,7 +143,7 @@ mod tests {
                 awake: *awake,
                 reasons: Ok(Vec::new()),
             };
-            awake(&shares.iter().map(gt).collect::<Vec<_>>()).map_err(|fault| fault.code)
+            awake(&shares.iter().map(gt).collect::<Vec<_>>()).map_err(|fault| fault.code.name())
         };
         assert_eq!(most(&[Ok(0.25), Ok(0.75), Ok(0.5)]), Ok(0.75));
         assert_eq!(most(&[Err(fault), Ok(0.0)]), Err("garbage"));

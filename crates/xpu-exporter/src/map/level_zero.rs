@@ -1,10 +1,12 @@
 //! What Level Zero told.
 
 use level_zero_sys::{MemoryState, PciSpeed, value as v};
-use naming::{Bytes, BytesPerSecond, Celsius, Count, Flag, Joules, Ratio, Watts, catalogue as m};
-use reading::{Absence, Batch, Fault, LabelValue, Labels};
+use naming::{
+    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m,
+};
+use reading::{Batch, Fault, LabelValue, Labels};
 
-use super::{Names, by, highest, megahertz, no_data, plausible};
+use super::{Names, by, highest, megahertz, pcie_link, plausible};
 use crate::{
     Got,
     level_zero::{EngineRound, MemoryRound, PortRound, Round},
@@ -88,16 +90,16 @@ pub fn put(names: &Names, round: &Round, batch: &mut Batch) {
 }
 
 /// What only Level Zero tells of a card, where it is not open: why.
-pub fn put_unopened(names: &Names, integrated: bool, code: &'static str, batch: &mut Batch) {
-    let fault = Fault { absence: Absence::Unsupported, call: "level_zero", code };
+pub fn put_unopened(names: &Names, integrated: bool, why: FaultCode, batch: &mut Batch) {
+    let fault = Fault::new("level_zero", why);
     batch.begin(&names.card);
     batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault));
     if !integrated {
         batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, Err(fault));
         batch.put(m::MEMORY_READ, Labels::NONE, Err(fault));
         batch.put(m::MEMORY_WRITTEN, Labels::NONE, Err(fault));
-        batch.put(m::LINK_RECEIVE, by("kind", "pcie"), Err(fault));
-        batch.put(m::LINK_TRANSMIT, by("kind", "pcie"), Err(fault));
+        batch.put(m::LINK_RECEIVE, pcie_link(), Err(fault));
+        batch.put(m::LINK_TRANSMIT, pcie_link(), Err(fault));
         batch.put(m::ECC_ENABLED, Labels::NONE, Err(fault));
     }
 }
@@ -118,7 +120,7 @@ fn engines(names: &Names, round: &Round, batch: &mut Batch) {
     kinds.retain(|(_, kind)| !groups_of_many.contains(kind));
     kinds.sort_unstable();
     kinds.dedup();
-    let mut busiest: Got<f64> = Err(no_data("zesEngineGetActivity", "no_single_engine"));
+    let mut busiest: Got<f64> = Err(Fault::new("zesEngineGetActivity", FaultCode::NoSingleEngine));
     for (tile, kind) in kinds {
         let of_kind: Vec<&EngineRound> =
             groups.iter().filter(|group| (group.tile, group.kind) == (tile, kind)).collect();
@@ -130,7 +132,7 @@ fn engines(names: &Names, round: &Round, batch: &mut Batch) {
             (most, Err(_)) => most,
         };
         batch.begin(names.of(tile));
-        batch.put(m::ENGINE_ACTIVE, Labels::one("engine", named(&ENGINES, kind)), mean.map(Ratio));
+        batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, named(&ENGINES, kind)), mean.map(Ratio));
     }
     batch.begin(&names.card);
     batch.put(m::UTILIZATION, Labels::NONE, busiest.map(Ratio));
@@ -164,15 +166,15 @@ fn memory(modules: &[&MemoryRound], batch: &mut Batch) {
     let sum = |value: &dyn Fn(&MemoryRound) -> Got<u64>| -> Got<u64> {
         modules.iter().map(|module| value(module)).sum()
     };
-    let untrue = no_data("zesMemoryGetState", "free_over_size");
+    let untrue = Fault::new("zesMemoryGetState", FaultCode::SizesDisagree);
     let size = |module: &MemoryRound| match (module.physical_bytes, module.state) {
-        (0, Ok(MemoryState { size: 0, .. })) => Err(no_data("zesMemoryGetState", "unknown")),
+        (0, Ok(MemoryState { size: 0, .. })) => Err(Fault::new("zesMemoryGetState", FaultCode::Unknown)),
         (0, state) => state.map(|state| state.size),
         (physical, _) => Ok(physical),
     };
     // The specification says that `size` is what can be allocated, of which `free` is left. The driver asks the
     // kernel, which calls all of it free where the caller may not know, though a driver itself always uses some.
-    let hidden = Fault { absence: Absence::Unsupported, code: "needs_cap_perfmon", ..untrue };
+    let hidden = Fault::new("zesMemoryGetState", FaultCode::NeedsCapPerfmon);
     let used = |module: &MemoryRound| {
         let state = module.state?;
         match state.size.checked_sub(state.free).ok_or(untrue)? {
@@ -203,11 +205,11 @@ fn power(round: &Round, batch: &mut Batch) {
             // 0 is the kernel's word for one that is switched off.
             for limit in limits.iter().filter(|limit| limit.unit == v::LIMIT_POWER) {
                 let milli = match u64::try_from(limit.limit) {
-                    Ok(0) => Err(no_data("zesPowerGetLimitsExt", "disabled")),
+                    Ok(0) => Err(Fault::new("zesPowerGetLimitsExt", FaultCode::Disabled)),
                     Ok(milli) => Ok(Watts::from_milli(milli)),
-                    Err(_) => Err(no_data("zesPowerGetLimitsExt", "unknown")),
+                    Err(_) => Err(Fault::new("zesPowerGetLimitsExt", FaultCode::Unknown)),
                 };
-                batch.put(m::POWER_LIMIT, Labels::one("limit", named(&LIMITS, limit.level)), milli);
+                batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, named(&LIMITS, limit.level)), milli);
             }
         }
     }
@@ -222,7 +224,7 @@ fn clocks(names: &Names, round: &Round, batch: &mut Batch) {
         batch.begin(names.of(tile));
         let mut reasons: Got<u32> = Ok(0);
         for domain in round.frequencies.iter().filter(|domain| domain.tile == tile) {
-            let label = || Labels::one("domain", named(&DOMAINS, domain.kind));
+            let label = || Labels::one(Label::Domain, named(&DOMAINS, domain.kind));
             let actual = domain.state.and_then(|state| megahertz(CALL, state.actual));
             batch.put(m::CLOCK, label(), actual);
             batch.put(m::CLOCK_MAX, label(), highest("zesFrequencyGetProperties", domain.max_mhz));
@@ -245,7 +247,7 @@ fn throttle(active: u32, batch: &mut Batch) {
             told.push(reason);
             let same = REASONS.iter().filter(|(_, name)| reason == LabelValue::Word(name));
             let mask = same.fold(bit, |mask, (bit, _)| mask | bit);
-            batch.put(m::THROTTLE_ACTIVE, Labels::one("reason", reason), Ok(Flag(active & mask != 0)));
+            batch.put(m::THROTTLE_ACTIVE, Labels::one(Label::Reason, reason), Ok(Flag(active & mask != 0)));
         }
     }
 }
@@ -261,31 +263,31 @@ fn heat(names: &Names, round: &Round, batch: &mut Batch) {
         let celsius = alike.map(|(.., got)| plausible("zesTemperatureGetState", (*got)?));
         let hottest = celsius.reduce(|one, other| Ok(Celsius(one?.0.max(other?.0))));
         batch.begin(names.of(sensor.0));
-        let none = no_data("zesTemperatureGetState", "no_sensor");
+        let none = Fault::new("zesTemperatureGetState", FaultCode::NoSensor);
         batch.put(
             m::TEMPERATURE,
-            Labels::one("sensor", named(&SENSORS, sensor.1)),
+            Labels::one(Label::Sensor, named(&SENSORS, sensor.1)),
             hottest.unwrap_or(Err(none)),
         );
     }
     batch.begin(&names.card);
     for (fan, (rpm, most)) in (0u32..).zip(&round.fans) {
-        let rpm = rpm.and_then(|rpm| u64::try_from(rpm).map_err(|_| no_data("zesFanGetState", "unknown")));
-        batch.put(m::FAN_REVOLUTIONS, Labels::one("fan", fan), rpm.map(Count));
+        let rpm = rpm
+            .and_then(|rpm| u64::try_from(rpm).map_err(|_| Fault::new("zesFanGetState", FaultCode::Unknown)));
+        batch.put(m::FAN_REVOLUTIONS, Labels::one(Label::Fan, fan), rpm.map(Count));
         if *most > 0 {
             let ratio = rpm.map(|rpm| Ratio(rpm as f64 / f64::from(*most)));
-            batch.put(m::FAN_SPEED, Labels::one("fan", fan), ratio);
+            batch.put(m::FAN_SPEED, Labels::one(Label::Fan, fan), ratio);
         }
     }
 }
 
 fn pcie(round: &Round, batch: &mut Batch) {
-    let pcie = || by("kind", "pcie");
-    batch.put(m::LINK_RECEIVE, pcie(), round.pcie_bytes.map(|(received, _)| Bytes(received)));
-    batch.put(m::LINK_TRANSMIT, pcie(), round.pcie_bytes.map(|(_, transmitted)| Bytes(transmitted)));
+    batch.put(m::LINK_RECEIVE, pcie_link(), round.pcie_bytes.map(|(received, _)| Bytes(received)));
+    batch.put(m::LINK_TRANSMIT, pcie_link(), round.pcie_bytes.map(|(_, transmitted)| Bytes(transmitted)));
     batch.put(m::PCIE_REPLAYS, Labels::NONE, round.pcie_replays.map(Count));
     let known = |call, got: Got<PciSpeed>, field: fn(PciSpeed) -> i32| {
-        let unknown = no_data(call, "unknown");
+        let unknown = Fault::new(call, FaultCode::Unknown);
         got.and_then(|speed| u64::try_from(field(speed)).ok().filter(|n| *n > 0).ok_or(unknown)).map(Count)
     };
     let [now, most] = round.pcie_speeds;
@@ -299,16 +301,20 @@ fn pcie(round: &Round, batch: &mut Batch) {
 fn ports(names: &Names, ports: &[PortRound], batch: &mut Batch) {
     for port in ports {
         batch.begin(names.of(port.tile));
-        let labels = || Labels::one("link", port.number).with("kind", "xelink");
+        let labels = || Labels::one(Label::Link, port.number).with(Label::Kind, "xelink");
         let up = port.state.and_then(|state| match state.status {
             v::PORT_HEALTHY | v::PORT_DEGRADED => Ok(Flag(true)),
             v::PORT_FAILED | v::PORT_DISABLED => Ok(Flag(false)),
-            _ => Err(no_data("zesFabricPortGetState", "unknown")),
+            _ => Err(Fault::new("zesFabricPortGetState", FaultCode::Unknown)),
         });
         batch.put(m::LINK_UP, labels(), up);
         let speed = port.state.and_then(|state| {
             let bits = state.receive.bit_rate.max(0) as f64 * f64::from(state.receive.width.max(0));
-            if bits > 0.0 { Ok(bits / 8.0) } else { Err(no_data("zesFabricPortGetState", "unknown")) }
+            if bits > 0.0 {
+                Ok(bits / 8.0)
+            } else {
+                Err(Fault::new("zesFabricPortGetState", FaultCode::Unknown))
+            }
         });
         batch.put(m::LINK_BANDWIDTH, labels(), speed.map(BytesPerSecond));
         batch.put(m::LINK_RECEIVE, labels(), port.throughput.map(|bytes| Bytes(bytes.received)));
@@ -319,14 +325,14 @@ fn ports(names: &Names, ports: &[PortRound], batch: &mut Batch) {
             ("firmware", port.errors.map(|errors| errors.firmware)),
             ("degraded", port.errors.map(|errors| errors.degradations)),
         ] {
-            batch.put(m::LINK_ERRORS, labels().with("error", error), count.map(Count));
+            batch.put(m::LINK_ERRORS, labels().with(Label::Error, error), count.map(Count));
         }
     }
     batch.begin(&names.card);
 }
 
 fn health(names: &Names, round: &Round, batch: &mut Batch) {
-    let unknown = no_data("zesDeviceGetEccState", "unknown");
+    let unknown = Fault::new("zesDeviceGetEccState", FaultCode::Unknown);
     let ecc = round.ecc.and_then(|ecc| match ecc.current {
         v::ECC_ENABLED => Ok(Flag(true)),
         v::ECC_DISABLED => Ok(Flag(false)),
@@ -341,13 +347,13 @@ fn health(names: &Names, round: &Round, batch: &mut Batch) {
                 ("gpu_reset", reset & v::RESET_WEDGED != 0),
                 ("repair", reset & v::RESET_REPAIR != 0),
             ] {
-                batch.put(m::RECOVERY_ACTION, by("action", action), Ok(Flag(active)));
+                batch.put(m::RECOVERY_ACTION, by(Label::Action, action), Ok(Flag(active)));
             }
         }
     }
     if round.ras.is_empty() {
-        let none = Fault { absence: Absence::Unsupported, call: "zesDeviceEnumRasErrorSets", code: "none" };
-        batch.put(m::ERRORS, by("kind", "ras"), Err(none));
+        let none = Fault::new("zesDeviceEnumRasErrorSets", FaultCode::None);
+        batch.put(m::ERRORS, by(Label::Kind, "ras"), Err(none));
     }
     for (tile, kind, counts) in &round.ras {
         batch.begin(names.of(*tile));
@@ -358,9 +364,9 @@ fn health(names: &Names, round: &Round, batch: &mut Batch) {
         };
         for (category, name) in CATEGORIES.into_iter().enumerate() {
             let count = counts.map(|counts| Count(counts[category]));
-            batch.put(metric, by("kind", "ras").with("code", name), count);
+            batch.put(metric, by(Label::Kind, "ras").with(Label::Code, name), count);
         }
-        let labels = by("severity", severity).with("scope", "volatile");
+        let labels = by(Label::Severity, severity).with(Label::Scope, "volatile");
         batch.put(m::ECC_ERRORS, labels, counts.map(|counts| Count(counts[CACHE])));
     }
     batch.begin(&names.card);

@@ -5,9 +5,10 @@
 pub mod drm;
 pub mod level_zero;
 
-use naming::{Celsius, Hertz};
-use reading::{Absence, Fault, Identity, Labels};
 use std::sync::Arc;
+
+use naming::{Celsius, FaultCode, Hertz, Label};
+use reading::{Fault, Identity, Labels};
 
 use crate::Got;
 
@@ -27,16 +28,12 @@ impl Names {
     }
 }
 
-fn no_data(call: &'static str, code: &'static str) -> Fault {
-    Fault { absence: Absence::NoData, call, code }
-}
-
 /// A temperature that a sensor of a running device can show.
 fn plausible(call: &'static str, celsius: f64) -> Got<Celsius> {
     match celsius {
-        c if c > 200.0 => Err(no_data(call, "over_200_celsius")),
+        c if c > 200.0 => Err(Fault::new(call, FaultCode::Over200Celsius)),
         c if c > -60.0 => Ok(Celsius(c)),
-        _ => Err(no_data(call, "under_60_below_zero")),
+        _ => Err(Fault::new(call, FaultCode::Under60BelowZero)),
     }
 }
 
@@ -44,16 +41,21 @@ fn plausible(call: &'static str, celsius: f64) -> Got<Celsius> {
 fn megahertz(call: &'static str, megahertz: f64) -> Got<Hertz> {
     match megahertz {
         mhz if (0.0..=20_000.0).contains(&mhz) => Ok(Hertz(mhz * 1e6)),
-        mhz if mhz < 0.0 => Err(no_data(call, "unknown")),
-        _ => Err(no_data(call, "over_20_gigahertz")),
+        mhz if mhz < 0.0 => Err(Fault::new(call, FaultCode::Unknown)),
+        _ => Err(Fault::new(call, FaultCode::Over20Gigahertz)),
     }
 }
 
 /// The highest clock of a domain, which is not 0.
 fn highest(call: &'static str, mhz: f64) -> Got<Hertz> {
-    if mhz == 0.0 { Err(no_data(call, "unknown")) } else { megahertz(call, mhz) }
+    if mhz == 0.0 { Err(Fault::new(call, FaultCode::Unknown)) } else { megahertz(call, mhz) }
 }
 
-fn by(name: &'static str, value: &'static str) -> Labels {
-    Labels::one(name, value)
+fn by(label: Label, value: &'static str) -> Labels {
+    Labels::one(label, value)
+}
+
+/// The labels of a card's PCIe link, which is its only one.
+fn pcie_link() -> Labels {
+    Labels::one(Label::Link, 0).with(Label::Kind, "pcie")
 }

@@ -12,7 +12,7 @@ use std::{
     path::Path,
 };
 
-use reading::{Absence, Fault};
+use reading::{Fault, FaultCode};
 
 use crate::Got;
 
@@ -97,9 +97,7 @@ pub struct VideoMemory {
 pub fn video_memory(driver: Driver, node: &Path) -> Got<VideoMemory> {
     let call = driver.call();
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            Fault { absence: Absence::Unsupported, call, code: "needs_group_render" }
-        }
+        io::ErrorKind::PermissionDenied => Fault::new(call, FaultCode::NeedsGroupRender),
         _ => kernel::file::fault(call, &error),
     };
     let file = File::options().read(true).write(true).open(node).map_err(failed)?;
@@ -153,17 +151,15 @@ fn ioctl<T>(node: &File, request: c_ulong, argument: &mut T) -> io::Result<()> {
 /// Adds up the regions of video memory.
 fn parse(driver: Driver, answer: &[u8]) -> Got<VideoMemory> {
     let call = driver.call();
-    let no_data = |code| Fault { absence: Absence::NoData, call, code };
-    let unsupported = |code| Fault { absence: Absence::Unsupported, call, code };
     let head = match driver {
         Driver::Xe => 8,
         Driver::I915 => 16,
     };
-    let count = number(answer, 0, 4).ok_or(no_data("truncated"))?;
-    let count = usize::try_from(count).map_err(|_| no_data("garbage"))?;
+    let count = number(answer, 0, 4).ok_or(Fault::new(call, FaultCode::Short))?;
+    let count = usize::try_from(count).map_err(|_| Fault::new(call, FaultCode::Garbage))?;
     let regions = answer.get(head..).unwrap_or_default().chunks_exact(REGION_BYTES);
     if regions.len() < count {
-        return Err(no_data("truncated"));
+        return Err(Fault::new(call, FaultCode::Short));
     }
     let mut memory = (0u64, 0u64);
     for region in regions.take(count) {
@@ -177,13 +173,13 @@ fn parse(driver: Driver, answer: &[u8]) -> Got<VideoMemory> {
             // Total and what is not allocated of it.
             Driver::I915 => (at(8), at(8).checked_sub(at(16))),
         };
-        let used = used.filter(|used| *used <= total).ok_or(no_data("used_over_total"))?;
+        let used = used.filter(|used| *used <= total).ok_or(Fault::new(call, FaultCode::SizesDisagree))?;
         memory = (memory.0.saturating_add(total), memory.1.saturating_add(used));
     }
     match memory {
-        (0, _) => Err(unsupported("no_video_memory")),
+        (0, _) => Err(Fault::new(call, FaultCode::NoVideoMemory)),
         // The driver itself always has some: without the capability it answers 0, i915 on every kernel.
-        (total, 0) => Ok(VideoMemory { total, used: Err(unsupported("needs_cap_perfmon")) }),
+        (total, 0) => Ok(VideoMemory { total, used: Err(Fault::new(call, FaultCode::NeedsCapPerfmon)) }),
         (total, used) => Ok(VideoMemory { total, used: Ok(used) }),
     }
 }
@@ -217,8 +213,8 @@ mod tests {
     #[test]
     fn video_memory_is_told_and_what_is_no_truth_is_not() {
         let used = |driver, bytes: &[u8]| {
-            let memory = parse(driver, bytes).map_err(|fault| fault.code)?;
-            Ok((memory.total, memory.used.map_err(|fault| fault.code)))
+            let memory = parse(driver, bytes).map_err(|fault| fault.code.name())?;
+            Ok((memory.total, memory.used.map_err(|fault| fault.code.name())))
         };
         let xe = answer(8, &[(0, 64 * GIB, 9), (1, 24 * GIB, 3 * GIB)]);
         assert_eq!(used(Driver::Xe, &xe), Ok((24 * GIB, Ok(3 * GIB))));
@@ -231,9 +227,9 @@ mod tests {
         let blind = answer(16, &[(1, 16 * GIB, 16 * GIB)]);
         assert_eq!(used(Driver::I915, &blind), Ok((16 * GIB, Err("needs_cap_perfmon"))));
         assert_eq!(used(Driver::Xe, &answer(8, &[(0, GIB, 5)])), Err("no_video_memory"));
-        assert_eq!(used(Driver::Xe, &answer(8, &[(1, GIB, 2 * GIB)])), Err("used_over_total"));
-        assert_eq!(used(Driver::Xe, &xe[..100]), Err("truncated"));
-        assert_eq!(used(Driver::Xe, &[]), Err("truncated"));
+        assert_eq!(used(Driver::Xe, &answer(8, &[(1, GIB, 2 * GIB)])), Err("sizes_disagree"));
+        assert_eq!(used(Driver::Xe, &xe[..100]), Err("short"));
+        assert_eq!(used(Driver::Xe, &[]), Err("short"));
     }
 
     #[test]

@@ -89,7 +89,8 @@ fn reader(clients: &mut Clients, open: &OpenFiles) -> impl FnMut(u64) -> (Engine
     let start = Instant::now();
     move |seconds| {
         let load = clients.read(open, &["render", "compute"], start + Duration::from_secs(seconds));
-        let engines = load.engines.into_iter().map(|(name, got)| (name, got.map_err(|fault| fault.code)));
+        let engines =
+            load.engines.into_iter().map(|(name, got)| (name, got.map_err(|fault| fault.code.name())));
         (engines.collect(), load.processes.ok())
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use level_zero_sys::{DeviceState, FrequencyState, PortState, PowerLimit};
+use naming::Family;
 use reading::Identity;
 
 use super::*;
 use crate::level_zero::FrequencyRound;
 
-const NONE: Fault = Fault { absence: Absence::Unsupported, call: "test", code: "none" };
+const NONE: Fault = Fault::new("test", FaultCode::None);
 
 /// A device that has nothing.
 fn nothing() -> Round {
@@ -34,21 +35,31 @@ fn nothing() -> Round {
 /// The series of a round but the recovery action's, as `name{labels} value`, and the codes of what is absent.
 fn series(round: &Round) -> (Vec<String>, Vec<&'static str>) {
     let tile = |tile: u32| {
-        Arc::new(Identity { unified: vec![("partition", format!("tile{tile}"))], vendor: vec![] })
+        Arc::new(Identity { partition: Some(format!("tile{tile}")), ..Identity::new(Family::Xpu, "card1") })
     };
-    let names = Names { card: Arc::default(), tiles: vec![tile(0), tile(1)] };
+    let names = Names { card: Arc::new(Identity::new(Family::Xpu, "card1")), tiles: vec![tile(0), tile(1)] };
     let mut batch = Batch::default();
     put(&names, round, &mut batch);
     let mut all = Vec::new();
-    for subject in batch.subjects {
-        for reading in subject.readings.iter().filter(|reading| reading.id != m::RECOVERY_ACTION.id) {
-            let mut labels: Vec<_> = subject.identity.unified.iter().map(|(_, tile)| tile.clone()).collect();
+    for group in batch.groups {
+        for reading in group.readings.iter().filter(|reading| reading.id != m::RECOVERY_ACTION.id) {
+            let partition = group.identity.as_ref().and_then(|identity| identity.partition.clone());
+            let mut labels: Vec<_> = partition.into_iter().collect();
             reading.labels.for_each(|_, value| labels.push(value.to_owned()));
             let name = reading.id.metric().name.expect("a unified name");
             all.push(format!("{name}{{{}}} {}", labels.join(","), reading.value.as_f64()));
         }
     }
-    (all, batch.absences.iter().map(|absent| absent.fault.code).filter(|code| *code != NONE.code).collect())
+    (
+        all,
+        batch
+            .absences
+            .iter()
+            .map(|absent| absent.fault)
+            .filter(|fault| fault.code != NONE.code)
+            .map(|fault| fault.code.name())
+            .collect(),
+    )
 }
 
 #[test]
