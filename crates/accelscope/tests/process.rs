@@ -256,7 +256,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 #[test]
 fn the_committed_references_are_fresh() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    for page in ["metrics", "flags"] {
+    for page in ["metrics", "flags", "faults"] {
         let output = command(PROGRAM).args(["generate", page, "--check", "-o", root]).output().expect("ran");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(

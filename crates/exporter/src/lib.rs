@@ -92,7 +92,13 @@ fn run(
             start_log(&flags.log, &program);
             let opened = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
             let report = probe::run(opened);
-            if flags.json.json { print::text(&report.json()) } else { print::table(&report.table()) }?;
+            if flags.json.json {
+                print::text(&report.json())?;
+            } else {
+                print::table(&report.table())?;
+                // Sentences are wrapped by the terminal, not cut.
+                print::text(&report.advice())?;
+            }
             Ok(if report.found_nothing() { ExitCode::from(3) } else { ExitCode::SUCCESS })
         }
         Command::Serve(flags) => {
