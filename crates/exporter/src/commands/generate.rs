@@ -171,7 +171,7 @@ impl What {
     }
 }
 
-/// The reference, and the numbers of series where expositions are given.
+/// The reference of metrics, and the numbers of series where expositions are given.
 fn metrics_pages(expositions: &[PathBuf]) -> Result<Vec<File>, UsageError> {
     let mut files = vec![("docs/metrics.md".to_owned(), metrics::page())];
     if !expositions.is_empty() {
@@ -216,7 +216,7 @@ fn check(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where two texts part, in one line.
+/// Where two texts first differ, in one line.
 fn first_difference(old: &str, new: &str) -> Option<String> {
     if old == new {
         return None;

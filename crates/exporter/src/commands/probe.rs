@@ -17,7 +17,7 @@
 //! }]}]}]}
 //! ```
 //!
-//! A metric with neither series nor absences was not reported: this device has none of what it counts.
+//! A metric with neither series nor absences was not reported: the device has nothing of that kind.
 
 use std::{
     collections::BTreeMap,
@@ -37,9 +37,9 @@ use source::Opened;
 
 use crate::sampling::worker::{Open, STACK_BYTES};
 
-/// Initialising a driver without persistence mode takes seconds per device.
+/// How long opening a library may take: a driver without persistence mode needs seconds for each device.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
-/// A driver that takes longer to list its devices, or for two samples of one, is of no use to a scrape.
+/// How long listing the devices, or two samples of one, may take.
 const DEVICE_DEADLINE: Duration = Duration::from_secs(10);
 /// Between the two samples of a device.
 const BETWEEN_SAMPLES: Duration = Duration::from_millis(150);
@@ -102,7 +102,7 @@ struct Reason {
     kind: &'static str,
     call: &'static str,
     code: &'static str,
-    /// Nothing for a code of the vendor or the kernel.
+    /// `None` for a code of the vendor or the kernel.
     meaning: Option<&'static str>,
     what_to_do: Option<&'static str>,
 }
@@ -227,9 +227,9 @@ fn device(
         let absent = batch.absences.iter().filter(|absent| absent.id == id);
         let absent =
             absent.map(|absent| Missing { labels: labels(&absent.labels), reason: absent.fault.into() });
-        // What the unified schema does not have goes by the family's own name for it.
-        let own = || metric.vendor.iter().find(|vendor| vendor.family == family).map(|vendor| vendor.name);
-        let name = metric.name.or_else(own);
+        // A quantity that the unified schema does not have is listed under the vendor's name.
+        let vendor = || metric.vendor.iter().find(|vendor| vendor.family == family).map(|vendor| vendor.name);
+        let name = metric.name.or_else(vendor);
         MetricReport {
             metric: name.unwrap_or_default(),
             unit: metric.unit.suffix(),
@@ -288,7 +288,7 @@ impl Report {
         lines.join("\n") + "\n"
     }
 
-    /// For people, below the table: what each of its codes means and what to do about it.
+    /// For people, below the table: the meaning of each of its codes, and what to do about it.
     pub fn advice(&self) -> String {
         let devices = self.sources.iter().flat_map(|source| &source.devices);
         let reasons = devices.flat_map(|device| {

@@ -1,4 +1,4 @@
-//! From parsed flags to what the commands need.
+//! Builds what the commands need from parsed flags.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     self_metrics::host::Host,
 };
 
-/// What `--source` takes for every source.
+/// The value of `--source` that stands for every source.
 const AUTO: &str = "auto";
 
 /// Opens the sources that `--source` names. Each finds its own flags in `matches`.

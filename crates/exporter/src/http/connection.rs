@@ -30,7 +30,7 @@ use tokio::{
 
 use crate::{http::listen::Stream, http::routes::Routes, self_metrics::HttpCounts};
 
-/// Largest request head. A scrape's is below 1 KiB; hyper takes no limit below 8 KiB.
+/// Largest request head. A scrape's is below 1 KiB; hyper accepts no limit below 8 KiB.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// How much is read and discarded after a request that was rejected unread, and for how long: a client that
@@ -260,7 +260,7 @@ pub async fn serve(
         }
         rejected
     });
-    // The client may be gone; there is nothing to save then.
+    // Fails when the client is gone already.
     let _ = stream.shutdown().await;
     if rejected {
         let _ =

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::commands::values::ListenAddress;
 
-/// Connections that the kernel holds until we accept them.
+/// Connections that the kernel queues until they are accepted.
 const BACKLOG: i32 = 1024;
 
 /// A bound socket that is not yet served.

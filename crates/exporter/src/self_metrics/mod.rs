@@ -26,7 +26,7 @@ use crate::{
     self_metrics::host::Host,
 };
 
-/// What the HTTP server counts. It runs on one thread, so plain cells do.
+/// What the HTTP server counts. It runs on one thread, so cells without atomics are enough.
 #[derive(Debug, Default)]
 pub struct HttpCounts {
     /// Responses by status code.

@@ -62,8 +62,8 @@ fn lists_are_repeated_or_separated_by_commas() {
 }
 
 #[test]
-fn every_mistake_is_one_line_with_place_and_mend() {
-    for (args, place, mend) in [
+fn every_mistake_is_one_line_that_names_the_place_and_how_to_write_it() {
+    for (args, place, how) in [
         (&["--interval", "5h"][..], "--interval: \"5h\"", "write 100ms to 5m"),
         (&["--interval", "99ms"], "--interval: \"99ms\"", "write 100ms to 5m"),
         (&["--interval", "soon"], "--interval: \"soon\"", "write 250ms, 1s or 5m"),
@@ -88,7 +88,7 @@ fn every_mistake_is_one_line_with_place_and_mend() {
         (&["--interval", "1s", "--interval", "2s"], "--interval", "cannot be used multiple times"),
     ] {
         let text = mistake(args);
-        assert!(text.contains(place) && text.contains(mend) && !text.contains('\n'), "{args:?}: {text}");
+        assert!(text.contains(place) && text.contains(how) && !text.contains('\n'), "{args:?}: {text}");
     }
 }
 
@@ -228,7 +228,7 @@ fn the_flags_page_and_the_manual_have_every_flag_of_the_program_and_its_sources(
 }
 
 #[test]
-fn a_stale_page_is_told_by_its_first_wrong_line() {
+fn a_stale_page_is_reported_with_its_first_wrong_line() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().to_str().expect("text").to_owned();
     let generate = |more: &[&str]| {

@@ -12,7 +12,7 @@ const HEAD: &str = "\
 # Metrics
 
 The whole catalogue. A series exists only while its value does: a device, driver or mode that does not
-have a quantity has no series of it, never a 0.
+have a quantity has no series of it, and never a 0.
 
 Sources are listed by family: a quantity may have one on some devices and none on others.
 ";
@@ -57,8 +57,8 @@ Names, labels and units as Intel's Gaudi exporter prints them.
         "
 ## Habana names for all vendors
 
-Names that Intel's Gaudi exporter prints beside its own, in units that some of them deny. Only with
-`--names.accelerator-aliases`. Its accelerator_memory_clock_hertz is a constant and so is left out.
+Names that Intel's Gaudi exporter prints beside its own, in units that contradict some of the names. Only with
+`--names.accelerator-aliases`. Its accelerator_memory_clock_hertz is left out, since it is a constant.
 ",
     ),
     (
@@ -66,7 +66,7 @@ Names that Intel's Gaudi exporter prints beside its own, in units that some of t
         "
 ## Other names
 
-Names that people write where a vendor has none of its own.
+Names in common use for quantities that a vendor has no name for.
 ",
     ),
 ];

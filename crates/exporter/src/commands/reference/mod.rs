@@ -1,4 +1,4 @@
-//! Reference pages: each is made of what the program itself works with, so that none can fall behind it.
+//! Reference pages, generated from the catalogue and the command line that the program itself uses.
 
 pub mod cardinality;
 pub mod faults;
