@@ -2,6 +2,7 @@
 //!
 //! Past this room no value is in megahertz, milliwatts, percent or KiB.
 
+use kernel::pci::Link;
 use naming::{
     Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Hertz, Joules, Label, Ratio, Seconds, Watts,
     catalogue as m, xid_text,
@@ -416,10 +417,12 @@ fn pcie(round: &Round<'_>, batch: &mut Batch) {
     batch.put(m::PCIE_WIDTH_MAX, Labels::NONE, count(raw.pcie_max.1));
     batch.put(m::PCIE_REPLAYS, Labels::NONE, count(raw.pcie_replays));
     let labels = || Labels::one(Label::Link, 0u32).with(Label::Kind, "pcie");
-    let capacity = generation.and_then(|generation| Ok(pcie_bytes_per_second(generation, width?)));
-    if let Ok(Some(capacity)) = capacity {
-        batch.put(m::LINK_BANDWIDTH, labels(), Ok(BytesPerSecond(capacity)));
-    }
+    let link = generation.and_then(|generation| {
+        let unknown = Fault::new("nvmlDeviceGetCurrPcieLinkGeneration", FaultCode::UnknownGeneration);
+        Link::new(generation, width?).ok_or(unknown)
+    });
+    let capacity = link.map(|link| BytesPerSecond(link.bytes_per_second().round()));
+    batch.put(m::LINK_BANDWIDTH, labels(), capacity);
     batch.put(m::LINK_TRANSMIT, labels(), pcie_bytes(round, 0, f::NVML_FI_DEV_PCIE_COUNT_TX_BYTES));
     batch.put(m::LINK_RECEIVE, labels(), pcie_bytes(round, 1, f::NVML_FI_DEV_PCIE_COUNT_RX_BYTES));
 }
@@ -445,19 +448,6 @@ fn pcie_bytes(round: &Round<'_>, slot: usize, field: u32) -> Got<Bytes> {
     integral.ok_or(
         counter.err().unwrap_or(Fault::new("nvmlDeviceGetFieldValues", FaultCode::CounterWrapsTooFast)),
     )
-}
-
-/// Raw capacity in each direction: transfers per second per lane times the line code's efficiency (PCI
-/// Express Base Specification: 8b/10b to generation 2, 128b/130b to 5, flits after).
-fn pcie_bytes_per_second(generation: u32, lanes: u32) -> Option<f64> {
-    const GIGATRANSFERS: [f64; 7] = [2.5, 5.0, 8.0, 16.0, 32.0, 64.0, 128.0];
-    let rate = GIGATRANSFERS.get(usize::try_from(generation.checked_sub(1)?).ok()?)?;
-    let efficiency = match generation {
-        1 | 2 => 8.0 / 10.0,
-        3..=5 => 128.0 / 130.0,
-        _ => 242.0 / 256.0,
-    };
-    Some((rate * 1e9 * efficiency / 8.0 * f64::from(lanes)).round())
 }
 
 fn health(round: &Round<'_>, batch: &mut Batch) {
@@ -555,7 +545,7 @@ fn xids(Heard { history, now }: &Heard, watched: &[u32], batch: &mut Batch) {
 
 #[cfg(test)]
 mod tests {
-    use super::{FABRIC_FAULTS, fabric_fault, pcie_bytes_per_second};
+    use super::{FABRIC_FAULTS, fabric_fault};
 
     #[test]
     fn fabric_health_is_read_by_shift_width_and_healthy_value() {
@@ -576,14 +566,5 @@ mod tests {
         assert_eq!(faults(2 | 1 << 8 | 1 << 12 | 1 << 14), healthy);
         // DEGRADED_BW_TRUE, INCORRECT_CONFIGURATION_GPU_STATE_INVALID, PARTITION_ASSIGNED_FALSE, GFM_STATE_DISCONNECTED.
         assert_eq!(faults(1 | 8 << 8 | 2 << 12 | 2 << 14), healthy.map(|(name, _)| (name, true)));
-    }
-
-    #[test]
-    fn pcie_capacity_follows_generation_and_width() {
-        assert_eq!(pcie_bytes_per_second(1, 1), Some(250e6));
-        assert_eq!(pcie_bytes_per_second(4, 16), Some(31_507_692_308.0));
-        assert_eq!(pcie_bytes_per_second(5, 16), Some(63_015_384_615.0));
-        assert_eq!(pcie_bytes_per_second(0, 16), None);
-        assert_eq!(pcie_bytes_per_second(99, 16), None);
     }
 }
