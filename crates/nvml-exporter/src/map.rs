@@ -7,12 +7,14 @@ use naming::{
     Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Hertz, Joules, Label, Ratio, Seconds, Watts,
     catalogue as m, xid_text,
 };
-use nvml_wrapper_sys::bindings::field_id as f;
 use reading::{Absence, Batch, Fault, Labels};
 
 use crate::{
     rates::{ClockEvents, Traffic},
-    raw::{self, FieldValues, Got, GpmMetric, GpmMetrics, Memory, Raw},
+    raw::{
+        self, FieldKey, FieldValues, Got, GpmMetric, GpmMetrics, LinkField, Memory, Raw, SummedLinkField,
+        fields as f,
+    },
     xid::{self, Heard},
 };
 
@@ -56,16 +58,16 @@ const REASONS: [(u64, &str, Option<&str>); 11] = [
 const LONG_KNOWN: u64 = 0x1ff;
 
 /// Nanosecond counters of reasons: our word, field.
-const REASON_NANOSECONDS: [(&str, u32); 9] = [
+const REASON_NANOSECONDS: [(&str, FieldKey); 9] = [
     ("sw_power_cap", f::NVML_FI_DEV_PERF_POLICY_POWER),
     ("thermal", f::NVML_FI_DEV_PERF_POLICY_THERMAL),
     ("sync_boost", f::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST),
     ("board_limit", f::NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT),
     ("low_utilization", f::NVML_FI_DEV_PERF_POLICY_LOW_UTILIZATION),
     ("reliability", f::NVML_FI_DEV_PERF_POLICY_RELIABILITY),
-    ("sw_thermal", raw::SW_THERMAL_NS),
-    ("hw_thermal", raw::HW_THERMAL_NS),
-    ("hw_power_brake", raw::HW_POWER_BRAKE_NS),
+    ("sw_thermal", f::NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN),
+    ("hw_thermal", f::NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN),
+    ("hw_power_brake", f::NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN),
 ];
 
 /// GPM percentages of engines.
@@ -90,7 +92,7 @@ const THRESHOLDS: [(&str, &str); 4] =
     [("gpu", "slowdown"), ("gpu", "shutdown"), ("gpu", "operating"), ("memory", "operating")];
 
 /// ECC fields: severity, scope, field.
-const ECC: [(&str, &str, u32); 4] = [
+const ECC: [(&str, &str, FieldKey); 4] = [
     ("corrected", "volatile", f::NVML_FI_DEV_ECC_SBE_VOL_TOTAL),
     ("uncorrectable", "volatile", f::NVML_FI_DEV_ECC_DBE_VOL_TOTAL),
     ("corrected", "aggregate", f::NVML_FI_DEV_ECC_SBE_AGG_TOTAL),
@@ -98,7 +100,7 @@ const ECC: [(&str, &str, u32); 4] = [
 ];
 
 /// Error counters of one NVLink: the first three up to Hopper, the others from Blackwell on.
-const LINK_ERRORS: [(&str, u32); 6] = [
+const LINK_ERRORS: [(&str, LinkField); 6] = [
     ("replay", f::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY),
     ("recovery", f::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY),
     ("crc", f::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
@@ -108,7 +110,7 @@ const LINK_ERRORS: [(&str, u32); 6] = [
 ];
 
 /// Error counters over all NVLinks, before Hopper, each with the field that counts the same by link.
-const ALL_LINK_ERRORS: [(&str, u32, u32); 4] = [
+const ALL_LINK_ERRORS: [(&str, FieldKey, LinkField); 4] = [
     ("crc_flit", f::NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL, f::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
     ("crc_data", f::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL, f::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
     ("replay", f::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL, f::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY),
@@ -276,7 +278,7 @@ fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
 
     let watts = |milli: u32| Watts::from_milli(milli.into());
     batch.put(m::POWER, Labels::NONE, raw.power_mw.map(watts));
-    let instant = round.fields.unsigned(f::NVML_FI_DEV_POWER_INSTANT, 0);
+    let instant = round.fields.unsigned(f::NVML_FI_DEV_POWER_INSTANT);
     batch.put(m::POWER_INSTANT, Labels::NONE, instant.map(Watts::from_milli));
     for (limit, value) in [
         ("enforced", raw.limits_mw.enforced),
@@ -335,7 +337,7 @@ fn clocks(round: &Round<'_>, batch: &mut Batch) {
         batch.put(m::CLOCK_EVENTS_WINDOW, labels, seen);
     }
     for (reason, field) in REASON_NANOSECONDS {
-        let value = round.fields.unsigned(field, 0).map(Seconds::from_nanos);
+        let value = round.fields.unsigned(field).map(Seconds::from_nanos);
         batch.put(m::THROTTLE_SECONDS, Labels::one(Label::Reason, reason), value);
     }
 }
@@ -355,9 +357,9 @@ fn nvlink(round: &Round<'_>, batch: &mut Batch) {
         let number = link.number;
         let labels = || Labels::one(Label::Link, number).with(Label::Kind, "nvlink");
         batch.put(m::LINK_UP, labels(), link.active.map(Flag));
-        let bytes = |kib, bytes| {
-            fields.unsigned(kib, number).map(Bytes::from_kibi).or_else(|fault| match fault.absence {
-                Absence::Unsupported => fields.unsigned(bytes, number).map(Bytes),
+        let bytes = |kib: SummedLinkField, bytes: LinkField| {
+            fields.unsigned(kib.of(number)).map(Bytes::from_kibi).or_else(|fault| match fault.absence {
+                Absence::Unsupported => fields.unsigned(bytes.of(number)).map(Bytes),
                 _ => Err(fault),
             })
         };
@@ -366,11 +368,9 @@ fn nvlink(round: &Round<'_>, batch: &mut Batch) {
         batch.put(m::LINK_RECEIVE, labels(), received);
         batch.put(m::LINK_TRANSMIT, labels(), sent);
         // The speed that all links have in common is that of those which are up.
-        let speed = fields.unsigned(f::NVML_FI_DEV_NVLINK_GET_SPEED, number).or_else(|fault| {
+        let speed = fields.unsigned(f::NVML_FI_DEV_NVLINK_GET_SPEED.of(number)).or_else(|fault| {
             match (fault.absence, link.active) {
-                (Absence::Unsupported, Ok(true)) => {
-                    fields.unsigned(f::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON, 0)
-                }
+                (Absence::Unsupported, Ok(true)) => fields.unsigned(f::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON),
                 _ => Err(fault),
             }
         });
@@ -383,15 +383,15 @@ fn nvlink(round: &Round<'_>, batch: &mut Batch) {
             batch.put(
                 m::LINK_ERRORS,
                 labels().with(Label::Error, error),
-                fields.unsigned(field, number).map(Count),
+                fields.unsigned(field.of(number)).map(Count),
             );
         }
     }
     for (error, field, by_link) in ALL_LINK_ERRORS {
-        let count = fields.unsigned(field, 0).map(Count);
+        let count = fields.unsigned(field).map(Count);
         batch.put(m::NVLINK_ERRORS, Labels::one(Label::Error, error), count);
         // Beside the links' own counts it would be the same errors twice.
-        let count_of = |link: &raw::Link| fields.unsigned(by_link, link.number);
+        let count_of = |link: &raw::Link| fields.unsigned(by_link.of(link.number));
         let none = |got: Got<u64>| got.is_err_and(|fault| fault.absence == Absence::Unsupported);
         if round.raw.links.iter().map(count_of).all(none) {
             let labels =
@@ -432,10 +432,10 @@ fn pcie(round: &Round<'_>, batch: &mut Batch) {
 ///
 /// The two begin at different times, so a counter that fails for a round is not stood in for: the way back
 /// would look like traffic.
-fn pcie_bytes(round: &Round<'_>, slot: usize, field: u32) -> Got<Bytes> {
-    let counter = round.fields.unsigned(field, 0);
+fn pcie_bytes(round: &Round<'_>, slot: usize, field: FieldKey) -> Got<Bytes> {
+    let counter = round.fields.unsigned(field);
     match counter {
-        Ok(bytes) if !round.fields.is_narrow(field, 0) => return Ok(Bytes(bytes)),
+        Ok(bytes) if !round.fields.is_narrow(field) => return Ok(Bytes(bytes)),
         Err(fault) if fault.absence != Absence::Unsupported => return Err(fault),
         _ => {}
     }
@@ -452,11 +452,11 @@ fn pcie_bytes(round: &Round<'_>, slot: usize, field: u32) -> Got<Bytes> {
 
 fn health(round: &Round<'_>, batch: &mut Batch) {
     let (raw, fields) = (round.raw, round.fields);
-    let flag = |field| fields.unsigned(field, 0).map(|value| Flag(value != 0));
+    let flag = |field: FieldKey| fields.unsigned(field).map(|value| Flag(value != 0));
     batch.put(m::ECC_ENABLED, Labels::NONE, raw.ecc_enabled.map(Flag));
     for (severity, scope, field) in ECC {
         let labels = Labels::one(Label::Severity, severity).with(Label::Scope, scope);
-        batch.put(m::ECC_ERRORS, labels, fields.unsigned(field, 0).map(Count));
+        batch.put(m::ECC_ERRORS, labels, fields.unsigned(field).map(Count));
     }
     for (index, severity) in
         ["corrected", "uncorrectable_parity", "uncorrectable_secded"].into_iter().enumerate()
@@ -474,7 +474,7 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
     for (cause, field) in
         [("correctable", f::NVML_FI_DEV_REMAPPED_COR), ("uncorrectable", f::NVML_FI_DEV_REMAPPED_UNC)]
     {
-        batch.put(m::ROWS_REMAPPED, Labels::one(Label::Cause, cause), fields.unsigned(field, 0).map(Count));
+        batch.put(m::ROWS_REMAPPED, Labels::one(Label::Cause, cause), fields.unsigned(field).map(Count));
     }
     batch.put(m::ROW_REMAP_PENDING, Labels::NONE, flag(f::NVML_FI_DEV_REMAPPED_PENDING));
     batch.put(m::ROW_REMAP_FAILED, Labels::NONE, flag(f::NVML_FI_DEV_REMAPPED_FAILURE));
@@ -485,11 +485,11 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
     for (cause, field) in
         [("single_bit", f::NVML_FI_DEV_RETIRED_SBE), ("double_bit", f::NVML_FI_DEV_RETIRED_DBE)]
     {
-        batch.put(m::PAGES_RETIRED, Labels::one(Label::Cause, cause), fields.unsigned(field, 0).map(Count));
+        batch.put(m::PAGES_RETIRED, Labels::one(Label::Cause, cause), fields.unsigned(field).map(Count));
     }
     batch.put(m::PAGES_PENDING, Labels::NONE, flag(f::NVML_FI_DEV_RETIRED_PENDING));
 
-    let action = fields.unsigned(f::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, 0);
+    let action = fields.unsigned(f::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION);
     for (value, name) in (0..).zip(RECOVERY_ACTIONS) {
         batch.put(m::RECOVERY_ACTION, Labels::one(Label::Action, name), action.map(|now| Flag(now == value)));
     }
