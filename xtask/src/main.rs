@@ -92,8 +92,9 @@ fn generate(options: &[&str]) -> Result<()> {
             golden.iter().filter(|path| path.extension() == Some("prom".as_ref())).filter_map(|p| p.to_str()),
         )
         .collect();
-    let kinds: [&[&str]; 6] = [
+    let kinds: [&[&str]; 7] = [
         &metrics,
+        &["flags"],
         &["rules"],
         &["rules", "--format", "operator"],
         &["tests"],

@@ -254,13 +254,14 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
-fn the_committed_reference_is_fresh() {
+fn the_committed_references_are_fresh() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let output = command(PROGRAM).args(["generate", "metrics", "--check", "-o", root]).output().expect("ran");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{said}run `accelscope generate metrics -o .` and commit docs/metrics.md"
-    );
-    assert!(fs::exists(format!("{root}/docs/metrics.md")).expect("readable"));
+    for page in ["metrics", "flags"] {
+        let output = command(PROGRAM).args(["generate", page, "--check", "-o", root]).output().expect("ran");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{said}run `accelscope generate {page} -o .` and commit docs/{page}.md"
+        );
+    }
 }

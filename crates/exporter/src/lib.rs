@@ -22,13 +22,18 @@ mod self_metrics;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, process::ExitCode};
-
-use clap::ArgMatches;
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use source::{SourceSpec, UsageError};
 
-use crate::commands::{cli, fields, generate, log, print, probe, serve, settings};
+use crate::commands::{
+    cli, fields,
+    flags::{Command, JsonFlag, LogFlags},
+    log, print, probe, serve, settings,
+};
+
+/// What sources of `probe` are given for the interval; nothing that it shows depends on it.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a command did not do what it was asked.
 enum Failure {
@@ -74,39 +79,36 @@ fn run(
     specs: &[SourceSpec],
     args: &[OsString],
 ) -> Result<ExitCode, Failure> {
-    let (path, matches) = match cli::parse(cli::command(name, about, specs), args)? {
-        cli::Parsed::Run(path, matches) => (path, matches),
+    let program = cli::command(name, about, specs);
+    let (command, matches) = match cli::parse(program.clone(), args)? {
+        cli::Parsed::Run(command, matches) => (command, matches),
         cli::Parsed::Print(text) => return print::text(&text),
     };
-    let path: Vec<_> = path.iter().map(String::as_str).collect();
-    match *path {
-        ["fields"] if matches.get_flag("json") => print::text(&fields::json()),
-        ["fields"] => print::table(&fields::table()),
-        ["generate", what] => generate::run(what, &matches),
-        ["probe"] => {
-            start_log(name, about, specs, &matches);
-            let report = probe::run(settings::sources(specs, &matches)?);
-            if matches.get_flag("json") {
-                print::text(&report.json())
-            } else {
-                print::table(&report.table())
-            }?;
+    match *command {
+        Command::Fields(JsonFlag { json: true }) => print::text(&fields::json()),
+        Command::Fields(JsonFlag { json: false }) => print::table(&fields::table()),
+        Command::Generate(generate) => generate.run(&program),
+        Command::Probe(flags) => {
+            start_log(&flags.log, &program);
+            let opened = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
+            let report = probe::run(opened);
+            if flags.json.json { print::text(&report.json()) } else { print::table(&report.table()) }?;
             Ok(if report.found_nothing() { ExitCode::from(3) } else { ExitCode::SUCCESS })
         }
-        _ => {
-            start_log(name, about, specs, &matches);
-            settings::serve(name, specs, &matches)?.run(serve::signals)?;
+        Command::Serve(flags) => {
+            start_log(&flags.log, &program);
+            settings::serve(flags, name, specs, &matches)?.run(serve::signals)?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// Starts logging, and first of all tells of variables that look like ours and are not.
-fn start_log(name: &'static str, about: &'static str, specs: &[SourceSpec], matches: &ArgMatches) {
-    let value = |name| matches.get_one::<String>(name).expect("has a default").as_str();
-    log::start(value("log.level"), value("log.format") == "json");
+/// Starts logging, and first of all reports variables that look like ours and are not.
+fn start_log(flags: &LogFlags, program: &clap::Command) {
+    log::start(flags);
+    let name = program.get_name();
     let variables = std::env::vars_os().map(|(name, _)| name);
-    for variable in cli::unknown_variables(&cli::command(name, about, specs), variables) {
+    for variable in cli::unknown_variables(program, variables) {
         tracing::warn!(variable, "no flag reads this variable; {name} --help lists those that exist");
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use naming::Family;
-use reading::{Backend, BusMatch, Found, Lost, Session, Source, Unavailable};
+use reading::{Backend, Found, Lost, Session, Source, Unavailable};
 use source::{Known, KnownDevices};
 
 use crate::{
@@ -31,11 +31,6 @@ impl NvmlSource {
 impl Source for NvmlSource {
     fn family(&self) -> Family {
         Family::Nvidia
-    }
-
-    fn bus(&self) -> Option<BusMatch> {
-        // VGA and 3D controllers of vendor NVIDIA; the boards' audio and USB functions are other classes.
-        Some(BusMatch { vendor: 0x10de, classes: &[0x0300, 0x0302] })
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {

@@ -3,9 +3,13 @@
 pub mod cardinality;
 pub mod cli;
 pub mod fields;
+pub mod flags;
+pub mod flags_page;
 pub mod generate;
 pub mod log;
+pub mod manual;
 pub mod metrics_page;
+pub mod mistake;
 pub mod print;
 pub mod probe;
 pub mod serve;
