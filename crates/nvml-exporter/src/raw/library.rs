@@ -4,9 +4,9 @@ use std::{ffi::OsStr, path::PathBuf, sync::Arc};
 
 use nvml_wrapper::{Nvml, error::NvmlError};
 use nvml_wrapper_sys::bindings::NvmlLib;
-use reading::{Backend, Unavailable};
+use reading::{Backend, Measured, Unavailable};
 
-use super::{Got, fault};
+use super::fault;
 
 /// Where the driver's library is looked for when no path is given: the loader's own search first, then
 /// the places where container runtimes and node images mount the driver.
@@ -89,17 +89,17 @@ impl Library {
     }
 
     /// Driver version, such as `570.86.15`.
-    pub fn driver_version(&self) -> Got<String> {
+    pub fn driver_version(&self) -> Measured<String> {
         self.nvml.sys_driver_version().map_err(|e| fault("nvmlSystemGetDriverVersion", &e))
     }
 
     /// Version of the library itself.
-    pub fn nvml_version(&self) -> Got<String> {
+    pub fn nvml_version(&self) -> Measured<String> {
         self.nvml.sys_nvml_version().map_err(|e| fault("nvmlSystemGetNVMLVersion", &e))
     }
 
     /// CUDA version that the driver supports, as `major.minor`.
-    pub fn cuda_version(&self) -> Got<String> {
+    pub fn cuda_version(&self) -> Measured<String> {
         // 1000 x major + 10 x minor (nvml.h, nvmlSystemGetCudaDriverVersion_v2).
         self.nvml
             .sys_cuda_driver_version()
@@ -108,7 +108,7 @@ impl Library {
     }
 
     /// Devices that NVML lists now.
-    pub fn device_count(&self) -> Got<u32> {
+    pub fn device_count(&self) -> Measured<u32> {
         self.nvml.device_count().map_err(|e| fault("nvmlDeviceGetCount_v2", &e))
     }
 }

@@ -8,7 +8,8 @@
 
 mod device;
 mod events;
-mod fields;
+mod field_values;
+pub mod fields;
 mod gpm;
 mod library;
 mod plausible;
@@ -16,19 +17,17 @@ mod sample;
 
 pub use device::{Gpu, Instance};
 pub use events::{EventSet, XidEvent};
-pub use fields::{ALL_LINKS, FieldValues, HW_POWER_BRAKE_NS, HW_THERMAL_NS, SW_THERMAL_NS};
+pub use field_values::FieldValues;
+pub use fields::{FieldKey, LinkField, SummedLinkField};
 pub use gpm::{Gpm, GpmMetric, GpmMetrics};
 pub use library::Library;
-pub use sample::{Link, Memory, Raw, memory, read};
+pub use sample::{Memory, NvLink, Raw, memory, read};
 
 use std::time::Duration;
 
 use nvml_wrapper::error::NvmlError;
 use reading::{Absence, Fault, FaultCode};
-use source::CallQueue;
-
-/// A value in the vendor's unit, or why there is none.
-pub type Got<T> = Result<T, Fault>;
+use source::{CallQueue, LossCodes};
 
 /// The queue in front of the calls that are not thread-safe. There is one per process, as the library is loaded once.
 ///
@@ -89,21 +88,15 @@ pub fn fault(call: &'static str, error: &NvmlError) -> Fault {
     Fault::returned(absence, call, code)
 }
 
-/// Whether the fault says that the device as such is gone, not just one of its values.
-pub fn means_device_lost(fault: &Fault) -> bool {
-    matches!(
-        fault.code.name(),
-        "NVML_ERROR_GPU_IS_LOST" | "NVML_ERROR_RESET_REQUIRED" | "NVML_ERROR_GPU_NOT_FOUND"
-    )
-}
-
-/// Whether the fault says that the driver went away under every device.
-pub fn means_session_lost(fault: &Fault) -> bool {
-    matches!(
-        fault.code.name(),
-        "NVML_ERROR_UNINITIALIZED" | "NVML_ERROR_DRIVER_NOT_LOADED" | "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
-    )
-}
+/// The return codes that mean more than that a value is missing.
+pub const LOSSES: LossCodes = LossCodes {
+    device: &["NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED", "NVML_ERROR_GPU_NOT_FOUND"],
+    session: &[
+        "NVML_ERROR_UNINITIALIZED",
+        "NVML_ERROR_DRIVER_NOT_LOADED",
+        "NVML_ERROR_LIB_RM_VERSION_MISMATCH",
+    ],
+};
 
 /// `NVML_STRUCT_VERSION`: the size of a versioned struct with its version in the top byte.
 #[expect(clippy::cast_possible_truncation, reason = "NVML structs are far below 16 MiB")]

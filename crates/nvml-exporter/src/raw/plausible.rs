@@ -1,8 +1,6 @@
 //! Answers of NVML that say success and mean nothing.
 
-use reading::{Blanks, Fault, FaultCode};
-
-use super::Got;
+use reading::{Blanks, Fault, FaultCode, Measured};
 
 /// dcgm_structs.h: DCGM's blanks start here and run a few values up; some drivers leak them. NVML's own "not
 /// available" is all ones.
@@ -10,7 +8,7 @@ pub const BLANKS: Blanks =
     Blanks { bits32: 0x7fff_fff0..=0x7fff_ffff, bits64: 0x7fff_ffff_ffff_fff0..=0x7fff_ffff_ffff_ffff };
 
 /// A whole percentage.
-pub fn percent(call: &'static str, value: u32) -> Got<u32> {
+pub fn percent(call: &'static str, value: u32) -> Measured<u32> {
     match BLANKS.number32(call, value)? {
         value @ 0..=100 => Ok(value),
         _ => Err(Fault::new(call, FaultCode::Over100Percent)),
@@ -19,7 +17,7 @@ pub fn percent(call: &'static str, value: u32) -> Got<u32> {
 
 /// A GPM value that is a number, and for a percentage (`limit`) not far over it: counters of one interval
 /// may overshoot by rounding, a whole percent is beyond that.
-pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Got<f64> {
+pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Measured<f64> {
     if value.is_nan() {
         return Err(Fault::new(call, FaultCode::NotFinite));
     }
@@ -33,7 +31,7 @@ pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Got<f64> {
 mod tests {
     use super::*;
 
-    fn code<T>(got: Got<T>) -> Option<&'static str> {
+    fn code<T>(got: Measured<T>) -> Option<&'static str> {
         got.err().map(|fault| fault.code.name())
     }
 
