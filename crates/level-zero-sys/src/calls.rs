@@ -2,7 +2,7 @@
 //! lists.
 
 use std::{
-    ffi::{CStr, OsStr, c_char, c_void},
+    ffi::{OsStr, c_void},
     mem::ManuallyDrop,
     ptr,
 };
@@ -274,8 +274,6 @@ calls! {
 pub struct LevelZero {
     functions: Functions,
     way: Way,
-    /// Never closed: the driver's threads and the handles outlive every session.
-    library: ManuallyDrop<Library>,
 }
 
 impl LevelZero {
@@ -287,6 +285,7 @@ impl LevelZero {
     pub fn open(path: &OsStr) -> Result<Self, OpenError> {
         // SAFETY: loading runs the library's constructors; those of a Level Zero loader may run at any time.
         let library = unsafe { Library::new(path) }.map_err(|error| OpenError::Library(error.to_string()))?;
+        // Never closed: the driver's threads and the handles outlive every session.
         let library = ManuallyDrop::new(library);
         let functions = Functions::open(&library);
         let modern =
@@ -298,7 +297,7 @@ impl LevelZero {
         };
         // SAFETY: the header's prototype; no flag is defined for Sysman, and 0 is every kind of device for core.
         done(call, unsafe { init(0) }).map_err(OpenError::Failed)?;
-        Ok(Self { functions, way, library })
+        Ok(Self { functions, way })
     }
 
     /// Returns how Sysman was initialised.
@@ -373,21 +372,6 @@ impl LevelZero {
         // SAFETY: the header's prototype and a live struct to fill; it is zero because drivers add to it.
         done(CALL, unsafe { function(set, 0, &raw mut state) })?;
         Ok(state)
-    }
-
-    /// Returns the text that a function without arguments returns, for symbols that are not part of Level Zero: a
-    /// simulated driver identifies itself by one.
-    pub fn extra_text(&self, name: &str) -> Option<String> {
-        // SAFETY: only looked up here; a library that exports such a symbol declares `const char *name(void)`.
-        let function = unsafe { symbol::<unsafe extern "C" fn() -> *const c_char>(&self.library, name) }?;
-        // SAFETY: the prototype above.
-        let answer = unsafe { function() };
-        if answer.is_null() {
-            return None;
-        }
-        // SAFETY: not null, and the function returns text that ends with a NUL and is never freed.
-        let answer = unsafe { CStr::from_ptr(answer) };
-        Some(answer.to_string_lossy().into_owned())
     }
 }
 
