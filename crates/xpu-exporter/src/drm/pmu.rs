@@ -1,18 +1,15 @@
-//! Engine load by the PMUs of xe and i915, for a user who may not see every process but may count.
+//! Engine load by the PMUs of xe and i915, where not every process is visible but perf events are permitted.
 //!
-//! An open engine event keeps the GPU awake, so events are opened, read twice and closed again, and only when the
-//! user asked for it.
+//! An open engine event keeps the GPU awake, so events are opened, read twice and closed again, and only with
+//! `--xpu.hold-awake`.
 
 use std::{io, path::Path, thread, time::Duration};
 
 use kernel::File;
-use reading::{Fault, FaultCode};
+use reading::{Fault, FaultCode, Measured};
 
 use super::Card;
-use crate::{
-    Got,
-    raw::{drm::Driver, perf::Counter},
-};
+use crate::raw::{drm::Driver, perf::Counter};
 
 const CALL: &str = "perf_event_open";
 
@@ -30,12 +27,12 @@ const XE_TOTAL: u64 = 3;
 
 /// The PMU of one card.
 #[derive(Debug)]
-pub struct Pmu {
+pub struct EnginePmu {
     number: u32,
     driver: Driver,
 }
 
-/// What an event tells when it is read: its count, and for how many nanoseconds it was open.
+/// An open event: its count, and for how many nanoseconds it was open.
 trait Count {
     fn read(&mut self) -> io::Result<(u64, u64)>;
 }
@@ -50,11 +47,11 @@ impl Count for Counter {
 struct Engine<C> {
     class: usize,
     busy: C,
-    /// The clock that `busy` is measured by, where the driver has one.
+    /// The clock in whose ticks `busy` counts, where the driver has one.
     whole: Option<C>,
 }
 
-impl Pmu {
+impl EnginePmu {
     /// The card's PMU, if its kernel has one.
     pub fn of(sysfs: &Path, card: &Card) -> Option<Self> {
         let address = card.function.address.replace(':', "_");
@@ -70,8 +67,8 @@ impl Pmu {
     /// Busy share of each engine over the next [`WINDOW`].
     ///
     /// # Errors
-    /// `Unsupported` with the capability that is missing, or what the kernel refused.
-    pub fn engines(&self, gts: u64) -> Got<Vec<(&'static str, f64)>> {
+    /// `needs_cap_perfmon`, or the kernel's error.
+    pub fn engines(&self, gts: u64) -> Measured<Vec<(&'static str, f64)>> {
         self.count(gts, Counter::open, || thread::sleep(WINDOW))
     }
 
@@ -80,13 +77,13 @@ impl Pmu {
         gts: u64,
         mut open: impl FnMut(u32, u64) -> io::Result<C>,
         wait: impl FnOnce(),
-    ) -> Got<Vec<(&'static str, f64)>> {
+    ) -> Measured<Vec<(&'static str, f64)>> {
         let failed = |error: io::Error| match error.raw_os_error() {
             Some(libc::EACCES | libc::EPERM) => Fault::new(CALL, FaultCode::NeedsCapPerfmon),
             _ => kernel::file::fault(CALL, &error),
         };
-        // xe_pmu_event_init, engine_event_init: what they answer where there is no such engine. i915 numbers its
-        // engines over all GTs.
+        // What xe_pmu_event_init and engine_event_init return where there is no such engine. i915 numbers its engines
+        // over all GTs.
         let (gts, none) = match self.driver {
             Driver::Xe => (gts.max(1), libc::ENOENT),
             Driver::I915 => (1, libc::ENODEV),
@@ -97,7 +94,7 @@ impl Pmu {
                 let (busy, whole) = self.events(gt, class as u64, instance);
                 let busy = match open(self.number, busy) {
                     Ok(busy) => busy,
-                    // There is none, or it is the driver's own, as one of xe's copy engines: others may follow.
+                    // There is none, or the driver keeps it for itself, as one of xe's copy engines: others may follow.
                     Err(error) if error.raw_os_error() == Some(none) => continue,
                     Err(error) => return Err(failed(error)),
                 };
@@ -127,14 +124,14 @@ impl Pmu {
         Ok(shares.into_iter().map(|(name, sum, count)| (name, sum / count)).collect())
     }
 
-    /// The events of an engine: busy, and the clock for it.
+    /// The events of an engine: busy time, and the clock in whose ticks it counts.
     fn events(&self, gt: u64, class: u64, instance: u64) -> (u64, Option<u64>) {
         match self.driver {
             Driver::Xe => {
                 let engine = gt << 60 | class << 20 | instance << 12;
                 (engine | XE_ACTIVE, Some(engine | XE_TOTAL))
             }
-            // Nanoseconds, by the time for which the event was open.
+            // Nanoseconds, to be compared with the time for which the event was open.
             Driver::I915 => (class << 12 | instance << 4, None),
         }
     }
@@ -155,9 +152,9 @@ impl<C: Count> Engine<C> {
 mod tests {
     use std::{cell::Cell, io};
 
-    use super::{Count, Driver, Pmu};
+    use super::{Count, Driver, EnginePmu};
 
-    /// An event whose count and time go from one reading to the next by these.
+    /// An event whose count and time grow by `by` with each read.
     struct Steps {
         by: (u64, u64),
         reads: u64,
@@ -170,14 +167,14 @@ mod tests {
         }
     }
 
-    /// What xe answers where there is no such engine.
+    /// What xe returns where there is no such engine.
     fn none() -> io::Error {
         io::Error::from_raw_os_error(libc::ENOENT)
     }
 
     #[test]
     fn engines_of_a_class_are_averaged_by_their_drivers_clock() {
-        let xe = Pmu { number: 40, driver: Driver::Xe };
+        let xe = EnginePmu { number: 40, driver: Driver::Xe };
         let waited = Cell::new(0);
         let open = |pmu: u32, config: u64| {
             assert_eq!(pmu, 40);
@@ -197,7 +194,7 @@ mod tests {
         assert_eq!(shares, Ok(vec![("copy", 0.375), ("compute", 0.25), ("media", 0.25)]));
         assert_eq!(waited.get(), 1, "all engines in one window");
 
-        let i915 = Pmu { number: 7, driver: Driver::I915 };
+        let i915 = EnginePmu { number: 7, driver: Driver::I915 };
         let open = |_, config: u64| match config {
             0x2000 | 0x2010 => Ok(Steps { by: (30, 100), reads: 0 }),
             _ => Err(io::Error::from_raw_os_error(libc::ENODEV)),
@@ -206,8 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_and_a_clock_that_stands_is_no_idleness() {
-        let xe = Pmu { number: 40, driver: Driver::Xe };
+    fn what_is_missing_is_named_and_a_clock_that_stands_is_not_idleness() {
+        let xe = EnginePmu { number: 40, driver: Driver::Xe };
         let refused = |_, _| -> io::Result<Steps> { Err(io::Error::from_raw_os_error(libc::EACCES)) };
         assert_eq!(xe.count(1, refused, || ()).map_err(|fault| fault.code.name()), Err("needs_cap_perfmon"));
         let still = |_, config: u64| match config {
