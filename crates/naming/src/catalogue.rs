@@ -221,7 +221,7 @@ catalogue! {
         ] });
     ENERGY: Joules = counter("accel_energy_joules_total", "Energy that the device has used, counted from when its driver was loaded or, where its own counter wraps, from when this exporter was started")
         .from(&[(Nvidia, "nvmlDeviceGetTotalEnergyConsumption"), (Gaudi, "hlml_device_get_total_energy_consumption"),
-            (Xpu, "hwmon energy1_input, zesPowerGetEnergyCounter"),
+            (Xpu, "hwmon energy1_input, zesPowerGetEnergyCounter since it is followed"),
             (Npu, "PMT VPU_ENERGY since it is followed"), (Amx, "RAPL energy_uj since it is followed")])
         .vendor(const { &[
             dcgm_counter("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", Millijoules, "Total energy consumption since boot (in mJ)."),

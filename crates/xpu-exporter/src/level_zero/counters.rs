@@ -12,19 +12,18 @@ const ENERGY_WRAPS: [u64; 2] = [1 << 32, 262_144_000_000];
 /// No single GPU draws more; µW.
 const PLAUSIBLE_MICROWATTS: f64 = 2e9;
 
-/// A counter that falls from below this share of a wrap was reset.
-const WRAP_FROM: f64 = 0.9;
-
-/// An energy counter in µJ, made monotonic over its wraps.
+/// Energy in µJ, summed from a counter of which nobody says where it wraps.
+///
+/// The sum begins at 0 with the first reading, like that of every counter that wraps: see
+/// [`source::WrappingCounter`], which needs to know the range.
 #[derive(Debug, Default)]
 pub struct Energy {
     last: Option<(Instant, u64)>,
-    /// The sum of the wraps so far.
-    wrapped: u64,
+    total: u64,
 }
 
 impl Energy {
-    /// Takes a reading and returns the energy since the counter's own start, as far as it was followed.
+    /// Takes a reading and returns the energy since the first one.
     ///
     /// # Errors
     /// The reading's own; `zero`, which drivers return when their own read failed.
@@ -33,20 +32,18 @@ impl Energy {
         if reading == 0 {
             return Err(Fault::new(call, FaultCode::Zero));
         }
-        if let Some((since, last)) = self.last
-            && reading < last
-        {
-            let seconds = now.saturating_duration_since(since).as_secs_f64();
-            let wrap = ENERGY_WRAPS.into_iter().find(|wrap| {
-                last < *wrap
-                    && last as f64 > WRAP_FROM * *wrap as f64
-                    && (wrap - last + reading) as f64 <= PLAUSIBLE_MICROWATTS * seconds
+        if let Some((since, last)) = self.last.replace((now, reading)) {
+            let increment = reading.checked_sub(last).unwrap_or_else(|| {
+                let seconds = now.saturating_duration_since(since).as_secs_f64();
+                // A counter close below a wrap has wrapped; any other was reset and counts from 0. Neither means
+                // more energy than a GPU can use.
+                let wraps = ENERGY_WRAPS.into_iter().filter(|wrap| (wrap / 10 * 9..*wrap).contains(&last));
+                let plausible = |increment: &u64| *increment as f64 <= PLAUSIBLE_MICROWATTS * seconds;
+                wraps.map(|wrap| wrap - last + reading).chain([reading]).find(plausible).unwrap_or(0)
             });
-            // Without a wrap it is a reset, and the sum begins anew, as Prometheus expects of a counter.
-            self.wrapped = wrap.map_or(0, |wrap| self.wrapped + wrap);
+            self.total = self.total.saturating_add(increment);
         }
-        self.last = Some((now, reading));
-        Ok(self.wrapped + reading)
+        Ok(self.total)
     }
 }
 
@@ -91,20 +88,29 @@ mod tests {
     }
 
     #[test]
-    fn energy_counts_on_over_both_wraps_and_starts_anew_after_a_reset() {
+    fn energy_is_followed_from_0_over_both_wraps_and_a_reset() {
         let start = Instant::now();
         let mut energy = Energy::default();
         let mut at = |seconds: u64, reading| {
             code(energy.total("zesPowerGetEnergyCounter", start + Duration::from_secs(seconds), Ok(reading)))
         };
-        assert_eq!(at(0, 262_100_000_000), Ok(262_100_000_000));
+        assert_eq!(at(0, 262_100_000_000), Ok(0), "nobody knows how often the counter wrapped before");
         assert_eq!(at(1, 0), Err("zero"), "the driver's own read failed");
-        assert_eq!(at(2, 156_000_000), Ok(262_300_000_000), "2^18 J");
-        assert_eq!(at(3, 1_000_000), Ok(1_000_000), "a reset: nothing wraps at 156 J");
-        assert_eq!(at(4, 4_294_000_000), Ok(4_294_000_000));
-        assert_eq!(at(5, 5_000_000), Ok(4_299_967_296), "32 bits");
-        assert_eq!(at(6, 4_294_000_000), Ok(8_588_967_296));
-        assert_eq!(at(6, 4_293_000_000), Ok(4_293_000_000), "no GPU draws 4 kJ in no time: a reset");
+        assert_eq!(at(2, 156_000_000), Ok(200_000_000), "2^18 J");
+        assert_eq!(at(3, 1_000_000), Ok(201_000_000), "a reset: nothing wraps at 156 J");
+        assert_eq!(at(4, 4_294_000_000), Ok(4_494_000_000));
+        assert_eq!(at(5, 5_000_000), Ok(4_499_967_296), "32 bits");
+        assert_eq!(at(6, 4_294_000_000), Ok(8_788_967_296));
+        assert_eq!(at(6, 4_293_000_000), Ok(8_788_967_296), "no GPU uses 4 kJ in no time");
+        assert_eq!(at(7, 4_293_500_000), Ok(8_789_467_296), "and what follows is counted from there");
+    }
+
+    #[test]
+    fn following_the_counter_anew_is_no_increase() {
+        let start = Instant::now();
+        for standing in [1, 5_000_000, 1 << 40] {
+            assert_eq!(Energy::default().total("zesPowerGetEnergyCounter", start, Ok(standing)), Ok(0));
+        }
     }
 
     #[test]

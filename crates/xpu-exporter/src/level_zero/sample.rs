@@ -61,7 +61,7 @@ pub struct Sample {
     pub frequencies: Vec<FrequencySample>,
     /// Memory modules on the device.
     pub memories: Measured<Vec<MemorySample>>,
-    /// Energy of the card, µJ.
+    /// Energy of the card since it was first read, µJ.
     pub energy_uj: Measured<u64>,
     /// Mean power since the last round, µW.
     pub power_uw: Measured<f64>,
