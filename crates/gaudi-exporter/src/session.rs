@@ -72,7 +72,7 @@ impl Source for GaudiSource {
                 let backend = Backend {
                     library: format!("{}/class ({why})", place.sysfs.display()),
                     version: format!("driver {driver}"),
-                    simulated: kernel::simulated(&place.sysfs).map(|machine| machine.name),
+                    simulated: source::simulated::in_sysfs(&place.sysfs).map(|machine| machine.name),
                 };
                 Ok(Box::new(KernelSession { library: self.library.clone(), place, backend }))
             }
