@@ -56,10 +56,6 @@ const ECC: [(&str, &str); 4] = [
 /// Bits of the throttle mask.
 const REASONS: [(u64, &str); 2] = [(THROTTLE_POWER, "power"), (THROTTLE_THERMAL, "thermal")];
 
-/// Whole gigatransfers per second and lane of PCIe generations 1 to 7, cut off as the official exporter cuts
-/// them.
-const GIGATRANSFERS: [u64; 7] = [2, 5, 8, 16, 32, 64, 128];
-
 /// The driver's files where nobody has found them.
 const NO_NODE: Fault = Fault::returned(Absence::Unsupported, "class/accel", "ENOENT");
 
@@ -175,11 +171,8 @@ fn pcie(round: &Round<'_>, batch: &mut Batch) {
     let link = round.link;
     batch.put(m::PCIE_GENERATION, Labels::NONE, link.map(|link| Count(link.generation.into())));
     batch.put(m::PCIE_WIDTH, Labels::NONE, link.map(|link| Count(link.width.into())));
-    let speed = link.and_then(|link| {
-        let place = usize::try_from(link.generation).unwrap_or(usize::MAX).wrapping_sub(1);
-        let none = Fault::new("current_link_speed", FaultCode::UnknownGeneration);
-        GIGATRANSFERS.get(place).map(|giga| Count(*giga)).ok_or(none)
-    });
+    // Whole gigatransfers, as the official exporter prints them.
+    let speed = link.map(|link| Count((link.megatransfers_per_second() / 1000).into()));
     batch.put(m::PCIE_SPEED, Labels::NONE, speed);
     let best = round.kernel.map_or(Err(NO_NODE), |kernel| kernel.function().link_max());
     batch.put(m::PCIE_GENERATION_MAX, Labels::NONE, best.map(|link| Count(link.generation.into())));
@@ -230,37 +223,5 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
             }
         }
         Err(fault) => batch.put(m::ERRORS, labels(), Err(fault)),
-    }
-}
-
-/// A link from the words of HLML: `32 GT/s` or `32.0GT/s`, and `x16` or `16`.
-pub fn link(speed: &str, width: &str) -> Option<Link> {
-    let digits = |text: &str| {
-        let number: String = text.chars().take_while(char::is_ascii_digit).collect();
-        number.parse::<u64>().ok()
-    };
-    let place = GIGATRANSFERS.iter().position(|giga| digits(speed) == Some(*giga))?;
-    let width = u32::try_from(digits(width.trim_start_matches(['x', 'X']))?).ok()?;
-    (1..=32).contains(&width).then_some(Link { generation: u32::try_from(place).ok()? + 1, width })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Link, link};
-
-    #[test]
-    fn the_librarys_words_are_a_link() {
-        for (speed, width, expected) in [
-            ("32 GT/s", "x16", Some((5, 16))),
-            ("32.0GT/s", "16", Some((5, 16))),
-            ("2.5 GT/s", "x1", Some((1, 1))),
-            ("Unknown", "x16", None),
-            ("33 GT/s", "x16", None),
-            ("16 GT/s", "x255", None),
-            ("16 GT/s", "", None),
-        ] {
-            let expected = expected.map(|(generation, width)| Link { generation, width });
-            assert_eq!(link(speed, width), expected, "{speed} {width}");
-        }
     }
 }

@@ -91,7 +91,7 @@ impl HpuSampler {
         // Where the driver's files cannot be seen, the library says it in words.
         link.or_else(|fault| {
             let (speed, width) = self.hlml.as_ref().ok_or(fault)?.hpu.pci_link()?;
-            map::link(&speed, &width).ok_or(Fault::new("hlml_device_get_pci_info", FaultCode::Garbage))
+            Link::parse(&speed, &width).ok_or(Fault::new("hlml_device_get_pci_info", FaultCode::Garbage))
         })
     }
 }

@@ -2,16 +2,19 @@
 //!
 //! Past this room no value is in megahertz, milliwatts, percent or KiB.
 
+use kernel::pci::Link;
 use naming::{
     Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Hertz, Joules, Label, Ratio, Seconds, Watts,
     catalogue as m, xid_text,
 };
-use nvml_wrapper_sys::bindings::field_id as f;
 use reading::{Absence, Batch, Fault, Labels};
 
 use crate::{
     rates::{ClockEvents, Traffic},
-    raw::{self, FieldValues, Got, GpmMetric, GpmMetrics, Memory, Raw},
+    raw::{
+        self, FieldKey, FieldValues, Got, GpmMetric, GpmMetrics, LinkField, Memory, Raw, SummedLinkField,
+        fields as f,
+    },
     xid::{self, Heard},
 };
 
@@ -55,16 +58,16 @@ const REASONS: [(u64, &str, Option<&str>); 11] = [
 const LONG_KNOWN: u64 = 0x1ff;
 
 /// Nanosecond counters of reasons: our word, field.
-const REASON_NANOSECONDS: [(&str, u32); 9] = [
+const REASON_NANOSECONDS: [(&str, FieldKey); 9] = [
     ("sw_power_cap", f::NVML_FI_DEV_PERF_POLICY_POWER),
     ("thermal", f::NVML_FI_DEV_PERF_POLICY_THERMAL),
     ("sync_boost", f::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST),
     ("board_limit", f::NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT),
     ("low_utilization", f::NVML_FI_DEV_PERF_POLICY_LOW_UTILIZATION),
     ("reliability", f::NVML_FI_DEV_PERF_POLICY_RELIABILITY),
-    ("sw_thermal", raw::SW_THERMAL_NS),
-    ("hw_thermal", raw::HW_THERMAL_NS),
-    ("hw_power_brake", raw::HW_POWER_BRAKE_NS),
+    ("sw_thermal", f::NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN),
+    ("hw_thermal", f::NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN),
+    ("hw_power_brake", f::NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN),
 ];
 
 /// GPM percentages of engines.
@@ -89,7 +92,7 @@ const THRESHOLDS: [(&str, &str); 4] =
     [("gpu", "slowdown"), ("gpu", "shutdown"), ("gpu", "operating"), ("memory", "operating")];
 
 /// ECC fields: severity, scope, field.
-const ECC: [(&str, &str, u32); 4] = [
+const ECC: [(&str, &str, FieldKey); 4] = [
     ("corrected", "volatile", f::NVML_FI_DEV_ECC_SBE_VOL_TOTAL),
     ("uncorrectable", "volatile", f::NVML_FI_DEV_ECC_DBE_VOL_TOTAL),
     ("corrected", "aggregate", f::NVML_FI_DEV_ECC_SBE_AGG_TOTAL),
@@ -97,7 +100,7 @@ const ECC: [(&str, &str, u32); 4] = [
 ];
 
 /// Error counters of one NVLink: the first three up to Hopper, the others from Blackwell on.
-const LINK_ERRORS: [(&str, u32); 6] = [
+const LINK_ERRORS: [(&str, LinkField); 6] = [
     ("replay", f::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY),
     ("recovery", f::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY),
     ("crc", f::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
@@ -107,7 +110,7 @@ const LINK_ERRORS: [(&str, u32); 6] = [
 ];
 
 /// Error counters over all NVLinks, before Hopper, each with the field that counts the same by link.
-const ALL_LINK_ERRORS: [(&str, u32, u32); 4] = [
+const ALL_LINK_ERRORS: [(&str, FieldKey, LinkField); 4] = [
     ("crc_flit", f::NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL, f::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
     ("crc_data", f::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL, f::NVML_FI_DEV_NVLINK_ERROR_DL_CRC),
     ("replay", f::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL, f::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY),
@@ -275,7 +278,7 @@ fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
 
     let watts = |milli: u32| Watts::from_milli(milli.into());
     batch.put(m::POWER, Labels::NONE, raw.power_mw.map(watts));
-    let instant = round.fields.unsigned(f::NVML_FI_DEV_POWER_INSTANT, 0);
+    let instant = round.fields.unsigned(f::NVML_FI_DEV_POWER_INSTANT);
     batch.put(m::POWER_INSTANT, Labels::NONE, instant.map(Watts::from_milli));
     for (limit, value) in [
         ("enforced", raw.limits_mw.enforced),
@@ -334,7 +337,7 @@ fn clocks(round: &Round<'_>, batch: &mut Batch) {
         batch.put(m::CLOCK_EVENTS_WINDOW, labels, seen);
     }
     for (reason, field) in REASON_NANOSECONDS {
-        let value = round.fields.unsigned(field, 0).map(Seconds::from_nanos);
+        let value = round.fields.unsigned(field).map(Seconds::from_nanos);
         batch.put(m::THROTTLE_SECONDS, Labels::one(Label::Reason, reason), value);
     }
 }
@@ -354,9 +357,9 @@ fn nvlink(round: &Round<'_>, batch: &mut Batch) {
         let number = link.number;
         let labels = || Labels::one(Label::Link, number).with(Label::Kind, "nvlink");
         batch.put(m::LINK_UP, labels(), link.active.map(Flag));
-        let bytes = |kib, bytes| {
-            fields.unsigned(kib, number).map(Bytes::from_kibi).or_else(|fault| match fault.absence {
-                Absence::Unsupported => fields.unsigned(bytes, number).map(Bytes),
+        let bytes = |kib: SummedLinkField, bytes: LinkField| {
+            fields.unsigned(kib.of(number)).map(Bytes::from_kibi).or_else(|fault| match fault.absence {
+                Absence::Unsupported => fields.unsigned(bytes.of(number)).map(Bytes),
                 _ => Err(fault),
             })
         };
@@ -365,11 +368,9 @@ fn nvlink(round: &Round<'_>, batch: &mut Batch) {
         batch.put(m::LINK_RECEIVE, labels(), received);
         batch.put(m::LINK_TRANSMIT, labels(), sent);
         // The speed that all links have in common is that of those which are up.
-        let speed = fields.unsigned(f::NVML_FI_DEV_NVLINK_GET_SPEED, number).or_else(|fault| {
+        let speed = fields.unsigned(f::NVML_FI_DEV_NVLINK_GET_SPEED.of(number)).or_else(|fault| {
             match (fault.absence, link.active) {
-                (Absence::Unsupported, Ok(true)) => {
-                    fields.unsigned(f::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON, 0)
-                }
+                (Absence::Unsupported, Ok(true)) => fields.unsigned(f::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON),
                 _ => Err(fault),
             }
         });
@@ -382,15 +383,15 @@ fn nvlink(round: &Round<'_>, batch: &mut Batch) {
             batch.put(
                 m::LINK_ERRORS,
                 labels().with(Label::Error, error),
-                fields.unsigned(field, number).map(Count),
+                fields.unsigned(field.of(number)).map(Count),
             );
         }
     }
     for (error, field, by_link) in ALL_LINK_ERRORS {
-        let count = fields.unsigned(field, 0).map(Count);
+        let count = fields.unsigned(field).map(Count);
         batch.put(m::NVLINK_ERRORS, Labels::one(Label::Error, error), count);
         // Beside the links' own counts it would be the same errors twice.
-        let count_of = |link: &raw::Link| fields.unsigned(by_link, link.number);
+        let count_of = |link: &raw::Link| fields.unsigned(by_link.of(link.number));
         let none = |got: Got<u64>| got.is_err_and(|fault| fault.absence == Absence::Unsupported);
         if round.raw.links.iter().map(count_of).all(none) {
             let labels =
@@ -416,10 +417,12 @@ fn pcie(round: &Round<'_>, batch: &mut Batch) {
     batch.put(m::PCIE_WIDTH_MAX, Labels::NONE, count(raw.pcie_max.1));
     batch.put(m::PCIE_REPLAYS, Labels::NONE, count(raw.pcie_replays));
     let labels = || Labels::one(Label::Link, 0u32).with(Label::Kind, "pcie");
-    let capacity = generation.and_then(|generation| Ok(pcie_bytes_per_second(generation, width?)));
-    if let Ok(Some(capacity)) = capacity {
-        batch.put(m::LINK_BANDWIDTH, labels(), Ok(BytesPerSecond(capacity)));
-    }
+    let link = generation.and_then(|generation| {
+        let unknown = Fault::new("nvmlDeviceGetCurrPcieLinkGeneration", FaultCode::UnknownGeneration);
+        Link::new(generation, width?).ok_or(unknown)
+    });
+    let capacity = link.map(|link| BytesPerSecond(link.bytes_per_second().round()));
+    batch.put(m::LINK_BANDWIDTH, labels(), capacity);
     batch.put(m::LINK_TRANSMIT, labels(), pcie_bytes(round, 0, f::NVML_FI_DEV_PCIE_COUNT_TX_BYTES));
     batch.put(m::LINK_RECEIVE, labels(), pcie_bytes(round, 1, f::NVML_FI_DEV_PCIE_COUNT_RX_BYTES));
 }
@@ -429,10 +432,10 @@ fn pcie(round: &Round<'_>, batch: &mut Batch) {
 ///
 /// The two begin at different times, so a counter that fails for a round is not stood in for: the way back
 /// would look like traffic.
-fn pcie_bytes(round: &Round<'_>, slot: usize, field: u32) -> Got<Bytes> {
-    let counter = round.fields.unsigned(field, 0);
+fn pcie_bytes(round: &Round<'_>, slot: usize, field: FieldKey) -> Got<Bytes> {
+    let counter = round.fields.unsigned(field);
     match counter {
-        Ok(bytes) if !round.fields.is_narrow(field, 0) => return Ok(Bytes(bytes)),
+        Ok(bytes) if !round.fields.is_narrow(field) => return Ok(Bytes(bytes)),
         Err(fault) if fault.absence != Absence::Unsupported => return Err(fault),
         _ => {}
     }
@@ -447,26 +450,13 @@ fn pcie_bytes(round: &Round<'_>, slot: usize, field: u32) -> Got<Bytes> {
     )
 }
 
-/// Raw capacity in each direction: transfers per second per lane times the line code's efficiency (PCI
-/// Express Base Specification: 8b/10b to generation 2, 128b/130b to 5, flits after).
-fn pcie_bytes_per_second(generation: u32, lanes: u32) -> Option<f64> {
-    const GIGATRANSFERS: [f64; 7] = [2.5, 5.0, 8.0, 16.0, 32.0, 64.0, 128.0];
-    let rate = GIGATRANSFERS.get(usize::try_from(generation.checked_sub(1)?).ok()?)?;
-    let efficiency = match generation {
-        1 | 2 => 8.0 / 10.0,
-        3..=5 => 128.0 / 130.0,
-        _ => 242.0 / 256.0,
-    };
-    Some((rate * 1e9 * efficiency / 8.0 * f64::from(lanes)).round())
-}
-
 fn health(round: &Round<'_>, batch: &mut Batch) {
     let (raw, fields) = (round.raw, round.fields);
-    let flag = |field| fields.unsigned(field, 0).map(|value| Flag(value != 0));
+    let flag = |field: FieldKey| fields.unsigned(field).map(|value| Flag(value != 0));
     batch.put(m::ECC_ENABLED, Labels::NONE, raw.ecc_enabled.map(Flag));
     for (severity, scope, field) in ECC {
         let labels = Labels::one(Label::Severity, severity).with(Label::Scope, scope);
-        batch.put(m::ECC_ERRORS, labels, fields.unsigned(field, 0).map(Count));
+        batch.put(m::ECC_ERRORS, labels, fields.unsigned(field).map(Count));
     }
     for (index, severity) in
         ["corrected", "uncorrectable_parity", "uncorrectable_secded"].into_iter().enumerate()
@@ -484,7 +474,7 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
     for (cause, field) in
         [("correctable", f::NVML_FI_DEV_REMAPPED_COR), ("uncorrectable", f::NVML_FI_DEV_REMAPPED_UNC)]
     {
-        batch.put(m::ROWS_REMAPPED, Labels::one(Label::Cause, cause), fields.unsigned(field, 0).map(Count));
+        batch.put(m::ROWS_REMAPPED, Labels::one(Label::Cause, cause), fields.unsigned(field).map(Count));
     }
     batch.put(m::ROW_REMAP_PENDING, Labels::NONE, flag(f::NVML_FI_DEV_REMAPPED_PENDING));
     batch.put(m::ROW_REMAP_FAILED, Labels::NONE, flag(f::NVML_FI_DEV_REMAPPED_FAILURE));
@@ -495,11 +485,11 @@ fn health(round: &Round<'_>, batch: &mut Batch) {
     for (cause, field) in
         [("single_bit", f::NVML_FI_DEV_RETIRED_SBE), ("double_bit", f::NVML_FI_DEV_RETIRED_DBE)]
     {
-        batch.put(m::PAGES_RETIRED, Labels::one(Label::Cause, cause), fields.unsigned(field, 0).map(Count));
+        batch.put(m::PAGES_RETIRED, Labels::one(Label::Cause, cause), fields.unsigned(field).map(Count));
     }
     batch.put(m::PAGES_PENDING, Labels::NONE, flag(f::NVML_FI_DEV_RETIRED_PENDING));
 
-    let action = fields.unsigned(f::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, 0);
+    let action = fields.unsigned(f::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION);
     for (value, name) in (0..).zip(RECOVERY_ACTIONS) {
         batch.put(m::RECOVERY_ACTION, Labels::one(Label::Action, name), action.map(|now| Flag(now == value)));
     }
@@ -555,7 +545,7 @@ fn xids(Heard { history, now }: &Heard, watched: &[u32], batch: &mut Batch) {
 
 #[cfg(test)]
 mod tests {
-    use super::{FABRIC_FAULTS, fabric_fault, pcie_bytes_per_second};
+    use super::{FABRIC_FAULTS, fabric_fault};
 
     #[test]
     fn fabric_health_is_read_by_shift_width_and_healthy_value() {
@@ -576,14 +566,5 @@ mod tests {
         assert_eq!(faults(2 | 1 << 8 | 1 << 12 | 1 << 14), healthy);
         // DEGRADED_BW_TRUE, INCORRECT_CONFIGURATION_GPU_STATE_INVALID, PARTITION_ASSIGNED_FALSE, GFM_STATE_DISCONNECTED.
         assert_eq!(faults(1 | 8 << 8 | 2 << 12 | 2 << 14), healthy.map(|(name, _)| (name, true)));
-    }
-
-    #[test]
-    fn pcie_capacity_follows_generation_and_width() {
-        assert_eq!(pcie_bytes_per_second(1, 1), Some(250e6));
-        assert_eq!(pcie_bytes_per_second(4, 16), Some(31_507_692_308.0));
-        assert_eq!(pcie_bytes_per_second(5, 16), Some(63_015_384_615.0));
-        assert_eq!(pcie_bytes_per_second(0, 16), None);
-        assert_eq!(pcie_bytes_per_second(99, 16), None);
     }
 }

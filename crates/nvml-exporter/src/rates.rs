@@ -3,10 +3,8 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use nvml_wrapper_sys::bindings::field_id;
-
 use crate::{
-    raw::{ALL_LINKS, FieldValues, GpmMetric, GpmMetrics},
+    raw::{FieldValues, GpmMetric, GpmMetrics, fields as f},
     xid,
 };
 
@@ -26,11 +24,13 @@ impl Traffic {
     /// Takes in one round.
     pub fn advance(&mut self, now: Instant, fields: &FieldValues, gpm: &GpmMetrics) {
         let seconds = self.last.replace(now).map(|last| now.duration_since(last).as_secs_f64());
-        for (slot, scope) in [ALL_LINKS, 0].into_iter().enumerate() {
-            let kib = |id| fields.unsigned(id, scope).ok();
-            let total = kib(field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX)
-                .zip(kib(field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX))
-                .map(|(tx, rx)| tx.saturating_add(rx));
+        let (sent, received) =
+            (f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX);
+        for (slot, keys) in
+            [[sent.sum(), received.sum()], [sent.of(0), received.of(0)]].into_iter().enumerate()
+        {
+            let [tx, rx] = keys.map(|key| fields.unsigned(key).ok());
+            let total = tx.zip(rx).map(|(tx, rx)| tx.saturating_add(rx));
             let before = std::mem::replace(&mut self.nvlink_kib[slot], total);
             // A counter that went back has restarted: no rate for this interval.
             self.nvlink_kib_per_second[slot] = match (total, before, seconds) {

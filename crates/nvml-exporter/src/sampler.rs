@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use nvml_wrapper_sys::bindings::field_id;
 use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Sampler};
 
 use crate::{
@@ -10,66 +9,11 @@ use crate::{
     listener::Listener,
     map,
     rates::{ClockEvents, Traffic},
-    raw::{self, ALL_LINKS, FieldValues, Got, Gpm, GpmMetrics, Gpu, Instance, Raw},
+    raw::{self, FieldValues, Got, Gpm, GpmMetrics, Gpu, Instance, Raw, fields},
 };
 
 /// NVML knows no board with more NVLinks (nvml.h, `NVML_NVLINK_MAX_LINKS`).
-const LINKS_MAX: u64 = 36;
-
-/// Fields that are asked for whatever the board.
-const FIELDS: &[u32] = &[
-    field_id::NVML_FI_DEV_MEMORY_TEMP,
-    field_id::NVML_FI_DEV_POWER_INSTANT,
-    field_id::NVML_FI_DEV_ECC_SBE_VOL_TOTAL,
-    field_id::NVML_FI_DEV_ECC_DBE_VOL_TOTAL,
-    field_id::NVML_FI_DEV_ECC_SBE_AGG_TOTAL,
-    field_id::NVML_FI_DEV_ECC_DBE_AGG_TOTAL,
-    field_id::NVML_FI_DEV_RETIRED_SBE,
-    field_id::NVML_FI_DEV_RETIRED_DBE,
-    field_id::NVML_FI_DEV_RETIRED_PENDING,
-    field_id::NVML_FI_DEV_REMAPPED_COR,
-    field_id::NVML_FI_DEV_REMAPPED_UNC,
-    field_id::NVML_FI_DEV_REMAPPED_PENDING,
-    field_id::NVML_FI_DEV_REMAPPED_FAILURE,
-    field_id::NVML_FI_DEV_PERF_POLICY_POWER,
-    field_id::NVML_FI_DEV_PERF_POLICY_THERMAL,
-    field_id::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST,
-    field_id::NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT,
-    field_id::NVML_FI_DEV_PERF_POLICY_LOW_UTILIZATION,
-    field_id::NVML_FI_DEV_PERF_POLICY_RELIABILITY,
-    raw::SW_THERMAL_NS,
-    raw::HW_THERMAL_NS,
-    raw::HW_POWER_BRAKE_NS,
-    field_id::NVML_FI_DEV_PCIE_COUNT_TX_BYTES,
-    field_id::NVML_FI_DEV_PCIE_COUNT_RX_BYTES,
-    field_id::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION,
-];
-
-/// Fields of a board with NVLink, for all links together.
-const NVLINK_FIELDS: &[(u32, u32)] = &[
-    (field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, ALL_LINKS),
-    (field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, ALL_LINKS),
-    (field_id::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON, 0),
-    (field_id::NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL, 0),
-    (field_id::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL, 0),
-    (field_id::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL, 0),
-    (field_id::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL, 0),
-];
-
-/// Fields of each NVLink.
-const LINK_FIELDS: &[u32] = &[
-    field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX,
-    field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX,
-    field_id::NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES,
-    field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES,
-    field_id::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY,
-    field_id::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY,
-    field_id::NVML_FI_DEV_NVLINK_ERROR_DL_CRC,
-    field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_ERRORS,
-    field_id::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_EVENTS,
-    field_id::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_ERRORS,
-    field_id::NVML_FI_DEV_NVLINK_GET_SPEED,
-];
+const LINKS_MAX: u32 = 36;
 
 /// A GPU and what its last rounds left behind.
 pub struct GpuSampler {
@@ -109,7 +53,7 @@ impl GpuSampler {
         let links = link_count(&gpu);
         let gpm = open_gpm(&gpu);
         Self {
-            fields: fields(&gpu, links.unwrap_or(0)),
+            fields: FieldValues::every_round(&gpu, links.unwrap_or(0)),
             info: facts.info(None),
             gpu,
             uuid,
@@ -140,7 +84,7 @@ impl GpuSampler {
     fn ask_again(&mut self) {
         if self.links.is_err_and(has_failed) {
             self.links = link_count(&self.gpu);
-            self.fields = fields(&self.gpu, self.links.unwrap_or(0));
+            self.fields = FieldValues::every_round(&self.gpu, self.links.unwrap_or(0));
         }
         if self.gpm.as_ref().is_err_and(|fault| has_failed(*fault)) {
             self.gpm = open_gpm(&self.gpu);
@@ -237,20 +181,10 @@ fn lost(raw: &Raw) -> Option<Lost> {
 
 /// How many NVLinks the board has.
 fn link_count(gpu: &Gpu) -> Got<u32> {
-    let id = field_id::NVML_FI_DEV_NVLINK_LINK_COUNT;
-    let mut count = FieldValues::new(gpu, vec![(id, 0)]);
-    count.read(gpu);
-    count.unsigned(id, 0).map(|links| u32::try_from(links.min(LINKS_MAX)).unwrap_or(0))
-}
-
-/// The fields of a board with so many NVLinks.
-fn fields(gpu: &Gpu, links: u32) -> FieldValues {
-    let mut keys: Vec<_> = FIELDS.iter().map(|id| (*id, 0)).collect();
-    if links > 0 {
-        keys.extend_from_slice(NVLINK_FIELDS);
-        keys.extend((0..links).flat_map(|link| LINK_FIELDS.iter().map(move |id| (*id, link))));
-    }
-    FieldValues::new(gpu, keys)
+    let mut at_open = FieldValues::at_open(gpu);
+    at_open.read(gpu);
+    let links = at_open.unsigned(fields::NVML_FI_DEV_NVLINK_LINK_COUNT)?;
+    Ok(u32::try_from(links).unwrap_or(u32::MAX).min(LINKS_MAX))
 }
 
 fn open_gpm(gpu: &Gpu) -> Got<Gpm> {

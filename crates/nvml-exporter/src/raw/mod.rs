@@ -8,7 +8,8 @@
 
 mod device;
 mod events;
-mod fields;
+mod field_values;
+pub mod fields;
 mod gpm;
 mod library;
 mod plausible;
@@ -16,7 +17,8 @@ mod sample;
 
 pub use device::{Gpu, Instance};
 pub use events::{EventSet, XidEvent};
-pub use fields::{ALL_LINKS, FieldValues, HW_POWER_BRAKE_NS, HW_THERMAL_NS, SW_THERMAL_NS};
+pub use field_values::FieldValues;
+pub use fields::{FieldKey, LinkField, SummedLinkField};
 pub use gpm::{Gpm, GpmMetric, GpmMetrics};
 pub use library::Library;
 pub use sample::{Link, Memory, Raw, memory, read};
