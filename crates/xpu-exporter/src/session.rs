@@ -186,8 +186,7 @@ impl XpuSession {
         self.backend = Backend {
             library: libraries.join(" and "),
             version: versions.join(", "),
-            // A simulated tree has a file with the machine's name, which no kernel has.
-            simulated: marked.or_else(|| File::new(sysfs, "accelsim_machine").text().ok()),
+            simulated: marked.or_else(|| source::simulated::in_sysfs(sysfs).map(|machine| machine.name)),
         };
     }
 
