@@ -1,9 +1,11 @@
 //! What the kernel reports of a card.
 
-use naming::{Bytes, BytesPerSecond, Count, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m};
-use reading::{Absence, Batch, Fault, Labels, Measured};
+use naming::{
+    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m,
+};
+use reading::{Absence, Batch, Fault, Labels, Measured, plausible_celsius};
 
-use super::{Identities, by, highest, megahertz, pcie_link, plausible};
+use super::{Identities, highest, megahertz, pcie_link};
 use crate::drm::{GtSample, Sample, SensorSample};
 
 /// Puts one sample of a card into the batch.
@@ -37,7 +39,7 @@ fn load(sample: &Sample, batch: &mut Batch) {
     };
     batch.put(m::UTILIZATION, Labels::NONE, busiest.map(Ratio));
     for (engine, busy) in &load.engines {
-        batch.put(m::ENGINE_ACTIVE, by(Label::Engine, engine), busy.map(Ratio));
+        batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, *engine), busy.map(Ratio));
     }
     batch.put(m::COMPUTE_PROCESSES, Labels::NONE, load.processes.map(Count));
     batch.put(m::MEMORY_SHARED, Labels::NONE, load.shared_bytes.map(Bytes));
@@ -63,14 +65,16 @@ fn sensors(sample: &SensorSample, batch: &mut Batch) {
     batch.put(m::POWER, Labels::NONE, sample.power_uw.map(|micro| Watts(micro * 1e-6)));
     for (limit, value) in &sample.limits_uw {
         let value = value.map(|micro| Watts(micro as f64 * 1e-6));
-        batch.put(m::POWER_LIMIT, by(Label::Limit, limit), value);
+        batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, *limit), value);
     }
-    let celsius = |call, milli: Measured<i64>| milli.and_then(|milli| plausible(call, milli as f64 * 1e-3));
+    let celsius = |call, milli: Measured<i64>| {
+        milli.and_then(|milli| plausible_celsius(call, milli as f64 * 1e-3)).map(Celsius)
+    };
     for (sensor, value) in &sample.temperatures_mc {
-        batch.put(m::TEMPERATURE, by(Label::Sensor, sensor), celsius("temp_input", *value));
+        batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, *sensor), celsius("temp_input", *value));
     }
     for (sensor, limit, value) in &sample.temperature_limits_mc {
-        let labels = by(Label::Sensor, sensor).with(Label::Limit, *limit);
+        let labels = Labels::one(Label::Sensor, *sensor).with(Label::Limit, *limit);
         batch.put(m::TEMPERATURE_LIMIT, labels, celsius("temp_limit", *value));
     }
     for (fan, speed) in (0u32..).zip(&sample.fans_rpm) {
@@ -96,8 +100,8 @@ fn gts(gts: &[&GtSample], batch: &mut Batch) {
     for gt in gts {
         let actual = gt.actual_mhz.and_then(|mhz| megahertz("act_freq", mhz as f64));
         let most = gt.max_mhz.and_then(|mhz| highest("rp0_freq", mhz as f64));
-        batch.put(m::CLOCK, by(Label::Domain, gt.domain), actual);
-        batch.put(m::CLOCK_MAX, by(Label::Domain, gt.domain), most);
+        batch.put(m::CLOCK, Labels::one(Label::Domain, gt.domain), actual);
+        batch.put(m::CLOCK_MAX, Labels::one(Label::Domain, gt.domain), most);
         match &gt.reasons {
             Ok(reasons) => {
                 for (reason, active) in reasons {
@@ -115,7 +119,7 @@ fn gts(gts: &[&GtSample], batch: &mut Batch) {
         Some(fault) => batch.put(m::THROTTLE_ACTIVE, Labels::NONE, Err(fault)),
         None => {
             for (reason, active) in throttle {
-                batch.put(m::THROTTLE_ACTIVE, by(Label::Reason, reason), Ok(Flag(active)));
+                batch.put(m::THROTTLE_ACTIVE, Labels::one(Label::Reason, reason), Ok(Flag(active)));
             }
         }
     }

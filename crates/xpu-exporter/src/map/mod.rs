@@ -7,7 +7,7 @@ pub mod level_zero;
 
 use std::sync::Arc;
 
-use naming::{Celsius, FaultCode, Hertz, Label};
+use naming::{FaultCode, Hertz, Label};
 use reading::{Fault, Identity, Labels, Measured};
 
 /// The identities of a card and of its tiles.
@@ -26,15 +26,6 @@ impl Identities {
     }
 }
 
-/// A temperature in the range that a sensor of a running device can have.
-fn plausible(call: &'static str, celsius: f64) -> Measured<Celsius> {
-    match celsius {
-        c if c > 200.0 => Err(Fault::new(call, FaultCode::Over200Celsius)),
-        c if c > -60.0 => Ok(Celsius(c)),
-        _ => Err(Fault::new(call, FaultCode::Under60BelowZero)),
-    }
-}
-
 /// A clock in the range that a chip can have.
 fn megahertz(call: &'static str, megahertz: f64) -> Measured<Hertz> {
     match megahertz {
@@ -47,10 +38,6 @@ fn megahertz(call: &'static str, megahertz: f64) -> Measured<Hertz> {
 /// The highest clock of a domain; 0 is unknown.
 fn highest(call: &'static str, mhz: f64) -> Measured<Hertz> {
     if mhz == 0.0 { Err(Fault::new(call, FaultCode::Unknown)) } else { megahertz(call, mhz) }
-}
-
-fn by(label: Label, value: &'static str) -> Labels {
-    Labels::one(label, value)
 }
 
 /// The labels of a card's PCIe link, which is its only one.

@@ -8,9 +8,9 @@ use level_zero_sys::{MemoryState, PciSpeed, value as v};
 use naming::{
     Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m,
 };
-use reading::{Batch, Fault, LabelValue, Labels, Measured};
+use reading::{Batch, Fault, LabelValue, Labels, Measured, plausible_celsius};
 
-use super::{Identities, by, highest, megahertz, pcie_link, plausible};
+use super::{Identities, highest, megahertz, pcie_link};
 use crate::level_zero::{EngineSample, MemorySample, PortSample, Sample};
 use tables::{
     CACHE_ERRORS, COMBINED_ENGINES, DOMAINS, ENGINES, LIMITS, LOWEST_SENSORS, RAS_CATEGORIES, REASONS,
@@ -200,14 +200,14 @@ fn heat(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     for sensor in sensors {
         // Of several sensors of one kind, the hottest.
         let alike = sample.temperatures.iter().filter(|(tile, kind, _)| (*tile, *kind) == sensor);
-        let celsius = alike.map(|(.., celsius)| plausible("zesTemperatureGetState", (*celsius)?));
-        let hottest = celsius.reduce(|one, other| Ok(Celsius(one?.0.max(other?.0))));
+        let celsius = alike.map(|(.., celsius)| plausible_celsius("zesTemperatureGetState", (*celsius)?));
+        let hottest = celsius.reduce(|one, other| Ok(one?.max(other?)));
         batch.begin(identities.of(sensor.0));
         let none = Fault::new("zesTemperatureGetState", FaultCode::NoSensor);
         batch.put(
             m::TEMPERATURE,
             Labels::one(Label::Sensor, named(&SENSORS, sensor.1)),
-            hottest.unwrap_or(Err(none)),
+            hottest.unwrap_or(Err(none)).map(Celsius),
         );
     }
     batch.begin(&identities.card);
@@ -287,13 +287,13 @@ fn health(identities: &Identities, sample: &Sample, batch: &mut Batch) {
                 ("gpu_reset", reset & v::RESET_WEDGED != 0),
                 ("repair", reset & v::RESET_REPAIR != 0),
             ] {
-                batch.put(m::RECOVERY_ACTION, by(Label::Action, action), Ok(Flag(active)));
+                batch.put(m::RECOVERY_ACTION, Labels::one(Label::Action, action), Ok(Flag(active)));
             }
         }
     }
     if sample.ras.is_empty() {
         let none = Fault::new("zesDeviceEnumRasErrorSets", FaultCode::None);
-        batch.put(m::ERRORS, by(Label::Kind, "ras"), Err(none));
+        batch.put(m::ERRORS, Labels::one(Label::Kind, "ras"), Err(none));
     }
     for (tile, kind, counts) in &sample.ras {
         batch.begin(identities.of(*tile));
@@ -304,9 +304,9 @@ fn health(identities: &Identities, sample: &Sample, batch: &mut Batch) {
         };
         for (category, name) in RAS_CATEGORIES.into_iter().enumerate() {
             let count = counts.map(|counts| Count(counts[category]));
-            batch.put(metric, by(Label::Kind, "ras").with(Label::Code, name), count);
+            batch.put(metric, Labels::one(Label::Kind, "ras").with(Label::Code, name), count);
         }
-        let labels = by(Label::Severity, severity).with(Label::Scope, "volatile");
+        let labels = Labels::one(Label::Severity, severity).with(Label::Scope, "volatile");
         batch.put(m::ECC_ERRORS, labels, counts.map(|counts| Count(counts[CACHE_ERRORS])));
     }
     batch.begin(&identities.card);
