@@ -1,8 +1,8 @@
-//! Why a value is absent: the four kinds, and every code that accelscope itself gives, each with its meaning and
-//! what a reader can do about it.
+//! Why a value is absent: the four kinds, and every code that accelscope itself gives, each with its meaning
+//! and what a reader can do about it.
 //!
-//! A vendor's own return codes (`NVML_ERROR_UNKNOWN`) and the kernel's (`ENOENT`) are passed on as they are and
-//! are not listed here.
+//! A vendor's own return codes (`NVML_ERROR_UNKNOWN`) and the kernel's (`ENOENT`) are passed on as they are
+//! and are not listed here.
 
 /// The four ways in which a value can be absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,7 @@
 //! The labels of the catalogue, each declared once: its name, what it says, and which values it can have.
 //!
-//! A metric lists [`Label`]s, a source passes them with their values, and a batch compares the two, so a label
-//! cannot be misspelt, forgotten or invented in one place only.
+//! A metric lists [`Label`]s, a source passes them with their values, and a batch compares the two, so a
+//! label cannot be misspelt, forgotten or invented in one place only.
 
 use std::fmt;
 
@@ -19,8 +19,8 @@ pub enum LabelValues {
 
 macro_rules! labels {
     ($($variant:ident = $name:literal, $meaning:literal, $values:expr;)*) => {
-        /// A label that readings may carry beside those of their device. A new one is a decision: it multiplies
-        /// series and takes part in joins.
+        /// A label that readings may carry beside those of their device. A new one is a decision: it
+        /// multiplies series and takes part in joins.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Label {

@@ -38,7 +38,8 @@ pub struct Subject {
 impl Subject {
     /// Puts readings into catalogue order; those of one metric stay as they came.
     pub fn new(identity: Option<Arc<Identity>>, mut readings: Vec<Reading>) -> Self {
-        // Keys are sorted and then readings are moved: sorting the large readings would take as much memory again.
+        // Keys are sorted and then readings are moved: sorting the large readings would take as much memory
+        // again.
         readings.sort_by_cached_key(|reading| reading.id);
         Self { identity, readings }
     }
@@ -63,7 +64,8 @@ pub struct Group {
     pub readings: Vec<Reading>,
 }
 
-/// Collects one round: values and absences, for a device and its partitions. [`Batch::finish`] puts it in order.
+/// Collects one round: values and absences, for a device and its partitions. [`Batch::finish`] puts it in
+/// order.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The device first, then its partitions.
@@ -123,8 +125,8 @@ impl Batch {
     }
 }
 
-/// What is wrong with the labels of a reading: they are those of the entry, in its order, and a closed label has
-/// one of its words, or a number that is newer than them. An info metric leaves out what is not known.
+/// What is wrong with the labels of a reading: they are those of the entry, in its order, and a closed label
+/// has one of its words, or a number that is newer than them. An info metric leaves out what is not known.
 fn disagreement(id: Id, labels: &Labels) -> Option<String> {
     let metric = id.metric();
     let wanted = metric.labels;

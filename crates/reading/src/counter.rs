@@ -2,12 +2,12 @@
 
 /// Sums the increments of a counter that starts again from 0 after `modulus - 1`.
 ///
-/// The sum begins at 0 with the first reading. The value of such a counter means nothing by itself, since nobody
-/// knows how often it wrapped before; a sum that included it would jump each time that the exporter, the device or
-/// its driver starts again, and Prometheus would take the jump for an increase.
+/// The sum begins at 0 with the first reading. The value of such a counter means nothing by itself, since
+/// nobody knows how often it wrapped before; a sum that included it would jump each time that the exporter,
+/// the device or its driver starts again, and Prometheus would take the jump for an increase.
 ///
-/// One wrap between two readings is seen and two are not, so the counter must be read more often than it passes
-/// half of its range: 2^18 J last 22 min at 200 W, and 9 min at the 500 W of a large package.
+/// One wrap between two readings is seen and two are not, so the counter must be read more often than it
+/// passes half of its range: 2^18 J last 22 min at 200 W, and 9 min at the 500 W of a large package.
 #[derive(Clone, Debug)]
 pub struct WrappingCounter {
     modulus: u64,
@@ -21,11 +21,11 @@ impl WrappingCounter {
         Self { modulus, last: None, total: 0 }
     }
 
-    /// Takes a reading and returns the sum since the first one; `None`, and nothing is taken, for a reading outside
-    /// of the counter's range.
+    /// Takes a reading and returns the sum since the first one; `None`, and nothing is taken, for a reading
+    /// outside of the counter's range.
     ///
-    /// A counter that falls has wrapped, or was set back to 0, as registers are in a deep sleep. It counts as set
-    /// back if the increment of a wrap would be more than half of the range.
+    /// A counter that falls has wrapped, or was set back to 0, as registers are in a deep sleep. It counts as
+    /// set back if the increment of a wrap would be more than half of the range.
     pub fn add(&mut self, reading: u64) -> Option<u64> {
         if reading >= self.modulus {
             return None;

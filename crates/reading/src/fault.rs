@@ -43,8 +43,8 @@ impl PartialEq<&str> for Code {
 
 /// One call that gave no value.
 ///
-/// `call` and `code` are labels of a counter, so both come from small fixed sets: a function or file name, and a
-/// code of the catalogue or of the vendor.
+/// `call` and `code` are labels of a counter, so both come from small fixed sets: a function or file name,
+/// and a code of the catalogue or of the vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fault {
     /// Kind of absence.

@@ -72,8 +72,8 @@ impl Labels {
         inline.iter().map(|(label, _)| *label).chain(shared.iter().map(|(label, _)| *label))
     }
 
-    /// Calls `visit` with each label and its value, in order. Not through `Display`: that doubles the time that
-    /// a body takes to print.
+    /// Calls `visit` with each label and its value, in order. Not through `Display`: that doubles the time
+    /// that a body takes to print.
     pub fn for_each(&self, mut visit: impl FnMut(Label, &str)) {
         match self {
             Self::Inline { len, items } => {

@@ -1,8 +1,8 @@
 //! A queue in front of a library that two threads must not be in at once.
 //!
-//! Each call waits for a permit. A call that never returns would then stop every device, and drivers do have such
-//! calls; so a permit that is held longer than the queue's patience no longer keeps others out. From then on two
-//! threads are in the library: the one that waits in the driver for its device, and the next.
+//! Each call waits for a permit. A call that never returns would then stop every device, and drivers do have
+//! such calls; so a permit that is held longer than the queue's patience no longer keeps others out. From
+//! then on two threads are in the library: the one that waits in the driver for its device, and the next.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -58,7 +58,8 @@ impl CallQueue {
         self.issue(&mut state)
     }
 
-    /// Waits until the library is free, or its caller has held the permit for too long, and `may_proceed` is true.
+    /// Waits until the library is free, or its caller has held the permit for too long, and `may_proceed` is
+    /// true.
     fn wait<'a>(
         &self,
         mut state: MutexGuard<'a, State>,
@@ -71,7 +72,8 @@ impl CallQueue {
             if left.is_zero() && may_proceed(&state) {
                 return state;
             }
-            // A low-priority caller looks again soon: nobody notifies it when the last of the others has gone.
+            // A low-priority caller looks again soon: nobody notifies it when the last of the others has
+            // gone.
             let pause = if left.is_zero() { Duration::from_millis(1) } else { left };
             state = self.released.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -1,5 +1,5 @@
-//! What a driver's list of devices means: which faults lose a device or the whole session, and what is kept of a
-//! device that cannot be asked now.
+//! What a driver's list of devices means: which faults lose a device or the whole session, and what is kept
+//! of a device that cannot be asked now.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -79,9 +79,9 @@ impl<T: Clone> KnownDevices<T> {
         known
     }
 
-    /// What the list has at `index`, from the result of asking for it. A device that is gone is not listed. Any
-    /// other failed call says nothing about the device: one that is known stays listed, and the worker that it has
-    /// goes on.
+    /// What the list has at `index`, from the result of asking for it. A device that is gone is not listed.
+    /// Any other failed call says nothing about the device: one that is known stays listed, and the worker
+    /// that it has goes on.
     ///
     /// # Errors
     /// [`Lost::Session`] when the driver went away.

@@ -1,8 +1,8 @@
 //! What two readings of a counter say that one does not: rates and shares.
 //!
-//! Pure: the time of a reading comes with it. One behaviour for every vendor: the first reading has no rate, a
-//! counter that fell was reset and has a rate again at the next reading, and a reading that failed makes the next
-//! one the first.
+//! Pure: the time of a reading comes with it. One behaviour for every vendor: the first reading has no rate,
+//! a counter that fell was reset and has a rate again at the next reading, and a reading that failed makes
+//! the next one the first.
 
 use std::time::Instant;
 
@@ -26,8 +26,8 @@ impl Rate {
         if seconds > 0.0 { Ok(increment as f64 / seconds) } else { Err(Fault::new(call, FaultCode::NoTime)) }
     }
 
-    /// Makes the next reading the first, for instance after the device slept: a mean over that time says nothing
-    /// about now.
+    /// Makes the next reading the first, for instance after the device slept: a mean over that time says
+    /// nothing about now.
     pub fn forget(&mut self) {
         self.0 = None;
     }
@@ -38,7 +38,8 @@ impl Rate {
 pub struct Share(Option<(u64, u64)>);
 
 impl Share {
-    /// Takes a reading of both and returns the share of `part` in `whole` since the reading before, at most 1.
+    /// Takes a reading of both and returns the share of `part` in `whole` since the reading before, at most
+    /// 1.
     ///
     /// # Errors
     /// As [`Rate::per_second`]; `no_time` when `whole` stands still.

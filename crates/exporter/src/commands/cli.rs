@@ -1,7 +1,7 @@
 //! The command line of a program: our own flags, those of its sources, and a variable for each.
 //!
-//! `--web.listen-address` is `ACCELSCOPE_WEB_LISTEN_ADDRESS`. A mistake in either is one line that says what is
-//! wrong, where, and how to write it.
+//! `--web.listen-address` is `ACCELSCOPE_WEB_LISTEN_ADDRESS`. A mistake in either is one line that says what
+//! is wrong, where, and how to write it.
 
 use std::ffi::{OsStr, OsString};
 

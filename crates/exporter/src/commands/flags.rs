@@ -1,5 +1,5 @@
-//! The commands and every flag that does not belong to one source. What a user reads in `--help`, in the manual
-//! page and in `docs/flags.md` is written here, once.
+//! The commands and every flag that does not belong to one source. What a user reads in `--help`, in the
+//! manual page and in `docs/flags.md` is written here, once.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,5 +1,5 @@
-//! `generate`: files that follow from the catalogues and the command line, printed, written below a folder, or
-//! compared with those in it.
+//! `generate`: files that follow from the catalogues and the command line, printed, written below a folder,
+//! or compared with those in it.
 
 use std::{
     fs,

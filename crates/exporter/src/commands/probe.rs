@@ -1,4 +1,5 @@
-//! The `probe` command: what is on this node, which library reported it, and every metric or why it is missing.
+//! The `probe` command: what is on this node, which library reported it, and every metric or why it is
+//! missing.
 //!
 //! Each device is sampled twice, since rates need two points. The JSON is, with fields only ever added:
 //!

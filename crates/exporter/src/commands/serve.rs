@@ -18,9 +18,9 @@ use crate::{
     http::connection::{self, ConnectionState, Timeouts},
     http::listen::{BoundSocket, Listener},
     http::routes::Routes,
-    sampling::state::Board,
+    sampling::state::NodeState,
     sampling::supervisor::{self, Handle},
-    sampling::timing::Tempo,
+    sampling::timing::Timing,
     self_metrics::host::Host,
     self_metrics::{HttpCounts, SelfMetrics},
 };
@@ -50,7 +50,7 @@ pub struct Serve {
     /// Whether the user named none of them, so that a missing one is normal.
     pub auto: bool,
     /// How often to sample, and the time limits that follow from that.
-    pub tempo: Tempo,
+    pub timing: Timing,
     /// Root of sysfs.
     pub sysfs: PathBuf,
     /// The host, where its metrics are to be exported.
@@ -70,10 +70,10 @@ impl Serve {
     /// A thread, the runtime or a listener could not be started.
     pub fn run<F: Future<Output = ()>>(self, stop: impl FnOnce() -> F) -> Result<(), String> {
         let families = self.sources.iter().map(|source| source.family());
-        let board = Arc::new(Board::new(families, self.auto, self.tempo.clone()));
+        let node = Arc::new(NodeState::new(families, self.auto, self.timing.clone()));
         let mut supervisors = Vec::new();
-        for (source, board) in self.sources.into_iter().zip(&board.sources) {
-            let handle = supervisor::spawn(source, Arc::clone(board), self.tempo.clone(), &self.sysfs)
+        for (source, node) in self.sources.into_iter().zip(&node.sources) {
+            let handle = supervisor::spawn(source, Arc::clone(node), self.timing.clone(), &self.sysfs)
                 .map_err(|error| format!("cannot start a thread: {error}"))?;
             supervisors.push(handle);
         }
@@ -85,9 +85,9 @@ impl Serve {
         let counts = Rc::new(HttpCounts::default());
         let routes = Rc::new(Routes {
             name: self.name,
-            board: Arc::clone(&board),
+            node: Arc::clone(&node),
             bodies: BodyCache::new(
-                Arc::clone(&board),
+                Arc::clone(&node),
                 self.vocabularies,
                 Rc::clone(&counts),
                 SelfMetrics::new(self.host),
@@ -98,7 +98,7 @@ impl Serve {
         });
         let server =
             Server { routes, counts, timeouts: self.web.timeouts, max_connections: self.web.max_connections };
-        LocalSet::new().block_on(&runtime, server.run(self.listeners, &board, &supervisors, stop))
+        LocalSet::new().block_on(&runtime, server.run(self.listeners, &node, &supervisors, stop))
     }
 }
 
@@ -113,7 +113,7 @@ impl Server {
     async fn run<F: Future<Output = ()>>(
         self,
         listeners: Vec<BoundSocket>,
-        board: &Board,
+        node: &NodeState,
         supervisors: &[Handle],
         stop: impl FnOnce() -> F,
     ) -> Result<(), String> {
@@ -129,7 +129,7 @@ impl Server {
         notify(NotifyState::Ready);
         tokio::select! {
             () = stop => {}
-            () = watch_over(board) => {}
+            () = watch_over(node) => {}
         }
         info!("stopping");
         notify(NotifyState::Stopping);
@@ -177,14 +177,14 @@ impl Server {
 }
 
 /// Looks for hung calls and old snapshots, and reports to systemd that this thread is alive. Never returns.
-async fn watch_over(board: &Board) {
+async fn watch_over(node: &NodeState) {
     let systemd = sd_notify::watchdog_enabled();
-    let period = systemd.map_or(board.tempo.watch(), |allowed| board.tempo.watch().min(allowed / 3));
+    let period = systemd.map_or(node.timing.watch(), |allowed| node.timing.watch().min(allowed / 3));
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        board.check(std::time::Instant::now());
+        node.check(std::time::Instant::now());
         if systemd.is_some() {
             notify(NotifyState::Watchdog);
         }

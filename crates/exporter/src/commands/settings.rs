@@ -12,7 +12,7 @@ use crate::{
     http::body::Vocabularies,
     http::connection::Timeouts,
     http::listen::{self, BoundSocket},
-    sampling::timing::Tempo,
+    sampling::timing::Timing,
     self_metrics::host::Host,
 };
 
@@ -63,7 +63,7 @@ pub fn serve(
         sources,
         // Running a program for one family asks for that family.
         auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
-        tempo: Tempo::new(sampling.interval),
+        timing: Timing::new(sampling.interval),
         sysfs: wanted.sysfs,
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
         vocabularies: Vocabularies {

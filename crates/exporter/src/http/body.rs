@@ -14,7 +14,7 @@ use flate2::{Compression, write::GzEncoder};
 use naming::VendorFilter;
 
 use crate::{
-    sampling::state::{Board, SourceBoard},
+    sampling::state::{NodeState, SourceState},
     self_metrics::{HttpCounts, SelfMetrics},
 };
 
@@ -31,7 +31,7 @@ pub struct Vocabularies {
 
 /// Encodes the state of the sources, and keeps each body while nothing changes.
 pub struct BodyCache {
-    board: Arc<Board>,
+    node: Arc<NodeState>,
     vocabularies: Vocabularies,
     http: Rc<HttpCounts>,
     self_metrics: SelfMetrics,
@@ -47,21 +47,21 @@ struct Cached {
 }
 
 impl BodyCache {
-    /// An empty cache of bodies of this board.
+    /// An empty cache of bodies of this node.
     pub fn new(
-        board: Arc<Board>,
+        node: Arc<NodeState>,
         vocabularies: Vocabularies,
         http: Rc<HttpCounts>,
         self_metrics: SelfMetrics,
     ) -> Self {
-        Self { board, vocabularies, http, self_metrics, cache: RefCell::default() }
+        Self { node, vocabularies, http, self_metrics, cache: RefCell::default() }
     }
 
     /// All sources. Ages and the exporter's own counts change without a change of state, so a body
     /// is kept for a second at most, and never longer than an interval.
     pub fn whole(&self, format: Format, gzip: bool) -> Bytes {
-        let generation = self.board.generation.now();
-        let longest = self.board.tempo.interval.min(Duration::from_secs(1));
+        let generation = self.node.generation.now();
+        let longest = self.node.timing.interval.min(Duration::from_secs(1));
         let mut cache = self.cache.borrow_mut();
         cache.retain(|cached| cached.generation == generation && cached.built.elapsed() < longest);
         let cached = |gzip| cache.iter().find(|cached| (cached.format, cached.gzip) == (format, gzip));
@@ -71,7 +71,7 @@ impl BodyCache {
         let built = Instant::now();
         let plain = match cached(false) {
             Some(cached) => cached.body.clone(),
-            None => self.encode(format, &self.board.sources.iter().collect::<Vec<_>>()),
+            None => self.encode(format, &self.node.sources.iter().collect::<Vec<_>>()),
         };
         let body = if gzip { compress(&plain) } else { plain };
         cache.push(Cached { format, gzip, generation, built, body: body.clone() });
@@ -79,14 +79,14 @@ impl BodyCache {
     }
 
     /// Some sources only. Rarely requested, so not kept.
-    pub fn filtered(&self, format: Format, gzip: bool, sources: &[&Arc<SourceBoard>]) -> Bytes {
+    pub fn filtered(&self, format: Format, gzip: bool, sources: &[&Arc<SourceState>]) -> Bytes {
         let plain = self.encode(format, sources);
         if gzip { compress(&plain) } else { plain }
     }
 
-    fn encode(&self, format: Format, sources: &[&Arc<SourceBoard>]) -> Bytes {
+    fn encode(&self, format: Format, sources: &[&Arc<SourceState>]) -> Bytes {
         let snapshots: Vec<_> = sources.iter().flat_map(|source| source.snapshots()).collect();
-        let own = self.self_metrics.read(&self.board, sources, &self.http);
+        let own = self.self_metrics.read(&self.node, sources, &self.http);
         let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
         let Vocabularies { unified, vendor, filters } = &self.vocabularies;
         encode(format, subjects, &Options { unified: *unified, vendor: *vendor, filters }).into()

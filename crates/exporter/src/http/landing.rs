@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{
     sampling::device::Status,
-    sampling::state::{Board, LinkStatus, SourceBoard},
+    sampling::state::{ConnectionStatus, NodeState, SourceState},
 };
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
@@ -12,14 +12,14 @@ table{border-collapse:collapse}td,th{text-align:left;padding:.2rem 1rem .2rem 0;
 .simulated{background:#b00020;color:#fff;padding:.5rem 1rem;font-weight:bold}";
 
 /// The page.
-pub fn page(name: &str, board: &Board, telemetry_path: &str) -> String {
-    let banner = board.simulated().map_or_else(String::new, |machine| {
+pub fn page(name: &str, node: &NodeState, telemetry_path: &str) -> String {
+    let banner = node.simulated().map_or_else(String::new, |machine| {
         format!(
             "<p class=\"simulated\">SIMULATED machine {}: no number here is a measurement.</p>\n",
             escape(&machine)
         )
     });
-    let sources: String = board.sources.iter().map(|source| row(source)).collect();
+    let sources: String = node.sources.iter().map(|source| row(source)).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{name}</title>\
          <style>{STYLE}</style></head>\n<body>\n<h1>{name} {version}</h1>\n{banner}\
@@ -31,10 +31,10 @@ pub fn page(name: &str, board: &Board, telemetry_path: &str) -> String {
     )
 }
 
-fn row(source: &SourceBoard) -> String {
-    let link = source.link();
-    let (library, version) = match (&link.status, &link.backend) {
-        (LinkStatus::Down(reason), _) => (reason.clone(), String::new()),
+fn row(source: &SourceState) -> String {
+    let connection = source.connection();
+    let (library, version) = match (&connection.status, &connection.backend) {
+        (ConnectionStatus::Down(reason), _) => (reason.clone(), String::new()),
         (_, Some(backend)) => (backend.library.clone(), backend.version.clone()),
         (_, None) => ("connecting".to_owned(), String::new()),
     };

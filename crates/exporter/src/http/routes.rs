@@ -16,7 +16,7 @@ use crate::{
     http::body::BodyCache,
     http::landing,
     sampling::device::Status,
-    sampling::state::{Board, LinkStatus, SourceBoard},
+    sampling::state::{ConnectionStatus, NodeState, SourceState},
     self_metrics::HttpCounts,
 };
 
@@ -27,7 +27,7 @@ pub struct Routes {
     /// The program's name.
     pub name: &'static str,
     /// State of the sources.
-    pub board: Arc<Board>,
+    pub node: Arc<NodeState>,
     /// Encoded metrics.
     pub bodies: BodyCache,
     /// Path of the metrics.
@@ -82,7 +82,7 @@ impl Routes {
             "/-/healthy" => text(StatusCode::OK, "alive\n"),
             "/-/ready" => self.ready(),
             _ => {
-                let page = landing::page(self.name, &self.board, &self.telemetry_path);
+                let page = landing::page(self.name, &self.node, &self.telemetry_path);
                 let html = HeaderValue::from_static("text/html; charset=utf-8");
                 let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
                 let mut response = response(StatusCode::OK, html, page);
@@ -122,7 +122,7 @@ impl Routes {
     }
 
     /// The sources that `collect[]` or `exclude[]` leave; `None` when the query has neither.
-    fn selected(&self, query: &str) -> Result<Option<Vec<&Arc<SourceBoard>>>, String> {
+    fn selected(&self, query: &str) -> Result<Option<Vec<&Arc<SourceState>>>, String> {
         let (mut collect, mut exclude) = (BTreeSet::new(), BTreeSet::new());
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             let names = match &*key {
@@ -130,8 +130,8 @@ impl Routes {
                 "exclude[]" => &mut exclude,
                 _ => continue,
             };
-            if !self.board.sources.iter().any(|source| source.family.name() == value) {
-                let known: Vec<_> = self.board.sources.iter().map(|source| source.family.name()).collect();
+            if !self.node.sources.iter().any(|source| source.family.name() == value) {
+                let known: Vec<_> = self.node.sources.iter().map(|source| source.family.name()).collect();
                 return Err(format!("{key}: no source {value:?} here; there is {}\n", known.join(", ")));
             }
             names.insert(value);
@@ -142,24 +142,24 @@ impl Routes {
         if collect.is_empty() && exclude.is_empty() {
             return Ok(None);
         }
-        let selected = |source: &&Arc<SourceBoard>| {
+        let selected = |source: &&Arc<SourceState>| {
             let name = source.family.name();
             if exclude.is_empty() { collect.contains(name) } else { !exclude.contains(name) }
         };
-        Ok(Some(self.board.sources.iter().filter(selected).collect()))
+        Ok(Some(self.node.sources.iter().filter(selected).collect()))
     }
 
-    /// Ready once each source has either a sample of every device or a reason for having none, which is in the
-    /// body.
+    /// Ready once each source has either a sample of every device or a reason for having none, which is in
+    /// the body.
     fn ready(&self) -> Response<Bytes> {
         let mut waits = Vec::new();
         let mut ready = "ready\n".to_owned();
-        for source in &self.board.sources {
+        for source in &self.node.sources {
             let name = source.family.name();
-            match source.link().status {
-                LinkStatus::Starting => waits.push(format!("{name}: connecting\n")),
-                LinkStatus::Up => {}
-                LinkStatus::Down(reason) => ready.extend([name, ": ", &reason, "\n"]),
+            match source.connection().status {
+                ConnectionStatus::Starting => waits.push(format!("{name}: connecting\n")),
+                ConnectionStatus::Up => {}
+                ConnectionStatus::Down(reason) => ready.extend([name, ": ", &reason, "\n"]),
             }
             for snapshot in source.snapshots() {
                 if snapshot.status == Status::Starting {

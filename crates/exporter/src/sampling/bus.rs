@@ -1,4 +1,4 @@
-//! Which functions of a vendor are on the PCI bus, whether or not a driver lists them.
+//! The PCI functions of a family that are on the bus, whether or not a driver lists them.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,12 +10,12 @@ use std::{
 use kernel::File;
 use naming::PciMatch;
 
-/// Looks at one vendor's functions again and again.
+/// Lists one family's functions again and again.
 pub struct PciBus {
     devices: PathBuf,
     wanted: PciMatch,
-    /// What each address turned out to be: a server has hundreds of functions, whose files need to be
-    /// read only when they appear.
+    /// Whether the function at each address matches: a server has hundreds of functions, whose files need to
+    /// be read only when they appear.
     known: HashMap<OsString, bool>,
 }
 
@@ -41,8 +41,8 @@ impl PciBus {
         Some(present)
     }
 
-    /// Whether a virtual machine is to have the function: a virtual function of a board that is itself listed,
-    /// or one that is bound to the driver which hands devices through.
+    /// Whether the function is for a virtual machine: a virtual function of a board that is itself listed, or
+    /// one that is bound to the driver for device passthrough.
     fn is_given_away(&self, address: &OsString) -> bool {
         let function = self.devices.join(address);
         let driver = fs::read_link(function.join("driver"));
@@ -80,12 +80,12 @@ mod tests {
         let gpu = function("0000:19:00.0", "0x10de\n", "0x030200\n");
         assert_eq!(bus.functions(), Some(BTreeSet::from(["0000:19:00.0".into()])));
         let bind = |function: &Path, driver: &str| {
-            let link = function.join("driver");
-            let _ = fs::remove_file(&link);
-            symlink(Path::new("../../../bus/pci/drivers").join(driver), link).expect("a link");
+            let connection = function.join("driver");
+            let _ = fs::remove_file(&connection);
+            symlink(Path::new("../../../bus/pci/drivers").join(driver), connection).expect("a connection");
         };
         let virtual_function = function("0000:19:00.4", "0x10de\n", "0x030200\n");
-        symlink(&gpu, virtual_function.join("physfn")).expect("a link");
+        symlink(&gpu, virtual_function.join("physfn")).expect("a connection");
         bind(&virtual_function, "nvidia");
         bind(&gpu, "nvidia");
         assert_eq!(bus.functions(), Some(BTreeSet::from(["0000:19:00.0".into()])), "a virtual function");

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// At most one call at a time; kept under the lock of whoever owns the thread.
+/// At most one call at a time; protected by the lock of the thread's owner.
 #[derive(Debug, Default)]
-pub struct Call(Option<Running>);
+pub struct DriverCall(Option<Running>);
 
 #[derive(Debug)]
 struct Running {
@@ -13,13 +13,13 @@ struct Running {
     late: bool,
 }
 
-impl Call {
+impl DriverCall {
     /// Notes that the thread enters a call.
     pub fn begin(&mut self, name: &'static str, now: Instant) {
         self.0 = Some(Running { name, since: now, late: false });
     }
 
-    /// Notes that the call returned; answers whether it was late.
+    /// Notes that the call returned, and returns whether it was late.
     pub fn end(&mut self) -> bool {
         self.0.take().is_some_and(|running| running.late)
     }

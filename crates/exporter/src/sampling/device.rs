@@ -12,7 +12,8 @@ use reading::{Batch, Fault, FaultCode, Identity, Labels, Subject};
 use tracing::{info, warn};
 
 use crate::{
-    sampling::call::Call, sampling::integral::Integrals, sampling::state::Generation, sampling::timing::Tempo,
+    sampling::call::DriverCall, sampling::integral::Integrals, sampling::state::Generation,
+    sampling::timing::Timing,
 };
 
 /// What is known of a device.
@@ -20,20 +21,20 @@ use crate::{
 pub enum Status {
     /// Listed, not yet sampled.
     Starting,
-    /// Answered its last sample.
+    /// Its last sample succeeded.
     Up,
-    /// Does not answer, and why.
+    /// Cannot be read, and why.
     Down(Fault),
     /// No longer listed by its driver.
     Gone,
 }
 
-/// What a scrape prints of a device. Immutable: a change is a new one.
+/// What a scrape prints of a device. Immutable: a change makes a new one.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The labels of `accel_device_up`.
     pub identity: Arc<Identity>,
-    /// Why there is or is not more than that.
+    /// Whether there are readings, and if not, why.
     pub status: Status,
     /// When the sample was begun.
     pub taken: Instant,
@@ -59,7 +60,7 @@ impl Snapshot {
         (self.status == Status::Up).then(|| now.saturating_duration_since(self.taken))
     }
 
-    /// The short name of the device, for people.
+    /// The device's readable name.
     pub fn name(&self) -> &str {
         &self.identity.device
     }
@@ -75,13 +76,13 @@ pub struct Device {
     generation: Generation,
 }
 
-/// What the device's worker, its supervisor and the watchdog agree on.
+/// What the device's worker, its supervisor and the watchdog share.
 #[derive(Debug, Default)]
 struct State {
-    /// The worker whose word counts; 0 after it was told to stop. A worker that comes back from a hung
-    /// call long after it was given up can so change nothing.
+    /// The serial number of the current worker; 0 after it was asked to stop. A worker that returns from a
+    /// hung call after it was given up is no longer current and changes nothing.
     worker: u64,
-    call: Call,
+    call: DriverCall,
     integrals: Integrals,
 }
 
@@ -107,7 +108,8 @@ impl Device {
         self.state().call.is_late()
     }
 
-    /// Hands the device to a new worker. What was printed until now stays until that worker knows better.
+    /// Makes a new worker the current one. What was printed until now stays until that worker publishes or
+    /// fails.
     pub fn assign(&self, worker: u64, identity: &Arc<Identity>) {
         let mut state = self.state();
         state.worker = worker;
@@ -119,7 +121,7 @@ impl Device {
         }
     }
 
-    /// From now on the worker's word no longer counts.
+    /// Leaves the device without a current worker.
     pub fn revoke(&self) {
         self.state().worker = 0;
     }
@@ -129,7 +131,7 @@ impl Device {
         self.state().call.begin(call, now);
     }
 
-    /// The call returned. Answers whether it was late.
+    /// The call returned. Returns whether it was late.
     pub fn end(&self) -> bool {
         let mut state = self.state();
         let late = state.call.end();
@@ -149,7 +151,7 @@ impl Device {
         }
     }
 
-    /// `worker` cannot read the device. Answers whether its word counts.
+    /// `worker` cannot read the device. Returns whether it is the current worker.
     pub fn fail(&self, worker: u64, fault: Fault) -> bool {
         let state = self.state();
         let counts = state.worker == worker;
@@ -159,23 +161,23 @@ impl Device {
         counts
     }
 
-    /// Withdraws the device's series whatever its worker says, which no longer counts.
+    /// Withdraws the device's series and leaves it without a current worker.
     pub fn give_up(&self, status: Status) {
         let mut state = self.state();
         state.worker = 0;
         self.withdraw(&state, status);
     }
 
-    /// Withdraws the series when the worker hangs or the snapshot is too old to serve; answers the fault.
-    pub fn check(&self, now: Instant, tempo: &Tempo) -> Option<Fault> {
+    /// Withdraws the series when the worker hangs or the snapshot is too old to serve, and returns the fault.
+    pub fn check(&self, now: Instant, timing: &Timing) -> Option<Fault> {
         let mut state = self.state();
         let snapshot = self.snapshot.load();
-        let hung = state.call.overdue(now, tempo.deadline).filter(|_| state.worker != 0);
-        // A worker in a call has its deadline. For any other the next look comes only in a while:
-        // withdraw what would be too old by then.
+        let hung = state.call.overdue(now, timing.deadline).filter(|_| state.worker != 0);
+        // A worker in a call has its deadline. Any other is checked again only after a while, so what would
+        // be too old by then is withdrawn now.
         let waits = state.worker != 0 && state.call.is_running();
-        let age = now.saturating_duration_since(snapshot.taken) + tempo.watch();
-        let too_old = snapshot.status == Status::Up && !waits && age > tempo.oldest();
+        let age = now.saturating_duration_since(snapshot.taken) + timing.watch();
+        let too_old = snapshot.status == Status::Up && !waits && age > timing.oldest();
         let fault = match hung {
             Some(call) => Fault::new(call, FaultCode::Deadline),
             None if too_old => Fault::new("sample", FaultCode::Stale),
@@ -192,14 +194,15 @@ impl Device {
         }
     }
 
-    /// The only place where what is printed changes, always under the lock; logs a change of status.
+    /// Replaces what is printed, always under the lock, and logs a change of status. Nothing else replaces
+    /// it.
     fn replace(&self, _locked: &MutexGuard<'_, State>, new: Snapshot) {
         let old = self.snapshot.load();
         let (family, name, key) = (new.identity.family.name(), new.name(), &*self.key);
         match (old.status, new.status) {
             (old, new) if old == new => {}
             (Status::Starting, Status::Up) => info!(family, device = name, key, "device is up"),
-            (_, Status::Up) => info!(family, device = name, key, "device answers again"),
+            (_, Status::Up) => info!(family, device = name, key, "device is up again"),
             (_, Status::Down(fault)) => warn!(family, device = name, key, %fault, "device is down"),
             (_, Status::Gone) => {
                 warn!(family, device = name, key, "device is no longer listed by its driver");

@@ -1,4 +1,4 @@
-//! Counters of busy seconds: the integral of each ratio whose catalogue entry asks for one.
+//! Counters of busy seconds: the integral of each ratio whose catalogue entry names one.
 
 use std::{
     collections::HashMap,
@@ -9,8 +9,8 @@ use std::{
 use naming::{Id, Value};
 use reading::{Batch, Group, Identity, Labels, Reading};
 
-/// How long a partition that no longer exists keeps its sums: it may come back after a reconfiguration,
-/// but partitions with ever new ids must not pile up.
+/// How long the sums of a partition that no longer exists are kept: it may return after a reconfiguration,
+/// but partitions with ever new ids must not accumulate.
 const KEEP: Duration = Duration::from_hours(24);
 
 /// The sums of one device and its partitions. They outlive the device's loss, so that no counter falls
@@ -35,13 +35,13 @@ struct Sum {
 }
 
 impl Integrals {
-    /// Notes a gap: the time until the next sample belongs to no sum.
+    /// Notes a gap: the time until the next sample is not added to any sum.
     pub fn interrupt(&mut self) {
         self.previous = None;
     }
 
-    /// Adds a round taken at `now` and gives it the sums. A ratio holds for the
-    /// time since the previous round if the same series was present then; a series' first round is worth 0.
+    /// Integrates a round taken at `now` and adds the sums to it. A ratio holds for the time since the
+    /// previous round if the same series was present then; the first round of a series adds 0.
     pub fn add(&mut self, batch: &mut Batch, now: Instant) {
         for Group { identity, readings } in &mut batch.groups {
             let place = self.place(identity.as_ref(), now);

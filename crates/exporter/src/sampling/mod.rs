@@ -1,5 +1,5 @@
-//! Reading devices: one supervisor thread for each source, one worker thread for each device, and the state that
-//! they publish.
+//! Reading devices: one supervisor thread for each source, one worker thread for each device, and the state
+//! that they publish.
 
 pub mod bus;
 pub mod call;

@@ -15,21 +15,21 @@ use reading::{Backend, Fault, FaultCode, Identity, Labels};
 use tracing::{info, warn};
 
 use crate::{
-    sampling::call::Call,
+    sampling::call::DriverCall,
     sampling::device::{Device, Snapshot, Status},
-    sampling::timing::Tempo,
+    sampling::timing::Timing,
 };
 
 /// Upper bounds of `accelscope_sample_duration_seconds`: a healthy sample takes milliseconds, and the
 /// deadline is at least 2 s.
 const DURATION_BOUNDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 
-/// Counts changes of what a scrape would print.
+/// The number of changes of what a scrape prints, shared by all that change it.
 #[derive(Clone, Debug, Default)]
 pub struct Generation(Arc<AtomicU64>);
 
 impl Generation {
-    /// Something changed.
+    /// Notes a change.
     pub fn bump(&self) {
         self.0.fetch_add(1, Ordering::Release);
     }
@@ -40,53 +40,56 @@ impl Generation {
     }
 }
 
-/// Every source.
+/// The state of every source.
 #[derive(Debug)]
-pub struct Board {
+pub struct NodeState {
     /// In the order of the command line.
-    pub sources: Vec<Arc<SourceBoard>>,
+    pub sources: Vec<Arc<SourceState>>,
     /// Bumped by all of them.
     pub generation: Generation,
-    /// The times of this run.
-    pub tempo: Tempo,
-    absent_told: Once,
+    /// Intervals and deadlines of this run.
+    pub timing: Timing,
+    absent_reported: Once,
 }
 
-impl Board {
-    /// A board for these families; with `auto` nobody asked for any of them by name.
-    pub fn new(families: impl IntoIterator<Item = Family>, auto: bool, tempo: Tempo) -> Self {
+impl NodeState {
+    /// The initial state; with `auto` no family was requested by name.
+    pub fn new(families: impl IntoIterator<Item = Family>, auto: bool, timing: Timing) -> Self {
         let generation = Generation::default();
-        let source = |family| Arc::new(SourceBoard::new(family, auto, generation.clone(), tempo.clone()));
+        let source = |family| Arc::new(SourceState::new(family, auto, generation.clone(), timing.clone()));
         let sources = families.into_iter().map(source).collect();
-        Self { sources, generation, tempo, absent_told: Once::new() }
+        Self { sources, generation, timing, absent_reported: Once::new() }
     }
 
     /// The name of the simulated machine, when any source runs on one.
     pub fn simulated(&self) -> Option<String> {
-        self.sources.iter().find_map(|source| source.link().backend.as_ref()?.simulated.clone())
+        self.sources.iter().find_map(|source| source.connection().backend.as_ref()?.simulated.clone())
     }
 
-    /// Looks for hung calls and old snapshots.
+    /// Withdraws what hangs or is too old.
     pub fn check(&self, now: Instant) {
         self.sources.iter().for_each(|source| source.check(now));
-        if !self.absent_told.is_completed() {
-            self.tell_absent();
+        if !self.absent_reported.is_completed() {
+            self.report_absent();
         }
     }
 
-    /// Says in one line which families are not on this machine, once each has been looked for.
-    fn tell_absent(&self) {
-        let links: Vec<_> = self.sources.iter().map(|source| (source.family, source.link())).collect();
-        if links.iter().any(|(_, link)| link.status == LinkStatus::Starting) {
+    /// Logs in one line which families are not on this machine, once each has been looked for.
+    fn report_absent(&self) {
+        let connections: Vec<_> =
+            self.sources.iter().map(|source| (source.family, source.connection())).collect();
+        if connections.iter().any(|(_, connection)| connection.status == ConnectionStatus::Starting) {
             return;
         }
-        let absent = links.iter().filter(|(_, link)| link.absent).filter_map(|(family, link)| {
-            let LinkStatus::Down(reason) = &link.status else { return None };
-            // The mend follows; there is nothing to mend.
-            Some(format!("{family} ({})", reason.split(';').next().unwrap_or_default()))
-        });
+        let absent = connections.iter().filter(|(_, connection)| connection.absent).filter_map(
+            |(family, connection)| {
+                let ConnectionStatus::Down(reason) = &connection.status else { return None };
+                // What follows is the advice; nothing needs to be done.
+                Some(format!("{family} ({})", reason.split(';').next().unwrap_or_default()))
+            },
+        );
         let absent: Vec<_> = absent.collect();
-        self.absent_told.call_once(|| {
+        self.absent_reported.call_once(|| {
             if !absent.is_empty() {
                 info!("not on this machine: {}", absent.join(", "));
             }
@@ -96,36 +99,36 @@ impl Board {
 
 /// State of a source's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinkStatus {
+pub enum ConnectionStatus {
     /// The first attempt has not ended.
     Starting,
-    /// Connected and answering.
+    /// Connected.
     Up,
-    /// Not, and why.
+    /// Not connected, and why.
     Down(String),
 }
 
 /// A source's connection.
 #[derive(Clone, Debug)]
-pub struct Link {
-    /// Whether it answers.
-    pub status: LinkStatus,
-    /// What answered, while connected.
+pub struct Connection {
+    /// Whether it works.
+    pub status: ConnectionStatus,
+    /// The backend, while connected.
     pub backend: Option<Backend>,
     /// Devices that the driver listed last, while that is known.
     pub found: Option<usize>,
     /// Devices on the PCI bus, where there is one.
     pub expected: Option<usize>,
-    /// Down because no such device has ever been on this machine, and nobody asked for one.
+    /// Down because no such device has been on this machine, and none was requested.
     absent: bool,
 }
 
 /// Counts since the process started.
 #[derive(Debug)]
-pub struct Tally {
+pub struct SourceCounts {
     /// Attempts to connect.
     pub connects: u64,
-    /// Faults, with their labels, which are made once.
+    /// Faults with their labels, which are built once.
     pub faults: BTreeMap<Fault, (Labels, u64)>,
     /// Times of samples.
     pub durations: Distribution,
@@ -133,41 +136,41 @@ pub struct Tally {
 
 /// One source.
 #[derive(Debug)]
-pub struct SourceBoard {
+pub struct SourceState {
     /// Its family; the name of the source.
     pub family: Family,
     auto: bool,
     generation: Generation,
-    tempo: Tempo,
-    link: Mutex<(Link, Call)>,
+    timing: Timing,
+    connection: Mutex<(Connection, DriverCall)>,
     devices: ArcSwap<Vec<Arc<Device>>>,
-    tally: Mutex<Tally>,
+    counts: Mutex<SourceCounts>,
 }
 
-impl SourceBoard {
-    fn new(family: Family, auto: bool, generation: Generation, tempo: Tempo) -> Self {
-        let status = LinkStatus::Starting;
-        let link = Link { status, backend: None, found: None, expected: None, absent: false };
+impl SourceState {
+    fn new(family: Family, auto: bool, generation: Generation, timing: Timing) -> Self {
+        let status = ConnectionStatus::Starting;
+        let connection = Connection { status, backend: None, found: None, expected: None, absent: false };
         let durations = Distribution::new(DURATION_BOUNDS);
         Self {
             family,
             auto,
             generation,
-            tempo,
-            link: Mutex::new((link, Call::default())),
+            timing,
+            connection: Mutex::new((connection, DriverCall::default())),
             devices: ArcSwap::default(),
-            tally: Mutex::new(Tally { connects: 0, faults: BTreeMap::new(), durations }),
+            counts: Mutex::new(SourceCounts { connects: 0, faults: BTreeMap::new(), durations }),
         }
     }
 
-    /// The connection now.
-    pub fn link(&self) -> Link {
-        lock(&self.link).0.clone()
+    /// The current connection.
+    pub fn connection(&self) -> Connection {
+        lock(&self.connection).0.clone()
     }
 
-    /// The counts; hold them briefly, workers need them too.
-    pub fn tally(&self) -> MutexGuard<'_, Tally> {
-        lock(&self.tally)
+    /// The counts. The guard must be held briefly, since workers need it too.
+    pub fn counts(&self) -> MutexGuard<'_, SourceCounts> {
+        lock(&self.counts)
     }
 
     /// Every device ever seen.
@@ -175,8 +178,8 @@ impl SourceBoard {
         self.devices.load_full()
     }
 
-    /// What to print of each device. A device that is gone is left out when its place was taken: another
-    /// device with the very same labels would make two series of one.
+    /// What to print of each device. A device that is gone is left out when another has the same labels,
+    /// since one series would appear twice.
     pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
         let devices = self.devices.load();
         let mut snapshots: Vec<_> = devices.iter().map(|device| device.snapshot()).collect();
@@ -192,42 +195,45 @@ impl SourceBoard {
 
     /// Threads in a call past its deadline.
     pub fn stuck_threads(&self) -> usize {
-        let supervisor = lock(&self.link).1.is_late();
+        let supervisor = lock(&self.connection).1.is_late();
         usize::from(supervisor) + self.devices.load().iter().filter(|device| device.is_stuck()).count()
     }
 
     /// The supervisor enters a driver call.
     pub fn begin(&self, call: &'static str, now: Instant) {
-        lock(&self.link).1.begin(call, now);
+        lock(&self.connection).1.begin(call, now);
     }
 
     /// The call returned.
     pub fn end(&self) {
-        lock(&self.link).1.end();
+        lock(&self.connection).1.end();
     }
 
-    /// A connection answers. `found` is how many devices it lists, `expected` how many the bus shows.
+    /// The connection works. `found` is how many devices it lists, `expected` how many the bus shows.
     pub fn up(&self, backend: &Backend, found: Option<usize>, expected: Option<usize>) {
-        let (status, backend) = (LinkStatus::Up, Some(backend.clone()));
-        let link = Link { status, backend, found, expected, absent: false };
-        self.set_link(&mut lock(&self.link).0, link);
+        let (status, backend) = (ConnectionStatus::Up, Some(backend.clone()));
+        let connection = Connection { status, backend, found, expected, absent: false };
+        self.set_connection(&mut lock(&self.connection).0, connection);
     }
 
-    /// There is nothing to sample, for this reason; `absent` where the machine shows no such device.
+    /// Nothing can be sampled, for this reason; `absent` where the machine shows no such device.
     pub fn down(&self, reason: String, found: Option<usize>, expected: Option<usize>, absent: bool) {
-        let mut locked = lock(&self.link);
-        let link = &mut locked.0;
-        let absent = absent && self.auto && (link.absent || link.status == LinkStatus::Starting);
-        let new = Link { status: LinkStatus::Down(reason), backend: None, found, expected, absent };
-        self.set_link(link, new);
+        let mut locked = lock(&self.connection);
+        let connection = &mut locked.0;
+        let absent =
+            absent && self.auto && (connection.absent || connection.status == ConnectionStatus::Starting);
+        let new =
+            Connection { status: ConnectionStatus::Down(reason), backend: None, found, expected, absent };
+        self.set_connection(connection, new);
     }
 
-    fn set_link(&self, link: &mut Link, new: Link) {
+    fn set_connection(&self, connection: &mut Connection, new: Connection) {
         let source = self.family.name();
-        // One that is absent is told of by the board, and warned of from when its hardware comes.
-        if !new.absent && (link.absent || link.status != new.status) {
+        // An absent family is logged once by the node, and gets warnings from the moment when its hardware
+        // appears.
+        if !new.absent && (connection.absent || connection.status != new.status) {
             match (&new.status, &new.backend) {
-                (LinkStatus::Down(reason), _) => {
+                (ConnectionStatus::Down(reason), _) => {
                     warn!(source, reason, "source is down and will be tried again");
                 }
                 (_, Some(Backend { library, version, simulated: Some(machine) })) => {
@@ -239,18 +245,20 @@ impl SourceBoard {
                 (_, None) => {}
             }
         }
-        if new.status == LinkStatus::Up && (link.found, link.expected) != (new.found, new.expected) {
+        if new.status == ConnectionStatus::Up
+            && (connection.found, connection.expected) != (new.found, new.expected)
+        {
             if let Some(found) = new.found {
                 info!(source, found, expected = new.expected, "devices listed");
             } else {
-                warn!(source, "devices cannot be listed; those that are known go on");
+                warn!(source, "devices cannot be listed; known devices are still sampled");
             }
         }
-        *link = new;
+        *connection = new;
         self.generation.bump();
     }
 
-    /// The device of this key, made when it is new.
+    /// The device of this key, created when it is new.
     pub fn device(&self, key: &str, identity: &Arc<Identity>) -> Arc<Device> {
         let devices = self.devices.load_full();
         if let Some(device) = devices.iter().find(|device| device.key == key) {
@@ -267,9 +275,9 @@ impl SourceBoard {
         if faults.is_empty() {
             return;
         }
-        let mut tally = self.tally();
+        let mut counts = self.counts();
         for fault in faults {
-            tally.faults.entry(*fault).or_insert_with(|| (self.fault_labels(*fault), 0)).1 += 1;
+            counts.faults.entry(*fault).or_insert_with(|| (self.fault_labels(*fault), 0)).1 += 1;
         }
     }
 
@@ -286,24 +294,29 @@ impl SourceBoard {
 
     /// Counts a sample's duration.
     pub fn observe(&self, duration: Duration) {
-        self.tally().durations.observe(duration.as_secs_f64());
+        self.counts().durations.observe(duration.as_secs_f64());
     }
 
     fn check(&self, now: Instant) {
-        let mut locked = lock(&self.link);
-        let (link, call) = &mut *locked;
-        if let Some(call) = call.overdue(now, self.tempo.deadline) {
+        let mut locked = lock(&self.connection);
+        let (connection, call) = &mut *locked;
+        if let Some(call) = call.overdue(now, self.timing.deadline) {
             let reason = format!(
                 "{call} timed out after {:?}; it rejoins when the driver answers",
-                self.tempo.deadline
+                self.timing.deadline
             );
-            let new = Link { status: LinkStatus::Down(reason), found: None, absent: false, ..link.clone() };
-            self.set_link(link, new);
+            let new = Connection {
+                status: ConnectionStatus::Down(reason),
+                found: None,
+                absent: false,
+                ..connection.clone()
+            };
+            self.set_connection(connection, new);
             self.count(&[Fault::new(call, FaultCode::Deadline)]);
         }
         drop(locked);
         for device in self.devices.load().iter() {
-            if let Some(fault) = device.check(now, &self.tempo) {
+            if let Some(fault) = device.check(now, &self.timing) {
                 self.count(&[fault]);
             }
         }
@@ -311,6 +324,6 @@ impl SourceBoard {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is behind these locks is changed in single steps: whole even after a panic.
+    // The state is changed in single steps, so it is whole even after a panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

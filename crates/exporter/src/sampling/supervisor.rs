@@ -17,31 +17,32 @@ use std::{
 };
 
 use reading::{Fault, FaultCode, Found, Lost, Session, Source};
+use source::panic_message;
 use tracing::error;
 
 use crate::{
     sampling::bus::PciBus,
     sampling::device::{Device, Status},
-    sampling::state::SourceBoard,
-    sampling::timing::{Backoff, Tempo},
-    sampling::worker::{STACK_BYTES, Worker, panic_text},
+    sampling::state::SourceState,
+    sampling::timing::{Backoff, Timing},
+    sampling::worker::{STACK_BYTES, Worker},
 };
 
-/// How long to wait for a sample to end before looking again.
+/// How long to wait for running samples to end before checking again.
 const MOMENT: Duration = Duration::from_millis(10);
 
-/// What a supervisor hears.
+/// What a supervisor is notified of.
 #[derive(Debug)]
 pub enum Event {
-    /// A worker has lost its device: time to look at what is there.
+    /// A worker has lost its device: the list of devices may have changed.
     DeviceLost,
-    /// A worker says that the driver went away under every device.
+    /// A worker found that the driver went away under every device.
     SessionLost(Fault),
     /// A worker's thread ends.
     Ended {
         /// Of its device.
         key: String,
-        /// How long it had read the device, if it ended without being told to.
+        /// How long it had read the device, if it was not asked to end.
         failed: Option<Duration>,
     },
     /// The process ends.
@@ -55,9 +56,9 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Asks the supervisor to stop its workers and to let the driver go.
+    /// Asks the supervisor to stop its workers and to close the session.
     pub fn stop(&self) {
-        // A supervisor that has already ended needs no asking.
+        // A supervisor that has already ended needs no request.
         let _ = self.events.send(Event::Stop);
     }
 
@@ -70,27 +71,27 @@ impl Handle {
 /// Starts the supervisor of a source.
 ///
 /// # Errors
-/// When the kernel gives no thread.
+/// When no thread can be started.
 pub fn spawn(
     source: Box<dyn Source>,
-    board: Arc<SourceBoard>,
-    tempo: Tempo,
+    state: Arc<SourceState>,
+    timing: Timing,
     sysfs: &Path,
 ) -> io::Result<Handle> {
     let (sender, events) = mpsc::channel();
     let handle = sender.clone();
     let supervisor = Supervisor {
-        pci: board.family.pci().map(|wanted| PciBus::new(sysfs, wanted)),
+        pci: state.family.pci().map(|wanted| PciBus::new(sysfs, wanted)),
         source,
-        board,
-        tempo,
+        state,
+        timing,
         events,
         sender,
         workers: HashMap::new(),
         retries: HashMap::new(),
         serial: 0,
     };
-    let name = format!("source-{}", supervisor.board.family);
+    let name = format!("source-{}", supervisor.state.family);
     let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || supervisor.run())?;
     Ok(Handle { events: handle, thread })
 }
@@ -98,12 +99,12 @@ pub fn spawn(
 struct Supervisor {
     source: Box<dyn Source>,
     pci: Option<PciBus>,
-    board: Arc<SourceBoard>,
-    tempo: Tempo,
+    state: Arc<SourceState>,
+    timing: Timing,
     events: Receiver<Event>,
     sender: Sender<Event>,
-    /// One entry per thread that exists, also when it was told to stop and is stuck: as long as it is
-    /// here, its device gets no second one. The channel is closed to tell it.
+    /// One entry per thread that exists, also when it was asked to stop and is stuck: as long as the entry is
+    /// here, its device gets no second thread. Closing the channel is the request to stop.
     workers: HashMap<String, Option<Sender<Infallible>>>,
     retries: HashMap<String, Retry>,
     serial: u64,
@@ -117,9 +118,9 @@ struct Retry {
 }
 
 impl Retry {
-    /// After a failure that followed `healthy` time of service.
-    fn later(&mut self, tempo: &Tempo, healthy: Duration) {
-        self.at = Some(Instant::now() + self.backoff.failed(tempo, healthy));
+    /// Schedules the next attempt after a failure that followed `healthy` time of service.
+    fn later(&mut self, timing: &Timing, healthy: Duration) {
+        self.at = Some(Instant::now() + self.backoff.failed(timing, healthy));
     }
 }
 
@@ -127,9 +128,9 @@ impl Retry {
 enum End {
     /// The process ends.
     Stop,
-    /// The bus shows other devices than at connect; the driver lists those only to a new session.
+    /// The bus shows other devices than at connect; the driver lists them only to a new session.
     BusChanged,
-    /// The driver lists no device. It is let go: a driver may list only what was there at connect.
+    /// The driver lists no device. The session is closed: a driver may list only what was there at connect.
     Empty,
     /// The driver went away.
     Lost(Fault),
@@ -145,15 +146,15 @@ impl Supervisor {
                 Ok(session) => match self.attend(session, functions.as_ref()) {
                     End::Stop => return,
                     End::BusChanged => Duration::ZERO,
-                    End::Empty | End::Lost(_) => backoff.failed(&self.tempo, connected.elapsed()),
+                    End::Empty | End::Lost(_) => backoff.failed(&self.timing, connected.elapsed()),
                 },
                 Err(reason) => {
                     let expected = functions.map(|functions| functions.len());
                     let absent = self.pci.is_none() || expected == Some(0);
-                    self.board.down(reason, None, expected, absent);
+                    self.state.down(reason, None, expected, absent);
                     let fault = Fault::new("connect", FaultCode::Unavailable);
                     self.withdraw_all(fault);
-                    backoff.failed(&self.tempo, Duration::ZERO)
+                    backoff.failed(&self.timing, Duration::ZERO)
                 }
             };
             if self.pause(wait) {
@@ -163,19 +164,19 @@ impl Supervisor {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, String> {
-        self.board.tally().connects += 1;
+        self.state.counts().connects += 1;
         let source = &mut self.source;
-        match call(&self.board, "connect", || source.connect()) {
+        match call(&self.state, "connect", || source.connect()) {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(unavailable)) => Err(unavailable.to_string()),
             Err(defect) => Err(defect),
         }
     }
 
-    /// Lives with a session until it ends, and lets it go.
+    /// Serves a session until it ends, and closes it.
     fn attend(&mut self, mut session: Box<dyn Session>, at_connect: Option<&BTreeSet<OsString>>) -> End {
         let mut due = Instant::now();
-        // Whether somebody waits for the list: a new session, or a device that was lost.
+        // Whether the list is needed: for a new session, or because a device was lost.
         let mut needed = true;
         let end = loop {
             let now = Instant::now();
@@ -185,16 +186,17 @@ impl Supervisor {
             }
             let wake = if now < due {
                 retry.map_or(due, |at| at.min(due))
-            } else if self.in_call() && now < due + self.tempo.deadline {
-                // Between samples nobody waits for anybody, and a hang that began shows before we ask.
+            } else if self.in_call() && now < due + self.timing.deadline {
+                // Between samples no call has to wait, and a hang that began shows before the list is
+                // requested.
                 now + MOMENT
             } else {
-                // A driver that hangs for one device may hang for whoever asks for all of them.
+                // A driver that hangs for one device may also hang when it lists all of them.
                 let list = needed || !self.stuck();
                 if let Err(end) = self.enumerate(&mut *session, at_connect, list) {
                     break end;
                 }
-                (due, needed) = (Instant::now() + self.tempo.enumerate, false);
+                (due, needed) = (Instant::now() + self.timing.enumerate, false);
                 continue;
             };
             match self.events.recv_timeout(wake.saturating_duration_since(now)) {
@@ -211,28 +213,28 @@ impl Supervisor {
             }
         };
         let patience = match end {
-            End::Stop => self.tempo.farewell,
-            // A driver that still has a user lists no new devices.
-            End::BusChanged | End::Empty | End::Lost(_) => self.tempo.deadline,
+            End::Stop => self.timing.shutdown_wait,
+            // A driver that is still in use lists no new devices.
+            End::BusChanged | End::Empty | End::Lost(_) => self.timing.deadline,
         };
         let expected = self.functions().map(|functions| functions.len());
         match end {
             End::Lost(fault) => {
-                self.board.down(format!("{fault}; connecting again"), None, expected, false);
+                self.state.down(format!("{fault}; connecting again"), None, expected, false);
                 self.withdraw_all(fault);
             }
             End::Empty => {
                 let reason = format!("{}: the driver lists no device", session.backend().library);
-                self.board.down(reason, Some(0), expected, expected == Some(0));
+                self.state.down(reason, Some(0), expected, expected == Some(0));
             }
             End::BusChanged | End::Stop => {}
         }
         self.stop_workers(patience);
-        let _ = call(&self.board, "close", || drop(session));
+        let _ = call(&self.state, "close", || drop(session));
         end
     }
 
-    /// Compares the bus with what it was, and what the driver lists with what has a worker.
+    /// Compares the bus with its state at connect, and the driver's list with the workers.
     fn enumerate(
         &mut self,
         session: &mut dyn Session,
@@ -247,9 +249,9 @@ impl Supervisor {
             return Ok(());
         }
         let panic = Fault::new("devices", FaultCode::Panic);
-        let result = call(&self.board, "devices", || session.devices()).unwrap_or(Err(Lost::Session(panic)));
+        let result = call(&self.state, "devices", || session.devices()).unwrap_or(Err(Lost::Session(panic)));
         if let Err(Lost::Device(fault) | Lost::Session(fault)) = result {
-            self.board.count(&[fault]);
+            self.state.count(&[fault]);
         }
         let expected = functions.map(|functions| functions.len());
         match result {
@@ -258,15 +260,15 @@ impl Supervisor {
                 return Err(End::Empty);
             }
             Ok(found) => {
-                self.board.up(session.backend(), Some(found.len()), expected);
+                self.state.up(session.backend(), Some(found.len()), expected);
                 self.reconcile(found);
             }
-            // Devices that have a worker need no list, those that wait for one wait on.
+            // Devices with a worker need no list; those that wait for one go on waiting.
             Err(Lost::Device(_)) => {
-                self.board.up(session.backend(), None, expected);
+                self.state.up(session.backend(), None, expected);
                 let now = Instant::now();
                 for retry in self.retries.values_mut().filter(|retry| retry.at.is_some_and(|at| at <= now)) {
-                    retry.later(&self.tempo, Duration::ZERO);
+                    retry.later(&self.timing, Duration::ZERO);
                 }
             }
             Err(Lost::Session(fault)) => return Err(End::Lost(fault)),
@@ -280,12 +282,12 @@ impl Supervisor {
         let mut listed = HashSet::new();
         for Found { key, identity, open } in found {
             if !listed.insert(key.clone()) {
-                self.board.count(&[Fault::new("devices", FaultCode::DuplicateKey)]);
+                self.state.count(&[Fault::new("devices", FaultCode::DuplicateKey)]);
                 continue;
             }
-            let device = self.board.device(&key, &identity);
+            let device = self.state.device(&key, &identity);
             if let Some(worker) = self.workers.get_mut(&key) {
-                // Same silicon under a new name: the worker's end brings us back here.
+                // Same silicon under a new name: its worker is stopped, and its end leads back here.
                 if device.snapshot().identity != identity {
                     *worker = None;
                 }
@@ -301,9 +303,9 @@ impl Supervisor {
             let (stop, stopped) = mpsc::channel();
             let worker = Worker {
                 device: Arc::clone(&device),
-                source: Arc::clone(&self.board),
+                source: Arc::clone(&self.state),
                 serial: self.serial,
-                tempo: self.tempo.clone(),
+                timing: self.timing.clone(),
                 stop: stopped,
                 events: self.sender.clone(),
             };
@@ -316,7 +318,7 @@ impl Supervisor {
                 Err(_) => self.no_thread(&device, self.serial),
             }
         }
-        for device in self.board.devices().iter().filter(|device| !listed.contains(&device.key)) {
+        for device in self.state.devices().iter().filter(|device| !listed.contains(&device.key)) {
             self.retries.remove(&device.key);
             if let Some(worker) = self.workers.get_mut(&device.key) {
                 *worker = None;
@@ -327,25 +329,25 @@ impl Supervisor {
 
     fn no_thread(&mut self, device: &Device, serial: u64) {
         let fault = Fault::new("open", FaultCode::NoThread);
-        self.board.count(&[fault]);
+        self.state.count(&[fault]);
         device.fail(serial, fault);
         self.ended(device.key.clone(), Some(Duration::ZERO));
     }
 
-    /// A worker's thread is over. Answers whether there is nothing to do now: its device waits for its
-    /// next try.
+    /// A worker's thread has ended. Returns whether there is nothing to do now, because its device waits for
+    /// its next attempt.
     fn ended(&mut self, key: String, failed: Option<Duration>) -> bool {
         self.workers.remove(&key);
         let Some(healthy) = failed else { return false };
-        self.retries.entry(key).or_default().later(&self.tempo, healthy);
+        self.retries.entry(key).or_default().later(&self.timing, healthy);
         true
     }
 
-    /// Tells all workers to stop, waits for them and gives up those that are stuck. What is printed of
-    /// the others stays until a new worker knows better or it is too old.
+    /// Asks all workers to stop, waits for them and gives up those that are stuck. What is printed of the
+    /// others stays until a new worker publishes or it is too old.
     fn stop_workers(&mut self, patience: Duration) {
         let until = Instant::now() + patience;
-        for device in self.board.devices().iter() {
+        for device in self.state.devices().iter() {
             device.revoke();
         }
         self.workers.values_mut().for_each(|stop| *stop = None);
@@ -354,7 +356,7 @@ impl Supervisor {
                 Ok(Event::Ended { key, .. }) => {
                     self.workers.remove(&key);
                 }
-                // Kept for the run loop: it ends the process as soon as this wait is over.
+                // Sent again for the run loop, which ends as soon as this wait is over.
                 Ok(Event::Stop) => {
                     let _ = self.sender.send(Event::Stop);
                     break;
@@ -367,21 +369,21 @@ impl Supervisor {
             retry.at = None;
         }
         let stuck = Fault::new("sample", FaultCode::Deadline);
-        for device in self.board.devices().iter().filter(|device| self.workers.contains_key(&device.key)) {
+        for device in self.state.devices().iter().filter(|device| self.workers.contains_key(&device.key)) {
             device.give_up(Status::Down(stuck));
         }
     }
 
     /// Withdraws every device that is not down for a reason of its own.
     fn withdraw_all(&self, fault: Fault) {
-        for device in self.board.devices().iter() {
+        for device in self.state.devices().iter() {
             if matches!(device.snapshot().status, Status::Up | Status::Starting) {
                 device.give_up(Status::Down(fault));
             }
         }
     }
 
-    /// Waits between two tries. Answers whether the process ends.
+    /// Waits between two attempts. Returns whether the process ends.
     fn pause(&mut self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         loop {
@@ -398,11 +400,11 @@ impl Supervisor {
 
     /// Whether a worker is in a call that is not yet late.
     fn in_call(&self) -> bool {
-        self.board.devices().iter().any(|device| device.is_in_call() && !device.is_stuck())
+        self.state.devices().iter().any(|device| device.is_in_call() && !device.is_stuck())
     }
 
     fn stuck(&self) -> bool {
-        self.board.devices().iter().any(|device| device.is_stuck())
+        self.state.devices().iter().any(|device| device.is_stuck())
     }
 
     fn functions(&mut self) -> Option<BTreeSet<OsString>> {
@@ -410,16 +412,16 @@ impl Supervisor {
     }
 }
 
-/// Calls a driver under the watchdog's eyes.
+/// Calls a driver under the watchdog's supervision.
 ///
 /// # Errors
-/// What a panic said; it is logged.
-fn call<T>(board: &SourceBoard, name: &'static str, driver: impl FnOnce() -> T) -> Result<T, String> {
-    board.begin(name, Instant::now());
+/// The message of a panic, which is logged.
+fn call<T>(state: &SourceState, name: &'static str, driver: impl FnOnce() -> T) -> Result<T, String> {
+    state.begin(name, Instant::now());
     let result = catch_unwind(AssertUnwindSafe(driver));
-    board.end();
+    state.end();
     result.map_err(|panic| {
-        let (source, why) = (board.family.name(), panic_text(&*panic));
+        let (source, why) = (state.family.name(), panic_message(&*panic));
         error!(source, call = name, why, "a defect ended the call");
         format!("{name} failed by a defect of this program: {why}")
     })

@@ -1,7 +1,6 @@
 //! The thread that reads one device: opens it, samples it on every tick, and may be lost to a driver.
 
 use std::{
-    any::Any,
     collections::HashSet,
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,22 +12,23 @@ use std::{
 };
 
 use reading::{Absence, Batch, Fault, FaultCode, Lost, Sampler};
+use source::panic_message;
 use tracing::error;
 
 use crate::{
-    sampling::device::Device, sampling::state::SourceBoard, sampling::supervisor::Event,
-    sampling::timing::Tempo,
+    sampling::device::Device, sampling::state::SourceState, sampling::supervisor::Event,
+    sampling::timing::Timing,
 };
 
-/// Stack of a thread that calls a driver. Vendor libraries run on it and their appetite is not ours to
-/// know; what they leave untouched costs address space, not memory.
+/// Stack of a thread that calls a driver. Vendor libraries run on it, and how much they need is
+/// unknown; what they do not touch costs address space, not memory.
 pub const STACK_BYTES: usize = 512 * 1024;
 
 /// Readings that [`Integrals`](crate::sampling::integral::Integrals) may add to a subject.
 const CAPACITY_FOR_INTEGRALS: usize = 32;
 
-/// Readings of the first round, for which there is none to go by: as many as the largest devices have. What is
-/// not used of it costs no memory, and what is outgrown is not given back.
+/// Capacity for the first round, which has no predecessor: as many readings as the largest devices have.
+/// Unused capacity costs no memory, and growing would leave the outgrown buffers on the heap.
 const FIRST_CAPACITY: usize = 448;
 
 /// What opens the device; see [`reading::Found::open`].
@@ -39,21 +39,21 @@ pub struct Worker {
     /// The device.
     pub device: Arc<Device>,
     /// Its source.
-    pub source: Arc<SourceBoard>,
-    /// Tells this worker's word from that of an earlier one.
+    pub source: Arc<SourceState>,
+    /// Distinguishes this worker from earlier ones of the device.
     pub serial: u64,
-    /// The times of this run.
-    pub tempo: Tempo,
-    /// Closed when the worker shall stop.
+    /// Intervals and deadlines of this run.
+    pub timing: Timing,
+    /// Closed to make the worker stop.
     pub stop: Receiver<Infallible>,
     /// To the supervisor.
     pub events: Sender<Event>,
 }
 
-/// How a worker's time ended.
+/// Why a worker ends.
 enum End {
-    /// Told to stop.
-    Told,
+    /// It was asked to stop.
+    Stopped,
     /// The device cannot be read.
     Device(Fault),
     /// The driver went away under every device.
@@ -61,14 +61,15 @@ enum End {
 }
 
 impl Worker {
-    /// Reads the device until it is lost or the supervisor says stop, and reports the end.
+    /// Reads the device until it is lost or the supervisor asks to stop, and reports the end.
     pub fn run(self, open: Open) {
         let mut healthy_since = None;
         let work = catch_unwind(AssertUnwindSafe(|| self.work(open, &mut healthy_since)));
         let failed = match work {
-            Ok(told) => !told,
+            Ok(stopped) => !stopped,
             Err(panic) => {
-                let (family, key, why) = (self.source.family.name(), &*self.device.key, panic_text(&*panic));
+                let (family, key, why) =
+                    (self.source.family.name(), &*self.device.key, panic_message(&*panic));
                 error!(family, key, why, "a defect ended the device's sampler; it will be opened again");
                 let fault = Fault::new("sample", FaultCode::Panic);
                 self.lose(fault, Event::DeviceLost);
@@ -81,7 +82,7 @@ impl Worker {
         let _ = self.events.send(Event::Ended { key: self.device.key.clone(), failed: healthy });
     }
 
-    /// Answers whether it ended because it was told to.
+    /// Returns whether it ended because it was asked to.
     fn work(&self, open: Open, healthy_since: &mut Option<Instant>) -> bool {
         let mut sampler = match self.call("open", open).1 {
             Ok(sampler) => sampler,
@@ -92,12 +93,12 @@ impl Worker {
         };
         let end = self.sample(&mut *sampler, healthy_since);
         match end {
-            End::Told => {}
+            End::Stopped => {}
             End::Device(fault) => self.lose(fault, Event::DeviceLost),
             End::Session(fault) => self.lose(fault, Event::SessionLost(fault)),
         }
         self.call("close", || drop(sampler));
-        matches!(end, End::Told)
+        matches!(end, End::Stopped)
     }
 
     fn sample(&self, sampler: &mut dyn Sampler, healthy_since: &mut Option<Instant>) -> End {
@@ -112,7 +113,7 @@ impl Worker {
             match result {
                 Err(Lost::Device(fault)) => return End::Device(fault),
                 Err(Lost::Session(fault)) => return End::Session(fault),
-                // Its values may be as old as the call: read again instead.
+                // The values may be as old as the call, so the device is read again instead.
                 Ok(()) if late => {}
                 Ok(()) => {
                     self.source.count(faults.of(&batch));
@@ -124,40 +125,34 @@ impl Worker {
             }
             let next = match healthy_since {
                 _ if late => done,
-                Some(_) => self.tempo.next_tick(started, done),
-                None => started + self.tempo.second_sample,
+                Some(_) => self.timing.next_tick(started, done),
+                None => started + self.timing.second_sample,
             };
             if !late {
                 healthy_since.get_or_insert(started);
             }
             match self.stop.recv_timeout(next.saturating_duration_since(done)) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return End::Told,
+                Err(RecvTimeoutError::Disconnected) => return End::Stopped,
             }
         }
     }
 
-    /// Calls a driver under the watchdog's eyes. Answers whether the call was late, and its result.
+    /// Calls a driver under the watchdog's supervision. Returns whether the call was late, and its result.
     fn call<T>(&self, name: &'static str, driver: impl FnOnce() -> T) -> (bool, T) {
         self.device.begin(name, Instant::now());
         let result = driver();
         (self.device.end(), result)
     }
 
-    /// Withdraws the device and tells the supervisor, unless it gave this worker up long ago.
+    /// Withdraws the device and notifies the supervisor, unless another worker is current.
     fn lose(&self, fault: Fault, event: Event) {
         self.source.count(&[fault]);
         if self.device.fail(self.serial, fault) {
-            // A supervisor that is gone at the end of the process needs no telling.
+            // At the end of the process the supervisor may be gone, and needs no notice.
             let _ = self.events.send(event);
         }
     }
-}
-
-/// What a panic said.
-pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 /// Which absences of a round to count.
@@ -168,7 +163,7 @@ struct Faults {
 }
 
 impl Faults {
-    /// Each distinct fault once, although one call may have fed several metrics; what is unsupported, a
+    /// Each distinct fault once, although one call may feed several metrics; an unsupported value, which is a
     /// normal state, once in the life of this worker.
     fn of(&mut self, batch: &Batch) -> &[Fault] {
         self.round.clear();

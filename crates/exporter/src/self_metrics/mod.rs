@@ -22,7 +22,7 @@ use procfs::process::{LimitValue, Process};
 use reading::{Batch, Labels, Subject};
 
 use crate::{
-    sampling::state::{Board, LinkStatus, SourceBoard},
+    sampling::state::{ConnectionStatus, NodeState, SourceState},
     self_metrics::host::Host,
 };
 
@@ -71,10 +71,10 @@ impl SelfMetrics {
     }
 
     /// The metrics now; of those that are about a source, only the ones of `sources`.
-    pub fn read(&self, board: &Board, sources: &[&Arc<SourceBoard>], http: &HttpCounts) -> Vec<Subject> {
+    pub fn read(&self, node: &NodeState, sources: &[&Arc<SourceState>], http: &HttpCounts) -> Vec<Subject> {
         let mut batch = Batch::default();
         batch.begin_exporter();
-        batch.put(BUILD_INFO, self.build_labels(board), Ok(Flag(true)));
+        batch.put(BUILD_INFO, self.build_labels(node), Ok(Flag(true)));
         for source in sources {
             read_source(source, &mut batch);
         }
@@ -92,8 +92,8 @@ impl SelfMetrics {
     }
 
     /// Labels of the build information; which machine is simulated is known only once a source is connected.
-    fn build_labels(&self, board: &Board) -> Labels {
-        let simulated = board.simulated();
+    fn build_labels(&self, node: &NodeState) -> Labels {
+        let simulated = node.simulated();
         let mut build = self.build.borrow_mut();
         if build.0 != simulated {
             *build = (simulated.clone(), build_labels(simulated));
@@ -130,15 +130,15 @@ fn build_labels(simulated: Option<String>) -> Labels {
     Labels::Shared([(Label::Version, version), (Label::Simulated, simulated)].into())
 }
 
-fn read_source(source: &SourceBoard, batch: &mut Batch) {
+fn read_source(source: &SourceState, batch: &mut Batch) {
     let name = source.family.name();
     let (by_source, by_family) = (Labels::one(Label::Source, name), Labels::one(Label::Family, name));
-    let link = source.link();
-    batch.put(SOURCE_UP, by_source.clone(), Ok(Flag(link.status == LinkStatus::Up)));
-    if let Some(found) = link.found {
+    let connection = source.connection();
+    batch.put(SOURCE_UP, by_source.clone(), Ok(Flag(connection.status == ConnectionStatus::Up)));
+    if let Some(found) = connection.found {
         batch.put(DEVICES, by_family.clone(), Ok(Count(found as u64)));
     }
-    if let Some(expected) = link.expected {
+    if let Some(expected) = connection.expected {
         batch.put(DEVICES_EXPECTED, by_family, Ok(Count(expected as u64)));
     }
     let now = Instant::now();
@@ -147,10 +147,10 @@ fn read_source(source: &SourceBoard, batch: &mut Batch) {
         batch.put(SNAPSHOT_AGE, by_source.clone(), Ok(Seconds(age.as_secs_f64())));
     }
     batch.put(STUCK_THREADS, by_source.clone(), Ok(Count(source.stuck_threads() as u64)));
-    let tally = source.tally();
-    batch.put(SOURCE_CONNECTS, by_source.clone(), Ok(Count(tally.connects)));
-    for (labels, count) in tally.faults.values() {
+    let counts = source.counts();
+    batch.put(SOURCE_CONNECTS, by_source.clone(), Ok(Count(counts.connects)));
+    for (labels, count) in counts.faults.values() {
         batch.put(SOURCE_FAULTS, labels.clone(), Ok(Count(*count)));
     }
-    batch.put(SAMPLE_DURATION, by_source, Ok(tally.durations.clone()));
+    batch.put(SAMPLE_DURATION, by_source, Ok(counts.durations.clone()));
 }

@@ -19,9 +19,9 @@ use reading::{
 };
 
 use crate::{
-    sampling::state::Board,
+    sampling::state::NodeState,
     sampling::supervisor::{self, Handle},
-    sampling::timing::Tempo,
+    sampling::timing::Timing,
     self_metrics::{HttpCounts, SelfMetrics},
 };
 
@@ -240,8 +240,8 @@ impl Sampler for FakeSampler {
 }
 
 /// Times short enough for a test and long enough for a busy machine.
-pub fn tempo() -> Tempo {
-    Tempo {
+pub fn timing() -> Timing {
+    Timing {
         epoch: Instant::now(),
         interval: Duration::from_millis(20),
         second_sample: Duration::from_millis(5),
@@ -249,13 +249,13 @@ pub fn tempo() -> Tempo {
         enumerate: Duration::from_millis(50),
         first_retry: Duration::from_millis(10),
         last_retry: Duration::from_millis(40),
-        farewell: Duration::from_millis(100),
+        shutdown_wait: Duration::from_millis(100),
     }
 }
 
 /// A supervised fake source, without HTTP.
 pub struct Rig {
-    pub board: Board,
+    pub node: NodeState,
     pub machine: Machine,
     pub supervisor: Handle,
     sysfs: tempfile::TempDir,
@@ -263,12 +263,12 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(machine: Machine) -> Self {
-        let board = Board::new([Family::Nvidia], false, tempo());
+        let node = NodeState::new([Family::Nvidia], false, timing());
         let sysfs = tempfile::tempdir().expect("a folder");
         let source = Box::new(FakeSource(machine.clone()));
-        let supervisor = supervisor::spawn(source, Arc::clone(&board.sources[0]), tempo(), sysfs.path())
+        let supervisor = supervisor::spawn(source, Arc::clone(&node.sources[0]), timing(), sysfs.path())
             .expect("a thread");
-        Self { board, machine, supervisor, sysfs }
+        Self { node, machine, supervisor, sysfs }
     }
 
     /// Adds a PCI function of the source's vendor.
@@ -283,10 +283,10 @@ impl Rig {
 
     /// What a scrape would show, one line per series of the unified schema.
     pub fn scrape(&self) -> String {
-        self.board.check(Instant::now());
-        let sources: Vec<_> = self.board.sources.iter().collect();
-        let own = SelfMetrics::new(None).read(&self.board, &sources, &HttpCounts::default());
-        let snapshots = self.board.sources[0].snapshots();
+        self.node.check(Instant::now());
+        let sources: Vec<_> = self.node.sources.iter().collect();
+        let own = SelfMetrics::new(None).read(&self.node, &sources, &HttpCounts::default());
+        let snapshots = self.node.sources[0].snapshots();
         let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
         let options = Options { unified: true, vendor: false, filters: &[] };
         let body = String::from_utf8(encode(Format::Text, subjects, &options)).expect("text");

@@ -16,14 +16,14 @@ use flate2::read::GzDecoder;
 use naming::Family;
 use tokio::sync::oneshot;
 
-use super::fake::{Act, FakeSource, Machine, eventually, tempo};
+use super::fake::{Act, FakeSource, Machine, eventually, timing};
 use crate::{
     commands::serve::{Serve, Web},
     commands::values::listen_address,
     http::body::{BodyCache, Vocabularies},
     http::connection::Timeouts,
     http::listen::{self, BoundSocket},
-    sampling::state::Board,
+    sampling::state::NodeState,
     self_metrics::{HttpCounts, SelfMetrics},
 };
 
@@ -66,7 +66,7 @@ impl Server {
                 name: "fake-exporter",
                 sources,
                 auto: false,
-                tempo: tempo(),
+                timing: timing(),
                 sysfs,
                 host: None,
                 vocabularies,
@@ -478,12 +478,12 @@ fn both_ip_families_are_served() {
 
 #[test]
 fn a_body_is_built_once_per_change() {
-    let mut tempo = tempo();
-    tempo.interval = Duration::from_mins(1);
-    let board = Arc::new(Board::new([Family::Nvidia], false, tempo));
+    let mut timing = timing();
+    timing.interval = Duration::from_mins(1);
+    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing));
     let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
     let bodies = BodyCache::new(
-        Arc::clone(&board),
+        Arc::clone(&node),
         vocabularies,
         Rc::new(HttpCounts::default()),
         SelfMetrics::new(None),
@@ -495,7 +495,7 @@ fn a_body_is_built_once_per_change() {
     let first = bodies.whole(Format::Text, false);
     assert_eq!(build(), build(), "nothing changed");
     assert_eq!(first.as_ptr(), build()[0]);
-    board.sources[0].down("gone".to_owned(), None, None, false);
+    node.sources[0].down("gone".to_owned(), None, None, false);
     let second = bodies.whole(Format::Text, false);
     assert_ne!(first.as_ptr(), second.as_ptr());
     assert!(String::from_utf8_lossy(&second).contains("accelscope_source_up{source=\"nvidia\"} 0"));

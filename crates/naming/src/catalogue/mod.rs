@@ -1,6 +1,7 @@
 //! The catalogue: one entry per quantity, in the order in which families are printed, and a handle for each.
 //!
-//! Each module has the entries of one subject. Vendors' names for them are in [`vocabularies`](crate::vocabularies).
+//! Each module has the entries of one subject. Vendors' names for them are in
+//! [`vocabularies`](crate::vocabularies).
 
 macro_rules! entries {
     (from $base:expr; $($id:ident: $quantity:ty = $entry:expr;)*) => {

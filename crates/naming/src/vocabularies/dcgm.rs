@@ -1,7 +1,7 @@
 //! DCGM_FI_* and DCGM_EXP_* as dcgm-exporter prints them (legacy names).
 //!
-//! HELP texts of names that are in dcgm-exporter's own counter lists are theirs, byte for byte; the other fields
-//! have no published HELP, so those sentences are ours.
+//! HELP texts of names that are in dcgm-exporter's own counter lists are theirs, byte for byte; the other
+//! fields have no published HELP, so those sentences are ours.
 
 use super::VendorName;
 use crate::{

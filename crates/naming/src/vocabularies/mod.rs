@@ -1,5 +1,5 @@
-//! Names that vendors' own exporters gave the quantities of the catalogue, kept byte for byte: one table for each
-//! vocabulary, whose rows point at entries.
+//! Names that vendors' own exporters gave the quantities of the catalogue, kept byte for byte: one table for
+//! each vocabulary, whose rows point at entries.
 
 mod accelerator;
 mod alias;
@@ -17,8 +17,8 @@ pub enum Vocabulary {
     Dcgm,
     /// `habanalabs_*` as the official Gaudi exporter prints them.
     Habana,
-    /// `accelerator_*` as the same exporter prints them: one schema for all vendors, with units that the names
-    /// deny. Only for those who ask for it.
+    /// `accelerator_*` as the same exporter prints them: one schema for all vendors, with units that the
+    /// names deny. Only for those who ask for it.
     Accelerator,
     /// Names that people write where a vendor has none of its own.
     Alias,

@@ -17,7 +17,8 @@ pub struct SimulatedMachine {
     pub folder: PathBuf,
 }
 
-/// The simulated machine that has its kernel files below `sysfs`. It has a folder `accelsim`, which no kernel has.
+/// The simulated machine that has its kernel files below `sysfs`. It has a folder `accelsim`, which no kernel
+/// has.
 pub fn in_sysfs(sysfs: &Path) -> Option<SimulatedMachine> {
     let folder = sysfs.join("accelsim");
     let name = File::new(&folder, "machine").text().ok()?;

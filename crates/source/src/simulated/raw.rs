@@ -4,8 +4,8 @@ use std::ffi::{CStr, c_char};
 
 use libloading::Library;
 
-/// Name of the simulated machine that the library shows: it exports `const char *accelsim_machine(void)`, which no
-/// vendor's library does.
+/// Name of the simulated machine that the library shows: it exports `const char *accelsim_machine(void)`,
+/// which no vendor's library does.
 pub fn in_library(library: &Library) -> Option<String> {
     // SAFETY: only looked up here; simulated libraries declare `const char *accelsim_machine(void)`.
     let symbol = unsafe { library.get::<unsafe extern "C" fn() -> *const c_char>(b"accelsim_machine\0") };
