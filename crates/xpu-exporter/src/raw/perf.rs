@@ -7,30 +7,7 @@ use std::{
     os::fd::{FromRawFd as _, OwnedFd},
 };
 
-/// `PERF_FORMAT_TOTAL_TIME_ENABLED`.
-const READ_TIME_ENABLED: u64 = 1;
-/// `PERF_FLAG_FD_CLOEXEC`.
-const CLOSE_ON_EXEC: c_long = 8;
-
-/// `struct perf_event_attr` as of its first version, which every kernel takes (linux/perf_event.h).
-#[repr(C)]
-#[derive(Default)]
-struct Attributes {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup: u32,
-    breakpoint_type: u32,
-    config1: u64,
-}
-
-/// `PERF_ATTR_SIZE_VER0`.
-const ATTRIBUTES_BYTES: u32 = 64;
-const _: () = assert!(size_of::<Attributes>() == ATTRIBUTES_BYTES as usize);
+use kernel_sys::perf::{ATTRIBUTES_BYTES, Attributes, CLOSE_ON_EXEC, TOTAL_TIME_ENABLED};
 
 /// One open event. The GPU that it counts on stays awake until it is dropped.
 #[derive(Debug)]
@@ -46,7 +23,7 @@ impl Counter {
             kind: pmu,
             size: ATTRIBUTES_BYTES,
             config,
-            read_format: READ_TIME_ENABLED,
+            read_format: TOTAL_TIME_ENABLED,
             ..Attributes::default()
         };
         let (every_process, cpu, no_group): (c_long, c_long, c_long) = (-1, 0, -1);
