@@ -117,11 +117,6 @@ pub fn drm_headers() -> Result<PathBuf> {
     headers("/usr/include/libdrm", "i915_drm.h")
 }
 
-/// Where `linux/perf_event.h` is: the kernel's other headers, Debian's `linux-libc-dev`.
-pub fn kernel_headers() -> Result<PathBuf> {
-    headers("/usr/include", "linux/perf_event.h")
-}
-
 fn headers(folder: &str, header: &str) -> Result<PathBuf> {
     let folder = PathBuf::from(folder);
     ensure!(

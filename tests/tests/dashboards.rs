@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use e2e::artefacts::{node_tools, repository};
 use serde_json::{Value, json};
-use thresholds::{Format, Kind, Names, Overrides, generate, shown};
+use thresholds::{Format, Kind, Names, Overrides, band_panels, generate};
 
 /// Every panel with thresholds that no signal gives: states, which are 0, 1 and 2.
 const STATES: [f64; 3] = [0.0, 1.0, 2.0];
@@ -160,7 +160,7 @@ fn dashboards_are_what_grafanas_types_say_and_broken_ones_are_not() -> Result<()
 #[test]
 fn grafana_paints_values_as_the_rules_judge_them_and_absence_grey() -> Result<()> {
     let dashboards = committed()?;
-    let bands: BTreeMap<_, _> = shown(&Overrides::default())
+    let bands: BTreeMap<_, _> = band_panels(&Overrides::default())
         .into_iter()
         .map(|shown| ((shown.path.clone(), u64::from(shown.panel)), shown))
         .collect();

@@ -11,8 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::artefacts::{
-    PYHLML, drm_headers, kernel_headers, level_zero_headers, level_zero_loader, pyhlml, python_env,
-    repository, target_dir,
+    PYHLML, drm_headers, level_zero_headers, level_zero_loader, pyhlml, python_env, repository, target_dir,
 };
 
 use crate::shell::{self, on_path};
@@ -38,7 +37,6 @@ const FILES: &[(IsThere, &str)] = &[
     (|| level_zero_loader().is_ok(), "libze1"),
     (|| level_zero_headers().is_ok(), "libze-dev"),
     (|| drm_headers().is_ok(), "libdrm-dev"),
-    (|| kernel_headers().is_ok(), "linux-libc-dev"),
 ];
 
 /// Asked before a package starts a service; exit code 101 forbids it.

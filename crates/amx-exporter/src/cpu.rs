@@ -3,6 +3,8 @@
 //! CPUID and not /proc/cpuinfo, because the kernel gives AMX-FP16 no name there. Leaves: Intel SDM, volume
 //! 2A, CPUID.
 
+use naming::FaultCode;
+
 /// EAX, EBX, ECX and EDX of one leaf.
 pub type Registers = [u32; 4];
 
@@ -116,17 +118,17 @@ impl Cpu {
     }
 
     /// Raw config of the event that counts cycles in which AMX is busy, or why there is none to open.
-    pub fn amx_event(&self) -> Result<u64, &'static str> {
-        if self.amx { self.event(|model| model.amx_busy) } else { Err("no_amx") }
+    pub fn amx_event(&self) -> Result<u64, FaultCode> {
+        if self.amx { self.event(|model| model.amx_busy) } else { Err(FaultCode::NoAmx) }
     }
 
     /// Raw config of the event that counts the cycles of cores, or why there is none to open.
-    pub fn core_event(&self) -> Result<u64, &'static str> {
+    pub fn core_event(&self) -> Result<u64, FaultCode> {
         self.event(|model| model.core_cycles)
     }
 
-    fn event(&self, of: fn(&Model) -> Option<u64>) -> Result<u64, &'static str> {
-        of(&self.known().ok_or("unknown_model")?).ok_or("no_published_event")
+    fn event(&self, of: fn(&Model) -> Option<u64>) -> Result<u64, FaultCode> {
+        of(&self.known().ok_or(FaultCode::UnknownModel)?).ok_or(FaultCode::NoPublishedEvent)
     }
 }
 
@@ -174,19 +176,19 @@ mod tests {
             (0x0008_06f8, TILE_BF16_INT8, 0, "sapphire-rapids", Ok(0x02ec), Ok(0x02b7)),
             (0x000c_06f2, TILE_BF16_INT8, 0, "emerald-rapids", Ok(0x02ec), Ok(0x02b7)),
             // A hypervisor that hides AMX.
-            (0x0008_06f8, 0, 0, "sapphire-rapids", Ok(0x02ec), Err("no_amx")),
-            (0x000a_06f3, 0, 0, "sierra-forest", Ok(0x003c), Err("no_amx")),
+            (0x0008_06f8, 0, 0, "sapphire-rapids", Ok(0x02ec), Err(FaultCode::NoAmx)),
+            (0x000a_06f3, 0, 0, "sierra-forest", Ok(0x003c), Err(FaultCode::NoAmx)),
             (
                 0x0040_0f10,
                 TILE_BF16_INT8,
                 0,
                 "diamond-rapids",
-                Err("no_published_event"),
-                Err("no_published_event"),
+                Err(FaultCode::NoPublishedEvent),
+                Err(FaultCode::NoPublishedEvent),
             ),
-            (0x000f_06f0, TILE_BF16_INT8, 0, "", Err("unknown_model"), Err("unknown_model")),
+            (0x000f_06f0, TILE_BF16_INT8, 0, "", Err(FaultCode::UnknownModel), Err(FaultCode::UnknownModel)),
             // Cascade Lake, which has threads and no event for the cycles of its cores.
-            (0x0005_0657, 0, 0, "", Err("unknown_model"), Err("no_amx")),
+            (0x0005_0657, 0, 0, "", Err(FaultCode::UnknownModel), Err(FaultCode::NoAmx)),
         ];
         for (signature, edx, more, architecture, core, event) in cases {
             let cpu = intel(signature, edx, more);

@@ -2,15 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use naming::{Bytes, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m};
-use reading::{Batch, Fault, Identity, Labels};
-
-use crate::{
-    cores::Counted,
-    memory::Accesses,
-    rates::Active,
-    raw::{Got, Raw},
+use naming::{
+    Bytes, Celsius, Count, FaultCode, Flag, Hertz, Joules, Label, Ratio, Seconds, Watts, catalogue as m,
 };
+use reading::{Batch, Fault, Identity, Labels, Measured};
+
+use crate::{cores::Counted, memory::Accesses, rates::Active, raw::Raw};
 
 /// A column access moves a cache line.
 const BYTES_PER_ACCESS: f64 = 64.0;
@@ -24,13 +21,13 @@ pub struct Round<'a> {
     /// Files.
     pub raw: &'a Raw,
     /// µW of the package and of its memory.
-    pub power_uw: [Got<f64>; 2],
+    pub power_uw: [Measured<f64>; 2],
     /// Throttling.
     pub active: Active,
     /// Core events.
-    pub counted: &'a Got<Counted>,
+    pub counted: &'a Measured<Counted>,
     /// Memory controller events.
-    pub accesses: Got<Accesses>,
+    pub accesses: Measured<Accesses>,
 }
 
 /// Puts a whole socket into the batch.
@@ -44,13 +41,13 @@ pub fn socket(round: &Round<'_>, batch: &mut Batch) {
 fn counters(round: &Round<'_>, batch: &mut Batch) {
     let counted = round.counted.as_ref().map_err(|fault| *fault);
     let ratio = counted.and_then(|counted| counted.amx_ratio).map(Ratio);
-    batch.put(m::ENGINE_ACTIVE, Labels::one("engine", "amx"), ratio);
+    batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, "amx"), ratio);
     let totals = counted.map(|counted| counted.totals);
     let amx = counted.and_then(|counted| counted.amx.map(|()| whole(counted.totals.amx_cycles)));
-    batch.put(m::CYCLES, Labels::one("kind", "thread"), totals.map(|t| Count(whole(t.thread_cycles))));
+    batch.put(m::CYCLES, Labels::one(Label::Kind, "thread"), totals.map(|t| Count(whole(t.thread_cycles))));
     let cores = counted.and_then(|counted| counted.cores.map(|()| whole(counted.totals.core_cycles)));
-    batch.put(m::CYCLES, Labels::one("kind", "core"), cores.map(Count));
-    batch.put(m::CYCLES, Labels::one("kind", "amx"), amx.map(Count));
+    batch.put(m::CYCLES, Labels::one(Label::Kind, "core"), cores.map(Count));
+    batch.put(m::CYCLES, Labels::one(Label::Kind, "amx"), amx.map(Count));
     batch.put(m::INSTRUCTIONS, Labels::NONE, totals.map(|t| Count(whole(t.instructions))));
     let bytes = |accesses: f64| Bytes(whole(accesses * BYTES_PER_ACCESS));
     batch.put(m::MEMORY_READ, Labels::NONE, round.accesses.map(|accesses| bytes(accesses.reads)));
@@ -71,13 +68,13 @@ fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
     let raw = round.raw;
     let celsius = |milli: i64| match milli as f64 / 1e3 {
         celsius if celsius <= CELSIUS_MAX => Ok(Celsius(celsius)),
-        _ => Err(Fault::no_data("temp_input", "over_200_celsius")),
+        _ => Err(Fault::new("temp_input", FaultCode::Over200Celsius)),
     };
     let [now, slowdown, operating] = raw.temperature_mc.map(|got| got.and_then(celsius));
-    let package = || Labels::one("sensor", "package");
+    let package = || Labels::one(Label::Sensor, "package");
     batch.put(m::TEMPERATURE, package(), now);
-    batch.put(m::TEMPERATURE_LIMIT, package().with("limit", "slowdown"), slowdown);
-    batch.put(m::TEMPERATURE_LIMIT, package().with("limit", "operating"), operating);
+    batch.put(m::TEMPERATURE_LIMIT, package().with(Label::Limit, "slowdown"), slowdown);
+    batch.put(m::TEMPERATURE_LIMIT, package().with(Label::Limit, "operating"), operating);
 
     let [power, memory_power] = round.power_uw.map(|got| got.map(|microwatts| Watts(microwatts / 1e6)));
     let joules = |microjoules: u64| Joules(microjoules as f64 / 1e6);
@@ -87,19 +84,19 @@ fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
     batch.put(m::MEMORY_ENERGY, Labels::NONE, raw.memory_energy_uj.map(joules));
     for (limit, microwatts) in &raw.limits_uw {
         let watts = microwatts.and_then(|microwatts| match microwatts {
-            0 => Err(Fault::no_data("constraint_power_limit_uw", "zero")),
+            0 => Err(Fault::new("constraint_power_limit_uw", FaultCode::Zero)),
             _ => Ok(Watts(microwatts as f64 / 1e6)),
         });
-        batch.put(m::POWER_LIMIT, Labels::one("limit", *limit), watts);
+        batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, *limit), watts);
     }
-    batch.put(m::CLOCK, Labels::one("domain", "core"), raw.clock_khz.map(|khz| Hertz(khz * 1e3)));
+    batch.put(m::CLOCK, Labels::one(Label::Domain, "core"), raw.clock_khz.map(|khz| Hertz(khz * 1e3)));
     let max = raw.clock_max_khz.map(|khz| Hertz(khz as f64 * 1e3));
-    batch.put(m::CLOCK_MAX, Labels::one("domain", "core"), max);
+    batch.put(m::CLOCK_MAX, Labels::one(Label::Domain, "core"), max);
 }
 
 fn throttling(round: &Round<'_>, batch: &mut Batch) {
     let throttle = round.raw.throttle;
-    let reason = |word| Labels::one("reason", word);
+    let reason = |word| Labels::one(Label::Reason, word);
     batch.put(m::THROTTLE_ACTIVE, reason("thermal"), round.active.thermal.map(Flag));
     batch.put(m::THROTTLE_ACTIVE, reason("power"), round.active.power.map(Flag));
     for (word, count) in [
@@ -119,8 +116,8 @@ fn throttling(round: &Round<'_>, batch: &mut Batch) {
 pub fn cores(shares: &BTreeMap<u32, f64>, socket: &Identity, batch: &mut Batch) {
     for (core, share) in shares {
         let mut identity = socket.clone();
-        identity.unified.push(("partition", format!("core{core}")));
+        identity.partition = Some(format!("core{core}"));
         batch.begin(&Arc::new(identity));
-        batch.put(m::ENGINE_ACTIVE, Labels::one("engine", "amx_core"), Ok(Ratio(*share)));
+        batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, "amx_core"), Ok(Ratio(*share)));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use reading::Fault;
+use reading::{Fault, FaultCode, Measured};
 
-use crate::raw::{Got, Raw, Throttle};
+use crate::raw::{Raw, Throttle};
 
 /// A counter of energy over time.
 #[derive(Debug, Default)]
@@ -14,13 +14,13 @@ pub struct Power {
 
 impl Power {
     /// Microwatts since the last round. A counter that went back, as after a reload of its driver, has none.
-    pub fn microwatts(&mut self, now: Instant, energy_uj: Got<u64>) -> Got<f64> {
+    pub fn microwatts(&mut self, now: Instant, energy_uj: Measured<u64>) -> Measured<f64> {
         let energy = energy_uj.inspect_err(|_| self.last = None)?;
-        let none = |code| Err(Fault::no_data("energy_uj", code));
+        let none = |code| Err(Fault::new("energy_uj", code));
         match self.last.replace((now, energy)) {
-            Some((_, before)) if energy < before => none("counter_reset"),
+            Some((_, before)) if energy < before => none(FaultCode::CounterFell),
             Some((last, before)) if now > last => Ok((energy - before) as f64 / (now - last).as_secs_f64()),
-            _ => none("no_interval"),
+            _ => none(FaultCode::FirstReading),
         }
     }
 }
@@ -35,9 +35,9 @@ pub struct Throttling {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Active {
     /// Heat, of the package or of a core.
-    pub thermal: Got<bool>,
+    pub thermal: Measured<bool>,
     /// The package's power limit.
-    pub power: Got<bool>,
+    pub power: Measured<bool>,
 }
 
 impl Throttling {
@@ -46,9 +46,9 @@ impl Throttling {
     pub fn active(&mut self, raw: &Raw) -> Active {
         let now = raw.throttle;
         let before = self.last.replace(now);
-        let moved = |of: fn(&Throttle) -> Got<u64>| -> Got<bool> {
+        let moved = |of: fn(&Throttle) -> Measured<u64>| -> Measured<bool> {
             let count = of(&now)?;
-            let none = Fault::no_data("thermal_throttle", "no_interval");
+            let none = Fault::new("thermal_throttle", FaultCode::FirstReading);
             Ok(count != before.as_ref().ok_or(none).and_then(of)?)
         };
         let counted = [moved(|t| t.package_count), moved(|t| t.package_ms), moved(|t| t.core_count)];

@@ -6,16 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
+use kernel::perf::CALL;
+use reading::{Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler};
 
 use crate::{
     cores::Core,
     cpu::Cpu,
     map,
     memory::Memory,
-    perf::{CALL, Shared},
+    perf::Shared,
     rates::{Power, Throttling},
-    raw::{Files, Got},
+    raw::Files,
     topology,
 };
 
@@ -67,15 +68,15 @@ impl<T> Events<T> {
     fn round<R>(
         &mut self,
         now: Instant,
-        read: impl FnOnce(&mut T) -> Got<R>,
-        follow: impl FnOnce(&mut T) -> Got<()>,
-    ) -> Got<R> {
+        read: impl FnOnce(&mut T) -> Measured<R>,
+        follow: impl FnOnce(&mut T) -> Measured<()>,
+    ) -> Measured<R> {
         if let Some((fault, at)) = self.refused
             && now < at + RETRY
         {
             return Err(fault);
         }
-        let first = Fault::no_data(CALL, "no_interval");
+        let first = Fault::new(CALL, FaultCode::FirstReading);
         let result = if self.opened { read(&mut self.of) } else { Err(first) };
         match follow(&mut self.of) {
             Ok(()) => {
@@ -114,11 +115,7 @@ impl SocketSampler {
         self.topology.follow(&self.sysfs, self.socket).map_err(Lost::Device)?;
         let topology::Socket { cpus, dies, .. } = &self.topology;
         if cpus.is_empty() {
-            return Err(Lost::Device(Fault {
-                absence: Absence::Failed,
-                call: "cpu/online",
-                code: "offline",
-            }));
+            return Err(Lost::Device(Fault::new("cpu/online", FaultCode::Offline)));
         }
         let numbers: Vec<_> = cpus.iter().map(|cpu| cpu.number).collect();
         let counted = self.core.round(now, |core| core.read(cpus), |core| core.follow(cpus));

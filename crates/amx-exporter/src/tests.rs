@@ -8,12 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use naming::Family;
 use reading::{Absence, Batch, Identity, Labels};
 
 use crate::{
-    cpu::Cpu,
-    perf::{Files, Shared},
+    perf::Shared,
     sampler::{Socket, SocketSampler},
+    simulated::{self, Counters},
 };
 
 /// Granite Rapids with AMX: leaf, sub-leaf, EAX to EDX.
@@ -127,13 +128,14 @@ impl Tree {
     }
 
     fn sampler_of(&self, number: u32, per_core: bool) -> SocketSampler {
-        let perf: Shared = Arc::new(Files::new(&self.0.path().join("accelsim/perf")).expect("readable"));
-        let cpu = Cpu::decode(|leaf, subleaf| perf.cpuid(leaf, subleaf));
+        let folder = self.0.path().join("accelsim/perf");
+        let cpu = simulated::cpu(&folder).expect("readable");
+        let perf: Shared = Arc::new(Counters(folder));
         let socket = Socket {
             sysfs: self.0.path().to_owned(),
             number,
-            identity: Arc::new(Identity::default()),
-            info: Labels::NONE,
+            identity: Arc::new(Identity::new(Family::Amx, "socket0")),
+            info: Labels::Shared([].into()),
             per_core,
         };
         SocketSampler::new(socket, &perf, &cpu)
@@ -148,13 +150,12 @@ impl Tree {
 fn round(sampler: &mut SocketSampler, at: Instant) -> Batch {
     let mut batch = Batch::default();
     sampler.round(at, &mut batch).expect("the socket is there");
-    batch.finish();
     batch
 }
 
 /// The value of the series of this name whose labels are these words.
 fn value(batch: &Batch, name: &str, labels: &str) -> Option<f64> {
-    let mut found = batch.subjects[0].readings.iter().filter(|reading| {
+    let mut found = batch.groups[0].readings.iter().filter(|reading| {
         let mut words = Vec::new();
         reading.labels.for_each(|_, value| words.push(value.to_owned()));
         reading.id.metric().name == Some(name) && words.join(" ") == labels
@@ -164,7 +165,7 @@ fn value(batch: &Batch, name: &str, labels: &str) -> Option<f64> {
 
 fn absence(batch: &Batch, name: &str) -> Option<(Absence, &'static str)> {
     let absent = batch.absences.iter().find(|absent| absent.id.metric().name == Some(name));
-    absent.map(|absent| (absent.fault.absence, absent.fault.code))
+    absent.map(|absent| (absent.fault.absence, absent.fault.code.name()))
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn a_second_of_a_socket() {
     for name in
         ["accel_engine_active_ratio", "accel_cycles_total", "accel_power_watts", "accel_throttle_active"]
     {
-        assert_eq!(absence(&first, name), Some((Absence::NoData, "no_interval")), "{name}");
+        assert_eq!(absence(&first, name), Some((Absence::NoData, "first_reading")), "{name}");
     }
     // Core 0 multiplies, core 1 and the other socket do not. The kernel multiplexed CPU 3's group.
     for (cpu, amx) in [(0, 1_000_000_000), (1, 0)] {
@@ -221,9 +222,12 @@ fn a_second_of_a_socket() {
     ] {
         assert_eq!(value(&batch, name, labels), Some(expected), "{name} {labels}");
     }
-    let cores: Vec<_> = batch.subjects[1..]
+    let cores: Vec<_> = batch.groups[1..]
         .iter()
-        .map(|core| (core.identity.unified[0].1.as_str(), format!("{:.4}", core.readings[0].value.as_f64())))
+        .map(|core| {
+            let partition = core.identity.as_ref().and_then(|identity| identity.partition.as_deref());
+            (partition.unwrap_or_default(), format!("{:.4}", core.readings[0].value.as_f64()))
+        })
         .collect();
     assert_eq!(cores, [("core0", "0.6452".to_owned()), ("core1", "0.0000".to_owned())]);
 }
@@ -253,7 +257,7 @@ fn throttling_shows_by_its_counters_and_by_the_temperature() {
     let batch = round(&mut again, start);
     let power =
         batch.absences.iter().rfind(|absent| absent.id.metric().name == Some("accel_throttle_active"));
-    assert_eq!(power.map(|absent| absent.fault.code), Some("ENOENT"));
+    assert_eq!(power.map(|absent| absent.fault.code.name()), Some("ENOENT"));
 }
 
 #[test]
@@ -274,7 +278,7 @@ fn each_refusal_of_the_kernel_is_a_reason_and_costs_the_counters_alone() {
         let later = Instant::now() + Duration::from_secs(11);
         assert_eq!(
             absence(&round(&mut sampler, later), "accel_instructions_total").map(|a| a.1),
-            Some("no_interval")
+            Some("first_reading")
         );
         for cpu in 0..4 {
             tree.count(cpu, 10, 10, [10, 10, 5, 1]);
@@ -471,7 +475,7 @@ fn memory_controllers_may_come_later_and_one_that_fails_costs_no_counts() {
         value(&batch, "accel_memory_read_bytes_total", "")
             .ok_or(absence(&batch, "accel_memory_read_bytes_total").map(|absence| absence.1))
     };
-    assert_eq!(read(&tree), Err(Some("no_interval")));
+    assert_eq!(read(&tree), Err(Some("first_reading")));
     assert_eq!(read(&tree), Ok(200.0 * 64.0), "a hundred accesses of both sub-channels");
     fs::rename(&aside, folder.join("uncore_imc_1")).expect("moved");
     assert_eq!(read(&tree), Ok(400.0 * 64.0), "found after it was read");

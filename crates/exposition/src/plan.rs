@@ -1,11 +1,11 @@
-//! Which families exist, in which order, and which readings feed each: the catalogue turned by name.
+//! Which families exist, in which order, and which readings feed each: the catalogue indexed by name.
 //!
 //! One quantity can have several names and one vendor name can come from several quantities, while a
-//! name may be announced only once. So the grouping is done once, and an encoder only walks it.
+//! name may be announced only once. The grouping is therefore computed once, and an encoder only iterates over it.
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use naming::{Id, Kind, Metric, Scope, Vendor, VendorFilter, Vocabulary};
+use naming::{Id, Kind, Metric, Scope, VendorFilter, VendorName, Vocabulary};
 
 use crate::encode::Options;
 
@@ -13,13 +13,13 @@ use crate::encode::Options;
 #[derive(Debug)]
 pub(crate) struct Family {
     pub name: &'static str,
-    /// Whose name it is; `None` in the unified schema.
+    /// The vocabulary of the name; `None` for the unified schema.
     pub vocabulary: Option<Vocabulary>,
-    /// Whether it is the exporter's own, which no choice of names leaves out: without it nobody could tell
-    /// why something is missing.
+    /// Whether it is one of the exporter's own metrics. No choice of names leaves these out, because they report
+    /// why other series are missing.
     own: bool,
     kind: Kind,
-    /// The base unit that ends the name, or nothing.
+    /// The base unit with which the name ends, or an empty string.
     unit: &'static str,
     help: Cow<'static, str>,
     pub feeds: Vec<Feed>,
@@ -29,7 +29,7 @@ pub(crate) struct Family {
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub id: Id,
-    pub row: Option<&'static Vendor>,
+    pub row: Option<&'static VendorName>,
 }
 
 /// What is announced before a family's samples.
@@ -37,7 +37,7 @@ pub(crate) struct Feed {
 pub(crate) struct Heading<'a> {
     pub name: &'static str,
     pub kind: Kind,
-    /// The base unit that ends the name, or nothing.
+    /// The base unit with which the name ends, or an empty string.
     pub unit: &'static str,
     pub help: &'a str,
 }
@@ -60,13 +60,15 @@ impl Family {
 
 /// Every family of the catalogue.
 pub(crate) static FAMILIES: LazyLock<Vec<Family>> =
-    LazyLock::new(|| grouped(Id::all().map(|id| (id, id.metric()))));
+    LazyLock::new(|| grouped(Id::all().map(|id| (id, id.metric(), id.metric().vendor_names().collect()))));
 
-/// A unified family stands where its entry does, then the entry's vendor names; a name that several rows
-/// feed stands at the first of them.
-pub(crate) fn grouped(entries: impl IntoIterator<Item = (Id, &'static Metric)>) -> Vec<Family> {
+/// A unified family is at the position of its entry, followed by the entry's vendor names. A name that several
+/// rows feed is at the position of the first.
+pub(crate) fn grouped(
+    entries: impl IntoIterator<Item = (Id, &'static Metric, Vec<&'static VendorName>)>,
+) -> Vec<Family> {
     let mut families: Vec<Family> = Vec::new();
-    for (id, metric) in entries {
+    for (id, metric, rows) in entries {
         if let Some(name) = metric.name {
             let unit = metric.unit.suffix();
             let named = name.strip_suffix("_total").unwrap_or(name).strip_suffix(unit);
@@ -80,7 +82,7 @@ pub(crate) fn grouped(entries: impl IntoIterator<Item = (Id, &'static Metric)>) 
                 feeds: vec![Feed { id, row: None }],
             });
         }
-        for row in metric.vendor {
+        for row in rows {
             let feed = Feed { id, row: Some(row) };
             match families.iter_mut().find(|family| family.name == row.name) {
                 Some(family) => family.feeds.push(feed),
@@ -138,7 +140,7 @@ mod tests {
 
     #[test]
     fn no_name_is_claimed_twice_in_openmetrics() {
-        // There a counter or info family is known by its stem, so `x` beside `x_total` would be one
+        // OpenMetrics identifies a counter or info family by its stem, so `x` beside `x_total` would be one
         // family with two types.
         let stem = |family: &Family| match family.kind {
             Kind::Counter => family.name.strip_suffix("_total").unwrap_or(family.name),

@@ -1,4 +1,4 @@
-//! Prometheus protobuf: `MetricFamily` messages, each after its length, with the field numbers of
+//! Prometheus protobuf: `MetricFamily` messages, each preceded by its length, with the field numbers of
 //! `io/prometheus/client/metrics.proto`.
 
 use naming::{Distribution, Kind, Value};
@@ -14,8 +14,8 @@ pub(crate) struct MetricFamily {
     pub help: Option<String>,
     #[prost(enumeration = "MetricType", optional, tag = "3")]
     pub r#type: Option<i32>,
-    /// [`Metric`]s already encoded: on the wire bytes and a message look alike, so a subject's labels can
-    /// be encoded once and put in front of each of its values.
+    /// Encoded [`Metric`]s. Bytes and a message have the same wire format, so a subject's labels can be encoded
+    /// once and copied before each of its values.
     #[prost(bytes = "vec", repeated, tag = "4")]
     pub metric: Vec<Vec<u8>>,
     #[prost(string, optional, tag = "5")]
@@ -50,7 +50,7 @@ pub(crate) struct LabelPair {
     pub value: Option<String>,
 }
 
-/// `Gauge` and `Counter`, which are alike as far as they are used here.
+/// `Gauge` and `Counter`, which have the same fields as far as they are used here.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct Number {
     #[prost(double, optional, tag = "1")]
@@ -90,7 +90,7 @@ impl Histogram {
     }
 }
 
-/// Collects one family at a time, since its length comes before it.
+/// Collects one family at a time, because its length precedes it.
 #[derive(Default)]
 pub(crate) struct Protobuf {
     family: MetricFamily,

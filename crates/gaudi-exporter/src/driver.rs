@@ -8,12 +8,10 @@
 use std::path::{Path, PathBuf};
 
 use kernel::{File, entries, pci::Function};
-use reading::{Absence, Fault};
+use naming::Family;
+use reading::{Fault, FaultCode};
 
 use crate::sensors::Sensors;
-
-/// PCI vendor of all Gaudis.
-pub const VENDOR: u16 = 0x1da3;
 
 /// A device that the driver lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +57,8 @@ impl Node {
     fn open(sysfs: &Path, minor: u32, folder: PathBuf) -> Option<Self> {
         let address = File::new(&folder, "pci_addr").text().ok()?;
         let function = Function::at(sysfs, &address);
-        (function.vendor() == Ok(VENDOR.into())).then_some(Self { minor, folder, function })
+        let vendor = Family::Gaudi.pci().map(|pci| pci.vendor.into());
+        (function.vendor().ok() == vendor).then_some(Self { minor, folder, function })
     }
 
     /// A text of the driver, such as a version.
@@ -101,20 +100,20 @@ impl Kernel {
     /// would answer then is void.
     pub fn check_status(&self) -> Result<(), Fault> {
         // The driver's words, without their capitals.
-        const STATES: [(&str, &str); 5] = [
-            ("in reset", "in_reset"),
-            ("disabled", "disabled"),
-            ("needs reset", "needs_reset"),
-            ("in device creation", "in_creation"),
-            ("in reset after device release", "in_reset_after_release"),
+        const STATES: [(&str, FaultCode); 5] = [
+            ("in reset", FaultCode::InReset),
+            ("disabled", FaultCode::SwitchedOff),
+            ("needs reset", FaultCode::NeedsReset),
+            ("in device creation", FaultCode::InCreation),
+            ("in reset after device release", FaultCode::InResetAfterRelease),
         ];
         let Ok(state) = self.status.text() else { return Ok(()) };
         let state = state.to_ascii_lowercase();
         if state == "operational" {
             return Ok(());
         }
-        let code = STATES.iter().find(|(word, _)| *word == state).map_or("unknown_state", |(_, code)| code);
-        Err(Fault { absence: Absence::Failed, call: "status", code })
+        let known = STATES.iter().find(|(word, _)| *word == state);
+        Err(Fault::new("status", known.map_or(FaultCode::UnknownStatus, |(_, code)| *code)))
     }
 
     /// Resets since the driver was loaded: hard ones, and soft ones.
@@ -195,14 +194,14 @@ mod tests {
             ("operational", None),
             ("In reset", Some("in_reset")),
             ("In reset after device release", Some("in_reset_after_release")),
-            ("Malfunction", Some("unknown_state")),
+            ("Malfunction", Some("unknown_status")),
         ] {
             put(&folder, &[("status", text)]);
-            assert_eq!(kernel.check_status().err().map(|fault| fault.code), code, "{text}");
+            assert_eq!(kernel.check_status().err().map(|fault| fault.code.name()), code, "{text}");
         }
         put(&folder, &[("hard_reset_cnt", "2"), ("clk_cur_freq_mhz", "1650"), ("max_power", "850000")]);
         assert_eq!(kernel.resets()[0], Ok(2));
-        assert_eq!(kernel.resets()[1].map_err(|fault| fault.code), Err("ENOENT"));
+        assert_eq!(kernel.resets()[1].map_err(|fault| fault.code.name()), Err("ENOENT"));
         assert_eq!((kernel.megahertz()[0], kernel.limit_milliwatts()), (Ok(1650), Ok(850_000)));
     }
 }

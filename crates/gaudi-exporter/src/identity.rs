@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use naming::{Family, Label};
 use reading::{Identity, Labels};
 
 use crate::{
@@ -67,26 +68,22 @@ impl Facts {
 
     /// Labels of the device's series.
     pub fn identity(&self) -> Arc<Identity> {
-        let known = |labels: Vec<(&'static str, String)>| -> Vec<_> {
-            labels.into_iter().filter(|(_, value)| !value.is_empty()).collect()
-        };
+        // The official exporter's labels in its order; `device` is the serial number there, too.
+        let vendor = [
+            ("Serial", self.serial.clone()),
+            ("UUID", self.uuid.clone()),
+            ("device", self.serial.clone()),
+            ("driver", self.driver_version.clone()),
+            ("fit", self.fit_version.clone()),
+            ("id", self.index.to_string()),
+            ("spi", self.spi_version.clone()),
+        ];
+        // The node's number stays with the card when another card drops out of the list.
+        let device = format!("hpu{}", self.minor.unwrap_or(self.index));
         Arc::new(Identity {
-            unified: known(vec![
-                ("family", "gaudi".into()),
-                // The node's number stays with the card when another card drops out of the list.
-                ("device", format!("hpu{}", self.minor.unwrap_or(self.index))),
-                ("uuid", self.uuid.clone()),
-            ]),
-            // The official exporter's labels in its order; `device` is the serial number there, too.
-            vendor: known(vec![
-                ("Serial", self.serial.clone()),
-                ("UUID", self.uuid.clone()),
-                ("device", self.serial.clone()),
-                ("driver", self.driver_version.clone()),
-                ("fit", self.fit_version.clone()),
-                ("id", self.index.to_string()),
-                ("spi", self.spi_version.clone()),
-            ]),
+            uuid: Some(self.uuid.clone()).filter(|uuid| !uuid.is_empty()),
+            vendor: vendor.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
+            ..Identity::new(Family::Gaudi, device)
         })
     }
 
@@ -94,19 +91,19 @@ impl Facts {
     pub fn info(&self) -> Labels {
         let [pcb, assembly] = &self.pcb_versions;
         let facts = [
-            ("vendor", "Intel"),
-            ("model", if self.model.is_empty() { &self.device_type } else { &self.model }),
-            ("architecture", &self.device_type),
-            ("pci_bus_id", &self.pci_bus_id),
-            ("serial", &self.serial),
-            ("driver_version", &self.driver_version),
-            ("library_version", &self.library_version),
-            ("firmware_version", &self.spi_version),
-            ("fit_version", &self.fit_version),
-            ("cpld_version", &self.cpld_version),
-            ("module_id", &self.module),
-            ("pcb_version", pcb),
-            ("pcb_assembly_version", assembly),
+            (Label::Vendor, "Intel"),
+            (Label::Model, if self.model.is_empty() { &self.device_type } else { &self.model }),
+            (Label::Architecture, &self.device_type),
+            (Label::PciBusId, &self.pci_bus_id),
+            (Label::Serial, &self.serial),
+            (Label::DriverVersion, &self.driver_version),
+            (Label::LibraryVersion, &self.library_version),
+            (Label::FirmwareVersion, &self.spi_version),
+            (Label::FitVersion, &self.fit_version),
+            (Label::CpldVersion, &self.cpld_version),
+            (Label::ModuleId, &self.module),
+            (Label::PcbVersion, pcb),
+            (Label::PcbAssemblyVersion, assembly),
         ];
         let known = facts.into_iter().filter(|(_, value)| !value.is_empty());
         Labels::Shared(known.map(|(name, value)| (name, value.to_owned())).collect())
@@ -129,19 +126,21 @@ mod tests {
             spi_version: "63.1".into(),
             ..Facts::default()
         };
-        let print = |labels: &[(&str, String)]| {
-            labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+        let unified = |identity: &Identity| {
+            identity.labels().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+        };
+        let vendor = |identity: &Identity| {
+            identity
+                .vendor
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+                .join(",")
         };
         let identity = facts.identity();
-        assert_eq!(print(&identity.unified), "family=gaudi,device=hpu4,uuid=01P4");
-        assert_eq!(
-            print(&identity.vendor),
-            "Serial=AM1,UUID=01P4,device=AM1,driver=1.22.1,fit=63.0,id=1,spi=63.1"
-        );
+        assert_eq!(unified(&identity), "family=gaudi,device=hpu4,uuid=01P4");
+        assert_eq!(vendor(&identity), "Serial=AM1,UUID=01P4,device=AM1,driver=1.22.1,fit=63.0,id=1,spi=63.1");
         let bare = Facts { index: 3, ..Facts::default() }.identity();
-        assert_eq!(
-            (print(&bare.unified), print(&bare.vendor)),
-            ("family=gaudi,device=hpu3".into(), "id=3".into())
-        );
+        assert_eq!((unified(&bare), vendor(&bare)), ("family=gaudi,device=hpu3".into(), "id=3".into()));
     }
 }

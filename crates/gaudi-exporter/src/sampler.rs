@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use kernel::pci::Link;
-use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
+use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Sampler};
 
 use crate::{
     driver::{Kernel, Node},
@@ -74,7 +74,7 @@ impl HpuSampler {
         let Some(hlml) = &self.hlml else { return Ok(()) };
         match hlml.hpu.mark() {
             Ok(mark) if mark == hlml.mark => Ok(()),
-            Ok(_) => Err(device_lost("hlml_device_get_uuid", "identity_changed")),
+            Ok(_) => Err(device_lost("hlml_device_get_uuid", FaultCode::IdentityChanged)),
             Err(fault) if raw::means_session_lost(&fault) => Err(Lost::Session(fault)),
             Err(fault) => Err(Lost::Device(fault)),
         }
@@ -86,23 +86,23 @@ impl HpuSampler {
     }
 
     fn link(&self) -> Got<Link> {
-        let no_node = Fault { absence: Absence::Unsupported, call: "class/accel", code: "ENOENT" };
+        let no_node = Fault::returned(Absence::Unsupported, "class/accel", "ENOENT");
         let link = self.kernel.as_ref().map_or(Err(no_node), |kernel| kernel.function().link());
         // Where the driver's files cannot be seen, the library says it in words.
         link.or_else(|fault| {
             let (speed, width) = self.hlml.as_ref().ok_or(fault)?.hpu.pci_link()?;
-            map::link(&speed, &width).ok_or(Fault::no_data("hlml_device_get_pci_info", "garbage"))
+            Link::parse(&speed, &width).ok_or(Fault::new("hlml_device_get_pci_info", FaultCode::Garbage))
         })
     }
 }
 
-const fn device_lost(call: &'static str, code: &'static str) -> Lost {
-    Lost::Device(Fault { absence: Absence::Failed, call, code })
+const fn device_lost(call: &'static str, code: FaultCode) -> Lost {
+    Lost::Device(Fault::new(call, code))
 }
 
 impl Sampler for HpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
-        let no_library = Fault { absence: Absence::Unsupported, call: "libhlml", code: "library_missing" };
+        let no_library = Fault::new("libhlml", FaultCode::LibraryMissing);
         self.check()?;
         let resets = self.resets();
         batch.begin(&self.card.identity);
@@ -133,7 +133,7 @@ impl Sampler for HpuSampler {
         );
         self.check()?;
         if self.resets() != resets {
-            return Err(device_lost("hard_reset_cnt", "reset_while_read"));
+            return Err(device_lost("hard_reset_cnt", FaultCode::ResetWhileRead));
         }
         Ok(())
     }

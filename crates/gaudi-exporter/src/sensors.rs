@@ -11,7 +11,7 @@ use kernel::{
     File,
     hwmon::{Attribute, Channel, Chip, Quantity},
 };
-use reading::{Absence, Fault};
+use reading::{Absence, Fault, FaultCode};
 
 /// How labels begin, by what they are: "On Chip" is what HLML itself looks for, the others are the words of
 /// its sensors (`hlml_temperature_sensors_t`).
@@ -59,7 +59,7 @@ impl Sensors {
     /// The hottest channel of each, m°C.
     pub fn millidegrees(&self) -> [Result<i64, Fault>; 3] {
         self.groups.each_ref().map(|files| {
-            let none = Fault { absence: Absence::Unsupported, call: "temp_input", code: "no_label" };
+            let none = Fault::new("temp_input", FaultCode::NoLabel);
             // One channel that cannot be read may be the hottest.
             let all: Vec<i64> = files.iter().map(File::number).collect::<Result<_, _>>()?;
             all.into_iter().max().ok_or(none)
@@ -68,7 +68,7 @@ impl Sensors {
 
     /// Draw of the board, µW.
     pub fn microwatts(&self) -> Result<u64, Fault> {
-        let none = Fault { absence: Absence::Unsupported, call: "power_input", code: "ENOENT" };
+        let none = Fault::returned(Absence::Unsupported, "power_input", "ENOENT");
         self.power.as_ref().ok_or(none)?.number()
     }
 }
@@ -157,9 +157,9 @@ mod tests {
         assert_eq!(sensors.millidegrees(), [Ok(63_500), Ok(41_000), Ok(70_000)]);
         assert_eq!(sensors.microwatts(), Ok(226_000_000));
         fs::write(board.path().join("hwmon/hwmon3/temp2_input"), "broken").expect("written");
-        assert_eq!(sensors.millidegrees()[0].map_err(|fault| fault.code), Err("garbage"));
+        assert_eq!(sensors.millidegrees()[0].map_err(|fault| fault.code.name()), Err("garbage"));
         fs::remove_file(board.path().join("hwmon/hwmon3/temp5_input")).expect("removed");
-        assert_eq!(sensors.millidegrees()[2].map_err(|fault| fault.code), Err("ENOENT"));
+        assert_eq!(sensors.millidegrees()[2].map_err(|fault| fault.code.name()), Err("ENOENT"));
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
         let board = board();
         let none = Sensors::find(&[board.path()], &board.path().join("no-such-file"));
         assert_eq!(none.have(), [false; 3]);
-        assert_eq!(none.millidegrees()[0].map_err(|fault| fault.code), Err("no_label"));
+        assert_eq!(none.millidegrees()[0].map_err(|fault| fault.code.name()), Err("no_label"));
         fs::write(board.path().join("hwmon/hwmon3/temp1_label"), "On Chip\n").expect("written");
         let own = Sensors::find(&[board.path()], &board.path().join("no-such-file"));
         assert_eq!(own.millidegrees()[0], Ok(41_000));

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use naming::Family;
-use reading::{Absence, Backend, BusMatch, Fault, Found, Lost, Session, Source, Unavailable};
+use reading::{Absence, Backend, Fault, FaultCode, Found, Lost, Session, Source, Unavailable};
 
 use crate::{
     driver::{self, Node},
@@ -46,11 +46,6 @@ impl Source for GaudiSource {
         Family::Gaudi
     }
 
-    fn bus(&self) -> Option<BusMatch> {
-        // Processing accelerators.
-        Some(BusMatch { vendor: driver::VENDOR, classes: &[0x1200] })
-    }
-
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
         let place = Arc::clone(&self.place);
         if !driver::is_loaded(&place.sysfs) {
@@ -72,7 +67,7 @@ impl Source for GaudiSource {
                 let backend = Backend {
                     library: format!("{}/class ({why})", place.sysfs.display()),
                     version: format!("driver {driver}"),
-                    simulated: kernel::simulated(&place.sysfs).map(|machine| machine.name),
+                    simulated: source::simulated::in_sysfs(&place.sysfs).map(|machine| machine.name),
                 };
                 Ok(Box::new(KernelSession { library: self.library.clone(), place, backend }))
             }
@@ -157,12 +152,12 @@ impl Session for KernelSession {
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
         if Library::is_there(self.library.as_ref()) {
-            let fault = Fault::no_data("libhlml", "library_appeared");
+            let fault = Fault::new("libhlml", FaultCode::LibraryAppeared);
             return Err(Lost::Session(fault));
         }
         let sysfs = &self.place.sysfs;
         if !driver::is_loaded(sysfs) {
-            let fault = Fault { absence: Absence::Failed, call: "module/habanalabs", code: "ENOENT" };
+            let fault = Fault::returned(Absence::Failed, "module/habanalabs", "ENOENT");
             return Err(Lost::Session(fault));
         }
         let nodes = driver::nodes(sysfs).into_iter();

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Absence, Fault};
+use reading::{Fault, FaultCode};
 
 use crate::raw::{Hpu, SlowRaw, read_slow};
 
@@ -95,11 +95,11 @@ impl SlowLane {
         let state = self.lock();
         let call = "hlml_device_get_pcie_throughput";
         let Some((taken, readings)) = &state.newest else {
-            return Err(Fault::no_data(call, "no_reading"));
+            return Err(Fault::new(call, FaultCode::FirstReading));
         };
         let age = now.saturating_duration_since(*taken);
         if age > OLDEST {
-            return Err(Fault { absence: Absence::TimedOut, call, code: "stale" });
+            return Err(Fault::new(call, FaultCode::Stale));
         }
         Ok((age, readings.clone()))
     }
@@ -137,8 +137,8 @@ mod tests {
     fn a_reading_is_there_until_it_is_too_old() {
         let lane = SlowLanes::default().of("0000:19:00.0");
         let now = Instant::now();
-        let code = |at| lane.newest(at).err().map(|fault| fault.code);
-        assert_eq!(code(now), Some("no_reading"));
+        let code = |at| lane.newest(at).err().map(|fault| fault.code.name());
+        assert_eq!(code(now), Some("first_reading"));
         let readings = SlowRaw { pcie_kilobytes_per_second: [Ok(5); 2], temperatures_c: [None; 3] };
         lane.lock().newest = Some((now, readings));
         let (age, _) = lane.newest(now + PERIOD).expect("fresh");

@@ -67,9 +67,9 @@ impl Return {
         }
     }
 
-    /// The name in `hlml.h`; `unknown_return_code` for a number that has none there.
-    pub fn name(self) -> &'static str {
-        TABLE.iter().find(|row| row.1 == self).map_or("unknown_return_code", |row| row.2)
+    /// The name in `hlml.h`; `None` for a number that has none there.
+    pub fn name(self) -> Option<&'static str> {
+        TABLE.iter().find(|row| row.1 == self).map(|row| row.2)
     }
 }
 
@@ -83,9 +83,9 @@ mod tests {
             assert_eq!(Return::from(code).code(), code);
         }
         for (code, meaning, name) in TABLE {
-            assert_eq!((Return::from(code), meaning.name()), (meaning, name));
+            assert_eq!((Return::from(code), meaning.name()), (meaning, Some(name)));
         }
         assert_eq!(Return::from(4), Return::Other(4));
-        assert_eq!(Return::Other(4).name(), "unknown_return_code");
+        assert_eq!(Return::Other(4).name(), None);
     }
 }

@@ -7,10 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reading::{Absence, Fault};
+use reading::{Absence, Fault, FaultCode};
 
 /// Most that an attribute can hold: the kernel fills one page. A longer file is not an attribute.
 const PAGE: usize = 4096;
+
+/// Most CPUs that Linux can be built for (`NR_CPUS` on x86-64); a list with higher numbers is garbage.
+const CPUS_MAX: u32 = 8192;
 
 /// What an errno means to a reader: kind of absence and the name that the fault carries.
 ///
@@ -41,7 +44,7 @@ const ERRNO: &[(i32, Absence, &str)] = &[
 pub fn fault(call: &'static str, error: &io::Error) -> Fault {
     let known = ERRNO.iter().find(|(number, ..)| error.raw_os_error() == Some(*number));
     let (absence, code) = known.map_or((Absence::Failed, "EOTHER"), |(_, absence, name)| (*absence, *name));
-    Fault { absence, call, code }
+    Fault::returned(absence, call, code)
 }
 
 /// A file to read every round; the path is put together once.
@@ -86,7 +89,7 @@ impl File {
         let mut content = Vec::new();
         let beyond = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
         fs::File::open(&self.path).map_err(failed)?.take(beyond).read_to_end(&mut content).map_err(failed)?;
-        if content.len() > limit { Err(Fault::no_data(self.call, "too_long")) } else { Ok(content) }
+        if content.len() > limit { Err(Fault::new(self.call, FaultCode::TooLong)) } else { Ok(content) }
     }
 
     /// Little-endian words of a binary attribute, by their offsets: a region of registers of which few are
@@ -96,7 +99,7 @@ impl File {
     /// The errno's [`fault`]; `NoData` `short` when the attribute ends before a word does.
     pub fn words<const N: usize>(&self, offsets: [u64; N]) -> Result<[u64; N], Fault> {
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => Fault::no_data(self.call, "short"),
+            io::ErrorKind::UnexpectedEof => Fault::new(self.call, FaultCode::Short),
             _ => fault(self.call, &error),
         };
         let file = fs::File::open(&self.path).map_err(failed)?;
@@ -115,10 +118,10 @@ impl File {
     /// Those of [`File::bytes`]; `NoData` `empty` or `garbage` (not UTF-8).
     pub fn text(&self) -> Result<String, Fault> {
         let mut text =
-            String::from_utf8(self.bytes(PAGE)?).map_err(|_| Fault::no_data(self.call, "garbage"))?;
+            String::from_utf8(self.bytes(PAGE)?).map_err(|_| Fault::new(self.call, FaultCode::Garbage))?;
         text.truncate(text.trim_end().len());
         text.drain(..text.len() - text.trim_start().len());
-        if text.is_empty() { Err(Fault::no_data(self.call, "empty")) } else { Ok(text) }
+        if text.is_empty() { Err(Fault::new(self.call, FaultCode::Empty)) } else { Ok(text) }
     }
 
     /// A decimal number, nothing beside it.
@@ -137,13 +140,34 @@ impl File {
         self.parse(|text| u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok())
     }
 
+    /// Numbers of a list such as `0-3,8`, as the kernel writes sets of CPUs.
+    ///
+    /// # Errors
+    /// Those of [`File::text`]; `NoData` `garbage` when it is no such list.
+    pub fn list(&self) -> Result<Vec<u32>, Fault> {
+        self.parse(parse_list)
+    }
+
     /// What `parse` makes of the text.
     ///
     /// # Errors
     /// Those of [`File::text`]; `NoData` `garbage` when `parse` makes nothing of it.
     pub fn parse<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
-        parse(&self.text()?).ok_or_else(|| Fault::no_data(self.call, "garbage"))
+        parse(&self.text()?).ok_or_else(|| Fault::new(self.call, FaultCode::Garbage))
     }
+}
+
+fn parse_list(text: &str) -> Option<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for range in text.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if last < first || last >= CPUS_MAX {
+            return None;
+        }
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
 }
 
 /// Names in a folder, sorted by length and then by text, so that `card2` comes before `card10`; none when it
@@ -163,7 +187,7 @@ mod tests {
 
     fn code<T: std::fmt::Debug>(result: Result<T, super::Fault>) -> (Absence, &'static str) {
         let fault = result.expect_err("no value");
-        (fault.absence, fault.code)
+        (fault.absence, fault.code.name())
     }
 
     #[test]
@@ -175,7 +199,7 @@ mod tests {
             [("123456789012\n", Ok(123_456_789_012)), (" 7", Ok(7)), ("\n", Err("empty")), ("", Err("empty"))]
         {
             fs::write(file.path(), text).expect("written");
-            assert_eq!(file.number::<u64>().map_err(|fault| fault.code), value, "{text:?}");
+            assert_eq!(file.number::<u64>().map_err(|fault| fault.code.name()), value, "{text:?}");
         }
         for text in ["12 W", "-1", "1e9", "99999999999999999999", "\u{fffd}", "0x10"] {
             fs::write(file.path(), text).expect("written");
@@ -189,6 +213,20 @@ mod tests {
         assert_eq!(file.number::<i64>(), Ok(-40000));
         fs::write(file.path(), "0x130670b2\n").expect("written");
         assert_eq!(file.hex(), Ok(0x1306_70b2));
+    }
+
+    #[test]
+    fn lists_are_the_kernels() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = File::new(folder.path(), "online");
+        for (text, numbers) in [("0-3,8,10-11\n", vec![0, 1, 2, 3, 8, 10, 11]), ("0\n", vec![0])] {
+            fs::write(file.path(), text).expect("written");
+            assert_eq!(file.list(), Ok(numbers), "{text:?}");
+        }
+        for bad in ["3-1", "a", "0-", "0-99999999", "0,,1"] {
+            fs::write(file.path(), bad).expect("written");
+            assert_eq!(code(file.list()), (Absence::NoData, "garbage"), "{bad:?}");
+        }
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub enum Power {
     Unmanaged,
 }
 
-/// A PCIe link's speed and width.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A PCIe link's speed and width. [`Link::new`] makes only those that the specification has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     /// PCIe generation, 1 to 7.
     pub generation: u32,
@@ -43,14 +43,62 @@ pub struct Link {
     pub width: u32,
 }
 
+/// Generations from 1 on: transfers per second and lane in 10^6, and the share of the transferred bits that carry
+/// packets (PCI Express Base Specification, revision 6).
+///
+/// Line coding takes the rest: 8b/10b in generations 1 and 2, 128b/130b in 3 to 5. From generation 6 on (64 GT/s,
+/// PAM4) there is none, and 14 of the 256 bytes of each FLIT are its CRC and error correction.
+const GENERATIONS: [(u32, f64); 7] = [
+    (2_500, 8.0 / 10.0),
+    (5_000, 8.0 / 10.0),
+    (8_000, 128.0 / 130.0),
+    (16_000, 128.0 / 130.0),
+    (32_000, 128.0 / 130.0),
+    (64_000, 242.0 / 256.0),
+    (128_000, 242.0 / 256.0),
+];
+
 impl Link {
-    /// Bytes per second in one direction, after the line code of its generation: 8b/10b up to 2, 128b/130b up
-    /// to 5, FLIT from 6 on (whose overhead beyond the line code is not taken off).
-    pub fn bytes_per_second(self) -> f64 {
-        let row = SPEEDS.iter().find(|(_, generation, _)| *generation == self.generation);
-        row.map_or(0.0, |(speed, _, code)| speed.parse::<f64>().unwrap_or(0.0) * code * 1e9 / 8.0)
-            * f64::from(self.width)
+    /// A link of a known generation with 1 to 32 lanes; `None` for any other, such as one that is down.
+    pub fn new(generation: u32, width: u32) -> Option<Self> {
+        let known = (1..=GENERATIONS.len()).contains(&usize::try_from(generation).ok()?);
+        (known && (1..=32).contains(&width)).then_some(Self { generation, width })
     }
+
+    /// A link as it is written in texts: speeds such as `32.0 GT/s PCIe` or `32 GT/s`, widths such as `16` or `x16`.
+    pub fn parse(speed: &str, width: &str) -> Option<Self> {
+        Self::new(parse_generation(speed)?, parse_width(width)?)
+    }
+
+    /// Transfers per second and lane in 10^6; 0 for a generation that [`Link::new`] refuses.
+    pub fn megatransfers_per_second(self) -> u32 {
+        self.row().0
+    }
+
+    /// Capacity for packets in each direction, in bytes per second; 0 as above. Packets have headers, so that no
+    /// transfer of data reaches it.
+    pub fn bytes_per_second(self) -> f64 {
+        let (megatransfers, packets) = self.row();
+        f64::from(megatransfers) * packets * 1e6 / 8.0 * f64::from(self.width)
+    }
+
+    fn row(self) -> (u32, f64) {
+        let index = usize::try_from(self.generation).unwrap_or(usize::MAX).wrapping_sub(1);
+        GENERATIONS.get(index).copied().unwrap_or_default()
+    }
+}
+
+fn parse_generation(speed: &str) -> Option<u32> {
+    let end = speed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(speed.len());
+    let megatransfers = speed[..end].parse::<f64>().ok()? * 1e3;
+    let index =
+        GENERATIONS.iter().position(|(known, _)| f64::from(*known).total_cmp(&megatransfers).is_eq())?;
+    u32::try_from(index + 1).ok()
+}
+
+/// 255 is the kernel's `PCIE_LNK_WIDTH_UNKNOWN`, 0 a link that is down.
+fn parse_width(width: &str) -> Option<u32> {
+    width.trim_start_matches(['x', 'X']).parse().ok().filter(|width| (1..=32).contains(width))
 }
 
 /// A vendor's way of writing an address, `00000000:1A:00.0`, as sysfs and lspci write it: `0000:1a:00.0`.
@@ -63,17 +111,6 @@ pub fn address(vendors: &str) -> String {
         _ => lower,
     }
 }
-
-/// Transfers per second and lane in 10^9, the generation that has it, and the share that is payload.
-const SPEEDS: &[(&str, u32, f64)] = &[
-    ("2.5", 1, 0.8),
-    ("5.0", 2, 0.8),
-    ("8.0", 3, 128.0 / 130.0),
-    ("16.0", 4, 128.0 / 130.0),
-    ("32.0", 5, 128.0 / 130.0),
-    ("64.0", 6, 1.0),
-    ("128.0", 7, 1.0),
-];
 
 impl Function {
     /// The functions that a kernel driver has bound, by address.
@@ -130,13 +167,8 @@ impl Function {
     }
 
     fn read_link(&self, speed: &'static str, width: &'static str) -> Result<Link, Fault> {
-        let generation = File::new(&self.folder, speed).parse(|text| {
-            let transfers = text.split_whitespace().next()?;
-            SPEEDS.iter().find(|(speed, ..)| *speed == transfers).map(|(_, generation, _)| *generation)
-        })?;
-        // 255 is the kernel's PCIE_LNK_WIDTH_UNKNOWN, 0 a link that is down.
-        let width = File::new(&self.folder, width)
-            .parse(|text| text.parse().ok().filter(|w| (1..=32).contains(w)))?;
+        let generation = File::new(&self.folder, speed).parse(parse_generation)?;
+        let width = File::new(&self.folder, width).parse(parse_width)?;
         Ok(Link { generation, width })
     }
 }
@@ -153,6 +185,43 @@ mod tests {
         assert_eq!(address("0001A000:1A:00.0"), "0001a000:1a:00.0");
         assert_eq!(address("0000:04:00.0"), "0000:04:00.0");
         assert_eq!(address(""), "");
+    }
+
+    #[test]
+    fn capacity_follows_generation_and_width() {
+        for (generation, width, megatransfers, bytes_per_second) in [
+            (1, 1, 2_500, 250_000_000.0),
+            (2, 1, 5_000, 500_000_000.0),
+            (3, 16, 8_000, 15_753_846_154.0),
+            (4, 16, 16_000, 31_507_692_308.0),
+            (5, 16, 32_000, 63_015_384_615.0),
+            (6, 16, 64_000, 121_000_000_000.0),
+            (7, 1, 128_000, 15_125_000_000.0),
+        ] {
+            let link = Link::new(generation, width).expect("a known generation");
+            let figures = (link.megatransfers_per_second(), link.bytes_per_second().round());
+            assert_eq!(figures, (megatransfers, bytes_per_second), "{generation}");
+        }
+        for (generation, width) in [(0, 16), (8, 16), (5, 0), (5, 255)] {
+            assert_eq!(Link::new(generation, width), None);
+        }
+    }
+
+    #[test]
+    fn links_are_read_as_kernel_and_libraries_write_them() {
+        for (speed, width, expected) in [
+            ("32.0 GT/s PCIe", "16", Some((5, 16))),
+            ("32 GT/s", "x16", Some((5, 16))),
+            ("32.0GT/s", "16", Some((5, 16))),
+            ("2.5 GT/s", "x1", Some((1, 1))),
+            ("Unknown", "x16", None),
+            ("33 GT/s", "x16", None),
+            ("16 GT/s", "x255", None),
+            ("16 GT/s", "", None),
+        ] {
+            let expected = expected.map(|(generation, width)| Link { generation, width });
+            assert_eq!(Link::parse(speed, width), expected, "{speed} {width}");
+        }
     }
 
     #[test]
@@ -181,9 +250,8 @@ mod tests {
         assert_eq!(function.driver().as_deref(), Some("xe"));
         let link = function.link().expect("linked");
         assert_eq!(link, Link { generation: 5, width: 8 });
-        assert!((link.bytes_per_second() / 1e9 - 31.5).abs() < 0.01, "{}", link.bytes_per_second());
-        assert_eq!(function.link_max().map_err(|fault| fault.code), Err("garbage"));
-        assert_eq!(function.power().map_err(|fault| fault.code), Err("ENOENT"));
+        assert_eq!(function.link_max().map_err(|fault| fault.code.name()), Err("garbage"));
+        assert_eq!(function.power().map_err(|fault| fault.code.name()), Err("ENOENT"));
         for (text, power) in [
             ("suspended", Ok(Power::Suspended)),
             ("active", Ok(Power::Active)),
@@ -192,7 +260,7 @@ mod tests {
             ("asleep", Err("garbage")),
         ] {
             put("power/runtime_status", text);
-            assert_eq!(function.power().map_err(|fault| fault.code), power);
+            assert_eq!(function.power().map_err(|fault| fault.code.name()), power);
         }
         assert_eq!(Function::driven_by(sysfs.path(), "i915"), []);
     }

@@ -8,12 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reading::Fault;
+use reading::{Fault, FaultCode, WrappingCounter};
 
-use crate::{
-    counter::Unwrapped,
-    file::{File, entries},
-};
+use crate::file::{File, entries};
 
 /// One zone: a package, or a part of one.
 #[derive(Clone, Debug)]
@@ -25,7 +22,7 @@ pub struct Zone {
     /// Power limits that the zone can have.
     pub constraints: Vec<Constraint>,
     energy: File,
-    total: Option<Unwrapped>,
+    total: Option<WrappingCounter>,
 }
 
 /// A power limit of a zone.
@@ -73,7 +70,7 @@ impl Zone {
             }),
             constraints: constraints(folder),
             energy: File::new(folder, "energy_uj"),
-            total: range.and_then(|range| range.checked_add(1)).map(Unwrapped::new),
+            total: range.and_then(|range| range.checked_add(1)).map(WrappingCounter::new),
         })
     }
 
@@ -84,7 +81,7 @@ impl Zone {
     pub fn energy_microjoules(&mut self) -> Result<u64, Fault> {
         let reading = self.energy.number()?;
         let total = self.total.as_mut().and_then(|total| total.add(reading));
-        total.ok_or(Fault::no_data(self.energy.call(), "range"))
+        total.ok_or(Fault::new(self.energy.call(), FaultCode::OutOfRange))
     }
 }
 
@@ -154,8 +151,11 @@ mod tests {
         put(&package, &[("energy_uj", "149")]);
         assert_eq!(zone.energy_microjoules(), Ok(1000), "851 to the end of the range and 149 after it");
         put(&package, &[("energy_uj", "300000000000")]);
-        assert_eq!(zone.energy_microjoules().map_err(|fault| fault.code), Err("range"));
+        assert_eq!(zone.energy_microjoules().map_err(|fault| fault.code.name()), Err("out_of_range"));
         assert_eq!(zone.parts[0].name, "dram");
-        assert_eq!(zone.parts[0].energy_microjoules().map_err(|fault| fault.code), Err("range"));
+        assert_eq!(
+            zone.parts[0].energy_microjoules().map_err(|fault| fault.code.name()),
+            Err("out_of_range")
+        );
     }
 }

@@ -2,70 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::{Family, Id, Kind, METRICS, Metric, Scope, Unit, Vendor, VendorUnit, Vocabulary, XID_CODES};
-
-/// Labels that readings may carry. A new one is a decision: it multiplies series and joins.
-const LABELS: &[&str] = &[
-    "action",
-    "availability",
-    "call",
-    "cause",
-    "clock_event",
-    "code",
-    "direction",
-    "domain",
-    "engine",
-    "err_code",
-    "err_msg",
-    "error",
-    "family",
-    "fan",
-    "fault",
-    "kind",
-    "limit",
-    "link",
-    "port",
-    "port_type",
-    "reason",
-    "scope",
-    "sensor",
-    "severity",
-    "simulated",
-    "source",
-    "state",
-    "version",
-    "window_size_in_ms",
-    "xid",
-];
-
-/// Labels of info metrics only: they describe, they are never joined over time.
-const INFO_LABELS: &[&str] = &[
-    "architecture",
-    "board_part_number",
-    "brand",
-    "cpld_version",
-    "driver_version",
-    "ecc_inforom_version",
-    "features",
-    "firmware_version",
-    "fit_version",
-    "inforom_version",
-    "library_version",
-    "model",
-    "module_id",
-    "oem_inforom_version",
-    "partition_profile",
-    "pcb_assembly_version",
-    "pcb_version",
-    "pci_bus_id",
-    "power_inforom_version",
-    "rated_tops",
-    "runtime_version",
-    "sched_mode",
-    "serial",
-    "signal_sources",
-    "vendor",
-];
+use crate::{
+    Family, Id, Kind, METRICS, Metric, Scope, Unit, VendorName, VendorUnit, Vocabulary, XID_CODES,
+    vendor_names,
+};
 
 /// Spellings of units that are not base units, and so must not appear in a unified name.
 const NOT_BASE: &[&str] = &[
@@ -106,8 +46,8 @@ fn unified() -> impl Iterator<Item = (&'static str, &'static Metric)> {
     METRICS.iter().filter_map(|metric| Some((metric.name?, metric)))
 }
 
-fn vendors() -> impl Iterator<Item = (&'static Metric, &'static Vendor)> {
-    METRICS.iter().flat_map(|metric| metric.vendor.iter().map(move |vendor| (metric, vendor)))
+fn vendors() -> impl Iterator<Item = (&'static Metric, &'static VendorName)> {
+    vendor_names().map(|row| (row.id.metric(), row))
 }
 
 #[test]
@@ -153,14 +93,19 @@ fn no_duplicate_names() {
     }
 }
 
-/// Whether no reading can match both rows: some label must have two values.
-fn contradict(a: &Vendor, b: &Vendor) -> bool {
-    a.when.iter().any(|(label, wanted)| b.when.iter().any(|(other, value)| label == other && wanted != value))
+/// Whether no two readings become the same series through these rows: some label must have two values, or the
+/// rows print different labels.
+fn never_collide(a: &VendorName, b: &VendorName) -> bool {
+    let printed = |row: &VendorName| row.keep.iter().map(|(_, name)| *name).collect::<BTreeSet<_>>();
+    printed(a) != printed(b)
+        || a.when
+            .iter()
+            .any(|(label, wanted)| b.when.iter().any(|(other, value)| label == other && wanted != value))
 }
 
 #[test]
 fn vendor_rows_of_one_name_agree_and_do_not_overlap() {
-    let mut rows: HashMap<&str, Vec<(&Metric, &Vendor)>> = HashMap::new();
+    let mut rows: HashMap<&str, Vec<(&Metric, &VendorName)>> = HashMap::new();
     for (metric, vendor) in vendors() {
         rows.entry(vendor.name).or_default().push((metric, vendor));
     }
@@ -175,7 +120,7 @@ fn vendor_rows_of_one_name_agree_and_do_not_overlap() {
         }
         for (i, (_, a)) in rows.iter().enumerate() {
             assert!(
-                rows[..i].iter().all(|(_, b)| a.family != b.family || contradict(a, b)),
+                rows[..i].iter().all(|(_, b)| a.family != b.family || never_collide(a, b)),
                 "{name} is written twice for one reading"
             );
         }
@@ -216,21 +161,11 @@ fn vendor_names_look_like_their_vocabulary() {
 }
 
 #[test]
-fn labels_come_from_the_allowed_sets() {
-    for metric in METRICS {
-        let allowed =
-            |label: &&str| LABELS.contains(label) || metric.kind == Kind::Info && INFO_LABELS.contains(label);
-        let strange: Vec<_> = metric.labels.iter().filter(|label| !allowed(label)).collect();
-        assert!(strange.is_empty(), "{:?}: {strange:?}", metric.name);
-    }
-}
-
-#[test]
 fn dcgm_labels_are_facts_of_the_info_metric() {
     let info = crate::catalogue::DEVICE_INFO.id.metric();
     assert!(crate::DCGM_LABELS.is_sorted_by_key(|(field, _)| field));
     for (field, fact) in crate::DCGM_LABELS {
-        assert!(info.labels.contains(fact), "{field}: {fact}");
+        assert!(info.labels.contains(fact), "{field}: {fact:?}");
     }
 }
 
@@ -239,7 +174,10 @@ fn every_metric_has_a_source_or_says_why_not() {
     for metric in METRICS {
         let label = metric.name.unwrap_or(metric.help);
         assert_eq!(metric.sources.is_empty(), !metric.sourceless.is_empty(), "{label}");
-        assert!(metric.name.is_some() || !metric.vendor.is_empty(), "{label} has no name at all");
+        assert!(
+            metric.name.is_some() || metric.vendor_names().next().is_some(),
+            "{label} has no name at all"
+        );
         let families: BTreeSet<_> = metric.sources.iter().map(|(family, _)| family).collect();
         assert_eq!(families.len(), metric.sources.len(), "{label} lists a family twice");
     }

@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use kernel_sys::{i915, xe};
+use drm_sys::{i915, xe};
 use sim::xpu::NODE_MAGIC;
 
 /// `ioctl` as libc declares it: on Linux the third argument is passed alike whether or not it is variadic.

@@ -1,6 +1,6 @@
 //! An Intel GPU at one moment: what the kernel and Level Zero both report of it, so that they agree.
 
-use kernel_sys::{i915, xe};
+use drm_sys::{i915, xe};
 
 use crate::cycle::Channel;
 use crate::device::Device;

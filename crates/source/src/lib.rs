@@ -4,12 +4,28 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
-//! | [`lane`] | a queue in front of a library that two threads must not be in at once |
+//! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
+//! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
+//! | [`rates`] | rates and shares |
+//! | [`simulated`] | how simulated machines identify themselves |
+//! | [`events`] | counts and times of events that a driver announces once |
 
-#![forbid(unsafe_code)]
-
-pub mod lane;
+pub mod call_queue;
+pub mod events;
+pub mod listing;
+pub mod rates;
+pub mod simulated;
 pub mod spec;
 
-pub use lane::{Lane, Turn};
+pub use call_queue::{CallPermit, CallQueue};
+pub use events::{EventHistory, EventLog};
+pub use listing::{Known, KnownDevices, LossCodes};
+pub use rates::{Rate, Share};
+pub use reading::WrappingCounter;
 pub use spec::{Common, Opened, SourceSpec, UsageError};
+
+/// The message of a panic.
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

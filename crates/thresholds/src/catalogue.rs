@@ -200,6 +200,19 @@ impl Catalogue {
         if others.is_empty() { String::new() } else { format!("model!~\"{}\"", quoted(others)) }
     }
 
+    /// A model of a class, for examples; without a class, one that no class names.
+    pub fn example_model(&self, class: Option<&SloClass>) -> String {
+        if let Some(model) = class.and_then(|class| class.models.first()) {
+            return model.clone();
+        }
+        let taken = |name: &str| self.classes.iter().any(|class| class.models.iter().any(|m| m == name));
+        let mut name = "m".to_owned();
+        while taken(&name) {
+            name.push('m');
+        }
+        name
+    }
+
     /// Classes that serve some model.
     pub fn classes_in_use(&self) -> impl Iterator<Item = &SloClass> {
         self.classes.iter().filter(|class| class.name == SloClass::DEFAULT || !class.models.is_empty())

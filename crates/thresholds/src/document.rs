@@ -28,19 +28,19 @@ pub(crate) enum Value {
 
 /// What is wrong, and on which line.
 #[derive(Clone, Debug)]
-pub(crate) struct Fault {
+pub(crate) struct DocumentError {
     pub line: usize,
     pub what: String,
 }
 
 /// Reads TOML.
-pub(crate) fn toml(text: &str) -> Result<Node, Fault> {
+pub(crate) fn toml(text: &str) -> Result<Node, DocumentError> {
     let line = |offset: usize| {
         text.char_indices().take_while(|(at, _)| *at < offset).filter(|(_, c)| *c == '\n').count() + 1
     };
     match DeTable::parse(text) {
         Ok(table) => Ok(Node { line: 1, value: from_table(table.get_ref(), &line) }),
-        Err(error) => Err(Fault {
+        Err(error) => Err(DocumentError {
             line: error.span().map_or(1, |span| line(span.start)),
             what: error.message().lines().next().unwrap_or("no TOML").to_owned(),
         }),
@@ -74,11 +74,11 @@ fn from_value(value: &DeValue<'_>, line: &impl Fn(usize) -> usize) -> Value {
 }
 
 /// Reads YAML.
-pub(crate) fn yaml(text: &str) -> Result<Node, Fault> {
+pub(crate) fn yaml(text: &str) -> Result<Node, DocumentError> {
     serde_saphyr::from_str(text).map_err(|error| {
         let whole = error.to_string();
         let first = whole.lines().next().unwrap_or("no YAML");
-        // The place is told apart from the message.
+        // The position is kept apart from the message.
         let what =
             first.split_once(": ").filter(|(head, _)| head.contains("error")).map_or(first, |(_, rest)| rest);
         let what = what
@@ -86,7 +86,7 @@ pub(crate) fn yaml(text: &str) -> Result<Node, Fault> {
             .filter(|(head, _)| head.starts_with("line "))
             .map_or(what, |(_, rest)| rest);
         let line = error.location().map_or(1, |place| usize::try_from(place.line()).unwrap_or(1));
-        Fault { line: line.max(1), what: what.to_owned() }
+        DocumentError { line: line.max(1), what: what.to_owned() }
     })
 }
 

@@ -1,15 +1,16 @@
-//! From the catalogue's texts to PromQL: names are looked up, families and bounds filled in.
+//! Expands the catalogue's texts to PromQL: looks names up, fills in families and bounds.
 
 use std::collections::BTreeMap;
 
-use naming::{Family, Id, Metric, Scope, Vendor};
+use naming::{Family, Id, Metric, Scope, VendorName};
 
 use crate::{
     catalogue::Catalogue,
     model::{EngineKind, EngineSource, Engines},
+    vocabulary::Vocabulary,
 };
 
-/// What an engine's series are told apart by, whatever labels its version adds.
+/// Labels that identify an engine's series; labels that some versions add are aggregated away.
 pub(crate) const ENGINE_LABELS: &str = "cluster, namespace, node, pod, job, instance, model";
 
 /// In which rule file a text is expanded.
@@ -25,7 +26,7 @@ pub(crate) struct Context<'a> {
 /// What a `$name` refers to.
 pub(crate) enum Name {
     Unified(&'static Metric),
-    Vendor(&'static Vendor),
+    Vendor(&'static VendorName),
 }
 
 /// Looks a `$name` up: a handle of the naming catalogue, or a vendor's name that one of its entries has.
@@ -36,7 +37,7 @@ pub(crate) fn resolve(name: &str) -> Result<Name, String> {
             None => Err(format!("`${name}` has no unified name")),
         };
     }
-    let vendor = naming::METRICS.iter().flat_map(|metric| metric.vendor).find(|vendor| vendor.name == name);
+    let vendor = naming::vendor_names().find(|row| row.name == name);
     vendor.map(Name::Vendor).ok_or_else(|| format!("`${name}` is no metric of the naming catalogue"))
 }
 
@@ -84,8 +85,12 @@ impl Context<'_> {
         if let (false, Some(family)) = (signal.families.is_empty(), self.family) {
             matchers.push(format!("family=\"{family}\""));
             // A recording that aggregates the label away is one for both files.
-            let told = !self.origin.is_empty() && !signal.test.drop_dcgm.iter().any(|label| label == "gpu");
-            matchers.extend(told.then(|| self.origin.to_owned()));
+            let dropped = signal
+                .test
+                .drop
+                .get(Vocabulary::Dcgm)
+                .is_some_and(|drop| drop.iter().any(|label| label == "gpu"));
+            matchers.extend((!self.origin.is_empty() && !dropped).then(|| self.origin.to_owned()));
         }
         Ok((record, matchers))
     }
@@ -100,7 +105,8 @@ impl Context<'_> {
         let selector = match resolve(name)? {
             Name::Vendor(vendor) => (vendor.name.to_owned(), Vec::new()),
             Name::Unified(metric) => {
-                let has_family = metric.scope == Scope::Device || metric.labels.contains(&"family");
+                let has_family =
+                    metric.scope == Scope::Device || metric.labels.contains(&naming::Label::Family);
                 let matcher = family.filter(|_| has_family).map(|family| format!("family=\"{family}\""));
                 (metric.name.unwrap_or_default().to_owned(), matcher.into_iter().collect())
             }
@@ -138,7 +144,7 @@ impl Context<'_> {
 
 /// Whether every unified metric in `text` is read from some source of `family`.
 ///
-/// Families whose exporter comes later get a signal as soon as the naming catalogue says where it is read.
+/// A family gets a signal as soon as the naming catalogue names a source for each metric in it.
 pub(crate) fn missing_source(text: &str, family: Family) -> Option<&'static str> {
     names(text).find_map(|(name, explicit)| {
         let Ok(Name::Unified(metric)) = resolve(name) else { return None };
@@ -161,6 +167,14 @@ pub(crate) fn names(text: &str) -> impl Iterator<Item = (&str, bool)> {
         let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
         let starts = tail.starts_with(|c: char| c.is_ascii_uppercase());
         starts.then(|| (&tail[..end], tail[end..].starts_with(':')))
+    })
+}
+
+/// Every `@signal` in a text.
+pub(crate) fn references(text: &str) -> impl Iterator<Item = &str> {
+    text.split('@').skip(1).map(|tail| {
+        let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
+        &tail[..end]
     })
 }
 
@@ -205,7 +219,7 @@ fn reading(source: &EngineSource, engines: &Engines) -> String {
     let Some(keep) = &engines.keep else { return value };
     match (&source.rename, &source.set) {
         (Some(label), _) => format!("label_replace({value}, \"{keep}\", \"$1\", \"{label}\", \"(.+)\")"),
-        // Series that the engine tells apart by a label of this name are one from here on.
+        // Series of the engine that differ in a label of this name are summed here.
         (None, Some(fixed)) => {
             format!("label_replace(sum without ({keep}) ({value}), \"{keep}\", \"{fixed}\", \"\", \"\")")
         }

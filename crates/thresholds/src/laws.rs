@@ -8,6 +8,7 @@ use crate::{
     catalogue::{BANDS, Catalogue},
     expr::{Name, names, resolve},
     model::{Alert, Signal},
+    vocabulary::Vocabulary,
 };
 
 fn catalogue() -> Catalogue {
@@ -16,16 +17,19 @@ fn catalogue() -> Catalogue {
 
 /// Every PromQL text of a signal: over unified names, and over dcgm-exporter's.
 fn texts(signal: &Signal) -> (Vec<&String>, Vec<&String>) {
-    let unified = [&signal.gate, &signal.red_when].into_iter().flatten();
-    let vendor = [&signal.dcgm, &signal.gate_dcgm, &signal.red_when_dcgm].into_iter().flatten();
+    let of = |vocabulary| {
+        let texts = [signal.expr.get(vocabulary), signal.gate.get(vocabulary)].into_iter().flatten();
+        texts.chain(signal.red_also.get(vocabulary).into_iter().flatten())
+    };
     (
-        unified.chain([&signal.expr]).chain(signal.exprs.values()).chain(&signal.red_also).collect(),
-        vendor.chain(&signal.red_also_dcgm).collect(),
+        of(Vocabulary::Unified).chain(signal.exprs.values()).chain(&signal.red_when).collect(),
+        of(Vocabulary::Dcgm).collect(),
     )
 }
 
 fn alert_texts(alert: &Alert) -> (Vec<&String>, Vec<&String>) {
-    (vec![&alert.expr], alert.dcgm.iter().collect())
+    let of = |vocabulary| alert.expr.get(vocabulary).into_iter().collect();
+    (of(Vocabulary::Unified), of(Vocabulary::Dcgm))
 }
 
 #[test]

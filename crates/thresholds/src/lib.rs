@@ -1,8 +1,8 @@
-//! Signals, bands and alerts, each written once with its reason; rule files, tests that prove them,
-//! runbooks and dashboards come out of it.
+//! Signals, bands and alerts, each written once with its reason. Rule files, their tests, runbooks and dashboards are
+//! generated from them.
 //!
-//! This room is pure: the catalogue is compiled in, [`generate`] answers paths and texts, and whoever calls it
-//! writes them. A bound that an [`Overrides`] changes moves every file that shows it.
+//! This crate is pure: the catalogue is compiled in, [`generate`] returns paths and texts, and the caller writes
+//! them. A bound that an [`Overrides`] changes moves every file that shows it.
 
 #![forbid(unsafe_code)]
 
@@ -16,13 +16,14 @@ mod output;
 mod overrides;
 mod plan;
 mod prove;
+mod ruleset;
 mod runbook;
 mod slo;
+mod vocabulary;
 
 use catalogue::Catalogue;
-use output::TestFile;
 
-pub use dashboards::Shown;
+pub use dashboards::BandPanel;
 pub use overrides::{Overrides, OverridesError};
 
 /// What to generate.
@@ -96,13 +97,13 @@ pub fn generate(kind: Kind, overrides: &Overrides, names: Names, format: Format)
 ///
 /// # Panics
 /// As [`generate`].
-pub fn shown(overrides: &Overrides) -> Vec<Shown> {
-    let shown = || {
+pub fn band_panels(overrides: &Overrides) -> Vec<BandPanel> {
+    let panels = || {
         let mut catalogue = resolved(overrides)?;
         slo::extend(&mut catalogue)?;
-        dashboards::files(&catalogue).map(|(_, shown)| shown)
+        dashboards::files(&catalogue).map(|(_, panels)| panels)
     };
-    shown().expect("the catalogue keeps its laws")
+    panels().expect("the catalogue keeps its laws")
 }
 
 fn resolved(overrides: &Overrides) -> Result<Catalogue, String> {
@@ -125,26 +126,21 @@ fn try_generate(
     if kind == Kind::Dashboards {
         return dashboards::files(&catalogue).map(|(files, _)| files);
     }
-    let planned = plan::build(&catalogue, names)?;
     let mut files = Vec::new();
-    for plan::Planned { name, rules, tests } in planned {
+    for file in plan::build(&catalogue, names)? {
+        let name = file.name;
         files.push(match (kind, format) {
             (Kind::Tests, _) => {
-                let file = TestFile {
-                    rule_files: vec![format!("../{name}.yaml")],
-                    evaluation_interval: number::Duration(prove::tick(&catalogue)).to_string(),
-                    group_eval_order: rules.groups.iter().map(|group| group.name.clone()).collect(),
-                    tests,
-                };
-                (format!("alerts/tests/{name}_test.yaml"), output::yaml(&file)?)
+                let tests = prove::test_file(&catalogue, &file)?;
+                (format!("alerts/tests/{name}_test.yaml"), output::yaml(&tests)?)
             }
-            (_, Format::Prometheus) => (format!("alerts/{name}.yaml"), output::yaml(&rules)?),
+            (_, Format::Prometheus) => (format!("alerts/{name}.yaml"), output::yaml(&file.rules)?),
             (_, Format::Operator) => {
-                (format!("alerts/operator/{name}.yaml"), output::operator(&name, &rules)?)
+                (format!("alerts/operator/{name}.yaml"), output::operator(name, &file.rules)?)
             }
         });
     }
-    // The wrong rules stand beside ours over dcgm-exporter's names.
+    // The wrong rules are about dcgm-exporter's names.
     if kind == Kind::Tests && names != Names::Unified {
         files.extend(WRONG.map(|(path, text)| (path.to_owned(), text.to_owned())));
     }

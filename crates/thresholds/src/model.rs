@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, fmt};
 use naming::Family;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::number::{Duration, decimal};
+use crate::{
+    number::{Duration, decimal},
+    vocabulary::PerVocabulary,
+};
 
 /// One number that an operator reads.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,15 +31,13 @@ pub(crate) struct Signal {
     pub families: Vec<Family>,
     /// The rule file, when it is not the family's own.
     pub file: Option<String>,
-    /// The value over unified names.
+    /// The value; a vocabulary without a text does not have the signal.
     #[serde(default)]
-    pub expr: String,
-    /// The value for families that differ.
+    pub expr: PerVocabulary<String>,
+    /// The value over unified names for families that differ.
     #[serde(default)]
     pub exprs: BTreeMap<String, String>,
-    /// The value over stock dcgm-exporter names; absent when those cannot tell it.
-    pub dcgm: Option<String>,
-    /// The value out of inference engines, by version.
+    /// How the value is read from inference engines.
     pub engines: Option<Engines>,
     /// Texts that differ by family, for `&name` in expressions.
     #[serde(default)]
@@ -44,17 +45,14 @@ pub(crate) struct Signal {
     /// `amber`, `red`, `low_amber` and `low_red` are the bands; other names are auxiliary bounds.
     #[serde(default)]
     pub bounds: BTreeMap<String, Bound>,
-    /// Appended to the state: when the bands mean something at all.
-    pub gate: Option<String>,
-    pub gate_dcgm: Option<String>,
+    /// Appended to the state: when the bands apply at all.
+    #[serde(default)]
+    pub gate: PerVocabulary<String>,
     /// Appended to the high red band: what else must hold.
     pub red_when: Option<String>,
-    pub red_when_dcgm: Option<String>,
-    /// Conditions that are red whatever the value; those whose metrics a family lacks are left out.
+    /// Conditions that are red at any value; those whose metrics a family lacks are left out.
     #[serde(default)]
-    pub red_also: Vec<String>,
-    #[serde(default)]
-    pub red_also_dcgm: Vec<String>,
+    pub red_also: PerVocabulary<Vec<String>>,
     /// The bands are fractions of this objective.
     pub slo: Option<Objective>,
     /// Recorded only this often; without it in each round, which is for what pages.
@@ -79,10 +77,9 @@ pub(crate) struct Alert {
     #[serde(default, deserialize_with = "families")]
     pub families: Vec<Family>,
     pub file: Option<String>,
-    pub expr: String,
-    /// Over stock dcgm-exporter names, where `expr` reads raw metrics.
-    pub dcgm: Option<String>,
-    /// Does it need no raw metric at all, and so serves both vocabularies as it stands?
+    /// The condition. One that reads raw metrics needs a text for each vocabulary.
+    pub expr: PerVocabulary<String>,
+    /// Whether it reads recorded series only, so that one text serves every vocabulary.
     #[serde(default)]
     pub recorded_only: bool,
     #[serde(default)]
@@ -210,14 +207,14 @@ impl<'de> Deserialize<'de> for Bound {
     }
 }
 
-/// How a signal is had from inference engines.
+/// How a signal is read from inference engines.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Engines {
     pub kind: EngineKind,
     /// `sum` or `max` over ranks, workers and renamed labels.
     pub aggregate: String,
-    /// A label that is kept beside model and instance.
+    /// A label that is kept in addition to those of the engine.
     pub keep: Option<String>,
     pub sources: Vec<EngineSource>,
 }
@@ -260,20 +257,16 @@ pub(crate) struct EngineSource {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Example {
     #[serde(default)]
-    pub series: Vec<TestSeries>,
-    #[serde(default)]
-    pub dcgm: Vec<TestSeries>,
+    pub series: PerVocabulary<Vec<TestSeries>>,
     /// Series that are bad for another reason and must not be taken for this one.
     #[serde(default)]
-    pub decoys: Vec<TestSeries>,
-    #[serde(default)]
-    pub decoys_dcgm: Vec<TestSeries>,
+    pub decoys: PerVocabulary<Vec<TestSeries>>,
     /// The longest window, after which the value is what the series say.
     #[serde(default)]
     pub settle: Duration,
     /// How long an event stays in the longest window; as `settle` when absent.
     pub linger: Option<Duration>,
-    /// The smallest step that is told from a bound; by unit when absent.
+    /// The smallest distance from a bound that a test uses; by unit when absent.
     pub step: Option<f64>,
     /// Values for a signal that has no bands.
     #[serde(default)]
@@ -282,18 +275,14 @@ pub(crate) struct Example {
     pub quiet: Option<f64>,
     pub firing: Option<f64>,
     /// What the alert's value reads in its description, when it is not `v`.
-    pub shown: Option<String>,
-    pub shown_dcgm: Option<String>,
+    #[serde(default)]
+    pub shown: PerVocabulary<String>,
     /// Input labels that the result does not have.
     #[serde(default)]
-    pub drop: Vec<String>,
+    pub drop: PerVocabulary<Vec<String>>,
+    /// Further labels of the result.
     #[serde(default)]
-    pub drop_dcgm: Vec<String>,
-    /// Labels that the result has besides.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    #[serde(default)]
-    pub labels_dcgm: BTreeMap<String, String>,
+    pub labels: PerVocabulary<BTreeMap<String, String>>,
     /// Values put in turn for `<variant>` in the series: each must fire.
     #[serde(default)]
     pub variants: BTreeMap<String, Vec<String>>,
@@ -363,7 +352,7 @@ impl Unit {
         }
     }
 
-    /// A difference that matters to nobody, and that a test can still tell.
+    /// A distance from a bound that is small in practice and large enough for a test.
     pub fn step(self) -> f64 {
         match self {
             Self::Ratio | Self::Seconds => 0.001,

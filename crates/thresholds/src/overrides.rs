@@ -6,7 +6,7 @@ use naming::Family;
 
 use crate::{
     catalogue::{BANDS, Catalogue},
-    document::{self, Fault, Node, Value},
+    document::{self, DocumentError, Node, Value},
     model::{Limit, Severity, SloClass, Unit},
     number::{Duration, decimal},
     slo,
@@ -44,7 +44,7 @@ pub struct Overrides {
     tree: Option<Node>,
 }
 
-/// Why an override file cannot be used: one line with file, line and mend.
+/// Why an override file cannot be used: one line with file, line and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {what}")]
 pub struct OverridesError {
@@ -60,13 +60,13 @@ impl Overrides {
         let read =
             if ["yaml", "yml"].contains(&extension.as_str()) { document::yaml } else { document::toml };
         let check = |tree: &Node| {
-            let mut catalogue = Catalogue::builtin().map_err(|what| Fault { line: 1, what })?;
+            let mut catalogue = Catalogue::builtin().map_err(|what| DocumentError { line: 1, what })?;
             change(&mut catalogue, tree)
         };
         match read(text).and_then(|tree| check(&tree).map(|()| tree)) {
             Ok(tree) => Ok(Self { tree: Some(tree) }),
-            // Whatever a file holds, its fault is told in one line.
-            Err(Fault { line, what }) => {
+            // The message is one line, even where the file holds control characters.
+            Err(DocumentError { line, what }) => {
                 let what = what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
                 Err(OverridesError { file: file.to_owned(), line, what })
             }
@@ -79,56 +79,54 @@ impl Overrides {
     }
 }
 
-type Done = Result<(), Fault>;
-
 impl Node {
-    fn fault<T>(&self, what: impl fmt::Display) -> Result<T, Fault> {
-        Err(Fault { line: self.line, what: what.to_string() })
+    fn error<T>(&self, what: impl fmt::Display) -> Result<T, DocumentError> {
+        Err(DocumentError { line: self.line, what: what.to_string() })
     }
 
     /// The pairs of a table; an empty YAML value is an empty table.
-    fn table(&self, name: &str) -> Result<Vec<(&str, &Node, &Node)>, Fault> {
+    fn table(&self, name: &str) -> Result<Vec<(&str, &Node, &Node)>, DocumentError> {
         match &self.value {
             Value::Nothing => Ok(Vec::new()),
             Value::Map(pairs) => pairs
                 .iter()
                 .map(|(key, value)| match &key.value {
                     Value::Text(text) => Ok((text.as_str(), key, value)),
-                    _ => key.fault(format!("a key of {name} is no text; quote it")),
+                    _ => key.error(format!("a key of {name} is no text; quote it")),
                 })
                 .collect(),
-            _ => self.fault(format!("{name} is a table of keys and values")),
+            _ => self.error(format!("{name} is a table of keys and values")),
         }
     }
 
-    fn text(&self, name: &str) -> Result<&str, Fault> {
+    fn text(&self, name: &str) -> Result<&str, DocumentError> {
         match &self.value {
             Value::Text(text) => Ok(text),
-            _ => self.fault(format!("{name} is a text; put it in quotes")),
+            _ => self.error(format!("{name} is a text; put it in quotes")),
         }
     }
 
-    fn number(&self, name: &str) -> Result<f64, Fault> {
+    fn number(&self, name: &str) -> Result<f64, DocumentError> {
         match self.value {
             Value::Number(number) if number.is_finite() && (0.0..=1e12).contains(&number) => Ok(number),
-            _ => self.fault(format!("{name} is a number, zero or more")),
+            _ => self.error(format!("{name} is a number, zero or more")),
         }
     }
 
-    fn flag(&self, name: &str) -> Result<bool, Fault> {
+    fn flag(&self, name: &str) -> Result<bool, DocumentError> {
         match self.value {
             Value::Flag(flag) => Ok(flag),
-            _ => self.fault(format!("{name} is true or false")),
+            _ => self.error(format!("{name} is true or false")),
         }
     }
 
-    fn duration(&self, name: &str) -> Result<Duration, Fault> {
+    fn duration(&self, name: &str) -> Result<Duration, DocumentError> {
         let duration = match &self.value {
             Value::Text(text) => Duration::parse(text),
             _ => None,
         };
         duration.map_or_else(
-            || self.fault(format!("{name} is a duration such as \"90s\", \"5m\" or \"1h30m\"")),
+            || self.error(format!("{name} is a duration such as \"90s\", \"5m\" or \"1h30m\"")),
             Ok,
         )
     }
@@ -139,11 +137,11 @@ fn unknown<'k, T>(
     name: &str,
     place: &str,
     known: impl Iterator<Item = &'k str>,
-) -> Result<T, Fault> {
+) -> Result<T, DocumentError> {
     let mut known: Vec<_> = known.map(|word| (distance(name, word), word)).collect();
     known.sort_unstable();
     let near: Vec<_> = known.iter().take(4).map(|(_, word)| *word).collect();
-    key.fault(format!("`{name}` is unknown in {place}; nearest: {}", near.join(", ")))
+    key.error(format!("`{name}` is unknown in {place}; nearest: {}", near.join(", ")))
 }
 
 /// How many letters to change, add or take away.
@@ -162,7 +160,7 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn change(catalogue: &mut Catalogue, tree: &Node) -> Done {
+fn change(catalogue: &mut Catalogue, tree: &Node) -> Result<(), DocumentError> {
     let sections = [
         "signals",
         "alerts",
@@ -190,7 +188,7 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Done {
             "scrape_interval" => {
                 let interval = value.duration(name)?;
                 if interval.0 == 0 {
-                    return value.fault("scrape_interval is 1s or more");
+                    return value.error("scrape_interval is 1s or more");
                 }
                 catalogue.scrape_interval = Some(interval);
                 last = Some(value);
@@ -198,7 +196,7 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Done {
             "rate_window" => {
                 let window = value.duration(name)?;
                 if window > RATE_WINDOW_MAX {
-                    return value.fault(format!("rate_window is at most {RATE_WINDOW_MAX}"));
+                    return value.error(format!("rate_window is at most {RATE_WINDOW_MAX}"));
                 }
                 catalogue.rate_window = window;
                 last = Some(value);
@@ -208,14 +206,14 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Done {
     }
     let (window, interval) = (catalogue.rate_window, catalogue.scrape_interval.unwrap_or(SCRAPE_INTERVAL));
     match last {
-        Some(node) if window.0 < SAMPLES_MIN * interval.0 => node.fault(format!(
+        Some(node) if window.0 < SAMPLES_MIN * interval.0 => node.error(format!(
             "a rate_window of {window} does not hold {SAMPLES_MIN} samples at a scrape_interval of {interval}"
         )),
         _ => Ok(()),
     }
 }
 
-fn signals(catalogue: &mut Catalogue, node: &Node) -> Done {
+fn signals(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
     for (id, key, bounds) in node.table("signals")? {
         let Some(at) = catalogue.signals.iter().position(|signal| signal.id == id) else {
             return unknown(key, id, "signals", catalogue.signals.iter().map(|signal| signal.id.as_str()));
@@ -229,7 +227,7 @@ fn signals(catalogue: &mut Catalogue, node: &Node) -> Done {
             let number = value.number(name)?;
             if signal.unit == Unit::Ratio && number > 1.0 {
                 return value
-                    .fault(format!("{place}.{name} is a share from 0 to 1, not {}", decimal(number)));
+                    .error(format!("{place}.{name} is a share from 0 to 1, not {}", decimal(number)));
             }
             if let Some(bound) = signal.bounds.get_mut(name) {
                 bound.limit = Limit::Number(number);
@@ -239,7 +237,7 @@ fn signals(catalogue: &mut Catalogue, node: &Node) -> Done {
             BANDS.iter().filter_map(|band| Some((band, signal.bounds.get(*band)?.number()))).collect();
         if let Some(pair) = bands.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
             let [(low, a), (high, b)] = [pair[0], pair[1]];
-            return key.fault(format!(
+            return key.error(format!(
                 "signals.{id}: {low} {} is not below {high} {}; the order is low_red < low_amber < amber < red",
                 decimal(a),
                 decimal(b)
@@ -249,7 +247,7 @@ fn signals(catalogue: &mut Catalogue, node: &Node) -> Done {
     Ok(())
 }
 
-fn alerts(catalogue: &mut Catalogue, node: &Node) -> Done {
+fn alerts(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
     for (alert_name, key, settings) in node.table("alerts")? {
         let Some(at) = catalogue.alerts.iter().position(|alert| alert.name == alert_name) else {
             return unknown(
@@ -284,7 +282,7 @@ fn alerts(catalogue: &mut Catalogue, node: &Node) -> Done {
                 _ if alert.bounds.contains_key(name) => {
                     let number = value.number(name)?;
                     if alert.unit == Unit::Ratio && name == "limit" && alert.slo.is_none() && number > 1.0 {
-                        return value.fault(format!(
+                        return value.error(format!(
                             "alerts.{alert_name}.{name} is a share from 0 to 1, not {}",
                             decimal(number)
                         ));
@@ -305,7 +303,7 @@ fn alerts(catalogue: &mut Catalogue, node: &Node) -> Done {
     Ok(())
 }
 
-fn classes(catalogue: &mut Catalogue, node: &Node) -> Done {
+fn classes(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
     let least = slo::least_objective(&catalogue.windows);
     for (class_name, key, settings) in node.table("slo")? {
         let Some(at) = catalogue.classes.iter().position(|class| class.name == class_name) else {
@@ -321,14 +319,14 @@ fn classes(catalogue: &mut Catalogue, node: &Node) -> Done {
                 "ttft" | "itl" => {
                     let seconds = value.number(name)?;
                     if seconds < 0.001 {
-                        return value.fault(format!("slo.{class_name}.{name} is in seconds, 0.001 or more"));
+                        return value.error(format!("slo.{class_name}.{name} is in seconds, 0.001 or more"));
                     }
                     let class = &mut catalogue.classes[at];
                     *(if name == "ttft" { &mut class.ttft } else { &mut class.itl }) = seconds;
                 }
                 "models" if class_name == SloClass::DEFAULT => {
                     return key
-                        .fault("slo.default serves all models that no other class names; name none here");
+                        .error("slo.default serves all models that no other class names; name none here");
                 }
                 "models" => models(catalogue, at, value)?,
                 "objectives" => {
@@ -339,7 +337,7 @@ fn classes(catalogue: &mut Catalogue, node: &Node) -> Done {
                             return unknown(key, sli, "objectives", objectives.keys().map(String::as_str));
                         };
                         if number <= least || number >= 1.0 {
-                            return share.fault(format!(
+                            return share.error(format!(
                                 "an objective is above {} and below 1: at or under it the fastest burn could not be seen",
                                 decimal(least)
                             ));
@@ -361,13 +359,13 @@ fn classes(catalogue: &mut Catalogue, node: &Node) -> Done {
     Ok(())
 }
 
-fn models(catalogue: &mut Catalogue, at: usize, node: &Node) -> Done {
-    let Value::List(items) = &node.value else { return node.fault("models is a list of texts") };
+fn models(catalogue: &mut Catalogue, at: usize, node: &Node) -> Result<(), DocumentError> {
+    let Value::List(items) = &node.value else { return node.error("models is a list of texts") };
     let mut models = Vec::new();
     for item in items {
         let model = item.text("a model")?;
         if model.is_empty() {
-            return item.fault("a model has a name");
+            return item.error("a model has a name");
         }
         let taken = catalogue
             .classes
@@ -375,7 +373,7 @@ fn models(catalogue: &mut Catalogue, at: usize, node: &Node) -> Done {
             .enumerate()
             .find(|(i, class)| *i != at && class.models.iter().any(|m| m == model));
         if let Some((_, other)) = taken {
-            return item.fault(format!("model `{model}` is in class {} already; name it once", other.name));
+            return item.error(format!("model `{model}` is in class {} already; name it once", other.name));
         }
         models.push(model.to_owned());
     }
@@ -383,7 +381,7 @@ fn models(catalogue: &mut Catalogue, at: usize, node: &Node) -> Done {
     Ok(())
 }
 
-fn prices(catalogue: &mut Catalogue, node: &Node) -> Done {
+fn prices(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
     for (family, key, value) in node.table("prices")? {
         if !Family::ALL.iter().any(|known| known.name() == family) {
             return unknown(key, family, "prices", Family::ALL.iter().map(|family| family.name()));
@@ -393,23 +391,23 @@ fn prices(catalogue: &mut Catalogue, node: &Node) -> Done {
     Ok(())
 }
 
-fn labels(catalogue: &mut Catalogue, node: &Node) -> Done {
+fn labels(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
     for (name, key, value) in node.table("labels")? {
         let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let valid = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(letters);
         if !valid {
             return key
-                .fault(format!("`{name}` is no label name: letters, digits and _, beginning with a letter"));
+                .error(format!("`{name}` is no label name: letters, digits and _, beginning with a letter"));
         }
         if RESERVED.contains(&name) {
-            return key.fault(format!("label `{name}` is set by the rules themselves; choose another name"));
+            return key.error(format!("label `{name}` is set by the rules themselves; choose another name"));
         }
         catalogue.labels.insert(name.to_owned(), value.text(name)?.to_owned());
     }
     Ok(())
 }
 
-fn jobs(catalogue: &mut Catalogue, node: &Node) -> Done {
+fn jobs(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
     for (name, key, value) in node.table("jobs")? {
         if !catalogue.jobs.contains_key(name) {
             return unknown(key, name, "jobs", catalogue.jobs.keys().map(String::as_str));

@@ -1,17 +1,15 @@
-//! The rules of every file, each with the checks that prove it.
+//! The rules of every file. A plan holds each rule with what it was made from; tests are generated from it afterwards.
 
 use std::collections::BTreeMap;
 
-use naming::Family;
-
 use crate::{
     Names,
-    catalogue::{BANDS, Catalogue, words},
-    expr::{self, Context},
+    catalogue::{BANDS, Catalogue},
+    expr,
     model::{Alert, Bound, Severity, Signal, SloClass},
     number::{Duration, decimal},
-    output::{Group, Labels, Rule, RuleFile, TestGroup},
-    prove::{Prover, Subject, together},
+    output::{Group, Labels, Rule, RuleFile},
+    ruleset::{self, RuleSet},
 };
 
 /// Name of the recorded states.
@@ -21,173 +19,102 @@ pub(crate) const STATE: &str = "accel:signal_state";
 /// what pages.
 const SELDOM: Duration = Duration(60);
 
-/// A rule file with its tests.
-pub(crate) struct Planned {
-    pub name: String,
+/// A rule file, and the rule sets in it.
+pub(crate) struct PlannedFile<'c> {
+    pub name: &'static str,
     pub rules: RuleFile,
-    pub tests: Vec<TestGroup>,
+    pub sets: Vec<PlannedSet<'c>>,
 }
 
-/// Files whose rules read raw metrics of one family, in one vocabulary.
-struct Place {
-    file: &'static str,
-    family: Option<Family>,
-    dcgm: bool,
+/// What the rules of a set were made from, in the order of the catalogue.
+pub(crate) struct PlannedSet<'c> {
+    pub set: RuleSet<'c>,
+    pub signals: Vec<PlannedSignal<'c>>,
+    pub alerts: Vec<PlannedAlert<'c>>,
 }
 
-const PLACES: [Place; 12] = [
-    Place { file: "nvidia", family: Some(Family::Nvidia), dcgm: false },
-    Place { file: "nvidia-dcgm", family: Some(Family::Nvidia), dcgm: true },
-    Place { file: "gaudi", family: Some(Family::Gaudi), dcgm: false },
-    Place { file: "xpu", family: Some(Family::Xpu), dcgm: false },
-    Place { file: "edge", family: Some(Family::Npu), dcgm: false },
-    Place { file: "edge", family: Some(Family::Xpu), dcgm: false },
-    Place { file: "xeon", family: Some(Family::Amx), dcgm: false },
-    Place { file: "engine", family: None, dcgm: false },
-    Place { file: "slo", family: None, dcgm: false },
-    Place { file: "efficiency", family: None, dcgm: false },
-    Place { file: "cost", family: None, dcgm: false },
-    Place { file: "exporter", family: None, dcgm: false },
-];
-
-impl Place {
-    /// Whether something declared so belongs here.
-    fn has(&self, families: &[Family], file: Option<&str>) -> bool {
-        match self.family {
-            Some(family) => families.contains(&family) && file.unwrap_or(home(family)) == self.home(),
-            None => file == Some(self.file),
-        }
-    }
-
-    fn home(&self) -> &'static str {
-        if self.dcgm { "nvidia" } else { self.file }
-    }
+/// A signal, for one service class where its bands depend on one.
+pub(crate) struct PlannedSignal<'c> {
+    pub signal: &'c Signal,
+    pub bounds: BTreeMap<String, Bound>,
+    pub class: Option<&'c SloClass>,
 }
 
-/// The file of a family's own rules.
-fn home(family: Family) -> &'static str {
-    match family {
-        Family::Nvidia => "nvidia",
-        Family::Gaudi => "gaudi",
-        Family::Xpu => "xpu",
-        Family::Npu => "edge",
-        Family::Amx => "xeon",
-    }
+/// An alert, for one service class where its bound depends on one.
+pub(crate) struct PlannedAlert<'c> {
+    pub alert: &'c Alert,
+    pub bounds: BTreeMap<String, Bound>,
+    pub class: Option<&'c SloClass>,
+    pub rule: Rule,
 }
 
-/// Builds every file for these vocabularies.
-pub(crate) fn build(catalogue: &Catalogue, names: Names) -> Result<Vec<Planned>, String> {
-    let mut files: Vec<Planned> = Vec::new();
-    for place in &PLACES {
-        let wanted = match names {
-            Names::Both => true,
-            Names::Unified => !place.dcgm,
-            Names::Vendor => place.dcgm || place.family.is_none(),
-        };
-        if !wanted || (place.file == "cost" && catalogue.prices.is_empty()) {
-            continue;
-        }
-        let prover = Prover { catalogue, family: place.family, dcgm: place.dcgm };
-        let mut builder = Builder {
-            prover,
-            recordings: BTreeMap::new(),
-            states: Vec::new(),
-            alerts: BTreeMap::new(),
-            tests: Vec::new(),
-        };
-        builder.fill(place)?;
-        if place.file == "cost" {
-            builder.prices();
-        }
-        let groups = builder.groups(place);
-        builder.tests = together(builder.tests, place.file == "slo");
-        match files.iter_mut().find(|file| file.name == place.file) {
+/// Plans every file for these names.
+pub(crate) fn build(catalogue: &Catalogue, names: Names) -> Result<Vec<PlannedFile<'_>>, String> {
+    let mut files: Vec<PlannedFile<'_>> = Vec::new();
+    for set in ruleset::all(catalogue, names) {
+        let mut builder = Builder { set, recordings: BTreeMap::new(), states: Vec::new() };
+        let (signals, alerts) = builder.fill()?;
+        let groups = builder.groups(&alerts);
+        let planned = PlannedSet { set, signals, alerts };
+        match files.iter_mut().find(|file| file.name == set.file) {
             Some(file) => {
                 file.rules.groups.extend(groups);
-                file.tests.extend(builder.tests);
+                file.sets.push(planned);
             }
-            None => files.push(Planned {
-                name: place.file.to_owned(),
-                rules: RuleFile { groups },
-                tests: builder.tests,
-            }),
+            None => {
+                files.push(PlannedFile { name: set.file, rules: RuleFile { groups }, sets: vec![planned] });
+            }
         }
     }
     files.retain(|file| !file.rules.groups.is_empty());
     Ok(files)
 }
 
-struct Builder<'a> {
-    prover: Prover<'a>,
+/// Collects the recordings of a rule set.
+struct Builder<'c> {
+    set: RuleSet<'c>,
     /// By the interval of their own that some have.
     recordings: BTreeMap<Option<Duration>, Vec<Rule>>,
-    /// And what is made of them.
+    /// The states that are derived from them.
     states: Vec<Rule>,
-    /// By group and interval.
-    alerts: BTreeMap<(String, Option<Duration>), Vec<Rule>>,
-    tests: Vec<TestGroup>,
 }
 
-impl Builder<'_> {
-    fn fill(&mut self, place: &Place) -> Result<(), String> {
-        let catalogue = self.prover.catalogue;
-        for signal in
-            catalogue.signals.iter().filter(|signal| place.has(&signal.families, signal.file.as_deref()))
-        {
-            if let Some(template) = self.template(signal) {
-                self.signal(signal, &template).map_err(|error| format!("{}: {error}", signal.id))?;
+impl<'c> Builder<'c> {
+    fn fill(&mut self) -> Result<(Vec<PlannedSignal<'c>>, Vec<PlannedAlert<'c>>), String> {
+        if self.set.file == "cost" {
+            self.prices();
+        }
+        let mut signals = Vec::new();
+        let set = self.set;
+        for (signal, value) in set.signals() {
+            let planned = self.signal(signal, &value).map_err(|error| format!("{}: {error}", signal.id))?;
+            signals.extend(planned);
+        }
+        let mut alerts = Vec::new();
+        for alert in set.alerts() {
+            for class in self.classes(alert.slo.is_some()) {
+                let planned = self.alert(alert, class).map_err(|error| format!("{}: {error}", alert.name))?;
+                alerts.push(planned);
             }
         }
-        for alert in catalogue.alerts.iter().filter(|alert| place.has(&alert.families, alert.file.as_deref()))
-        {
-            if !alert.off && self.is_possible(alert) {
-                self.alert(alert).map_err(|error| format!("{}: {error}", alert.name))?;
-            }
-        }
-        Ok(())
+        Ok((signals, alerts))
     }
 
-    /// The text of a signal's value here; nothing when this family or vocabulary cannot tell it.
-    fn template(&self, signal: &Signal) -> Option<String> {
-        if self.prover.dcgm {
-            return signal.dcgm.clone();
-        }
-        if let Some(engines) = &signal.engines {
-            return Some(expr::engines(engines));
-        }
-        let Some(family) = self.prover.family else { return Some(signal.expr.clone()) };
-        let text = signal.exprs.get(family.name()).unwrap_or(&signal.expr);
-        expr::missing_source(text, family).is_none().then(|| text.clone())
+    /// The classes for which something is made, or none where it depends on no objective.
+    fn classes(&self, by_objective: bool) -> Vec<Option<&'c SloClass>> {
+        if by_objective { self.set.catalogue.classes_in_use().map(Some).collect() } else { vec![None] }
     }
 
-    /// Whether all that an alert reads exists here.
-    fn is_possible(&self, alert: &Alert) -> bool {
-        let catalogue = self.prover.catalogue;
-        let Some(family) = self.prover.family else { return true };
-        let text = alert.dcgm.as_ref().filter(|_| self.prover.dcgm).unwrap_or(&alert.expr);
-        let recorded = text.split('@').skip(1).all(|tail| {
-            let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
-            catalogue
-                .signal(&tail[..end])
-                .is_none_or(|signal| signal.families.is_empty() || self.template(signal).is_some())
-        });
-        let raw = if self.prover.dcgm {
-            alert.recorded_only || alert.dcgm.is_some()
-        } else {
-            expr::missing_source(&alert.expr, family).is_none()
-        };
-        recorded && raw
-    }
-
-    fn signal(&mut self, signal: &Signal, template: &str) -> Result<(), String> {
-        let context = self.prover.context(&signal.bounds, &signal.params);
-        let expr = self
-            .prover
-            .wrap(&context.expand(template)?, signal.record.is_some() && template.contains('$'))?;
+    fn signal(&mut self, signal: &'c Signal, value: &str) -> Result<Vec<PlannedSignal<'c>>, String> {
+        let context = self.set.context(&signal.bounds, &signal.params);
+        let mut expr = context.expand(value)?.trim().to_owned();
+        if signal.record.is_some() && value.contains('$') {
+            expr = self.set.normalized(&expr)?;
+        }
         let value =
             if signal.record.is_some() { context.expand(&format!("@{}", signal.id))? } else { expr.clone() };
         if let Some(record) = &signal.record {
-            let labels = self.labels(&signal.labels);
+            let labels = self.set.labels(&signal.labels);
             let rule = Rule { record: Some(record.clone()), expr, labels, ..Rule::default() };
             if rule.expr.contains(STATE) {
                 self.states.push(rule);
@@ -195,26 +122,21 @@ impl Builder<'_> {
                 self.recordings.entry(signal.every).or_default().push(rule);
             }
         }
-        let classes: Vec<Option<&SloClass>> = match signal.slo {
-            Some(_) => self.prover.catalogue.classes_in_use().map(Some).collect(),
-            None => vec![None],
-        };
-        for class in classes {
-            let scaled = scaled(
-                &signal.bounds,
-                signal.slo.zip(class).map(|(objective, class)| class.seconds(objective)),
-            );
+        let mut planned = Vec::new();
+        for class in self.classes(signal.slo.is_some()) {
+            let factor = signal.slo.zip(class).map(|(objective, class)| class.seconds(objective));
+            let bounds = scaled(&signal.bounds, factor);
             if BANDS.iter().any(|band| signal.bounds.contains_key(*band)) {
-                let matcher = class.map(|class| self.prover.catalogue.models(class)).unwrap_or_default();
-                let value = if matcher.is_empty() { value.clone() } else { format!("{value}{{{matcher}}}") };
-                let mut labels = self.labels(&[("signal".to_owned(), signal.id.clone())].into());
+                let models = class.map(|class| self.set.catalogue.models(class)).unwrap_or_default();
+                let value = if models.is_empty() { value.clone() } else { format!("{value}{{{models}}}") };
+                let mut labels = self.set.labels(&[("signal".to_owned(), signal.id.clone())].into());
                 labels.extend(class.map(|class| ("slo_class".to_owned(), class.name.clone())));
-                let expr = self.state(signal, &scaled, &value)?;
+                let expr = self.state(signal, &bounds, &value)?;
                 self.states.push(Rule { record: Some(STATE.to_owned()), expr, labels, ..Rule::default() });
             }
-            self.tests.extend(self.prover.signal(signal, &scaled, class)?);
+            planned.push(PlannedSignal { signal, bounds, class });
         }
-        Ok(())
+        Ok(planned)
     }
 
     /// 2 where a red band holds, else 1 where an amber one does, else 0; absent where the value is.
@@ -224,24 +146,20 @@ impl Builder<'_> {
         bounds: &BTreeMap<String, Bound>,
         value: &str,
     ) -> Result<String, String> {
-        let context = self.prover.context(bounds, &signal.params);
-        let dcgm = self.prover.dcgm;
-        let pick = |unified: &Option<String>, vendor: &Option<String>| match (dcgm, vendor) {
-            (true, Some(text)) => Some(text.clone()),
-            _ => unified.clone(),
-        };
+        let RuleSet { vocabulary, family, .. } = self.set;
+        let context = self.set.context(bounds, &signal.params);
         let band = |name: &str| bounds.get(name).map(|bound| format!("{value} {bound}"));
         let mut red: Vec<_> = band("low_red").into_iter().collect();
         if let Some(high) = band("red") {
-            red.push(match pick(&signal.red_when, &signal.red_when_dcgm) {
-                Some(when) => format!("({high} {})", context.expand(&when)?),
+            red.push(match &signal.red_when {
+                Some(when) => format!("({high} {})", context.expand(when)?),
                 None => high,
             });
         }
-        let also = if dcgm { &signal.red_also_dcgm } else { &signal.red_also };
-        for text in also {
-            if dcgm || self.prover.family.is_none_or(|family| expr::missing_source(text, family).is_none()) {
-                red.push(self.prover.wrap(&context.expand(text)?, true)?);
+        for text in signal.red_also.get(vocabulary).into_iter().flatten() {
+            let exists = |family| expr::missing_source(text, family).is_none();
+            if self.set.is_dcgm() || family.is_none_or(exists) {
+                red.push(self.set.normalized(&context.expand(text)?)?);
             }
         }
         let amber: Vec<_> = ["low_amber", "amber"].iter().filter_map(|name| band(name)).collect();
@@ -251,107 +169,76 @@ impl Builder<'_> {
         let mut parts: Vec<_> = level(red, 2).into_iter().chain(level(amber, 1)).collect();
         parts.push(format!("{value} * 0"));
         let state = parts.join("\nor\n");
-        Ok(match pick(&signal.gate, &signal.gate_dcgm) {
-            Some(gate) => format!("(\n{state}\n)\n{}", context.expand(&gate)?.trim()),
+        Ok(match signal.gate.or_unified(vocabulary) {
+            Some(gate) => format!("(\n{state}\n)\n{}", context.expand(gate)?.trim()),
             None => state,
         })
     }
 
-    fn alert(&mut self, alert: &Alert) -> Result<(), String> {
-        let template = match (&alert.dcgm, self.prover.dcgm) {
-            (Some(text), true) => text,
-            _ => &alert.expr,
-        };
-        let classes: Vec<Option<&SloClass>> = match alert.slo {
-            Some(_) => self.prover.catalogue.classes_in_use().map(Some).collect(),
-            None => vec![None],
-        };
-        for class in classes {
-            let bounds = scaled(
-                &alert.bounds,
-                alert.slo.zip(class).map(|(objective, class)| class.seconds(objective)),
-            );
-            let mut context = self.prover.context(&bounds, &alert.params);
-            if let Some(class) = class {
-                let models = self.prover.catalogue.models(class);
-                let with_model = if models.is_empty() { String::new() } else { models };
-                context.words.insert("models".to_owned(), with_model);
-            }
-            let text = template.replace(
-                "{&models}",
-                &match context.words.get("models") {
-                    Some(models) if !models.is_empty() => format!("{{{models}}}"),
-                    _ => String::new(),
-                },
-            );
-            let raw = self.prover.dcgm && alert.dcgm.is_some();
-            let expr = self.prover.wrap(&context.expand(&text)?, raw)?;
-            let mut labels = self.labels(&alert.labels);
-            labels.insert("severity".to_owned(), alert.severity.name().to_owned());
-            labels.extend(class.map(|class| ("slo_class".to_owned(), class.name.clone())));
-            labels.extend(
-                self.prover.catalogue.labels.iter().map(|(name, value)| (name.clone(), literal(value))),
-            );
-            let annotations = annotations(self.prover.catalogue, alert, &bounds);
-            let rule = Rule {
-                alert: Some(alert.name.clone()),
-                expr,
-                hold: (alert.hold.0 > 0).then(|| alert.hold.to_string()),
-                labels,
-                annotations,
-                ..Rule::default()
-            };
-            let subject = Subject { alert, bounds: &bounds, class, rule: &rule };
-            self.tests.extend(self.prover.alert(&subject)?);
-            let every = alert.every.or((alert.severity == Severity::Ticket).then_some(SELDOM));
-            self.alerts.entry((alert.group.clone(), every)).or_default().push(rule);
+    fn alert(&self, alert: &'c Alert, class: Option<&'c SloClass>) -> Result<PlannedAlert<'c>, String> {
+        let catalogue = self.set.catalogue;
+        let factor = alert.slo.zip(class).map(|(objective, class)| class.seconds(objective));
+        let bounds = scaled(&alert.bounds, factor);
+        let models = class.map(|class| catalogue.models(class)).filter(|models| !models.is_empty());
+        let models = models.map(|models| format!("{{{models}}}")).unwrap_or_default();
+        let text = self.set.condition(alert).ok_or("has no condition here")?.replace("{&models}", &models);
+        let mut expr = self.set.context(&bounds, &alert.params).expand(&text)?.trim().to_owned();
+        if !alert.recorded_only {
+            expr = self.set.normalized(&expr)?;
         }
-        Ok(())
-    }
-
-    /// Labels of a rule here: its own, and the family that dcgm-exporter does not tell.
-    fn labels(&self, own: &Labels) -> Labels {
-        let mut labels = own.clone();
-        labels.extend(self.prover.family.map(|family| ("family".to_owned(), family.name().to_owned())));
-        labels
+        let mut labels = self.set.labels(&alert.labels);
+        labels.insert("severity".to_owned(), alert.severity.name().to_owned());
+        labels.extend(class.map(|class| ("slo_class".to_owned(), class.name.clone())));
+        labels.extend(catalogue.labels.iter().map(|(name, value)| (name.clone(), literal(value))));
+        let rule = Rule {
+            alert: Some(alert.name.clone()),
+            expr,
+            hold: (alert.hold.0 > 0).then(|| alert.hold.to_string()),
+            labels,
+            annotations: annotations(catalogue, alert, &bounds),
+            ..Rule::default()
+        };
+        Ok(PlannedAlert { alert, bounds, class, rule })
     }
 
     fn prices(&mut self) {
-        let prices = self.prover.catalogue.prices.iter().map(|(family, price)| Rule {
+        let prices = self.set.catalogue.prices.iter().map(|(family, price)| Rule {
             record: Some("accel:price:dollars_per_hour".to_owned()),
             expr: format!("vector({})", decimal(*price)),
             labels: [("family".to_owned(), family.clone())].into(),
             ..Rule::default()
         });
-        self.recordings.entry(None).or_default().splice(0..0, prices.collect::<Vec<_>>());
+        self.recordings.entry(None).or_default().extend(prices);
     }
 
     /// Recordings before states before alerts, so that what is evaluated together sees its own values.
-    fn groups(&mut self, place: &Place) -> Vec<Group> {
-        let part = match place.family {
-            Some(family) if place.file == "edge" => format!("edge-{family}"),
-            _ => place.file.to_owned(),
-        };
-        let catalogue = self.prover.catalogue;
+    fn groups(self, alerts: &[PlannedAlert<'_>]) -> Vec<Group> {
+        let Self { set, mut recordings, mut states } = self;
         let mut groups = Vec::new();
         let mut add = |name: String, every: Option<Duration>, mut rules: Vec<Rule>| {
             if !rules.is_empty() {
                 for rule in &mut rules {
-                    rule.expr = catalogue.windowed(&rule.expr);
+                    rule.expr = set.catalogue.windowed(&rule.expr);
                 }
                 let suffix = every.map(|every| format!("-{every}")).unwrap_or_default();
-                let interval = every.map(|every| catalogue.paced(every)).or(catalogue.scrape_interval);
+                let interval =
+                    every.map(|every| set.catalogue.paced(every)).or(set.catalogue.scrape_interval);
                 let interval = interval.map(|interval| interval.to_string());
                 groups.push(Group { name: name + &suffix, interval, rules });
             }
         };
         // States in one group with most of what they are made of, so that they are of the same moment.
-        self.recordings.entry(Some(SELDOM)).or_default().append(&mut self.states);
-        for (every, rules) in std::mem::take(&mut self.recordings).into_iter().rev() {
-            add(format!("accelscope-{part}-signals"), every, rules);
+        recordings.entry(Some(SELDOM)).or_default().append(&mut states);
+        for (every, rules) in recordings.into_iter().rev() {
+            add(format!("accelscope-{}-signals", set.part()), every, rules);
         }
-        for ((group, every), rules) in std::mem::take(&mut self.alerts) {
-            add(format!("{group}-{part}"), every, rules);
+        let mut by_group: BTreeMap<(&str, Option<Duration>), Vec<Rule>> = BTreeMap::new();
+        for PlannedAlert { alert, rule, .. } in alerts {
+            let every = alert.every.or((alert.severity == Severity::Ticket).then_some(SELDOM));
+            by_group.entry((&alert.group, every)).or_default().push(rule.clone());
+        }
+        for ((group, every), rules) in by_group {
+            add(format!("{group}-{}", set.part()), every, rules);
         }
         groups
     }
@@ -423,70 +310,5 @@ pub(crate) fn state_of(bounds: &BTreeMap<String, Bound>, value: f64) -> u8 {
         (true, _) => 2,
         (false, true) => 1,
         (false, false) => 0,
-    }
-}
-
-impl Prover<'_> {
-    /// What texts of this place may refer to.
-    pub fn context(
-        &self,
-        bounds: &BTreeMap<String, Bound>,
-        params: &BTreeMap<String, BTreeMap<String, String>>,
-    ) -> Context<'_> {
-        let mut words = words(self.catalogue, self.family, bounds, params);
-        words.extend(self.steady());
-        let origin = self.origin();
-        let comma = if origin.is_empty() { "" } else { "," };
-        words.insert("origin".to_owned(), format!("{comma}{origin}"));
-        Context { catalogue: self.catalogue, family: self.family, origin, words }
-    }
-
-    /// NVIDIA's recordings come out of two files, which may both be loaded: series of dcgm-exporter keep the label
-    /// of its own by which each file knows its recordings.
-    fn origin(&self) -> &'static str {
-        match (self.family, self.dcgm) {
-            (_, true) => "gpu!=\"\"",
-            (Some(Family::Nvidia), false) => "gpu=\"\"",
-            _ => "",
-        }
-    }
-
-    /// Signals of this place that do not come and go with the load, and one that tells that the device is there.
-    fn steady(&self) -> Vec<(String, String)> {
-        let here = |signal: &&Signal| {
-            let has = self.family.is_some_and(|family| {
-                let text = signal.exprs.get(family.name()).unwrap_or(&signal.expr);
-                signal.families.contains(&family) && expr::missing_source(text, family).is_none()
-            });
-            let banded = BANDS.iter().any(|band| signal.bounds.contains_key(*band));
-            has && banded && signal.gate.is_none() && (!self.dcgm || signal.dcgm.is_some())
-        };
-        let signals: Vec<_> =
-            self.catalogue.signals.iter().filter(here).map(|signal| signal.id.clone()).collect();
-        let witness = if self.dcgm { "temperature" } else { "device_up" };
-        vec![
-            ("priced".to_owned(), self.catalogue.prices.keys().next().cloned().unwrap_or_default()),
-            (
-                "steady".to_owned(),
-                signals.iter().filter(|id| *id != witness).cloned().collect::<Vec<_>>().join("|"),
-            ),
-            ("steady_one".to_owned(), signals.iter().find(|id| *id != witness).cloned().unwrap_or_default()),
-            ("witness".to_owned(), witness.to_owned()),
-        ]
-    }
-
-    /// Gives series of dcgm-exporter the labels of the unified schema, and leaves out devices that are seen in the
-    /// unified schema too: one fault, one alert. Also those seen there lately: of an exporter that has just ended, a
-    /// window still holds the samples of both.
-    pub fn wrap(&self, expr: &str, raw: bool) -> Result<String, String> {
-        if !(self.dcgm && raw) {
-            return Ok(expr.trim().to_owned());
-        }
-        let seen =
-            self.context(&BTreeMap::new(), &BTreeMap::new()).expand("last_over_time($DEVICE_UP[10m])")?;
-        Ok(format!(
-            "label_replace(label_replace(\n{},\n\"device\", \"gpu$1\", \"gpu\", \"(.+)\"), \"uuid\", \"$1\", \"UUID\", \"(.+)\")\nunless on (uuid) {seen}",
-            expr.trim()
-        ))
     }
 }

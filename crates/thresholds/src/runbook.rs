@@ -7,10 +7,12 @@ use naming::Family;
 use crate::{
     File,
     catalogue::{Catalogue, words},
-    expr::Context,
-    model::Alert,
-    plan::fill,
+    expr::{Context, references},
+    model::{Alert, SloClass},
+    plan::{fill, scaled},
+    prove::{example_value, first_device},
     slo,
+    vocabulary::Vocabulary,
 };
 
 /// Every page, and the index.
@@ -116,15 +118,16 @@ fn fires(catalogue: &Catalogue, alert: &Alert) -> String {
         }
         return out.concat();
     }
-    let value = "the value";
+    let class = catalogue.classes.iter().find(|class| class.name == SloClass::DEFAULT);
+    let example_bounds =
+        scaled(&alert.bounds, alert.slo.zip(class).map(|(objective, class)| class.seconds(objective)));
     let text = fill(&alert.description, |word| match word {
-        "value" => value.to_owned(),
+        "value" => alert.unit.show(example_value(alert, &example_bounds)),
         "for" => alert.hold.to_string(),
         "window" => catalogue.rate_window.to_string(),
-        "bound" if alert.slo.is_some() => "its class".to_owned(),
-        _ => match alert.bounds.get(if word == "bound" { "limit" } else { word }) {
+        _ => match example_bounds.get(if word == "bound" { "limit" } else { word }) {
             Some(bound) => alert.unit.show(bound.number()),
-            None => format!("`{word}`"),
+            None => example_label(alert, word),
         },
     });
     let bounds: Vec<_> = alert.bounds.iter().map(|(name, bound)| format!("`{name}` {bound}")).collect();
@@ -138,16 +141,29 @@ fn fires(catalogue: &Catalogue, alert: &Alert) -> String {
         let of = if alert.slo.is_some() { " times the objective" } else { "" };
         out.push(format!("| fires at | {}{of} |\n", bounds.join(", ")));
     }
-    out.push(format!("| says | {} |\n", text.replace('|', "\\|")));
+    out.push(format!("| text, for example | {} |\n", text.replace('|', "\\|")));
     out.concat()
+}
+
+/// A label's value in the example of an alert's text.
+fn example_label(alert: &Alert, label: &str) -> String {
+    let value = match label {
+        "device" => alert.families.first().copied().map_or("gpu0", first_device),
+        "family" => alert.families.first().map_or("nvidia", |family| family.name()),
+        "instance" => "node-1:9477",
+        "model" => "llama-70b",
+        "source" => "nvidia",
+        "signal" => "power",
+        _ => label,
+    };
+    value.to_owned()
 }
 
 /// Signals that the alert reads.
 fn behind<'c>(catalogue: &'c Catalogue, alert: &Alert) -> Vec<&'c crate::model::Signal> {
     let mut found: Vec<&crate::model::Signal> = Vec::new();
-    for tail in alert.expr.split('@').skip(1) {
-        let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
-        if let Some(signal) = catalogue.signal(&tail[..end])
+    for id in alert.expr.get(Vocabulary::Unified).into_iter().flat_map(|text| references(text)) {
+        if let Some(signal) = catalogue.signal(id)
             && !found.iter().any(|known| known.id == signal.id)
         {
             found.push(signal);

@@ -12,6 +12,7 @@ use crate::{
     model::{Alert, Bound, Engines, Example, Limit, Objective, Op, Signal, SloClass, TestSeries, Unit},
     number::{Duration, decimal},
     output::Labels,
+    vocabulary::{PerVocabulary, Vocabulary},
 };
 
 /// Bounds that the histograms of vLLM, TensorRT-LLM and SGLang share, in seconds.
@@ -82,7 +83,7 @@ impl Level<'_> {
     }
 
     fn model(&self) -> String {
-        crate::prove::Prover { catalogue: self.catalogue, family: None, dcgm: false }.model(Some(self.class))
+        self.catalogue.example_model(Some(self.class))
     }
 
     fn signals(&self) -> Result<Vec<Signal>, String> {
@@ -106,14 +107,15 @@ impl Level<'_> {
                     "sum_over_time(llm:slo_bad:rate5m{select}[{window}]) / (sum_over_time(llm:slo_all:rate5m{select}[{window}]) > 0)"
                 ),
             };
-            let select = self.selector(&self.told());
+            let select = self.selector(&self.example_labels());
             let test = Example {
                 series: vec![
                     value(&format!("llm:slo_bad:rate5m{select}"), "<10v>"),
                     value(&format!("llm:slo_all:rate5m{select}"), "<10>"),
-                ],
+                ]
+                .into(),
                 values: vec![0.25],
-                labels: self.labels(),
+                labels: self.labels().into(),
                 ..Example::default()
             };
             let record = format!("llm:slo_error:ratio_rate{window}");
@@ -130,15 +132,16 @@ impl Level<'_> {
         let expr = format!(
             "1 - sum_over_time(llm:slo_bad:rate5m{select}[30d]) / (sum_over_time(llm:slo_all:rate5m{select}[30d]) > 0) / {budget}"
         );
-        let select = self.selector(&self.told());
+        let select = self.selector(&self.example_labels());
         let test = Example {
             // One stretch of time alone, since the sum would remember what came before it.
             series: vec![
                 value(&format!("llm:slo_bad:rate5m{select}"), &format!("<{budget} - {budget}v>")),
                 value(&format!("llm:slo_all:rate5m{select}"), "<1>"),
-            ],
+            ]
+            .into(),
             values: vec![-0.5],
-            labels: self.labels(),
+            labels: self.labels().into(),
             ..Example::default()
         };
         let mut signal = self.signal(
@@ -167,7 +170,7 @@ impl Level<'_> {
         let quantile = signal.record.clone().unwrap_or_default() + &filter;
         let shared = SHARED.iter().any(|(of, bounds)| *of == objective && bounds.contains(&slo));
         let each = |suffix: &str, le: bool| per_instance(engines, suffix, le.then_some(slo));
-        // Aggregation knows the model by its final name; the filter can only come after it.
+        // The model has its final name only after the aggregation, so the filter follows it.
         let keep = |text: String| {
             if models.is_empty() {
                 text
@@ -192,11 +195,11 @@ impl Level<'_> {
             ..value(&format!("{}{suffix}{{model_name=\"{model}\",engine=\"0\"{more}}}", source.metric), "")
         };
         let example = |series: Vec<TestSeries>| Example {
-            series,
+            series: series.into(),
             settle: Duration(300),
             values: vec![2.5],
-            drop: ["job", "instance", "node", "pod"].map(str::to_owned).into(),
-            labels: [("model".to_owned(), self.model())].into(),
+            drop: ["job", "instance", "node", "pod"].map(str::to_owned).to_vec().into(),
+            labels: Labels::from([("model".to_owned(), self.model())]).into(),
             ..Example::default()
         };
         // Twice the promise: over it, whichever way it is found.
@@ -231,10 +234,10 @@ impl Level<'_> {
             value(&format!("@completions{{reason=\"{reason}\",model=\"{model}\"}}"), form)
         };
         let example = |form: &str| Example {
-            series: vec![series(reason, form), series("stop", "<4>")],
+            series: vec![series(reason, form), series("stop", "<4>")].into(),
             values: vec![5.0],
-            drop: ["job", "instance", "node", "pod"].map(str::to_owned).into(),
-            labels: [("model".to_owned(), self.model())].into(),
+            drop: ["job", "instance", "node", "pod"].map(str::to_owned).to_vec().into(),
+            labels: Labels::from([("model".to_owned(), self.model())]).into(),
             ..Example::default()
         };
         (all, bad, (example("<v - 4>"), example("<v>")))
@@ -245,14 +248,16 @@ impl Level<'_> {
         format!("{{sli=\"{}\",slo_class=\"{}\"{more}}}", self.sli, self.class.name)
     }
 
-    fn told(&self) -> String {
+    fn example_labels(&self) -> String {
         format!(",namespace=\"inference\",model=\"{}\"", escape(&self.model()))
     }
 
     fn signal(&self, id: &str, title: &str, record: &str, expr: String, mut test: Example) -> Signal {
-        // Recorded series are told by their labels; a model that only this class has is not the default one.
-        test.labels.insert("model".to_owned(), self.model());
-        test.labels.insert("namespace".to_owned(), "inference".to_owned());
+        // Recorded series are selected by their labels; a model of this class is not one of the default class.
+        let mut labels = test.labels.get(Vocabulary::Unified).cloned().unwrap_or_default();
+        labels.insert("model".to_owned(), self.model());
+        labels.insert("namespace".to_owned(), "inference".to_owned());
+        test.labels = labels.into();
         Signal {
             id: format!("slo_{}_{}_{id}", self.class.name, self.sli),
             title: format!("{title}: {} of {}", self.sli, self.class.name),
@@ -261,18 +266,14 @@ impl Level<'_> {
             labels: self.labels(),
             families: Vec::new(),
             file: Some("slo".to_owned()),
-            expr,
+            expr: expr.into(),
             exprs: BTreeMap::new(),
-            dcgm: None,
             engines: None,
             params: BTreeMap::new(),
             bounds: BTreeMap::new(),
-            gate: None,
-            gate_dcgm: None,
+            gate: PerVocabulary::default(),
             red_when: None,
-            red_when_dcgm: None,
-            red_also: Vec::new(),
-            red_also_dcgm: Vec::new(),
+            red_also: PerVocabulary::default(),
             slo: None,
             every: Some(Duration(60)),
             why: String::new(),
@@ -282,13 +283,14 @@ impl Level<'_> {
         }
     }
 
-    /// The alert of one window: the long one says that it matters, the short one that it still goes on.
+    /// The alert of one window pair: the long window shows that it matters, the short one that it still goes on.
     fn alert(&self, template: &Alert, window: &Window) -> Alert {
         let objective = objective(self.class, self.sli);
         let rate = |window: Duration, select: &str| format!("llm:slo_error:ratio_rate{window}{select}");
-        let (own, told) = (self.selector(""), self.selector(&self.told()));
+        let (own, example) = (self.selector(""), self.selector(&self.example_labels()));
         let mut alert = template.clone();
-        alert.expr = format!("{} &limit and {} &limit", rate(window.long, &own), rate(window.short, &own));
+        alert.expr =
+            format!("{} &limit and {} &limit", rate(window.long, &own), rate(window.short, &own)).into();
         alert.bounds = [("limit".to_owned(), burn_limit(self.class, self.sli, window))].into();
         alert.hold = window.hold;
         alert.severity = window.severity;
@@ -298,7 +300,7 @@ impl Level<'_> {
                 .replace("<long>", &window.long.to_string())
                 .replace("<objective>", &format!("{}%", decimal(objective * 100.0)));
         }
-        // Told apart in the rule file too, though what fires has them from its series.
+        // The series carry these labels too; here they make the rules of a file distinct.
         alert.labels = self.labels();
         alert.labels.insert("window".to_owned(), window.long.to_string());
         let labels: Labels = self
@@ -307,17 +309,22 @@ impl Level<'_> {
             .chain([("namespace".to_owned(), "inference".to_owned()), ("model".to_owned(), self.model())])
             .collect();
         alert.test = Example {
-            series: vec![value(&rate(window.long, &told), "<v>"), value(&rate(window.short, &told), "<v>")],
-            labels,
+            series: vec![
+                value(&rate(window.long, &example), "<v>"),
+                value(&rate(window.short, &example), "<v>"),
+            ]
+            .into(),
+            labels: labels.into(),
             ..Example::default()
         };
-        // Each window alone says nothing: the other one stays at rest.
-        alert.test.decoys = vec![
+        // One window alone must not fire: the other one stays at 0.
+        let decoys = vec![
             value(&rate(window.long, &self.selector(",namespace=\"long\",model=\"m\"")), "<1>"),
             value(&rate(window.short, &self.selector(",namespace=\"long\",model=\"m\"")), "<0>"),
             value(&rate(window.long, &self.selector(",namespace=\"short\",model=\"m\"")), "<0>"),
             value(&rate(window.short, &self.selector(",namespace=\"short\",model=\"m\"")), "<1>"),
         ];
+        alert.test.decoys = decoys.into();
         alert
     }
 }

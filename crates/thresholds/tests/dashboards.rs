@@ -8,13 +8,13 @@ use naming::METRICS;
 use promql::{counters, everything, selector_name, walk};
 use promql_parser::parser::{self, Expr};
 use serde_json::Value;
-use thresholds::{Format, Kind, Names, Overrides, generate, shown};
+use thresholds::{Format, Kind, Names, Overrides, band_panels, generate};
 
 /// The most queries that a dashboard asks on opening. One device may be asked more than a fleet.
 const QUERIES: usize = 24;
 const QUERIES_OF_DEVICE: usize = 40;
 
-/// What Grafana knows without a variable of the dashboard.
+/// Variables that Grafana defines itself.
 const BUILT_IN: [&str; 2] = ["__rate_interval", "__range"];
 
 /// Intervals that no query spells, to tell Grafana's apart.
@@ -358,7 +358,7 @@ fn links_of_alerts_open_dashboards_that_know_their_variables() {
 
 #[test]
 fn samples_lie_around_each_edge_and_reach_each_state() {
-    let shown = shown(&Overrides::default());
+    let shown = band_panels(&Overrides::default());
     let signals: BTreeSet<_> = shown.iter().map(|shown| shown.signal.as_str()).collect();
     assert!(signals.len() > 25, "{signals:?}");
     for shown in &shown {

@@ -112,7 +112,7 @@ fn no_selector_is_a_regular_expression_over_names() {
             if matches!(node, Expr::VectorSelector(_) | Expr::MatrixSelector(_)) {
                 assert!(selector_name(node).is_some(), "{path}: {}", rule.expr);
             }
-            // `absent` knows nothing of labels, so one lost device among many would go unseen.
+            // `absent` ignores labels, so that one lost device among many would go unseen.
             assert!(!around.contains(&"absent"), "{path}: {}", rule.expr);
         });
     }

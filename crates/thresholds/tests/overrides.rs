@@ -1,10 +1,10 @@
-//! Override files: what they move, what they leave alone, and what is said to a mistake.
+//! Override files: what they change, what they leave alone, and the messages for mistakes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::Value;
-use thresholds::{Format, Kind, Names, Overrides, generate, shown};
+use thresholds::{Format, Kind, Names, Overrides, band_panels, generate};
 
 /// Every generated file.
 fn files(overrides: &Overrides) -> BTreeMap<String, String> {
@@ -108,7 +108,7 @@ fn panels(overrides: &Overrides) -> (BTreeMap<(String, u64), Value>, Vec<Value>)
 #[test]
 fn one_band_moves_one_step_of_the_panels_of_its_signal_and_nothing_else() {
     let (before, rest) = panels(&Overrides::default());
-    let shown = shown(&Overrides::default());
+    let shown = band_panels(&Overrides::default());
     let mut unseen = BTreeSet::new();
     for (signal, band, number) in bands() {
         // Near by, so that the bands keep their order.

@@ -12,7 +12,7 @@ struct Field {
     kind: &'static str,
     unit: &'static str,
     scope: &'static str,
-    labels: &'static [&'static str],
+    labels: Vec<&'static str>,
     help: String,
     /// By family, the call or file.
     sources: BTreeMap<&'static str, &'static str>,
@@ -20,11 +20,11 @@ struct Field {
     sourceless: &'static str,
     /// The counter that integrates this ratio.
     integral: Option<&'static str>,
-    vendor: Vec<VendorName>,
+    vendor: Vec<NameOfVendor>,
 }
 
 #[derive(Serialize)]
-struct VendorName {
+struct NameOfVendor {
     name: &'static str,
     family: &'static str,
     kind: &'static str,
@@ -43,20 +43,19 @@ fn field(metric: &Metric) -> Field {
             Scope::Device => "device",
             Scope::Exporter => "exporter",
         },
-        labels: metric.labels,
+        labels: metric.labels.iter().map(|label| label.name()).collect(),
         help: metric.help_text(),
         sources: metric.sources.iter().map(|(family, call)| (family.name(), *call)).collect(),
         sourceless: metric.sourceless,
         integral: metric.integral.and_then(|id| id.metric().name),
         vendor: metric
-            .vendor
-            .iter()
-            .map(|vendor| VendorName {
+            .vendor_names()
+            .map(|vendor| NameOfVendor {
                 name: vendor.name,
                 family: vendor.family.name(),
                 kind: vendor.kind.name(),
                 unit: vendor.unit.symbol(),
-                when: vendor.when.iter().copied().collect(),
+                when: vendor.when.iter().map(|(label, value)| (label.name(), *value)).collect(),
                 help: vendor.help,
             })
             .collect(),
@@ -78,7 +77,7 @@ pub fn table() -> String {
         let unified = metric.name.map(|name| {
             [name.to_owned(), metric.kind.name().into(), metric.unit.suffix().into(), sources.join(",")]
         });
-        let vendor = metric.vendor.iter().map(|vendor| {
+        let vendor = metric.vendor_names().map(|vendor| {
             let when: Vec<_> = vendor.when.iter().map(|(label, value)| format!("{label}={value}")).collect();
             let when = if when.is_empty() { String::new() } else { format!(" {{{}}}", when.join(",")) };
             let name = format!("  {}{when}", vendor.name);

@@ -1,104 +1,201 @@
-//! `generate`: what comes out of the catalogues, printed, written under a folder, or compared with what is there.
+//! `generate`: files that follow from the catalogues and the command line, printed, written below a folder, or
+//! compared with those in it.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
-use thresholds::{Format, Kind, Names, Overrides};
-
+use clap::{
+    Args, Command, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use clap_complete::Shell;
 use source::UsageError;
+use thresholds::{File, Format, Kind, Names, Overrides};
 
 use crate::{
     Failure,
-    commands::{cardinality, metrics_page, print},
+    commands::{
+        flags::Schema,
+        print,
+        reference::{cardinality, faults, flags, manual, metrics},
+    },
 };
 
-/// Where the reference of all metrics lies.
-const METRICS: &str = "docs/metrics.md";
+#[derive(Args)]
+pub struct Generate {
+    #[command(subcommand)]
+    what: What,
 
-/// Where the numbers of series lie.
-const CARDINALITY: &str = "docs/cardinality.md";
+    /// Write below this folder; without it, print
+    #[arg(short, long, value_name = "DIR", global = true)]
+    output: Option<PathBuf>,
 
-/// The command with a subcommand per kind of file.
-pub fn command() -> Command {
-    let output = || {
-        [
-            Arg::new("output")
-                .short('o')
-                .long("output")
-                .value_name("DIR")
-                .help("Write under this folder, the root of the repository; without it, print"),
-            Arg::new("check")
-                .long("check")
-                .action(ArgAction::SetTrue)
-                .help("Write nothing; exit 1 when a file under --output (default .) is stale"),
-        ]
-    };
-    let about = |kind| match kind {
-        Kind::Rules => "Recording rules and alerts, alerts/",
-        Kind::Tests => "Unit tests of the rules for promtool, alerts/tests/",
-        Kind::Runbooks => "A page per alert, docs/runbooks/",
-        Kind::Dashboards => "Dashboards for Grafana, dashboards/, and their list, docs/dashboards.md",
-    };
-    let from_thresholds = Kind::ALL.map(|kind| {
-        let command = Command::new(kind.name()).about(about(kind)).args(output()).arg(
-            Arg::new("overrides")
-                .long("overrides")
-                .value_name("FILE")
-                .help("Your own bounds, durations, objectives, prices and labels, in TOML or YAML"),
-        );
-        let names = Arg::new("names")
-            .long("names")
-            .value_name("SCHEMA")
-            .default_value("unified,vendor")
-            .value_delimiter(',')
-            .action(ArgAction::Append)
-            .value_parser(["unified", "vendor"])
-            .help("Names that hardware rules read: the unified schema, or those of stock dcgm-exporter");
-        let format = Arg::new("format")
-            .long("format")
-            .value_name("FORMAT")
-            .default_value("prometheus")
-            .value_parser(["prometheus", "operator"])
-            .help("Rule files, or PrometheusRule resources of the Prometheus Operator");
-        match kind {
-            Kind::Rules => command.args([names, format]),
-            Kind::Tests => command.arg(names),
-            Kind::Runbooks | Kind::Dashboards => command,
-        }
-    });
-    Command::new("generate")
-        .about("Write what is derived from the catalogues")
-        .subcommand_required(true)
-        .subcommand(
-            Command::new("metrics")
-                .about("The reference of all metrics, docs/metrics.md, and how many series a fleet has")
-                .args(output())
-                .arg(Arg::new("exposition").long("exposition").value_name("FILE").num_args(1..).help(
-                    "Answers of /metrics: count series by device, node and fleet, docs/cardinality.md",
-                )),
-        )
-        .subcommands(from_thresholds)
+    /// Write nothing; exit 1 when a file below --output (default .) is stale
+    #[arg(long, global = true)]
+    check: bool,
 }
 
-/// Runs `generate WHAT`.
-pub fn run(what: &str, matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let files = match Kind::ALL.into_iter().find(|kind| kind.name() == what) {
-        Some(kind) => from_thresholds(kind, matches)?,
-        None => metrics(matches)?,
-    };
-    let output = matches.get_one::<String>("output");
-    let root = Path::new(output.map_or(".", String::as_str));
-    if matches.get_flag("check") {
-        return check(root, &files);
+#[derive(Subcommand)]
+enum What {
+    /// Every metric and label, docs/metrics.md, and how many series a fleet has
+    Metrics {
+        /// Bodies of /metrics: count series by device, node and fleet, docs/cardinality.md
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        exposition: Vec<PathBuf>,
+    },
+    /// Every flag with its variable and default, docs/flags.md
+    Flags,
+    /// Every reason for an absent value and what to do about it, docs/faults.md
+    Faults,
+    /// Manual pages, share/man/man1/
+    Man,
+    /// Completions of this command line for shells, in the folder below share/ where each looks for them
+    Completions {
+        /// The shells; all of them when none is given
+        #[arg(value_parser = shells())]
+        shell: Vec<Shell>,
+    },
+    /// Recording rules and alerts, alerts/
+    Rules {
+        #[command(flatten)]
+        names: HardwareNames,
+
+        /// Rule files, or PrometheusRule resources of the Prometheus Operator
+        #[arg(long, value_name = "FORMAT", default_value = "prometheus")]
+        format: RuleFormat,
+
+        #[command(flatten)]
+        bounds: Bounds,
+    },
+    /// Unit tests of the rules for promtool, alerts/tests/
+    Tests {
+        #[command(flatten)]
+        names: HardwareNames,
+        #[command(flatten)]
+        bounds: Bounds,
+    },
+    /// A page per alert, docs/runbooks/
+    Runbooks(Bounds),
+    /// Dashboards for Grafana, dashboards/, and their list, docs/dashboards.md
+    Dashboards(Bounds),
+}
+
+fn shells() -> impl TypedValueParser<Value = Shell> {
+    PossibleValuesParser::new(manual::SHELLS.map(|(shell, _)| shell.to_string()))
+        .map(|shell| shell.parse().expect("each of these is a shell"))
+}
+
+#[derive(Args)]
+struct HardwareNames {
+    /// Names that hardware rules read: the unified schema, or those of stock dcgm-exporter
+    #[arg(long, value_name = "SCHEMA", default_value = "unified,vendor", value_delimiter = ',')]
+    names: Vec<Schema>,
+}
+
+impl HardwareNames {
+    fn choice(&self) -> Names {
+        match [Schema::Unified, Schema::Vendor].map(|schema| self.names.contains(&schema)) {
+            [true, false] => Names::Unified,
+            [false, true] => Names::Vendor,
+            _ => Names::Both,
+        }
     }
-    if output.is_none() {
-        let [(_, only)] = &*files else {
-            let all: Vec<_> = files.iter().map(|(path, text)| format!("# {path}\n---\n{text}")).collect();
-            return print::text(&all.join("\n"));
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RuleFormat {
+    Prometheus,
+    Operator,
+}
+
+#[derive(Args)]
+struct Bounds {
+    /// Your own bounds, durations, objectives, prices and labels, in TOML or YAML
+    #[arg(long, value_name = "FILE")]
+    overrides: Option<PathBuf>,
+}
+
+impl Bounds {
+    fn load(&self) -> Result<Overrides, UsageError> {
+        let Some(path) = &self.overrides else { return Ok(Overrides::default()) };
+        let text = read("--overrides", path)?;
+        Overrides::parse(&path.display().to_string(), &text).map_err(|error| UsageError(error.to_string()))
+    }
+}
+
+fn read(flag: &str, path: &Path) -> Result<String, UsageError> {
+    let unreadable = |error| UsageError(format!("{}: {error}; {flag} takes a readable file", path.display()));
+    fs::read_to_string(path).map_err(unreadable)
+}
+
+impl Generate {
+    /// Prints, writes or compares the files; `program` is the whole command line.
+    pub fn run(&self, program: &Command) -> Result<ExitCode, Failure> {
+        let files = self.what.files(program)?;
+        match &self.output {
+            output if self.check => check(output.as_deref().unwrap_or(Path::new(".")), &files),
+            Some(root) => write(root, &files),
+            None => print_all(&files),
+        }
+    }
+}
+
+impl What {
+    fn files(&self, program: &Command) -> Result<Vec<File>, UsageError> {
+        Ok(match self {
+            Self::Metrics { exposition } => metrics_pages(exposition)?,
+            Self::Flags => vec![("docs/flags.md".to_owned(), flags::page(program))],
+            Self::Faults => vec![("docs/faults.md".to_owned(), faults::page())],
+            Self::Man => manual::pages(program),
+            Self::Completions { shell } => manual::completions(program, shell),
+            Self::Rules { names, format, bounds } => {
+                let format = match format {
+                    RuleFormat::Prometheus => Format::Prometheus,
+                    RuleFormat::Operator => Format::Operator,
+                };
+                thresholds::generate(Kind::Rules, &bounds.load()?, names.choice(), format)
+            }
+            Self::Tests { names, bounds } => {
+                thresholds::generate(Kind::Tests, &bounds.load()?, names.choice(), Format::Prometheus)
+            }
+            Self::Runbooks(bounds) => {
+                thresholds::generate(Kind::Runbooks, &bounds.load()?, Names::Both, Format::Prometheus)
+            }
+            Self::Dashboards(bounds) => {
+                thresholds::generate(Kind::Dashboards, &bounds.load()?, Names::Both, Format::Prometheus)
+            }
+        })
+    }
+}
+
+/// The reference of metrics, and the numbers of series where expositions are given.
+fn metrics_pages(expositions: &[PathBuf]) -> Result<Vec<File>, UsageError> {
+    let mut files = vec![("docs/metrics.md".to_owned(), metrics::page())];
+    if !expositions.is_empty() {
+        let named = |path: &PathBuf| {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            Ok((name, read("--exposition", path)?))
         };
+        let texts = expositions.iter().map(named).collect::<Result<Vec<_>, UsageError>>()?;
+        files.push(("docs/cardinality.md".to_owned(), cardinality::page(&texts).map_err(UsageError)?));
+    }
+    Ok(files)
+}
+
+/// One file as it is; several as documents, each below its path.
+fn print_all(files: &[File]) -> Result<ExitCode, Failure> {
+    if let [(_, only)] = files {
         return print::text(only);
     }
-    for (path, text) in &files {
+    let all: Vec<_> = files.iter().map(|(path, text)| format!("# {path}\n---\n{text}")).collect();
+    print::text(&all.join("\n"))
+}
+
+fn write(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
+    for (path, text) in files {
         let file = root.join(path);
         let folder = file.parent().unwrap_or(root);
         fs::create_dir_all(folder)
@@ -108,44 +205,7 @@ pub fn run(what: &str, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The reference, and the numbers of series where expositions are given.
-fn metrics(matches: &ArgMatches) -> Result<Vec<thresholds::File>, Failure> {
-    let mut files = vec![(METRICS.to_owned(), metrics_page::page())];
-    let Some(paths) = matches.get_many::<String>("exposition") else { return Ok(files) };
-    let read = |path: &String| {
-        let text = fs::read_to_string(path)
-            .map_err(|error| UsageError(format!("{path}: {error}; --exposition names a readable file")))?;
-        let name = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok::<_, UsageError>((name, text))
-    };
-    let expositions = paths.map(read).collect::<Result<Vec<_>, _>>()?;
-    files.push((CARDINALITY.to_owned(), cardinality::page(&expositions).map_err(UsageError)?));
-    Ok(files)
-}
-
-fn from_thresholds(kind: Kind, matches: &ArgMatches) -> Result<Vec<thresholds::File>, Failure> {
-    let overrides = match matches.get_one::<String>("overrides") {
-        None => Overrides::default(),
-        Some(file) => {
-            let text = fs::read_to_string(file)
-                .map_err(|error| UsageError(format!("{file}: {error}; --overrides names a readable file")))?;
-            Overrides::parse(file, &text).map_err(|error| UsageError(error.to_string()))?
-        }
-    };
-    // A kind that does not differ by names or format has no such flag.
-    let given = |id, word| {
-        matches.try_get_many::<String>(id).ok().flatten().is_some_and(|mut all| all.any(|w| w == word))
-    };
-    let names = match (given("names", "unified"), given("names", "vendor")) {
-        (true, false) => Names::Unified,
-        (false, true) => Names::Vendor,
-        _ => Names::Both,
-    };
-    let format = if given("format", "operator") { Format::Operator } else { Format::Prometheus };
-    Ok(thresholds::generate(kind, &overrides, names, format))
-}
-
-fn check(root: &Path, files: &[thresholds::File]) -> Result<ExitCode, Failure> {
+fn check(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
     for (path, text) in files {
         let file = root.join(path);
         let committed = fs::read_to_string(&file).unwrap_or_default();
@@ -156,7 +216,7 @@ fn check(root: &Path, files: &[thresholds::File]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where two texts part, in one line.
+/// Where two texts first differ, in one line.
 fn first_difference(old: &str, new: &str) -> Option<String> {
     if old == new {
         return None;

@@ -5,13 +5,14 @@ use std::{
     panic, thread,
 };
 
-use tracing::{Level, error};
+use tracing::error;
+
+use super::flags::{LogFlags, LogFormat};
 
 /// Starts logging; a panic becomes a log line like any other.
-pub fn start(level: &str, json: bool) {
-    let level: Level = level.parse().expect("the command line checked it");
-    let lines = tracing_subscriber::fmt().with_writer(stderr).with_max_level(level).with_target(false);
-    if json {
+pub fn start(flags: &LogFlags) {
+    let lines = tracing_subscriber::fmt().with_writer(stderr).with_max_level(flags.level).with_target(false);
+    if flags.format == LogFormat::Json {
         lines.json().flatten_event(true).init();
     } else {
         lines.with_ansi(stderr().is_terminal()).init();

@@ -1,35 +1,43 @@
-//! From parsed flags to what the commands need.
+//! Builds what the commands need from parsed flags.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use clap::ArgMatches;
-
 use source::{Common, Opened, SourceSpec, UsageError};
 
 use crate::{
     Failure,
+    commands::flags::{Schema, ServeFlags, SourceFlags, WebFlags},
     commands::serve::{Serve, Web},
-    commands::values::ListenAddress,
-    http::body::Names,
-    http::connection::Limits,
-    http::listen,
+    http::body::Vocabularies,
+    http::connection::Timeouts,
+    http::listen::{self, BoundSocket},
     sampling::timing::Tempo,
     self_metrics::host::Host,
 };
 
-/// Opens the sources that `--source` names.
+/// The value of `--source` that stands for every source.
+const AUTO: &str = "auto";
+
+/// Opens the sources that `--source` names. Each finds its own flags in `matches`.
 ///
 /// # Errors
 /// The first flag, or file that a flag names, that cannot be used.
-pub fn sources(specs: &[SourceSpec], matches: &ArgMatches) -> Result<Vec<Opened>, UsageError> {
-    let common = common(matches);
-    let wanted: Vec<&str> = many(matches, "source");
-    if wanted.len() > 1 && wanted.contains(&"auto") {
+pub fn sources(
+    flags: &SourceFlags,
+    interval: Duration,
+    specs: &[SourceSpec],
+    matches: &ArgMatches,
+) -> Result<Vec<Opened>, UsageError> {
+    let SourceFlags { source: wanted, sysfs, procfs } = flags;
+    if wanted.len() > 1 && wanted.iter().any(|name| name == AUTO) {
         return Err(UsageError("--source: auto is all sources; name it alone or leave it out".to_owned()));
     }
+    let hostname = hostname(procfs);
+    let common = Common { interval, sysfs: sysfs.clone(), procfs: procfs.clone(), hostname };
     specs
         .iter()
-        .filter(|spec| wanted.iter().any(|name| *name == "auto" || *name == spec.family.name()))
+        .filter(|spec| wanted.iter().any(|name| name == AUTO || name == spec.family.name()))
         .map(|spec| (spec.open)(matches, &common))
         .collect()
 }
@@ -38,59 +46,51 @@ pub fn sources(specs: &[SourceSpec], matches: &ArgMatches) -> Result<Vec<Opened>
 ///
 /// # Errors
 /// A flag or file that cannot be used, or an address that is taken.
-pub fn serve(name: &'static str, specs: &[SourceSpec], matches: &ArgMatches) -> Result<Serve, Failure> {
-    let opened = sources(specs, matches)?;
-    let listeners = if matches.get_flag("web.systemd-socket") {
-        listen::from_systemd()?
-    } else {
-        let addresses = matches.get_many::<ListenAddress>("web.listen-address").expect("has a default");
-        addresses.map(listen::bind).collect::<Result<_, _>>()?
-    };
-    let names: Vec<&str> = many(matches, "names");
-    let mut filters = Vec::new();
-    let mut sources = Vec::new();
-    for Opened { source, filters: chosen } in opened {
-        sources.push(source);
-        filters.extend(chosen);
-    }
-    let Common { interval, sysfs, procfs, .. } = common(matches);
+pub fn serve(
+    flags: ServeFlags,
+    name: &'static str,
+    specs: &[SourceSpec],
+    matches: &ArgMatches,
+) -> Result<Serve, Failure> {
+    let ServeFlags { sampling, sources: wanted, names, web, .. } = flags;
+    let opened = sources(&wanted, sampling.interval, specs, matches)?;
+    let listeners = listeners(&web)?;
+    let (sources, filters): (_, Vec<_>) =
+        opened.into_iter().map(|Opened { source, filters }| (source, filters)).unzip();
+    let names = names.names;
     Ok(Serve {
         name,
         sources,
-        // Who runs a program for one family has asked for it.
-        auto: specs.len() > 1 && many(matches, "source").contains(&"auto"),
-        tempo: Tempo::new(interval),
-        sysfs,
-        host: matches.get_flag("host.metrics").then(|| Host::new(&procfs)),
-        names: Names { unified: names.contains(&"unified"), vendor: names.contains(&"vendor"), filters },
+        // Running a program for one family asks for that family.
+        auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
+        tempo: Tempo::new(sampling.interval),
+        sysfs: wanted.sysfs,
+        host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
+        vocabularies: Vocabularies {
+            unified: names.contains(&Schema::Unified),
+            vendor: names.contains(&Schema::Vendor),
+            filters: filters.concat(),
+        },
         listeners,
         web: Web {
-            telemetry_path: one::<String>(matches, "web.telemetry-path"),
-            max_requests: one(matches, "web.max-requests"),
-            max_connections: one(matches, "web.max-connections"),
-            limits: Limits {
-                head: one(matches, "web.header-timeout"),
-                idle: one(matches, "web.idle-timeout"),
-            },
+            telemetry_path: web.telemetry_path,
+            max_requests: web.max_requests,
+            max_connections: web.max_connections,
+            timeouts: Timeouts { head: web.header_timeout, idle: web.idle_timeout },
         },
     })
 }
 
-fn common(matches: &ArgMatches) -> Common {
-    let path = |name| PathBuf::from(one::<String>(matches, name));
-    let procfs = path("path.procfs");
-    // `probe` has no interval; what it shows does not depend on one.
-    let interval = matches.try_get_one("interval").ok().flatten().copied().unwrap_or(Duration::from_secs(1));
-    let kernel = || fs::read_to_string(procfs.join("sys/kernel/hostname")).unwrap_or_default();
+fn listeners(web: &WebFlags) -> Result<Vec<BoundSocket>, String> {
+    if web.systemd_socket {
+        return listen::from_systemd();
+    }
+    web.listen_addresses.iter().map(listen::bind).collect()
+}
+
+/// The node's name: `NODE_NAME` where an orchestrator sets it, else the kernel's host name.
+fn hostname(procfs: &Path) -> String {
     let node = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
-    let hostname = node.unwrap_or_else(|| kernel().trim().to_owned());
-    Common { interval, sysfs: path("path.sysfs"), procfs, hostname }
-}
-
-fn one<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> T {
-    matches.get_one::<T>(name).expect("has a default").clone()
-}
-
-fn many<'a>(matches: &'a ArgMatches, name: &str) -> Vec<&'a str> {
-    matches.get_many::<String>(name).expect("has a default").map(String::as_str).collect()
+    let kernel = || fs::read_to_string(procfs.join("sys/kernel/hostname")).unwrap_or_default();
+    node.unwrap_or_else(|| kernel().trim().to_owned())
 }

@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use naming::{Flag, catalogue::DEVICE_UP};
-use reading::{Absence, Batch, Fault, Identity, Labels, Subject};
+use reading::{Batch, Fault, FaultCode, Identity, Labels, Subject};
 use tracing::{info, warn};
 
 use crate::{
@@ -48,7 +48,7 @@ impl Snapshot {
             let mut batch = Batch::default();
             batch.begin(&identity);
             batch.put(DEVICE_UP, Labels::NONE, Ok(Flag(status == Status::Up)));
-            subjects.append(&mut batch.subjects);
+            subjects.append(&mut batch.finish());
         }
         subjects.extend(sampled);
         Self { identity, status, taken, subjects }
@@ -61,7 +61,7 @@ impl Snapshot {
 
     /// The short name of the device, for people.
     pub fn name(&self) -> &str {
-        self.identity.unified.iter().find(|(label, _)| *label == "device").map_or("", |(_, name)| name)
+        &self.identity.device
     }
 }
 
@@ -143,9 +143,9 @@ impl Device {
     pub fn publish(&self, worker: u64, mut batch: Batch, taken: Instant) {
         let mut state = self.state();
         if state.worker == worker {
-            state.integrals.add(&mut batch.subjects, taken);
+            state.integrals.add(&mut batch, taken);
             let identity = Arc::clone(&self.snapshot.load().identity);
-            self.replace(&state, Snapshot::new(identity, Status::Up, taken, batch.subjects));
+            self.replace(&state, Snapshot::new(identity, Status::Up, taken, batch.finish()));
         }
     }
 
@@ -169,7 +169,6 @@ impl Device {
     /// Withdraws the series when the worker hangs or the snapshot is too old to serve; answers the fault.
     pub fn check(&self, now: Instant, tempo: &Tempo) -> Option<Fault> {
         let mut state = self.state();
-        let timed_out = |call, code| Fault { absence: Absence::TimedOut, call, code };
         let snapshot = self.snapshot.load();
         let hung = state.call.overdue(now, tempo.deadline).filter(|_| state.worker != 0);
         // A worker in a call has its deadline. For any other the next look comes only in a while:
@@ -178,8 +177,8 @@ impl Device {
         let age = now.saturating_duration_since(snapshot.taken) + tempo.watch();
         let too_old = snapshot.status == Status::Up && !waits && age > tempo.oldest();
         let fault = match hung {
-            Some(call) => timed_out(call, "deadline"),
-            None if too_old => timed_out("sample", "stale"),
+            Some(call) => Fault::new(call, FaultCode::Deadline),
+            None if too_old => Fault::new("sample", FaultCode::Stale),
             None => return None,
         };
         self.withdraw(&state, Status::Down(fault));
@@ -196,7 +195,7 @@ impl Device {
     /// The only place where what is printed changes, always under the lock; logs a change of status.
     fn replace(&self, _locked: &MutexGuard<'_, State>, new: Snapshot) {
         let old = self.snapshot.load();
-        let (family, name, key) = (family(&new.identity), new.name(), &*self.key);
+        let (family, name, key) = (new.identity.family.name(), new.name(), &*self.key);
         match (old.status, new.status) {
             (old, new) if old == new => {}
             (Status::Starting, Status::Up) => info!(family, device = name, key, "device is up"),
@@ -215,8 +214,4 @@ impl Device {
         // The state is changed in single steps, so it is whole even after a panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn family(identity: &Identity) -> &str {
-    identity.unified.iter().find(|(label, _)| *label == "family").map_or("", |(_, family)| family)
 }

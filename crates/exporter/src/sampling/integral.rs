@@ -7,7 +7,7 @@ use std::{
 };
 
 use naming::{Id, Value};
-use reading::{Identity, Labels, Reading, Subject};
+use reading::{Batch, Group, Identity, Labels, Reading};
 
 /// How long a partition that no longer exists keeps its sums: it may come back after a reconfiguration,
 /// but partitions with ever new ids must not pile up.
@@ -23,7 +23,7 @@ pub struct Integrals {
 
 #[derive(Debug)]
 struct Sums {
-    identity: Arc<Identity>,
+    identity: Option<Arc<Identity>>,
     seen: Instant,
     busy: HashMap<(Id, Labels), Sum>,
 }
@@ -40,14 +40,14 @@ impl Integrals {
         self.previous = None;
     }
 
-    /// Adds a round taken at `now`, gives it the sums and puts it in catalogue order. A ratio holds for the
+    /// Adds a round taken at `now` and gives it the sums. A ratio holds for the
     /// time since the previous round if the same series was present then; a series' first round is worth 0.
-    pub fn add(&mut self, subjects: &mut [Subject], now: Instant) {
-        for subject in subjects {
-            let place = self.place(&subject.identity, now);
+    pub fn add(&mut self, batch: &mut Batch, now: Instant) {
+        for Group { identity, readings } in &mut batch.groups {
+            let place = self.place(identity.as_ref(), now);
             let sums = &mut self.subjects[place].busy;
-            for index in 0..subject.readings.len() {
-                let Reading { id, labels, value } = &subject.readings[index];
+            for index in 0..readings.len() {
+                let Reading { id, labels, value } = &readings[index];
                 let Some(integral) = id.metric().integral else { continue };
                 let (ratio, labels) = (value.as_f64().max(0.0), labels.clone());
                 let sum = sums.entry((integral, labels.clone())).or_insert(Sum { seconds: 0.0, seen: now });
@@ -55,18 +55,21 @@ impl Integrals {
                     sum.seconds += ratio * now.saturating_duration_since(sum.seen).as_secs_f64();
                 }
                 sum.seen = now;
-                subject.readings.push(Reading { id: integral, labels, value: Value::Float(sum.seconds) });
+                readings.push(Reading { id: integral, labels, value: Value::Float(sum.seconds) });
             }
-            subject.order();
         }
         self.previous = Some(now);
         self.subjects.retain(|sums| now.saturating_duration_since(sums.seen) < KEEP);
     }
 
-    fn place(&mut self, identity: &Arc<Identity>, now: Instant) -> usize {
-        let known = self.subjects.iter().position(|sums| sums.identity.unified == identity.unified);
+    fn place(&mut self, identity: Option<&Arc<Identity>>, now: Instant) -> usize {
+        let is_same = |sums: &Sums| match (&sums.identity, identity) {
+            (Some(known), Some(identity)) => known.is_same(identity),
+            (known, identity) => known.is_none() && identity.is_none(),
+        };
+        let known = self.subjects.iter().position(is_same);
         let place = known.unwrap_or_else(|| {
-            self.subjects.push(Sums { identity: Arc::clone(identity), seen: now, busy: HashMap::new() });
+            self.subjects.push(Sums { identity: identity.cloned(), seen: now, busy: HashMap::new() });
             self.subjects.len() - 1
         });
         self.subjects[place].seen = now;
@@ -77,25 +80,22 @@ impl Integrals {
 #[cfg(test)]
 mod tests {
     use naming::{
-        Ratio,
+        Family, Label, Ratio,
         catalogue::{ENGINE_ACTIVE, ENGINE_BUSY},
     };
-    use reading::Batch;
 
     use super::*;
 
     fn round(integrals: &mut Integrals, at: Instant, engines: &[(&'static str, f64)]) -> Vec<(String, f64)> {
-        let identity = Arc::new(Identity { unified: vec![("device", "gpu0".into())], vendor: vec![] });
+        let identity = Arc::new(Identity::new(Family::Nvidia, "gpu0"));
         let mut batch = Batch::default();
         batch.begin(&identity);
         for (engine, ratio) in engines {
-            batch.put(ENGINE_ACTIVE, Labels::one("engine", *engine), Ok(Ratio(*ratio)));
+            batch.put(ENGINE_ACTIVE, Labels::one(Label::Engine, *engine), Ok(Ratio(*ratio)));
         }
-        batch.finish();
-        integrals.add(&mut batch.subjects, at);
-        let readings = &batch.subjects[0].readings;
-        assert!(readings.is_sorted_by_key(|reading| reading.id));
-        let busy = readings.iter().filter(|reading| reading.id == ENGINE_BUSY.id);
+        integrals.add(&mut batch, at);
+        let subjects = batch.finish();
+        let busy = subjects[0].readings().iter().filter(|reading| reading.id == ENGINE_BUSY.id);
         busy.map(|reading| {
             let mut engine = String::new();
             reading.labels.for_each(|_, value| engine = value.to_string());
@@ -133,9 +133,9 @@ mod tests {
         let start = Instant::now();
         for day in 0..5 {
             let mut batch = Batch::default();
-            let partition = ("partition", format!("MIG-{day}"));
-            batch.begin(&Arc::new(Identity { unified: vec![partition], vendor: vec![] }));
-            integrals.add(&mut batch.subjects, start + KEEP * day);
+            let partition = Some(format!("MIG-{day}"));
+            batch.begin(&Arc::new(Identity { partition, ..Identity::new(Family::Nvidia, "gpu0") }));
+            integrals.add(&mut batch, start + KEEP * day);
         }
         assert_eq!(integrals.subjects.len(), 1);
     }

@@ -1,7 +1,7 @@
 //! What supervisors, workers, the watchdog and the HTTP server share: the state of every source.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, Once, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -10,8 +10,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use naming::{Distribution, Family};
-use reading::{Absence, Backend, Fault, Identity, Labels};
+use naming::{Distribution, Family, Label};
+use reading::{Backend, Fault, FaultCode, Identity, Labels};
 use tracing::{info, warn};
 
 use crate::{
@@ -181,9 +181,13 @@ impl SourceBoard {
         let devices = self.devices.load();
         let mut snapshots: Vec<_> = devices.iter().map(|device| device.snapshot()).collect();
         snapshots.sort_by_key(|snapshot| snapshot.status == Status::Gone);
-        let mut taken = HashSet::new();
-        snapshots.retain(|snapshot| taken.insert(Arc::clone(&snapshot.identity).unified.clone()));
-        snapshots
+        let mut taken: Vec<Arc<Snapshot>> = Vec::with_capacity(snapshots.len());
+        for snapshot in snapshots {
+            if !taken.iter().any(|other| other.identity.is_same(&snapshot.identity)) {
+                taken.push(snapshot);
+            }
+        }
+        taken
     }
 
     /// Threads in a call past its deadline.
@@ -271,8 +275,12 @@ impl SourceBoard {
 
     fn fault_labels(&self, fault: Fault) -> Labels {
         let Fault { absence, call, code } = fault;
-        let values =
-            [("source", self.family.name()), ("kind", absence.name()), ("call", call), ("code", code)];
+        let values = [
+            (Label::Source, self.family.name()),
+            (Label::Kind, absence.name()),
+            (Label::Call, call),
+            (Label::Code, code.name()),
+        ];
         Labels::Shared(values.map(|(label, value)| (label, value.to_owned())).into())
     }
 
@@ -291,7 +299,7 @@ impl SourceBoard {
             );
             let new = Link { status: LinkStatus::Down(reason), found: None, absent: false, ..link.clone() };
             self.set_link(link, new);
-            self.count(&[Fault { absence: Absence::TimedOut, call, code: "deadline" }]);
+            self.count(&[Fault::new(call, FaultCode::Deadline)]);
         }
         drop(locked);
         for device in self.devices.load().iter() {

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Absence, Fault, Found, Lost, Session, Source};
+use reading::{Fault, FaultCode, Found, Lost, Session, Source};
 use tracing::error;
 
 use crate::{
@@ -80,7 +80,7 @@ pub fn spawn(
     let (sender, events) = mpsc::channel();
     let handle = sender.clone();
     let supervisor = Supervisor {
-        pci: source.bus().map(|bus| PciBus::new(sysfs, bus)),
+        pci: board.family.pci().map(|wanted| PciBus::new(sysfs, wanted)),
         source,
         board,
         tempo,
@@ -151,7 +151,7 @@ impl Supervisor {
                     let expected = functions.map(|functions| functions.len());
                     let absent = self.pci.is_none() || expected == Some(0);
                     self.board.down(reason, None, expected, absent);
-                    let fault = Fault { absence: Absence::Failed, call: "connect", code: "unavailable" };
+                    let fault = Fault::new("connect", FaultCode::Unavailable);
                     self.withdraw_all(fault);
                     backoff.failed(&self.tempo, Duration::ZERO)
                 }
@@ -246,7 +246,7 @@ impl Supervisor {
         if !list {
             return Ok(());
         }
-        let panic = Fault { absence: Absence::Failed, call: "devices", code: "panic" };
+        let panic = Fault::new("devices", FaultCode::Panic);
         let result = call(&self.board, "devices", || session.devices()).unwrap_or(Err(Lost::Session(panic)));
         if let Err(Lost::Device(fault) | Lost::Session(fault)) = result {
             self.board.count(&[fault]);
@@ -280,11 +280,7 @@ impl Supervisor {
         let mut listed = HashSet::new();
         for Found { key, identity, open } in found {
             if !listed.insert(key.clone()) {
-                self.board.count(&[Fault {
-                    absence: Absence::Failed,
-                    call: "devices",
-                    code: "duplicate_key",
-                }]);
+                self.board.count(&[Fault::new("devices", FaultCode::DuplicateKey)]);
                 continue;
             }
             let device = self.board.device(&key, &identity);
@@ -330,7 +326,7 @@ impl Supervisor {
     }
 
     fn no_thread(&mut self, device: &Device, serial: u64) {
-        let fault = Fault { absence: Absence::Failed, call: "open", code: "no_thread" };
+        let fault = Fault::new("open", FaultCode::NoThread);
         self.board.count(&[fault]);
         device.fail(serial, fault);
         self.ended(device.key.clone(), Some(Duration::ZERO));
@@ -370,7 +366,7 @@ impl Supervisor {
         for retry in self.retries.values_mut() {
             retry.at = None;
         }
-        let stuck = Fault { absence: Absence::TimedOut, call: "sample", code: "deadline" };
+        let stuck = Fault::new("sample", FaultCode::Deadline);
         for device in self.board.devices().iter().filter(|device| self.workers.contains_key(&device.key)) {
             device.give_up(Status::Down(stuck));
         }

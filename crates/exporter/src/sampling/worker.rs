@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Absence, Batch, Fault, Lost, Sampler};
+use reading::{Absence, Batch, Fault, FaultCode, Lost, Sampler};
 use tracing::error;
 
 use crate::{
@@ -25,11 +25,11 @@ use crate::{
 pub const STACK_BYTES: usize = 512 * 1024;
 
 /// Readings that [`Integrals`](crate::sampling::integral::Integrals) may add to a subject.
-const ROOM_FOR_INTEGRALS: usize = 32;
+const CAPACITY_FOR_INTEGRALS: usize = 32;
 
 /// Readings of the first round, for which there is none to go by: as many as the largest devices have. What is
 /// not used of it costs no memory, and what is outgrown is not given back.
-const FIRST_ROOM: usize = 448;
+const FIRST_CAPACITY: usize = 448;
 
 /// What opens the device; see [`reading::Found::open`].
 pub type Open = Box<dyn FnOnce() -> Result<Box<dyn Sampler>, Fault> + Send>;
@@ -70,7 +70,7 @@ impl Worker {
             Err(panic) => {
                 let (family, key, why) = (self.source.family.name(), &*self.device.key, panic_text(&*panic));
                 error!(family, key, why, "a defect ended the device's sampler; it will be opened again");
-                let fault = Fault { absence: Absence::Failed, call: "sample", code: "panic" };
+                let fault = Fault::new("sample", FaultCode::Panic);
                 self.lose(fault, Event::DeviceLost);
                 true
             }
@@ -102,9 +102,9 @@ impl Worker {
 
     fn sample(&self, sampler: &mut dyn Sampler, healthy_since: &mut Option<Instant>) -> End {
         let mut faults = Faults::default();
-        let (mut room, mut absent) = (FIRST_ROOM, 0);
+        let (mut capacity, mut absent) = (FIRST_CAPACITY, 0);
         loop {
-            let mut batch = Batch { room, absences: Vec::with_capacity(absent), ..Batch::default() };
+            let mut batch = Batch { capacity, absences: Vec::with_capacity(absent), ..Batch::default() };
             let started = Instant::now();
             let (late, result) = self.call("sample", || sampler.sample(&mut batch));
             let done = Instant::now();
@@ -115,10 +115,9 @@ impl Worker {
                 // Its values may be as old as the call: read again instead.
                 Ok(()) if late => {}
                 Ok(()) => {
-                    batch.drop_unusable();
                     self.source.count(faults.of(&batch));
-                    let most = batch.subjects.iter().map(|subject| subject.readings.len()).max();
-                    room = most.unwrap_or(0) + ROOM_FOR_INTEGRALS;
+                    let most = batch.groups.iter().map(|group| group.readings.len()).max();
+                    capacity = most.unwrap_or(0) + CAPACITY_FOR_INTEGRALS;
                     absent = batch.absences.len();
                     self.device.publish(self.serial, batch, started);
                 }

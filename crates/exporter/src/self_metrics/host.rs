@@ -1,16 +1,16 @@
-//! The host as context beside its accelerators: whether it is busy or full. Not more, and off by default:
+//! The host as context for its accelerators: whether its CPUs are busy or its memory is full. Off by default:
 //! node_exporter is the tool for hosts.
 
 use std::path::{Path, PathBuf};
 
 use naming::{
-    Bytes, Count, Seconds,
+    Bytes, Count, Label, Seconds,
     catalogue::{HOST_CPU, HOST_MEMORY_AVAILABLE, HOST_MEMORY_TOTAL, HOST_RUNNABLE},
 };
 use procfs::{CpuTime, FromRead, FromReadSI, KernelStats, LoadAverage, Meminfo};
 use reading::{Batch, Labels};
 
-/// The files of procfs that tell.
+/// The files of procfs that are read.
 #[derive(Debug)]
 pub struct Host {
     stat: PathBuf,
@@ -30,11 +30,11 @@ impl Host {
         if let Ok(stat) = KernelStats::from_file(&self.stat, system) {
             let CpuTime { user, nice, system: kernel, idle, iowait, irq, softirq, steal, .. } = stat.total;
             let some = Option::unwrap_or_default;
-            // Guests' time is part of the user's.
+            // Time of guests is included in the user's.
             let busy = user + nice + kernel + some(irq) + some(softirq) + some(steal);
             for (state, ticks) in [("busy", busy), ("idle", idle + some(iowait))] {
                 let seconds = Seconds(ticks as f64 / procfs::ticks_per_second() as f64);
-                batch.put(HOST_CPU, Labels::one("state", state), Ok(seconds));
+                batch.put(HOST_CPU, Labels::one(Label::State, state), Ok(seconds));
             }
         }
         if let Ok(load) = LoadAverage::from_file(&self.loadavg) {
@@ -51,19 +51,20 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, sync::Arc};
-
-    use reading::Identity;
+    use std::fs;
 
     use super::*;
 
     fn read(host: &Host) -> Vec<(&'static str, f64)> {
         let mut batch = Batch::default();
-        batch.begin(&Arc::new(Identity::default()));
+        batch.begin_exporter();
         host.read(&mut batch);
-        batch.finish();
-        let readings = &batch.subjects[0].readings;
-        readings.iter().map(|r| (r.id.metric().name.expect("unified"), r.value.as_f64())).collect()
+        let subjects = batch.finish();
+        subjects[0]
+            .readings()
+            .iter()
+            .map(|r| (r.id.metric().name.expect("unified"), r.value.as_f64()))
+            .collect()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use naming::{
-    Bytes, Count, Flag, Seconds,
+    Bytes, Count, Flag, Label, Seconds,
     catalogue::{
         BUILD_INFO, DEVICES, DEVICES_EXPECTED, HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED, HTTP_IN_FLIGHT,
         HTTP_REQUESTS, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT, PROCESS_START,
@@ -19,19 +19,19 @@ use naming::{
     },
 };
 use procfs::process::{LimitValue, Process};
-use reading::{Batch, Identity, Labels};
+use reading::{Batch, Labels, Subject};
 
 use crate::{
     sampling::state::{Board, LinkStatus, SourceBoard},
     self_metrics::host::Host,
 };
 
-/// What the HTTP server counts. It runs on one thread, so plain cells do.
+/// What the HTTP server counts. It runs on one thread, so cells without atomics are enough.
 #[derive(Debug, Default)]
 pub struct HttpCounts {
-    /// Answers by status code.
-    pub answered: RefCell<BTreeMap<u16, u64>>,
-    /// Requests whose answer is not yet with the kernel.
+    /// Responses by status code.
+    pub responses: RefCell<BTreeMap<u16, u64>>,
+    /// Requests whose response the kernel has not yet taken whole.
     pub in_flight: Cell<u32>,
     /// Open connections.
     pub connections: Cell<u32>,
@@ -40,14 +40,14 @@ pub struct HttpCounts {
 }
 
 impl HttpCounts {
-    /// Counts an answer.
-    pub fn answered(&self, code: u16) {
-        *self.answered.borrow_mut().entry(code).or_default() += 1;
+    /// Counts a response.
+    pub fn count_response(&self, code: u16) {
+        *self.responses.borrow_mut().entry(code).or_default() += 1;
     }
 }
 
-/// What stays the same for the life of the process.
-pub struct Own {
+/// Reads the exporter's own metrics, and keeps what stays the same for the life of the process.
+pub struct SelfMetrics {
     process: Option<Process>,
     start: Option<f64>,
     ticks_per_second: f64,
@@ -56,8 +56,8 @@ pub struct Own {
     host: Option<Host>,
 }
 
-impl Own {
-    /// Looks this process up; `host` is to be told of as well.
+impl SelfMetrics {
+    /// Looks this process up; with a `host`, its metrics are read as well.
     pub fn new(host: Option<Host>) -> Self {
         let process = Process::myself().ok();
         let ticks_per_second = procfs::ticks_per_second() as f64;
@@ -70,16 +70,16 @@ impl Own {
         Self { process, start, ticks_per_second, page_bytes: procfs::page_size(), build, host }
     }
 
-    /// The metrics now, those that name a source for `sources` only.
-    pub fn read(&self, board: &Board, sources: &[&Arc<SourceBoard>], http: &HttpCounts) -> Batch {
+    /// The metrics now; of those that are about a source, only the ones of `sources`.
+    pub fn read(&self, board: &Board, sources: &[&Arc<SourceBoard>], http: &HttpCounts) -> Vec<Subject> {
         let mut batch = Batch::default();
-        batch.begin(&Arc::new(Identity::default()));
+        batch.begin_exporter();
         batch.put(BUILD_INFO, self.build_labels(board), Ok(Flag(true)));
         for source in sources {
             read_source(source, &mut batch);
         }
-        for (code, count) in &*http.answered.borrow() {
-            batch.put(HTTP_REQUESTS, Labels::one("code", u32::from(*code)), Ok(Count(*count)));
+        for (code, count) in &*http.responses.borrow() {
+            batch.put(HTTP_REQUESTS, Labels::one(Label::Code, u32::from(*code)), Ok(Count(*count)));
         }
         batch.put(HTTP_IN_FLIGHT, Labels::NONE, Ok(Count(http.in_flight.get().into())));
         batch.put(HTTP_CONNECTIONS, Labels::NONE, Ok(Count(http.connections.get().into())));
@@ -88,11 +88,10 @@ impl Own {
         if let Some(host) = &self.host {
             host.read(&mut batch);
         }
-        batch.finish();
-        batch
+        batch.finish()
     }
 
-    /// Labels of the build information; which machine is simulated shows only once a source is connected.
+    /// Labels of the build information; which machine is simulated is known only once a source is connected.
     fn build_labels(&self, board: &Board) -> Labels {
         let simulated = board.simulated();
         let mut build = self.build.borrow_mut();
@@ -102,7 +101,7 @@ impl Own {
         build.1.clone()
     }
 
-    /// Without procfs these are absent, as anything that cannot be read.
+    /// Without procfs these are absent, like everything that cannot be read.
     fn read_process(&self, batch: &mut Batch) {
         if let Some(start) = self.start {
             batch.put(PROCESS_START, Labels::NONE, Ok(Seconds(start)));
@@ -128,12 +127,12 @@ impl Own {
 fn build_labels(simulated: Option<String>) -> Labels {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let simulated = simulated.unwrap_or_else(|| "none".to_owned());
-    Labels::Shared([("version", version), ("simulated", simulated)].into())
+    Labels::Shared([(Label::Version, version), (Label::Simulated, simulated)].into())
 }
 
 fn read_source(source: &SourceBoard, batch: &mut Batch) {
     let name = source.family.name();
-    let (by_source, by_family) = (Labels::one("source", name), Labels::one("family", name));
+    let (by_source, by_family) = (Labels::one(Label::Source, name), Labels::one(Label::Family, name));
     let link = source.link();
     batch.put(SOURCE_UP, by_source.clone(), Ok(Flag(link.status == LinkStatus::Up)));
     if let Some(found) = link.found {

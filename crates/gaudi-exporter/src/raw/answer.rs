@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 use hlml_sys::{Layout, Span};
-use reading::{Absence, Fault};
+use reading::{Fault, FaultCode};
 
 use super::Got;
 
@@ -43,7 +43,7 @@ impl Answer {
         if self.guard == [UNTOUCHED; GUARD] {
             return Ok(self);
         }
-        Err(Fault { absence: Absence::Failed, call, code: "struct_larger_than_known" })
+        Err(Fault::new(call, FaultCode::StructLargerThanKnown))
     }
 
     fn bytes<const N: usize>(&self, layout: &Layout, member: &str) -> Option<[u8; N]> {
@@ -97,7 +97,7 @@ mod tests {
             assert_eq!(answer.u64(&layout::MEMORY, "total"), Some(3));
         }
         for extra in [ROOM - 23, ROOM - 24 + GUARD] {
-            assert_eq!(memory(extra).err().map(|fault| fault.code), Some("struct_larger_than_known"));
+            assert_eq!(memory(extra).err().map(|fault| fault.code.name()), Some("struct_larger_than_known"));
         }
     }
 

@@ -7,7 +7,7 @@ use hlml_sys::{
     constants::{FIELD_BYTES, VERSION_BYTES},
     layout::{BUS_ID, PCB_INFO},
 };
-use reading::{Absence, Fault};
+use reading::{Absence, Fault, FaultCode};
 
 use super::{Got, Library, answer::Answer, call, plausible::BLANKS};
 
@@ -78,7 +78,7 @@ impl Hpu {
     /// known.
     pub fn pci_link(&self) -> Got<(String, String)> {
         const CALL: &str = "hlml_device_get_pci_info";
-        let unknown = Fault { absence: Absence::Unsupported, call: CALL, code: "release_unknown" };
+        let unknown = Fault::new(CALL, FaultCode::ReleaseUnknown);
         let layout = self.library.generation().ok_or(unknown)?.pci_info();
         let mut answer = Answer::new();
         call!(&self.library, hlml_device_get_pci_info(self.handle(), answer.as_mut_ptr()))?;
@@ -126,7 +126,7 @@ texts! {
 }
 
 const fn empty(call: &'static str) -> Fault {
-    Fault::no_data(call, "empty")
+    Fault::new(call, FaultCode::Empty)
 }
 
 /// A text of at most `N` bytes that is there: HLML answers some facts that a board lacks with an empty one.

@@ -8,7 +8,7 @@ use hlml_sys::{
     layout::EVENT_DATA,
 };
 
-use super::{Got, Hpu, answer::Answer, call};
+use super::{Got, Hpu, answer::Answer, call, is_one_of};
 
 /// What is listened for: bit, and the word that it is counted under. Changes of the clock and corrected errors
 /// are everyday, so they are no events here.
@@ -65,7 +65,7 @@ impl Events {
             match wait {
                 Ok(()) => heard.extend(answer.checked(CALL)?.u64(&EVENT_DATA, "event_type")),
                 // The everyday answer: nothing happened.
-                Err(fault) if fault.code == Return::Timeout.name() => break,
+                Err(fault) if is_one_of(&fault, &[Return::Timeout]) => break,
                 Err(fault) => return Err(fault),
             }
         }

@@ -1,7 +1,7 @@
 //! Opening libhlml and what it says of itself.
 
 use std::{
-    ffi::{CStr, OsStr, c_char, c_uint},
+    ffi::{OsStr, c_uint},
     path::PathBuf,
     sync::{
         Arc,
@@ -11,8 +11,8 @@ use std::{
 };
 
 use hlml_sys::{Generation, Hlml, Return, constants::VERSION_BYTES};
-use reading::{Backend, Unavailable};
-use source::Lane;
+use reading::{Backend, FaultCode, Unavailable};
+use source::CallQueue;
 
 use super::{Got, call, device::text};
 
@@ -26,7 +26,7 @@ const SEARCH: &[&str] = &["libhlml.so", "/usr/lib/habanalabs/libhlml.so", "libhl
 static USERS: AtomicU32 = AtomicU32::new(0);
 
 /// How long a call may keep all others waiting: ten times the slowest call that is known. Nothing says that HLML may be
-/// called from two threads at once, so each call takes a turn.
+/// called from two threads at once, so each call waits in a queue.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// No library could be opened: the loader's words about the first that was tried.
@@ -44,7 +44,7 @@ pub struct Library {
 
 struct Inner {
     hlml: Hlml,
-    lane: Lane,
+    queue: CallQueue,
 }
 
 impl Library {
@@ -56,14 +56,14 @@ impl Library {
     pub fn open(path: Option<&PathBuf>) -> Result<Result<Self, Unavailable>, Missing> {
         let (hlml, opened) = load(path)?;
         let answer = match hlml.hlml_init {
-            None => "symbol_missing",
+            None => FaultCode::SymbolMissing.name(),
             // SAFETY: hlml.h: takes nothing, and is the first call.
             Some(init) => match Return::from(unsafe { init() }) {
                 Return::Success => return Ok(Ok(Self::describe(hlml, &opened))),
                 Return::AlreadyInitialized if USERS.load(Ordering::Acquire) > 0 => {
                     return Ok(Ok(Self::describe(hlml, &opened)));
                 }
-                refused => refused.name(),
+                refused => refused.name().unwrap_or(FaultCode::UnknownReturnCode.name()),
             },
         };
         Ok(Err(Unavailable(format!(
@@ -78,8 +78,8 @@ impl Library {
 
     fn describe(hlml: Hlml, opened: &str) -> Self {
         USERS.fetch_add(1, Ordering::AcqRel);
-        let simulated = simulated_machine(&hlml);
-        let inner = Arc::new(Inner { hlml, lane: Lane::new(PATIENCE) });
+        let simulated = source::simulated::in_library(hlml.library());
+        let inner = Arc::new(Inner { hlml, queue: CallQueue::new(PATIENCE) });
         let mut library = Self { inner, backend: Arc::default(), generation: None };
         let unknown = || "unknown".to_owned();
         let version = library.hlml_version().unwrap_or_else(|_| unknown());
@@ -109,8 +109,8 @@ impl Library {
     }
 
     /// The queue in front of it.
-    pub(super) fn lane(&self) -> &Lane {
-        &self.inner.lane
+    pub(super) fn queue(&self) -> &CallQueue {
+        &self.inner.queue
     }
 
     /// Version of the library itself.
@@ -140,11 +140,11 @@ impl Drop for Inner {
             return;
         }
         if let Some(shutdown) = self.hlml.hlml_shutdown {
-            let turn = self.lane.enter();
+            let permit = self.queue.acquire();
             // A failure to shut down has no remedy: the driver lets go of what the process held.
             // SAFETY: hlml.h: takes nothing; nobody else holds the library any more.
             unsafe { shutdown() };
-            drop(turn);
+            drop(permit);
         }
     }
 }
@@ -165,21 +165,4 @@ fn load(path: Option<&PathBuf>) -> Result<(Hlml, String), Missing> {
         }
     }
     Err(Missing(first_error.unwrap_or_default()))
-}
-
-/// The name of the simulated machine, if the library is accelscope's own stand-in: it exports
-/// `const char *accelsim_machine(void)`, which no driver has.
-fn simulated_machine(hlml: &Hlml) -> Option<String> {
-    // SAFETY: only looked up here; the simulated library declares `const char *accelsim_machine(void)`.
-    let symbol =
-        unsafe { hlml.library().get::<unsafe extern "C" fn() -> *const c_char>(b"accelsim_machine\0") };
-    let function = symbol.ok()?;
-    // SAFETY: the prototype above; it takes nothing and may be called at any time after loading.
-    let name = unsafe { function() };
-    if name.is_null() {
-        return None;
-    }
-    // SAFETY: not null, and the simulated library answers a NUL-terminated string that it never frees.
-    let name = unsafe { CStr::from_ptr(name) };
-    Some(name.to_string_lossy().into_owned())
 }

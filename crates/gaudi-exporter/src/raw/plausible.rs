@@ -1,6 +1,6 @@
 //! Answers of HLML that say success and mean nothing.
 
-use reading::{Blanks, Fault};
+use reading::{Blanks, Fault, FaultCode};
 
 use super::Got;
 
@@ -14,13 +14,13 @@ const PERCENT_MAX: u32 = 200;
 pub fn percent(call: &'static str, value: u32) -> Got<u32> {
     match BLANKS.number32(call, value)? {
         value @ 0..=PERCENT_MAX => Ok(value.min(100)),
-        _ => Err(Fault::no_data(call, "over_200_percent")),
+        _ => Err(Fault::new(call, FaultCode::Over200Percent)),
     }
 }
 
 /// A limit that limits: 0 says that there is none.
 pub fn limit(call: &'static str, value: u32) -> Got<u32> {
-    if value == 0 { Err(Fault::no_data(call, "zero")) } else { Ok(value) }
+    if value == 0 { Err(Fault::new(call, FaultCode::Zero)) } else { Ok(value) }
 }
 
 #[cfg(test)]
@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_nothing_is_none() {
-        assert_eq!(limit("call", 0).map_err(|fault| fault.code), Err("zero"));
+        assert_eq!(limit("call", 0).map_err(|fault| fault.code.name()), Err("zero"));
         assert_eq!(limit("call", 1), Ok(1));
     }
 
@@ -42,7 +42,7 @@ mod tests {
             (201, Err("over_200_percent")),
             (u32::MAX, Err("blank")),
         ] {
-            assert_eq!(percent("call", given).map_err(|fault| fault.code), answer);
+            assert_eq!(percent("call", given).map_err(|fault| fault.code.name()), answer);
         }
     }
 }

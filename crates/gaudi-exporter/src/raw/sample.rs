@@ -11,7 +11,7 @@ use hlml_sys::{
     },
     layout::{Generation, MEMORY},
 };
-use reading::Fault;
+use reading::{Fault, FaultCode};
 
 use super::{
     Got, Hpu,
@@ -241,7 +241,7 @@ fn ports(hpu: &Hpu) -> Got<Vec<Port>> {
     let (mut present, mut external) = ([0u64; 2 * PORT_WORDS], [0u64; 2 * PORT_WORDS]);
     call!(hpu.library(), hlml_get_mac_addr_info(hpu.handle(), present.as_mut_ptr(), external.as_mut_ptr()))?;
     if present[..PORT_WORDS].iter().all(|word| *word == u64::MAX) {
-        return Err(Fault::no_data(CALL, "blank"));
+        return Err(Fault::new(CALL, FaultCode::Blank));
     }
     let numbers = (0u32..).take(PORT_WORDS * 64);
     let has = |mask: &[u64], port: u32| mask[(port / WORD_BITS) as usize] >> (port % WORD_BITS) & 1 == 1;
@@ -256,7 +256,7 @@ fn link_is_up(hpu: &Hpu, port: u32) -> Got<bool> {
     // C's bool; as a byte, since only 0 and 1 are a Rust bool.
     let mut up = u8::MAX;
     call!(hpu.library(), hlml_nic_get_link(hpu.handle(), port, &raw mut up))?;
-    if up == u8::MAX { Err(Fault::no_data(CALL, "blank")) } else { Ok(up != 0) }
+    if up == u8::MAX { Err(Fault::new(CALL, FaultCode::Blank)) } else { Ok(up != 0) }
 }
 
 /// Asks what takes long: PCIe traffic, which the firmware measures for 10 ms in each direction, and the

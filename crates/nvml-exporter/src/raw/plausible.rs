@@ -1,8 +1,6 @@
 //! Answers of NVML that say success and mean nothing.
 
-use reading::{Blanks, Fault};
-
-use super::Got;
+use reading::{Blanks, Fault, FaultCode, Measured};
 
 /// dcgm_structs.h: DCGM's blanks start here and run a few values up; some drivers leak them. NVML's own "not
 /// available" is all ones.
@@ -10,21 +8,21 @@ pub const BLANKS: Blanks =
     Blanks { bits32: 0x7fff_fff0..=0x7fff_ffff, bits64: 0x7fff_ffff_ffff_fff0..=0x7fff_ffff_ffff_ffff };
 
 /// A whole percentage.
-pub fn percent(call: &'static str, value: u32) -> Got<u32> {
+pub fn percent(call: &'static str, value: u32) -> Measured<u32> {
     match BLANKS.number32(call, value)? {
         value @ 0..=100 => Ok(value),
-        _ => Err(Fault::no_data(call, "over_100_percent")),
+        _ => Err(Fault::new(call, FaultCode::Over100Percent)),
     }
 }
 
 /// A GPM value that is a number, and for a percentage (`limit`) not far over it: counters of one interval
 /// may overshoot by rounding, a whole percent is beyond that.
-pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Got<f64> {
+pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Measured<f64> {
     if value.is_nan() {
-        return Err(Fault::no_data(call, "nan"));
+        return Err(Fault::new(call, FaultCode::NotFinite));
     }
     if !value.is_finite() || value < 0.0 || limit.is_some_and(|limit| value > limit + 1.0) {
-        return Err(Fault::no_data(call, "out_of_range"));
+        return Err(Fault::new(call, FaultCode::OutOfRange));
     }
     Ok(limit.map_or(value, |limit| value.min(limit)))
 }
@@ -33,8 +31,8 @@ pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Got<f64> {
 mod tests {
     use super::*;
 
-    fn code<T>(got: Got<T>) -> Option<&'static str> {
-        got.err().map(|fault| fault.code)
+    fn code<T>(got: Measured<T>) -> Option<&'static str> {
+        got.err().map(|fault| fault.code.name())
     }
 
     #[test]
@@ -55,7 +53,7 @@ mod tests {
 
     #[test]
     fn gpm_rejects_nan_and_clamps_rounding() {
-        assert_eq!(code(gpm("call", f64::NAN, None)), Some("nan"));
+        assert_eq!(code(gpm("call", f64::NAN, None)), Some("not_finite"));
         assert_eq!(code(gpm("call", -1.0, None)), Some("out_of_range"));
         assert_eq!(code(gpm("call", f64::INFINITY, None)), Some("out_of_range"));
         assert_eq!(code(gpm("call", 102.0, Some(100.0))), Some("out_of_range"));

@@ -1,7 +1,7 @@
 //! One round of single-value calls over a device: every answer, in vendor units, each with its own result.
 
 use super::{
-    Got, Gpu, call, fault,
+    Gpu, call, fault,
     plausible::{self, BLANKS},
     struct_version,
 };
@@ -14,69 +14,70 @@ use nvml_wrapper_sys::bindings::{
     nvmlEccSramErrorStatus_t, nvmlGpuFabricInfo_v2_t, nvmlGpuFabricInfo_v3_t, nvmlGridLicensableFeatures_t,
     nvmlMarginTemperature_t, nvmlMemory_t, nvmlRowRemapperHistogramValues_t,
 };
+use reading::Measured;
 
 /// What the single-value calls answered. Units are in the names; MHz, mW, mJ, percent as NVML says.
 pub struct Raw {
     /// Percent of time with any kernel, percent of time with any memory access.
-    pub utilization_percent: Got<(u32, u32)>,
+    pub utilization_percent: Measured<(u32, u32)>,
     /// Video encoder.
-    pub encoder_percent: Got<u32>,
+    pub encoder_percent: Measured<u32>,
     /// Video decoder.
-    pub decoder_percent: Got<u32>,
+    pub decoder_percent: Measured<u32>,
     /// JPEG engine.
-    pub jpeg_percent: Got<u32>,
+    pub jpeg_percent: Measured<u32>,
     /// Optical flow engine.
-    pub ofa_percent: Got<u32>,
+    pub ofa_percent: Measured<u32>,
     /// Processes with a compute context.
-    pub compute_processes: Got<u32>,
+    pub compute_processes: Measured<u32>,
     /// Framebuffer.
-    pub memory: Got<Memory>,
+    pub memory: Measured<Memory>,
     /// BAR1 aperture.
-    pub bar1: Got<Bar1>,
+    pub bar1: Measured<Bar1>,
     /// Die temperature.
-    pub temperature_c: Got<u32>,
+    pub temperature_c: Measured<u32>,
     /// Degrees to the nearest limit; negative past it.
-    pub margin_c: Got<i32>,
+    pub margin_c: Measured<i32>,
     /// Thresholds: slowdown, shutdown, GPU operating, memory operating.
-    pub thresholds_c: [Got<u32>; 4],
+    pub thresholds_c: [Measured<u32>; 4],
     /// Power draw.
-    pub power_mw: Got<u32>,
+    pub power_mw: Measured<u32>,
     /// Power limits.
     pub limits_mw: Limits,
     /// Energy since driver load.
-    pub energy_mj: Got<u64>,
+    pub energy_mj: Measured<u64>,
     /// SM, memory, graphics and video clocks, in the order of [`CLOCKS`].
-    pub clocks_mhz: [Got<u32>; 4],
+    pub clocks_mhz: [Measured<u32>; 4],
     /// Their maxima.
-    pub max_clocks_mhz: [Got<u32>; 4],
+    pub max_clocks_mhz: [Measured<u32>; 4],
     /// P-state.
-    pub performance_state: Got<u32>,
+    pub performance_state: Measured<u32>,
     /// Reasons that hold clocks down now, as a mask.
-    pub clocks_event_reasons: Got<u64>,
+    pub clocks_event_reasons: Measured<u64>,
     /// Reasons that the device can report, as a mask.
-    pub supported_reasons: Got<u64>,
+    pub supported_reasons: Measured<u64>,
     /// Percent per fan; empty where the board has none.
-    pub fans_percent: Got<Vec<Got<u32>>>,
+    pub fans_percent: Measured<Vec<Measured<u32>>>,
     /// Current PCIe generation and width.
-    pub pcie_current: (Got<u32>, Got<u32>),
+    pub pcie_current: (Measured<u32>, Measured<u32>),
     /// Highest PCIe generation and width of device and slot.
-    pub pcie_max: (Got<u32>, Got<u32>),
+    pub pcie_max: (Measured<u32>, Measured<u32>),
     /// PCIe replays.
-    pub pcie_replays: Got<u32>,
+    pub pcie_replays: Measured<u32>,
     /// NVLinks, by number.
-    pub links: Vec<Link>,
+    pub links: Vec<NvLink>,
     /// Whether ECC is on.
-    pub ecc_enabled: Got<bool>,
+    pub ecc_enabled: Measured<bool>,
     /// On-chip ECC.
-    pub sram_ecc: Got<SramEcc>,
+    pub sram_ecc: Measured<SramEcc>,
     /// Spare rows left, by bank.
-    pub row_banks: Got<RowBanks>,
+    pub row_banks: Measured<RowBanks>,
     /// Fabric registration and health.
-    pub fabric: Got<Fabric>,
+    pub fabric: Measured<Fabric>,
     /// Whether MIG is on.
-    pub mig_enabled: Got<bool>,
+    pub mig_enabled: Measured<bool>,
     /// Whether a vGPU licence is held.
-    pub license_active: Got<bool>,
+    pub license_active: Measured<bool>,
 }
 
 /// The clock domains of [`Raw::clocks_mhz`].
@@ -100,7 +101,7 @@ pub struct Memory {
     /// Not allocated.
     pub free: u64,
     /// Reserved by driver and firmware; unknown to the old call.
-    pub reserved: Got<u64>,
+    pub reserved: Measured<u64>,
 }
 
 /// BAR1 aperture, in bytes.
@@ -117,21 +118,21 @@ pub struct Bar1 {
 /// Power limits, in milliwatts.
 pub struct Limits {
     /// The lowest of all limits in force.
-    pub enforced: Got<u32>,
+    pub enforced: Measured<u32>,
     /// What an operator asked for.
-    pub requested: Got<u32>,
+    pub requested: Measured<u32>,
     /// The board's default.
-    pub default: Got<u32>,
+    pub default: Measured<u32>,
     /// Smallest and largest limit that can be set.
-    pub range: Got<(u32, u32)>,
+    pub range: Measured<(u32, u32)>,
 }
 
 /// One NVLink.
-pub struct Link {
+pub struct NvLink {
     /// Link number.
     pub number: u32,
     /// Whether it is up.
-    pub active: Got<bool>,
+    pub active: Measured<bool>,
 }
 
 /// On-chip ECC counts.
@@ -239,7 +240,7 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         ),
         pcie_replays: got("nvmlDeviceGetPcieReplayCounter", device.pcie_replay_counter()),
         links: (0..links)
-            .map(|number| Link {
+            .map(|number| NvLink {
                 number,
                 active: device
                     .link_wrapper_for(number)
@@ -260,26 +261,26 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
 }
 
 /// Runs a call with one number as its out-parameter.
-fn out<T: Default>(call: impl FnOnce(*mut T) -> Got<()>) -> Got<T> {
+fn out<T: Default>(call: impl FnOnce(*mut T) -> Measured<()>) -> Measured<T> {
     let mut value = T::default();
     call(&raw mut value)?;
     Ok(value)
 }
 
 /// Runs a call with a number and a sampling period as its out-parameters; answers the number.
-fn out2(call: impl FnOnce(*mut u32, *mut u32) -> Got<()>) -> Got<u32> {
+fn out2(call: impl FnOnce(*mut u32, *mut u32) -> Measured<()>) -> Measured<u32> {
     let (mut value, mut period_us) = (0, 0);
     call(&raw mut value, &raw mut period_us)?;
     Ok(value)
 }
 
-fn utilization(device: &Device<'_>) -> Got<(u32, u32)> {
+fn utilization(device: &Device<'_>) -> Measured<(u32, u32)> {
     const CALL: &str = "nvmlDeviceGetUtilizationRates";
     let rates = device.utilization_rates().map_err(|e| fault(CALL, &e))?;
     Ok((plausible::percent(CALL, rates.gpu)?, plausible::percent(CALL, rates.memory)?))
 }
 
-fn bar1(device: &Device<'_>) -> Got<Bar1> {
+fn bar1(device: &Device<'_>) -> Measured<Bar1> {
     const CALL: &str = "nvmlDeviceGetBAR1MemoryInfo";
     let bar1 = device.bar1_memory_info().map_err(|e| fault(CALL, &e))?;
     BLANKS.sizes(CALL, bar1.total, bar1.used, bar1.free)?;
@@ -287,7 +288,7 @@ fn bar1(device: &Device<'_>) -> Got<Bar1> {
 }
 
 /// Framebuffer: the newer call tells what the driver reserves; drivers before 510 have only the older.
-pub fn memory(gpu: &Gpu) -> Got<Memory> {
+pub fn memory(gpu: &Gpu) -> Measured<Memory> {
     const NEW: &str = "nvmlDeviceGetMemoryInfo_v2";
     match gpu.device().memory_info() {
         Ok(m) => {
@@ -309,7 +310,7 @@ pub fn memory(gpu: &Gpu) -> Got<Memory> {
     }
 }
 
-fn margin(gpu: &Gpu) -> Got<i32> {
+fn margin(gpu: &Gpu) -> Measured<i32> {
     let mut margin = nvmlMarginTemperature_t {
         version: struct_version::<nvmlMarginTemperature_t>(1),
         marginTemperature: 0,
@@ -318,7 +319,7 @@ fn margin(gpu: &Gpu) -> Got<i32> {
     Ok(margin.marginTemperature)
 }
 
-fn fans(device: &Device<'_>) -> Got<Vec<Got<u32>>> {
+fn fans(device: &Device<'_>) -> Measured<Vec<Measured<u32>>> {
     let count = device.num_fans().map_err(|e| fault("nvmlDeviceGetNumFans", &e))?;
     // A fan may be driven above 100 percent of its nominal speed, so only blanks are rejected.
     let speed = |fan| {
@@ -328,7 +329,7 @@ fn fans(device: &Device<'_>) -> Got<Vec<Got<u32>>> {
     Ok((0..count).map(speed).collect())
 }
 
-fn sram_ecc(gpu: &Gpu) -> Got<SramEcc> {
+fn sram_ecc(gpu: &Gpu) -> Measured<SramEcc> {
     // SAFETY: integers only: all-zero bytes are valid.
     let mut s: nvmlEccSramErrorStatus_t = unsafe { std::mem::zeroed() };
     s.version = struct_version::<nvmlEccSramErrorStatus_t>(1);
@@ -340,7 +341,7 @@ fn sram_ecc(gpu: &Gpu) -> Got<SramEcc> {
     })
 }
 
-fn row_banks(gpu: &Gpu) -> Got<RowBanks> {
+fn row_banks(gpu: &Gpu) -> Measured<RowBanks> {
     let mut v = nvmlRowRemapperHistogramValues_t { max: 0, high: 0, partial: 0, low: 0, none: 0 };
     call!(gpu.library(), nvmlDeviceGetRowRemapperHistogram(gpu.handle(), &raw mut v))?;
     Ok(RowBanks([v.max, v.high, v.partial, v.low, v.none]))
@@ -348,7 +349,7 @@ fn row_banks(gpu: &Gpu) -> Got<RowBanks> {
 
 /// Fabric state. Version 3 of the struct only appends to version 2, so drivers that know no more than
 /// version 2 are asked for that in the same buffer.
-fn fabric(gpu: &Gpu) -> Got<Fabric> {
+fn fabric(gpu: &Gpu) -> Measured<Fabric> {
     // SAFETY: integers and byte arrays only: all-zero bytes are valid.
     let mut info: nvmlGpuFabricInfo_v3_t = unsafe { std::mem::zeroed() };
     info.version = struct_version::<nvmlGpuFabricInfo_v3_t>(3);
@@ -363,7 +364,7 @@ fn fabric(gpu: &Gpu) -> Got<Fabric> {
 }
 
 /// Whether any vGPU feature is licensed; hosts without vGPU answer that none is.
-fn license_active(gpu: &Gpu) -> Got<bool> {
+fn license_active(gpu: &Gpu) -> Measured<bool> {
     /// nvml.h, `NVML_GRID_LICENSE_FEATURE_CODE_VGPU`.
     const VGPU: u32 = 1;
     // SAFETY: integers and character arrays only: all-zero bytes are valid.

@@ -1,5 +1,5 @@
-//! Dashboards for Grafana out of the same catalogue: `catalogue/dashboards.toml` says which panels there are,
-//! the signals say their queries, units, words and bands.
+//! Grafana dashboards from the same catalogue: `catalogue/dashboards.toml` lists the panels; queries, units, words and
+//! bands are those of the signals.
 
 mod model;
 mod paint;
@@ -16,6 +16,7 @@ use crate::{
     plan::{STATE, scaled},
     prove::first_reference,
     slo,
+    vocabulary::Vocabulary,
 };
 use model::{DataLink, Item, Panel};
 use panel::Content;
@@ -27,8 +28,8 @@ const SPEC: &str = include_str!("../../catalogue/dashboards.toml");
 
 /// How a panel shows a signal: values at, below and above each edge of its bands, and the state of each.
 #[derive(Clone, Debug)]
-pub struct Shown {
-    /// Path of the dashboard, as [`generate`](crate::generate) answers it.
+pub struct BandPanel {
+    /// Path of the dashboard, as [`generate`](crate::generate) returns it.
     pub path: String,
     /// Id of the panel on it.
     pub panel: u32,
@@ -39,26 +40,26 @@ pub struct Shown {
 }
 
 /// A panel, and the bands that it shows.
-struct Made {
+struct BuiltPanel {
     panel: Panel,
     shows: Option<(String, Vec<(f64, u8)>)>,
 }
 
 /// Rows of panels: a title where there is one, whether it is closed, and the panels.
-type Rows = Vec<(Option<String>, bool, Vec<Made>)>;
+type Rows = Vec<(Option<String>, bool, Vec<BuiltPanel>)>;
 
 fn spec() -> Result<Spec, String> {
     toml::from_str(SPEC).map_err(|error| format!("dashboards.toml: {error}"))
 }
 
 /// Makes the panels of one dashboard.
-struct Maker<'a> {
+struct PanelBuilder<'a> {
     catalogue: &'a Catalogue,
     spec: &'a Spec,
     board: &'a Board,
 }
 
-impl Maker<'_> {
+impl PanelBuilder<'_> {
     fn rows(&self) -> Result<Rows, String> {
         let mut rows: Rows = vec![(None, false, Vec::new())];
         let opening = self.spec.opening.iter().filter(|_| self.board.fleet);
@@ -78,7 +79,7 @@ impl Maker<'_> {
         Ok(rows)
     }
 
-    fn panels(&self, spec: &PanelSpec) -> Result<Vec<Made>, String> {
+    fn panels(&self, spec: &PanelSpec) -> Result<Vec<BuiltPanel>, String> {
         if spec.view == View::Promises {
             return self.promises(spec);
         }
@@ -95,7 +96,7 @@ impl Maker<'_> {
     }
 
     /// A panel that shows no bands: states, or lines that explain.
-    fn plain(&self, spec: &PanelSpec) -> Result<Made, String> {
+    fn plain(&self, spec: &PanelSpec) -> Result<BuiltPanel, String> {
         let query = spec.query.as_ref().ok_or("has neither signal nor query")?;
         let mut content = self.content(spec, query, None)?;
         if matches!(spec.view, View::Tiles | View::Timeline) {
@@ -105,11 +106,16 @@ impl Maker<'_> {
             }
             content.links_of = self.runbooks_of_signals(query);
         }
-        Ok(Made { panel: self.finish(spec, content), shows: None })
+        Ok(BuiltPanel { panel: self.finish(spec, content), shows: None })
     }
 
     /// A signal with its bands; of a latency, in the seconds of one class.
-    fn of_signal(&self, spec: &PanelSpec, signal: &Signal, class: Option<&SloClass>) -> Result<Made, String> {
+    fn of_signal(
+        &self,
+        spec: &PanelSpec,
+        signal: &Signal,
+        class: Option<&SloClass>,
+    ) -> Result<BuiltPanel, String> {
         let factor = signal.slo.zip(class).map(|(objective, class)| class.seconds(objective));
         let bounds = scaled(&signal.bounds, factor);
         let query = spec.query.clone().unwrap_or_else(|| self.query(signal));
@@ -126,12 +132,12 @@ impl Maker<'_> {
             spec.about.as_ref().unwrap_or(&signal.why).clone(),
             paint::bands(&bounds, signal.unit, conditional),
         ];
-        if !signal.red_also.is_empty() {
-            let also = signal.red_also.iter().map(|text| self.expand(text, None));
+        if let Some(also) = signal.red_also.get(Vocabulary::Unified) {
+            let also = also.iter().map(|text| self.expand(text, None));
             let also: Vec<_> = also.collect::<Result<_, _>>()?;
             parts.push(format!("Whatever the value, its state is CRIT too while {}.", also.join(" or ")));
         }
-        if signal.gate.is_some() {
+        if signal.gate.get(Vocabulary::Unified).is_some() {
             parts.push("Shown while its gate holds: under load.".to_owned());
         }
         parts.extend(signal.first.iter().cloned());
@@ -141,11 +147,11 @@ impl Maker<'_> {
         content.thresholds = paint::steps(&bounds, conditional);
         content.links.extend(self.runbook(&signal.id));
         let shows = content.thresholds.is_some().then(|| (signal.id.clone(), samples(&bounds, conditional)));
-        Ok(Made { panel: self.finish(spec, content), shows })
+        Ok(BuiltPanel { panel: self.finish(spec, content), shows })
     }
 
     /// The share of broken promises, with the bound at which the fastest burn pages.
-    fn promises(&self, spec: &PanelSpec) -> Result<Vec<Made>, String> {
+    fn promises(&self, spec: &PanelSpec) -> Result<Vec<BuiltPanel>, String> {
         let fastest = self.catalogue.windows.first().ok_or("no burn-rate window")?;
         let mut made = Vec::new();
         for class in self.catalogue.classes_in_use() {
@@ -168,7 +174,7 @@ impl Maker<'_> {
                 content.thresholds = paint::steps(&bounds, false);
                 content.links.extend(self.runbook_page(slo::BURN));
                 let shows = Some((format!("slo_{}_{sli}", class.name), samples(&bounds, false)));
-                made.push(Made { panel: self.finish(spec, content), shows });
+                made.push(BuiltPanel { panel: self.finish(spec, content), shows });
             }
         }
         Ok(made)
@@ -177,7 +183,10 @@ impl Maker<'_> {
     /// The query of a signal here: recorded where it is, while its gate holds, and of a fleet its worst.
     fn query(&self, signal: &Signal) -> String {
         let whose = if signal.families.is_empty() { "&models" } else { "&devices" };
-        let name = signal.record.as_ref().map_or_else(|| signal.expr.clone(), |_| format!("@{}", signal.id));
+        let name = match (&signal.record, signal.expr.get(Vocabulary::Unified)) {
+            (None, Some(expr)) => expr.clone(),
+            _ => format!("@{}", signal.id),
+        };
         let value = match name.strip_suffix('}') {
             Some(name) => format!("{name},{whose}}}"),
             None => format!("{name}{{{whose}}}"),
@@ -185,7 +194,7 @@ impl Maker<'_> {
         let is_low = signal.bounds.keys().any(|band| BANDS[..2].contains(&band.as_str()));
         let (worst, over_time) =
             if is_low { ("bottomk", "min_over_time") } else { ("topk", "max_over_time") };
-        let gated = signal.gate.as_ref().map(|_| {
+        let gated = signal.gate.get(Vocabulary::Unified).map(|_| {
             format!("{value} and on (instance, device) {STATE}{{signal=\"{}\",{whose}}}", signal.id)
         });
         match (gated, self.board.worst) {
@@ -306,7 +315,7 @@ impl Maker<'_> {
     /// The page of the alert that is about a signal.
     fn runbook(&self, signal: &str) -> Option<DataLink> {
         let named = self.spec.runbooks.get(signal);
-        let reads = |alert: &&Alert| first_reference(&alert.expr) == Some(signal);
+        let reads = |alert: &&Alert| first_reference(alert) == Some(signal);
         let alert = named.or_else(|| self.catalogue.alerts.iter().find(reads).map(|alert| &alert.name))?;
         self.runbook_page(alert)
     }

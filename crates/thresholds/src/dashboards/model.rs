@@ -192,7 +192,7 @@ pub(super) struct DataLink {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", content = "options", rename_all = "lowercase")]
 pub(super) enum Mapping {
-    Value(BTreeMap<String, Shown>),
+    Value(BTreeMap<String, MappingResult>),
     Special(Special),
 }
 
@@ -200,12 +200,12 @@ pub(super) enum Mapping {
 pub(super) struct Special {
     #[serde(rename = "match")]
     pub of: &'static str,
-    pub result: Shown,
+    pub result: MappingResult,
 }
 
 /// How a value is shown: always as a word, too.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Shown {
+pub(super) struct MappingResult {
     pub text: String,
     pub color: String,
     pub index: usize,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Mapping, Shown, Special, Step, Thresholds};
+use super::model::{Mapping, MappingResult, Special, Step, Thresholds};
 use crate::{
     catalogue::BANDS,
     model::{Bound, Op, Signal, Unit},
@@ -18,7 +18,7 @@ const NO_DATA: (&str, &str) = ("NO DATA", "#808080");
 /// What explains and judges nothing.
 pub(super) const BLUE: &str = "#56B4E9";
 
-/// The text where a query answers no series at all.
+/// The text where a query returns no series at all.
 pub(super) const NO_VALUE: &str = NO_DATA.0;
 
 /// Whether a high red band needs more than the value.
@@ -26,7 +26,7 @@ pub(super) fn is_conditional(signal: &Signal) -> bool {
     signal.red_when.is_some()
 }
 
-/// The worst state that the value alone can tell: what the steps show.
+/// The worst state that follows from the value alone: what the steps show.
 pub(super) fn state_of(bounds: &BTreeMap<String, Bound>, conditional: bool, value: f64) -> u8 {
     if !conditional {
         return plan::state_of(bounds, value);
@@ -40,7 +40,7 @@ pub(super) fn state_of(bounds: &BTreeMap<String, Bound>, conditional: bool, valu
 ///
 /// A step begins at its value; where the bound itself still belongs to the band below, the step begins at the
 /// next larger number. A red that needs more than the value keeps its step, in amber: only the recorded state
-/// can tell it.
+/// shows it.
 pub(super) fn steps(bounds: &BTreeMap<String, Bound>, conditional: bool) -> Option<Thresholds> {
     // The state below the lowest bound, and above each.
     let after = |band: &str| match band {
@@ -81,14 +81,14 @@ pub(super) fn state_steps() -> Thresholds {
 /// Grey for what is not there: part of every panel.
 pub(super) fn absence() -> Mapping {
     let (text, color) = NO_DATA;
-    let result = Shown { text: text.to_owned(), color: color.to_owned(), index: 0 };
+    let result = MappingResult { text: text.to_owned(), color: color.to_owned(), index: 0 };
     Mapping::Special(Special { of: "null+nan", result })
 }
 
 /// Words and colours of values.
 pub(super) fn words<'w>(words: impl IntoIterator<Item = (&'w str, &'w str, &'w str)>) -> Mapping {
     let shown = |(index, (value, text, color)): (usize, (&str, &str, &str))| {
-        let shown = Shown { text: text.to_owned(), color: color.to_owned(), index: index + 1 };
+        let shown = MappingResult { text: text.to_owned(), color: color.to_owned(), index: index + 1 };
         (value.to_owned(), shown)
     };
     Mapping::Value(words.into_iter().enumerate().map(shown).collect())
@@ -105,7 +105,7 @@ pub(super) fn bands(bounds: &BTreeMap<String, Bound>, unit: Unit, conditional: b
         let bound = bounds.get(name)?;
         let word = STATES[if name.ends_with("red") { 2 } else { 1 }].0;
         let more =
-            if name == "red" && conditional { " (only with a second condition: the tile tells)" } else { "" };
+            if name == "red" && conditional { " (only with a second condition: see the tile)" } else { "" };
         Some(format!("{word} {} {}{more}", bound.op.text(), unit.show(bound.number())))
     };
     let bands: Vec<_> = ["low_red", "low_amber", "amber", "red"].into_iter().filter_map(band).collect();

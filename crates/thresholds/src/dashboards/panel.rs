@@ -21,7 +21,7 @@ const EXPLAINING: Color = Color { mode: "shades", fixed_color: Some(paint::BLUE)
 /// A range of more points than this is asked for in fewer.
 const TIMELINE_POINTS: u32 = 240;
 
-/// What a panel is made of, whatever its kind.
+/// What a panel of any kind is made of.
 pub(super) struct Content {
     pub title: String,
     pub description: String,

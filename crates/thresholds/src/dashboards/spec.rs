@@ -44,7 +44,7 @@ pub(super) struct Board {
     /// Matchers by what is selected: `&devices` and `&models` in queries.
     #[serde(rename = "where")]
     pub matchers: BTreeMap<String, String>,
-    /// What tells series of devices and of models apart.
+    /// Legends of series of devices and of models.
     pub legend: BTreeMap<String, String>,
     /// Begins as all fleets do.
     #[serde(default)]

@@ -1,89 +1,85 @@
-//! Proofs of an alert: each is a stretch of time that is fine, one that is not, and what came of both.
+//! Tests of an alert: each has a period that is fine, one that is not, and the expected alerts of both.
 
 use std::collections::BTreeMap;
 
-use super::{Phase, Prover, around, first_reference, series::engine_series};
+use super::{Phase, Prover, around, series::engine_series};
 use crate::{
-    model::{Alert, Bound, EngineKind, Example, SloClass, TestSeries},
+    expr::references,
+    model::{Alert, Bound, EngineKind, Example, TestSeries},
     number::Duration,
-    output::{AlertCheck, ExpectedAlert, Labels, Rule, TestGroup},
-    plan::LITERAL_BRACES,
+    output::{AlertCheck, ExpectedAlert, Labels, TestGroup},
+    plan::{LITERAL_BRACES, PlannedAlert},
+    vocabulary::{PerVocabulary, Vocabulary},
 };
-
-/// An alert as it stands in a rule file.
-pub(crate) struct Subject<'a> {
-    pub alert: &'a Alert,
-    pub bounds: &'a BTreeMap<String, Bound>,
-    pub class: Option<&'a SloClass>,
-    pub rule: &'a Rule,
-}
 
 impl Prover<'_> {
     /// Proofs of an alert: not early, not below, in time, with its labels and texts, and gone again.
-    pub fn alert(&self, subject: &Subject<'_>) -> Result<Vec<TestGroup>, String> {
-        let alert = subject.alert;
+    pub fn alert(&self, planned: &PlannedAlert<'_>) -> Result<Vec<TestGroup>, String> {
+        let alert = planned.alert;
         let mut groups = Vec::new();
-        let own = if alert.test.series.is_empty() { None } else { Some(&alert.test) };
-        let through = self.through(subject);
+        let own = alert.test.series.get(Vocabulary::Unified).is_some().then_some(&alert.test);
+        let through = self.through(planned);
         for example in own.or(through.as_ref()).into_iter().chain(&alert.also) {
             for variant in self.variants(example) {
-                groups.extend(self.example(subject, example, &variant)?);
+                groups.extend(self.example(planned, example, &variant)?);
             }
         }
-        // The value itself as input: exact at the bound, whatever windows lie before it.
+        // The recorded value itself as input: exact at the bound, without the windows behind it.
         if own.is_none()
-            && let Some(id) = first_reference(&alert.expr)
+            && let Some(id) = first_reference(alert)
         {
             let series = TestSeries {
                 series: format!("@{id}"),
                 value: Some("<v>".to_owned()),
                 ..TestSeries::default()
             };
-            let step = self.catalogue.signal(id).and_then(|signal| signal.test.step);
-            let example =
-                Example { series: vec![series.clone()], dcgm: vec![series], step, ..Example::default() };
-            groups.extend(self.example(subject, &example, "")?);
+            let step = self.set.catalogue.signal(id).and_then(|signal| signal.test.step);
+            let example = Example { series: PerVocabulary::same(vec![series]), step, ..Example::default() };
+            groups.extend(self.example(planned, &example, "")?);
         }
-        let mut empty = self.group(format!("{}without any data", self.place()), Vec::new());
+        let mut empty = self.group(format!("{}without any data", self.prefix()), Vec::new());
         empty.alert_rule_test.push(self.expect(&alert.name, alert.hold.0.div_ceil(self.tick()) + 60, None));
         groups.push(empty);
         Ok(groups)
     }
 
     /// The raw series of the signal that an alert reads.
-    fn through(&self, subject: &Subject<'_>) -> Option<Example> {
-        let signal = self.catalogue.signal(first_reference(&subject.alert.expr)?)?;
+    fn through(&self, planned: &PlannedAlert<'_>) -> Option<Example> {
+        let signal = self.set.catalogue.signal(first_reference(planned.alert)?)?;
         let mut example = signal.test.clone();
         example.values.clear();
         if let Some(engines) = &signal.engines {
             let source = engines.sources.first()?;
-            example.labels.insert("model".to_owned(), self.model(subject.class));
+            let model = self.set.catalogue.example_model(planned.class);
+            let labels = example.labels.get(Vocabulary::Unified).cloned().unwrap_or_default();
+            let labels = labels.into_iter().chain([("model".to_owned(), model.clone())]);
+            example.labels = PerVocabulary::unified(labels.collect());
             if engines.kind == EngineKind::Histogram {
                 // Its buckets are made for one value; the recorded series does the rest.
                 return None;
             }
-            example.series = engine_series(engines, source, 0.0, &self.model(subject.class));
+            example.series = engine_series(engines, source, 0.0, &model).into();
             example.settle = Duration(if engines.kind == EngineKind::Rate { 300 } else { 0 });
         }
         Some(example)
     }
 
     fn variants(&self, example: &Example) -> Vec<String> {
-        let place = match (self.dcgm, self.family) {
+        let name = match (self.set.is_dcgm(), self.set.family) {
             (true, _) => "dcgm",
             (false, Some(family)) => family.name(),
             (false, None) => "",
         };
-        example.variants.get(place).cloned().unwrap_or_else(|| vec![String::new()])
+        example.variants.get(name).cloned().unwrap_or_else(|| vec![String::new()])
     }
 
     fn example(
         &self,
-        subject: &Subject<'_>,
+        planned: &PlannedAlert<'_>,
         example: &Example,
         variant: &str,
     ) -> Result<Option<TestGroup>, String> {
-        let Subject { alert, bounds, class, rule } = subject;
+        let PlannedAlert { alert, bounds, class, rule } = planned;
         let filled = |series: &[TestSeries]| -> Vec<TestSeries> {
             let fill = |text: &String| text.replace("<variant>", variant);
             series
@@ -97,18 +93,17 @@ impl Prover<'_> {
                 })
                 .collect()
         };
-        let series = filled(match (self.dcgm, example.dcgm.is_empty(), alert.recorded_only) {
-            (true, false, _) => &example.dcgm,
-            // The raw series of this cause have no name there.
-            (true, true, false) => return Ok(None),
-            _ => &example.series,
-        });
-        // Some causes exist in one vocabulary alone.
-        if series.is_empty() {
-            return Ok(None);
-        }
+        // Recorded series serve every vocabulary; some raw ones exist in one alone.
+        let vocabulary = self.set.vocabulary;
+        let series = if alert.recorded_only {
+            example.series.or_unified(vocabulary)
+        } else {
+            example.series.get(vocabulary)
+        };
+        let Some(series) = series else { return Ok(None) };
+        let series = filled(series);
         let tick = self.tick();
-        let ticks = |duration: Duration| self.catalogue.scaled(duration).0.div_ceil(tick);
+        let ticks = |duration: Duration| self.set.catalogue.scaled(duration).0.div_ceil(tick);
         let (settle, hold) = (ticks(example.settle), alert.hold.0.div_ceil(tick));
         let linger = ticks(example.linger.unwrap_or(example.settle));
         // Each stretch is as long as what it shows, and a little longer.
@@ -116,12 +111,7 @@ impl Prover<'_> {
             (settle + ticks(example.lead) + 10, settle + hold + 10, linger + 10);
 
         let limit = bounds.get("limit");
-        let step = example.step.unwrap_or(alert.unit.step());
-        let (quiet, firing) = match (example.quiet, example.firing, limit) {
-            (Some(quiet), Some(firing), _) => (quiet, firing),
-            (_, _, Some(bound)) => around(bound, step),
-            _ => (1.0, 0.0),
-        };
+        let (quiet, firing) = values(alert, bounds, example);
         let moves = series.iter().any(|series| series.rate.is_some() || series.step.is_some());
         let exact = limit.filter(|_| settle == 0 && !moves && example.quiet.is_none() && !example.absence);
 
@@ -134,25 +124,25 @@ impl Prover<'_> {
         let phases: Vec<_> =
             values.into_iter().zip(lengths).map(|(value, ticks)| Phase { value, ticks }).collect();
 
-        let model = self.model(*class);
-        let context = self.context(bounds, &alert.params);
+        let model = self.set.catalogue.example_model(*class);
+        let context = self.set.context(bounds, &alert.params);
         let mut inputs = self.inputs(&context, &series, &phases, &model)?;
-        if self.family.is_some() && !example.absence {
+        if self.set.family.is_some() && !example.absence {
             let strangers = self.strangers(&inputs);
             inputs.extend(Self::seen_twice(&inputs, &phases));
             inputs.extend(strangers);
         }
-        let vendor = self.dcgm && !alert.recorded_only;
-        let decoys = if vendor { &example.decoys_dcgm } else { &example.decoys };
+        let vocabulary = if alert.recorded_only { Vocabulary::Unified } else { vocabulary };
+        let decoys = example.decoys.get(vocabulary).map(Vec::as_slice).unwrap_or_default();
         inputs.extend(self.decoys(&context, decoys, &phases, &model)?);
 
-        let mut labels = self.result_labels(&context, example, &series, &model, vendor)?;
+        let mut labels = self.result_labels(&context, example, &series, &model, vocabulary)?;
         for (name, text) in &rule.labels {
             labels.insert(name.clone(), text.replace(LITERAL_BRACES, "{{"));
         }
-        let shown = |v: f64| match (&example.shown, self.dcgm, &example.shown_dcgm) {
-            (_, true, Some(text)) | (Some(text), _, _) => alert.unit.show(text.parse().unwrap_or(v)),
-            _ => alert.unit.show(v),
+        let shown = |v: f64| {
+            let text = example.shown.or_unified(self.set.vocabulary);
+            alert.unit.show(text.and_then(|text| text.parse().ok()).unwrap_or(v))
         };
         let fired = |v: f64| -> Result<ExpectedAlert, String> {
             let render = |(name, text): (&String, &String)| {
@@ -161,8 +151,8 @@ impl Prover<'_> {
             let exp_annotations = rule.annotations.iter().map(render).collect::<Result<_, _>>()?;
             Ok(ExpectedAlert { exp_labels: labels.clone(), exp_annotations })
         };
-        let place = self.place();
-        let mut group = self.group(format!("{place}{} {variant}", alert.name).trim().to_owned(), inputs);
+        let prefix = self.prefix();
+        let mut group = self.group(format!("{prefix}{} {variant}", alert.name).trim().to_owned(), inputs);
         let mut expect = |at: u64, alerts| group.alert_rule_test.push(self.expect(&alert.name, at, alerts));
         // Neither at once, when rules are loaded in the middle of things, nor later.
         expect(1, None);
@@ -187,6 +177,25 @@ impl Prover<'_> {
             exp_alerts: alert.into_iter().collect(),
         }
     }
+}
+
+/// A value that is fine and one that fires.
+fn values(alert: &Alert, bounds: &BTreeMap<String, Bound>, example: &Example) -> (f64, f64) {
+    match (example.quiet, example.firing, bounds.get("limit")) {
+        (Some(quiet), Some(firing), _) => (quiet, firing),
+        (_, _, Some(bound)) => around(bound, example.step.unwrap_or(alert.unit.step())),
+        _ => (1.0, 0.0),
+    }
+}
+
+/// A value at which an alert fires.
+pub(crate) fn example_value(alert: &Alert, bounds: &BTreeMap<String, Bound>) -> f64 {
+    values(alert, bounds, &alert.test).1
+}
+
+/// The first recorded signal that an alert reads.
+pub(crate) fn first_reference(alert: &Alert) -> Option<&str> {
+    references(alert.expr.get(Vocabulary::Unified)?).next()
 }
 
 /// What Prometheus makes of an annotation's template.

@@ -1,39 +1,60 @@
-//! Worked examples as promtool tests: series that move through good and bad values, and what must come of it.
+//! promtool tests from worked examples: series that move through good and bad values, and the expected results.
 
 use std::collections::BTreeMap;
 
-use naming::Family;
-
 use crate::{
     catalogue::{BANDS, Catalogue},
-    model::{Bound, EngineKind, Example, Signal, SloClass},
+    model::{Bound, EngineKind, Example, Signal},
     number::Duration,
-    output::{AlertCheck, ExpectedSample, ExprCheck, InputSeries, Labels, TestGroup, label_set},
-    plan::{STATE, state_of},
+    output::{AlertCheck, ExpectedSample, ExprCheck, InputSeries, Labels, TestFile, TestGroup, label_set},
+    plan::{PlannedFile, PlannedSignal, STATE, state_of},
+    ruleset::RuleSet,
+    vocabulary::Vocabulary,
 };
 
 mod alert;
 mod series;
 
-pub(crate) use alert::Subject;
+pub(crate) use alert::{example_value, first_reference};
+pub(crate) use series::first_device;
 use series::{engine_labels, engine_series};
 
-/// Where examples are made.
-pub(crate) struct Prover<'a> {
-    pub catalogue: &'a Catalogue,
-    pub family: Option<Family>,
-    pub dcgm: bool,
+/// The tests of a planned rule file.
+pub(crate) fn test_file(catalogue: &Catalogue, file: &PlannedFile<'_>) -> Result<TestFile, String> {
+    let mut tests = Vec::new();
+    for planned in &file.sets {
+        let prover = Prover { set: planned.set };
+        let mut groups = Vec::new();
+        for signal in &planned.signals {
+            groups.extend(prover.signal(signal)?);
+        }
+        for alert in &planned.alerts {
+            groups.extend(prover.alert(alert)?);
+        }
+        tests.extend(together(groups, file.name == "slo"));
+    }
+    Ok(TestFile {
+        rule_files: vec![format!("../{}.yaml", file.name)],
+        evaluation_interval: Duration(tick(catalogue)).to_string(),
+        group_eval_order: file.rules.groups.iter().map(|group| group.name.clone()).collect(),
+        tests,
+    })
+}
+
+/// Makes the proofs of one rule set.
+struct Prover<'c> {
+    set: RuleSet<'c>,
 }
 
 /// A stretch of time in which the value stays; without one the series are gone.
 #[derive(Clone, Copy)]
-pub(crate) struct Phase {
-    pub value: Option<f64>,
-    pub ticks: u64,
+struct Phase {
+    value: Option<f64>,
+    ticks: u64,
 }
 
 /// Seconds between two samples and two evaluations: what divides every duration in use, a minute at most.
-pub(crate) fn tick(catalogue: &Catalogue) -> u64 {
+fn tick(catalogue: &Catalogue) -> u64 {
     let holds = catalogue.alerts.iter().map(|alert| alert.hold.0);
     // A window holds several samples.
     holds.chain([catalogue.rate_window.0 / 5]).fold(60, |a, b| gcd(b, a)).max(1)
@@ -45,7 +66,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 
 impl Prover<'_> {
     fn tick(&self) -> u64 {
-        tick(self.catalogue)
+        tick(self.set.catalogue)
     }
 
     fn group(&self, name: String, series: Vec<InputSeries>) -> TestGroup {
@@ -61,9 +82,9 @@ impl Prover<'_> {
         Duration(ticks * self.tick()).to_string()
     }
 
-    /// The place, for the names of tests.
-    fn place(&self) -> String {
-        match (self.family, self.dcgm) {
+    /// What the names of tests begin with.
+    fn prefix(&self) -> String {
+        match (self.set.family, self.set.is_dcgm()) {
             (_, true) => "dcgm-exporter names: ".to_owned(),
             (Some(family), _) => format!("{family}: "),
             (None, _) => String::new(),
@@ -71,33 +92,30 @@ impl Prover<'_> {
     }
 
     /// Worked examples of a signal: its value at each edge of its bands, and the state there.
-    pub fn signal(
-        &self,
-        signal: &Signal,
-        bounds: &BTreeMap<String, Bound>,
-        class: Option<&SloClass>,
-    ) -> Result<Vec<TestGroup>, String> {
+    fn signal(&self, planned: &PlannedSignal<'_>) -> Result<Vec<TestGroup>, String> {
+        let PlannedSignal { signal, bounds, class } = planned;
         let test = &signal.test;
-        let model = self.model(class);
+        let model = self.set.catalogue.example_model(*class);
         let Some(engines) = &signal.engines else {
-            let series = if self.dcgm { &test.dcgm } else { &test.series };
+            let vocabulary = self.set.vocabulary;
+            let series = test.series.get(vocabulary).map(Vec::as_slice).unwrap_or_default();
             let moves = series.iter().any(|series| series.rate.is_some());
             let points = points(test, signal, bounds, test.settle.0 == 0 && !moves);
             let phases: Vec<_> = points
                 .iter()
                 .map(|v| Phase {
                     value: Some(*v),
-                    ticks: self.catalogue.scaled(test.settle).0.div_ceil(self.tick()) + 6,
+                    ticks: self.set.catalogue.scaled(test.settle).0.div_ceil(self.tick()) + 6,
                 })
                 .collect();
-            let context = self.context(bounds, &signal.params);
+            let context = self.set.context(bounds, &signal.params);
             let mut inputs = self.inputs(&context, series, &phases, &model)?;
-            let decoys = if self.dcgm { &test.decoys_dcgm } else { &test.decoys };
+            let decoys = test.decoys.get(vocabulary).map(Vec::as_slice).unwrap_or_default();
             inputs.extend(self.decoys(&context, decoys, &phases, &model)?);
             inputs.extend(Self::seen_twice(&inputs, &phases));
-            let labels = self.result_labels(&context, test, series, &model, self.dcgm)?;
-            let mut group = self.group(format!("{}{}", self.place(), signal.title), inputs);
-            self.check(&mut group, signal, bounds, class, &labels, &phases)?;
+            let labels = self.result_labels(&context, test, series, &model, vocabulary)?;
+            let mut group = self.group(format!("{}{}", self.prefix(), signal.title), inputs);
+            self.check(&mut group, planned, &labels, &phases)?;
             return Ok(vec![group]);
         };
         let points = points(test, signal, bounds, false);
@@ -119,15 +137,15 @@ impl Prover<'_> {
                     .iter()
                     .map(|v| Phase {
                         value: Some(*v),
-                        ticks: self.catalogue.rate_window.0.div_ceil(self.tick()) + 6,
+                        ticks: self.set.catalogue.rate_window.0.div_ceil(self.tick()) + 6,
                     })
                     .collect();
                 let series = engine_series(engines, source, run[0], &model);
-                let context = self.context(bounds, &signal.params);
+                let context = self.set.context(bounds, &signal.params);
                 let inputs = self.inputs(&context, &series, &phases, &model)?;
                 let name = format!("{} of {} ({})", signal.title, source.engine, source.versions);
                 let mut group = self.group(name, inputs);
-                self.check(&mut group, signal, bounds, class, &labels, &phases)?;
+                self.check(&mut group, planned, &labels, &phases)?;
                 groups.push(group);
             }
         }
@@ -138,27 +156,26 @@ impl Prover<'_> {
     fn check(
         &self,
         group: &mut TestGroup,
-        signal: &Signal,
-        bounds: &BTreeMap<String, Bound>,
-        class: Option<&SloClass>,
+        planned: &PlannedSignal<'_>,
         labels: &Labels,
         phases: &[Phase],
     ) -> Result<(), String> {
+        let PlannedSignal { signal, bounds, class } = planned;
         let mut end = 0;
         let banded = BANDS.iter().any(|band| bounds.contains_key(*band));
         for phase in phases {
             end += phase.ticks;
             let Some(v) = phase.value else { continue };
             if signal.record.is_some() {
-                let mut own = signal.test.labels.clone();
+                let mut own = signal.test.labels.get(Vocabulary::Unified).cloned().unwrap_or_default();
                 own.retain(|name, _| !signal.labels.contains_key(name));
                 let own = if own.is_empty() { String::new() } else { matchers(&own) };
                 let recorded =
-                    self.context(bounds, &signal.params).expand(&format!("@{}{own}", signal.id))?;
+                    self.set.context(bounds, &signal.params).expand(&format!("@{}{own}", signal.id))?;
                 let mut labels = labels.clone();
                 labels.extend(signal.labels.clone());
                 group.promql_expr_test.push(ExprCheck {
-                    // A recording is a float: four digits are told apart, not the last bit.
+                    // A recording is a float: it is compared to four digits, not to the last bit.
                     expr: format!("round({recorded}, 0.0001)"),
                     eval_time: self.time(end - 1),
                     exp_samples: vec![ExpectedSample {
@@ -183,25 +200,11 @@ impl Prover<'_> {
         }
         Ok(())
     }
-
-    /// A model of the class.
-    pub fn model(&self, class: Option<&SloClass>) -> String {
-        if let Some(model) = class.and_then(|class| class.models.first()) {
-            return model.clone();
-        }
-        let taken =
-            |name: &str| self.catalogue.classes.iter().any(|class| class.models.iter().any(|m| m == name));
-        let mut name = "m".to_owned();
-        while taken(&name) {
-            name.push('m');
-        }
-        name
-    }
 }
 
 /// Puts proofs into one group that do not disturb each other, since each group evaluates every rule of its file:
 /// those without any data, and, where every series names what it belongs to, those that keep the same times.
-pub(crate) fn together(groups: Vec<TestGroup>, are_named: bool) -> Vec<TestGroup> {
+fn together(groups: Vec<TestGroup>, are_named: bool) -> Vec<TestGroup> {
     let times = |group: &TestGroup| -> Vec<(String, String)> {
         group.alert_rule_test.iter().map(|check| (check.alertname.clone(), check.eval_time.clone())).collect()
     };
@@ -238,7 +241,7 @@ pub(crate) fn together(groups: Vec<TestGroup>, are_named: bool) -> Vec<TestGroup
     merged
 }
 
-/// A value that is fine and one that is not, each as close to the bound as a test can tell.
+/// A value that is fine and one that is not, each close to the bound.
 fn around(bound: &Bound, step: f64) -> (f64, f64) {
     let number = bound.number();
     let (below, above) = ((number - step).max(0.0).min(number), number + step);
@@ -265,11 +268,4 @@ fn points(test: &Example, signal: &Signal, bounds: &BTreeMap<String, Bound>, exa
 /// Labels as matchers of a selector.
 fn matchers(labels: &Labels) -> String {
     label_set(labels).replace(", ", ",")
-}
-
-/// The first `@signal` of an expression.
-pub(crate) fn first_reference(expr: &str) -> Option<&str> {
-    let tail = expr.split('@').nth(1)?;
-    let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
-    Some(&tail[..end])
 }

@@ -11,6 +11,7 @@ use crate::{
     model::{EngineKind, EngineSource, Engines, Example, TestSeries},
     number::{at, decimal, linear},
     output::{InputSeries, Labels},
+    vocabulary::Vocabulary,
 };
 
 impl Prover<'_> {
@@ -51,13 +52,13 @@ impl Prover<'_> {
     /// The same series from a device of another family, and recordings out of the other file of this family:
     /// neither is any business of these rules.
     pub(super) fn strangers(&self, inputs: &[InputSeries]) -> Vec<InputSeries> {
-        let Some(family) = self.family else { return Vec::new() };
+        let Some(family) = self.set.family else { return Vec::new() };
         let own = format!("family=\"{family}\"");
         let elsewhere = |input: &InputSeries, from: &str, to: &str| InputSeries {
             series: input
                 .series
                 .replace(from, to)
-                .replace(&format!("device=\"{}\"", device(family)), "device=\"other0\""),
+                .replace(&format!("device=\"{}\"", first_device(family)), "device=\"other0\""),
             values: input.values.clone(),
         };
         let mut strangers = Vec::new();
@@ -65,7 +66,7 @@ impl Prover<'_> {
             strangers.push(elsewhere(input, &own, "family=\"other\""));
             if family == Family::Nvidia && input.series.starts_with("accel:") {
                 let twin = format!("{own},gpu=\"0\"");
-                strangers.push(if self.dcgm {
+                strangers.push(if self.set.is_dcgm() {
                     elsewhere(input, "gpu=\"0\",", "")
                 } else {
                     elsewhere(input, &own, &twin)
@@ -139,7 +140,7 @@ impl Prover<'_> {
         tokens.join(" ")
     }
 
-    /// Labels by which a series is told from others of its kind.
+    /// The target and device labels of a series.
     fn identity(&self, template: &str, selector: &str, model: &str) -> Labels {
         let node = ("node", "node-1");
         let exporter = [("instance", "node-1:9477"), ("job", "accelscope"), node];
@@ -160,11 +161,11 @@ impl Prover<'_> {
         if name.starts_with("node:") {
             add(&[node]);
         } else if ["llm:slo_", "llm:cost", "cluster:"].iter().any(|prefix| name.starts_with(prefix)) {
-            // These say all their labels themselves.
+            // The catalogue writes all labels of these.
         } else if name.starts_with("llm:") {
             add(&engine);
             add(&[("model", model)]);
-        } else if self.dcgm && (is_device || template.starts_with("$DCGM")) {
+        } else if self.set.is_dcgm() && (is_device || template.starts_with("$DCGM")) {
             add(&[
                 ("instance", "node-1:9400"),
                 ("job", "dcgm-exporter"),
@@ -184,8 +185,8 @@ impl Prover<'_> {
         } else if is_device {
             add(&exporter);
             // `$DEVICE_UP:npu` is another family's device.
-            let family = self.family.filter(|family| selector.contains(&format!("family=\"{family}\"")));
-            add(&[("device", family.map_or("other0", device)), ("uuid", "UUID-0")]);
+            let family = self.set.family.filter(|family| selector.contains(&format!("family=\"{family}\"")));
+            add(&[("device", family.map_or("other0", first_device)), ("uuid", "UUID-0")]);
         } else {
             add(&engine);
         }
@@ -199,27 +200,22 @@ impl Prover<'_> {
         example: &Example,
         series: &[TestSeries],
         model: &str,
-        vendor: bool,
+        vocabulary: Vocabulary,
     ) -> Result<Labels, String> {
         let first = series.first().ok_or("a test has no series")?;
         let selector = context.of_series().expand(&first.series)?;
         let mut labels = self.identity(&first.series, &selector, model);
-        if self.dcgm && first.series.starts_with("$DCGM") {
+        if self.set.is_dcgm() && first.series.starts_with("$DCGM") {
             labels.insert("device".to_owned(), "gpu0".to_owned());
             labels.insert("uuid".to_owned(), "GPU-0".to_owned());
         }
-        if let Some(family) = self.family {
+        if let Some(family) = self.set.family {
             labels.insert("family".to_owned(), family.name().to_owned());
         }
-        let (drop, more) = if vendor {
-            (&example.drop_dcgm, &example.labels_dcgm)
-        } else {
-            (&example.drop, &example.labels)
-        };
-        for name in drop {
+        for name in example.drop.get(vocabulary).into_iter().flatten() {
             labels.remove(name);
         }
-        for (name, text) in more {
+        for (name, text) in example.labels.get(vocabulary).into_iter().flatten() {
             let word =
                 text.strip_prefix('&').filter(|_| name == "signal").and_then(|word| context.words.get(word));
             labels.insert(name.clone(), word.unwrap_or(text).clone());
@@ -315,7 +311,7 @@ pub(super) fn engine_labels(engines: &Engines, source: &EngineSource, model: &st
 }
 
 /// The short name of a family's first device.
-fn device(family: Family) -> &'static str {
+pub(crate) fn first_device(family: Family) -> &'static str {
     match family {
         Family::Nvidia => "gpu0",
         Family::Gaudi => "hpu0",

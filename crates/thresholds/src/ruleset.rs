@@ -1,0 +1,202 @@
+//! Rule sets: the rules of one file that read the metrics of one family in one vocabulary, or of engines or exporters.
+
+use std::collections::BTreeMap;
+
+use naming::Family;
+
+use crate::{
+    Names,
+    catalogue::{BANDS, Catalogue, words},
+    expr::{self, Context},
+    model::{Alert, Bound, Signal},
+    output::Labels,
+    vocabulary::Vocabulary,
+};
+
+/// A rule set, and the catalogue that it is made from.
+#[derive(Clone, Copy)]
+pub(crate) struct RuleSet<'c> {
+    pub catalogue: &'c Catalogue,
+    /// Name of the rule file; several sets may share one.
+    pub file: &'static str,
+    pub family: Option<Family>,
+    pub vocabulary: Vocabulary,
+}
+
+const SETS: [(&str, Option<Family>, Vocabulary); 12] = [
+    ("nvidia", Some(Family::Nvidia), Vocabulary::Unified),
+    ("nvidia-dcgm", Some(Family::Nvidia), Vocabulary::Dcgm),
+    ("gaudi", Some(Family::Gaudi), Vocabulary::Unified),
+    ("xpu", Some(Family::Xpu), Vocabulary::Unified),
+    ("edge", Some(Family::Npu), Vocabulary::Unified),
+    ("edge", Some(Family::Xpu), Vocabulary::Unified),
+    ("xeon", Some(Family::Amx), Vocabulary::Unified),
+    ("engine", None, Vocabulary::Unified),
+    ("slo", None, Vocabulary::Unified),
+    ("efficiency", None, Vocabulary::Unified),
+    ("cost", None, Vocabulary::Unified),
+    ("exporter", None, Vocabulary::Unified),
+];
+
+/// Every rule set for these names.
+pub(crate) fn all(catalogue: &Catalogue, names: Names) -> impl Iterator<Item = RuleSet<'_>> {
+    SETS.into_iter()
+        .map(|(file, family, vocabulary)| RuleSet { catalogue, file, family, vocabulary })
+        .filter(move |set| match names {
+            Names::Both => true,
+            Names::Unified => !set.is_dcgm(),
+            Names::Vendor => set.is_dcgm() || set.family.is_none(),
+        })
+        .filter(|set| set.file != "cost" || !catalogue.prices.is_empty())
+}
+
+/// The file of a family's own rules.
+fn own_file(family: Family) -> &'static str {
+    match family {
+        Family::Nvidia => "nvidia",
+        Family::Gaudi => "gaudi",
+        Family::Xpu => "xpu",
+        Family::Npu => "edge",
+        Family::Amx => "xeon",
+    }
+}
+
+impl<'c> RuleSet<'c> {
+    /// Whether it reads the names of dcgm-exporter.
+    pub fn is_dcgm(&self) -> bool {
+        self.vocabulary == Vocabulary::Dcgm
+    }
+
+    /// The part of group names that is unique to this set.
+    pub fn part(&self) -> String {
+        match self.family {
+            Some(family) if self.file == "edge" => format!("edge-{family}"),
+            _ => self.file.to_owned(),
+        }
+    }
+
+    /// Whether a signal or alert of these families, declared for this file, belongs here.
+    fn has(&self, families: &[Family], file: Option<&str>) -> bool {
+        let Some(family) = self.family else { return file == Some(self.file) };
+        let own = if self.is_dcgm() { own_file(family) } else { self.file };
+        families.contains(&family) && file.unwrap_or(own_file(family)) == own
+    }
+
+    /// The signals of this set, each with the text of its value.
+    pub fn signals(&self) -> impl Iterator<Item = (&'c Signal, String)> {
+        let here = |signal: &&Signal| self.has(&signal.families, signal.file.as_deref());
+        self.catalogue
+            .signals
+            .iter()
+            .filter(here)
+            .filter_map(|signal| self.value(signal).map(|text| (signal, text)))
+    }
+
+    /// The alerts of this set whose inputs all exist here.
+    pub fn alerts(&self) -> impl Iterator<Item = &'c Alert> {
+        let here = |alert: &&Alert| {
+            self.has(&alert.families, alert.file.as_deref()) && !alert.off && self.can_raise(alert)
+        };
+        self.catalogue.alerts.iter().filter(here)
+    }
+
+    /// The text of a signal's value; none when this family or vocabulary lacks a metric that it reads.
+    fn value(&self, signal: &Signal) -> Option<String> {
+        if let Some(engines) = &signal.engines {
+            return Some(expr::engines(engines));
+        }
+        let text = signal.expr.get(self.vocabulary);
+        let Some(family) = self.family.filter(|_| !self.is_dcgm()) else { return text.cloned() };
+        let text = signal.exprs.get(family.name()).or(text)?;
+        expr::missing_source(text, family).is_none().then(|| text.clone())
+    }
+
+    /// The text of an alert's condition.
+    pub fn condition(&self, alert: &'c Alert) -> Option<&'c str> {
+        let text = if alert.recorded_only {
+            alert.expr.or_unified(self.vocabulary)
+        } else {
+            alert.expr.get(self.vocabulary)
+        };
+        text.map(String::as_str)
+    }
+
+    /// Whether every input of an alert exists in this set.
+    fn can_raise(&self, alert: &'c Alert) -> bool {
+        let Some(text) = self.condition(alert) else { return false };
+        let Some(family) = self.family else { return true };
+        let recorded = expr::references(text).all(|id| {
+            self.catalogue
+                .signal(id)
+                .is_none_or(|signal| signal.families.is_empty() || self.value(signal).is_some())
+        });
+        recorded && (self.is_dcgm() || expr::missing_source(text, family).is_none())
+    }
+
+    /// Labels of a rule of this set: its own, and the family, which dcgm-exporter does not print.
+    pub fn labels(&self, own: &Labels) -> Labels {
+        let mut labels = own.clone();
+        labels.extend(self.family.map(|family| ("family".to_owned(), family.name().to_owned())));
+        labels
+    }
+
+    /// What texts of this set may refer to.
+    pub fn context(
+        &self,
+        bounds: &BTreeMap<String, Bound>,
+        params: &BTreeMap<String, BTreeMap<String, String>>,
+    ) -> Context<'c> {
+        let mut words = words(self.catalogue, self.family, bounds, params);
+        words.extend(self.steady());
+        let origin = self.origin();
+        let comma = if origin.is_empty() { "" } else { "," };
+        words.insert("origin".to_owned(), format!("{comma}{origin}"));
+        Context { catalogue: self.catalogue, family: self.family, origin, words }
+    }
+
+    /// NVIDIA's recordings come from two files, which may both be loaded: series of dcgm-exporter keep their label `gpu`,
+    /// by which each file selects its own recordings.
+    fn origin(&self) -> &'static str {
+        match (self.family, self.vocabulary) {
+            (_, Vocabulary::Dcgm) => "gpu!=\"\"",
+            (Some(Family::Nvidia), Vocabulary::Unified) => "gpu=\"\"",
+            _ => "",
+        }
+    }
+
+    /// Signals of this set that do not come and go with the load, and one that shows that the device is there.
+    fn steady(&self) -> Vec<(String, String)> {
+        let here = |signal: &&Signal| {
+            let banded = BANDS.iter().any(|band| signal.bounds.contains_key(*band));
+            let has = self.family.is_some_and(|family| signal.families.contains(&family));
+            let unified = Self { vocabulary: Vocabulary::Unified, ..*self };
+            let written = !self.is_dcgm() || signal.expr.get(self.vocabulary).is_some();
+            has && banded && signal.gate.iter().next().is_none() && written && unified.value(signal).is_some()
+        };
+        let signals: Vec<_> =
+            self.catalogue.signals.iter().filter(here).map(|signal| signal.id.clone()).collect();
+        let witness = if self.is_dcgm() { "temperature" } else { "device_up" };
+        let steady: Vec<_> = signals.into_iter().filter(|id| id != witness).collect();
+        vec![
+            ("priced".to_owned(), self.catalogue.prices.keys().next().cloned().unwrap_or_default()),
+            ("steady".to_owned(), steady.join("|")),
+            ("steady_one".to_owned(), steady.first().cloned().unwrap_or_default()),
+            ("witness".to_owned(), witness.to_owned()),
+        ]
+    }
+
+    /// Gives series of dcgm-exporter the labels of the unified schema, and leaves out devices that the unified schema
+    /// shows too: one fault, one alert. Also devices that it showed lately: after an exporter ends, a window still
+    /// holds the samples of both.
+    pub fn normalized(&self, expr: &str) -> Result<String, String> {
+        if !self.is_dcgm() {
+            return Ok(expr.trim().to_owned());
+        }
+        let seen =
+            self.context(&BTreeMap::new(), &BTreeMap::new()).expand("last_over_time($DEVICE_UP[10m])")?;
+        Ok(format!(
+            "label_replace(label_replace(\n{},\n\"device\", \"gpu$1\", \"gpu\", \"(.+)\"), \"uuid\", \"$1\", \"UUID\", \"(.+)\")\nunless on (uuid) {seen}",
+            expr.trim()
+        ))
+    }
+}
