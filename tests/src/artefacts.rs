@@ -109,8 +109,21 @@ pub fn nvml_header() -> Result<PathBuf> {
 
 /// Where `zes_api.h` and its sisters are: the headers of Debian's `libze-dev`.
 pub fn level_zero_headers() -> Result<PathBuf> {
-    let folder = PathBuf::from("/usr/include/level_zero");
-    ensure!(folder.join("zes_api.h").exists(), "{} is missing; run `cargo xtask setup`", folder.display());
+    headers("/usr/include/level_zero", "zes_api.h")
+}
+
+/// Where `i915_drm.h` is: the kernel's DRM headers, which Debian packs into `libdrm-dev`.
+pub fn drm_headers() -> Result<PathBuf> {
+    headers("/usr/include/libdrm", "i915_drm.h")
+}
+
+fn headers(folder: &str, header: &str) -> Result<PathBuf> {
+    let folder = PathBuf::from(folder);
+    ensure!(
+        folder.join(header).exists(),
+        "{} is missing; run `cargo xtask setup`",
+        folder.join(header).display()
+    );
     Ok(folder)
 }
 

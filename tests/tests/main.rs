@@ -4,6 +4,7 @@
 //! They run what is built: `cargo build --workspace` first.
 
 mod alerts;
+mod c_headers;
 mod chain;
 mod cli;
 mod clients;
@@ -14,6 +15,7 @@ mod gaudi;
 mod golden;
 mod header;
 mod hostile;
+mod kernel_abi;
 mod level_zero;
 mod negotiation;
 mod prometheus;

@@ -1,4 +1,6 @@
-//! An Intel GPU at one moment: what the kernel and Level Zero both tell of it, so that they agree.
+//! An Intel GPU at one moment: what the kernel and Level Zero both report of it, so that they agree.
+
+use drm_sys::{i915, xe};
 
 use crate::cycle::Channel;
 use crate::device::Device;
@@ -11,7 +13,7 @@ pub use tree::files;
 
 /// Ticks of a GT's clock in a second.
 pub const TICKS_PER_SECOND: f64 = 19_200_000.0;
-/// How a simulated render node begins; what it answers follows.
+/// How a simulated render node begins; its memory regions follow.
 pub const NODE_MAGIC: &[u8] = b"accelsim render node\n";
 /// Where Battlemage's energy counter starts again from 0: 2^18 J, in µJ.
 pub const ENERGY_WRAP_MICROJOULES: u64 = 262_144_000_000;
@@ -117,28 +119,28 @@ impl<'a> Gpu<'a> {
         (read, moved as u64 - read)
     }
 
-    /// What the render node answers to the memory-region query of the kernel's driver: a head, then regions of 88
-    /// bytes (`drm/xe_drm.h`, `drm/i915_drm.h`).
+    /// What the render node returns for the memory-region query of the kernel's driver: a head with the count, then the
+    /// regions.
     pub fn memory_regions(&self) -> Vec<u8> {
         let memory = self.device.memory_bytes();
         let used = memory.used + memory.reserved;
-        let xe = self.facts.kernel_driver == "xe";
-        let mut regions = vec![(0u16, 64u64 << 30, 8u64 << 30)];
+        let is_xe = self.facts.kernel_driver == "xe";
+        let layout = if is_xe { xe::LAYOUT } else { i915::LAYOUT };
+        let mut regions = vec![(0, 64u64 << 30, 8u64 << 30)];
         if !self.facts.integrated {
-            regions.push((1, memory.total, used));
+            regions.push((layout.video_memory, memory.total, used));
         }
-        let mut answer = vec![0; if xe { 8 } else { 16 }];
-        answer[0] = regions.len() as u8;
+        let mut bytes = vec![0; layout.head];
+        bytes[0] = regions.len() as u8;
         for (class, total, used) in regions {
-            let mut region = [0; 88];
-            // i915 tells what is not allocated.
-            let second = if xe { used } else { total - used };
-            region[..2].copy_from_slice(&class.to_le_bytes());
-            region[8..16].copy_from_slice(&total.to_le_bytes());
-            region[16..24].copy_from_slice(&second.to_le_bytes());
-            answer.extend(region);
+            let mut region = vec![0; layout.region];
+            let rest = if is_xe { used } else { total - used };
+            region[layout.class..][..2].copy_from_slice(&class.to_le_bytes());
+            region[layout.total..][..8].copy_from_slice(&total.to_le_bytes());
+            region[layout.rest..][..8].copy_from_slice(&rest.to_le_bytes());
+            bytes.extend(region);
         }
-        answer
+        bytes
     }
 
     /// The words of what holds clocks down now.

@@ -1,56 +1,20 @@
 //! Size and use of a card's video memory: the memory-region queries of the xe and i915 render nodes.
 //!
-//! Layouts and numbers are those of `drm/xe_drm.h` and `drm/i915_drm.h`. Both drivers return a head of 8 or 16 bytes and
-//! then regions of 88 bytes.
+//! Both drivers return a head, which begins with the count, and then the regions.
 
 use std::{
-    ffi::{c_int, c_ulong, c_void},
+    ffi::{c_int, c_void},
     fs::File,
     io,
     os::fd::AsRawFd,
     path::Path,
 };
 
+use drm_sys::{i915, xe};
 use reading::{Fault, FaultCode, Measured};
 
 /// Far more than a card returns: it has two regions, and one more for each further tile.
 const REPLY_BYTES_MAX: u32 = 64 * 1024;
-/// `sizeof(struct drm_xe_mem_region)` and `sizeof(struct drm_i915_memory_region_info)`.
-const REGION_BYTES: usize = 88;
-
-/// `DRM_IOCTL_XE_DEVICE_QUERY` and `DRM_XE_DEVICE_QUERY_MEM_REGIONS`.
-const XE_QUERY: c_ulong = 0xc028_6440;
-const XE_MEMORY_REGIONS: u32 = 1;
-/// `DRM_IOCTL_I915_QUERY` and `DRM_I915_QUERY_MEMORY_REGIONS`.
-const I915_QUERY: c_ulong = 0xc010_6479;
-const I915_MEMORY_REGIONS: u64 = 4;
-
-/// `struct drm_xe_device_query`.
-#[repr(C)]
-struct XeQuery {
-    extensions: u64,
-    query: u32,
-    size: u32,
-    data: u64,
-    reserved: [u64; 2],
-}
-
-/// `struct drm_i915_query`.
-#[repr(C)]
-struct I915Query {
-    items: u32,
-    flags: u32,
-    items_address: u64,
-}
-
-/// `struct drm_i915_query_item`.
-#[repr(C)]
-struct I915Item {
-    query: u64,
-    length: i32,
-    flags: u32,
-    data: u64,
-}
 
 /// The driver of a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,25 +70,25 @@ pub fn video_memory(driver: Driver, node: &Path) -> Measured<VideoMemory> {
 }
 
 fn query_xe(node: &File) -> io::Result<Vec<u8>> {
-    let mut query = XeQuery { extensions: 0, query: XE_MEMORY_REGIONS, size: 0, data: 0, reserved: [0; 2] };
-    ioctl(node, XE_QUERY, &mut query)?;
+    let mut query = xe::Query { query: xe::MEMORY_REGIONS, ..xe::Query::default() };
+    ioctl(node, xe::QUERY, &mut query)?;
     let mut reply = vec![0; query.size.min(REPLY_BYTES_MAX) as usize];
     query.data = reply.as_mut_ptr() as u64;
     // With a buffer and its exact size, the driver fills it; it writes no more than `size`.
     query.size = query.size.min(REPLY_BYTES_MAX);
-    ioctl(node, XE_QUERY, &mut query)?;
+    ioctl(node, xe::QUERY, &mut query)?;
     Ok(reply)
 }
 
 fn query_i915(node: &File) -> io::Result<Vec<u8>> {
-    let mut item = I915Item { query: I915_MEMORY_REGIONS, length: 0, flags: 0, data: 0 };
-    let mut query = I915Query { items: 1, flags: 0, items_address: (&raw mut item) as u64 };
-    ioctl(node, I915_QUERY, &mut query)?;
+    let mut item = i915::Item { query: i915::MEMORY_REGIONS, ..i915::Item::default() };
+    let mut query = i915::Query { count: 1, flags: 0, items: (&raw mut item) as u64 };
+    ioctl(node, i915::QUERY, &mut query)?;
     let length = i915_length(item.length)?;
     let mut reply = vec![0; length];
     item.data = reply.as_mut_ptr() as u64;
-    query.items_address = (&raw mut item) as u64;
-    ioctl(node, I915_QUERY, &mut query)?;
+    query.items = (&raw mut item) as u64;
+    ioctl(node, i915::QUERY, &mut query)?;
     i915_length(item.length)?;
     Ok(reply)
 }
@@ -137,7 +101,7 @@ fn i915_length(length: i32) -> io::Result<usize> {
     }
 }
 
-fn ioctl<T>(node: &File, request: c_ulong, argument: &mut T) -> io::Result<()> {
+fn ioctl<T>(node: &File, request: u64, argument: &mut T) -> io::Result<()> {
     let argument: *mut c_void = std::ptr::from_mut(argument).cast();
     // SAFETY: `request` carries the size and direction of `T`, which the kernel checks against the node's
     // driver; every address inside `T` is null or of a live buffer at least as long as the size beside it.
@@ -148,27 +112,25 @@ fn ioctl<T>(node: &File, request: c_ulong, argument: &mut T) -> io::Result<()> {
 /// Adds up the regions of video memory.
 fn parse(driver: Driver, reply: &[u8]) -> Measured<VideoMemory> {
     let call = driver.call();
-    let head = match driver {
-        Driver::Xe => 8,
-        Driver::I915 => 16,
+    let layout = match driver {
+        Driver::Xe => xe::LAYOUT,
+        Driver::I915 => i915::LAYOUT,
     };
     let count = number(reply, 0, 4).ok_or(Fault::new(call, FaultCode::Short))?;
     let count = usize::try_from(count).map_err(|_| Fault::new(call, FaultCode::Garbage))?;
-    let regions = reply.get(head..).unwrap_or_default().chunks_exact(REGION_BYTES);
+    let regions = reply.get(layout.head..).unwrap_or_default().chunks_exact(layout.region);
     if regions.len() < count {
         return Err(Fault::new(call, FaultCode::Short));
     }
     let mut memory = (0u64, 0u64);
     for region in regions.take(count) {
-        // Class 1 is the card's own memory in both, 0 the host's.
-        if number(region, 0, 2) != Some(1) {
+        if number(region, layout.class, 2) != Some(layout.video_memory.into()) {
             continue;
         }
         let at = |offset| number(region, offset, 8).unwrap_or(0);
         let (total, used) = match driver {
-            Driver::Xe => (at(8), Some(at(16))),
-            // Total and what is not allocated of it.
-            Driver::I915 => (at(8), at(8).checked_sub(at(16))),
+            Driver::Xe => (at(layout.total), Some(at(layout.rest))),
+            Driver::I915 => (at(layout.total), at(layout.total).checked_sub(at(layout.rest))),
         };
         let used = used.filter(|used| *used <= total).ok_or(Fault::new(call, FaultCode::SizesDisagree))?;
         memory = (memory.0.saturating_add(total), memory.1.saturating_add(used));
@@ -189,7 +151,7 @@ fn number(bytes: &[u8], offset: usize, len: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Driver, REGION_BYTES, parse, video_memory};
+    use super::{Driver, parse, video_memory};
 
     const GIB: u64 = 1 << 30;
 
@@ -198,7 +160,7 @@ mod tests {
         let mut bytes = vec![0; head];
         bytes[0] = u8::try_from(regions.len()).expect("few");
         for (class, first, second) in regions {
-            let mut region = vec![0; REGION_BYTES];
+            let mut region = vec![0; 88];
             region[..2].copy_from_slice(&class.to_le_bytes());
             region[8..16].copy_from_slice(&first.to_le_bytes());
             region[16..24].copy_from_slice(&second.to_le_bytes());
