@@ -214,7 +214,7 @@ fn device(
         let absent =
             absent.map(|absent| Missing { labels: labels(&absent.labels), reason: absent.fault.into() });
         // What the unified schema does not have goes by the family's own name for it.
-        let own = || metric.vendor.iter().find(|vendor| vendor.family == family).map(|vendor| vendor.name);
+        let own = || metric.vendor_names().find(|row| row.family == family).map(|vendor| vendor.name);
         let name = metric.name.or_else(own);
         MetricReport {
             metric: name.unwrap_or_default(),
