@@ -7,10 +7,11 @@ use std::{
 
 use kernel::{
     File,
+    file::missing,
     hwmon::{Attribute, Channel, Chip, Quantity},
     powercap::Zone,
 };
-use reading::{Absence, Fault, FaultCode, Measured};
+use reading::{Fault, FaultCode, Measured};
 
 use crate::topology::{self, Cpu};
 
@@ -105,11 +106,7 @@ impl SummedCounter {
 }
 
 /// There is no sensor of the package: the module is not loaded, or this is a virtual machine.
-const NO_CORETEMP: Fault = unsupported("coretemp", "ENOENT");
-
-const fn unsupported(call: &'static str, code: &'static str) -> Fault {
-    Fault::returned(Absence::Unsupported, call, code)
-}
+const NO_CORETEMP: Fault = missing("coretemp");
 
 impl SocketFiles {
     /// The files of socket `socket` below `sysfs`.
@@ -201,7 +198,7 @@ impl SocketFiles {
             }
         }
         if limits.is_empty() {
-            limits.push(("enforced", Err(unsupported("powercap", "ENOENT"))));
+            limits.push(("enforced", Err(missing("powercap"))));
         }
         limits
     }
@@ -252,7 +249,7 @@ fn zones(sysfs: &Path, socket: u32) -> Vec<Zone> {
 
 fn sum<'a>(zones: impl Iterator<Item = &'a mut Zone>, call: &'static str) -> Measured<u64> {
     let energies: Vec<u64> = zones.map(Zone::energy_microjoules).collect::<Measured<_>>()?;
-    if energies.is_empty() { Err(unsupported(call, "ENOENT")) } else { Ok(energies.iter().sum()) }
+    if energies.is_empty() { Err(missing(call)) } else { Ok(energies.iter().sum()) }
 }
 
 /// The package sensors of a socket. The driver coretemp has a chip for each die, whose first channel is the die's

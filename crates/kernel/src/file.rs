@@ -46,6 +46,11 @@ pub fn fault(call: &'static str, error: &io::Error) -> Fault {
     Fault::returned(absence, call, code)
 }
 
+/// The fault of an interface that the kernel does not list here, such as a sensor without a driver.
+pub const fn missing(call: &'static str) -> Fault {
+    Fault::returned(Absence::Unsupported, call, "ENOENT")
+}
+
 /// A file that is read in every round, so its path is built once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
