@@ -30,7 +30,7 @@ pub struct CoreCounters {
 
 /// What a round counted.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CoreCounts {
+pub struct CoreReading {
     /// An error is why AMX is not counted.
     pub amx: Measured<()>,
     /// An error is why the cycles of cores are not counted.
@@ -81,7 +81,7 @@ impl CoreEvents {
     ///
     /// # Errors
     /// Those of [`Groups::read`].
-    pub fn read(&mut self, cpus: &[topology::Cpu]) -> Measured<CoreCounts> {
+    pub fn read(&mut self, cpus: &[topology::Cpu]) -> Measured<CoreReading> {
         let groups = self.groups.as_mut().map_err(|fault| *fault)?;
         let increments = groups.read()?;
         let mut socket = CoreCounters::default();
@@ -99,7 +99,7 @@ impl CoreEvents {
             Ok(()) => cores.iter().filter_map(|(core, counted)| Some((*core, share(counted)?))).collect(),
             Err(_) => BTreeMap::new(),
         };
-        Ok(CoreCounts {
+        Ok(CoreReading {
             amx: self.amx,
             cores: self.cores.map(|_| ()),
             totals: self.totals,

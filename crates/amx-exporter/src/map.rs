@@ -7,7 +7,7 @@ use naming::{
 };
 use reading::{Batch, Fault, Identity, Labels, Measured, plausible_celsius};
 
-use crate::{cores::CoreCounts, memory::Accesses, raw::Raw, throttling::Throttled};
+use crate::{cores::CoreReading, memory::Accesses, raw::Raw, throttling::Throttled};
 
 /// A column access moves one cache line.
 const BYTES_PER_ACCESS: f64 = 64.0;
@@ -24,9 +24,9 @@ pub struct Sample<'a> {
     pub memory_power_uw: Measured<f64>,
     /// What holds the clocks down.
     pub throttled: Throttled,
-    /// Counts of the cores.
-    pub core_counts: Measured<&'a CoreCounts>,
-    /// Counts of the memory controllers.
+    /// Events of the cores.
+    pub cores: Measured<&'a CoreReading>,
+    /// Events of the memory controllers.
     pub accesses: Measured<Accesses>,
 }
 
@@ -39,13 +39,13 @@ pub fn socket(sample: &Sample<'_>, batch: &mut Batch) {
 }
 
 fn counters(sample: &Sample<'_>, batch: &mut Batch) {
-    let counts = sample.core_counts;
-    let ratio = counts.and_then(|counts| counts.amx_ratio).map(Ratio);
+    let reading = sample.cores;
+    let ratio = reading.and_then(|reading| reading.amx_ratio).map(Ratio);
     batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, "amx"), ratio);
-    let totals = counts.map(|counts| counts.totals);
-    let amx = counts.and_then(|counts| counts.amx.map(|()| whole(counts.totals.amx_cycles)));
+    let totals = reading.map(|reading| reading.totals);
+    let amx = reading.and_then(|reading| reading.amx.map(|()| whole(reading.totals.amx_cycles)));
     batch.put(m::CYCLES, Labels::one(Label::Kind, "thread"), totals.map(|t| Count(whole(t.thread_cycles))));
-    let cores = counts.and_then(|counts| counts.cores.map(|()| whole(counts.totals.core_cycles)));
+    let cores = reading.and_then(|reading| reading.cores.map(|()| whole(reading.totals.core_cycles)));
     batch.put(m::CYCLES, Labels::one(Label::Kind, "core"), cores.map(Count));
     batch.put(m::CYCLES, Labels::one(Label::Kind, "amx"), amx.map(Count));
     batch.put(m::INSTRUCTIONS, Labels::NONE, totals.map(|t| Count(whole(t.instructions))));

@@ -110,7 +110,7 @@ impl SocketSampler {
             return Err(Lost::Device(Fault::new("cpu/online", FaultCode::Offline)));
         }
         let numbers: Vec<_> = cpus.iter().map(|cpu| cpu.number).collect();
-        let counted = self.core.round(now, |core| core.read(cpus), |core| core.update(cpus));
+        let cores = self.core.round(now, |core| core.read(cpus), |core| core.update(cpus));
         let accesses = self.memory.round(now, MemoryEvents::read, |memory| memory.update(&numbers));
         let raw = self.files.read(cpus, dies);
         let sample = map::Sample {
@@ -119,15 +119,15 @@ impl SocketSampler {
             memory_power_uw: self.memory_power.per_second("energy_uj", now, raw.memory_energy_uj),
             throttled: self.throttling.update(&raw),
             raw: &raw,
-            core_counts: counted.as_ref().map_err(|fault| *fault),
+            cores: cores.as_ref().map_err(|fault| *fault),
             accesses,
         };
         batch.begin(&self.config.identity);
         map::socket(&sample, batch);
         if self.config.per_core
-            && let Ok(counts) = &counted
+            && let Ok(reading) = &cores
         {
-            map::cores(&counts.amx_by_core, &self.config.identity, batch);
+            map::cores(&reading.amx_by_core, &self.config.identity, batch);
         }
         Ok(())
     }
