@@ -86,8 +86,8 @@ fn with(fake: &Fake, change: impl FnOnce(&mut State)) {
 fn each_cpu_has_one_group_which_is_closed_with_the_rest() {
     let fake = Fake::default();
     let mut groups = groups(&fake);
-    groups.follow(&[0, 1]).expect("opened");
-    groups.follow(&[0, 1]).expect("still open");
+    groups.update(&[0, 1]).expect("opened");
+    groups.update(&[0, 1]).expect("still open");
     with(&fake, |state| assert_eq!(state.open, [0, 1]));
     drop(groups);
     with(&fake, |state| assert_eq!((&*state.open, &*state.closed), (&[][..], &[0, 1][..])));
@@ -97,7 +97,7 @@ fn each_cpu_has_one_group_which_is_closed_with_the_rest() {
 fn multiplexed_counts_are_scaled_and_no_time_on_the_hardware_is_no_data() {
     let fake = Fake::default();
     let mut groups = groups(&fake);
-    groups.follow(&[0]).expect("opened");
+    groups.update(&[0]).expect("opened");
     set(&fake, 0, 1000, 250, [500, 250]);
     assert_eq!(groups.read(), Ok(vec![(0, vec![2000.0, 1000.0])]));
     set(&fake, 0, 2000, 250, [500, 250]);
@@ -105,10 +105,10 @@ fn multiplexed_counts_are_scaled_and_no_time_on_the_hardware_is_no_data() {
         groups.read().map_err(|fault| (fault.absence, fault.code.name())),
         Err((Absence::NoData, "not_running"))
     );
-    // The scale is that of the time since the last count, in which that off the hardware is made up for.
+    // Scaled over the time since the last increment, including the time off the hardware.
     set(&fake, 0, 3000, 1250, [1500, 1250]);
     assert_eq!(groups.read(), Ok(vec![(0, vec![2000.0, 2000.0])]));
-    // A wrap of the simulated 64 bits, which no machine lives to see, is nothing and not 2^64.
+    // A counter that falls has counted nothing, not nearly 2^64.
     set(&fake, 0, 4000, 2250, [3, 2250]);
     assert_eq!(groups.read(), Ok(vec![(0, vec![0.0, 1000.0])]));
 }
@@ -117,24 +117,24 @@ fn multiplexed_counts_are_scaled_and_no_time_on_the_hardware_is_no_data() {
 fn cpus_come_and_go() {
     let fake = Fake::default();
     let mut groups = groups(&fake);
-    groups.follow(&[0, 1]).expect("opened");
+    groups.update(&[0, 1]).expect("opened");
     let tick = |time: u64| (0..3).for_each(|cpu| set(&fake, cpu, time, time, [time, time]));
     let cpus = |read: Measured<Vec<Increment>>| -> Vec<u32> {
         read.expect("counted").into_iter().map(|(cpu, _)| cpu).collect()
     };
     tick(10);
     assert_eq!(cpus(groups.read()), [0, 1]);
-    // Offline between opening and reading.
+    // It goes offline between opening and reading.
     with(&fake, |state| state.offline.extend([1]));
     tick(20);
     assert_eq!(cpus(groups.read()), [0]);
-    // The listing still has it, opening says that it is gone, and CPU 2 has come.
-    groups.follow(&[0]).expect("closed");
-    groups.follow(&[0, 1, 2]).expect("one of them is offline, which is no refusal");
+    // It is listed again but cannot be opened yet, and CPU 2 has come online.
+    groups.update(&[0]).expect("closed");
+    groups.update(&[0, 1, 2]).expect("one of them is offline, which is no refusal");
     tick(30);
     assert_eq!(cpus(groups.read()), [0, 2]);
     with(&fake, |state| state.offline.clear());
-    groups.follow(&[0, 1, 2]).expect("back");
+    groups.update(&[0, 1, 2]).expect("back");
     tick(40);
     assert_eq!(groups.read(), Ok((0..3).map(|cpu| (cpu, vec![10.0, 10.0])).collect()));
     with(&fake, |state| state.offline.extend(0..3));
@@ -145,12 +145,12 @@ fn cpus_come_and_go() {
 fn events_that_the_kernel_ended_are_opened_again() {
     let fake = Fake::default();
     let mut groups = groups(&fake);
-    groups.follow(&[0, 1]).expect("opened");
+    groups.update(&[0, 1]).expect("opened");
     let tick = |cpu, time: u64| set(&fake, cpu, time, time, [time, time]);
     let mut both = |expected: &[u32]| {
         let read = groups.read().expect("counted");
         assert_eq!(read.iter().map(|(cpu, _)| *cpu).collect::<Vec<_>>(), expected);
-        groups.follow(&[0, 1]).expect("followed");
+        groups.update(&[0, 1]).expect("updated");
     };
     (0..2).for_each(|cpu| tick(cpu, 10));
     both(&[0, 1]);
@@ -160,7 +160,7 @@ fn events_that_the_kernel_ended_are_opened_again() {
     with(&fake, |state| assert_eq!((state.open.len(), &*state.closed), (2, &[1][..]), "and opened again"));
     (0..2).for_each(|cpu| tick(cpu, 30));
     both(&[0, 1]);
-    // So are the members of a group without its leader.
+    // So is a group that has lost its members.
     tick(0, 40);
     let alone = Counts { enabled: 40, running: 40, values: vec![40] };
     with(&fake, |state| drop(state.counts.insert(1, alone)));
@@ -178,14 +178,14 @@ fn each_refusal_has_its_own_reason_and_leaves_nothing_open() {
         (Errno::OPNOTSUPP, Absence::Unsupported, "EOPNOTSUPP"),
     ] {
         with(&fake, |state| state.refuse = Some(error));
-        let fault = groups(&fake).follow(&[0, 1]).expect_err("refused");
+        let fault = groups(&fake).update(&[0, 1]).expect_err("refused");
         assert_eq!((fault.absence, fault.call, fault.code.name()), (absence, "perf_event_open", code));
     }
     with(&fake, |state| (state.refuse, state.most) = (None, Some(1)));
     let mut some = groups(&fake);
-    assert_eq!(some.follow(&[0, 1]).expect_err("the second group does not fit").code, "EMFILE");
+    assert_eq!(some.update(&[0, 1]).expect_err("the second group does not fit").code, "EMFILE");
     with(&fake, |state| assert!(state.open.is_empty(), "half of the CPUs would pass for all"));
     assert_eq!(some.read().map_err(|fault| fault.code.name()), Err("no_cpu"));
     with(&fake, |state| state.most = None);
-    some.follow(&[0, 1]).expect("there is room now");
+    some.update(&[0, 1]).expect("there is room now");
 }

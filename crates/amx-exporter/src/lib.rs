@@ -12,7 +12,7 @@
 //! | `groups` | event groups, open on every CPU through hot-plug |
 //! | `cores`, `memory` | what the cores and the memory controllers of a socket count |
 //! | `raw` | kernel files of a socket, in the kernel's units |
-//! | `rates` | what two rounds give that one does not |
+//! | `throttling` | whether heat or the power limit holds the clocks down |
 //! | `map` | from the kernel's units to base units and the catalogue |
 
 #![forbid(unsafe_code)]
@@ -24,11 +24,11 @@ mod groups;
 mod map;
 mod memory;
 mod perf;
-mod rates;
 mod raw;
 mod sampler;
 mod session;
 mod simulated;
+mod throttling;
 mod topology;
 
 pub use cli::SPEC;

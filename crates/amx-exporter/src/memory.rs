@@ -1,4 +1,4 @@
-//! What a socket's memory controllers count: column accesses, each of one cache line.
+//! Events of the memory controllers of a socket: column accesses, each of one cache line.
 
 use std::path::{Path, PathBuf};
 
@@ -17,10 +17,10 @@ pub struct Accesses {
 }
 
 /// The memory controllers of a socket.
-pub struct Memory {
+pub struct MemoryEvents {
     perf: Shared,
     sysfs: PathBuf,
-    /// The names by which the controllers were found.
+    /// The PMUs that were listed when `controllers` was made.
     listed: Vec<String>,
     controllers: Vec<Controller>,
     total: Accesses,
@@ -29,12 +29,12 @@ pub struct Memory {
 struct Controller {
     pmu: Pmu,
     groups: Groups,
-    /// How many of the group's events count reads; they come first. Sub-channels have one each.
+    /// How many events of the group count reads, one per sub-channel; they come first.
     reads: usize,
 }
 
-impl Memory {
-    /// None that is known yet.
+impl MemoryEvents {
+    /// No controller is looked up yet.
     pub fn new(perf: &Shared, sysfs: &Path) -> Self {
         Self {
             perf: perf.clone(),
@@ -45,8 +45,8 @@ impl Memory {
         }
     }
 
-    /// The controllers that the kernel lists. Their driver is a module, which may come later than the exporter
-    /// and lists them one by one.
+    /// Looks up the controllers if others are listed than before: their driver is a module, which may be loaded after
+    /// the exporter has started.
     fn find(&mut self) {
         let listed = Pmu::numbered(&self.sysfs, "uncore_imc_");
         if listed == self.listed {
@@ -68,10 +68,10 @@ impl Memory {
         self.listed = listed;
     }
 
-    /// Reads what is open.
+    /// Reads the open events.
     ///
     /// # Errors
-    /// When a controller cannot be read: traffic of the others would look like all of it.
+    /// When a controller cannot be read, since the traffic of the others would look like all of it.
     pub fn read(&mut self) -> Measured<Accesses> {
         if self.controllers.is_empty() {
             return Err(Fault::new(CALL, FaultCode::NoUncoreImc));
@@ -79,7 +79,7 @@ impl Memory {
         let mut failed = None;
         for controller in &mut self.controllers {
             match controller.groups.read() {
-                // Also beside one that fails: what was counted is counted once.
+                // Even if another controller fails: these increments are not read again.
                 Ok(increments) => {
                     for (_, values) in increments {
                         let (reads, writes) = values.split_at(controller.reads);
@@ -93,13 +93,16 @@ impl Memory {
         failed.map_or(Ok(self.total), Err)
     }
 
-    /// Finds the controllers, and opens events on the socket's CPU that each names.
-    pub fn follow(&mut self, socket: &[u32]) -> Measured<()> {
+    /// Looks up the controllers, and opens events of each on the CPU of this socket that its PMU names.
+    ///
+    /// # Errors
+    /// Those of [`Groups::update`].
+    pub fn update(&mut self, socket: &[u32]) -> Measured<()> {
         self.find();
         for controller in &mut self.controllers {
             let mut cpus = controller.pmu.cpus()?;
             cpus.retain(|cpu| socket.contains(cpu));
-            controller.groups.follow(&cpus)?;
+            controller.groups.update(&cpus)?;
         }
         Ok(())
     }

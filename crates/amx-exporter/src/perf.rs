@@ -1,4 +1,4 @@
-//! Where groups of perf events come from: the kernel, or the files of a simulated machine.
+//! Opening groups of perf events: by the kernel, or on a simulated machine.
 
 use std::{io, sync::Arc};
 

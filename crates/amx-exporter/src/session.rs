@@ -1,4 +1,4 @@
-//! The source: what processor this is, and its sockets.
+//! The source: the processor and its sockets.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::{
     cpu::{self, Cpu},
     perf::{Kernel, Shared},
-    sampler::{Socket, SocketSampler},
+    sampler::{SocketConfig, SocketSampler},
     simulated::{self, Counters},
     topology,
 };
@@ -22,7 +22,7 @@ use crate::{
 pub struct AmxSource {
     /// Root of sysfs.
     pub sysfs: PathBuf,
-    /// Whether each core has series of its own.
+    /// Whether each core has its own series.
     pub per_core: bool,
 }
 
@@ -36,7 +36,7 @@ impl Source for AmxSource {
         let (cpu, perf): (Cpu, Shared) = match &simulated {
             None => {
                 raise_open_files();
-                (Cpu::decode(cpu::this), Arc::new(Kernel))
+                (Cpu::decode(cpu::cpuid), Arc::new(Kernel))
             }
             Some(machine) => {
                 let folder = machine.folder.join("perf");
@@ -62,24 +62,22 @@ impl Source for AmxSource {
     }
 }
 
-/// Whether this source has anything to say about a processor.
+/// Whether this source reads a processor.
 fn usable(cpu: &Cpu) -> Result<(), Unavailable> {
     let what = describe(cpu);
     let why = if cpu.vendor.is_empty() {
-        "there is no CPUID here; this source reads Intel Xeons only".to_owned()
+        "this machine has no CPUID; this source reads Intel Xeons only".to_owned()
     } else if cpu.vendor != "GenuineIntel" {
-        format!("{what}: not Intel's, so it has no AMX; this source reads Intel Xeons only")
+        format!("{what}: not an Intel processor, so it has no AMX; this source reads Intel Xeons only")
     } else if cpu.hybrid {
-        format!(
-            "{what}: hybrid, so its cores count differently and have no AMX; this source reads Xeons only"
-        )
+        format!("{what}: a hybrid processor, which has no AMX; this source reads Intel Xeons only")
     } else {
         return Ok(());
     };
     Err(Unavailable(why))
 }
 
-/// A processor in a line, for people: what it is and what of AMX it has.
+/// A processor in one line, for people.
 fn describe(cpu: &Cpu) -> String {
     let amx = if cpu.amx { cpu.amx_types.join(" ") } else { "no AMX".to_owned() };
     let place = if cpu.guest { ", in a virtual machine" } else { "" };
@@ -101,10 +99,10 @@ fn info(cpu: &Cpu, sysfs: &Path) -> Labels {
     Labels::Shared(facts.into_iter().filter(|(_, value)| !value.is_empty()).collect())
 }
 
-/// Events are open files, four per CPU: on a large machine more than the usual limit of 1024.
+/// Raises the limit of open files: events are files, four per CPU, on a large machine more than the usual 1024.
 fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // A refusal shows later, as EMFILE of the events that did not fit.
+    // If that fails, events beyond the limit have the fault EMFILE.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
@@ -135,7 +133,7 @@ impl AmxSession {
             vendor: vec![("device", device.clone())],
             ..Identity::new(Family::Amx, device.clone())
         });
-        let socket = Socket {
+        let socket = SocketConfig {
             sysfs: self.sysfs.clone(),
             number,
             identity: Arc::clone(&identity),
@@ -153,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_processors_are_told_why_not() {
+    fn other_processors_are_refused_with_a_reason() {
         let intel = Cpu { vendor: "GenuineIntel".to_owned(), family: 6, model: 0xad, ..Cpu::default() };
         let amd =
             Cpu { vendor: "AuthenticAMD".to_owned(), family: 26, model: 2, guest: true, ..Cpu::default() };
@@ -162,7 +160,7 @@ mod tests {
         assert_eq!(why(&intel), "", "a Xeon without AMX has RAPL and throttling all the same");
         assert!(
             why(&amd)
-                .starts_with("AuthenticAMD family 26 model 0x2, no AMX, in a virtual machine: not Intel's")
+                .starts_with("AuthenticAMD family 26 model 0x2, no AMX, in a virtual machine: not an Intel")
         );
         assert!(why(&client).contains("hybrid"));
         assert!(why(&Cpu::default()).contains("no CPUID"));

@@ -1,4 +1,5 @@
-//! CPUID and perf events of a simulated machine, which are calls and not files on a real one.
+//! CPUID and perf events of a simulated machine. On hardware both are instructions or system calls, which a root folder
+//! given by `--path.sysfs` cannot replace.
 //!
 //! The folder holds `cpuid` (lines of leaf, sub-leaf and four registers, all in hexadecimal) and one file
 //! `cpu<N>` per CPU: a first line with the nanoseconds enabled and running, then one line per event with its PMU,

@@ -1,4 +1,4 @@
-//! Whole sockets on a tree of files: the golden values of a round, and what each odd file or refusal costs.
+//! Whole sockets on a tree of files: the values of a round, and the effect of each odd file or refusal.
 
 use std::{
     fmt::Write as _,
@@ -13,7 +13,7 @@ use reading::{Absence, Batch, Identity, Labels};
 
 use crate::{
     perf::Shared,
-    sampler::{Socket, SocketSampler},
+    sampler::{SocketConfig, SocketSampler},
     simulated::{self, Counters},
 };
 
@@ -131,7 +131,7 @@ impl Tree {
         let folder = self.0.path().join("accelsim/perf");
         let cpu = simulated::cpu(&folder).expect("readable");
         let perf: Shared = Arc::new(Counters(folder));
-        let socket = Socket {
+        let socket = SocketConfig {
             sysfs: self.0.path().to_owned(),
             number,
             identity: Arc::new(Identity::new(Family::Amx, "socket0")),
@@ -179,7 +179,7 @@ fn a_second_of_a_socket() {
     {
         assert_eq!(absence(&first, name), Some((Absence::NoData, "first_reading")), "{name}");
     }
-    // Core 0 multiplies, core 1 and the other socket do not. The kernel multiplexed CPU 3's group.
+    // Only core 0 uses AMX. The kernel multiplexed CPU 3's group.
     for (cpu, amx) in [(0, 1_000_000_000), (1, 0)] {
         tree.count(cpu, 1000, 1000, [2_000_000_000, 4_000_000_000, 775_000_000, amx]);
     }
@@ -249,7 +249,7 @@ fn throttling_shows_by_its_counters_and_by_the_temperature() {
     assert_eq!([active(&tree), active(&tree)], [Some(1.0), Some(0.0)]);
     tree.put("devices/system/cpu/cpu0/thermal_throttle/package_throttle_count", "4");
     assert_eq!([active(&tree), active(&tree)], [Some(1.0), Some(0.0)]);
-    // A long spell moves no counter, but the temperature stands at its limit.
+    // Long throttling changes no counter, but the temperature is at its limit.
     tree.sensor("temp1_input", "100000");
     assert_eq!([active(&tree), active(&tree)], [Some(1.0), Some(1.0)]);
     // Only some kernels count the power limit.
@@ -273,7 +273,7 @@ fn each_refusal_of_the_kernel_is_a_reason_and_costs_the_counters_alone() {
         let batch = round(&mut sampler, Instant::now());
         assert_eq!(absence(&batch, "accel_engine_active_ratio"), Some((absence_kind, code)));
         assert_eq!(value(&batch, "accel_temperature_celsius", "package"), Some(61.0), "{code}");
-        // Asked again after a while, it may be granted.
+        // The events are opened again after a while.
         tree.count(1, 0, 0, [0; 4]);
         let later = Instant::now() + Duration::from_secs(11);
         assert_eq!(
@@ -327,7 +327,7 @@ fn a_cpu_may_go_offline_between_two_rounds_and_come_back() {
     assert!(ratio().is_err());
     tick(1000, &[0, 1, 2, 3]);
     assert_eq!(ratio(), Ok(0.5));
-    // Still listed, already gone.
+    // It is still listed, but offline.
     tree.remove("accelsim/perf/cpu3");
     tick(2000, &[0, 1, 2]);
     assert_eq!(ratio(), Ok(0.5));
@@ -344,12 +344,12 @@ fn a_cpu_may_go_offline_between_two_rounds_and_come_back() {
     }
     tree.count(3, 9000, 3000, [5000, 1, 5000, 5000]);
     assert_eq!(ratio(), Err(Some((Absence::NoData, "not_running"))));
-    // What it counted since it was last on the hardware.
+    // The increment since it was last on the hardware.
     for cpu in 0..4 {
         tree.count(cpu, 10_000, 10_000, [5000, 1, 6000, 3000]);
     }
     assert_eq!(ratio(), Ok(0.5));
-    // Nothing ran.
+    // All cores were halted.
     for cpu in 0..4 {
         tree.count(cpu, 11_000, 11_000, [5000, 1, 6000, 3000]);
     }
@@ -384,7 +384,7 @@ fn a_core_that_goes_offline_takes_no_counts_with_it() {
     };
     counts();
     assert_eq!(counts(), [Some(3.0), Some(8.0), Some(0.5), Some(0.0)]);
-    // Core 1 goes, and so does the CPU that spoke for the package and for core 0.
+    // Core 1 goes offline, and so does the CPU from which the package and core 0 were read.
     tree.put("devices/system/cpu/cpu1/thermal_throttle/package_throttle_count", "1");
     tree.put("devices/system/cpu/online", "1,4-7");
     assert_eq!(counts(), [Some(3.0), Some(8.0), Some(0.5), Some(0.0)]);
@@ -411,7 +411,7 @@ fn the_sensor_of_a_package_is_found_by_its_dies() {
     }
     let batch = round(&mut sampler, Instant::now());
     assert_eq!(value(&batch, "accel_temperature_celsius", "package"), Some(70.0), "the hotter of its two");
-    // The other socket's dies go: the numbers stay.
+    // The other socket's dies go offline: the numbers stay.
     tree.put("devices/system/cpu/online", "0-3");
     for chip in ["hwmon2", "hwmon3"] {
         tree.remove(&format!("class/hwmon/{chip}/temp1_label"));
@@ -422,7 +422,7 @@ fn the_sensor_of_a_package_is_found_by_its_dies() {
 
 #[test]
 fn the_number_of_a_socket_need_not_be_that_of_its_sensor() {
-    // The kernel numbers the dies that there are; sockets may be 0 and 4.
+    // The kernel numbers only the dies that exist; sockets may be 0 and 4.
     let tree = Tree::new();
     for cpu in 4..8 {
         tree.put(&format!("devices/system/cpu/cpu{cpu}/topology/physical_package_id"), "4");
@@ -480,7 +480,7 @@ fn memory_controllers_may_come_later_and_one_that_fails_costs_no_counts() {
     fs::rename(&aside, folder.join("uncore_imc_1")).expect("moved");
     assert_eq!(read(&tree), Ok(400.0 * 64.0), "found after it was read");
     assert_eq!(read(&tree), Ok(800.0 * 64.0));
-    // One of them no longer answers: what the other counted meanwhile is told when it is back.
+    // One of them cannot be read: what the other counted meanwhile is reported when it can again.
     let broken =
         |text: String| text.lines().filter(|line| !line.starts_with("21 ")).collect::<Vec<_>>().join("\n");
     let counts = tree.0.path().join("accelsim/perf/cpu0");

@@ -1,4 +1,4 @@
-//! One kernel file, read again and again.
+//! Reading one kernel file.
 
 use std::{
     fs,
@@ -7,17 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reading::{Absence, Fault, FaultCode};
+use reading::{Absence, Fault, FaultCode, Measured};
 
-/// Most that an attribute can hold: the kernel fills one page. A longer file is not an attribute.
+/// The most bytes of a sysfs attribute: the kernel fills one page.
 const PAGE: usize = 4096;
 
 /// Most CPUs that Linux can be built for (`NR_CPUS` on x86-64); a list with higher numbers is garbage.
 const CPUS_MAX: u32 = 8192;
 
-/// What an errno means to a reader: kind of absence and the name that the fault carries.
-///
-/// Numbers of Linux on every architecture that has accelerators (asm-generic/errno*.h).
+/// Errno, kind of absence, and code of the fault. The numbers are those of Linux on every architecture that has
+/// accelerators (asm-generic/errno*.h).
 const ERRNO: &[(i32, Absence, &str)] = &[
     (1, Absence::Unsupported, "EPERM"),
     (2, Absence::Unsupported, "ENOENT"),
@@ -39,15 +38,20 @@ const ERRNO: &[(i32, Absence, &str)] = &[
     (110, Absence::Failed, "ETIMEDOUT"),
 ];
 
-/// The fault that an I/O error means: a missing file or permission is a normal state, an error of the device
-/// is a failure.
+/// The fault that an I/O error means. A missing file or permission is `Unsupported`; an error of the device is
+/// `Failed`.
 pub fn fault(call: &'static str, error: &io::Error) -> Fault {
     let known = ERRNO.iter().find(|(number, ..)| error.raw_os_error() == Some(*number));
     let (absence, code) = known.map_or((Absence::Failed, "EOTHER"), |(_, absence, name)| (*absence, *name));
     Fault::returned(absence, call, code)
 }
 
-/// A file to read every round; the path is put together once.
+/// The fault of an interface that the kernel does not list here, such as a sensor without a driver.
+pub const fn missing(call: &'static str) -> Fault {
+    Fault::returned(Absence::Unsupported, call, "ENOENT")
+}
+
+/// A file that is read in every round, so its path is built once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     path: PathBuf,
@@ -55,36 +59,36 @@ pub struct File {
 }
 
 impl File {
-    /// `name` below `folder`; faults call it by its name.
+    /// The file `name` in `folder`; its name is the call in faults.
     pub fn new(folder: &Path, name: &'static str) -> Self {
         Self::called(folder.join(name), name)
     }
 
-    /// A file whose own name is not from a fixed set; faults call it `call`.
+    /// A file with another call in faults, because its name is not from a fixed set.
     pub const fn called(path: PathBuf, call: &'static str) -> Self {
         Self { path, call }
     }
 
-    /// Where it is.
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The name by which faults call it.
+    /// The call in faults.
     pub const fn call(&self) -> &'static str {
         self.call
     }
 
-    /// Whether it is there, readable or not.
+    /// Whether it exists, readable or not.
     pub fn exists(&self) -> bool {
         self.path.exists()
     }
 
-    /// Whole content of at most `limit` bytes, for binary attributes.
+    /// The whole content of a binary attribute.
     ///
     /// # Errors
-    /// The errno's [`fault`]; `NoData` `too_long` when there is more.
-    pub fn bytes(&self, limit: usize) -> Result<Vec<u8>, Fault> {
+    /// The errno's [`fault`]; `NoData` `too_long` when it has more than `limit` bytes.
+    pub fn bytes(&self, limit: usize) -> Measured<Vec<u8>> {
         let failed = |error| fault(self.call, &error);
         let mut content = Vec::new();
         let beyond = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
@@ -92,12 +96,11 @@ impl File {
         if content.len() > limit { Err(Fault::new(self.call, FaultCode::TooLong)) } else { Ok(content) }
     }
 
-    /// Little-endian words of a binary attribute, by their offsets: a region of registers of which few are
-    /// wanted is not read whole.
+    /// Little-endian 64-bit words of a binary attribute at these offsets, without reading the rest.
     ///
     /// # Errors
-    /// The errno's [`fault`]; `NoData` `short` when the attribute ends before a word does.
-    pub fn words<const N: usize>(&self, offsets: [u64; N]) -> Result<[u64; N], Fault> {
+    /// The errno's [`fault`]; `NoData` `short` when the attribute ends within a word.
+    pub fn words<const N: usize>(&self, offsets: [u64; N]) -> Measured<[u64; N]> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::UnexpectedEof => Fault::new(self.call, FaultCode::Short),
             _ => fault(self.call, &error),
@@ -112,11 +115,11 @@ impl File {
         Ok(words)
     }
 
-    /// The text, without white space around it.
+    /// The text without surrounding white space.
     ///
     /// # Errors
     /// Those of [`File::bytes`]; `NoData` `empty` or `garbage` (not UTF-8).
-    pub fn text(&self) -> Result<String, Fault> {
+    pub fn text(&self) -> Measured<String> {
         let mut text =
             String::from_utf8(self.bytes(PAGE)?).map_err(|_| Fault::new(self.call, FaultCode::Garbage))?;
         text.truncate(text.trim_end().len());
@@ -124,11 +127,11 @@ impl File {
         if text.is_empty() { Err(Fault::new(self.call, FaultCode::Empty)) } else { Ok(text) }
     }
 
-    /// A decimal number, nothing beside it.
+    /// A decimal number.
     ///
     /// # Errors
-    /// Those of [`File::text`]; `NoData` `garbage` when it is no such number.
-    pub fn number<T: std::str::FromStr>(&self) -> Result<T, Fault> {
+    /// Those of [`File::text`]; `NoData` `garbage` when the text is anything else.
+    pub fn number<T: std::str::FromStr>(&self) -> Measured<T> {
         self.parse(|text| text.parse().ok())
     }
 
@@ -136,7 +139,7 @@ impl File {
     ///
     /// # Errors
     /// As [`File::number`].
-    pub fn hex(&self) -> Result<u64, Fault> {
+    pub fn hex(&self) -> Measured<u64> {
         self.parse(|text| u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok())
     }
 
@@ -144,15 +147,15 @@ impl File {
     ///
     /// # Errors
     /// Those of [`File::text`]; `NoData` `garbage` when it is no such list.
-    pub fn list(&self) -> Result<Vec<u32>, Fault> {
+    pub fn list(&self) -> Measured<Vec<u32>> {
         self.parse(parse_list)
     }
 
-    /// What `parse` makes of the text.
+    /// The text, converted by `parse`.
     ///
     /// # Errors
-    /// Those of [`File::text`]; `NoData` `garbage` when `parse` makes nothing of it.
-    pub fn parse<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
+    /// Those of [`File::text`]; `NoData` `garbage` when `parse` returns `None`.
+    pub fn parse<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Measured<T> {
         parse(&self.text()?).ok_or_else(|| Fault::new(self.call, FaultCode::Garbage))
     }
 }
@@ -170,7 +173,7 @@ fn parse_list(text: &str) -> Option<Vec<u32>> {
     Some(numbers)
 }
 
-/// Names in a folder, sorted by length and then by text, so that `card2` comes before `card10`; none when it
+/// Names in a folder, sorted by length and then by text, so that `card2` comes before `card10`; empty when the folder
 /// cannot be listed.
 pub fn entries(folder: &Path) -> Vec<String> {
     let listed = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -183,10 +186,10 @@ pub fn entries(folder: &Path) -> Vec<String> {
 mod tests {
     use std::fs;
 
-    use super::{Absence, File, entries};
+    use super::{Absence, File, Measured, entries};
 
-    fn code<T: std::fmt::Debug>(result: Result<T, super::Fault>) -> (Absence, &'static str) {
-        let fault = result.expect_err("no value");
+    fn code<T: std::fmt::Debug>(measured: Measured<T>) -> (Absence, &'static str) {
+        let fault = measured.expect_err("no value");
         (fault.absence, fault.code.name())
     }
 

@@ -1,10 +1,10 @@
-//! Sensors of the hwmon class (Documentation/hwmon/sysfs-interface.rst): chips, channels, labels.
+//! Sensors of the hwmon class (Documentation/hwmon/sysfs-interface.rst).
 
 use std::path::{Path, PathBuf};
 
 use crate::file::{File, entries};
 
-/// What a channel measures; its files begin with the word.
+/// What a channel measures, which is the prefix of its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
     /// `temp*`: m°C.
@@ -21,25 +21,24 @@ pub enum Quantity {
     Current,
 }
 
-/// A file of a channel, by what comes after `temp1_`.
+/// A file of a channel, which is the suffix after `temp1_`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribute {
-    /// The reading.
+    /// `input`: the reading.
     Input,
-    /// Upper limit: of the operating range, or of power.
+    /// `max`: upper limit of the operating range, or of power.
     Max,
-    /// The device slows down.
+    /// `crit`: limit at which the device slows down.
     Critical,
-    /// The device shuts down.
+    /// `emergency`: limit at which the device shuts down.
     Emergency,
-    /// A cap that the user set.
+    /// `cap`: power limit that the user has set.
     Cap,
-    /// The highest limit of power that the part is rated for.
+    /// `rated_max`: highest power limit that the part is rated for.
     RatedMax,
 }
 
-/// File names, and the names by which faults call them: the channel's number is left out, so that the set of
-/// names is small.
+/// Suffixes of files, and the calls in faults, which leave out the number of the channel so that there are few.
 const NAMES: &[(Quantity, Attribute, &str, &str)] = &[
     (Quantity::Temperature, Attribute::Input, "input", "temp_input"),
     (Quantity::Temperature, Attribute::Max, "max", "temp_max"),
@@ -71,17 +70,17 @@ impl Quantity {
     }
 }
 
-/// A chip: one folder `hwmon<n>`.
+/// A chip, which is a folder `hwmon<n>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chip {
     /// Its folder.
     pub folder: PathBuf,
-    /// What its driver calls it: `xe`, `coretemp`.
+    /// The name that its driver gives it: `xe`, `coretemp`.
     pub name: String,
 }
 
 impl Chip {
-    /// The chips of one device: those in `hwmon/` of its folder.
+    /// The chips of one device, in `hwmon/` of its folder.
     pub fn of_device(device: &Path) -> Vec<Self> {
         Self::below(&device.join("hwmon"))
     }
@@ -102,7 +101,7 @@ impl Chip {
             .collect()
     }
 
-    /// The channels that measure `quantity`, by number.
+    /// The channels that measure `quantity`, in order of their numbers.
     pub fn channels(&self, quantity: Quantity) -> Vec<Channel> {
         let mut channels: Vec<_> = entries(&self.folder)
             .iter()
@@ -115,7 +114,7 @@ impl Chip {
         channels
     }
 
-    /// A channel whether or not it has an `_input`: a limit of power may stand alone.
+    /// A channel by number, for one without `_input`: some chips have only a power limit.
     pub fn channel(&self, quantity: Quantity, number: u32) -> Channel {
         let label = self.folder.join(format!("{}{number}_label", quantity.prefix()));
         let label = File::called(label, "label").text().ok();
@@ -128,17 +127,17 @@ impl Chip {
 pub struct Channel {
     folder: PathBuf,
     quantity: Quantity,
-    /// The number in its files' names.
+    /// The number in the names of its files.
     pub number: u32,
-    /// What its driver calls it, where it says.
+    /// The label that its driver gives it, if any.
     pub label: Option<String>,
 }
 
 impl Channel {
-    /// One of its files, there or not.
+    /// One of its files, which need not exist.
     ///
     /// # Panics
-    /// On an attribute that hwmon does not define for the quantity: a programming error.
+    /// When hwmon has no such attribute of the quantity, which is a programming error.
     pub fn file(&self, attribute: Attribute) -> File {
         let row = NAMES.iter().find(|row| row.0 == self.quantity && row.1 == attribute);
         let (_, _, suffix, call) = row.expect("hwmon defines it");

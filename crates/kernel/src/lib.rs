@@ -1,18 +1,16 @@
-//! Kernel files, for every source that reads some: what sysfs and procfs say below a root, bounded and with
-//! absence spelled.
+//! The kernel's interfaces that several sources read: files of sysfs and procfs below a root, and perf events.
 //!
-//! Values come as the kernel writes them (millidegrees, microwatts, kilohertz); the `map` of a vendor crate
-//! makes base units of them. Nothing here is cached but paths: a file that vanishes is a [`Fault`] of its own,
-//! and is found again when it is back. Nothing here writes.
+//! Values are in the kernel's units (millidegrees, microwatts, kilohertz); the `map` of a vendor crate converts them.
+//! A file is opened for each reading, so one that vanishes is a [`Fault`] until it is back. Nothing here writes.
 //!
-//! | module | room |
+//! | module | purpose |
 //! |---|---|
-//! | [`mod@file`] | one file: text, numbers, bytes, and what each error means |
+//! | [`mod@file`] | one file: bounded reading, text, numbers, bytes, and the fault that an error means |
 //! | [`hwmon`] | sensors: chips, their channels and labels |
 //! | [`pci`] | functions by driver, their identity, link and runtime power state |
-//! | [`perf`] | counting events of a PMU on one CPU |
-//! | [`pmu`] | PMUs and the names of their events |
-//! | [`powercap`] | RAPL zones: energy, limits |
+//! | [`perf`] | groups of perf events on one CPU |
+//! | [`pmu`] | PMUs and their events by name |
+//! | [`powercap`] | RAPL zones: energy and power limits |
 //!
 //! [`Fault`]: reading::Fault
 #![forbid(unsafe_code)]

@@ -1,14 +1,14 @@
-//! PCI functions: who drives them, what they are, how they are linked, whether they sleep.
+//! PCI functions: driver, identity, link and runtime power state.
 //!
-//! Reading identity and power state never wakes a function; `current_link_speed` and `current_link_width` are
-//! read from its configuration space, which does: look at [`Function::power`] first.
+//! Reading identity and power state does not wake a function. [`Function::link`] reads its configuration space and does,
+//! so [`Function::power`] is read first.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use reading::Fault;
+use reading::{Fault, Measured};
 
 use crate::file::{File, entries};
 
@@ -26,11 +26,11 @@ pub struct Function {
 pub enum Power {
     /// Awake.
     Active,
-    /// Asleep; most reads of its registers would wake it.
+    /// Asleep; most reads of its registers wake it.
     Suspended,
-    /// On its way from one to the other.
+    /// Suspending or resuming.
     Changing,
-    /// Runtime power management is off or in error: the function is awake.
+    /// Runtime power management is off or failed: the function is awake.
     Unmanaged,
 }
 
@@ -113,40 +113,40 @@ pub fn address(vendors: &str) -> String {
 }
 
 impl Function {
-    /// The functions that a kernel driver has bound, by address.
+    /// The functions that a kernel driver has bound, in order of their addresses.
     pub fn driven_by(sysfs: &Path, driver: &str) -> Vec<Self> {
-        // A driver's folder has other entries beside the functions: bind, module, uevent.
+        // The folder also has bind, module and uevent.
         let bound = entries(&sysfs.join("bus/pci/drivers").join(driver));
         bound.iter().filter(|name| name.matches(':').count() == 2).map(|name| Self::at(sysfs, name)).collect()
     }
 
-    /// The function at an address, there or not.
+    /// The function at an address, which need not exist.
     pub fn at(sysfs: &Path, address: &str) -> Self {
         let address = address.to_lowercase();
         Self { folder: sysfs.join("bus/pci/devices").join(&address), address }
     }
 
-    /// Vendor id.
-    pub fn vendor(&self) -> Result<u64, Fault> {
+    /// Its vendor id.
+    pub fn vendor(&self) -> Measured<u64> {
         File::new(&self.folder, "vendor").hex()
     }
 
-    /// Device id.
-    pub fn device(&self) -> Result<u64, Fault> {
+    /// Its device id.
+    pub fn device(&self) -> Measured<u64> {
         File::new(&self.folder, "device").hex()
     }
 
-    /// Name of the kernel driver that has bound it, if one has.
+    /// Name of the kernel driver that has bound it, if any.
     pub fn driver(&self) -> Option<String> {
         let target = fs::read_link(self.folder.join("driver")).ok()?;
         target.file_name()?.to_str().map(str::to_owned)
     }
 
-    /// Whether it is asleep; never wakes it.
+    /// Its runtime power state. Does not wake it.
     ///
     /// # Errors
-    /// When the kernel was built without runtime power management, or writes a word that is not documented.
-    pub fn power(&self) -> Result<Power, Fault> {
+    /// `ENOENT` when the kernel was built without runtime power management; `garbage` for an undocumented state.
+    pub fn power(&self) -> Measured<Power> {
         File::new(&self.folder, "power/runtime_status").parse(|text| match text {
             "active" => Some(Power::Active),
             "suspended" => Some(Power::Suspended),
@@ -156,13 +156,13 @@ impl Function {
         })
     }
 
-    /// The link as it is; wakes a sleeping function.
-    pub fn link(&self) -> Result<Link, Fault> {
+    /// The link's current speed and width. Wakes a sleeping function.
+    pub fn link(&self) -> Measured<Link> {
         self.read_link("current_link_speed", "current_link_width")
     }
 
-    /// The best link that the function can have.
-    pub fn link_max(&self) -> Result<Link, Fault> {
+    /// The highest speed and width that the function supports.
+    pub fn link_max(&self) -> Measured<Link> {
         self.read_link("max_link_speed", "max_link_width")
     }
 

@@ -1,14 +1,14 @@
 //! RAPL zones of the powercap class (Documentation/power/powercap/powercap.rst).
 //!
-//! Zone names are taken as the kernel writes them: `package-0`, on parts with several dies `package-0-die-1`.
-//! `energy_uj` is readable by root alone since Linux 5.10; that is an `Unsupported` `EACCES`, like any other.
+//! Zones have the kernel's names: `package-0`, on parts with several dies `package-0-die-1`. Since Linux 5.10 only root
+//! may read `energy_uj`; for others it is absent as `Unsupported` `EACCES`.
 
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
 };
 
-use reading::{Fault, FaultCode, WrappingCounter};
+use reading::{Fault, FaultCode, Measured, WrappingCounter};
 
 use crate::file::{File, entries};
 
@@ -17,9 +17,9 @@ use crate::file::{File, entries};
 pub struct Zone {
     /// `package-0`, `dram`, `core`, `uncore`, `psys`.
     pub name: String,
-    /// The zones inside: those of a package.
+    /// The zones in a package.
     pub parts: Vec<Zone>,
-    /// Power limits that the zone can have.
+    /// Power limits of the zone.
     pub constraints: Vec<Constraint>,
     energy: File,
     total: Option<WrappingCounter>,
@@ -30,15 +30,15 @@ pub struct Zone {
 pub struct Constraint {
     /// `long_term`, `short_term`, `peak_power`.
     pub name: String,
-    /// The limit in force, µW.
+    /// µW; the limit in force.
     pub limit: File,
-    /// The highest that can be set, µW.
+    /// µW; the highest limit that can be set.
     pub max: File,
 }
 
 impl Zone {
-    /// The packages of the machine, in order of their zone's number, each once: the TPMI driver names its zones
-    /// as the MSR driver does, or by itself where both are there and tell of the same packages.
+    /// The packages of the machine, in order of the numbers of their zones. Where both the MSR and the TPMI driver list
+    /// a package, it is returned once.
     pub fn packages(sysfs: &Path) -> Vec<Self> {
         let zones = Self::below(&class(sysfs), |name| {
             ["intel-rapl:", "intel-rapl-tpmi:"]
@@ -49,7 +49,7 @@ impl Zone {
         zones.into_iter().filter(|zone| names.insert(zone.name.clone())).collect()
     }
 
-    /// What the class lists now: when this changes, zones have come or gone.
+    /// Names in the powercap class. They change when zones appear or disappear.
     pub fn listed(sysfs: &Path) -> Vec<String> {
         entries(&class(sysfs))
     }
@@ -61,7 +61,7 @@ impl Zone {
 
     fn open(folder: &Path, zone: &str) -> Option<Self> {
         let name = File::new(folder, "name").text().ok()?;
-        // The counter runs up to and including the range, then starts from 0.
+        // The counter wraps after this value, not at it.
         let range = File::new(folder, "max_energy_range_uj").number::<u64>().ok();
         Some(Self {
             name,
@@ -74,11 +74,11 @@ impl Zone {
         })
     }
 
-    /// Energy in µJ since the first reading, wraps taken in.
+    /// Energy in µJ since the first reading, across wraps of the counter.
     ///
     /// # Errors
-    /// The file's own; `NoData` `range` when the zone does not say where its counter ends, or shows more.
-    pub fn energy_microjoules(&mut self) -> Result<u64, Fault> {
+    /// The file's own; `NoData` `out_of_range` when the counter exceeds the zone's range or the zone reports none.
+    pub fn energy_microjoules(&mut self) -> Measured<u64> {
         let reading = self.energy.number()?;
         let total = self.total.as_mut().and_then(|total| total.add(reading));
         total.ok_or(Fault::new(self.energy.call(), FaultCode::OutOfRange))
@@ -139,7 +139,7 @@ mod tests {
         put(&class.join("intel-rapl:0:1"), &[("name", "dram"), ("energy_uj", "5")]);
         put(&class.join("intel-rapl"), &[("enabled", "1")]);
 
-        // Another driver's view of the same package.
+        // The same package by the other driver.
         put(&class.join("intel-rapl-tpmi:0"), &[("name", "package-0"), ("energy_uj", "7")]);
 
         let mut zones = Zone::packages(sysfs.path());

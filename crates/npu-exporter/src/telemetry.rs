@@ -6,8 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kernel::{File, entries};
-use reading::{Absence, Fault, FaultCode, Measured};
+use kernel::{File, entries, file::missing};
+use reading::{Fault, FaultCode, Measured};
 
 /// The name of the region in faults.
 pub const CALL: &str = "intel_pmt/telem";
@@ -103,19 +103,17 @@ impl Telemetry {
     /// `ENOENT` when the kernel lists no region, `unknown_guid` when no listed one is known, `EACCES` without
     /// permission, `short` when the region ends before its registers do.
     pub fn read(&mut self) -> Measured<Registers> {
-        self.region = self.region.take().filter(Region::is_still);
-        if self.region.is_none() {
-            self.region = Some(self.find()?);
-        }
-        self.region.as_ref().map_or(Err(NO_REGION), Region::read)
+        let known = self.region.take().filter(Region::is_current);
+        let region = known.map_or_else(|| self.find(), Ok)?;
+        self.region.insert(region).read()
     }
 
     /// The first region whose GUID is known.
     fn find(&self) -> Measured<Region> {
         let regions = entries(&self.class);
         let mut regions = regions.iter().filter(|name| name.starts_with("telem")).peekable();
-        let missing =
-            if regions.peek().is_none() { NO_REGION } else { Fault::new(CALL, FaultCode::UnknownGuid) };
+        let none_known =
+            if regions.peek().is_none() { missing(CALL) } else { Fault::new(CALL, FaultCode::UnknownGuid) };
         let known = regions.find_map(|region| {
             let folder = self.class.join(region);
             let guid = File::new(&folder, "guid");
@@ -123,15 +121,13 @@ impl Telemetry {
             let layout = LAYOUTS.into_iter().find(|layout| layout.guid == found)?;
             Some(Region { guid, telem: File::called(folder.join("telem"), CALL), layout })
         });
-        known.ok_or(missing)
+        known.ok_or(none_known)
     }
 }
 
-/// The kernel lists no region.
-const NO_REGION: Fault = Fault::returned(Absence::Unsupported, CALL, "ENOENT");
-
 impl Region {
-    fn is_still(&self) -> bool {
+    /// Whether it still has this layout.
+    fn is_current(&self) -> bool {
         self.guid.hex() == Ok(self.layout.guid)
     }
 
@@ -152,6 +148,8 @@ impl Region {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use reading::Absence;
 
     use super::*;
 
