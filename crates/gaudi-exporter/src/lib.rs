@@ -7,7 +7,6 @@
 
 mod cli;
 mod driver;
-mod events;
 mod identity;
 mod map;
 mod raw;

@@ -11,10 +11,10 @@ use std::{
 };
 
 use hlml_sys::{Generation, Hlml, Return, constants::VERSION_BYTES};
-use reading::{Backend, FaultCode, Unavailable};
+use reading::{Backend, FaultCode, Measured, Unavailable};
 use source::CallQueue;
 
-use super::{Got, call, device::text};
+use super::{call, device::text};
 
 /// Where the library is looked for when no path is given: the loader's own search, which the driver's package
 /// extends, the folder that it installs to, and a versioned name that no release is known to have but clients
@@ -114,21 +114,21 @@ impl Library {
     }
 
     /// Version of the library itself.
-    pub fn hlml_version(&self) -> Got<String> {
+    pub fn hlml_version(&self) -> Measured<String> {
         text::<VERSION_BYTES>("hlml_get_hlml_version", |buffer, length| {
             call!(self, hlml_get_hlml_version(buffer, length))
         })
     }
 
     /// Version of the kernel driver.
-    pub fn driver_version(&self) -> Got<String> {
+    pub fn driver_version(&self) -> Measured<String> {
         text::<VERSION_BYTES>("hlml_get_driver_version", |buffer, length| {
             call!(self, hlml_get_driver_version(buffer, length))
         })
     }
 
     /// Devices that HLML lists now.
-    pub fn device_count(&self) -> Got<u32> {
+    pub fn device_count(&self) -> Measured<u32> {
         let mut count: c_uint = 0;
         call!(self, hlml_device_get_count(&raw mut count)).map(|()| count)
     }

@@ -1,8 +1,6 @@
-//! Answers of HLML that say success and mean nothing.
+//! OutBuffers of HLML that say success and mean nothing.
 
-use reading::{Blanks, Fault, FaultCode};
-
-use super::Got;
+use reading::{Blanks, Fault, FaultCode, Measured};
 
 /// HLML's only blank is all ones.
 pub const BLANKS: Blanks = Blanks::ALL_ONES;
@@ -11,7 +9,7 @@ pub const BLANKS: Blanks = Blanks::ALL_ONES;
 const PERCENT_MAX: u32 = 200;
 
 /// A whole percentage, cut to 100 where it passes it.
-pub fn percent(call: &'static str, value: u32) -> Got<u32> {
+pub fn percent(call: &'static str, value: u32) -> Measured<u32> {
     match BLANKS.number32(call, value)? {
         value @ 0..=PERCENT_MAX => Ok(value.min(100)),
         _ => Err(Fault::new(call, FaultCode::Over200Percent)),
@@ -19,7 +17,7 @@ pub fn percent(call: &'static str, value: u32) -> Got<u32> {
 }
 
 /// A limit that limits: 0 says that there is none.
-pub fn limit(call: &'static str, value: u32) -> Got<u32> {
+pub fn limit(call: &'static str, value: u32) -> Measured<u32> {
     if value == 0 { Err(Fault::new(call, FaultCode::Zero)) } else { Ok(value) }
 }
 
