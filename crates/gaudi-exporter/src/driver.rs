@@ -1,4 +1,4 @@
-//! What the habanalabs driver says in its files, with or without HLML
+//! The habanalabs driver's files, which are there with or without HLML
 //! (Documentation/ABI/testing/sysfs-driver-habanalabs).
 //!
 //! Newer drivers list devices as `class/accel/accel<n>`, with the attributes in the PCI function's folder;
@@ -99,8 +99,8 @@ impl DriverFiles {
     /// Whether the device works.
     ///
     /// # Errors
-    /// A failure that names its state, when the driver says that it is in another: everything else that it
-    /// would answer then is void.
+    /// A failure that names the device's state, when the driver reports another: nothing else that is read then is
+    /// valid.
     pub fn check_status(&self) -> Measured<()> {
         // The driver's words, without their capitals.
         const STATES: [(&str, FaultCode); 5] = [

@@ -10,7 +10,7 @@ use crate::{
     raw::Hpu,
 };
 
-/// What does not change while a card is plugged in. Empty text stands for what nobody has.
+/// What does not change while a card is plugged in. Empty text stands for what neither library nor driver has.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// Place in HLML's list, or the number of the device's node where there is no list.
@@ -38,7 +38,7 @@ impl Inventory {
             let found = files.iter().map(|name| file(name)).find(|text| !text.is_empty());
             found.or(library).unwrap_or_default()
         };
-        let library = |ask: fn(&Hpu) -> Option<String>| hpu.and_then(ask);
+        let library = |read: fn(&Hpu) -> Option<String>| hpu.and_then(read);
         let module = library(|hpu| hpu.module_id().ok().map(|module| module.to_string()));
         let pcb = hpu.and_then(|hpu| hpu.pcb_versions().ok()).unwrap_or_default();
         let driver = driver::driver_version(sysfs).ok();

@@ -21,7 +21,7 @@ use crate::{
 
 /// Everything that one round over a device yielded.
 pub struct DeviceSample<'a> {
-    /// What the library said.
+    /// What the library returned.
     pub raw: &'a Raw,
     /// The driver's files, where they can be seen.
     pub files: Option<&'a DriverFiles>,
@@ -87,7 +87,7 @@ fn temperatures(sample: &DeviceSample<'_>, batch: &mut Batch) {
                 Some(celsius) => celsius.map(|celsius| Celsius(celsius.into())),
                 None => channels[index].map(millidegrees),
             },
-            // Without slow readings hwmon is all there is; where it has nothing, what is too slow is why.
+            // Without slow readings only hwmon is left; where it has nothing, the fault is that of the slow readings.
             Err(slow) => channels[index].map(millidegrees).map_err(|fault| match slow.absence {
                 Absence::TimedOut => *slow,
                 _ => fault,
@@ -123,7 +123,7 @@ fn power(sample: &DeviceSample<'_>, batch: &mut Batch) {
     batch.put(m::ENERGY, Labels::NONE, raw.energy_mj.map(Joules::from_milli));
 }
 
-/// What the driver's files say in place of a call that does not exist; a call that fails stays a failure.
+/// The value of the driver's files in place of a call that is not supported; a call that fails stays a failure.
 fn if_unsupported<T>(fault: Fault, kernel: Measured<T>) -> Measured<T> {
     if fault.absence == Absence::Unsupported { kernel.map_err(|_| fault) } else { Err(fault) }
 }
@@ -178,7 +178,7 @@ fn pcie(sample: &DeviceSample<'_>, batch: &mut Batch) {
     batch.put(m::LINK_BANDWIDTH, labels(), capacity);
     let replays = sample.raw.pcie_replays.map(|replays| Count(replays.into()));
     batch.put(m::PCIE_REPLAYS, Labels::NONE, replays);
-    // Beside the count of its own: what a link had to send again is an error of the link.
+    // Also counted as an error of the link, since the link had to send again.
     batch.put(m::LINK_ERRORS, labels().with(Label::Error, "replay"), replays);
     for (index, direction) in ["transmit", "receive"].into_iter().enumerate() {
         let rate = sample.slow.as_ref().map_err(|fault| *fault).and_then(|(_, slow)| {

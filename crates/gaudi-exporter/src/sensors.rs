@@ -81,7 +81,7 @@ fn read(configuration: &Path) -> Option<String> {
 /// Channel and label of the `label temp<n> "..."` statements for a chip; later ones win. A channel that an
 /// `ignore` statement names has none.
 fn labels(configuration: &str, chip: &str) -> Vec<(u32, String)> {
-    // As libsensors names a chip on the PCI bus; the address at the end is not told apart.
+    // As libsensors names a chip on the PCI bus; the address at the end makes no difference.
     let name = format!("{chip}-pci-0");
     let mut is_ours = false;
     let mut labels = Vec::new();
@@ -106,7 +106,7 @@ fn labels(configuration: &str, chip: &str) -> Vec<(u32, String)> {
     labels
 }
 
-/// Whether a name fits a pattern in which `*` stands for anything.
+/// Whether a name matches a pattern in which `*` matches anything.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,

@@ -43,8 +43,8 @@ impl Hpu {
         self.handle.0
     }
 
-    /// What tells whether the handle still stands for the same card: its UUID, or its PCI address where the
-    /// library has no UUIDs.
+    /// What says whether the handle still is that of the same card: its UUID, or its PCI address where the library
+    /// has no UUIDs.
     pub fn mark(&self) -> Measured<String> {
         self.uuid().or_else(|fault| match fault.absence {
             Absence::Unsupported => self.pci_bus_id(),
@@ -82,8 +82,8 @@ impl Hpu {
         let layout = self.library.generation().ok_or(unknown)?.pci_info();
         let mut out = OutBuffer::zeroed();
         call!(&self.library, hlml_device_get_pci_info(self.handle(), out.as_mut_ptr()))?;
-        let answer = out.checked(CALL)?;
-        let member = |name| answer.text(layout.span(name)?);
+        let out = out.checked(CALL)?;
+        let member = |name| out.text(layout.span(name)?);
         member("caps.link_speed").zip(member("caps.link_width")).ok_or(empty(CALL))
     }
 
@@ -91,12 +91,12 @@ impl Hpu {
     pub fn pcb_versions(&self) -> Measured<[Option<String>; 2]> {
         let mut out = OutBuffer::zeroed();
         call!(&self.library, hlml_device_get_pcb_info(self.handle(), out.as_mut_ptr()))?;
-        let answer = out.checked("hlml_device_get_pcb_info")?;
-        Ok(["pcb_ver", "pcb_assembly_ver"].map(|name| answer.text(PCB_INFO.span(name)?)))
+        let out = out.checked("hlml_device_get_pcb_info")?;
+        Ok(["pcb_ver", "pcb_assembly_ver"].map(|name| out.text(PCB_INFO.span(name)?)))
     }
 }
 
-/// Declares questions that are answered by a text: method, function of HLML, and how long the text may be.
+/// Declares calls that return a text: method, function of HLML, and how long the text may be.
 macro_rules! texts {
     ($($(#[$doc:meta])* $method:ident = $function:ident($bytes:ident);)*) => {
         impl Hpu {$(
@@ -111,7 +111,7 @@ macro_rules! texts {
 }
 
 texts! {
-    /// UUID; also the call that tells whether the device still answers.
+    /// UUID; also the call that fails once the device is lost.
     uuid = hlml_device_get_uuid(VERSION_BYTES);
     /// Board name, such as `HL-325L`.
     name = hlml_device_get_name(FIELD_BYTES);
@@ -129,14 +129,14 @@ const fn empty(call: &'static str) -> Fault {
     Fault::new(call, FaultCode::Empty)
 }
 
-/// A text of at most `N` bytes that is there: HLML answers some facts that a board lacks with an empty one.
+/// A text of at most `N` bytes that is not empty: HLML returns an empty one for some of what a board does not have.
 ///
-/// The buffer is larger than the length that the call is told, for a release that has a longer text.
+/// The buffer is larger than the length that is passed, in case a release writes a longer text.
 pub(super) fn text<const N: usize>(
     name: &'static str,
-    ask: impl FnOnce(*mut c_char, c_uint) -> Measured<()>,
+    read: impl FnOnce(*mut c_char, c_uint) -> Measured<()>,
 ) -> Measured<String> {
     let mut out = OutBuffer::zeroed();
-    ask(out.as_mut_ptr().cast(), c_uint::try_from(N).unwrap_or(0))?;
+    read(out.as_mut_ptr().cast(), c_uint::try_from(N).unwrap_or(0))?;
     out.checked(name)?.text(hlml_sys::Span { offset: 0, length: N }).ok_or(empty(name))
 }

@@ -102,7 +102,7 @@ mod tests {
     use super::codes;
 
     #[test]
-    fn everyday_and_unknown_events_have_no_code() {
+    fn events_that_are_not_waited_for_have_no_code() {
         assert_eq!(codes(EVENT_CLOCK | EVENT_ECC_CORRECTED | 1 << 40).count(), 0);
         let both = codes(EVENT_CRITICAL | EVENT_DRAM_UNCORRECTED | EVENT_CLOCK);
         assert_eq!(both.collect::<Vec<_>>(), ["critical", "dram_uncorrectable"]);

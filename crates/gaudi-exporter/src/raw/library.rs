@@ -1,4 +1,4 @@
-//! Opening libhlml and what it says of itself.
+//! Opening libhlml, and its versions.
 
 use std::{
     ffi::{CStr, OsStr, c_char, c_uint},
@@ -21,15 +21,15 @@ use super::{call, device::text};
 /// ask for.
 const SEARCH: &[&str] = &["libhlml.so", "/usr/lib/habanalabs/libhlml.so", "libhlml.so.1"];
 
-/// How many hold an initialised HLML in this process: it counts none itself, so the last of ours shuts it down.
-/// There is more than one while a thread that hangs in an earlier session keeps that one's.
+/// How many hold an initialised HLML in this process: HLML does not count them, so the last of ours shuts it down.
+/// There is more than one while a thread that hangs in an earlier session keeps its library.
 static USERS: AtomicU32 = AtomicU32::new(0);
 
-/// How long a call may keep all others waiting: ten times the slowest call that is known. Nothing says that HLML may be
-/// called from two threads at once, so each call waits in a queue.
+/// How long a call may keep all others waiting: ten times the slowest call that is known. No document says that HLML may
+/// be called from two threads at once, so each call waits in a queue.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// No library could be opened: the loader's words about the first that was tried.
+/// No library could be opened; the loader's message about the first that was tried.
 #[derive(Debug)]
 pub struct Missing(pub String);
 
@@ -51,11 +51,11 @@ impl Library {
     /// Opens a library, from `path` or by search, and initialises it.
     ///
     /// # Errors
-    /// [`Missing`] when there is none. One that is there and refuses is the inner error: one line with what it
-    /// said and the mend.
+    /// [`Missing`] when there is none. The inner error is that of a library that is there and does not initialise:
+    /// one line with the error and what to do.
     pub fn open(path: Option<&PathBuf>) -> Result<Result<Self, Unavailable>, Missing> {
         let (hlml, opened) = load(path)?;
-        let answer = match hlml.hlml_init {
+        let error = match hlml.hlml_init {
             None => FaultCode::SymbolMissing.name(),
             // SAFETY: hlml.h: takes nothing, and is the first call.
             Some(init) => match Return::from(unsafe { init() }) {
@@ -67,7 +67,7 @@ impl Library {
             },
         };
         Ok(Err(Unavailable(format!(
-            "{opened}: initialisation failed ({answer}); load the habanalabs driver (hl-smi must work)"
+            "{opened}: initialisation failed ({error}); load the habanalabs driver (hl-smi must work)"
         ))))
     }
 
@@ -98,7 +98,7 @@ impl Library {
         &self.backend
     }
 
-    /// Which structs it writes; `None` when it does not say its version.
+    /// Which structs it writes; `None` when its version cannot be read.
     pub fn generation(&self) -> Option<Generation> {
         self.generation
     }
@@ -141,7 +141,7 @@ impl Drop for Inner {
         }
         if let Some(shutdown) = self.hlml.hlml_shutdown {
             let permit = self.queue.acquire();
-            // A failure to shut down has no remedy: the driver lets go of what the process held.
+            // Nothing can be done about a failure: the driver frees what the process held.
             // SAFETY: hlml.h: takes nothing; nobody else holds the library any more.
             unsafe { shutdown() };
             drop(permit);
@@ -167,7 +167,7 @@ fn load(path: Option<&PathBuf>) -> Result<(Hlml, String), Missing> {
     Err(Missing(first_error.unwrap_or_default()))
 }
 
-/// The name of the simulated machine, if the library is accelscope's own stand-in: it exports
+/// The name of the simulated machine, if the library is accelscope's own simulation: it exports
 /// `const char *accelsim_machine(void)`, which no driver has.
 fn simulated_machine(hlml: &Hlml) -> Option<String> {
     // SAFETY: only looked up here; the simulated library declares `const char *accelsim_machine(void)`.
@@ -179,7 +179,7 @@ fn simulated_machine(hlml: &Hlml) -> Option<String> {
     if name.is_null() {
         return None;
     }
-    // SAFETY: not null, and the simulated library answers a NUL-terminated string that it never frees.
+    // SAFETY: not null, and the simulated library returns a NUL-terminated string that it never frees.
     let name = unsafe { CStr::from_ptr(name) };
     Some(name.to_string_lossy().into_owned())
 }

@@ -1,4 +1,4 @@
-//! HLML as Intel says it: calls in vendor units and names, each with its own failure.
+//! HLML as Intel defines it: calls in vendor units and names, each with its own failure.
 //!
 //! This is the only room of the crate with unsafe code. Every call waits for a [`source::CallPermit`], since
 //! no document says that HLML may be called from two threads at once.

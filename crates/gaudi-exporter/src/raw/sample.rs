@@ -1,4 +1,4 @@
-//! One round of calls over a device: every answer, in vendor units, each with its own result.
+//! One round of calls over a device: every value in vendor units, each with its own result.
 
 use std::ffi::{c_uint, c_ulonglong};
 
@@ -19,9 +19,9 @@ use super::{
     plausible::{self, BLANKS},
 };
 
-/// What a round answered. Units are in the names; MHz, mW, mJ, percent as HLML says.
+/// What a round returned. Units are in the names: MHz, mW, mJ and percent, as in HLML.
 pub struct Raw {
-    /// Percent of the last second; may be derived from power. Cut to 100.
+    /// Percent of the last second, at most 100; some libraries derive it from power.
     pub utilization_percent: Measured<u32>,
     /// HBM.
     pub memory: Measured<Memory>,
@@ -77,12 +77,12 @@ pub struct Port {
     pub up: Measured<bool>,
 }
 
-/// What [`read_slow`] answered.
+/// What [`read_slow`] returned.
 #[derive(Clone, Debug)]
 pub struct SlowRaw {
     /// PCIe traffic from and to the device over 10 ms, KB/s.
     pub pcie_kilobytes_per_second: [Measured<u32>; 2],
-    /// Temperatures of die, board and memory; `None` for those that were not asked for.
+    /// Temperatures of die, board and memory; `None` for those that were not wanted.
     pub temperatures_c: [Option<Measured<u32>>; 3],
 }
 
@@ -125,7 +125,7 @@ impl Raw {
 }
 
 /// A call that gives one 32-bit number: `number!(hpu, hlml_name, argument, ...)`. A library may succeed and write
-/// nothing, which must not pass for 0.
+/// nothing, which must not be read as 0.
 macro_rules! number {
     ($hpu:expr, $name:ident $(, $argument:expr)*) => {{
         let mut value = c_uint::MAX;
@@ -150,7 +150,7 @@ macro_rules! limit {
     };
 }
 
-/// Asks everything once.
+/// Makes every call once.
 pub fn read(hpu: &Hpu) -> Raw {
     let [enforced, default, clock_max] = [
         limit!(hpu, hlml_device_get_power_management_limit),
@@ -201,9 +201,9 @@ fn memory(hpu: &Hpu) -> Measured<Memory> {
     const CALL: &str = "hlml_device_get_memory_info";
     let mut out = OutBuffer::blank();
     call!(hpu.library(), hlml_device_get_memory_info(hpu.handle(), out.as_mut_ptr()))?;
-    let answer = out.checked(CALL)?;
+    let out = out.checked(CALL)?;
     let [total, used, free] =
-        ["total", "used", "free"].map(|member| answer.u64(&MEMORY, member).unwrap_or(u64::MAX));
+        ["total", "used", "free"].map(|member| out.u64(&MEMORY, member).unwrap_or(u64::MAX));
     BLANKS.sizes(CALL, total, used, free)?;
     Ok(Memory { total, used, free })
 }
@@ -211,11 +211,11 @@ fn memory(hpu: &Hpu) -> Measured<Memory> {
 fn power_range(hpu: &Hpu) -> [Measured<u32>; 2] {
     const CALL: &str = "hlml_device_get_power_management_limit_constraints";
     let (mut lowest, mut highest) = (c_uint::MAX, c_uint::MAX);
-    let answer = call!(
+    let returned = call!(
         hpu.library(),
         hlml_device_get_power_management_limit_constraints(hpu.handle(), &raw mut lowest, &raw mut highest)
     );
-    let number = |milliwatts| answer.and_then(|()| BLANKS.number32(CALL, milliwatts));
+    let number = |milliwatts| returned.and_then(|()| BLANKS.number32(CALL, milliwatts));
     [number(lowest), number(highest).and_then(|milliwatts| plausible::limit(CALL, milliwatts))]
 }
 
@@ -227,7 +227,7 @@ fn ecc_enabled(hpu: &Hpu) -> Measured<bool> {
 
 fn replaced_rows(hpu: &Hpu, cause: c_uint) -> Measured<u32> {
     const CALL: &str = "hlml_device_get_replaced_rows";
-    // Without a place for addresses the call only counts; 0, should it take this for the number of places.
+    // With no buffer for addresses the call only counts; 0, in case it reads this as the size of the buffer.
     let mut count: c_uint = 0;
     let addresses = std::ptr::null_mut();
     call!(hpu.library(), hlml_device_get_replaced_rows(hpu.handle(), cause, &raw mut count, addresses))?;
@@ -259,13 +259,13 @@ fn link_is_up(hpu: &Hpu, port: u32) -> Measured<bool> {
     if up == u8::MAX { Err(Fault::new(CALL, FaultCode::Blank)) } else { Ok(up != 0) }
 }
 
-/// Asks what takes long: PCIe traffic, which the firmware measures for 10 ms in each direction, and the
+/// Makes the calls that take long: PCIe traffic, which the firmware measures for 10 ms in each direction, and the
 /// temperatures that are `wanted` of die, board and memory, whose call leaks memory.
 pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
     let sensors = [TEMPERATURE_ON_AIP, TEMPERATURE_ON_BOARD, TEMPERATURE_HBM];
     let mut temperatures_c = [None; 3];
-    for ((place, sensor), wanted) in temperatures_c.iter_mut().zip(sensors).zip(wanted) {
-        *place = wanted.then(|| temperature(hpu, sensor));
+    for ((value, sensor), wanted) in temperatures_c.iter_mut().zip(sensors).zip(wanted) {
+        *value = wanted.then(|| temperature(hpu, sensor));
     }
     SlowRaw {
         pcie_kilobytes_per_second: [PCIE_TRANSMIT, PCIE_RECEIVE].map(|direction| {

@@ -1,4 +1,4 @@
-//! Opening libnvidia-ml and what it says of itself.
+//! Opening libnvidia-ml, and its versions.
 
 use std::{
     ffi::{CStr, OsStr, c_char},
@@ -37,7 +37,7 @@ impl Library {
     /// Opens and initialises NVML, from `path` or by search.
     ///
     /// # Errors
-    /// One line: which library, what it said, and the mend.
+    /// One line: which library, the error, and what to do.
     pub fn open(path: Option<&PathBuf>) -> Result<Self, Unavailable> {
         let candidates: Vec<&OsStr> = match path {
             Some(path) => vec![path.as_os_str()],
@@ -117,7 +117,7 @@ impl Library {
     }
 }
 
-/// The name of the simulated machine, if the library is accelscope's own stand-in: it exports
+/// The name of the simulated machine, if the library is accelscope's own simulation: it exports
 /// `const char *accelsim_machine(void)`, which no driver has.
 fn simulated_machine(nvml: &Nvml) -> Option<String> {
     // SAFETY: only looked up here; the simulated library declares `const char *accelsim_machine(void)`.
@@ -129,7 +129,7 @@ fn simulated_machine(nvml: &Nvml) -> Option<String> {
     if name.is_null() {
         return None;
     }
-    // SAFETY: not null, and the simulated library answers a NUL-terminated string that it never frees.
+    // SAFETY: not null, and the simulated library returns a NUL-terminated string that it never frees.
     let name = unsafe { CStr::from_ptr(name) };
     Some(name.to_string_lossy().into_owned())
 }

@@ -1,8 +1,8 @@
-//! Answers of NVML that say success and mean nothing.
+//! Values that NVML returns with success and that cannot be measurements.
 
 use reading::{Blanks, Fault, FaultCode, Measured};
 
-/// dcgm_structs.h: DCGM's blanks start here and run a few values up; some drivers leak them. NVML's own "not
+/// dcgm_structs.h: DCGM's blanks are the first few values from here on; some drivers return them. NVML's own "not
 /// available" is all ones.
 pub const BLANKS: Blanks =
     Blanks { bits32: 0x7fff_fff0..=0x7fff_ffff, bits64: 0x7fff_ffff_ffff_fff0..=0x7fff_ffff_ffff_ffff };
@@ -15,8 +15,8 @@ pub fn percent(call: &'static str, value: u32) -> Measured<u32> {
     }
 }
 
-/// A GPM value that is a number, and for a percentage (`limit`) not far over it: counters of one interval
-/// may overshoot by rounding, a whole percent is beyond that.
+/// A GPM value that is a number, and for a percentage at most `limit`: rounding may take the counters of one
+/// interval above it, but not by a whole percent.
 pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Measured<f64> {
     if value.is_nan() {
         return Err(Fault::new(call, FaultCode::NotFinite));
