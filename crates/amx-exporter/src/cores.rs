@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use reading::{Fault, FaultCode};
+use kernel::{perf::CALL, pmu::Pmu};
+use reading::{Fault, FaultCode, Measured};
 
 use crate::{
     cpu::{Cpu, THREAD_CYCLES},
     groups::{Groups, Increment},
-    perf::{CALL, Shared},
-    pmu::Pmu,
-    raw::Got,
+    perf::Shared,
     topology,
 };
 
@@ -33,23 +32,23 @@ pub struct Totals {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counted {
     /// Why AMX is not counted, if it is not.
-    pub amx: Got<()>,
+    pub amx: Measured<()>,
     /// Why the cycles of cores are not counted, if they are not.
-    pub cores: Got<()>,
+    pub cores: Measured<()>,
     /// Sums over all rounds.
     pub totals: Totals,
     /// Busy share of AMX over the socket since the last round.
-    pub amx_ratio: Got<f64>,
+    pub amx_ratio: Measured<f64>,
     /// The same for each core that was not halted all the time.
     pub amx_by_core: BTreeMap<u32, f64>,
 }
 
 /// The events of a socket's cores.
 pub struct Core {
-    groups: Got<Groups>,
-    amx: Got<()>,
+    groups: Measured<Groups>,
+    amx: Measured<()>,
     /// Which event of the group counts the cycles of cores.
-    cores: Got<usize>,
+    cores: Measured<usize>,
     totals: Totals,
 }
 
@@ -73,13 +72,13 @@ impl Core {
         // Guests have the flags of AMX and most of them no PMU; then perf_event_open would say ENOENT.
         let pmu = Pmu::open(sysfs, "cpu").map_err(|_| Fault::new(CALL, FaultCode::NoCorePmu));
         let groups = pmu.map(|pmu| {
-            Groups::new(perf.clone(), configs.into_iter().map(|config| pmu.raw(config)).collect())
+            Groups::new(perf.clone(), configs.into_iter().map(|config| pmu.event(config)).collect())
         });
         Self { groups, amx: event.map(|_| ()), cores, totals: Totals::default() }
     }
 
     /// Reads what is open.
-    pub fn read(&mut self, cpus: &[topology::Cpu]) -> Got<Counted> {
+    pub fn read(&mut self, cpus: &[topology::Cpu]) -> Measured<Counted> {
         let groups = self.groups.as_mut().map_err(|fault| *fault)?;
         let increments = groups.read()?;
         let mut socket = Totals::default();
@@ -107,7 +106,7 @@ impl Core {
     }
 
     /// Opens events on CPUs that came and closes those of CPUs that went.
-    pub fn follow(&mut self, cpus: &[topology::Cpu]) -> Got<()> {
+    pub fn follow(&mut self, cpus: &[topology::Cpu]) -> Measured<()> {
         let numbers: Vec<_> = cpus.iter().map(|cpu| cpu.number).collect();
         self.groups.as_mut().map_err(|fault| *fault)?.follow(&numbers)
     }
@@ -140,7 +139,7 @@ fn share(counted: &Totals) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn core(cores: usize, amx: Got<()>) -> Core {
+    fn core(cores: usize, amx: Measured<()>) -> Core {
         let none = Fault::new(CALL, FaultCode::NoCorePmu);
         Core { groups: Err(none), amx, cores: Ok(cores), totals: Totals::default() }
     }

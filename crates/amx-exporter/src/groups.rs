@@ -1,23 +1,26 @@
 //! Event groups, one per CPU: opened, followed through hot-plug, read, and scaled where the kernel
 //! multiplexed them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
-use reading::{Fault, FaultCode};
+use kernel::{
+    perf::{self, CALL, Counts},
+    pmu::Event,
+};
+use reading::{Fault, FaultCode, Measured};
 use rustix::io::Errno;
 
-use crate::perf::{self, CALL, Counts, Descriptor, Event, Shared};
+use crate::perf::{Group, Shared};
 
 /// The same events in one group on each of some CPUs.
 pub struct Groups {
     perf: Shared,
     events: Vec<Event>,
-    open: BTreeMap<u32, Group>,
+    open: BTreeMap<u32, Open>,
 }
 
-struct Group {
-    /// Leader first.
-    descriptors: Vec<Descriptor>,
+struct Open {
+    group: Box<dyn Group>,
     /// As of the last reading.
     last: Counts,
 }
@@ -36,11 +39,8 @@ impl Groups {
     ///
     /// # Errors
     /// The first refusal. A CPU that went offline between the listing and the opening is none.
-    pub fn follow(&mut self, cpus: &[u32]) -> Result<(), Fault> {
-        let gone: Vec<u32> = self.open.keys().copied().filter(|cpu| !cpus.contains(cpu)).collect();
-        for cpu in gone {
-            self.close(cpu);
-        }
+    pub fn follow(&mut self, cpus: &[u32]) -> Measured<()> {
+        self.open.retain(|cpu, _| cpus.contains(cpu));
         for cpu in cpus {
             if self.open.contains_key(cpu) {
                 continue;
@@ -51,7 +51,7 @@ impl Groups {
                 }
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => {}
                 Err(error) => {
-                    self.close_all();
+                    self.open.clear();
                     return Err(perf::fault(&error));
                 }
             }
@@ -59,22 +59,10 @@ impl Groups {
         Ok(())
     }
 
-    fn open_on(&self, cpu: u32) -> std::io::Result<Group> {
-        let mut descriptors = Vec::with_capacity(self.events.len());
-        let mut opened = || {
-            for event in &self.events {
-                descriptors.push(self.perf.open(*event, cpu, descriptors.first().copied())?);
-            }
-            self.perf.enable(descriptors[0])?;
-            self.perf.read(descriptors[0])
-        };
-        match opened() {
-            Ok(last) => Ok(Group { descriptors, last }),
-            Err(error) => {
-                descriptors.into_iter().rev().for_each(|event| self.perf.close(event));
-                Err(error)
-            }
-        }
+    fn open_on(&self, cpu: u32) -> io::Result<Open> {
+        let mut group = self.perf.open(&self.events, cpu)?;
+        let last = group.read()?;
+        Ok(Open { group, last })
     }
 
     /// Reads every group. A CPU that has no count since the last reading, because it went offline or because
@@ -86,13 +74,13 @@ impl Groups {
     ///
     /// # Errors
     /// When no CPU has one.
-    pub fn read(&mut self) -> Result<Vec<Increment>, Fault> {
+    pub fn read(&mut self) -> Measured<Vec<Increment>> {
         let mut none = Fault::new(CALL, FaultCode::NoCpu);
         let not_running = Fault::new(CALL, FaultCode::NotRunning);
         let mut increments = Vec::with_capacity(self.open.len());
         let mut ended = Vec::new();
-        for (cpu, group) in &mut self.open {
-            let counts = match self.perf.read(group.descriptors[0]) {
+        for (cpu, open) in &mut self.open {
+            let counts = match open.group.read() {
                 Ok(counts) => counts,
                 Err(error) => {
                     none = perf::fault(&error);
@@ -100,10 +88,10 @@ impl Groups {
                     continue;
                 }
             };
-            match step(&group.last, &counts) {
+            match step(&open.last, &counts) {
                 Step::Counted(values) => {
                     increments.push((*cpu, values));
-                    group.last = counts;
+                    open.last = counts;
                 }
                 Step::Waited => none = not_running,
                 Step::Ended => {
@@ -113,28 +101,9 @@ impl Groups {
             }
         }
         for cpu in ended {
-            self.close(cpu);
+            self.open.remove(&cpu);
         }
         if increments.is_empty() { Err(none) } else { Ok(increments) }
-    }
-
-    fn close(&mut self, cpu: u32) {
-        if let Some(group) = self.open.remove(&cpu) {
-            // Members before their leader, which would otherwise become leaders of their own.
-            group.descriptors.into_iter().rev().for_each(|event| self.perf.close(event));
-        }
-    }
-
-    fn close_all(&mut self) {
-        while let Some(cpu) = self.open.keys().next().copied() {
-            self.close(cpu);
-        }
-    }
-}
-
-impl Drop for Groups {
-    fn drop(&mut self) {
-        self.close_all();
     }
 }
 

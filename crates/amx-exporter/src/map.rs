@@ -5,14 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use naming::{
     Bytes, Celsius, Count, FaultCode, Flag, Hertz, Joules, Label, Ratio, Seconds, Watts, catalogue as m,
 };
-use reading::{Batch, Fault, Identity, Labels};
+use reading::{Batch, Fault, Identity, Labels, Measured};
 
-use crate::{
-    cores::Counted,
-    memory::Accesses,
-    rates::Active,
-    raw::{Got, Raw},
-};
+use crate::{cores::Counted, memory::Accesses, rates::Active, raw::Raw};
 
 /// A column access moves a cache line.
 const BYTES_PER_ACCESS: f64 = 64.0;
@@ -26,13 +21,13 @@ pub struct Round<'a> {
     /// Files.
     pub raw: &'a Raw,
     /// µW of the package and of its memory.
-    pub power_uw: [Got<f64>; 2],
+    pub power_uw: [Measured<f64>; 2],
     /// Throttling.
     pub active: Active,
     /// Core events.
-    pub counted: &'a Got<Counted>,
+    pub counted: &'a Measured<Counted>,
     /// Memory controller events.
-    pub accesses: Got<Accesses>,
+    pub accesses: Measured<Accesses>,
 }
 
 /// Puts a whole socket into the batch.

@@ -2,14 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use reading::{Fault, FaultCode};
+use kernel::{perf::CALL, pmu::Pmu};
+use reading::{Fault, FaultCode, Measured};
 
-use crate::{
-    groups::Groups,
-    perf::{CALL, Shared},
-    pmu::Pmu,
-    raw::Got,
-};
+use crate::{groups::Groups, perf::Shared};
 
 /// Column accesses since the events were opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -52,13 +48,14 @@ impl Memory {
     /// The controllers that the kernel lists. Their driver is a module, which may come later than the exporter
     /// and lists them one by one.
     fn find(&mut self) {
-        let listed = Pmu::memory_controllers(&self.sysfs);
+        let listed = Pmu::numbered(&self.sysfs, "uncore_imc_");
         if listed == self.listed {
             return;
         }
         let pmus = listed.iter().filter_map(|name| Pmu::open(&self.sysfs, name).ok());
         let controllers = pmus.filter_map(|pmu| {
-            let (mut events, writes) = (pmu.events("cas_count_read"), pmu.events("cas_count_write"));
+            let (mut events, writes) =
+                (pmu.named_events("cas_count_read"), pmu.named_events("cas_count_write"));
             let reads = events.len();
             events.extend(writes);
             (reads > 0 && events.len() > reads).then(|| Controller {
@@ -75,7 +72,7 @@ impl Memory {
     ///
     /// # Errors
     /// When a controller cannot be read: traffic of the others would look like all of it.
-    pub fn read(&mut self) -> Got<Accesses> {
+    pub fn read(&mut self) -> Measured<Accesses> {
         if self.controllers.is_empty() {
             return Err(Fault::new(CALL, FaultCode::NoUncoreImc));
         }
@@ -97,7 +94,7 @@ impl Memory {
     }
 
     /// Finds the controllers, and opens events on the socket's CPU that each names.
-    pub fn follow(&mut self, socket: &[u32]) -> Got<()> {
+    pub fn follow(&mut self, socket: &[u32]) -> Measured<()> {
         self.find();
         for controller in &mut self.controllers {
             let mut cpus = controller.pmu.cpus()?;

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use reading::{Fault, FaultCode};
+use reading::{Fault, FaultCode, Measured};
 
-use crate::raw::{Got, Raw, Throttle};
+use crate::raw::{Raw, Throttle};
 
 /// A counter of energy over time.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub struct Power {
 
 impl Power {
     /// Microwatts since the last round. A counter that went back, as after a reload of its driver, has none.
-    pub fn microwatts(&mut self, now: Instant, energy_uj: Got<u64>) -> Got<f64> {
+    pub fn microwatts(&mut self, now: Instant, energy_uj: Measured<u64>) -> Measured<f64> {
         let energy = energy_uj.inspect_err(|_| self.last = None)?;
         let none = |code| Err(Fault::new("energy_uj", code));
         match self.last.replace((now, energy)) {
@@ -35,9 +35,9 @@ pub struct Throttling {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Active {
     /// Heat, of the package or of a core.
-    pub thermal: Got<bool>,
+    pub thermal: Measured<bool>,
     /// The package's power limit.
-    pub power: Got<bool>,
+    pub power: Measured<bool>,
 }
 
 impl Throttling {
@@ -46,7 +46,7 @@ impl Throttling {
     pub fn active(&mut self, raw: &Raw) -> Active {
         let now = raw.throttle;
         let before = self.last.replace(now);
-        let moved = |of: fn(&Throttle) -> Got<u64>| -> Got<bool> {
+        let moved = |of: fn(&Throttle) -> Measured<u64>| -> Measured<bool> {
             let count = of(&now)?;
             let none = Fault::new("thermal_throttle", FaultCode::FirstReading);
             Ok(count != before.as_ref().ok_or(none).and_then(of)?)

@@ -10,12 +10,9 @@ use kernel::{
     hwmon::{Attribute, Channel, Chip, Quantity},
     powercap::Zone,
 };
-use reading::{Absence, Fault, FaultCode};
+use reading::{Absence, Fault, FaultCode, Measured};
 
 use crate::topology::{self, Cpu};
-
-/// A value in the kernel's unit, or why there is none.
-pub type Got<T> = Result<T, Fault>;
 
 /// RAPL's names of a package's limits, and ours.
 const LIMITS: [(&str, &str); 3] =
@@ -25,17 +22,17 @@ const LIMITS: [(&str, &str); 3] =
 #[derive(Clone, Debug)]
 pub struct Raw {
     /// µJ of the package.
-    pub energy_uj: Got<u64>,
+    pub energy_uj: Measured<u64>,
     /// µJ of its memory.
-    pub memory_energy_uj: Got<u64>,
+    pub memory_energy_uj: Measured<u64>,
     /// µW, by our word for the limit.
-    pub limits_uw: Vec<(&'static str, Got<u64>)>,
+    pub limits_uw: Vec<(&'static str, Measured<u64>)>,
     /// m°C: now, where it slows down, and the upper end of its operating range.
-    pub temperature_mc: [Got<i64>; 3],
+    pub temperature_mc: [Measured<i64>; 3],
     /// kHz, mean over the cores.
-    pub clock_khz: Got<f64>,
+    pub clock_khz: Measured<f64>,
     /// kHz.
-    pub clock_max_khz: Got<u64>,
+    pub clock_max_khz: Measured<u64>,
     /// Counters of throttling.
     pub throttle: Throttle,
 }
@@ -44,15 +41,15 @@ pub struct Raw {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttle {
     /// How often the package was too hot.
-    pub package_count: Got<u64>,
+    pub package_count: Measured<u64>,
     /// For how many milliseconds.
-    pub package_ms: Got<u64>,
+    pub package_ms: Measured<u64>,
     /// How often a core was too hot, over all cores.
-    pub core_count: Got<u64>,
+    pub core_count: Measured<u64>,
     /// For how many milliseconds, over all cores.
-    pub core_ms: Got<u64>,
+    pub core_ms: Measured<u64>,
     /// How often the package met its power limit, on kernels that count this.
-    pub power_count: Got<u64>,
+    pub power_count: Measured<u64>,
 }
 
 /// The files of one socket.
@@ -64,7 +61,7 @@ pub struct Files {
     zones: Vec<Zone>,
     /// The dies there were when the sensors were looked up.
     dies: Vec<(u32, u32)>,
-    temperatures: Got<Vec<Channel>>,
+    temperatures: Measured<Vec<Channel>>,
     counters: [Followed; THROTTLE.len()],
     /// The CPUs that spoke for their cores, and the one among them with the highest clock: favoured cores reach
     /// a higher one than others.
@@ -170,10 +167,10 @@ impl Files {
     }
 
     /// Of the hottest die; of a limit the lowest.
-    fn temperature(&self, attribute: Attribute) -> Got<i64> {
+    fn temperature(&self, attribute: Attribute) -> Measured<i64> {
         let channels = self.temperatures.as_ref().map_err(|fault| *fault)?;
         let all: Vec<i64> =
-            channels.iter().map(|channel| channel.file(attribute).number()).collect::<Got<_>>()?;
+            channels.iter().map(|channel| channel.file(attribute).number()).collect::<Measured<_>>()?;
         let chosen =
             if attribute == Attribute::Input { all.into_iter().max() } else { all.into_iter().min() };
         chosen.ok_or(NO_CORETEMP)
@@ -183,17 +180,17 @@ impl Files {
         topology::folder(&self.sysfs, cpu.number)
     }
 
-    fn max_clock(&self, cpu: Cpu) -> Got<u64> {
+    fn max_clock(&self, cpu: Cpu) -> Measured<u64> {
         File::new(&self.cpu_folder(cpu), "cpufreq/cpuinfo_max_freq").number()
     }
 
     /// Limits of the package: those of its dies together, where it has several.
-    fn limits(&self) -> Vec<(&'static str, Got<u64>)> {
+    fn limits(&self) -> Vec<(&'static str, Measured<u64>)> {
         let mut limits = Vec::new();
         for (kernel, ours) in LIMITS {
             let constraints =
                 || self.zones.iter().flat_map(|zone| &zone.constraints).filter(|limit| limit.name == kernel);
-            let total = |file: fn(&kernel::powercap::Constraint) -> &File| -> Got<u64> {
+            let total = |file: fn(&kernel::powercap::Constraint) -> &File| -> Measured<u64> {
                 constraints().map(|limit| file(limit).number::<u64>()).sum()
             };
             if constraints().next().is_some() {
@@ -210,9 +207,9 @@ impl Files {
     }
 
     /// The kernel's own average of each core over its last tick.
-    fn mean_clock(&self, leaders: &[Cpu]) -> Got<f64> {
+    fn mean_clock(&self, leaders: &[Cpu]) -> Measured<f64> {
         let file = |cpu: &Cpu| File::new(&self.cpu_folder(*cpu), "cpufreq/scaling_cur_freq");
-        let clocks: Vec<u64> = leaders.iter().map(|cpu| file(cpu).number()).collect::<Got<_>>()?;
+        let clocks: Vec<u64> = leaders.iter().map(|cpu| file(cpu).number()).collect::<Measured<_>>()?;
         if clocks.is_empty() {
             return Err(Fault::new("cpufreq/scaling_cur_freq", FaultCode::NoCpu));
         }
@@ -222,7 +219,7 @@ impl Files {
     /// Each CPU has the counters of its core and of its package, so threads and cores must not be added up
     /// blindly: one CPU speaks for its core, and one for the package.
     fn throttle(&mut self, leaders: &[Cpu]) -> Throttle {
-        let read = |(name, each_core): (&'static str, bool)| -> Got<Vec<(u32, u64)>> {
+        let read = |(name, each_core): (&'static str, bool)| -> Measured<Vec<(u32, u64)>> {
             let speakers = if each_core { leaders } else { leaders.get(..1).unwrap_or_default() };
             let number = |cpu: &Cpu| Ok((cpu.number, File::new(&self.cpu_folder(*cpu), name).number()?));
             speakers.iter().map(number).collect()
@@ -253,8 +250,8 @@ fn zones(sysfs: &Path, socket: u32) -> Vec<Zone> {
     Zone::packages(sysfs).into_iter().filter(is_ours).collect()
 }
 
-fn sum<'a>(zones: impl Iterator<Item = &'a mut Zone>, call: &'static str) -> Got<u64> {
-    let energies: Vec<u64> = zones.map(Zone::energy_microjoules).collect::<Got<_>>()?;
+fn sum<'a>(zones: impl Iterator<Item = &'a mut Zone>, call: &'static str) -> Measured<u64> {
+    let energies: Vec<u64> = zones.map(Zone::energy_microjoules).collect::<Measured<_>>()?;
     if energies.is_empty() { Err(unsupported(call, "ENOENT")) } else { Ok(energies.iter().sum()) }
 }
 
@@ -264,7 +261,7 @@ fn sum<'a>(zones: impl Iterator<Item = &'a mut Zone>, call: &'static str) -> Got
 /// What it calls `Package id` is the kernel's running number of the die over all sockets
 /// (`topology_logical_die_id`), which equals the socket's number only where each socket has one die and none is
 /// left out. It runs in the order of sockets and of their dies.
-fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Got<Vec<Channel>> {
+fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Measured<Vec<Channel>> {
     let chips = Chip::all(sysfs).into_iter().filter(|chip| chip.name == "coretemp");
     let mut packages: Vec<(u32, Channel)> = chips
         .filter_map(|chip| {

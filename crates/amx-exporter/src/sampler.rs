@@ -6,16 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Batch, Fault, FaultCode, Identity, Labels, Lost, Sampler};
+use kernel::perf::CALL;
+use reading::{Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler};
 
 use crate::{
     cores::Core,
     cpu::Cpu,
     map,
     memory::Memory,
-    perf::{CALL, Shared},
+    perf::Shared,
     rates::{Power, Throttling},
-    raw::{Files, Got},
+    raw::Files,
     topology,
 };
 
@@ -67,9 +68,9 @@ impl<T> Events<T> {
     fn round<R>(
         &mut self,
         now: Instant,
-        read: impl FnOnce(&mut T) -> Got<R>,
-        follow: impl FnOnce(&mut T) -> Got<()>,
-    ) -> Got<R> {
+        read: impl FnOnce(&mut T) -> Measured<R>,
+        follow: impl FnOnce(&mut T) -> Measured<()>,
+    ) -> Measured<R> {
         if let Some((fault, at)) = self.refused
             && now < at + RETRY
         {

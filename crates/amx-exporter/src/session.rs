@@ -1,20 +1,20 @@
 //! The source: what processor this is, and its sockets.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use kernel::File;
 use naming::{Family, Label};
-use reading::{Backend, Fault, Found, Identity, Labels, Lost, Session, Source, Unavailable};
+use reading::{Backend, Found, Identity, Labels, Lost, Session, Source, Unavailable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
-    cpu::Cpu,
-    perf::{self, Shared},
+    cpu::{self, Cpu},
+    perf::{Kernel, Shared},
     sampler::{Socket, SocketSampler},
+    simulated::{self, Counters},
     topology,
 };
 
@@ -32,16 +32,19 @@ impl Source for AmxSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        let simulated = kernel::simulated(&self.sysfs);
-        let folder = simulated.as_ref().map(|machine| machine.folder.join("perf"));
-        let perf = system_calls(folder.as_deref()).map_err(|error| {
-            let folder = folder.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();
-            Unavailable(format!("{folder}: {error}"))
-        })?;
-        if simulated.is_none() {
-            raise_open_files();
-        }
-        let cpu = Cpu::decode(|leaf, subleaf| perf.cpuid(leaf, subleaf));
+        let simulated = source::simulated::in_sysfs(&self.sysfs);
+        let (cpu, perf): (Cpu, Shared) = match &simulated {
+            None => {
+                raise_open_files();
+                (Cpu::decode(cpu::this), Arc::new(Kernel))
+            }
+            Some(machine) => {
+                let folder = machine.folder.join("perf");
+                let cpu = simulated::cpu(&folder)
+                    .map_err(|error| Unavailable(format!("{}: {error}", folder.display())))?;
+                (cpu, Arc::new(Counters(folder)))
+            }
+        };
         usable(&cpu)?;
         let backend = Backend {
             library: self.sysfs.join("devices/system/cpu").display().to_string(),
@@ -54,21 +57,9 @@ impl Source for AmxSource {
             info: info(&cpu, &self.sysfs),
             backend,
             cpu,
-            folder,
+            perf,
         }))
     }
-}
-
-/// The kernel's, or those of a simulated machine in `folder`. Each socket has its own, so that a call that hangs
-/// on one of its CPUs holds up no other.
-///
-/// # Errors
-/// When the simulated machine does not say what processor it has.
-fn system_calls(folder: Option<&Path>) -> io::Result<Shared> {
-    Ok(match folder {
-        None => Arc::new(perf::Kernel::default()),
-        Some(folder) => Arc::new(perf::Files::new(folder)?),
-    })
 }
 
 /// Whether this source has anything to say about a processor.
@@ -123,8 +114,7 @@ struct AmxSession {
     info: Labels,
     backend: Backend,
     cpu: Cpu,
-    /// Of the simulated machine's counters.
-    folder: Option<PathBuf>,
+    perf: Shared,
 }
 
 impl Session for AmxSession {
@@ -152,11 +142,8 @@ impl AmxSession {
             info: self.info.clone(),
             per_core: self.per_core,
         };
-        let (folder, cpu) = (self.folder.clone(), self.cpu.clone());
-        let open = move || -> Result<_, Fault> {
-            let perf = system_calls(folder.as_deref()).map_err(|error| perf::fault(&error))?;
-            Ok(Box::new(SocketSampler::new(socket, &perf, &cpu)) as Box<dyn reading::Sampler>)
-        };
+        let (perf, cpu) = (Arc::clone(&self.perf), self.cpu.clone());
+        let open = move || Ok(Box::new(SocketSampler::new(socket, &perf, &cpu)) as _);
         Found { key: device, identity, open: Box::new(open) }
     }
 }

@@ -12,9 +12,9 @@ use naming::Family;
 use reading::{Absence, Batch, Identity, Labels};
 
 use crate::{
-    cpu::Cpu,
-    perf::{Files, Shared},
+    perf::Shared,
     sampler::{Socket, SocketSampler},
+    simulated::{self, Counters},
 };
 
 /// Granite Rapids with AMX: leaf, sub-leaf, EAX to EDX.
@@ -128,8 +128,9 @@ impl Tree {
     }
 
     fn sampler_of(&self, number: u32, per_core: bool) -> SocketSampler {
-        let perf: Shared = Arc::new(Files::new(&self.0.path().join("accelsim/perf")).expect("readable"));
-        let cpu = Cpu::decode(|leaf, subleaf| perf.cpuid(leaf, subleaf));
+        let folder = self.0.path().join("accelsim/perf");
+        let cpu = simulated::cpu(&folder).expect("readable");
+        let perf: Shared = Arc::new(Counters(folder));
         let socket = Socket {
             sysfs: self.0.path().to_owned(),
             number,

@@ -6,10 +6,7 @@ use std::{
 };
 
 use kernel::File;
-use reading::{Absence, Fault};
-
-/// Most CPUs that Linux can be built for (`NR_CPUS` on x86-64); a longer list is garbage.
-const CPUS_MAX: u32 = 8192;
+use reading::{Absence, Fault, Measured};
 
 /// One online CPU of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +33,8 @@ pub fn folder(sysfs: &Path, cpu: u32) -> PathBuf {
 }
 
 /// The CPUs that are online.
-pub fn online(sysfs: &Path) -> Result<Vec<u32>, Fault> {
-    File::called(sysfs.join("devices/system/cpu/online"), "cpu/online").parse(parse_list)
+pub fn online(sysfs: &Path) -> Measured<Vec<u32>> {
+    File::called(sysfs.join("devices/system/cpu/online"), "cpu/online").list()
 }
 
 /// The CPUs of one socket, looked up anew only when other CPUs are online than before: a large machine has
@@ -56,7 +53,7 @@ impl Socket {
     ///
     /// # Errors
     /// When the kernel does not say where a CPU lies that is there.
-    pub fn follow(&mut self, sysfs: &Path, number: u32) -> Result<(), Fault> {
+    pub fn follow(&mut self, sysfs: &Path, number: u32) -> Measured<()> {
         let online = online(sysfs)?;
         if online != self.online {
             let mut sockets = places(sysfs, &online)?;
@@ -94,32 +91,9 @@ fn places(sysfs: &Path, online: &[u32]) -> Result<BTreeMap<u32, Vec<Cpu>>, Fault
     Ok(sockets)
 }
 
-/// Numbers of a list such as `0-3,8`; `None` when it is no such list.
-pub fn parse_list(text: &str) -> Option<Vec<u32>> {
-    let mut numbers = Vec::new();
-    for range in text.split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        if last < first || last >= CPUS_MAX {
-            return None;
-        }
-        numbers.extend(first..=last);
-    }
-    Some(numbers)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lists_are_the_kernels() {
-        assert_eq!(parse_list("0-3,8,10-11"), Some(vec![0, 1, 2, 3, 8, 10, 11]));
-        assert_eq!(parse_list("0"), Some(vec![0]));
-        for bad in ["", "3-1", "a", "0-", "0-99999999", "0,,1"] {
-            assert_eq!(parse_list(bad), None, "{bad:?}");
-        }
-    }
 
     #[test]
     fn a_cpu_that_went_is_left_out_and_one_that_cannot_be_read_costs_all() {

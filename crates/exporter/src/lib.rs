@@ -1,5 +1,5 @@
-//! Everything between a vendor's source and a Prometheus server: command line, sampling threads that may
-//! be lost to a driver, snapshots, self-metrics and HTTP.
+//! Everything between a vendor's source and a Prometheus server: command line, sampling threads, snapshots,
+//! the exporter's own metrics and HTTP.
 //!
 //! ```text
 //! main -> cli -> serve -+-> supervisor (one thread per source) -> worker (one thread per device)
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Threads that call a driver share nothing with the HTTP side but the board, and hold its locks only to
-//! swap values: a driver that never answers costs the series of its device and nothing else.
+//! swap values: a driver call that never returns costs the series of its device and nothing else.
 
 #![forbid(unsafe_code)]
 
@@ -32,14 +32,14 @@ use crate::commands::{
     log, print, probe, serve, settings,
 };
 
-/// What sources of `probe` are given for the interval; nothing that it shows depends on it.
+/// The interval that `probe` passes to sources; nothing that it shows depends on it.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why a command did not do what it was asked.
+/// Why a command failed, and by that its exit code.
 enum Failure {
-    /// Exit code 2.
+    /// A flag, variable or file is wrong: exit code 2.
     Usage(UsageError),
-    /// Exit code 1.
+    /// Anything else: exit code 1.
     Run(String),
 }
 
@@ -92,7 +92,13 @@ fn run(
             start_log(&flags.log, &program);
             let opened = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
             let report = probe::run(opened);
-            if flags.json.json { print::text(&report.json()) } else { print::table(&report.table()) }?;
+            if flags.json.json {
+                print::text(&report.json())?;
+            } else {
+                print::table(&report.table())?;
+                // Sentences are wrapped by the terminal, not cut.
+                print::text(&report.advice())?;
+            }
             Ok(if report.found_nothing() { ExitCode::from(3) } else { ExitCode::SUCCESS })
         }
         Command::Serve(flags) => {
@@ -103,7 +109,7 @@ fn run(
     }
 }
 
-/// Starts logging, and first of all reports variables that look like ours and are not.
+/// Starts logging, and first reports variables that have our prefix but that no flag reads.
 fn start_log(flags: &LogFlags, program: &clap::Command) {
     log::start(flags);
     let name = program.get_name();

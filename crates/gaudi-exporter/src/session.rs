@@ -68,7 +68,7 @@ impl Source for GaudiSource {
                 let backend = Backend {
                     library: format!("{}/class ({why})", state.sysfs.display()),
                     version: format!("driver {driver}"),
-                    simulated: kernel::simulated(&state.sysfs).map(|machine| machine.name),
+                    simulated: source::simulated::in_sysfs(&state.sysfs).map(|machine| machine.name),
                 };
                 Ok(Box::new(KernelSession { library: self.library.clone(), state, backend }))
             }

@@ -12,6 +12,9 @@ use reading::{Absence, Fault, FaultCode};
 /// Most that an attribute can hold: the kernel fills one page. A longer file is not an attribute.
 const PAGE: usize = 4096;
 
+/// Most CPUs that Linux can be built for (`NR_CPUS` on x86-64); a list with higher numbers is garbage.
+const CPUS_MAX: u32 = 8192;
+
 /// What an errno means to a reader: kind of absence and the name that the fault carries.
 ///
 /// Numbers of Linux on every architecture that has accelerators (asm-generic/errno*.h).
@@ -137,6 +140,14 @@ impl File {
         self.parse(|text| u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok())
     }
 
+    /// Numbers of a list such as `0-3,8`, as the kernel writes sets of CPUs.
+    ///
+    /// # Errors
+    /// Those of [`File::text`]; `NoData` `garbage` when it is no such list.
+    pub fn list(&self) -> Result<Vec<u32>, Fault> {
+        self.parse(parse_list)
+    }
+
     /// What `parse` makes of the text.
     ///
     /// # Errors
@@ -144,6 +155,19 @@ impl File {
     pub fn parse<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
         parse(&self.text()?).ok_or_else(|| Fault::new(self.call, FaultCode::Garbage))
     }
+}
+
+fn parse_list(text: &str) -> Option<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for range in text.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if last < first || last >= CPUS_MAX {
+            return None;
+        }
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
 }
 
 /// Names in a folder, sorted by length and then by text, so that `card2` comes before `card10`; none when it
@@ -189,6 +213,20 @@ mod tests {
         assert_eq!(file.number::<i64>(), Ok(-40000));
         fs::write(file.path(), "0x130670b2\n").expect("written");
         assert_eq!(file.hex(), Ok(0x1306_70b2));
+    }
+
+    #[test]
+    fn lists_are_the_kernels() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = File::new(folder.path(), "online");
+        for (text, numbers) in [("0-3,8,10-11\n", vec![0, 1, 2, 3, 8, 10, 11]), ("0\n", vec![0])] {
+            fs::write(file.path(), text).expect("written");
+            assert_eq!(file.list(), Ok(numbers), "{text:?}");
+        }
+        for bad in ["3-1", "a", "0-", "0-99999999", "0,,1"] {
+            fs::write(file.path(), bad).expect("written");
+            assert_eq!(code(file.list()), (Absence::NoData, "garbage"), "{bad:?}");
+        }
     }
 
     #[test]

@@ -8,12 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reading::{Fault, FaultCode};
+use reading::{Fault, FaultCode, WrappingCounter};
 
-use crate::{
-    counter::Unwrapped,
-    file::{File, entries},
-};
+use crate::file::{File, entries};
 
 /// One zone: a package, or a part of one.
 #[derive(Clone, Debug)]
@@ -25,7 +22,7 @@ pub struct Zone {
     /// Power limits that the zone can have.
     pub constraints: Vec<Constraint>,
     energy: File,
-    total: Option<Unwrapped>,
+    total: Option<WrappingCounter>,
 }
 
 /// A power limit of a zone.
@@ -73,7 +70,7 @@ impl Zone {
             }),
             constraints: constraints(folder),
             energy: File::new(folder, "energy_uj"),
-            total: range.and_then(|range| range.checked_add(1)).map(Unwrapped::new),
+            total: range.and_then(|range| range.checked_add(1)).map(WrappingCounter::new),
         })
     }
 

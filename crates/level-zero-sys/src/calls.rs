@@ -2,7 +2,7 @@
 //! lists.
 
 use std::{
-    ffi::{CStr, OsStr, c_char, c_void},
+    ffi::{OsStr, c_void},
     mem::ManuallyDrop,
     ptr,
 };
@@ -46,12 +46,12 @@ pub enum OpenError {
     Failed(Failure),
 }
 
-/// How Sysman was initialised. Handles of the two methods are never mixed.
+/// The function by which Sysman was initialised. Handles of the two are never mixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// By `zesInit` (specification 1.5).
+pub enum InitFunction {
+    /// `zesInit` (specification 1.5).
     Sysman,
-    /// By `zeInit` with [`SYSMAN_VARIABLE`] in the environment; its handles are cast.
+    /// `zeInit` with [`SYSMAN_VARIABLE`] in the environment; its handles are cast.
     Core,
 }
 
@@ -273,9 +273,7 @@ calls! {
 /// An initialised Level Zero loader.
 pub struct LevelZero {
     functions: Functions,
-    way: Way,
-    /// Never closed: the driver's threads and the handles outlive every session.
-    library: ManuallyDrop<Library>,
+    init_function: InitFunction,
 }
 
 impl LevelZero {
@@ -287,23 +285,24 @@ impl LevelZero {
     pub fn open(path: &OsStr) -> Result<Self, OpenError> {
         // SAFETY: loading runs the library's constructors; those of a Level Zero loader may run at any time.
         let library = unsafe { Library::new(path) }.map_err(|error| OpenError::Library(error.to_string()))?;
+        // Never closed: the driver's threads and the handles outlive every session.
         let library = ManuallyDrop::new(library);
         let functions = Functions::open(&library);
         let modern =
             functions.zes_init.filter(|_| functions.zes_drivers.is_some() && functions.zes_devices.is_some());
-        let (way, call, init) = match (modern, functions.ze_init) {
-            (Some(init), _) => (Way::Sysman, "zesInit", init),
-            (None, Some(init)) => (Way::Core, "zeInit", init),
+        let (init_function, call, init) = match (modern, functions.ze_init) {
+            (Some(init), _) => (InitFunction::Sysman, "zesInit", init),
+            (None, Some(init)) => (InitFunction::Core, "zeInit", init),
             (None, None) => return Err(OpenError::Incomplete),
         };
         // SAFETY: the header's prototype; no flag is defined for Sysman, and 0 is every kind of device for core.
         done(call, unsafe { init(0) }).map_err(OpenError::Failed)?;
-        Ok(Self { functions, way, library })
+        Ok(Self { functions, init_function })
     }
 
-    /// Returns how Sysman was initialised.
-    pub fn way(&self) -> Way {
-        self.way
+    /// Returns the function by which Sysman was initialised.
+    pub fn init_function(&self) -> InitFunction {
+        self.init_function
     }
 
     /// Returns every device of every driver.
@@ -312,9 +311,11 @@ impl LevelZero {
     /// Those of the functions that list drivers and devices.
     pub fn devices(&self) -> Result<Vec<Device>, Failure> {
         let functions = &self.functions;
-        let (drivers_call, drivers, devices_call, devices) = match self.way {
-            Way::Sysman => ("zesDriverGet", functions.zes_drivers, "zesDeviceGet", functions.zes_devices),
-            Way::Core => ("zeDriverGet", functions.ze_drivers, "zeDeviceGet", functions.ze_devices),
+        let (drivers_call, drivers, devices_call, devices) = match self.init_function {
+            InitFunction::Sysman => {
+                ("zesDriverGet", functions.zes_drivers, "zesDeviceGet", functions.zes_devices)
+            }
+            InitFunction::Core => ("zeDriverGet", functions.ze_drivers, "zeDeviceGet", functions.ze_devices),
         };
         let drivers = drivers.ok_or(Failure { call: drivers_call, code: None })?;
         let devices = devices.ok_or(Failure { call: devices_call, code: None })?;
@@ -373,21 +374,6 @@ impl LevelZero {
         // SAFETY: the header's prototype and a live struct to fill; it is zero because drivers add to it.
         done(CALL, unsafe { function(set, 0, &raw mut state) })?;
         Ok(state)
-    }
-
-    /// Returns the text that a function without arguments returns, for symbols that are not part of Level Zero: a
-    /// simulated driver identifies itself by one.
-    pub fn extra_text(&self, name: &str) -> Option<String> {
-        // SAFETY: only looked up here; a library that exports such a symbol declares `const char *name(void)`.
-        let function = unsafe { symbol::<unsafe extern "C" fn() -> *const c_char>(&self.library, name) }?;
-        // SAFETY: the prototype above.
-        let answer = unsafe { function() };
-        if answer.is_null() {
-            return None;
-        }
-        // SAFETY: not null, and the function returns text that ends with a NUL and is never freed.
-        let answer = unsafe { CStr::from_ptr(answer) };
-        Some(answer.to_string_lossy().into_owned())
     }
 }
 

@@ -56,7 +56,7 @@ pub const NAMES: &[(Code, &str)] = &[
     (UNKNOWN, "ERROR_UNKNOWN"),
 ];
 
-/// Returns the header's name of a code, or `unknown_code`.
-pub fn name(code: Code) -> &'static str {
-    NAMES.iter().find(|(known, _)| *known == code).map_or("unknown_code", |(_, name)| name)
+/// Returns the header's name of a code, without `ZE_RESULT_`; `None` for a code that is not in the table.
+pub fn name(code: Code) -> Option<&'static str> {
+    NAMES.iter().find(|(known, _)| *known == code).map(|(_, name)| *name)
 }

@@ -1,4 +1,4 @@
-//! The source: finding the driver and the NPUs that it has bound.
+//! The source: the driver `intel_vpu` and the NPUs that it has bound.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,10 +12,10 @@ use source::{Opened, SourceSpec};
 
 use crate::{part, raw::Files, sampler::NpuSampler};
 
-/// The kernel driver. The class `accel` has devices of other vendors' drivers, too.
+/// The kernel driver. NPUs are found by it, since the class `accel` has devices of other vendors too.
 pub const DRIVER: &str = "intel_vpu";
 
-/// How the command line knows this source.
+/// This source for the command line.
 pub const SPEC: SourceSpec = SourceSpec {
     family: Family::Npu,
     about: "Intel NPUs through sysfs and PMT telemetry",
@@ -25,9 +25,9 @@ pub const SPEC: SourceSpec = SourceSpec {
     },
 };
 
-/// The driver below a sysfs root.
+/// The driver below a root of sysfs.
 pub struct NpuSource {
-    /// The root.
+    /// Root of sysfs.
     pub sysfs: PathBuf,
 }
 
@@ -40,7 +40,7 @@ impl Source for NpuSource {
         let driver = self.sysfs.join("bus/pci/drivers").join(DRIVER);
         if !driver.exists() {
             return Err(Unavailable(format!(
-                "{}: no such driver; load {DRIVER}, which needs Linux 6.3 and an Intel NPU",
+                "{}: no such driver; load {DRIVER} (Linux 6.3 or later, and an Intel NPU)",
                 driver.display()
             )));
         }
@@ -48,7 +48,7 @@ impl Source for NpuSource {
         let backend = Backend {
             library: driver.display().to_string(),
             version: format!("{DRIVER} {version}"),
-            simulated: kernel::simulated(&self.sysfs).map(|machine| machine.name),
+            simulated: source::simulated::in_sysfs(&self.sysfs).map(|machine| machine.name),
         };
         Ok(Box::new(NpuSession { sysfs: self.sysfs.clone(), backend }))
     }
@@ -82,7 +82,7 @@ fn found(sysfs: &Path, index: usize, function: Function) -> Found {
     Found { key, identity, open: Box::new(open) }
 }
 
-/// Labels of `accel_device_info`; what the kernel does not tell is left out.
+/// Labels of `accel_device_info`; what the kernel does not report is left out.
 fn info(sysfs: &Path, function: &Function) -> Labels {
     let part = part::of_device(function.device().unwrap_or_default());
     let debug = sysfs.join("kernel/debug/accel").join(&function.address);

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod counter;
 mod fault;
 mod identity;
 mod labels;
@@ -14,6 +15,7 @@ mod plausible;
 mod source;
 
 pub use batch::{Absent, Batch, Group, Reading, Subject};
+pub use counter::WrappingCounter;
 pub use fault::{Code, Fault, Measured};
 pub use identity::Identity;
 pub use labels::{LabelValue, Labels};

@@ -6,21 +6,22 @@
 //! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
 //! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
-//! | [`rates`] | rates, shares, and sums over counters that wrap |
+//! | [`rates`] | rates and shares |
+//! | [`simulated`] | how simulated machines identify themselves |
 //! | [`events`] | counts and times of events that a driver announces once |
-
-#![forbid(unsafe_code)]
 
 pub mod call_queue;
 pub mod events;
 pub mod listing;
 pub mod rates;
+pub mod simulated;
 pub mod spec;
 
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
 pub use listing::{Known, KnownDevices, LossCodes};
-pub use rates::{Rate, Share, WrappingCounter};
+pub use rates::{Rate, Share};
+pub use reading::WrappingCounter;
 pub use spec::{Common, Opened, SourceSpec, UsageError};
 
 /// The message of a panic.

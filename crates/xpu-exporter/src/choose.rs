@@ -1,26 +1,26 @@
 //! One source per metric: the kernel's value where it has one, Level Zero's where it has none.
 //!
-//! The choice sticks. A metric that the kernel has told once is the kernel's: a file that cannot be read for a
-//! round costs the series that round, instead of a value from elsewhere that may differ. One that the kernel may tell
-//! next time is waited for.
+//! The choice is final. A metric that the kernel has reported once stays the kernel's: when its file cannot be read
+//! in one round, the series is absent in that round rather than filled from the other backend, whose value may
+//! differ. A metric for which the kernel may have a value in the next round is left to the kernel too.
 
 use std::collections::{BTreeSet, HashSet};
 
 use naming::{Id, catalogue::ENGINE_ACTIVE};
 use reading::{Absence, Batch, Group, Labels};
 
-/// Whose series (a tile's name, or the card's), of which metric, with which labels.
+/// One series: the tile (`None` for the card), the metric and its labels.
 type Key = (Option<String>, Id, Labels);
 
-/// What has been chosen for one device.
+/// What was chosen for one device so far.
 #[derive(Debug, Default)]
 pub struct Chooser {
     kernel: HashSet<Key>,
     level_zero: BTreeSet<Id>,
 }
 
-/// What is chosen for itself: a tile's value is another than its card's. The two backends count engines in
-/// different pieces, so they are taken whole.
+/// What the choice is made for. A tile's value is not its card's, so each has its own choice. The two backends
+/// group engines differently, so all engines of a device come from one of them.
 fn key(tile: Option<&str>, id: Id, labels: &Labels) -> Key {
     if id == ENGINE_ACTIVE.id {
         return (None, id, Labels::NONE);
@@ -33,21 +33,21 @@ fn tile(group: &Group) -> Option<&str> {
 }
 
 impl Chooser {
-    /// Puts what the two backends read of one device into `batch`.
+    /// Puts what the two backends read from one device into `batch`.
     pub fn merge(&mut self, kernel: Batch, level_zero: Batch, batch: &mut Batch) {
         for group in kernel.groups {
             let tile = tile(&group);
             self.kernel.extend(group.readings.iter().map(|reading| key(tile, reading.id, &reading.labels)));
             add(batch, group);
         }
-        let waited = kernel.absences.iter().filter(|absent| absent.fault.absence != Absence::Unsupported);
-        let waited: HashSet<_> = waited.map(|absent| key(None, absent.id, &absent.labels)).collect();
+        let pending = kernel.absences.iter().filter(|absent| absent.fault.absence != Absence::Unsupported);
+        let pending: HashSet<_> = pending.map(|absent| key(None, absent.id, &absent.labels)).collect();
         let mut filled = HashSet::new();
         for mut group in level_zero.groups {
             let tile = tile(&group).map(str::to_owned);
             group.readings.retain(|reading| {
                 let key = key(tile.as_deref(), reading.id, &reading.labels);
-                !self.kernel.contains(&key) && !waited.contains(&key)
+                !self.kernel.contains(&key) && !pending.contains(&key)
             });
             filled.extend(group.readings.iter().map(|reading| (reading.id, reading.labels.clone())));
             self.level_zero.extend(group.readings.iter().map(|reading| reading.id));
@@ -58,13 +58,14 @@ impl Chooser {
         batch
             .absences
             .extend(kernel.absences.into_iter().filter(|absent| missing(absent.id, &absent.labels)));
-        // Where both have nothing, the kernel's reason is the one to mend.
+        // Where neither has a value, the kernel's reason is the one to fix.
         batch.absences.extend(level_zero.absences.into_iter().filter(|absent| {
             !of_kernel.contains(&absent.id) && !self.kernel.contains(&key(None, absent.id, &absent.labels))
         }));
     }
 
-    /// Which source tells what, in words for the info metric: the kernel, or it and for which metrics the other.
+    /// Which backend fills which metrics, as text for the info metric: the kernel, and the metrics that come from
+    /// Level Zero.
     pub fn sources(&self) -> String {
         let names: Vec<_> = self.level_zero.iter().map(|id| short(*id)).collect();
         match (self.kernel.is_empty(), names.is_empty()) {
@@ -75,21 +76,22 @@ impl Chooser {
     }
 }
 
-/// Adds readings to whom they belong to, who is there once; of several of one name and labels the first. A driver
-/// that lists a part twice must cost that part, not the body, which no scraper takes when a series is there twice.
+/// Adds readings to the group of their identity, and drops those whose metric and labels are there already: a
+/// scraper refuses a whole body in which one series occurs twice, so a driver that lists a component twice must not
+/// cost more than that component.
 pub fn add(batch: &mut Batch, Group { identity, readings }: Group) {
     if readings.is_empty() {
         return;
     }
-    let place = batch.groups.iter().position(|group| group.identity == identity);
-    let place = place.unwrap_or_else(|| {
+    let position = batch.groups.iter().position(|group| group.identity == identity);
+    let position = position.unwrap_or_else(|| {
         batch.groups.push(Group { identity, readings: Vec::with_capacity(readings.len()) });
         batch.groups.len() - 1
     });
-    let own = &mut batch.groups[place].readings;
+    let present = &mut batch.groups[position].readings;
     for reading in readings {
-        if !own.iter().any(|known| known.id == reading.id && known.labels == reading.labels) {
-            own.push(reading);
+        if !present.iter().any(|known| known.id == reading.id && known.labels == reading.labels) {
+            present.push(reading);
         }
     }
 }
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_comes_first_and_the_choice_sticks() {
+    fn the_kernel_comes_first_and_the_choice_is_final() {
         let mut chooser = Chooser::default();
         let sensor = |name| Labels::one(Label::Sensor, name);
         let engine = |name| Labels::one(Label::Engine, name);
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_may_tell_next_time_is_waited_for() {
+    fn what_the_kernel_may_report_next_time_is_left_to_it() {
         let mut chooser = Chooser::default();
         let level_zero = || {
             batch(|batch| {
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tiles_value_is_not_its_cards() {
+    fn a_tile_and_its_card_are_chosen_for_separately() {
         let partition = Some("tile1".to_owned());
         let tile = Arc::new(Identity { partition, ..Identity::new(Family::Xpu, "card1") });
         let level_zero = || {
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_listed_twice_is_told_once() {
+    fn a_component_that_is_listed_twice_is_reported_once() {
         let kernel = batch(|batch| {
             for hertz in [1e9, 2e9] {
                 batch.put(m::CLOCK, Labels::one(Label::Domain, "graphics"), Ok(Hertz(hertz)));

@@ -9,10 +9,10 @@ use source::{Common, Opened, SourceSpec, UsageError};
 use crate::{
     drm::Roots,
     raw,
-    session::{Choice, XpuSource},
+    session::{BackendChoice, XpuSource},
 };
 
-/// How the command line knows this source.
+/// How the command line presents this source.
 pub const SPEC: SourceSpec = SourceSpec {
     family: Family::Xpu,
     about: "Intel GPUs through the kernel and Level Zero",
@@ -20,7 +20,7 @@ pub const SPEC: SourceSpec = SourceSpec {
     open,
 };
 
-// One program takes the flags of every source, so the names here say whose they are.
+// One program has the flags of every source, so each name here says which source it belongs to.
 #[derive(Args)]
 #[expect(clippy::struct_field_names, reason = "see above")]
 struct XpuFlags {
@@ -33,11 +33,11 @@ struct XpuFlags {
     #[arg(long = "path.dev", value_name = "DIR", default_value = "/dev")]
     xpu_dev: PathBuf,
 
-    /// Who is asked: the kernel first and Level Zero for the rest, or one of them alone.
+    /// Which backends are read: the kernel first and Level Zero for the rest, or one of them alone.
     #[arg(long = "xpu.backend", value_name = "BACKEND", value_enum, default_value = "auto")]
-    xpu_backend: Choice,
+    xpu_backend: BackendChoice,
 
-    /// Read the engines' own counters too: the kernel's PMU where not every process can be seen, and Level Zero's.
+    /// Read the engines' own counters too: the kernel's PMU where not every process is visible, and Level Zero's.
     /// The driver keeps a GPU awake while they are open.
     #[arg(long = "xpu.hold-awake")]
     xpu_hold_awake: bool,
@@ -45,7 +45,7 @@ struct XpuFlags {
 
 fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageError> {
     let flags = XpuFlags::from_arg_matches(matches).map_err(|error| UsageError(error.to_string()))?;
-    if flags.xpu_backend != Choice::Kernel {
+    if flags.xpu_backend != BackendChoice::Kernel {
         raw::enable_sysman();
     }
     let roots = Roots { sysfs: common.sysfs.clone(), procfs: common.procfs.clone(), dev: flags.xpu_dev };

@@ -1,15 +1,17 @@
-//! Labels: who a card or a tile is.
+//! What identifies a card and its tiles: labels of their series and of the info metric.
 //!
-//! A card is called by its number in the drm class. There is no `uuid` label: the kernel knows none, and labels
-//! that depend on who may open Level Zero would make two series of one.
+//! A card is named as in the drm class. There is no `uuid` label: the kernel has none, and a label that is there only
+//! for those who may open Level Zero would split one series in two.
 
 use std::sync::Arc;
 
 use naming::{Family, Label};
 use reading::{Identity, Labels};
 
-/// PCI device ids and what Intel sells them as, for nodes without Level Zero, which knows the name. Ids and cards are
-/// those of compute-runtime's `devices_base.inl`.
+use crate::level_zero::Gpu;
+
+/// PCI device ids and product names, for nodes without Level Zero, which reports the name. Ids and cards are those of
+/// compute-runtime's `devices_base.inl`.
 const MODELS: &[(u64, &str)] = &[
     (0xe209, "Intel Arc B580"),
     (0xe20b, "Intel Arc B580"),
@@ -39,15 +41,15 @@ const MODELS: &[(u64, &str)] = &[
     (0xb08f, "Intel Graphics (Panther Lake)"),
 ];
 
-/// The name of a PCI device id; the id itself when it is not in the table.
+/// The product name of a PCI device id; the id itself when it is not in the table.
 pub fn model(device: u64) -> String {
     let known = MODELS.iter().find(|(id, _)| *id == device);
     known.map_or_else(|| format!("Intel 0x{device:04x}"), |(_, name)| (*name).to_owned())
 }
 
-/// What does not change while a card is plugged in. Empty text is a fact that nobody tells.
+/// What does not change while a card is plugged in. Empty text is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct CardInfo {
     /// `card1`.
     pub device: String,
     /// Marketing name.
@@ -62,7 +64,7 @@ pub struct Facts {
     pub driver: String,
 }
 
-impl Facts {
+impl CardInfo {
     /// Labels of the series of the card, or of one of its tiles.
     pub fn identity(&self, tile: Option<u32>) -> Arc<Identity> {
         let mut vendor = vec![("device", self.device.clone()), ("pci_bus_id", self.address.clone())];
@@ -73,8 +75,15 @@ impl Facts {
         Arc::new(Identity { partition, vendor, ..Identity::new(Family::Xpu, &*self.device) })
     }
 
-    /// Labels of `accel_device_info`; `sources` says who tells what.
-    pub fn info(&self, sources: &str) -> Labels {
+    /// Adds what Level Zero reports and the kernel does not.
+    pub fn add(&mut self, gpu: &Gpu) {
+        self.model.clone_from(&gpu.name);
+        self.serial.clone_from(&gpu.serial);
+        self.board.clone_from(&gpu.board);
+    }
+
+    /// Labels of `accel_device_info`; `sources` says which backend fills which metrics.
+    pub fn labels(&self, sources: &str) -> Labels {
         let facts = [
             (Label::Vendor, "Intel"),
             (Label::Model, &self.model),

@@ -96,7 +96,7 @@ pub fn unknown_variables(command: &clap::Command, variables: impl Iterator<Item 
         .collect()
 }
 
-/// What a command line asks for.
+/// A parsed command line.
 pub enum Parsed {
     /// A command, and the matches in which sources find their own flags.
     Run(Box<Command>, ArgMatches),

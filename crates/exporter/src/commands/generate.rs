@@ -17,7 +17,11 @@ use thresholds::{File, Format, Kind, Names, Overrides};
 
 use crate::{
     Failure,
-    commands::{cardinality, flags::Schema, flags_page, manual, metrics_page, print},
+    commands::{
+        flags::Schema,
+        print,
+        reference::{cardinality, faults, flags, manual, metrics},
+    },
 };
 
 #[derive(Args)]
@@ -36,7 +40,7 @@ pub struct Generate {
 
 #[derive(Subcommand)]
 enum What {
-    /// The reference of all metrics, docs/metrics.md, and how many series a fleet has
+    /// Every metric and label, docs/metrics.md, and how many series a fleet has
     Metrics {
         /// Bodies of /metrics: count series by device, node and fleet, docs/cardinality.md
         #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -44,6 +48,8 @@ enum What {
     },
     /// Every flag with its variable and default, docs/flags.md
     Flags,
+    /// Every reason for an absent value and what to do about it, docs/faults.md
+    Faults,
     /// Manual pages, share/man/man1/
     Man,
     /// Completions of this command line for shells, in the folder below share/ where each looks for them
@@ -140,8 +146,9 @@ impl Generate {
 impl What {
     fn files(&self, program: &Command) -> Result<Vec<File>, UsageError> {
         Ok(match self {
-            Self::Metrics { exposition } => metrics(exposition)?,
-            Self::Flags => vec![("docs/flags.md".to_owned(), flags_page::page(program))],
+            Self::Metrics { exposition } => metrics_pages(exposition)?,
+            Self::Flags => vec![("docs/flags.md".to_owned(), flags::page(program))],
+            Self::Faults => vec![("docs/faults.md".to_owned(), faults::page())],
             Self::Man => manual::pages(program),
             Self::Completions { shell } => manual::completions(program, shell),
             Self::Rules { names, format, bounds } => {
@@ -164,9 +171,9 @@ impl What {
     }
 }
 
-/// The reference, and the numbers of series where expositions are given.
-fn metrics(expositions: &[PathBuf]) -> Result<Vec<File>, UsageError> {
-    let mut files = vec![("docs/metrics.md".to_owned(), metrics_page::page())];
+/// The reference of metrics, and the numbers of series where expositions are given.
+fn metrics_pages(expositions: &[PathBuf]) -> Result<Vec<File>, UsageError> {
+    let mut files = vec![("docs/metrics.md".to_owned(), metrics::page())];
     if !expositions.is_empty() {
         let named = |path: &PathBuf| {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -209,7 +216,7 @@ fn check(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where two texts part, in one line.
+/// Where two texts first differ, in one line.
 fn first_difference(old: &str, new: &str) -> Option<String> {
     if old == new {
         return None;

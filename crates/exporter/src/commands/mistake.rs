@@ -1,4 +1,4 @@
-//! Mistakes on the command line, each in one line: what is wrong, where, and how to write it.
+//! Messages for mistakes on the command line: one line with what is wrong, where, and how to write it.
 
 use std::ffi::OsString;
 

@@ -9,7 +9,7 @@ use terminal_size::{Width, terminal_size};
 
 use crate::Failure;
 
-/// Prints text as it is. A reader that has seen enough (`head`) is no failure.
+/// Prints text as it is. A reader that closes the pipe early (`head`) is not a failure.
 pub fn text(text: &str) -> Result<ExitCode, Failure> {
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,4 +1,4 @@
-//! The `probe` command: what is on this node, which library answered, and every metric or its reason.
+//! The `probe` command: what is on this node, which library reported it, and every metric or why it is missing.
 //!
 //! Each device is sampled twice, since rates need two points. The JSON is, with fields only ever added:
 //!
@@ -8,15 +8,16 @@
 //!     "unavailable": null | "reason",
 //!     "devices": [{
 //!         "key": "...", "labels": {"family": "...", "device": "...", ...}, "info": {"model": "...", ...},
-//!         "unavailable": null | {"kind": "...", "call": "...", "code": "..."},
+//!         "unavailable": null | {"kind": "...", "call": "...", "code": "...", ...},
 //!         "metrics": [{
 //!             "metric": "accel_power_watts", "unit": "watts",
 //!             "series": [{"labels": {...}, "value": 412.5}],
-//!             "absent": [{"labels": {...}, "kind": "...", "call": "...", "code": "..."}]
+//!             "absent": [{"labels": {...}, "kind": "...", "call": "...", "code": "...",
+//!                         "meaning": null | "...", "what_to_do": null | "..."}]
 //! }]}]}]}
 //! ```
 //!
-//! A metric with neither series nor absences was not reported: this device has none of what it counts.
+//! A metric with neither series nor absences was not reported: the device has nothing of that kind.
 
 use std::{
     collections::BTreeMap,
@@ -29,16 +30,16 @@ use std::{
 };
 
 use naming::{Family, Id, Scope, Value, catalogue::DEVICE_INFO};
-use reading::{Backend, Batch, Fault, FaultCode, Found, Identity, Labels, Lost, Source};
+use reading::{Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Source};
 use serde::Serialize;
 
 use source::Opened;
 
 use crate::sampling::worker::{Open, STACK_BYTES};
 
-/// Initialising a driver without persistence mode takes seconds per device.
+/// How long opening a library may take: a driver without persistence mode needs seconds for each device.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
-/// A driver that takes longer to list its devices, or for two samples of one, is of no use to a scrape.
+/// How long listing the devices, or two samples of one, may take.
 const DEVICE_DEADLINE: Duration = Duration::from_secs(10);
 /// Between the two samples of a device.
 const BETWEEN_SAMPLES: Duration = Duration::from_millis(150);
@@ -101,11 +102,24 @@ struct Reason {
     kind: &'static str,
     call: &'static str,
     code: &'static str,
+    /// `None` for a code of the vendor or the kernel.
+    meaning: Option<&'static str>,
+    what_to_do: Option<&'static str>,
 }
 
 impl From<Fault> for Reason {
     fn from(fault: Fault) -> Self {
-        Self { kind: fault.absence.name(), call: fault.call, code: fault.code.name() }
+        let known = match fault.code {
+            Code::Known(code) => Some(code),
+            Code::Returned(_) => None,
+        };
+        Self {
+            kind: fault.absence.name(),
+            call: fault.call,
+            code: fault.code.name(),
+            meaning: known.map(FaultCode::meaning),
+            what_to_do: known.map(FaultCode::what_to_do),
+        }
     }
 }
 
@@ -147,7 +161,7 @@ fn source(mut source: Box<dyn Source>) -> SourceReport {
             device(family, key, &identity, sampled)
         })
         .collect();
-    // Letting the driver go may hang as well; there is nothing left to tell then.
+    // Closing the driver may hang as well; nothing depends on it any more.
     let _ = wait(&in_thread(move || drop(session)), "close", Instant::now() + DEVICE_DEADLINE);
     SourceReport { devices, ..known }
 }
@@ -166,11 +180,11 @@ fn fault_of(lost: Lost) -> Fault {
     fault
 }
 
-/// Runs driver calls on a thread that can be left alone.
+/// Runs driver calls on a thread that can be abandoned.
 fn in_thread<T: Send + 'static>(calls: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (sender, receiver) = mpsc::channel();
-    // Without a thread, as after a panic, the sender is dropped and the wait ends at once. Nobody may
-    // wait any more for a late result.
+    // Without a thread, as after a panic, the sender is dropped and the wait ends at once. A late result
+    // may have no receiver any more.
     let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
         let _ = sender.send(calls());
     });
@@ -203,7 +217,7 @@ fn device(
         for group in &batch.groups {
             for reading in group.readings.iter().filter(|reading| reading.id == id) {
                 let mut labels = labels(&reading.labels);
-                // What tells a partition from its device.
+                // What distinguishes a partition from its device.
                 let own = group.identity.iter().flat_map(|identity| identity.labels());
                 let own = own.filter(|(name, value)| identity.get(name).is_none_or(|of| of != value));
                 labels.extend(own.map(|(name, value)| (name, value.to_owned())));
@@ -213,9 +227,9 @@ fn device(
         let absent = batch.absences.iter().filter(|absent| absent.id == id);
         let absent =
             absent.map(|absent| Missing { labels: labels(&absent.labels), reason: absent.fault.into() });
-        // What the unified schema does not have goes by the family's own name for it.
-        let own = || metric.vendor_names().find(|row| row.family == family).map(|vendor| vendor.name);
-        let name = metric.name.or_else(own);
+        // A quantity that the unified schema does not have is listed under the vendor's name.
+        let vendor = || metric.vendor_names().find(|row| row.family == family).map(|vendor| vendor.name);
+        let name = metric.name.or_else(vendor);
         MetricReport {
             metric: name.unwrap_or_default(),
             unit: metric.unit.suffix(),
@@ -273,6 +287,23 @@ impl Report {
         let lines: Vec<_> = self.sources.iter().flat_map(SourceReport::lines).collect();
         lines.join("\n") + "\n"
     }
+
+    /// For people, below the table: the meaning of each of its codes, and what to do about it.
+    pub fn advice(&self) -> String {
+        let devices = self.sources.iter().flat_map(|source| &source.devices);
+        let reasons = devices.flat_map(|device| {
+            let absent = device.metrics.iter().filter(|metric| metric.series.is_empty());
+            let absent = absent.filter_map(|metric| metric.absent.first());
+            device.unavailable.iter().chain(absent.map(|missing| &missing.reason))
+        });
+        let advice: BTreeMap<_, _> =
+            reasons.filter_map(|reason| Some((reason.code, (reason.meaning?, reason.what_to_do?)))).collect();
+        advice.iter().fold(String::new(), |mut text, (code, (meaning, what_to_do))| {
+            let heading = if text.is_empty() { "\n" } else { "" };
+            text.extend([heading, code, ": ", meaning, "\n  What to do: ", what_to_do, "\n"]);
+            text
+        })
+    }
 }
 
 impl SourceReport {
@@ -304,7 +335,7 @@ impl DeviceReport {
         let title = ["device", "model", "uuid", "pci_bus_id"].map(field);
         let title: Vec<_> = title.into_iter().filter(|part| !part.is_empty()).collect();
         let mut lines = vec![format!("  {}", title.join("  "))];
-        if let Some(Reason { kind, call, code }) = &self.unavailable {
+        if let Some(Reason { kind, call, code, .. }) = &self.unavailable {
             lines.push(format!("    {kind}: {call} ({code})"));
         }
         let widest = self.metrics.iter().map(|metric| metric.metric.len()).max().unwrap_or(0);
@@ -332,7 +363,7 @@ impl MetricReport {
             ([first, rest @ ..], _) => {
                 format!("{}{}  and {} more series", value(first), braces(&first.labels), rest.len())
             }
-            ([], [Missing { reason: Reason { kind, call, code }, .. }, ..]) => {
+            ([], [Missing { reason: Reason { kind, call, code, .. }, .. }, ..]) => {
                 format!("{kind}: {call} ({code})")
             }
             ([], []) => "not reported".to_owned(),

@@ -14,18 +14,18 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    http::body::{Bodies, Names},
-    http::connection::{self, Limits, Pace},
-    http::listen::{Bound, Listener},
+    http::body::{BodyCache, Vocabularies},
+    http::connection::{self, ConnectionState, Timeouts},
+    http::listen::{BoundSocket, Listener},
     http::routes::Routes,
     sampling::state::Board,
     sampling::supervisor::{self, Handle},
     sampling::timing::Tempo,
     self_metrics::host::Host,
-    self_metrics::{HttpCounts, Own},
+    self_metrics::{HttpCounts, SelfMetrics},
 };
 
-/// The longest stop: what an orchestrator's grace period leaves plenty of.
+/// The longest that stopping may take, well below the grace period of an orchestrator.
 const LONGEST_STOP: Duration = Duration::from_millis(1500);
 
 /// Settings of the HTTP side.
@@ -33,12 +33,12 @@ const LONGEST_STOP: Duration = Duration::from_millis(1500);
 pub struct Web {
     /// Path of the metrics.
     pub telemetry_path: String,
-    /// Scrapes at a time.
+    /// Scrapes served at the same time.
     pub max_requests: u32,
-    /// Open connections. 512 is a hundred times what scrapers need, and at some 20 KiB each still bounded.
+    /// Open connections at the same time; each takes some 20 KiB.
     pub max_connections: u32,
-    /// Time-outs.
-    pub limits: Limits,
+    /// Timeouts of each connection.
+    pub timeouts: Timeouts,
 }
 
 /// Everything that `serve` needs.
@@ -47,19 +47,19 @@ pub struct Serve {
     pub name: &'static str,
     /// What to sample.
     pub sources: Vec<Box<dyn Source>>,
-    /// Whether that is whatever is there.
+    /// Whether the user named none of them, so that a missing one is normal.
     pub auto: bool,
-    /// How often.
+    /// How often to sample, and the time limits that follow from that.
     pub tempo: Tempo,
     /// Root of sysfs.
     pub sysfs: PathBuf,
-    /// The host, where it is to be told of.
+    /// The host, where its metrics are to be exported.
     pub host: Option<Host>,
-    /// What to print.
-    pub names: Names,
-    /// Where.
-    pub listeners: Vec<Bound>,
-    /// How.
+    /// Which metric names to export.
+    pub vocabularies: Vocabularies,
+    /// Where to listen.
+    pub listeners: Vec<BoundSocket>,
+    /// Settings of the HTTP side.
     pub web: Web,
 }
 
@@ -67,7 +67,7 @@ impl Serve {
     /// Serves until `stop` resolves, then closes everything.
     ///
     /// # Errors
-    /// What could not be started.
+    /// A thread, the runtime or a listener could not be started.
     pub fn run<F: Future<Output = ()>>(self, stop: impl FnOnce() -> F) -> Result<(), String> {
         let families = self.sources.iter().map(|source| source.family());
         let board = Arc::new(Board::new(families, self.auto, self.tempo.clone()));
@@ -86,13 +86,18 @@ impl Serve {
         let routes = Rc::new(Routes {
             name: self.name,
             board: Arc::clone(&board),
-            bodies: Bodies::new(Arc::clone(&board), self.names, Rc::clone(&counts), Own::new(self.host)),
+            bodies: BodyCache::new(
+                Arc::clone(&board),
+                self.vocabularies,
+                Rc::clone(&counts),
+                SelfMetrics::new(self.host),
+            ),
             telemetry_path: self.web.telemetry_path.clone(),
             max_requests: self.web.max_requests,
             counts: Rc::clone(&counts),
         });
         let server =
-            Server { routes, counts, limits: self.web.limits, max_connections: self.web.max_connections };
+            Server { routes, counts, timeouts: self.web.timeouts, max_connections: self.web.max_connections };
         LocalSet::new().block_on(&runtime, server.run(self.listeners, &board, &supervisors, stop))
     }
 }
@@ -100,24 +105,24 @@ impl Serve {
 struct Server {
     routes: Rc<Routes>,
     counts: Rc<HttpCounts>,
-    limits: Limits,
+    timeouts: Timeouts,
     max_connections: u32,
 }
 
 impl Server {
     async fn run<F: Future<Output = ()>>(
         self,
-        listeners: Vec<Bound>,
+        listeners: Vec<BoundSocket>,
         board: &Board,
         supervisors: &[Handle],
         stop: impl FnOnce() -> F,
     ) -> Result<(), String> {
-        // Before anybody is told that we listen: a signal that comes at once must find its handler.
+        // Before readiness is announced: a signal that arrives at once must find its handler.
         let stop = stop();
         let server = Rc::new(self);
         let (close, closing) = watch::channel(false);
-        for bound in listeners {
-            let listener = Listener::new(bound).map_err(|error| format!("cannot listen: {error}"))?;
+        for socket in listeners {
+            let listener = Listener::new(socket).map_err(|error| format!("cannot listen: {error}"))?;
             info!(address = listener.address(), "listening");
             tokio::task::spawn_local(Rc::clone(&server).accept(listener, closing.clone()));
         }
@@ -130,7 +135,7 @@ impl Server {
         notify(NotifyState::Stopping);
         let until = Instant::now() + LONGEST_STOP;
         supervisors.iter().for_each(Handle::stop);
-        // The receivers end with their connections, at the latest with the runtime.
+        // Receivers end with their connections, at the latest with the runtime.
         let _ = close.send(true);
         let busy = || server.counts.connections.get() > 0 || !supervisors.iter().all(Handle::is_finished);
         while busy() && Instant::now() < until {
@@ -138,7 +143,7 @@ impl Server {
         }
         let stuck = supervisors.iter().filter(|supervisor| !supervisor.is_finished()).count();
         if stuck > 0 {
-            warn!(stuck, "stopped without waiting any longer for drivers that do not answer");
+            warn!(stuck, "stopped without waiting for driver calls that do not return");
         }
         Ok(())
     }
@@ -156,9 +161,9 @@ impl Server {
                 }
                 Ok(stream) => {
                     out_of_descriptors = false;
-                    let pace = Pace::new(self.limits, Rc::clone(&self.counts));
+                    let state = ConnectionState::new(self.timeouts, Rc::clone(&self.counts));
                     let routes = Rc::clone(&self.routes);
-                    tokio::task::spawn_local(connection::serve(stream, pace, routes, closing.clone()));
+                    tokio::task::spawn_local(connection::serve(stream, state, routes, closing.clone()));
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut out_of_descriptors, true) {
@@ -171,7 +176,7 @@ impl Server {
     }
 }
 
-/// Looks for hung calls and old snapshots, and tells systemd that this thread is alive. Never ends.
+/// Looks for hung calls and old snapshots, and reports to systemd that this thread is alive. Never returns.
 async fn watch_over(board: &Board) {
     let systemd = sd_notify::watchdog_enabled();
     let period = systemd.map_or(board.tempo.watch(), |allowed| board.tempo.watch().min(allowed / 3));
@@ -200,6 +205,6 @@ pub fn signals() -> impl Future<Output = ()> {
 }
 
 fn notify(state: NotifyState) {
-    // Without systemd there is nobody to tell.
+    // Without systemd there is nobody to notify.
     let _ = sd_notify::notify(&[state]);
 }

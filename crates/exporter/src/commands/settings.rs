@@ -1,4 +1,4 @@
-//! From parsed flags to what the commands need.
+//! Builds what the commands need from parsed flags.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -9,14 +9,14 @@ use crate::{
     Failure,
     commands::flags::{Schema, ServeFlags, SourceFlags, WebFlags},
     commands::serve::{Serve, Web},
-    http::body::Names,
-    http::connection::Limits,
-    http::listen::{self, Bound},
+    http::body::Vocabularies,
+    http::connection::Timeouts,
+    http::listen::{self, BoundSocket},
     sampling::timing::Tempo,
     self_metrics::host::Host,
 };
 
-/// What `--source` takes for every source.
+/// The value of `--source` that stands for every source.
 const AUTO: &str = "auto";
 
 /// Opens the sources that `--source` names. Each finds its own flags in `matches`.
@@ -66,7 +66,7 @@ pub fn serve(
         tempo: Tempo::new(sampling.interval),
         sysfs: wanted.sysfs,
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
-        names: Names {
+        vocabularies: Vocabularies {
             unified: names.contains(&Schema::Unified),
             vendor: names.contains(&Schema::Vendor),
             filters: filters.concat(),
@@ -76,12 +76,12 @@ pub fn serve(
             telemetry_path: web.telemetry_path,
             max_requests: web.max_requests,
             max_connections: web.max_connections,
-            limits: Limits { head: web.header_timeout, idle: web.idle_timeout },
+            timeouts: Timeouts { head: web.header_timeout, idle: web.idle_timeout },
         },
     })
 }
 
-fn listeners(web: &WebFlags) -> Result<Vec<Bound>, String> {
+fn listeners(web: &WebFlags) -> Result<Vec<BoundSocket>, String> {
     if web.systemd_socket {
         return listen::from_systemd();
     }

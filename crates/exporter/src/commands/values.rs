@@ -1,4 +1,4 @@
-//! Values of flags: how each is written, and what is wrong with one that is not.
+//! Values of flags: how each is parsed, and the message for one that is wrong.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -28,19 +28,19 @@ impl fmt::Display for ListenAddress {
 
 /// Parses `:9477`, `host:9477`, `[::1]:9477` or `unix:/path`.
 pub fn listen_address(text: &str) -> Result<ListenAddress, String> {
-    const MEND: &str = "write :9477, 127.0.0.1:9477, [::1]:9477 or unix:/run/accelscope.sock";
+    const HOW: &str = "write :9477, 127.0.0.1:9477, [::1]:9477 or unix:/run/accelscope.sock";
     if let Some(path) = text.strip_prefix("unix:") {
         return if path.is_empty() {
-            Err(format!("no path; {MEND}"))
+            Err(format!("no path; {HOW}"))
         } else {
             Ok(ListenAddress::Unix(path.into()))
         };
     }
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| format!("no port; {MEND}"))?;
-    let port = port.parse().map_err(|_| format!("the port is not a number from 0 to 65535; {MEND}"))?;
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| format!("no port; {HOW}"))?;
+    let port = port.parse().map_err(|_| format!("the port is not a number from 0 to 65535; {HOW}"))?;
     let host = match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').ok_or_else(|| format!("no closing bracket; {MEND}"))?,
-        None if host.contains(':') => return Err(format!("an IPv6 address needs brackets; {MEND}")),
+        Some(rest) => rest.strip_suffix(']').ok_or_else(|| format!("no closing bracket; {HOW}"))?,
+        None if host.contains(':') => return Err(format!("an IPv6 address needs brackets; {HOW}")),
         None => host,
     };
     Ok(ListenAddress::Tcp { host: host.to_owned(), port })
@@ -53,22 +53,22 @@ pub fn interval(text: &str) -> Result<Duration, String> {
     if BOUNDS.contains(&duration) { Ok(duration) } else { Err("out of bounds; write 100ms to 5m".to_owned()) }
 }
 
-/// Parses a time-out.
+/// Parses a timeout.
 pub fn positive(text: &str) -> Result<Duration, String> {
     let duration = duration(text)?;
-    if duration.is_zero() { Err("must be longer than nothing; write 10s".to_owned()) } else { Ok(duration) }
+    if duration.is_zero() { Err("must be longer than 0; write 10s".to_owned()) } else { Ok(duration) }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "not a duration; write 250ms, 1s or 5m".to_owned())
 }
 
-/// Parses a path of a URL that does not hide our own.
+/// Parses the path of a URL, outside of the paths that are our own.
 pub fn request_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') || text.contains(['?', '#', ' ']) {
         Err("not the path of a URL; write /metrics".to_owned())
     } else if text.starts_with("/-/") {
-        Err("/-/ is kept for health checks; write /metrics".to_owned())
+        Err("/-/ is reserved for health checks; write /metrics".to_owned())
     } else {
         Ok(text.to_owned())
     }

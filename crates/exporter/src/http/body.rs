@@ -1,4 +1,4 @@
-//! Bodies of scrapes, each encoded at most once per change of what it shows.
+//! Bodies of scrapes, each encoded at most once per change of what it contains.
 
 use std::{
     cell::RefCell,
@@ -15,26 +15,26 @@ use naming::VendorFilter;
 
 use crate::{
     sampling::state::{Board, SourceBoard},
-    self_metrics::{HttpCounts, Own},
+    self_metrics::{HttpCounts, SelfMetrics},
 };
 
-/// Which names to print.
+/// Which vocabularies to export.
 #[derive(Clone, Debug)]
-pub struct Names {
+pub struct Vocabularies {
     /// The unified schema.
     pub unified: bool,
-    /// Vendors' own.
+    /// The names of vendors' own exporters.
     pub vendor: bool,
-    /// The user's choices among a vendor's names.
+    /// The user's selection among a vendor's names.
     pub filters: Vec<VendorFilter>,
 }
 
-/// Encodes what the board shows, and keeps it while nothing changes.
-pub struct Bodies {
+/// Encodes the state of the sources, and keeps each body while nothing changes.
+pub struct BodyCache {
     board: Arc<Board>,
-    names: Names,
+    vocabularies: Vocabularies,
     http: Rc<HttpCounts>,
-    own: Own,
+    self_metrics: SelfMetrics,
     cache: RefCell<Vec<Cached>>,
 }
 
@@ -46,14 +46,19 @@ struct Cached {
     body: Bytes,
 }
 
-impl Bodies {
-    /// Bodies of this board.
-    pub fn new(board: Arc<Board>, names: Names, http: Rc<HttpCounts>, own: Own) -> Self {
-        Self { board, names, http, own, cache: RefCell::default() }
+impl BodyCache {
+    /// An empty cache of bodies of this board.
+    pub fn new(
+        board: Arc<Board>,
+        vocabularies: Vocabularies,
+        http: Rc<HttpCounts>,
+        self_metrics: SelfMetrics,
+    ) -> Self {
+        Self { board, vocabularies, http, self_metrics, cache: RefCell::default() }
     }
 
-    /// The whole board. Ages and the exporter's own counts move without a change of state, so a body
-    /// lives for a second at most, and never longer than an interval.
+    /// All sources. Ages and the exporter's own counts change without a change of state, so a body
+    /// is kept for a second at most, and never longer than an interval.
     pub fn whole(&self, format: Format, gzip: bool) -> Bytes {
         let generation = self.board.generation.now();
         let longest = self.board.tempo.interval.min(Duration::from_secs(1));
@@ -73,7 +78,7 @@ impl Bodies {
         body
     }
 
-    /// Some sources only. Rarely asked for, so not kept.
+    /// Some sources only. Rarely requested, so not kept.
     pub fn filtered(&self, format: Format, gzip: bool, sources: &[&Arc<SourceBoard>]) -> Bytes {
         let plain = self.encode(format, sources);
         if gzip { compress(&plain) } else { plain }
@@ -81,15 +86,15 @@ impl Bodies {
 
     fn encode(&self, format: Format, sources: &[&Arc<SourceBoard>]) -> Bytes {
         let snapshots: Vec<_> = sources.iter().flat_map(|source| source.snapshots()).collect();
-        let own = self.own.read(&self.board, sources, &self.http);
+        let own = self.self_metrics.read(&self.board, sources, &self.http);
         let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
-        let Names { unified, vendor, filters } = &self.names;
+        let Vocabularies { unified, vendor, filters } = &self.vocabularies;
         encode(format, subjects, &Options { unified: *unified, vendor: *vendor, filters }).into()
     }
 }
 
 fn compress(plain: &[u8]) -> Bytes {
-    // Exposition repeats itself so much that the fastest level comes close to the best.
+    // Expositions are so repetitive that the fastest level compresses nearly as well as the best.
     let mut gzip = GzEncoder::new(Vec::with_capacity(plain.len() / 8), Compression::fast());
     gzip.write_all(plain).and_then(|()| gzip.finish()).expect("a vector takes everything").into()
 }

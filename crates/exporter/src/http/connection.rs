@@ -1,8 +1,8 @@
-//! One client connection, and the pace that it must keep.
+//! One client connection and its timeouts.
 //!
-//! hyper knows one time-out, from the end of an answer to the end of the next request's head. A scraper
-//! may well be silent for a minute between requests, a head may not take that long, and a client that
-//! does not read its answer must not hold it for ever. So the pace is kept here, below hyper.
+//! hyper has one timeout, from the end of a response to the end of the next request's head. A scraper
+//! may be silent for a minute between requests, a head may not take that long, and a client that does
+//! not read its response must not hold the connection for ever. So the timeouts are kept here, below hyper.
 
 use std::{
     cell::Cell,
@@ -30,28 +30,28 @@ use tokio::{
 
 use crate::{http::listen::Stream, http::routes::Routes, self_metrics::HttpCounts};
 
-/// Largest request head. A scrape's is below 1 KiB; hyper takes no limit below 8 KiB.
+/// Largest request head. A scrape's is below 1 KiB; hyper accepts no limit below 8 KiB.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// What is read and thrown away after a request that was refused unread, and for how long: a client that
-/// is still sending would otherwise see its connection reset instead of the answer.
+/// How much is read and discarded after a request that was rejected unread, and for how long: a client that
+/// is still sending would otherwise see its connection reset instead of the response.
 const LINGER_BYTES: u64 = 4 << 20;
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Time-outs of a connection.
+/// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct Timeouts {
     /// From the first byte of a request, or from the start of the connection, to the end of the head.
     pub head: Duration,
-    /// Between two requests, and between two movements of an answer.
+    /// Without a byte read or written, between two requests or within a response.
     pub idle: Duration,
 }
 
-/// Where a connection is, and when it must have moved on.
-pub struct Pace {
-    limits: Limits,
+/// The phase of a connection, and when that phase times out.
+pub struct ConnectionState {
+    timeouts: Timeouts,
     phase: Cell<Phase>,
-    due: Cell<Instant>,
+    deadline: Cell<Instant>,
     counts: Rc<HttpCounts>,
 }
 
@@ -59,65 +59,67 @@ pub struct Pace {
 enum Phase {
     /// Between requests.
     Idle,
-    /// Some of a head has come.
+    /// Part of a request head has been received.
     Head,
-    /// A request is being answered.
-    Answer {
-        /// hyper has the whole body.
-        handed_over: bool,
+    /// A response is being sent.
+    Response {
+        /// hyper has taken the whole body.
+        body_taken: bool,
     },
 }
 
-impl Pace {
-    /// The pace of a connection that was just accepted; it counts as open from now on.
-    pub fn new(limits: Limits, counts: Rc<HttpCounts>) -> Self {
+impl ConnectionState {
+    /// A connection that was just accepted; it counts as open until this value is dropped.
+    pub fn new(timeouts: Timeouts, counts: Rc<HttpCounts>) -> Self {
         counts.connections.set(counts.connections.get() + 1);
-        Self { limits, phase: Cell::new(Phase::Head), due: Cell::new(Instant::now() + limits.head), counts }
+        let deadline = Cell::new(Instant::now() + timeouts.head);
+        Self { timeouts, phase: Cell::new(Phase::Head), deadline, counts }
     }
 
     fn enter(&self, phase: Phase) {
-        let answers = |phase| matches!(phase, Phase::Answer { .. });
+        let responds = |phase| matches!(phase, Phase::Response { .. });
         let in_flight = self.counts.in_flight.get();
-        match (answers(self.phase.get()), answers(phase)) {
+        match (responds(self.phase.get()), responds(phase)) {
             (false, true) => self.counts.in_flight.set(in_flight + 1),
             (true, false) => self.counts.in_flight.set(in_flight - 1),
             _ => {}
         }
         self.phase.set(phase);
-        let limit = if phase == Phase::Head { self.limits.head } else { self.limits.idle };
-        self.due.set(Instant::now() + limit);
+        let timeout = if phase == Phase::Head { self.timeouts.head } else { self.timeouts.idle };
+        self.deadline.set(Instant::now() + timeout);
     }
 
-    fn moved(&self) {
+    /// Bytes were read or written. The deadline of a head stays: a client may not send it byte by byte.
+    fn progressed(&self) {
         self.enter(match self.phase.get() {
             Phase::Idle => Phase::Head,
             Phase::Head => return,
-            answer @ Phase::Answer { .. } => answer,
+            response @ Phase::Response { .. } => response,
         });
     }
 
-    /// hyper flushes only what it has written out, so nothing of the answer is left with us.
+    /// hyper flushes only after it has written everything, so the kernel has the whole response.
     fn flushed(&self) {
-        if self.phase.get() == (Phase::Answer { handed_over: true }) {
+        if self.phase.get() == (Phase::Response { body_taken: true }) {
             self.enter(Phase::Idle);
         }
     }
 }
 
-impl Drop for Pace {
+impl Drop for ConnectionState {
     fn drop(&mut self) {
         self.enter(Phase::Idle);
         self.counts.connections.set(self.counts.connections.get() - 1);
     }
 }
 
-/// A stream that tells the pace what moves.
-struct Paced {
+/// A stream that reports its reads and writes to the state of its connection.
+struct TrackedStream {
     stream: Box<dyn Stream>,
-    pace: Rc<Pace>,
+    state: Rc<ConnectionState>,
 }
 
-impl AsyncRead for Paced {
+impl AsyncRead for TrackedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -126,13 +128,13 @@ impl AsyncRead for Paced {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.pace.moved();
+            self.state.progressed();
         }
         result
     }
 }
 
-impl AsyncWrite for Paced {
+impl AsyncWrite for TrackedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
@@ -144,7 +146,7 @@ impl AsyncWrite for Paced {
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         if matches!(result, Poll::Ready(Ok(1..))) {
-            self.pace.moved();
+            self.state.progressed();
         }
         result
     }
@@ -156,7 +158,7 @@ impl AsyncWrite for Paced {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
         if result.is_ready() {
-            self.pace.flushed();
+            self.state.flushed();
         }
         result
     }
@@ -166,20 +168,20 @@ impl AsyncWrite for Paced {
     }
 }
 
-/// A body in one piece, that tells the pace when hyper has taken it.
-pub struct Piece {
+/// A body in one chunk that reports to the state of its connection when hyper has taken it.
+pub struct TrackedBody {
     bytes: Bytes,
-    pace: Rc<Pace>,
+    state: Rc<ConnectionState>,
 }
 
-impl Piece {
-    /// The body of the answer that `pace` is at.
-    pub fn new(bytes: Bytes, pace: &Rc<Pace>) -> Self {
-        Self { bytes, pace: Rc::clone(pace) }
+impl TrackedBody {
+    /// The body of the response that is sent on this connection.
+    pub fn new(bytes: Bytes, state: &Rc<ConnectionState>) -> Self {
+        Self { bytes, state: Rc::clone(state) }
     }
 }
 
-impl Body for Piece {
+impl Body for TrackedBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -200,49 +202,50 @@ impl Body for Piece {
     }
 }
 
-impl Drop for Piece {
+impl Drop for TrackedBody {
     fn drop(&mut self) {
-        self.pace.enter(Phase::Answer { handed_over: true });
+        self.state.enter(Phase::Response { body_taken: true });
     }
 }
 
 /// Serves a connection to its end.
 pub async fn serve(
     stream: Box<dyn Stream>,
-    pace: Pace,
+    state: ConnectionState,
     routes: Rc<Routes>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let pace = Rc::new(pace);
+    let state = Rc::new(state);
     let service = service_fn(|request| {
-        pace.enter(Phase::Answer { handed_over: false });
-        ready(Ok::<_, Infallible>(routes.answer(&request, &pace)))
+        state.enter(Phase::Response { body_taken: false });
+        let response = routes.respond(&request).map(|body| TrackedBody::new(body, &state));
+        ready(Ok::<_, Infallible>(response))
     });
-    let stream = TokioIo::new(Paced { stream, pace: Rc::clone(&pace) });
+    let stream = TokioIo::new(TrackedStream { stream, state: Rc::clone(&state) });
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         .half_close(true)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(stream, service);
     let mut closing = pin!(closing.wait_for(|closing| *closing));
-    let mut asked_to_close = false;
-    let mut due = pin!(sleep_until(pace.due.get()));
+    let mut close_requested = false;
+    let mut timer = pin!(sleep_until(state.deadline.get()));
     let ended = poll_fn(|cx| {
-        if !asked_to_close && closing.as_mut().poll(cx).is_ready() {
-            asked_to_close = true;
+        if !close_requested && closing.as_mut().poll(cx).is_ready() {
+            close_requested = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(Some(result));
         }
         loop {
-            if due.deadline() != pace.due.get() {
-                due.as_mut().reset(pace.due.get());
+            if timer.deadline() != state.deadline.get() {
+                timer.as_mut().reset(state.deadline.get());
             }
-            if due.as_mut().poll(cx).is_pending() {
+            if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if pace.due.get() <= Instant::now() {
+            if state.deadline.get() <= Instant::now() {
                 return Poll::Ready(None);
             }
         }
@@ -250,16 +253,16 @@ pub async fn serve(
     .await;
     let Some(result) = ended else { return };
     let mut stream = connection.into_parts().io.into_inner().stream;
-    let refused = result.is_err_and(|error| {
-        let refused = error.is_parse();
-        if refused {
-            pace.counts.answered(if error.is_parse_too_large() { 431 } else { 400 });
+    let rejected = result.is_err_and(|error| {
+        let rejected = error.is_parse();
+        if rejected {
+            state.counts.count_response(if error.is_parse_too_large() { 431 } else { 400 });
         }
-        refused
+        rejected
     });
-    // The client may be gone; there is nothing to save then.
+    // Fails when the client is gone already.
     let _ = stream.shutdown().await;
-    if refused {
+    if rejected {
         let _ =
             timeout(LINGER, tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink())).await;
     }

@@ -1,4 +1,4 @@
-//! The page at `/`: what runs here, what it found, and where the metrics are.
+//! The page at `/`: the program, its sources and devices, and where the metrics are.
 
 use std::fmt::Write;
 

@@ -19,23 +19,23 @@ use tokio::{
 
 use crate::commands::values::ListenAddress;
 
-/// Connections that the kernel holds until we accept them.
+/// Connections that the kernel queues until they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// A bound socket, not yet served.
-pub enum Bound {
+/// A bound socket that is not yet served.
+pub enum BoundSocket {
     /// TCP.
     Tcp(StdTcpListener),
-    /// A unix socket, with the file to remove when we made it.
+    /// A unix socket, and its file where this process created it.
     Unix(StdUnixListener, Option<SocketFile>),
 }
 
-/// A socket file of ours; removed with this value.
+/// The file of a unix socket; removed when this value is dropped.
 pub struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Gone already is as good.
+        // It may be gone already.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -43,10 +43,10 @@ impl Drop for SocketFile {
 /// Binds one address.
 ///
 /// # Errors
-/// What could not be bound, why, and the mend.
-pub fn bind(address: &ListenAddress) -> Result<Bound, String> {
+/// One line: which address, why, and what to do.
+pub fn bind(address: &ListenAddress) -> Result<BoundSocket, String> {
     let bound = match address {
-        ListenAddress::Tcp { host, port } => bind_tcp(host, *port).map(Bound::Tcp),
+        ListenAddress::Tcp { host, port } => bind_tcp(host, *port).map(BoundSocket::Tcp),
         ListenAddress::Unix(path) => bind_unix(path),
     };
     bound.map_err(|error| format!("cannot listen on {address}: {error}; choose another --web.listen-address"))
@@ -55,8 +55,8 @@ pub fn bind(address: &ListenAddress) -> Result<Bound, String> {
 /// The sockets that systemd passes.
 ///
 /// # Errors
-/// When it passes none, or one that is not for streams.
-pub fn from_systemd() -> Result<Vec<Bound>, String> {
+/// When it passes none, or one that is not a stream socket.
+pub fn from_systemd() -> Result<Vec<BoundSocket>, String> {
     let mut passed = ListenFd::from_env();
     if passed.len() == 0 {
         return Err(
@@ -66,10 +66,10 @@ pub fn from_systemd() -> Result<Vec<Bound>, String> {
     (0..passed.len())
         .map(|index| {
             if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
-                return listener.set_nonblocking(true).map(|()| Bound::Tcp(listener));
+                return listener.set_nonblocking(true).map(|()| BoundSocket::Tcp(listener));
             }
             let listener = passed.take_unix_listener(index)?.ok_or(io::ErrorKind::NotFound)?;
-            listener.set_nonblocking(true).map(|()| Bound::Unix(listener, None))
+            listener.set_nonblocking(true).map(|()| BoundSocket::Unix(listener, None))
         })
         .collect::<io::Result<_>>()
         .map_err(|error| format!("--web.systemd-socket: {error}; use ListenStream= in the .socket unit"))
@@ -78,7 +78,7 @@ pub fn from_systemd() -> Result<Vec<Bound>, String> {
 fn bind_tcp(host: &str, port: u16) -> io::Result<StdTcpListener> {
     if host.is_empty() {
         let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-        // A kernel without IPv6 has no such address.
+        // Fails on a kernel without IPv6.
         return bind_address(both).or_else(|error| match error.kind() {
             io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
             _ => bind_address((Ipv4Addr::UNSPECIFIED, port).into()),
@@ -86,7 +86,7 @@ fn bind_tcp(host: &str, port: u16) -> io::Result<StdTcpListener> {
     }
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
-    // `localhost` has both; clients that know only one of them know IPv4.
+    // `localhost` has both; clients that support only one of them support IPv4.
     addresses.sort_by_key(SocketAddr::is_ipv6);
     for address in addresses {
         match bind_address(address) {
@@ -101,7 +101,7 @@ fn bind_address(address: SocketAddr) -> io::Result<StdTcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if let IpAddr::V6(ip) = address.ip() {
-        // `[::]` takes IPv4 too, whatever the system's default.
+        // `[::]` accepts IPv4 too, whatever the default of the system.
         socket.set_only_v6(!ip.is_unspecified())?;
     }
     socket.bind(&address.into())?;
@@ -110,7 +110,7 @@ fn bind_address(address: SocketAddr) -> io::Result<StdTcpListener> {
     Ok(socket.into())
 }
 
-fn bind_unix(path: &Path) -> io::Result<Bound> {
+fn bind_unix(path: &Path) -> io::Result<BoundSocket> {
     if fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
         match UnixStream::connect(path) {
             Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
@@ -121,27 +121,27 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     }
     let listener = StdUnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
-    Ok(Bound::Unix(listener, Some(SocketFile(path.to_owned()))))
+    Ok(BoundSocket::Unix(listener, Some(SocketFile(path.to_owned()))))
 }
 
 /// A socket that the runtime accepts from.
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// A unix socket, removed with this value if it is ours.
+    /// A unix socket, and its file where this process created it.
     Unix(UnixListener, #[expect(dead_code, reason = "held for its Drop")] Option<SocketFile>),
 }
 
-/// A connection, whatever carries it.
+/// A connection over any kind of socket.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 impl Listener {
     /// Hands a bound socket to the runtime that is running.
-    pub fn new(bound: Bound) -> io::Result<Self> {
+    pub fn new(bound: BoundSocket) -> io::Result<Self> {
         Ok(match bound {
-            Bound::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
-            Bound::Unix(listener, file) => Self::Unix(UnixListener::from_std(listener)?, file),
+            BoundSocket::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
+            BoundSocket::Unix(listener, file) => Self::Unix(UnixListener::from_std(listener)?, file),
         })
     }
 
@@ -150,8 +150,8 @@ impl Listener {
         Ok(match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // An answer is written at once: waiting for more would only delay it. Where this fails,
-                // the client is gone, and reading will say so.
+                // A response is written at once, so waiting for more data would only delay it. Where this
+                // fails, the client is gone, and the next read fails too.
                 let _ = stream.set_nodelay(true);
                 Box::new(stream)
             }
@@ -159,7 +159,7 @@ impl Listener {
         })
     }
 
-    /// Where it listens, as people write it.
+    /// The address as `--web.listen-address` takes it.
     pub fn address(&self) -> String {
         match self {
             Self::Tcp(listener) => {

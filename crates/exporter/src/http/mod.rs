@@ -1,4 +1,4 @@
-//! Serving what was read: listeners, connections with time-outs, routes and encoded bodies, all on one thread.
+//! The HTTP server: listeners, connections with timeouts, routes and encoded bodies, all on one thread.
 
 pub mod body;
 pub mod connection;

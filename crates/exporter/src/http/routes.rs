@@ -1,4 +1,4 @@
-//! Which request gets which answer.
+//! The response to each request.
 
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
@@ -13,8 +13,7 @@ use hyper::{
 };
 
 use crate::{
-    http::body::Bodies,
-    http::connection::{Pace, Piece},
+    http::body::BodyCache,
     http::landing,
     sampling::device::Status,
     sampling::state::{Board, LinkStatus, SourceBoard},
@@ -23,84 +22,87 @@ use crate::{
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// The answers of one process.
+/// What the HTTP server of one process serves.
 pub struct Routes {
-    /// Of which program.
+    /// The program's name.
     pub name: &'static str,
-    /// What it serves.
+    /// State of the sources.
     pub board: Arc<Board>,
-    /// Encoded.
-    pub bodies: Bodies,
-    /// Where.
+    /// Encoded metrics.
+    pub bodies: BodyCache,
+    /// Path of the metrics.
     pub telemetry_path: String,
-    /// Scrapes at a time.
+    /// Scrapes served at the same time.
     pub max_requests: u32,
-    /// What it counts.
+    /// What is counted of requests.
     pub counts: Rc<HttpCounts>,
 }
 
-/// An answer before it becomes a response: status, headers beyond the common ones, and body.
-struct Answer(StatusCode, Vec<(HeaderName, HeaderValue)>, Bytes);
+fn response(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
 
-impl Answer {
-    fn text(status: StatusCode, text: impl Into<String>) -> Self {
-        Self(status, vec![(CONTENT_TYPE, HeaderValue::from_static(TEXT))], text.into().into())
-    }
+fn text(status: StatusCode, text: impl Into<String>) -> Response<Bytes> {
+    response(status, HeaderValue::from_static(TEXT), text.into())
 }
 
 impl Routes {
-    /// Answers a request. Never waits: whatever is asked for is in memory.
-    pub fn answer<B>(&self, request: &Request<B>, pace: &Rc<Pace>) -> Response<Piece> {
-        let Answer(status, headers, body) = self.route(request);
-        self.counts.answered(status.as_u16());
-        let length = HeaderValue::from(body.len());
-        let body = if request.method() == Method::HEAD { Bytes::new() } else { body };
-        let mut response = Response::new(Piece::new(body, pace));
-        *response.status_mut() = status;
-        let all = response.headers_mut();
-        all.extend(headers.into_iter().map(|(name, value)| (Some(name), value)));
-        all.insert(CONTENT_LENGTH, length);
-        all.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    /// The response to a request. Never waits: everything that is served is in memory.
+    pub fn respond<B>(&self, request: &Request<B>) -> Response<Bytes> {
+        let mut response = self.route(request);
+        self.counts.count_response(response.status().as_u16());
+        let length = HeaderValue::from(response.body().len());
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if request.method() == Method::HEAD {
+            response.body_mut().clear();
+        }
         response
     }
 
-    fn route<B>(&self, request: &Request<B>) -> Answer {
+    fn route<B>(&self, request: &Request<B>) -> Response<Bytes> {
         let path = request.uri().path();
         let metrics = path == self.telemetry_path;
         if !metrics && !["/", "/-/healthy", "/-/ready"].contains(&path) {
-            let text = format!("not found; metrics are at {}\n", self.telemetry_path);
-            return Answer::text(StatusCode::NOT_FOUND, text);
+            return text(
+                StatusCode::NOT_FOUND,
+                format!("not found; metrics are at {}\n", self.telemetry_path),
+            );
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut answer = Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");
-            answer.1.push((ALLOW, HeaderValue::from_static("GET, HEAD")));
-            return answer;
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are supported\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
         match path {
             _ if metrics => self.metrics(request),
-            "/-/healthy" => Answer::text(StatusCode::OK, "alive\n"),
+            "/-/healthy" => text(StatusCode::OK, "alive\n"),
             "/-/ready" => self.ready(),
             _ => {
                 let page = landing::page(self.name, &self.board, &self.telemetry_path);
                 let html = HeaderValue::from_static("text/html; charset=utf-8");
                 let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
-                let headers = vec![(CONTENT_TYPE, html), (CONTENT_SECURITY_POLICY, policy)];
-                Answer(StatusCode::OK, headers, page.into())
+                let mut response = response(StatusCode::OK, html, page);
+                response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+                response
             }
         }
     }
 
-    fn metrics<B>(&self, request: &Request<B>) -> Answer {
+    fn metrics<B>(&self, request: &Request<B>) -> Response<Bytes> {
         if self.counts.in_flight.get() > self.max_requests {
-            let text =
+            let reason =
                 format!("more than {} requests at a time; see --web.max-requests\n", self.max_requests);
-            let mut answer = Answer::text(StatusCode::SERVICE_UNAVAILABLE, text);
-            answer.1.push((RETRY_AFTER, HeaderValue::from_static("1")));
-            return answer;
+            let mut response = text(StatusCode::SERVICE_UNAVAILABLE, reason);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            return response;
         }
-        let sources = match self.chosen(request.uri().query().unwrap_or_default()) {
+        let sources = match self.selected(request.uri().query().unwrap_or_default()) {
             Ok(sources) => sources,
-            Err(text) => return Answer::text(StatusCode::BAD_REQUEST, text),
+            Err(mistake) => return text(StatusCode::BAD_REQUEST, mistake),
         };
         let negotiated = negotiate(header(request.headers(), &ACCEPT).as_deref());
         let gzip = wants_gzip(header(request.headers(), &ACCEPT_ENCODING).as_deref().unwrap_or_default());
@@ -111,15 +113,16 @@ impl Routes {
         let content_type =
             HeaderValue::from_str(&negotiated.content_type).expect("made of our own and known parts");
         let vary = HeaderValue::from_static("accept, accept-encoding");
-        let mut headers = vec![(CONTENT_TYPE, content_type), (VARY, vary)];
+        let mut response = response(StatusCode::OK, content_type, body);
+        response.headers_mut().insert(VARY, vary);
         if gzip {
-            headers.push((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        Answer(StatusCode::OK, headers, body)
+        response
     }
 
-    /// The sources that `collect[]` or `exclude[]` leave; `None` when the query says nothing of them.
-    fn chosen(&self, query: &str) -> Result<Option<Vec<&Arc<SourceBoard>>>, String> {
+    /// The sources that `collect[]` or `exclude[]` leave; `None` when the query has neither.
+    fn selected(&self, query: &str) -> Result<Option<Vec<&Arc<SourceBoard>>>, String> {
         let (mut collect, mut exclude) = (BTreeSet::new(), BTreeSet::new());
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             let names = match &*key {
@@ -139,16 +142,16 @@ impl Routes {
         if collect.is_empty() && exclude.is_empty() {
             return Ok(None);
         }
-        let chosen = |source: &&Arc<SourceBoard>| {
+        let selected = |source: &&Arc<SourceBoard>| {
             let name = source.family.name();
             if exclude.is_empty() { collect.contains(name) } else { !exclude.contains(name) }
         };
-        Ok(Some(self.board.sources.iter().filter(chosen).collect()))
+        Ok(Some(self.board.sources.iter().filter(selected).collect()))
     }
 
-    /// Ready once each source has a first answer: a sample of every device, or a reason for having none,
-    /// which is told.
-    fn ready(&self) -> Answer {
+    /// Ready once each source has either a sample of every device or a reason for having none, which is in the
+    /// body.
+    fn ready(&self) -> Response<Bytes> {
         let mut waits = Vec::new();
         let mut ready = "ready\n".to_owned();
         for source in &self.board.sources {
@@ -165,20 +168,20 @@ impl Routes {
             }
         }
         if waits.is_empty() {
-            Answer::text(StatusCode::OK, ready)
+            text(StatusCode::OK, ready)
         } else {
-            Answer::text(StatusCode::SERVICE_UNAVAILABLE, waits.concat())
+            text(StatusCode::SERVICE_UNAVAILABLE, waits.concat())
         }
     }
 }
 
-/// A list header in one piece; one that is not text says nothing.
+/// All lines of a list header as one; a line that is not text is ignored.
 fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let lines: Vec<_> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
     (!lines.is_empty()).then(|| lines.join(","))
 }
 
-/// Whether an `Accept-Encoding` likes gzip at least as much as plain bytes, which it need not name.
+/// Whether an `Accept-Encoding` prefers gzip to plain bytes, which it need not name, or accepts both equally.
 fn wants_gzip(accepted: &str) -> bool {
     let weight = |wanted: &str| {
         accepted.split(',').find_map(|entry| {

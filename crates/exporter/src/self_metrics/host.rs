@@ -1,4 +1,4 @@
-//! The host as context beside its accelerators: whether it is busy or full. Not more, and off by default:
+//! The host as context for its accelerators: whether its CPUs are busy or its memory is full. Off by default:
 //! node_exporter is the tool for hosts.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use naming::{
 use procfs::{CpuTime, FromRead, FromReadSI, KernelStats, LoadAverage, Meminfo};
 use reading::{Batch, Labels};
 
-/// The files of procfs that tell.
+/// The files of procfs that are read.
 #[derive(Debug)]
 pub struct Host {
     stat: PathBuf,
@@ -30,7 +30,7 @@ impl Host {
         if let Ok(stat) = KernelStats::from_file(&self.stat, system) {
             let CpuTime { user, nice, system: kernel, idle, iowait, irq, softirq, steal, .. } = stat.total;
             let some = Option::unwrap_or_default;
-            // Guests' time is part of the user's.
+            // Time of guests is included in the user's.
             let busy = user + nice + kernel + some(irq) + some(softirq) + some(steal);
             for (state, ticks) in [("busy", busy), ("idle", idle + some(iowait))] {
                 let seconds = Seconds(ticks as f64 / procfs::ticks_per_second() as f64);

@@ -26,12 +26,12 @@ use crate::{
     self_metrics::host::Host,
 };
 
-/// What the HTTP server counts. It runs on one thread, so plain cells do.
+/// What the HTTP server counts. It runs on one thread, so cells without atomics are enough.
 #[derive(Debug, Default)]
 pub struct HttpCounts {
-    /// Answers by status code.
-    pub answered: RefCell<BTreeMap<u16, u64>>,
-    /// Requests whose answer is not yet with the kernel.
+    /// Responses by status code.
+    pub responses: RefCell<BTreeMap<u16, u64>>,
+    /// Requests whose response the kernel has not yet taken whole.
     pub in_flight: Cell<u32>,
     /// Open connections.
     pub connections: Cell<u32>,
@@ -40,14 +40,14 @@ pub struct HttpCounts {
 }
 
 impl HttpCounts {
-    /// Counts an answer.
-    pub fn answered(&self, code: u16) {
-        *self.answered.borrow_mut().entry(code).or_default() += 1;
+    /// Counts a response.
+    pub fn count_response(&self, code: u16) {
+        *self.responses.borrow_mut().entry(code).or_default() += 1;
     }
 }
 
-/// What stays the same for the life of the process.
-pub struct Own {
+/// Reads the exporter's own metrics, and keeps what stays the same for the life of the process.
+pub struct SelfMetrics {
     process: Option<Process>,
     start: Option<f64>,
     ticks_per_second: f64,
@@ -56,8 +56,8 @@ pub struct Own {
     host: Option<Host>,
 }
 
-impl Own {
-    /// Looks this process up; `host` is to be told of as well.
+impl SelfMetrics {
+    /// Looks this process up; with a `host`, its metrics are read as well.
     pub fn new(host: Option<Host>) -> Self {
         let process = Process::myself().ok();
         let ticks_per_second = procfs::ticks_per_second() as f64;
@@ -70,7 +70,7 @@ impl Own {
         Self { process, start, ticks_per_second, page_bytes: procfs::page_size(), build, host }
     }
 
-    /// The metrics now, those that name a source for `sources` only.
+    /// The metrics now; of those that are about a source, only the ones of `sources`.
     pub fn read(&self, board: &Board, sources: &[&Arc<SourceBoard>], http: &HttpCounts) -> Vec<Subject> {
         let mut batch = Batch::default();
         batch.begin_exporter();
@@ -78,7 +78,7 @@ impl Own {
         for source in sources {
             read_source(source, &mut batch);
         }
-        for (code, count) in &*http.answered.borrow() {
+        for (code, count) in &*http.responses.borrow() {
             batch.put(HTTP_REQUESTS, Labels::one(Label::Code, u32::from(*code)), Ok(Count(*count)));
         }
         batch.put(HTTP_IN_FLIGHT, Labels::NONE, Ok(Count(http.in_flight.get().into())));
@@ -91,7 +91,7 @@ impl Own {
         batch.finish()
     }
 
-    /// Labels of the build information; which machine is simulated shows only once a source is connected.
+    /// Labels of the build information; which machine is simulated is known only once a source is connected.
     fn build_labels(&self, board: &Board) -> Labels {
         let simulated = board.simulated();
         let mut build = self.build.borrow_mut();
@@ -101,7 +101,7 @@ impl Own {
         build.1.clone()
     }
 
-    /// Without procfs these are absent, as anything that cannot be read.
+    /// Without procfs these are absent, like everything that cannot be read.
     fn read_process(&self, batch: &mut Batch) {
         if let Some(start) = self.start {
             batch.put(PROCESS_START, Labels::NONE, Ok(Seconds(start)));

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fs, time::Duration};
 
-use naming::{Family, METRICS};
+use naming::{Family, FaultCode, METRICS};
 use source::{Opened, SourceSpec, UsageError};
 
 use super::fake::{FakeSource, Machine};
@@ -10,7 +10,8 @@ use crate::commands::{
     cli::{self, Parsed},
     fields,
     flags::{Command, ServeFlags},
-    flags_page, manual, metrics_page, probe,
+    probe,
+    reference::{flags, manual, metrics},
     values::{ListenAddress, listen_address},
 };
 
@@ -61,8 +62,8 @@ fn lists_are_repeated_or_separated_by_commas() {
 }
 
 #[test]
-fn every_mistake_is_one_line_with_place_and_mend() {
-    for (args, place, mend) in [
+fn every_mistake_is_one_line_that_names_the_place_and_how_to_write_it() {
+    for (args, place, how) in [
         (&["--interval", "5h"][..], "--interval: \"5h\"", "write 100ms to 5m"),
         (&["--interval", "99ms"], "--interval: \"99ms\"", "write 100ms to 5m"),
         (&["--interval", "soon"], "--interval: \"soon\"", "write 250ms, 1s or 5m"),
@@ -87,7 +88,7 @@ fn every_mistake_is_one_line_with_place_and_mend() {
         (&["--interval", "1s", "--interval", "2s"], "--interval", "cannot be used multiple times"),
     ] {
         let text = mistake(args);
-        assert!(text.contains(place) && text.contains(mend) && !text.contains('\n'), "{args:?}: {text}");
+        assert!(text.contains(place) && text.contains(how) && !text.contains('\n'), "{args:?}: {text}");
     }
 }
 
@@ -152,7 +153,21 @@ fn probe_shows_values_and_reasons() {
     assert_eq!(power["series"][0]["value"], 350.0);
     let fan = metrics.iter().find(|metric| metric["metric"] == "accel_fan_speed_ratio").expect("the fan");
     assert_eq!(fan["absent"][0]["kind"], "unsupported");
+    assert!(fan["absent"][0]["what_to_do"].is_null() && report.advice().is_empty(), "a code of the vendor");
     assert_eq!(json["sources"][0]["devices"][1]["unavailable"]["code"], "FAKE_BROKEN");
+}
+
+#[test]
+fn probe_says_what_to_do_about_each_code_of_ours_once() {
+    let machine = Machine::with(&["gpu0", "gpu1"]);
+    machine.set("sample gpu0", super::fake::Act::Panic);
+    machine.set("sample gpu1", super::fake::Act::Panic);
+    let report = probe::run(vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }]);
+    let (code, meaning, what_to_do) =
+        (FaultCode::Panic.name(), FaultCode::Panic.meaning(), FaultCode::Panic.what_to_do());
+    assert_eq!(report.advice(), format!("\n{code}: {meaning}\n  What to do: {what_to_do}\n"));
+    let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+    assert_eq!(json["sources"][0]["devices"][1]["unavailable"]["what_to_do"], what_to_do);
 }
 
 #[test]
@@ -170,7 +185,7 @@ fn probe_of_an_empty_node_says_why() {
 
 #[test]
 fn fields_and_the_metrics_page_have_every_name() {
-    let (table, page) = (fields::table(), metrics_page::page());
+    let (table, page) = (fields::table(), metrics::page());
     let json: serde_json::Value = serde_json::from_str(&fields::json()).expect("JSON");
     assert_eq!(json.as_array().map(Vec::len), Some(METRICS.len()));
     for metric in METRICS {
@@ -185,7 +200,7 @@ fn fields_and_the_metrics_page_have_every_name() {
 #[test]
 fn the_flags_page_and_the_manual_have_every_flag_of_the_program_and_its_sources() {
     let program = cli::command("fake-exporter", "Fakes", &[SPEC]);
-    let page = flags_page::page(&program);
+    let page = flags::page(&program);
     let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `--interval ")).collect();
     assert_eq!(
         rows,
@@ -213,7 +228,7 @@ fn the_flags_page_and_the_manual_have_every_flag_of_the_program_and_its_sources(
 }
 
 #[test]
-fn a_stale_page_is_told_by_its_first_wrong_line() {
+fn a_stale_page_is_reported_with_its_first_wrong_line() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().to_str().expect("text").to_owned();
     let generate = |more: &[&str]| {

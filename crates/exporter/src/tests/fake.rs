@@ -1,4 +1,4 @@
-//! A source whose every call answers, fails, panics or hangs as the test says.
+//! A source whose calls return a value, fail, panic or hang as the test chooses.
 
 use std::{
     collections::BTreeMap,
@@ -22,17 +22,17 @@ use crate::{
     sampling::state::Board,
     sampling::supervisor::{self, Handle},
     sampling::timing::Tempo,
-    self_metrics::{HttpCounts, Own},
+    self_metrics::{HttpCounts, SelfMetrics},
 };
 
 /// What a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    Answer,
+    Succeed,
     Fail,
     LoseSession,
     Panic,
-    /// Until the test says something else; then that.
+    /// Until the test chooses another act; then that.
     Hang,
 }
 
@@ -100,17 +100,17 @@ impl Machine {
         self.state().sessions
     }
 
-    /// What the call does, once it no longer hangs.
+    /// What the call does, once it does not hang any more.
     fn act(&self, call: &str) -> Act {
         let mut state = self.state();
         *state.calls.entry(call.to_owned()).or_default() += 1;
-        let act = |state: &State| state.acts.get(call).copied().unwrap_or(Act::Answer);
+        let act = |state: &State| state.acts.get(call).copied().unwrap_or(Act::Succeed);
         while act(&state) == Act::Hang {
             state = self.0.1.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         let act = act(&state);
         drop(state);
-        assert!(act != Act::Panic, "told to panic in {call}");
+        assert!(act != Act::Panic, "the test wants a panic in {call}");
         act
     }
 
@@ -140,7 +140,7 @@ impl Source for FakeSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        if self.0.act("connect") != Act::Answer {
+        if self.0.act("connect") != Act::Succeed {
             return Err(Unavailable("libfake.so.1: not found; install it".to_owned()));
         }
         self.0.state().sessions += 1;
@@ -161,7 +161,7 @@ impl Session for FakeSession {
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
         match self.machine.act("devices") {
-            Act::Answer => {}
+            Act::Succeed => {}
             Act::LoseSession => return Err(Lost::Session(BROKEN)),
             _ => return Err(Lost::Device(BROKEN)),
         }
@@ -194,7 +194,7 @@ impl Drop for FakeSession {
 fn open(machine: Machine, key: String, identity: Arc<Identity>) -> Result<Box<dyn Sampler>, Fault> {
     let inside = machine.enter(&key);
     match machine.act(&format!("open {key}")) {
-        Act::Answer => {
+        Act::Succeed => {
             drop(inside);
             Ok(Box::new(FakeSampler { machine, key, identity }))
         }
@@ -212,14 +212,14 @@ impl Sampler for FakeSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         let _inside = self.machine.enter(&self.key);
         match self.machine.act(&format!("sample {}", self.key)) {
-            Act::Answer => {}
+            Act::Succeed => {}
             Act::LoseSession => return Err(Lost::Session(BROKEN)),
             _ => return Err(Lost::Device(BROKEN)),
         }
         batch.begin(&self.identity);
         // A call of its own, so that one reading alone can fail.
         let power = match self.machine.act(&format!("power {}", self.key)) {
-            Act::Answer => Ok(Watts(350.0)),
+            Act::Succeed => Ok(Watts(350.0)),
             _ => Err(BROKEN),
         };
         batch.put(POWER, Labels::NONE, power);
@@ -285,7 +285,7 @@ impl Rig {
     pub fn scrape(&self) -> String {
         self.board.check(Instant::now());
         let sources: Vec<_> = self.board.sources.iter().collect();
-        let own = Own::new(None).read(&self.board, &sources, &HttpCounts::default());
+        let own = SelfMetrics::new(None).read(&self.board, &sources, &HttpCounts::default());
         let snapshots = self.board.sources[0].snapshots();
         let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
         let options = Options { unified: true, vendor: false, filters: &[] };

@@ -1,7 +1,7 @@
 //! Opening libhlml, and its versions.
 
 use std::{
-    ffi::{CStr, OsStr, c_char, c_uint},
+    ffi::{OsStr, c_uint},
     path::PathBuf,
     sync::{
         Arc,
@@ -78,7 +78,7 @@ impl Library {
 
     fn describe(hlml: Hlml, opened: &str) -> Self {
         USERS.fetch_add(1, Ordering::AcqRel);
-        let simulated = simulated_machine(&hlml);
+        let simulated = source::simulated::in_library(hlml.library());
         let inner = Arc::new(Inner { hlml, queue: CallQueue::new(PATIENCE) });
         let mut library = Self { inner, backend: Arc::default(), generation: None };
         let unknown = || "unknown".to_owned();
@@ -165,21 +165,4 @@ fn load(path: Option<&PathBuf>) -> Result<(Hlml, String), Missing> {
         }
     }
     Err(Missing(first_error.unwrap_or_default()))
-}
-
-/// The name of the simulated machine, if the library is accelscope's own simulation: it exports
-/// `const char *accelsim_machine(void)`, which no driver has.
-fn simulated_machine(hlml: &Hlml) -> Option<String> {
-    // SAFETY: only looked up here; the simulated library declares `const char *accelsim_machine(void)`.
-    let symbol =
-        unsafe { hlml.library().get::<unsafe extern "C" fn() -> *const c_char>(b"accelsim_machine\0") };
-    let function = symbol.ok()?;
-    // SAFETY: the prototype above; it takes nothing and may be called at any time after loading.
-    let name = unsafe { function() };
-    if name.is_null() {
-        return None;
-    }
-    // SAFETY: not null, and the simulated library returns a NUL-terminated string that it never frees.
-    let name = unsafe { CStr::from_ptr(name) };
-    Some(name.to_string_lossy().into_owned())
 }

@@ -88,7 +88,7 @@ entries! { from super::memory::END;
     .from(&[
         (Nvidia, "nvmlDeviceGetTotalEnergyConsumption"),
         (Gaudi, "hlml_device_get_total_energy_consumption"),
-        (Xpu, "hwmon energy1_input, zesPowerGetEnergyCounter"),
+        (Xpu, "hwmon energy1_input, zesPowerGetEnergyCounter since it is followed"),
         (Npu, "PMT VPU_ENERGY since it is followed"),
         (Amx, "RAPL energy_uj since it is followed"),
     ]);

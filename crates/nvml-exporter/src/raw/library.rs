@@ -1,10 +1,6 @@
 //! Opening libnvidia-ml, and its versions.
 
-use std::{
-    ffi::{CStr, OsStr, c_char},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{ffi::OsStr, path::PathBuf, sync::Arc};
 
 use nvml_wrapper::{Nvml, error::NvmlError};
 use nvml_wrapper_sys::bindings::NvmlLib;
@@ -72,7 +68,7 @@ impl Library {
         let backend = Backend {
             library: opened.to_string_lossy().into_owned(),
             version: format!("driver {driver}, NVML {library}"),
-            simulated: simulated_machine(&nvml),
+            simulated: source::simulated::in_library(&nvml.lib().__library),
         };
         Self { nvml: Arc::new(nvml), backend: Arc::new(backend) }
     }
@@ -115,21 +111,4 @@ impl Library {
     pub fn device_count(&self) -> Measured<u32> {
         self.nvml.device_count().map_err(|e| fault("nvmlDeviceGetCount_v2", &e))
     }
-}
-
-/// The name of the simulated machine, if the library is accelscope's own simulation: it exports
-/// `const char *accelsim_machine(void)`, which no driver has.
-fn simulated_machine(nvml: &Nvml) -> Option<String> {
-    // SAFETY: only looked up here; the simulated library declares `const char *accelsim_machine(void)`.
-    let symbol =
-        unsafe { nvml.lib().__library.get::<unsafe extern "C" fn() -> *const c_char>(b"accelsim_machine\0") };
-    let function = symbol.ok()?;
-    // SAFETY: the prototype above; it takes nothing and may be called at any time after loading.
-    let name = unsafe { function() };
-    if name.is_null() {
-        return None;
-    }
-    // SAFETY: not null, and the simulated library returns a NUL-terminated string that it never frees.
-    let name = unsafe { CStr::from_ptr(name) };
-    Some(name.to_string_lossy().into_owned())
 }

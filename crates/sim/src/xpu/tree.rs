@@ -30,7 +30,7 @@ pub fn files(moment: &Moment<'_>) -> Files {
     let present: Vec<usize> = moment.present().collect();
     let hidden: Vec<usize> = (0..profile.device_count()).filter(|index| !present.contains(index)).collect();
     let mut files = bus::files(profile, &hidden);
-    files.put("accelsim_machine", &profile.name);
+    files.put("accelsim/machine", &profile.name);
     files.put("proc/2/comm", "kthreadd");
     files.put("proc/sys/kernel/osrelease", &profile.driver.version);
     if moment.driver_epoch().is_none() {

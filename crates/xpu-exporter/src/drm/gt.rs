@@ -1,14 +1,14 @@
-//! One graphics technology block (GT) of a card: clock, idle time, throttle reasons, as xe and i915 lay them
-//! out in sysfs.
+//! One graphics technology block (GT) of a card: its clock, idle time and throttle reasons in the sysfs files of xe and
+//! i915.
 
 use std::{path::Path, time::Instant};
 
 use kernel::{File, entries};
+use reading::Measured;
+use source::Rate;
 
-use crate::{Got, rates::Rate};
-
-/// Reasons to throttle that any part reports; their files are `reason_<word>` and `throttle_reason_<word>`.
-/// The second row is what Crescent Island reports.
+/// Throttle reasons of all parts; their files are `reason_<word>` (xe) and `throttle_reason_<word>` (i915). Those from
+/// `soc_thermal` on are Crescent Island's.
 const REASONS: [&str; 21] = [
     "pl1",
     "pl2",
@@ -33,13 +33,13 @@ const REASONS: [&str; 21] = [
     "vr_tempalert",
 ];
 
-/// A reason that came after this was written.
+/// A reason that is newer than the table.
 const OTHER: &str = "other";
 
 /// The files of one GT.
 #[derive(Debug)]
 pub struct Gt {
-    /// The tile that it is on.
+    /// Its tile.
     pub tile: u32,
     /// `graphics` or `video`.
     pub domain: &'static str,
@@ -52,21 +52,21 @@ pub struct Gt {
     reason_files: Vec<(&'static str, File)>,
 }
 
-/// One reading of a GT.
+/// What one round reads from a GT.
 #[derive(Debug)]
-pub struct GtRound {
-    /// The tile that it is on.
+pub struct GtSample {
+    /// Its tile.
     pub tile: u32,
     /// `graphics` or `video`.
     pub domain: &'static str,
-    /// Clock now, MHz; 0 while the GT sleeps.
-    pub actual_mhz: Got<u64>,
-    /// Highest clock that is fused in, MHz.
-    pub max_mhz: Got<u64>,
-    /// Share of the time since the last round in which the GT was not asleep.
-    pub awake: Got<f64>,
-    /// Each reason that the part reports, and whether it throttles now.
-    pub reasons: Got<Vec<(&'static str, bool)>>,
+    /// Clock, MHz; 0 while the GT is in its sleep state.
+    pub actual_mhz: Measured<u64>,
+    /// Highest clock of the part (RP0), MHz.
+    pub max_mhz: Measured<u64>,
+    /// Share of the time since the last round in which the GT was not in its sleep state.
+    pub awake: Measured<f64>,
+    /// Each reason that the part reports, and whether it is active.
+    pub reasons: Measured<Vec<(&'static str, bool)>>,
 }
 
 impl Gt {
@@ -74,10 +74,10 @@ impl Gt {
     pub fn of_xe(device: &Path) -> Vec<Self> {
         let mut found = Vec::new();
         for (tile, folder) in numbered(device, "tile") {
-            for (place, (_, gt)) in numbered(&folder, "gt").enumerate() {
-                // `gt0-rc` renders and computes, `gt1-mc` is media, which comes second where it is apart.
+            for (position, (_, gt)) in numbered(&folder, "gt").enumerate() {
+                // `gt0-rc` renders and computes. `gt1-mc`, on parts that have it, is for media.
                 let name = File::new(&gt, "gtidle/name").text();
-                let is_media = name.map_or(place > 0, |name| name.ends_with("-mc"));
+                let is_media = name.map_or(position > 0, |name| name.ends_with("-mc"));
                 let frequency = gt.join("freq0");
                 let throttle = frequency.join("throttle");
                 let reasons = File::new(&throttle, "reasons");
@@ -114,17 +114,17 @@ impl Gt {
             })
             .collect();
         if found.is_empty() {
-            // Before Linux 5.18 the card has the files itself.
+            // Before Linux 5.18 the files are the card's own.
             return vec![gt(0, card, "gt_act_freq_mhz", "gt_RP0_freq_mhz", "power/rc6_residency_ms")];
         }
         found
     }
 
     /// Reads it; wakes a sleeping card.
-    pub fn read(&mut self) -> GtRound {
+    pub fn read(&mut self) -> GtSample {
         let idle = self.idle.number();
         let idle = self.idle_rate.per_second(self.idle.call(), Instant::now(), idle);
-        GtRound {
+        GtSample {
             tile: self.tile,
             domain: self.domain,
             actual_mhz: self.actual.number(),
@@ -134,7 +134,7 @@ impl Gt {
         }
     }
 
-    fn read_reasons(&self) -> Got<Vec<(&'static str, bool)>> {
+    fn read_reasons(&self) -> Measured<Vec<(&'static str, bool)>> {
         let Some(reasons) = &self.reasons else {
             let flags = self.reason_files.iter().map(|(reason, file)| Ok((*reason, flag(file)?)));
             return flags.collect();
@@ -154,7 +154,7 @@ impl Gt {
     }
 }
 
-fn flag(file: &File) -> Got<bool> {
+fn flag(file: &File) -> Measured<bool> {
     file.parse(|text| match text {
         "0" => Some(false),
         "1" => Some(true),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_one_flag_each_whoever_tells_them() {
+    fn reasons_are_one_flag_each_in_both_forms_of_the_files() {
         let folder = tempfile::tempdir().expect("a folder");
         let xe = folder.path().join("tile0/gt0");
         for (name, text) in [
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gt_without_a_name_is_known_by_its_place() {
+    fn a_gt_without_a_name_is_identified_by_its_position() {
         let folder = tempfile::tempdir().expect("a folder");
         for (gt, name) in
             [("tile0/gt0", ""), ("tile0/gt1", ""), ("tile1/gt2", "gt2-rc"), ("tile1/gt3", "gt3-mc")]
@@ -234,15 +234,15 @@ mod tests {
         put(folder.path(), "gt_act_freq_mhz", "300");
         put(folder.path(), "gt_RP0_freq_mhz", "2100");
         let mut old = Gt::of_i915(folder.path());
-        let round = old[0].read();
-        assert_eq!((round.actual_mhz, round.max_mhz), (Ok(300), Ok(2100)));
+        let sample = old[0].read();
+        assert_eq!((sample.actual_mhz, sample.max_mhz), (Ok(300), Ok(2100)));
         put(folder.path(), "gt/gt0/rps_act_freq_mhz", "350");
         put(folder.path(), "gt/gt0/throttle_reason_pl1", "2");
         put(folder.path(), "gt/gt1/rps_act_freq_mhz", "0");
         let mut new = Gt::of_i915(folder.path());
         assert_eq!((new.len(), new[1].domain, new[1].read().actual_mhz), (2, "video", Ok(0)));
-        let round = new[0].read();
-        assert_eq!(round.actual_mhz, Ok(350));
-        assert_eq!(round.reasons.map_err(|fault| fault.code.name()), Err("garbage"));
+        let sample = new[0].read();
+        assert_eq!(sample.actual_mhz, Ok(350));
+        assert_eq!(sample.reasons.map_err(|fault| fault.code.name()), Err("garbage"));
     }
 }

@@ -1,4 +1,4 @@
-//! The hwmon chip of a discrete card: energy, power limits, temperatures, fans, in hwmon's units.
+//! The hwmon chip of a discrete card: energy, power limits, temperatures and fans, in hwmon's units.
 
 use std::{path::Path, time::Instant};
 
@@ -6,14 +6,10 @@ use kernel::{
     File,
     hwmon::{Attribute, Channel, Chip, Quantity},
 };
-use reading::{Fault, FaultCode};
+use reading::{Fault, FaultCode, Measured};
+use source::Rate;
 
-use crate::{
-    Got,
-    rates::{Energy, Rate},
-};
-
-/// Labels of xe's temperature channels, and our words. i915 has one sensor, without a label.
+/// Labels of xe's temperature channels, and the values of the label `sensor`. i915 has one sensor, without a label.
 const SENSORS: [(&str, &str); 20] = [
     ("pkg", "gpu"),
     ("vram", "memory"),
@@ -37,11 +33,11 @@ const SENSORS: [(&str, &str); 20] = [
     ("vram_ch_15", "memory_channel_15"),
 ];
 
-/// The limits of a temperature, in our words.
+/// The limits of a temperature, by the values of the label `limit`.
 const TEMPERATURE_LIMITS: [(&str, Attribute); 3] =
     [("operating", Attribute::Max), ("slowdown", Attribute::Critical), ("shutdown", Attribute::Emergency)];
 
-/// The limits of power, in our words: sustained (PL1), what the part is rated for, burst (PL2), peak.
+/// The limits of power, by the values of the label `limit`: sustained (PL1), rated, burst (PL2), peak.
 const POWER_LIMITS: [(&str, Attribute); 4] = [
     ("enforced", Attribute::Max),
     ("default", Attribute::RatedMax),
@@ -49,7 +45,7 @@ const POWER_LIMITS: [(&str, Attribute); 4] = [
     ("peak", Attribute::Critical),
 ];
 
-/// A sensor's files.
+/// The files of one temperature sensor.
 #[derive(Debug)]
 struct Temperature {
     sensor: &'static str,
@@ -57,34 +53,35 @@ struct Temperature {
     limits: Vec<(&'static str, File)>,
 }
 
-/// A chip's files.
+/// The files of one chip.
 #[derive(Debug, Default)]
 pub struct Sensors {
-    energy: Vec<(File, Energy, Rate)>,
+    energy: Vec<(File, Rate)>,
     limits: Vec<(&'static str, File)>,
     temperatures: Vec<Temperature>,
     fans: Vec<File>,
 }
 
-/// One reading of a chip.
+/// What one round reads from a chip.
 #[derive(Debug)]
-pub struct SensorsRound {
-    /// Energy of the card, or of its package where the card has no counter, µJ.
-    pub energy_uj: Got<u64>,
+pub struct SensorSample {
+    /// Energy of the card, or of its package where the card has no counter, µJ. The driver sums it in 64 bits, so it
+    /// does not wrap.
+    pub energy_uj: Measured<u64>,
     /// Mean power since the last round, µW.
-    pub power_uw: Got<f64>,
-    /// Power limits that are in force, µW.
-    pub limits_uw: Vec<(&'static str, Got<u64>)>,
+    pub power_uw: Measured<f64>,
+    /// Power limits, µW.
+    pub limits_uw: Vec<(&'static str, Measured<u64>)>,
     /// Temperatures, m°C.
-    pub temperatures_mc: Vec<(&'static str, Got<i64>)>,
+    pub temperatures_mc: Vec<(&'static str, Measured<i64>)>,
     /// Their limits, m°C.
-    pub temperature_limits_mc: Vec<(&'static str, &'static str, Got<i64>)>,
+    pub temperature_limits_mc: Vec<(&'static str, &'static str, Measured<i64>)>,
     /// Fans, revolutions per minute.
-    pub fans_rpm: Vec<Got<u64>>,
+    pub fans_rpm: Vec<Measured<u64>>,
 }
 
 impl Sensors {
-    /// The chip that the card's driver made; nothing on an integrated GPU.
+    /// The chip that the card's driver registered; empty on an integrated GPU.
     pub fn of_card(device: &Path, driver: &str) -> Self {
         let Some(chip) = Chip::of_device(device).into_iter().find(|chip| chip.name == driver) else {
             return Self::default();
@@ -95,11 +92,11 @@ impl Sensors {
             let files = POWER_LIMITS.into_iter().map(|(limit, which)| (limit, channel.file(which)));
             files.filter(|(_, file)| file.exists()).collect::<Vec<_>>()
         };
-        // Channel 1 is the card, 2 the package; a card without limits of its own has those of its package.
+        // Channel 1 is the card, 2 the package. A card without limits of its own has those of its package.
         let limits = Some(power(1)).filter(|files| !files.is_empty()).unwrap_or_else(|| power(2));
         let counters = energy.iter().map(|channel| channel.file(Attribute::Input));
         Self {
-            energy: counters.map(|file| (file, Energy::default(), Rate::default())).collect(),
+            energy: counters.map(|file| (file, Rate::default())).collect(),
             limits,
             temperatures: chip.channels(Quantity::Temperature).iter().filter_map(temperature).collect(),
             fans: chip.channels(Quantity::Fan).iter().map(|channel| channel.file(Attribute::Input)).collect(),
@@ -107,12 +104,12 @@ impl Sensors {
     }
 
     /// Reads it; wakes a sleeping card.
-    pub fn read(&mut self) -> SensorsRound {
+    pub fn read(&mut self) -> SensorSample {
         let (energy_uj, power_uw) = self.energy();
-        SensorsRound {
+        SensorSample {
             energy_uj,
             power_uw,
-            limits_uw: self.limits.iter().map(|(limit, file)| (*limit, in_force(file))).collect(),
+            limits_uw: self.limits.iter().map(|(limit, file)| (*limit, power_limit(file))).collect(),
             temperatures_mc: self
                 .temperatures
                 .iter()
@@ -130,36 +127,32 @@ impl Sensors {
         }
     }
 
-    /// The first counter that counts, from then on alone: the kernel answers 0 where it cannot read a card's, and
-    /// a package's energy is another counter.
-    fn energy(&mut self) -> (Got<u64>, Got<f64>) {
+    /// Energy and mean power by the first counter that has a value, and from then on by that one alone: the kernel
+    /// reports 0 where it cannot read the card's, and the package's energy is another quantity.
+    fn energy(&mut self) -> (Measured<u64>, Measured<f64>) {
         let none = Fault::new("energy_input", FaultCode::NoSensor);
-        let mut answer = (Err(none), Err(none));
-        for (file, energy, rate) in &mut self.energy {
-            let now = Instant::now();
-            let total = energy.total(file.call(), now, file.number());
-            let moved = rate.per_second(file.call(), now, total);
-            // A counter that stands still was not read anew; no device draws nothing.
-            let still = Fault::new(file.call(), FaultCode::CounterStands);
-            let power = moved.and_then(|power| if power > 0.0 { Ok(power) } else { Err(still) });
-            answer = (total, power);
-            if total.is_ok() {
+        let mut measured = (Err(none), Err(none));
+        for (position, (file, rate)) in self.energy.iter_mut().enumerate() {
+            let zero = Fault::new(file.call(), FaultCode::Zero);
+            let energy = file.number().and_then(|energy| if energy == 0 { Err(zero) } else { Ok(energy) });
+            let power = rate.per_second(file.call(), Instant::now(), energy);
+            // A counter that stands was not measured anew: no device draws nothing.
+            let stands = Fault::new(file.call(), FaultCode::CounterStands);
+            measured = (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(stands) }));
+            if energy.is_ok() {
+                self.energy.swap(0, position);
+                self.energy.truncate(1);
                 break;
             }
         }
-        if answer.0.is_ok()
-            && let Some(place) = self.energy.iter().position(|(_, energy, _)| energy.counts())
-        {
-            self.energy = vec![self.energy.swap_remove(place)];
-        }
-        answer
+        measured
     }
 }
 
 fn temperature(channel: &Channel) -> Option<Temperature> {
     let sensor = match channel.label.as_deref() {
         None => "gpu",
-        Some(label) => SENSORS.iter().find(|(theirs, _)| *theirs == label)?.1,
+        Some(label) => SENSORS.iter().find(|(known, _)| *known == label)?.1,
     };
     let limits = TEMPERATURE_LIMITS.into_iter().map(|(limit, which)| (limit, channel.file(which)));
     Some(Temperature {
@@ -169,8 +162,8 @@ fn temperature(channel: &Channel) -> Option<Temperature> {
     })
 }
 
-/// A limit of 0 is one that is switched off.
-fn in_force(file: &File) -> Got<u64> {
+/// A limit of 0 is switched off.
+fn power_limit(file: &File) -> Measured<u64> {
     let off = Fault::new(file.call(), FaultCode::Disabled);
     file.number().and_then(|limit| if limit == 0 { Err(off) } else { Ok(limit) })
 }
@@ -199,26 +192,27 @@ mod tests {
         put("temp9_label", "hair");
         put("fan1_input", "1830");
         let mut sensors = Sensors::of_card(device.path(), "xe");
-        let round = sensors.read();
-        assert_eq!(round.energy_uj, Ok(5_000_000));
-        assert_eq!(round.power_uw.map_err(|fault| fault.code.name()), Err("first_reading"));
-        let code =
-            |(limit, got): &(&'static str, super::Got<u64>)| (*limit, got.map_err(|fault| fault.code.name()));
-        let limits: Vec<_> = round.limits_uw.iter().map(code).collect();
+        let sample = sensors.read();
+        assert_eq!(sample.energy_uj, Ok(5_000_000));
+        assert_eq!(sample.power_uw.map_err(|fault| fault.code.name()), Err("first_reading"));
+        let code = |(limit, got): &(&'static str, super::Measured<u64>)| {
+            (*limit, got.map_err(|fault| fault.code.name()))
+        };
+        let limits: Vec<_> = sample.limits_uw.iter().map(code).collect();
         assert_eq!(limits, [("enforced", Err("disabled")), ("burst", Ok(250_000_000))]);
-        assert_eq!(round.temperatures_mc, [("gpu", Ok(61_000))]);
-        assert_eq!(round.temperature_limits_mc, [("gpu", "slowdown", Ok(100_000))]);
-        assert_eq!(round.fans_rpm, [Ok(1830)]);
+        assert_eq!(sample.temperatures_mc, [("gpu", Ok(61_000))]);
+        assert_eq!(sample.temperature_limits_mc, [("gpu", "slowdown", Ok(100_000))]);
+        assert_eq!(sample.fans_rpm, [Ok(1830)]);
         assert_eq!(sensors.read().power_uw.map_err(|fault| fault.code.name()), Err("counter_stands"));
         put("energy1_input", "7000000");
-        assert_eq!(sensors.read().energy_uj, Ok(5_000_000), "another counter would be a jump");
-        // A file that vanishes costs itself.
+        assert_eq!(sensors.read().energy_uj, Ok(5_000_000), "the other counter would be a jump");
+        // A file that vanishes costs its own value only.
         fs::remove_file(chip.join("temp2_input")).expect("removed");
         put("energy2_input", "");
-        let round = sensors.read();
-        assert_eq!(round.temperatures_mc[0].1.map_err(|fault| fault.code.name()), Err("ENOENT"));
-        assert_eq!(round.energy_uj.map_err(|fault| fault.code.name()), Err("empty"));
-        assert_eq!(round.fans_rpm, [Ok(1830)]);
+        let sample = sensors.read();
+        assert_eq!(sample.temperatures_mc[0].1.map_err(|fault| fault.code.name()), Err("ENOENT"));
+        assert_eq!(sample.energy_uj.map_err(|fault| fault.code.name()), Err("empty"));
+        assert_eq!(sample.fans_rpm, [Ok(1830)]);
         assert!(Sensors::of_card(device.path(), "i915").read().energy_uj.is_err());
     }
 }

@@ -1,44 +1,33 @@
-//! From the sources' units and names to base units and the catalogue: one line per quantity, nothing else.
+//! From the backends' units and names to base units and the catalogue, one line per quantity.
 //!
-//! Past this room no value is in megahertz, microwatts, millidegrees or microseconds.
+//! Above this module no value is in megahertz, microwatts, millidegrees or microseconds.
 
 pub mod drm;
 pub mod level_zero;
 
 use std::sync::Arc;
 
-use naming::{Celsius, FaultCode, Hertz, Label};
-use reading::{Fault, Identity, Labels};
+use naming::{FaultCode, Hertz, Label};
+use reading::{Fault, Identity, Labels, Measured};
 
-use crate::Got;
-
-/// The labels of a card and of its tiles.
-pub struct Names {
+/// The identities of a card and of its tiles.
+pub struct Identities {
     /// The card's.
     pub card: Arc<Identity>,
     /// Each tile's, on cards that have several.
     pub tiles: Vec<Arc<Identity>>,
 }
 
-impl Names {
-    /// Whose a value is that was read on `tile`: the card's own when it has only one, or there is no such tile.
+impl Identities {
+    /// The identity for a value of `tile`: the card's when it has only one tile, or there is no such tile.
     fn of(&self, tile: Option<u32>) -> &Arc<Identity> {
-        let place = tile.and_then(|tile| usize::try_from(tile).ok());
-        place.and_then(|place| self.tiles.get(place)).unwrap_or(&self.card)
+        let index = tile.and_then(|tile| usize::try_from(tile).ok());
+        index.and_then(|index| self.tiles.get(index)).unwrap_or(&self.card)
     }
 }
 
-/// A temperature that a sensor of a running device can show.
-fn plausible(call: &'static str, celsius: f64) -> Got<Celsius> {
-    match celsius {
-        c if c > 200.0 => Err(Fault::new(call, FaultCode::Over200Celsius)),
-        c if c > -60.0 => Ok(Celsius(c)),
-        _ => Err(Fault::new(call, FaultCode::Under60BelowZero)),
-    }
-}
-
-/// A clock that silicon can have.
-fn megahertz(call: &'static str, megahertz: f64) -> Got<Hertz> {
+/// A clock in the range that a chip can have.
+fn megahertz(call: &'static str, megahertz: f64) -> Measured<Hertz> {
     match megahertz {
         mhz if (0.0..=20_000.0).contains(&mhz) => Ok(Hertz(mhz * 1e6)),
         mhz if mhz < 0.0 => Err(Fault::new(call, FaultCode::Unknown)),
@@ -46,13 +35,9 @@ fn megahertz(call: &'static str, megahertz: f64) -> Got<Hertz> {
     }
 }
 
-/// The highest clock of a domain, which is not 0.
-fn highest(call: &'static str, mhz: f64) -> Got<Hertz> {
+/// The highest clock of a domain; 0 is unknown.
+fn highest(call: &'static str, mhz: f64) -> Measured<Hertz> {
     if mhz == 0.0 { Err(Fault::new(call, FaultCode::Unknown)) } else { megahertz(call, mhz) }
-}
-
-fn by(label: Label, value: &'static str) -> Labels {
-    Labels::one(label, value)
 }
 
 /// The labels of a card's PCIe link, which is its only one.

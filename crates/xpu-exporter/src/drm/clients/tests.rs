@@ -1,4 +1,4 @@
-//! Texts of clients, one by one and together, in a synthetic procfs.
+//! Clients together, in a synthetic procfs.
 
 use std::{
     fs,
@@ -7,51 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Clients, Node, OpenFiles, Usage, parse, pause};
+use rustix::fs::makedev;
 
-const XE: &str = "pos:\t0\nflags:\t02100002\ndrm-driver:\txe\ndrm-client-id:\t3\n\
-    drm-pdev:\t0000:03:00.0\ndrm-total-system:\t0\ndrm-resident-system:\t8 KiB\n\
-    drm-resident-gtt:\t192 KiB\ndrm-resident-vram0:\t23992 KiB\n\
-    drm-cycles-ccs:\t2800\ndrm-total-cycles-ccs:\t7600\ndrm-engine-capacity-ccs:\t4\n\
-    drm-cycles-rcs:\t100\ndrm-total-cycles-rcs:\t7600\n";
-
-#[test]
-fn the_more_there_is_to_walk_the_rarer_it_is_walked() {
-    let millis = Duration::from_millis;
-    for (walk, next) in [(0, 5_000), (50, 5_000), (260, 26_000), (3_600_000, 60_000)] {
-        assert_eq!(pause(millis(walk)), millis(next), "{walk} ms");
-    }
-}
-
-#[test]
-fn both_drivers_are_read_and_a_cut_text_is_not() {
-    let client = parse(XE).expect("whole");
-    assert_eq!((client.id, client.address.as_str()), (3, "0000:03:00.0"));
-    assert_eq!(client.shared_bytes, Some(200 << 10));
-    let ccs = Usage { class: "ccs".into(), busy: 2800, total: Some(7600), capacity: 4 };
-    assert_eq!(client.engines[0], ccs);
-    let i915 = parse(
-        "drm-pdev: 0000:00:02.0\ndrm-client-id: 7\ndrm-engine-video-enhance: 12345 ns\n\
-         drm-engine-capacity-video-enhance: 2\ndrm-resident-system0: 4 MiB\ndrm-resident-local0: 4 MiB\n",
-    );
-    let i915 = i915.expect("whole");
-    let usage = Usage { class: "video-enhance".into(), busy: 12_345, total: None, capacity: 2 };
-    assert_eq!((i915.engines, i915.shared_bytes), (vec![usage], Some(4 << 20)));
-    for text in ["", "drm-pdev: 0000:03:00.0", "drm-client-id: x\ndrm-pdev: y", "\u{fffd}\u{fffd}:"] {
-        assert_eq!(parse(text), None, "{text:?}");
-    }
-    // What is cut or spoilt further down would be load that nobody sees.
-    for line in [
-        "drm-cycles-rcs: many",
-        "drm-cycles-rcs: 5",
-        "drm-total-cycles-rcs: 5",
-        "drm-engine-render: 5 s",
-        "drm-engine-capacity-rcs: -1",
-        "drm-resident-gtt: 1 GB",
-    ] {
-        assert_eq!(parse(&format!("drm-pdev: a\ndrm-client-id: 1\n{line}")), None, "{line:?}");
-    }
-}
+use super::{Clients, Node, OpenFiles};
 
 fn put(procfs: &Path, process: u32, node: &Path, text: &str) {
     let folder = procfs.join(process.to_string());
@@ -178,7 +136,7 @@ fn a_node_is_known_by_its_number_whatever_a_container_calls_it() {
     let text = "drm-pdev: 0000:03:00.0\ndrm-client-id: 1\ndrm-cycles-ccs: 1\ndrm-total-cycles-ccs: 9\n";
     put(procfs.path(), 41, &dri.join("renderD128"), text);
     let processes = |address: &str, name: &str, major, minor| {
-        let number = Some(libc::makedev(major, minor));
+        let number = Some(makedev(major, minor));
         let mut clients = Clients::new(address, vec![Node { name: name.to_owned(), number }]);
         reader(&mut clients, &OpenFiles::new(procfs.path()))(0).1
     };

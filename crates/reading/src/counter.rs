@@ -2,30 +2,30 @@
 
 /// Sums the increments of a counter that starts again from 0 after `modulus - 1`.
 ///
-/// The sum begins at 0 with the first reading: where such a counter stands when it is found says nothing, since
-/// nobody knows how often it came round before, and a sum that took it in would fall or leap each time that the
-/// counter is followed anew, which Prometheus takes for an increase.
+/// The sum begins at 0 with the first reading. The value of such a counter means nothing by itself, since nobody
+/// knows how often it wrapped before; a sum that included it would jump each time that the exporter, the device or
+/// its driver starts again, and Prometheus would take the jump for an increase.
 ///
-/// One wrap between two readings is seen; two are not, so it must be read more often than half of the range
-/// takes: 2^18 J last 22 min at 200 W, and 9 min at the 500 W of a large package.
+/// One wrap between two readings is seen and two are not, so the counter must be read more often than it passes
+/// half of its range: 2^18 J last 22 min at 200 W, and 9 min at the 500 W of a large package.
 #[derive(Clone, Debug)]
-pub struct Unwrapped {
+pub struct WrappingCounter {
     modulus: u64,
     last: Option<u64>,
     total: u64,
 }
 
-impl Unwrapped {
+impl WrappingCounter {
     /// A counter that runs from 0 to `modulus - 1`.
     pub const fn new(modulus: u64) -> Self {
         Self { modulus, last: None, total: 0 }
     }
 
-    /// Takes a reading; answers the sum since the first one. `None` for a reading that the counter cannot
-    /// show, which is not taken.
+    /// Takes a reading and returns the sum since the first one; `None`, and nothing is taken, for a reading outside
+    /// of the counter's range.
     ///
-    /// A counter that falls has come round, or was set back to 0, as registers are in a deep sleep. What would
-    /// be more than half a round is taken for the latter.
+    /// A counter that falls has wrapped, or was set back to 0, as registers are in a deep sleep. It counts as set
+    /// back if the increment of a wrap would be more than half of the range.
     pub fn add(&mut self, reading: u64) -> Option<u64> {
         if reading >= self.modulus {
             return None;
@@ -34,7 +34,7 @@ impl Unwrapped {
             None => 0,
             Some(last) if reading >= last => reading - last,
             Some(last) => match self.modulus - last + reading {
-                round if round <= self.modulus / 2 => round,
+                wrapped if wrapped <= self.modulus / 2 => wrapped,
                 _ => reading,
             },
         };
@@ -46,11 +46,11 @@ impl Unwrapped {
 
 #[cfg(test)]
 mod tests {
-    use super::Unwrapped;
+    use super::WrappingCounter;
 
     #[test]
     fn a_wrap_is_an_increment() {
-        let mut energy = Unwrapped::new(1 << 18);
+        let mut energy = WrappingCounter::new(1 << 18);
         let totals: Vec<_> = [200_000, 262_143, 0, 5].map(|reading| energy.add(reading)).into();
         assert_eq!(totals, [0, 62_143, 62_144, 62_149].map(Some));
         assert_eq!(energy.add(1 << 18), None, "no 18-bit counter shows this");
@@ -59,16 +59,16 @@ mod tests {
 
     #[test]
     fn following_a_counter_anew_adds_nothing() {
-        let mut before = Unwrapped::new(1 << 18);
+        let mut before = WrappingCounter::new(1 << 18);
         before.add(1000);
         assert_eq!(before.add(200_000), Some(199_000));
-        let mut after = Unwrapped::new(1 << 18);
+        let mut after = WrappingCounter::new(1 << 18);
         assert_eq!(after.add(200_000), Some(0), "Prometheus adds what stands after a fall");
     }
 
     #[test]
-    fn a_counter_that_was_set_back_did_not_come_round() {
-        let mut energy = Unwrapped::new(1 << 32);
+    fn a_counter_that_was_set_back_did_not_wrap() {
+        let mut energy = WrappingCounter::new(1 << 32);
         energy.add(1_000_000);
         assert_eq!(energy.add(1_500_000), Some(500_000));
         assert_eq!(energy.add(700), Some(500_700), "and not 2^32 more");

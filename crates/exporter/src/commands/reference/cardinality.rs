@@ -1,4 +1,4 @@
-//! `docs/cardinality.md`: how many series a machine has, by device, by node and by fleet, counted in what it exported.
+//! `docs/cardinality.md`: how many series a device, a node and a fleet have, counted in bodies of `/metrics`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,24 +12,24 @@ const HEAD: &str = "\
 
 # Series
 
-Counted in one answer of `/metrics` each, from the machine that the row names. A device's figures are means over
-the devices of a family; the node's include what belongs to no device, the exporter's own metrics among it.
-`--names unified` or `--names vendor` leaves out the other vocabulary. Labels never hold a request, a user or a
-session: figures change with the hardware and its mode, not with the load.
+Each row counts one response of `/metrics`, from the machine that it names. A device's figures are means over the
+devices of a family; the node's include the series that belong to no device, such as the exporter's own metrics.
+`--names unified` or `--names vendor` leaves out the other vocabulary. No label holds a request, a user or a
+session, so the figures change with the hardware and its mode, not with the load.
 
 | machine | family | devices | a device, unified | a device, vendor | the node | 100 nodes | 1,000 nodes |
 |---|---|---|---|---|---|---|---|
 ";
 
-/// Series of one family of a machine.
+/// Devices and series of one family of a machine.
 #[derive(Default)]
-struct Count {
+struct SeriesCount {
     devices: BTreeSet<String>,
     unified: usize,
     vendor: usize,
 }
 
-/// The page, of expositions in text format by the name of their machine.
+/// The page. `expositions` are the names of machines with their metrics in text format.
 ///
 /// # Errors
 /// One line, for a text that names no device.
@@ -41,11 +41,11 @@ pub fn page(expositions: &[(String, String)]) -> Result<String, String> {
         let families = families(&series);
         if families.is_empty() {
             return Err(format!(
-                "{machine}: no series has `family` and `device`; give an answer of /metrics"
+                "{machine}: no series has `family` and `device`; it must be a body of /metrics"
             ));
         }
         let node = series.len();
-        for (family, Count { devices, unified, vendor }) in families {
+        for (family, SeriesCount { devices, unified, vendor }) in families {
             let each = |series: usize| series.div_ceil(devices.len());
             let (unified, vendor) = (each(unified), each(vendor));
             let count = devices.len();
@@ -61,9 +61,9 @@ pub fn page(expositions: &[(String, String)]) -> Result<String, String> {
     Ok(page)
 }
 
-/// Series of devices, by family. Vendor's names stand under the family of their source.
-fn families<'a>(series: &[&'a str]) -> BTreeMap<&'a str, Count> {
-    let mut families: BTreeMap<&str, Count> = BTreeMap::new();
+/// Series of devices, by family. Vendor names count for the family of their source.
+fn families<'a>(series: &[&'a str]) -> BTreeMap<&'a str, SeriesCount> {
+    let mut families: BTreeMap<&str, SeriesCount> = BTreeMap::new();
     for line in series {
         let (Some(family), Some(device)) = (label(line, "family"), label(line, "device")) else { continue };
         let count = families.entry(family).or_default();
