@@ -1,4 +1,4 @@
-//! What the habanalabs driver says in its files, with or without HLML
+//! The habanalabs driver's files, which are there with or without HLML
 //! (Documentation/ABI/testing/sysfs-driver-habanalabs).
 //!
 //! Newer drivers list devices as `class/accel/accel<n>`, with the attributes in the PCI function's folder;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use kernel::{File, entries, pci::Function};
 use naming::Family;
-use reading::{Fault, FaultCode};
+use reading::{Absence, Fault, FaultCode, Measured};
 
 use crate::sensors::Sensors;
 
@@ -24,13 +24,16 @@ pub struct Node {
     pub function: Function,
 }
 
+/// Why nothing comes from the driver's files where the driver lists no such device.
+pub const NO_NODE: Fault = Fault::returned(Absence::Unsupported, "class/accel", "ENOENT");
+
 /// Whether the kernel module is loaded.
 pub fn is_loaded(sysfs: &Path) -> bool {
     sysfs.join("module/habanalabs").exists()
 }
 
 /// Version of the driver.
-pub fn driver_version(sysfs: &Path) -> Result<String, Fault> {
+pub fn driver_version(sysfs: &Path) -> Measured<String> {
     File::new(&sysfs.join("module/habanalabs"), "version").text()
 }
 
@@ -69,7 +72,7 @@ impl Node {
 
 /// The files of one device that are read every round.
 #[derive(Debug)]
-pub struct Kernel {
+pub struct DriverFiles {
     status: File,
     resets: [File; 2],
     clocks: [File; 2],
@@ -79,7 +82,7 @@ pub struct Kernel {
     pub sensors: Sensors,
 }
 
-impl Kernel {
+impl DriverFiles {
     /// Those of a node; labels of sensors from the driver or the `configuration` of lm-sensors.
     pub fn open(node: &Node, configuration: &Path) -> Self {
         let at = |name| File::new(&node.folder, name);
@@ -96,9 +99,9 @@ impl Kernel {
     /// Whether the device works.
     ///
     /// # Errors
-    /// A failure that names its state, when the driver says that it is in another: everything else that it
-    /// would answer then is void.
-    pub fn check_status(&self) -> Result<(), Fault> {
+    /// A failure that names the device's state, when the driver reports another: nothing else that is read then is
+    /// valid.
+    pub fn check_status(&self) -> Measured<()> {
         // The driver's words, without their capitals.
         const STATES: [(&str, FaultCode); 5] = [
             ("in reset", FaultCode::InReset),
@@ -117,17 +120,17 @@ impl Kernel {
     }
 
     /// Resets since the driver was loaded: hard ones, and soft ones.
-    pub fn resets(&self) -> [Result<u64, Fault>; 2] {
+    pub fn resets(&self) -> [Measured<u64>; 2] {
         self.resets.each_ref().map(File::number)
     }
 
     /// Clock now and at most, MHz.
-    pub fn megahertz(&self) -> [Result<u32, Fault>; 2] {
+    pub fn megahertz(&self) -> [Measured<u32>; 2] {
         self.clocks.each_ref().map(File::number)
     }
 
     /// Power limit in force, mW.
-    pub fn limit_milliwatts(&self) -> Result<u32, Fault> {
+    pub fn limit_milliwatts(&self) -> Measured<u32> {
         self.limit.number()
     }
 
@@ -187,8 +190,8 @@ mod tests {
         let folder = sysfs.path().to_owned();
         let node =
             Node { minor: 0, folder: folder.clone(), function: Function::at(sysfs.path(), "0000:19:00.0") };
-        let kernel = Kernel::open(&node, Path::new("none"));
-        assert_eq!(kernel.check_status(), Ok(()), "an older driver has no such file");
+        let files = DriverFiles::open(&node, Path::new("none"));
+        assert_eq!(files.check_status(), Ok(()), "an older driver has no such file");
         for (text, code) in [
             ("Operational", None),
             ("operational", None),
@@ -197,11 +200,11 @@ mod tests {
             ("Malfunction", Some("unknown_status")),
         ] {
             put(&folder, &[("status", text)]);
-            assert_eq!(kernel.check_status().err().map(|fault| fault.code.name()), code, "{text}");
+            assert_eq!(files.check_status().err().map(|fault| fault.code.name()), code, "{text}");
         }
         put(&folder, &[("hard_reset_cnt", "2"), ("clk_cur_freq_mhz", "1650"), ("max_power", "850000")]);
-        assert_eq!(kernel.resets()[0], Ok(2));
-        assert_eq!(kernel.resets()[1].map_err(|fault| fault.code.name()), Err("ENOENT"));
-        assert_eq!((kernel.megahertz()[0], kernel.limit_milliwatts()), (Ok(1650), Ok(850_000)));
+        assert_eq!(files.resets()[0], Ok(2));
+        assert_eq!(files.resets()[1].map_err(|fault| fault.code.name()), Err("ENOENT"));
+        assert_eq!((files.megahertz()[0], files.limit_milliwatts()), (Ok(1650), Ok(850_000)));
     }
 }

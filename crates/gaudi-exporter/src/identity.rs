@@ -10,9 +10,9 @@ use crate::{
     raw::Hpu,
 };
 
-/// What does not change while a card is plugged in. Empty text is a fact that nobody tells.
+/// What does not change while a card is plugged in. Empty text stands for what neither library nor driver has.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct Inventory {
     /// Place in HLML's list, or the number of the device's node where there is no list.
     index: u32,
     minor: Option<u32>,
@@ -30,15 +30,15 @@ pub struct Facts {
     pcb_versions: [String; 2],
 }
 
-impl Facts {
-    /// Asks library and driver once; either may be missing.
+impl Inventory {
+    /// Reads it from library and driver; either may be missing.
     pub fn read(index: u32, address: &str, hpu: Option<&Hpu>, node: Option<&Node>, sysfs: &Path) -> Self {
         let file = |name| node.and_then(|node| node.text(name)).unwrap_or_default();
         let first = |files: &[&'static str], library: Option<String>| {
             let found = files.iter().map(|name| file(name)).find(|text| !text.is_empty());
             found.or(library).unwrap_or_default()
         };
-        let library = |ask: fn(&Hpu) -> Option<String>| hpu.and_then(ask);
+        let library = |read: fn(&Hpu) -> Option<String>| hpu.and_then(read);
         let module = library(|hpu| hpu.module_id().ok().map(|module| module.to_string()));
         let pcb = hpu.and_then(|hpu| hpu.pcb_versions().ok()).unwrap_or_default();
         let driver = driver::driver_version(sysfs).ok();
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn labels_come_in_the_official_exporters_order_and_none_is_empty() {
-        let facts = Facts {
+        let inventory = Inventory {
             index: 1,
             minor: Some(4),
             uuid: "01P4".into(),
@@ -124,7 +124,7 @@ mod tests {
             driver_version: "1.22.1".into(),
             fit_version: "63.0".into(),
             spi_version: "63.1".into(),
-            ..Facts::default()
+            ..Inventory::default()
         };
         let unified = |identity: &Identity| {
             identity.labels().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
@@ -137,10 +137,10 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join(",")
         };
-        let identity = facts.identity();
+        let identity = inventory.identity();
         assert_eq!(unified(&identity), "family=gaudi,device=hpu4,uuid=01P4");
         assert_eq!(vendor(&identity), "Serial=AM1,UUID=01P4,device=AM1,driver=1.22.1,fit=63.0,id=1,spi=63.1");
-        let bare = Facts { index: 3, ..Facts::default() }.identity();
+        let bare = Inventory { index: 3, ..Inventory::default() }.identity();
         assert_eq!((unified(&bare), vendor(&bare)), ("family=gaudi,device=hpu3".into(), "id=3".into()));
     }
 }

@@ -11,7 +11,7 @@ use kernel::{
     File,
     hwmon::{Attribute, Channel, Chip, Quantity},
 };
-use reading::{Absence, Fault, FaultCode};
+use reading::{Absence, Fault, FaultCode, Measured};
 
 /// How labels begin, by what they are: "On Chip" is what HLML itself looks for, the others are the words of
 /// its sensors (`hlml_temperature_sensors_t`).
@@ -57,7 +57,7 @@ impl Sensors {
     }
 
     /// The hottest channel of each, m°C.
-    pub fn millidegrees(&self) -> [Result<i64, Fault>; 3] {
+    pub fn millidegrees(&self) -> [Measured<i64>; 3] {
         self.groups.each_ref().map(|files| {
             let none = Fault::new("temp_input", FaultCode::NoLabel);
             // One channel that cannot be read may be the hottest.
@@ -67,7 +67,7 @@ impl Sensors {
     }
 
     /// Draw of the board, µW.
-    pub fn microwatts(&self) -> Result<u64, Fault> {
+    pub fn microwatts(&self) -> Measured<u64> {
         let none = Fault::returned(Absence::Unsupported, "power_input", "ENOENT");
         self.power.as_ref().ok_or(none)?.number()
     }
@@ -81,7 +81,7 @@ fn read(configuration: &Path) -> Option<String> {
 /// Channel and label of the `label temp<n> "..."` statements for a chip; later ones win. A channel that an
 /// `ignore` statement names has none.
 fn labels(configuration: &str, chip: &str) -> Vec<(u32, String)> {
-    // As libsensors names a chip on the PCI bus; the address at the end is not told apart.
+    // As libsensors names a chip on the PCI bus; the address at the end makes no difference.
     let name = format!("{chip}-pci-0");
     let mut is_ours = false;
     let mut labels = Vec::new();
@@ -106,7 +106,7 @@ fn labels(configuration: &str, chip: &str) -> Vec<(u32, String)> {
     labels
 }
 
-/// Whether a name fits a pattern in which `*` stands for anything.
+/// Whether a name matches a pattern in which `*` matches anything.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,

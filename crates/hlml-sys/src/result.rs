@@ -21,7 +21,7 @@ pub enum Return {
     InsufficientSize,
     /// The kernel module is not loaded.
     DriverNotLoaded,
-    /// Nothing within the time: the everyday answer of `hlml_event_set_wait`.
+    /// Nothing came in time: what `hlml_event_set_wait` usually returns.
     Timeout,
     /// The card has fallen off the bus.
     AipIsLost,
@@ -29,7 +29,7 @@ pub enum Return {
     Memory,
     /// No value now.
     NoData,
-    /// The library does not say.
+    /// The library gives no reason.
     Unknown,
     /// A code that this table does not have.
     Other(c_int),

@@ -49,7 +49,7 @@ pub const NVIDIA: Vendor = Vendor {
             &[("sensor", "gpu")],
             "over_200_celsius",
         ),
-        (Garbage::Nan, "nvmlGpm*", "accel_sm_occupancy_ratio", &[], "nan"),
+        (Garbage::Nan, "nvmlGpm*", "accel_sm_occupancy_ratio", &[], "not_finite"),
     ],
     missing: (
         &["nvmlDeviceGetPowerUsage", "nvmlDeviceGetPcieReplayCounter"],

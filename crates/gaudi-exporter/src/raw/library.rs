@@ -1,4 +1,4 @@
-//! Opening libhlml and what it says of itself.
+//! Opening libhlml, and its versions.
 
 use std::{
     ffi::{OsStr, c_uint},
@@ -11,25 +11,25 @@ use std::{
 };
 
 use hlml_sys::{Generation, Hlml, Return, constants::VERSION_BYTES};
-use reading::{Backend, FaultCode, Unavailable};
+use reading::{Backend, FaultCode, Measured, Unavailable};
 use source::CallQueue;
 
-use super::{Got, call, device::text};
+use super::{call, device::text};
 
 /// Where the library is looked for when no path is given: the loader's own search, which the driver's package
 /// extends, the folder that it installs to, and a versioned name that no release is known to have but clients
 /// ask for.
 const SEARCH: &[&str] = &["libhlml.so", "/usr/lib/habanalabs/libhlml.so", "libhlml.so.1"];
 
-/// How many hold an initialised HLML in this process: it counts none itself, so the last of ours shuts it down.
-/// There is more than one while a thread that hangs in an earlier session keeps that one's.
+/// How many hold an initialised HLML in this process: HLML does not count them, so the last of ours shuts it down.
+/// There is more than one while a thread that hangs in an earlier session keeps its library.
 static USERS: AtomicU32 = AtomicU32::new(0);
 
-/// How long a call may keep all others waiting: ten times the slowest call that is known. Nothing says that HLML may be
-/// called from two threads at once, so each call waits in a queue.
+/// How long a call may keep all others waiting: ten times the slowest call that is known. No document says that HLML may
+/// be called from two threads at once, so each call waits in a queue.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// No library could be opened: the loader's words about the first that was tried.
+/// No library could be opened; the loader's message about the first that was tried.
 #[derive(Debug)]
 pub struct Missing(pub String);
 
@@ -51,11 +51,11 @@ impl Library {
     /// Opens a library, from `path` or by search, and initialises it.
     ///
     /// # Errors
-    /// [`Missing`] when there is none. One that is there and refuses is the inner error: one line with what it
-    /// said and the mend.
+    /// [`Missing`] when there is none. The inner error is that of a library that is there and does not initialise:
+    /// one line with the error and what to do.
     pub fn open(path: Option<&PathBuf>) -> Result<Result<Self, Unavailable>, Missing> {
         let (hlml, opened) = load(path)?;
-        let answer = match hlml.hlml_init {
+        let error = match hlml.hlml_init {
             None => FaultCode::SymbolMissing.name(),
             // SAFETY: hlml.h: takes nothing, and is the first call.
             Some(init) => match Return::from(unsafe { init() }) {
@@ -67,7 +67,7 @@ impl Library {
             },
         };
         Ok(Err(Unavailable(format!(
-            "{opened}: initialisation failed ({answer}); load the habanalabs driver (hl-smi must work)"
+            "{opened}: initialisation failed ({error}); load the habanalabs driver (hl-smi must work)"
         ))))
     }
 
@@ -98,7 +98,7 @@ impl Library {
         &self.backend
     }
 
-    /// Which structs it writes; `None` when it does not say its version.
+    /// Which structs it writes; `None` when its version cannot be read.
     pub fn generation(&self) -> Option<Generation> {
         self.generation
     }
@@ -114,21 +114,21 @@ impl Library {
     }
 
     /// Version of the library itself.
-    pub fn hlml_version(&self) -> Got<String> {
+    pub fn hlml_version(&self) -> Measured<String> {
         text::<VERSION_BYTES>("hlml_get_hlml_version", |buffer, length| {
             call!(self, hlml_get_hlml_version(buffer, length))
         })
     }
 
     /// Version of the kernel driver.
-    pub fn driver_version(&self) -> Got<String> {
+    pub fn driver_version(&self) -> Measured<String> {
         text::<VERSION_BYTES>("hlml_get_driver_version", |buffer, length| {
             call!(self, hlml_get_driver_version(buffer, length))
         })
     }
 
     /// Devices that HLML lists now.
-    pub fn device_count(&self) -> Got<u32> {
+    pub fn device_count(&self) -> Measured<u32> {
         let mut count: c_uint = 0;
         call!(self, hlml_device_get_count(&raw mut count)).map(|()| count)
     }
@@ -141,7 +141,7 @@ impl Drop for Inner {
         }
         if let Some(shutdown) = self.hlml.hlml_shutdown {
             let permit = self.queue.acquire();
-            // A failure to shut down has no remedy: the driver lets go of what the process held.
+            // Nothing can be done about a failure: the driver frees what the process held.
             // SAFETY: hlml.h: takes nothing; nobody else holds the library any more.
             unsafe { shutdown() };
             drop(permit);

@@ -1,4 +1,4 @@
-//! Health: memory errors and their repair, what the driver asks for, the fabric, and modes.
+//! Health: memory errors and their repair, recovery, the fabric, and modes.
 
 use naming::{Count, FaultCode, Flag, Label, catalogue as m};
 use reading::{Batch, Fault, Labels, Measured};
@@ -95,7 +95,7 @@ pub fn recovery(sample: &DeviceSample<'_>, batch: &mut Batch) {
     for (value, name) in (0..).zip(RECOVERY_ACTIONS) {
         batch.put(m::RECOVERY_ACTION, Labels::one(Label::Action, name), action.map(|now| Flag(now == value)));
     }
-    // A driver that is newer than this list has asked for something.
+    // A driver that is newer than this list wants something done.
     let other = action.map(|now| Flag(now >= RECOVERY_ACTIONS.len() as u64));
     batch.put(m::RECOVERY_ACTION, Labels::one(Label::Action, "other"), other);
 }

@@ -43,7 +43,7 @@ pub struct Gpu {
 
 /// A MIG GPU instance: its handle, ids and names.
 pub struct Instance {
-    /// Handle of the instance's first compute instance; memory is asked through it.
+    /// Handle of the instance's first compute instance; memory is read through it.
     pub gpu: Gpu,
     /// GPU instance id, DCGM's `GPU_I_ID`.
     pub id: u32,
@@ -72,7 +72,7 @@ impl Gpu {
         Self { library: library.clone(), handle: Handle(handle) }
     }
 
-    /// What tells this device's handle from every other of the same library.
+    /// What distinguishes this device's handle from every other of the same library.
     pub fn token(&self) -> usize {
         self.handle.0.addr()
     }
@@ -93,7 +93,7 @@ impl Gpu {
         unsafe { Device::new(self.handle.0, self.library.nvml()) }
     }
 
-    /// UUID; also the cheapest call that tells whether the device still answers.
+    /// UUID; also the cheapest call that fails once the device is lost.
     pub fn uuid(&self) -> Measured<String> {
         text("nvmlDeviceGetUUID", self.device().uuid())
     }
@@ -158,8 +158,8 @@ impl Gpu {
 
     /// The GPU instances that exist now, one entry each, ascending by id.
     ///
-    /// Slots without an instance answer NOT_FOUND and are skipped; an instance whose identity cannot be
-    /// read is a fault of its own and the others stay.
+    /// For slots without an instance NVML returns NOT_FOUND, and they are skipped; an instance whose identity cannot
+    /// be read is a fault of its own, and the others remain.
     pub fn instances(&self, faults: &mut Vec<Fault>) -> Vec<Instance> {
         let slots = match self.device().mig_device_count() {
             Ok(slots) => slots,
@@ -203,9 +203,9 @@ impl Gpu {
     }
 }
 
-/// A text that is there: NVML answers some facts that a board lacks with an empty string.
-fn text(call: &'static str, answer: Result<String, NvmlError>) -> Measured<String> {
-    match answer {
+/// A text that is not empty: NVML returns an empty string for some of what a board does not have.
+fn text(call: &'static str, returned: Result<String, NvmlError>) -> Measured<String> {
+    match returned {
         Ok(text) if text.is_empty() => Err(Fault::new(call, FaultCode::Empty)),
         Ok(text) => Ok(text),
         Err(error) => Err(fault(call, &error)),

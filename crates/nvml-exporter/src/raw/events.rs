@@ -14,7 +14,7 @@ const NO_INSTANCE: u32 = u32::MAX;
 
 /// An XID as NVML announced it.
 pub struct XidEvent {
-    /// The GPU, which may be lost by now and answer nothing.
+    /// The GPU, which may be lost by now.
     pub gpu: Gpu,
     /// The XID.
     pub code: u64,
@@ -66,7 +66,7 @@ impl EventSet {
 
 impl Drop for EventSet {
     fn drop(&mut self) {
-        // A failure to free has no remedy: the driver drops the set with the process.
+        // Nothing can be done about a failure: the driver drops the set with the process.
         let _ = call!(self.library, nvmlEventSetFree(self.set));
     }
 }

@@ -32,7 +32,7 @@ pub struct FieldValues {
 }
 
 /// `nvmlFieldValue_t` holds plain numbers only, but its union makes it neither `Default` nor `Send`-checked.
-fn request(id: u32, scope: u32) -> nvmlFieldValue_t {
+fn entry(id: u32, scope: u32) -> nvmlFieldValue_t {
     // SAFETY: all-zero bytes are a valid value of every field of the struct (integers and a union of numbers).
     let mut value: nvmlFieldValue_t = unsafe { std::mem::zeroed() };
     value.fieldId = id;
@@ -68,7 +68,7 @@ impl FieldValues {
     fn new(gpu: &Gpu, mut keys: Vec<FieldKey>) -> Self {
         keys.sort_unstable_by_key(|key| (key.id(), key.scope()));
         let scheme = gpu.library().nvml().field_id_scheme();
-        let values = keys.iter().map(|key| request(number(key.id(), scheme), key.scope())).collect();
+        let values = keys.iter().map(|key| entry(number(key.id(), scheme), key.scope())).collect();
         let keys = keys.into_iter().zip(0..).collect();
         Self { keys, values, supported: 0, round: 0, failed: None }
     }
@@ -78,7 +78,7 @@ impl FieldValues {
         let all = self.round == 0;
         self.round = (self.round + 1) % ROUNDS_BETWEEN_ALL;
         let asked = if all { self.values.len() } else { self.supported };
-        self.ask(gpu, asked);
+        self.request(gpu, asked);
         if all && self.failed.is_none() {
             self.sort_out();
         } else if self.failed.is_some() {
@@ -102,7 +102,7 @@ impl FieldValues {
         }
     }
 
-    fn ask(&mut self, gpu: &Gpu, count: usize) {
+    fn request(&mut self, gpu: &Gpu, count: usize) {
         self.failed = None;
         let asked = &mut self.values[..count];
         for value in &mut *asked {
@@ -212,19 +212,19 @@ mod tests {
     use reading::Absence;
 
     use super::{
-        FieldValues, INVALID_ARGUMENT, NOT_SUPPORTED, TYPE_UNSIGNED_LONG_LONG,
+        FieldValues, INVALID_ARGUMENT, NOT_SUPPORTED, TYPE_UNSIGNED_LONG_LONG, entry,
         fields::{
             NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN as HW_POWER_BRAKE,
             NVML_FI_DEV_MEMORY_TEMP, NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES as XMIT_BYTES,
         },
-        number, request,
+        number,
     };
 
     #[test]
     fn what_is_not_supported_is_set_aside_and_everything_is_still_found() {
         let keys: Vec<_> = (0..6).map(|link| XMIT_BYTES.of(link)).zip(0..).collect();
         let values = keys.iter().map(|(key, place)| {
-            let mut value = request(key.id(), key.scope());
+            let mut value = entry(key.id(), key.scope());
             value.valueType = TYPE_UNSIGNED_LONG_LONG;
             value.value.ullVal = u64::from(key.scope()) * 10;
             value.nvmlReturn = [NOT_SUPPORTED, 0, 0, INVALID_ARGUMENT][place % 4];

@@ -1,4 +1,4 @@
-//! The fields that are read: one row each, under the heading that says when and for what it is read.
+//! The fields that are read: one row each, under a heading for when and of what it is read.
 //!
 //! A row is a constant with the field's name in `nvml.h`. `map` refers to it, so that a row that is missing does not
 //! compile, and one that nothing maps is dead code.

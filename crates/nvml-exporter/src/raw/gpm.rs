@@ -18,7 +18,7 @@ macro_rules! gpm_metrics {
         pub enum GpmMetric { $($(#[$doc])* $variant = $id),* }
 
         impl GpmMetric {
-            /// All, in the order in which they are asked for.
+            /// All, in the order in which they are requested.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             const fn name(self) -> &'static str {
@@ -99,7 +99,7 @@ impl Sample {
 
 impl Drop for Sample {
     fn drop(&mut self) {
-        // A failure to free has no remedy, and the process will not run out: it holds a handful.
+        // Nothing can be done about a failure, and the process holds a handful of buffers at most.
         let _ = call!(self.library, nvmlGpmSampleFree(self.handle));
     }
 }
@@ -134,8 +134,8 @@ impl Gpm {
         Ok(Self { newer: Sample::new(library)?, older: Sample::new(library)?, primed: false, request })
     }
 
-    /// Takes a sample of `gpu`, or of its GPU instance `instance`, and answers the metrics between the
-    /// last sample and this one. The first call of a pair has nothing to compare and is no data.
+    /// Takes a sample of `gpu`, or of its GPU instance `instance`, and returns the metrics between the
+    /// last sample and this one. The first call has nothing to compare with and returns no data.
     pub fn read(&mut self, gpu: &Gpu, instance: Option<u32>) -> GpmMetrics {
         std::mem::swap(&mut self.newer, &mut self.older);
         let taken = {

@@ -1,4 +1,4 @@
-//! Opening libnvidia-ml and what it says of itself.
+//! Opening libnvidia-ml, and its versions.
 
 use std::{ffi::OsStr, path::PathBuf, sync::Arc};
 
@@ -33,7 +33,7 @@ impl Library {
     /// Opens and initialises NVML, from `path` or by search.
     ///
     /// # Errors
-    /// One line: which library, what it said, and the mend.
+    /// One line: which library, the error, and what to do.
     pub fn open(path: Option<&PathBuf>) -> Result<Self, Unavailable> {
         let candidates: Vec<&OsStr> = match path {
             Some(path) => vec![path.as_os_str()],

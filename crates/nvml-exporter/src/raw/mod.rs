@@ -1,4 +1,4 @@
-//! NVML as NVIDIA says it: calls, fields and structs in vendor units and names, each with its own failure.
+//! NVML as NVIDIA defines it: calls, fields and structs in vendor units and names, each with its own failure.
 //!
 //! This is the only room of the crate with unsafe code and the only one that knows NVML's types. Calls
 //! that `nvml-wrapper` does safely go through it; the others go through its `sys` symbols, one by one, so
@@ -31,12 +31,12 @@ use source::{CallQueue, LossCodes};
 
 /// The queue in front of the calls that are not thread-safe. There is one per process, as the library is loaded once.
 ///
-/// nvml.h says that NVML is thread-safe, and its users found otherwise: threads that met in `nvmlGpmSampleGet`
-/// crashed, in `nvmlDeviceGetFieldValues` they lost fields of NVLink, also when each had a device of its own
+/// nvml.h says that NVML is thread-safe, and its users found otherwise: threads that were in `nvmlGpmSampleGet` at
+/// the same time crashed, and in `nvmlDeviceGetFieldValues` they lost fields of NVLink, also with a device each
 /// (DataDog/datadog-agent, pull requests 54458 and 54821).
 ///
-/// Such a call takes milliseconds; one that takes longer hangs in the driver, and must not take the other devices
-/// with it: together with their own calls, the wait is well below the shortest deadline.
+/// Such a call takes milliseconds; one that takes longer hangs in the driver, and must not stop the other devices:
+/// together with their own calls, the wait is well below the shortest deadline.
 static QUEUE: CallQueue = CallQueue::new(Duration::from_millis(500));
 
 /// NVML return codes that `nvml-wrapper` 0.13 does not name (nvml.h, `nvmlReturn_enum`).
@@ -51,7 +51,7 @@ const RETURN_NAMES: &[(u32, Absence, &str)] = &[
     (30, Absence::Unsupported, "NVML_ERROR_RESET_TYPE_NOT_SUPPORTED"),
 ];
 
-/// Turns NVML's answer into ours: what does not exist is told apart from what fails.
+/// The fault of an NVML error: what does not exist is told apart from what fails.
 pub fn fault(call: &'static str, error: &NvmlError) -> Fault {
     use Absence::{Failed, NoData, TimedOut, Unsupported};
     let (absence, code) = match error {

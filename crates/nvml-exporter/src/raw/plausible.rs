@@ -1,8 +1,8 @@
-//! Answers of NVML that say success and mean nothing.
+//! Values that NVML returns with success and that cannot be measurements.
 
 use reading::{Blanks, Fault, FaultCode, Measured};
 
-/// dcgm_structs.h: DCGM's blanks start here and run a few values up; some drivers leak them. NVML's own "not
+/// dcgm_structs.h: DCGM's blanks are the first few values from here on; some drivers return them. NVML's own "not
 /// available" is all ones.
 pub const BLANKS: Blanks =
     Blanks { bits32: 0x7fff_fff0..=0x7fff_ffff, bits64: 0x7fff_ffff_ffff_fff0..=0x7fff_ffff_ffff_ffff };
@@ -15,13 +15,13 @@ pub fn percent(call: &'static str, value: u32) -> Measured<u32> {
     }
 }
 
-/// A GPM value that is a number, and for a percentage (`limit`) not far over it: counters of one interval
-/// may overshoot by rounding, a whole percent is beyond that.
+/// A GPM value that is a number, and for a percentage at most `limit`: rounding may take the counters of one
+/// interval above it, but not by a whole percent.
 pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Measured<f64> {
-    if value.is_nan() {
+    if !value.is_finite() {
         return Err(Fault::new(call, FaultCode::NotFinite));
     }
-    if !value.is_finite() || value < 0.0 || limit.is_some_and(|limit| value > limit + 1.0) {
+    if value < 0.0 || limit.is_some_and(|limit| value > limit + 1.0) {
         return Err(Fault::new(call, FaultCode::OutOfRange));
     }
     Ok(limit.map_or(value, |limit| value.min(limit)))
@@ -55,7 +55,7 @@ mod tests {
     fn gpm_rejects_nan_and_clamps_rounding() {
         assert_eq!(code(gpm("call", f64::NAN, None)), Some("not_finite"));
         assert_eq!(code(gpm("call", -1.0, None)), Some("out_of_range"));
-        assert_eq!(code(gpm("call", f64::INFINITY, None)), Some("out_of_range"));
+        assert_eq!(code(gpm("call", f64::INFINITY, None)), Some("not_finite"));
         assert_eq!(code(gpm("call", 102.0, Some(100.0))), Some("out_of_range"));
         assert_eq!(gpm("call", 100.4, Some(100.0)), Ok(100.0));
         assert_eq!(gpm("call", 60_000.0, None), Ok(60_000.0));

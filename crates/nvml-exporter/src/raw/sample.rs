@@ -1,4 +1,4 @@
-//! One round of single-value calls over a device: every answer, in vendor units, each with its own result.
+//! One round of single-value calls over a device: every value in vendor units, each with its own result.
 
 use super::{
     Gpu, call, fault,
@@ -16,7 +16,7 @@ use nvml_wrapper_sys::bindings::{
 };
 use reading::Measured;
 
-/// What the single-value calls answered. Units are in the names; MHz, mW, mJ, percent as NVML says.
+/// What the single-value calls returned. Units are in the names: MHz, mW, mJ and percent, as in NVML.
 pub struct Raw {
     /// Percent of time with any kernel, percent of time with any memory access.
     pub utilization_percent: Measured<(u32, u32)>,
@@ -119,7 +119,7 @@ pub struct Bar1 {
 pub struct Limits {
     /// The lowest of all limits in force.
     pub enforced: Measured<u32>,
-    /// What an operator asked for.
+    /// What an operator has set.
     pub requested: Measured<u32>,
     /// The board's default.
     pub default: Measured<u32>,
@@ -159,17 +159,17 @@ pub struct Fabric {
     pub health_mask: u32,
 }
 
-/// Asks a device everything once. `links` is how many NVLinks the board has.
+/// Makes every call once. `links` is how many NVLinks the board has.
 pub fn read(gpu: &Gpu, links: u32) -> Raw {
     let device = gpu.device();
-    let got = |call, answer: Result<u32, NvmlError>| {
-        answer.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.number32(call, value))
+    let number = |call, returned: Result<u32, NvmlError>| {
+        returned.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.number32(call, value))
     };
-    let percent = |call, answer: Result<u32, NvmlError>| {
-        answer.map_err(|e| fault(call, &e)).and_then(|value| plausible::percent(call, value))
+    let percent = |call, returned: Result<u32, NvmlError>| {
+        returned.map_err(|e| fault(call, &e)).and_then(|value| plausible::percent(call, value))
     };
-    let celsius = |call, answer: Result<u32, NvmlError>| {
-        answer.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.temperature(call, value))
+    let celsius = |call, returned: Result<u32, NvmlError>| {
+        returned.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.temperature(call, value))
     };
     Raw {
         utilization_percent: utilization(&device),
@@ -185,7 +185,7 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
             .and_then(|value| plausible::percent("nvmlDeviceGetJpgUtilization", value)),
         ofa_percent: out2(|o, us| call!(gpu.library(), nvmlDeviceGetOfaUtilization(gpu.handle(), o, us)))
             .and_then(|value| plausible::percent("nvmlDeviceGetOfaUtilization", value)),
-        compute_processes: got(
+        compute_processes: number(
             "nvmlDeviceGetComputeRunningProcesses_v3",
             device.running_compute_processes_count(),
         ),
@@ -196,11 +196,14 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         thresholds_c: THRESHOLDS.map(|threshold| {
             celsius("nvmlDeviceGetTemperatureThreshold", device.temperature_threshold(threshold))
         }),
-        power_mw: got("nvmlDeviceGetPowerUsage", device.power_usage()),
+        power_mw: number("nvmlDeviceGetPowerUsage", device.power_usage()),
         limits_mw: Limits {
-            enforced: got("nvmlDeviceGetEnforcedPowerLimit", device.enforced_power_limit()),
-            requested: got("nvmlDeviceGetPowerManagementLimit", device.power_management_limit()),
-            default: got("nvmlDeviceGetPowerManagementDefaultLimit", device.power_management_limit_default()),
+            enforced: number("nvmlDeviceGetEnforcedPowerLimit", device.enforced_power_limit()),
+            requested: number("nvmlDeviceGetPowerManagementLimit", device.power_management_limit()),
+            default: number(
+                "nvmlDeviceGetPowerManagementDefaultLimit",
+                device.power_management_limit_default(),
+            ),
             range: device
                 .power_management_limit_constraints()
                 .map(|range| (range.min_limit, range.max_limit))
@@ -210,9 +213,9 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
             .total_energy_consumption()
             .map_err(|e| fault("nvmlDeviceGetTotalEnergyConsumption", &e))
             .and_then(|value| BLANKS.number64("nvmlDeviceGetTotalEnergyConsumption", value)),
-        clocks_mhz: CLOCKS.map(|clock| got("nvmlDeviceGetClockInfo", device.clock_info(clock))),
-        max_clocks_mhz: CLOCKS.map(|clock| got("nvmlDeviceGetMaxClockInfo", device.max_clock_info(clock))),
-        performance_state: got(
+        clocks_mhz: CLOCKS.map(|clock| number("nvmlDeviceGetClockInfo", device.clock_info(clock))),
+        max_clocks_mhz: CLOCKS.map(|clock| number("nvmlDeviceGetMaxClockInfo", device.max_clock_info(clock))),
+        performance_state: number(
             "nvmlDeviceGetPerformanceState",
             device.performance_state().map(|state| state.as_c()),
         ),
@@ -231,14 +234,14 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         }),
         fans_percent: fans(&device),
         pcie_current: (
-            got("nvmlDeviceGetCurrPcieLinkGeneration", device.current_pcie_link_gen()),
-            got("nvmlDeviceGetCurrPcieLinkWidth", device.current_pcie_link_width()),
+            number("nvmlDeviceGetCurrPcieLinkGeneration", device.current_pcie_link_gen()),
+            number("nvmlDeviceGetCurrPcieLinkWidth", device.current_pcie_link_width()),
         ),
         pcie_max: (
-            got("nvmlDeviceGetMaxPcieLinkGeneration", device.max_pcie_link_gen()),
-            got("nvmlDeviceGetMaxPcieLinkWidth", device.max_pcie_link_width()),
+            number("nvmlDeviceGetMaxPcieLinkGeneration", device.max_pcie_link_gen()),
+            number("nvmlDeviceGetMaxPcieLinkWidth", device.max_pcie_link_width()),
         ),
-        pcie_replays: got("nvmlDeviceGetPcieReplayCounter", device.pcie_replay_counter()),
+        pcie_replays: number("nvmlDeviceGetPcieReplayCounter", device.pcie_replay_counter()),
         links: (0..links)
             .map(|number| NvLink {
                 number,
@@ -267,7 +270,7 @@ fn out<T: Default>(call: impl FnOnce(*mut T) -> Measured<()>) -> Measured<T> {
     Ok(value)
 }
 
-/// Runs a call with a number and a sampling period as its out-parameters; answers the number.
+/// Runs a call with a number and a sampling period as its out-parameters, and returns the number.
 fn out2(call: impl FnOnce(*mut u32, *mut u32) -> Measured<()>) -> Measured<u32> {
     let (mut value, mut period_us) = (0, 0);
     call(&raw mut value, &raw mut period_us)?;
@@ -287,7 +290,7 @@ fn bar1(device: &Device<'_>) -> Measured<Bar1> {
     Ok(Bar1 { total: bar1.total, used: bar1.used, free: bar1.free })
 }
 
-/// Framebuffer: the newer call tells what the driver reserves; drivers before 510 have only the older.
+/// Framebuffer: only the newer call has what the driver reserves, and drivers before 510 have only the older.
 pub fn memory(gpu: &Gpu) -> Measured<Memory> {
     const NEW: &str = "nvmlDeviceGetMemoryInfo_v2";
     match gpu.device().memory_info() {
@@ -348,22 +351,22 @@ fn row_banks(gpu: &Gpu) -> Measured<RowBanks> {
 }
 
 /// Fabric state. Version 3 of the struct only appends to version 2, so drivers that know no more than
-/// version 2 are asked for that in the same buffer.
+/// version 2 get the same buffer as that version.
 fn fabric(gpu: &Gpu) -> Measured<Fabric> {
     // SAFETY: integers and byte arrays only: all-zero bytes are valid.
     let mut info: nvmlGpuFabricInfo_v3_t = unsafe { std::mem::zeroed() };
     info.version = struct_version::<nvmlGpuFabricInfo_v3_t>(3);
-    let answer = call!(gpu.library(), nvmlDeviceGetGpuFabricInfoV(gpu.handle(), &raw mut info));
-    if answer.is_err_and(|fault| fault.code == "NVML_ERROR_ARGUMENT_VERSION_MISMATCH") {
+    let returned = call!(gpu.library(), nvmlDeviceGetGpuFabricInfoV(gpu.handle(), &raw mut info));
+    if returned.is_err_and(|fault| fault.code == "NVML_ERROR_ARGUMENT_VERSION_MISMATCH") {
         info.version = struct_version::<nvmlGpuFabricInfo_v2_t>(2);
         call!(gpu.library(), nvmlDeviceGetGpuFabricInfoV(gpu.handle(), &raw mut info))?;
     } else {
-        answer?;
+        returned?;
     }
     Ok(Fabric { state: info.state, health_mask: info.healthMask })
 }
 
-/// Whether any vGPU feature is licensed; hosts without vGPU answer that none is.
+/// Whether any vGPU feature is licensed; on hosts without vGPU none is.
 fn license_active(gpu: &Gpu) -> Measured<bool> {
     /// nvml.h, `NVML_GRID_LICENSE_FEATURE_CODE_VGPU`.
     const VGPU: u32 = 1;
