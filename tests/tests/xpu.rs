@@ -461,7 +461,7 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
                 "accel_pcie_link_width_max",
                 "accel_link_bandwidth_bytes_per_second",
             ]);
-            needs.extend(ONLY_LEVEL_ZERO.map(|name| (name, "needs_xpu.backend")));
+            needs.extend(ONLY_LEVEL_ZERO.map(|name| (name, "needs_xpu_backend")));
         } else {
             needs.push(("accel_memory_used_bytes", "integrated"));
             needs.push(("accel_energy_joules_total", "needs_cap_dac_read_search"));

@@ -20,7 +20,7 @@ pub const SPEC: SourceSpec = SourceSpec {
     open,
 };
 
-// One program has the flags of every source, so each name here says which source it belongs to.
+// One program has the flags of every source, so each name here begins with its source.
 #[derive(Args)]
 #[expect(clippy::struct_field_names, reason = "see above")]
 struct XpuFlags {

@@ -82,7 +82,7 @@ impl CardInfo {
         self.board.clone_from(&gpu.board);
     }
 
-    /// Labels of `accel_device_info`; `sources` says which backend fills which metrics.
+    /// Labels of `accel_device_info`; `sources` names the backends and what they fill.
     pub fn labels(&self, sources: &str) -> Labels {
         let facts = [
             (Label::Vendor, "Intel"),

@@ -41,8 +41,8 @@ impl IdleBackoff {
         *self = Self::default();
     }
 
-    /// A round was read. `delay` is the driver's autosuspend delay, `None` when the GPU never suspends; `idle` says
-    /// whether the GPU did nothing since the round before.
+    /// A round was read. `delay` is the driver's autosuspend delay, `None` when the GPU never suspends. `idle` is
+    /// true if the GPU did nothing since the previous round.
     pub fn round_read(&mut self, now: Instant, delay: Option<Duration>, idle: bool) {
         if let Some(delay) = delay
             && idle

@@ -148,8 +148,8 @@ impl XpuSession {
             && !cards.iter().any(|card| card.is_asleep().unwrap_or(true))
     }
 
-    /// Takes a Level Zero that was opened meanwhile, waiting for it up to `timeout`, and returns whether the attempt has
-    /// ended. After a failure the session goes on with the kernel alone, and `probe` names what is missing.
+    /// Takes a Level Zero that was opened meanwhile, waiting for it up to `timeout`, and returns whether the attempt
+    /// has ended. After a failure the session goes on with the kernel alone, and `probe` names what is missing.
     fn adopt_opened(&mut self, timeout: Duration) -> bool {
         let Some(opened) = self.opening.wait(timeout) else { return false };
         if let Ok(opened) = opened {

@@ -86,13 +86,13 @@ fn a_thousand_rounds_open_no_file_that_wakes() {
         assert_eq!(readings.len(), 2, "a sleeping device has no other series: {readings:?}");
         drain(&mut opened);
     }
-    assert!(opened.contains("runtime_status"), "the watch sees what is opened");
+    assert!(opened.contains("runtime_status"), "the watch reports what is opened");
     let waking: Vec<_> = opened.iter().filter(|name| !HARMLESS.contains(&name.as_str())).collect();
     assert!(waking.is_empty(), "opened: {waking:?}");
     assert_eq!(fs::read_to_string(&status).expect("there"), "suspended\n");
     assert_eq!(fs::metadata(&status).expect("there").modified().expect("known"), before);
 
-    // The same watch on a card that is awake sees more: the test can fail.
+    // On a card that is awake the same watch reports more: the test can fail.
     inotify::add_watch(
         &watch,
         function.with_file_name("0000:07:00.0").join("tile0/gt0/freq0"),

@@ -112,10 +112,10 @@ pub const LEVEL_ZERO: Vendor = Vendor {
     first: 1,
     call: "zesPowerGetEnergyCounter",
     series: ["accel_energy_joules_total", "accel_power_watts"],
-    unknown: (0x7abc_def0, "unknown_code"),
+    unknown: (0x7abc_def0, "unknown_return_code"),
     garbage: &[
         (Garbage::Blank, "zesPowerGetEnergyCounter", "accel_energy_joules_total", &[], "zero"),
-        (Garbage::Blank, "zesMemoryGetState", "accel_memory_used_bytes", &[], "free_over_size"),
+        (Garbage::Blank, "zesMemoryGetState", "accel_memory_used_bytes", &[], "sizes_disagree"),
         (
             Garbage::Hot,
             "zesTemperatureGetState",

@@ -66,7 +66,7 @@ impl Clients {
                         }
                     }
                 }
-                // A client that is gone is no part of the load. One whose part is unknown is.
+                // A client that is gone is not part of the load. One that cannot be read is, so the load is unknown.
                 _ if file.is_closed() => {}
                 Ok(None) => complete = Err(Fault::new(FDINFO, FaultCode::NoClient)),
                 Err(fault) => complete = Err(fault),
@@ -124,7 +124,7 @@ impl Clients {
                 });
                 let sum = &mut sums[position].1;
                 *sum = match (*sum, share_now) {
-                    // What a new client did before it was found is not known to be of this round: it counts from now on.
+                    // What a new client did before it was found may be older than this round: not counted.
                     (Ok(sum), Err(fault)) if has_previous && fault.code == FaultCode::FirstReading => Ok(sum),
                     (Ok(sum), Ok(more)) => Ok((sum + more).min(1.0)),
                     (Err(fault), _) | (_, Err(fault)) => Err(fault),

@@ -1,4 +1,4 @@
-//! What a DRM client's fdinfo says (Documentation/gpu/drm-usage-stats.rst).
+//! The fdinfo of a DRM client (Documentation/gpu/drm-usage-stats.rst).
 
 use std::collections::HashMap;
 
@@ -70,8 +70,8 @@ impl EngineLines {
     }
 }
 
-/// Parses the text of one client. `None` when it is not a DRM client's, is cut short, or has anything but a number where
-/// one belongs: with a part left out, the load of the card would be too low.
+/// Parses the text of one client. `None` when it is not a DRM client's, is cut short, or has anything but a number
+/// where one belongs: with a part left out, the load of the card would be too low.
 pub fn parse(text: &str) -> Option<Client> {
     let mut client = Client::default();
     let (mut address, mut id) = (None, None);
@@ -151,7 +151,7 @@ mod tests {
         for text in ["", "drm-pdev: 0000:03:00.0", "drm-client-id: x\ndrm-pdev: y", "\u{fffd}\u{fffd}:"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
-        // What is cut or spoilt further down would be load that nobody sees.
+        // Engine time that cannot be read would be missing from the load.
         for line in [
             "drm-cycles-rcs: many",
             "drm-cycles-rcs: 5",

@@ -12,7 +12,7 @@ const ENERGY_WRAPS: [u64; 2] = [1 << 32, 262_144_000_000];
 /// No single GPU draws more; µW.
 const PLAUSIBLE_MICROWATTS: f64 = 2e9;
 
-/// Energy in µJ, summed from a counter of which nobody says where it wraps.
+/// Energy in µJ, summed from a counter whose range the driver does not report.
 ///
 /// The sum begins at 0 with the first reading, like that of every counter that wraps: see
 /// [`source::WrappingCounter`], which needs to know the range.
@@ -94,7 +94,7 @@ mod tests {
         let mut at = |seconds: u64, reading| {
             code(energy.total("zesPowerGetEnergyCounter", start + Duration::from_secs(seconds), Ok(reading)))
         };
-        assert_eq!(at(0, 262_100_000_000), Ok(0), "nobody knows how often the counter wrapped before");
+        assert_eq!(at(0, 262_100_000_000), Ok(0), "how often it wrapped before is unknown");
         assert_eq!(at(1, 0), Err("zero"), "the driver's own read failed");
         assert_eq!(at(2, 156_000_000), Ok(200_000_000), "2^18 J");
         assert_eq!(at(3, 1_000_000), Ok(201_000_000), "a reset: nothing wraps at 156 J");

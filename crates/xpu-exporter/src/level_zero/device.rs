@@ -55,7 +55,7 @@ pub struct Sysman {
 }
 
 impl Sysman {
-    /// Enumerates what the device has. `engines` says whether to open its engine counters, which keeps it awake.
+    /// Enumerates the device's components. With `engines`, its engine counters are opened, which keeps it awake.
     pub fn open(gpu: &Gpu, engines: bool) -> Self {
         let calls = Arc::clone(&gpu.library.calls);
         let device = gpu.device;

@@ -32,7 +32,7 @@ fn node(name: &str) -> Node {
     Node { name: name.to_owned(), number: None }
 }
 
-/// A folder that is the host's, with no process in it.
+/// A procfs of the host, without processes.
 fn host() -> tempfile::TempDir {
     let procfs = tempfile::tempdir().expect("a folder");
     fs::create_dir_all(procfs.path().join("2")).expect("created");
@@ -42,13 +42,13 @@ fn host() -> tempfile::TempDir {
 
 type Engines = Vec<(&'static str, Result<f64, &'static str>)>;
 
-/// What is told of the engines and of the processes after so many seconds.
+/// Returns the load of the engines and the number of processes after a number of seconds.
 fn reader(clients: &mut Clients, open: &OpenFiles) -> impl FnMut(u64) -> (Engines, Option<u64>) {
     let start = Instant::now();
     move |seconds| {
         let load = clients.read(open, &["render", "compute"], start + Duration::from_secs(seconds));
         let engines =
-            load.engines.into_iter().map(|(name, got)| (name, got.map_err(|fault| fault.code.name())));
+            load.engines.into_iter().map(|(name, busy)| (name, busy.map_err(|fault| fault.code.name())));
         (engines.collect(), load.processes.ok())
     }
 }
@@ -61,8 +61,8 @@ fn a_card_is_as_busy_as_its_clients_together() {
     let open = OpenFiles::new(procfs);
     let mut clients = Clients::new("0000:03:00.0", vec![node("renderD128")]);
     let mut read = reader(&mut clients, &open);
-    let unseen = Err("needs_host_pid_namespace");
-    assert_eq!(read(0), (vec![("render", unseen), ("compute", unseen)], None));
+    let hidden = Err("needs_host_pid_namespace");
+    assert_eq!(read(0), (vec![("render", hidden), ("compute", hidden)], None));
 
     fs::write(procfs.join("2/comm"), "kthreadd\n").expect("written");
     client(procfs, 41, 1, 1000, 10_000);
@@ -78,7 +78,7 @@ fn a_card_is_as_busy_as_its_clients_together() {
     client(procfs, 42, 2, 250, 11_000);
     client(procfs, 43, 2, 250, 11_000);
     assert_eq!(read(11).0, [("render", Ok(0.0)), ("compute", Ok(0.75)), ("other", Ok(0.0))]);
-    // One ends, one comes, and the counter of the third lags behind what it said.
+    // One client ends, one is new, and the counter of the third lags behind its last value.
     fs::remove_dir_all(procfs.join("41")).expect("removed");
     client(procfs, 44, 9, 77, 12_000);
     client(procfs, 42, 2, 100, 12_000);
@@ -95,7 +95,7 @@ fn a_card_is_as_busy_as_its_clients_together() {
 }
 
 #[test]
-fn a_client_that_does_not_tell_its_part_is_no_idle_client() {
+fn a_client_whose_part_is_unknown_is_not_idle() {
     let procfs = host();
     let procfs = procfs.path();
     let open = OpenFiles::new(procfs);
@@ -113,7 +113,7 @@ fn a_client_that_does_not_tell_its_part_is_no_idle_client() {
     put(procfs, 41, render, "pos:\t0\nflags:\t0210");
     assert_eq!(read(3), (both("no_client"), None), "cut");
     fs::remove_file(procfs.join("41/fdinfo/9")).expect("removed");
-    assert_eq!(read(4).0, both("ENOENT"), "the file is open and has no text");
+    assert_eq!(read(4).0, both("ENOENT"), "the file is open and its text is gone");
     // Found open, and closed before it is read: another file has its number now, then none, then no process.
     fs::write(procfs.join("41/fdinfo/9"), "pos:\t0\n").expect("written");
     fs::remove_file(procfs.join("41/fd/9")).expect("removed");
@@ -127,11 +127,11 @@ fn a_client_that_does_not_tell_its_part_is_no_idle_client() {
 }
 
 #[test]
-fn a_node_is_known_by_its_number_whatever_a_container_calls_it() {
+fn a_node_is_identified_by_its_number_under_any_name() {
     let procfs = host();
     let dri = procfs.path().join("dri");
     fs::create_dir(&dri).expect("created");
-    // Every machine has this device; a container calls it by a card's name.
+    // Every machine has this device; here it has the name of a card's node.
     symlink("/dev/null", dri.join("renderD128")).expect("linked");
     let text = "drm-pdev: 0000:03:00.0\ndrm-client-id: 1\ndrm-cycles-ccs: 1\ndrm-total-cycles-ccs: 9\n";
     put(procfs.path(), 41, &dri.join("renderD128"), text);
@@ -142,5 +142,5 @@ fn a_node_is_known_by_its_number_whatever_a_container_calls_it() {
     };
     assert_eq!(processes("0000:03:00.0", "renderD129", 1, 3), Some(1));
     assert_eq!(processes("0000:03:00.0", "renderD128", 226, 128), Some(0));
-    assert_eq!(processes("0000:07:00.0", "renderD129", 1, 3), Some(0), "its text says whose client it is");
+    assert_eq!(processes("0000:07:00.0", "renderD129", 1, 3), Some(0), "the client's text names another GPU");
 }
