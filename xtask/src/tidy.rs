@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use e2e::artefacts::repository;
-use naming::METRICS;
 use serde_json::Value;
 
 use crate::shell::{cargo, read};
@@ -54,7 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sim-abi", &["sim"]),
     ("sim-nvml", &["sim", "sim-abi"]),
     ("sim-hlml", &["hlml-sys", "sim", "sim-abi"]),
-    ("sim-level-zero", &["level-zero-sys", "sim"]),
+    ("sim-level-zero", &["level-zero-sys", "sim", "sim-abi"]),
     ("e2e", &["sim"]),
     ("xtask", &["e2e", "naming", "sim"]),
 ];
@@ -216,8 +215,7 @@ fn no_promises(tree: &Tree) -> Vec<String> {
 }
 
 fn metric_names_live_in_the_catalogue(tree: &Tree) -> Vec<String> {
-    let vendors: BTreeSet<_> =
-        METRICS.iter().flat_map(|metric| metric.vendor).map(|vendor| vendor.name).collect();
+    let vendors: BTreeSet<_> = naming::vendor_names().map(|row| row.name).collect();
     let names_metric = |string: &str| {
         METRIC_PREFIXES.iter().any(|prefix| string.contains(prefix))
             || words(string).any(|word| vendors.contains(word))

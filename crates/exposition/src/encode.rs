@@ -1,6 +1,6 @@
 //! The iteration over families and subjects, common to all formats.
 
-use naming::{Value, Vendor, VendorFilter};
+use naming::{Value, VendorFilter, VendorName};
 use reading::{Labels, Reading, Subject};
 
 use crate::{
@@ -134,7 +134,7 @@ impl<'a> Page<'a> {
 }
 
 /// Returns whether a vendor's name applies to readings with these labels.
-fn takes(row: &Vendor, labels: &Labels) -> bool {
+fn takes(row: &VendorName, labels: &Labels) -> bool {
     row.when.iter().all(|(label, wanted)| {
         let mut equal = false;
         labels.with_value(*label, |value| equal = value == *wanted);

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use naming::{Id, Kind, Metric, Scope, Vendor, VendorFilter, Vocabulary};
+use naming::{Id, Kind, Metric, Scope, VendorFilter, VendorName, Vocabulary};
 
 use crate::encode::Options;
 
@@ -29,7 +29,7 @@ pub(crate) struct Family {
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub id: Id,
-    pub row: Option<&'static Vendor>,
+    pub row: Option<&'static VendorName>,
 }
 
 /// What is announced before a family's samples.
@@ -60,13 +60,15 @@ impl Family {
 
 /// Every family of the catalogue.
 pub(crate) static FAMILIES: LazyLock<Vec<Family>> =
-    LazyLock::new(|| grouped(Id::all().map(|id| (id, id.metric()))));
+    LazyLock::new(|| grouped(Id::all().map(|id| (id, id.metric(), id.metric().vendor_names().collect()))));
 
 /// A unified family is at the position of its entry, followed by the entry's vendor names. A name that several
 /// rows feed is at the position of the first.
-pub(crate) fn grouped(entries: impl IntoIterator<Item = (Id, &'static Metric)>) -> Vec<Family> {
+pub(crate) fn grouped(
+    entries: impl IntoIterator<Item = (Id, &'static Metric, Vec<&'static VendorName>)>,
+) -> Vec<Family> {
     let mut families: Vec<Family> = Vec::new();
-    for (id, metric) in entries {
+    for (id, metric, rows) in entries {
         if let Some(name) = metric.name {
             let unit = metric.unit.suffix();
             let named = name.strip_suffix("_total").unwrap_or(name).strip_suffix(unit);
@@ -80,7 +82,7 @@ pub(crate) fn grouped(entries: impl IntoIterator<Item = (Id, &'static Metric)>) 
                 feeds: vec![Feed { id, row: None }],
             });
         }
-        for row in metric.vendor {
+        for row in rows {
             let feed = Feed { id, row: Some(row) };
             match families.iter_mut().find(|family| family.name == row.name) {
                 Some(family) => family.feeds.push(feed),

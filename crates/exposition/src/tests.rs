@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use naming::{
     Celsius, Count, Distribution, Family, FilterEntry, Flag, Id, Joules, Kind, Label, LabelValues, Metric,
-    Ratio, Scope, Unit, Value, Vendor, VendorFilter, VendorUnit, Vocabulary, Watts, catalogue,
+    Ratio, Scope, Unit, Value, VendorFilter, VendorName, VendorUnit, Vocabulary, Watts, catalogue,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -289,7 +289,7 @@ fn a_filter_picks_names_and_their_help_and_type() {
 
 /// A subject with a reading for every entry of the catalogue, and for every vendor row of it.
 fn everything(family: Family) -> Subject {
-    let reading = |id: Id, row: Option<&Vendor>| {
+    let reading = |id: Id, row: Option<&VendorName>| {
         let word = |label: &Label| {
             let fixed = row.and_then(|row| row.when.iter().find(|(wanted, _)| wanted == label));
             let any = match label.values() {
@@ -313,8 +313,11 @@ fn everything(family: Family) -> Subject {
     };
     let mut readings = Vec::new();
     for id in Id::all() {
-        let rows = id.metric().vendor;
-        for row in rows.iter().map(Some).chain(rows.is_empty().then_some(None)) {
+        let mut rows: Vec<_> = id.metric().vendor_names().map(Some).collect();
+        if rows.is_empty() {
+            rows.push(None);
+        }
+        for row in rows {
             let reading = reading(id, row);
             if !readings.contains(&reading) {
                 readings.push(reading);
@@ -342,7 +345,7 @@ fn every_name_of_the_catalogue_is_announced_once_without_duplicate_series() {
         }
         let names = Id::all().flat_map(|id| {
             let metric = id.metric();
-            metric.name.into_iter().chain(metric.vendor.iter().map(|row| row.name))
+            metric.name.into_iter().chain(metric.vendor_names().map(|row| row.name))
         });
         for name in names {
             let stem = |suffix| name.strip_suffix(suffix).is_some_and(|stem| announced.contains(stem));
@@ -432,8 +435,9 @@ proptest! {
 
 #[test]
 fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
-    const fn row(family: Family, when: &'static [(Label, &'static str)]) -> Vendor {
-        Vendor {
+    const fn row(id: Id, family: Family, when: &'static [(Label, &'static str)]) -> VendorName {
+        VendorName {
+            id,
             name: "npu_temperature",
             vocabulary: Vocabulary::Alias,
             family,
@@ -444,24 +448,26 @@ fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
             help: "Degrees.",
         }
     }
-    const fn entry(vendor: &'static [Vendor]) -> Metric {
-        Metric {
-            name: None,
-            kind: Kind::Gauge,
-            unit: Unit::Celsius,
-            scope: Scope::Device,
-            labels: &[Label::Sensor],
-            help: "",
-            sources: &[],
-            sourceless: "",
-            integral: None,
-            vendor,
-        }
-    }
-    static FIRST: Metric =
-        entry(const { &[row(Family::Npu, &[(Label::Sensor, "gpu")]), row(Family::Nvidia, &[])] });
-    static SECOND: Metric = entry(const { &[row(Family::Npu, &[])] });
-    let families = grouped([(catalogue::TEMPERATURE.id, &FIRST), (catalogue::POWER.id, &SECOND)]);
+    static METRIC: Metric = Metric {
+        name: None,
+        kind: Kind::Gauge,
+        unit: Unit::Celsius,
+        scope: Scope::Device,
+        labels: &[Label::Sensor],
+        help: "",
+        sources: &[],
+        sourceless: "",
+        integral: None,
+    };
+    const FIRST: Id = catalogue::TEMPERATURE.id;
+    const SECOND: Id = catalogue::POWER.id;
+    static ROWS: [VendorName; 3] = [
+        row(FIRST, Family::Npu, &[(Label::Sensor, "gpu")]),
+        row(FIRST, Family::Nvidia, &[]),
+        row(SECOND, Family::Npu, &[]),
+    ];
+    let rows = |wanted: Id| ROWS.iter().filter(|row| row.id == wanted).collect();
+    let families = grouped([(FIRST, &METRIC, rows(FIRST)), (SECOND, &METRIC, rows(SECOND))]);
 
     let mut batch = Batch::default();
     batch.begin(&identity(Family::Npu, 2));

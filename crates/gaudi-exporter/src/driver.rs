@@ -8,12 +8,10 @@
 use std::path::{Path, PathBuf};
 
 use kernel::{File, entries, pci::Function};
+use naming::Family;
 use reading::{Fault, FaultCode};
 
 use crate::sensors::Sensors;
-
-/// PCI vendor of all Gaudis.
-pub const VENDOR: u16 = 0x1da3;
 
 /// A device that the driver lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +57,8 @@ impl Node {
     fn open(sysfs: &Path, minor: u32, folder: PathBuf) -> Option<Self> {
         let address = File::new(&folder, "pci_addr").text().ok()?;
         let function = Function::at(sysfs, &address);
-        (function.vendor() == Ok(VENDOR.into())).then_some(Self { minor, folder, function })
+        let vendor = Family::Gaudi.pci().map(|pci| pci.vendor.into());
+        (function.vendor().ok() == vendor).then_some(Self { minor, folder, function })
     }
 
     /// A text of the driver, such as a version.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use naming::Family;
-use reading::{Absence, Backend, BusMatch, Fault, FaultCode, Found, Lost, Session, Source, Unavailable};
+use reading::{Absence, Backend, Fault, FaultCode, Found, Lost, Session, Source, Unavailable};
 
 use crate::{
     driver::{self, Node},
@@ -44,11 +44,6 @@ impl GaudiSource {
 impl Source for GaudiSource {
     fn family(&self) -> Family {
         Family::Gaudi
-    }
-
-    fn bus(&self) -> Option<BusMatch> {
-        // Processing accelerators.
-        Some(BusMatch { vendor: driver::VENDOR, classes: &[0x1200] })
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {

@@ -1,6 +1,6 @@
 //! Constructors that keep the catalogue readable: an entry states only what makes it different.
 
-use crate::{Family, Id, Kind, Label, Metric, Scope, Unit, Vendor, VendorUnit, Vocabulary};
+use crate::{Family, Id, Kind, Label, Metric, Scope, Unit};
 
 /// A device metric of the unified schema.
 const fn device(kind: Kind, name: &'static str, help: &'static str) -> Metric {
@@ -14,7 +14,6 @@ const fn device(kind: Kind, name: &'static str, help: &'static str) -> Metric {
         sources: &[],
         sourceless: "",
         integral: None,
-        vendor: &[],
     }
 }
 
@@ -72,62 +71,6 @@ impl Metric {
 
     pub(crate) const fn sourceless(mut self, why: &'static str) -> Self {
         self.sourceless = why;
-        self
-    }
-
-    pub(crate) const fn vendor(mut self, vendor: &'static [Vendor]) -> Self {
-        self.vendor = vendor;
-        self
-    }
-}
-
-/// A gauge of dcgm-exporter.
-pub(crate) const fn dcgm(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
-    Vendor {
-        name,
-        vocabulary: Vocabulary::Dcgm,
-        family: Family::Nvidia,
-        kind: Kind::Gauge,
-        unit,
-        when: &[],
-        keep: &[],
-        help,
-    }
-}
-
-/// A counter of dcgm-exporter.
-pub(crate) const fn dcgm_counter(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
-    Vendor { kind: Kind::Counter, ..dcgm(name, unit, help) }
-}
-
-/// A gauge that people write for a family that has no vendor exporter.
-pub(crate) const fn alias(
-    family: Family,
-    name: &'static str,
-    unit: VendorUnit,
-    help: &'static str,
-) -> Vendor {
-    Vendor { vocabulary: Vocabulary::Alias, family, ..dcgm(name, unit, help) }
-}
-
-/// A gauge of Intel's Gaudi exporter; it has no other kind.
-pub(crate) const fn habana(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
-    Vendor { vocabulary: Vocabulary::Habana, family: Family::Gaudi, ..dcgm(name, unit, help) }
-}
-
-/// One of its names that promise another unit than they carry.
-pub(crate) const fn accelerator(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
-    Vendor { vocabulary: Vocabulary::Accelerator, ..habana(name, unit, help) }
-}
-
-impl Vendor {
-    pub(crate) const fn when(mut self, when: &'static [(Label, &'static str)]) -> Self {
-        self.when = when;
-        self
-    }
-
-    pub(crate) const fn keep(mut self, keep: &'static [(Label, &'static str)]) -> Self {
-        self.keep = keep;
         self
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::{Family, Id, Kind, METRICS, Metric, Scope, Unit, Vendor, VendorUnit, Vocabulary, XID_CODES};
+use crate::{
+    Family, Id, Kind, METRICS, Metric, Scope, Unit, VendorName, VendorUnit, Vocabulary, XID_CODES,
+    vendor_names,
+};
 
 /// Spellings of units that are not base units, and so must not appear in a unified name.
 const NOT_BASE: &[&str] = &[
@@ -43,8 +46,8 @@ fn unified() -> impl Iterator<Item = (&'static str, &'static Metric)> {
     METRICS.iter().filter_map(|metric| Some((metric.name?, metric)))
 }
 
-fn vendors() -> impl Iterator<Item = (&'static Metric, &'static Vendor)> {
-    METRICS.iter().flat_map(|metric| metric.vendor.iter().map(move |vendor| (metric, vendor)))
+fn vendors() -> impl Iterator<Item = (&'static Metric, &'static VendorName)> {
+    vendor_names().map(|row| (row.id.metric(), row))
 }
 
 #[test]
@@ -92,8 +95,8 @@ fn no_duplicate_names() {
 
 /// Whether no two readings become the same series through these rows: some label must have two values, or the
 /// rows print different labels.
-fn never_collide(a: &Vendor, b: &Vendor) -> bool {
-    let printed = |row: &Vendor| row.keep.iter().map(|(_, name)| *name).collect::<BTreeSet<_>>();
+fn never_collide(a: &VendorName, b: &VendorName) -> bool {
+    let printed = |row: &VendorName| row.keep.iter().map(|(_, name)| *name).collect::<BTreeSet<_>>();
     printed(a) != printed(b)
         || a.when
             .iter()
@@ -102,7 +105,7 @@ fn never_collide(a: &Vendor, b: &Vendor) -> bool {
 
 #[test]
 fn vendor_rows_of_one_name_agree_and_do_not_overlap() {
-    let mut rows: HashMap<&str, Vec<(&Metric, &Vendor)>> = HashMap::new();
+    let mut rows: HashMap<&str, Vec<(&Metric, &VendorName)>> = HashMap::new();
     for (metric, vendor) in vendors() {
         rows.entry(vendor.name).or_default().push((metric, vendor));
     }
@@ -171,7 +174,10 @@ fn every_metric_has_a_source_or_says_why_not() {
     for metric in METRICS {
         let label = metric.name.unwrap_or(metric.help);
         assert_eq!(metric.sources.is_empty(), !metric.sourceless.is_empty(), "{label}");
-        assert!(metric.name.is_some() || !metric.vendor.is_empty(), "{label} has no name at all");
+        assert!(
+            metric.name.is_some() || metric.vendor_names().next().is_some(),
+            "{label} has no name at all"
+        );
         let families: BTreeSet<_> = metric.sources.iter().map(|(family, _)| family).collect();
         assert_eq!(families.len(), metric.sources.len(), "{label} lists a family twice");
     }

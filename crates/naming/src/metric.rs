@@ -1,48 +1,11 @@
 //! The shape of a catalogue entry.
 
-use std::{fmt, marker::PhantomData};
+use std::marker::PhantomData;
 
 use crate::{
-    Label, Unit, Vendor,
+    Family, Label, Unit,
     catalogue::{HANDLES, METRICS},
 };
-
-/// A kind of silicon; also the value of the `family` label and the name of its source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// NVIDIA GPUs through NVML.
-    Nvidia,
-    /// Intel Gaudi through HLML.
-    Gaudi,
-    /// Intel GPUs through Level Zero Sysman and the kernel.
-    Xpu,
-    /// Intel NPUs through sysfs.
-    Npu,
-    /// Xeon AMX and its socket through perf, RAPL and MSRs.
-    Amx,
-}
-
-impl Family {
-    /// Every family, in the order of documents and tables.
-    pub const ALL: [Self; 5] = [Self::Nvidia, Self::Gaudi, Self::Xpu, Self::Npu, Self::Amx];
-
-    /// The label value.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Nvidia => "nvidia",
-            Self::Gaudi => "gaudi",
-            Self::Xpu => "xpu",
-            Self::Npu => "npu",
-            Self::Amx => "amx",
-        }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
 
 /// How a series behaves over time. Formats that lack a kind print its nearest (see `exposition`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +67,7 @@ impl Id {
 }
 
 /// One entry of the catalogue.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// The name in the unified schema; `None` for a quantity that only a vendor's vocabulary has.
     pub name: Option<&'static str>,
@@ -124,8 +87,6 @@ pub struct Metric {
     pub sourceless: &'static str,
     /// The counter of seconds that the exporter integrates from this ratio.
     pub integral: Option<Id>,
-    /// Names of the same quantity in vendors' vocabularies.
-    pub vendor: &'static [Vendor],
 }
 
 impl Metric {

@@ -7,7 +7,7 @@ use std::{
 
 use kernel::{File, pci::Function};
 use naming::{Family, Label};
-use reading::{Backend, BusMatch, Found, Identity, Labels, Lost, Session, Source, Unavailable};
+use reading::{Backend, Found, Identity, Labels, Lost, Session, Source, Unavailable};
 use source::{Opened, SourceSpec};
 
 use crate::{part, raw::Files, sampler::NpuSampler};
@@ -34,11 +34,6 @@ pub struct NpuSource {
 impl Source for NpuSource {
     fn family(&self) -> Family {
         Family::Npu
-    }
-
-    fn bus(&self) -> Option<BusMatch> {
-        // Processing accelerators of Intel's.
-        Some(BusMatch { vendor: 0x8086, classes: &[0x1200] })
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use naming::{DCGM_LABELS, FilterEntry, Kind, METRICS, VendorFilter, Vocabulary};
+use naming::{DCGM_LABELS, FilterEntry, Kind, VendorFilter, Vocabulary};
 use source::UsageError;
 
 /// What a counters file asks for.
@@ -87,7 +87,7 @@ impl Counters {
 
 /// The catalogue's spelling of a DCGM name.
 fn known(field: &str) -> Option<&'static str> {
-    let mut vendors = METRICS.iter().flat_map(|metric| metric.vendor);
+    let mut vendors = naming::vendor_names();
     vendors
         .find(|vendor| vendor.vocabulary == Vocabulary::Dcgm && vendor.name == field)
         .map(|vendor| vendor.name)

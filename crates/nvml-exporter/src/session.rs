@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use naming::Family;
-use reading::{Backend, BusMatch, Fault, Found, Identity, Lost, Session, Source, Unavailable};
+use reading::{Backend, Fault, Found, Identity, Lost, Session, Source, Unavailable};
 
 use crate::{
     identity::{Facts, Naming},
@@ -30,11 +30,6 @@ impl NvmlSource {
 impl Source for NvmlSource {
     fn family(&self) -> Family {
         Family::Nvidia
-    }
-
-    fn bus(&self) -> Option<BusMatch> {
-        // VGA and 3D controllers of vendor NVIDIA; the boards' audio and USB functions are other classes.
-        Some(BusMatch { vendor: 0x10de, classes: &[0x0300, 0x0302] })
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {

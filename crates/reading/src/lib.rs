@@ -19,4 +19,4 @@ pub use identity::Identity;
 pub use labels::{LabelValue, Labels};
 pub use naming::{Absence, FaultCode};
 pub use plausible::{Blanks, plausible_celsius};
-pub use source::{Backend, BusMatch, Found, Lost, Sampler, Session, Source, Unavailable};
+pub use source::{Backend, Found, Lost, Sampler, Session, Source, Unavailable};

@@ -15,23 +15,9 @@ pub trait Source: Send {
     /// Which family; its name is the source's name.
     fn family(&self) -> Family;
 
-    /// How the family's devices show on the PCI bus, to tell expected from found.
-    fn bus(&self) -> Option<BusMatch> {
-        None
-    }
-
     /// Opens the library and initialises it. Called again, with back-off, until it succeeds, and after
     /// the session is lost.
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable>;
-}
-
-/// PCI functions of one vendor and some device classes.
-#[derive(Clone, Copy, Debug)]
-pub struct BusMatch {
-    /// PCI vendor id.
-    pub vendor: u16,
-    /// The upper 16 bits of the PCI class code (class and subclass).
-    pub classes: &'static [u16],
 }
 
 /// Why a source cannot be used now: what failed, where, and the mend, in one line.

@@ -13,8 +13,12 @@
 
 mod args;
 mod call;
+mod events;
+mod machine;
 mod registry;
 
-pub use args::{Argument, Buffer, Garble, Out, Text};
-pub use call::{Answer, Call, Library, meet_faults, run};
+pub use args::{Argument, Buffer, Garble, Items, Out, Text, text};
+pub use call::{Call, Library, Result, initialise, run};
+pub use events::{Event, EventSet, EventSets, Stream};
+pub use machine::{Machine, Opened};
 pub use registry::Registry;

@@ -13,7 +13,7 @@ use crate::abi::sys::{
 };
 use crate::abi::version;
 use crate::args::{AnyDevice, ComputeInstance, Gpu, GpuInstance, Out, fill, garble};
-use crate::call::{Answer, Call, NvmlCall, code, entries, readings};
+use crate::call::{Call, NvmlCall, Result, code, entries, readings};
 use crate::handle::{Kind, Target};
 use crate::lists::{Items, list};
 
@@ -265,11 +265,11 @@ entries! {
     }
 }
 
-fn can_be_cut(device: &Device<'_>) -> Answer {
+fn can_be_cut(device: &Device<'_>) -> Result {
     if device.nvidia().mig_profiles.is_empty() { Err(code::NOT_SUPPORTED) } else { Ok(()) }
 }
 
-fn is_cut(device: &Device<'_>) -> Answer {
+fn is_cut(device: &Device<'_>) -> Result {
     if device.standing().mig_enabled { Ok(()) } else { Err(code::NOT_SUPPORTED) }
 }
 
@@ -281,11 +281,11 @@ fn compute_instance(call: &Call<'_>, target: Target, id: u32) -> nvmlComputeInst
     call.handle(Kind::ComputeInstance, Target { compute: Some(id), ..target })
 }
 
-fn instance<'a>(device: &Device<'a>, target: Target) -> Answer<&'a Instance> {
+fn instance<'a>(device: &Device<'a>, target: Target) -> Result<&'a Instance> {
     target.instance.and_then(|id| device.instance(id)).ok_or(code::INVALID_ARGUMENT)
 }
 
-fn by_kind<'a>(device: &Device<'a>, kind: u32) -> Answer<&'a InstanceProfile> {
+fn by_kind<'a>(device: &Device<'a>, kind: u32) -> Result<&'a InstanceProfile> {
     can_be_cut(device)?;
     if kind >= sys::NVML_GPU_INSTANCE_PROFILE_COUNT {
         return Err(code::INVALID_ARGUMENT);
@@ -293,12 +293,12 @@ fn by_kind<'a>(device: &Device<'a>, kind: u32) -> Answer<&'a InstanceProfile> {
     device.nvidia().mig_profiles.iter().find(|profile| profile.kind == kind).ok_or(code::NOT_SUPPORTED)
 }
 
-fn by_id<'a>(device: &Device<'a>, id: u32) -> Answer<&'a InstanceProfile> {
+fn by_id<'a>(device: &Device<'a>, id: u32) -> Result<&'a InstanceProfile> {
     can_be_cut(device)?;
     device.nvidia().mig_profiles.iter().find(|profile| profile.id == id).ok_or(code::INVALID_ARGUMENT)
 }
 
-fn attributes_of(call: &Call<'_>, target: Target) -> Answer<nvmlDeviceAttributes_t> {
+fn attributes_of(call: &Call<'_>, target: Target) -> Result<nvmlDeviceAttributes_t> {
     // nvml.h: for MIG device handles only.
     target.instance.ok_or(code::NOT_SUPPORTED)?;
     let device = call.gpu(target.device)?;
@@ -322,7 +322,7 @@ fn versioned_instance_profile(
     call: &Call<'_>,
     profile: &InstanceProfile,
     info: Out<nvmlGpuInstanceProfileInfo_v2_t>,
-) -> Answer {
+) -> Result {
     let asked = info.get().version;
     let mut name = [0; 96];
     fill(&mut name, &format!("MIG {}", profile.name));
@@ -349,7 +349,7 @@ fn list_placements(
     profile: &InstanceProfile,
     placements: Items<nvmlGpuInstancePlacement_t>,
     count: Out<c_uint>,
-) -> Answer {
+) -> Result {
     let size = profile.placement_slices;
     let all = profile.placements.iter().map(|&start| nvmlGpuInstancePlacement_t { start, size });
     if placements.is_null() {
@@ -376,7 +376,7 @@ fn compute_profile(instance: &Instance) -> nvmlComputeInstanceProfileInfo_t {
     }
 }
 
-fn compute_profile_of_kind(instance: &Instance, kind: u32) -> Answer<nvmlComputeInstanceProfileInfo_t> {
+fn compute_profile_of_kind(instance: &Instance, kind: u32) -> Result<nvmlComputeInstanceProfileInfo_t> {
     let slices = match kind {
         sys::NVML_COMPUTE_INSTANCE_PROFILE_1_SLICE => 1,
         sys::NVML_COMPUTE_INSTANCE_PROFILE_2_SLICE => 2,
@@ -398,7 +398,7 @@ fn compute_profile_of_kind(instance: &Instance, kind: u32) -> Answer<nvmlCompute
     })
 }
 
-fn compute_info(call: &Call<'_>, target: Target) -> Answer<nvmlComputeInstanceInfo_t> {
+fn compute_info(call: &Call<'_>, target: Target) -> Result<nvmlComputeInstanceInfo_t> {
     let device = call.gpu(target.device)?;
     let instance = instance(&device, target)?;
     let id = target.compute.ok_or(code::INVALID_ARGUMENT)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use naming::{Family, Id, Metric, Scope, Vendor};
+use naming::{Family, Id, Metric, Scope, VendorName};
 
 use crate::{
     catalogue::Catalogue,
@@ -26,7 +26,7 @@ pub(crate) struct Context<'a> {
 /// What a `$name` refers to.
 pub(crate) enum Name {
     Unified(&'static Metric),
-    Vendor(&'static Vendor),
+    Vendor(&'static VendorName),
 }
 
 /// Looks a `$name` up: a handle of the naming catalogue, or a vendor's name that one of its entries has.
@@ -37,7 +37,7 @@ pub(crate) fn resolve(name: &str) -> Result<Name, String> {
             None => Err(format!("`${name}` has no unified name")),
         };
     }
-    let vendor = naming::METRICS.iter().flat_map(|metric| metric.vendor).find(|vendor| vendor.name == name);
+    let vendor = naming::vendor_names().find(|row| row.name == name);
     vendor.map(Name::Vendor).ok_or_else(|| format!("`${name}` is no metric of the naming catalogue"))
 }
 

@@ -13,7 +13,7 @@ use std::{
 use clap::ValueEnum;
 use kernel::File;
 use naming::{Family, FaultCode};
-use reading::{Backend, BusMatch, Fault, Found, Lost, Session, Source, Unavailable};
+use reading::{Backend, Fault, Found, Lost, Session, Source, Unavailable};
 
 use crate::{
     drm::{Card, OpenFiles, Roots},
@@ -94,11 +94,6 @@ impl XpuSource {
 impl Source for XpuSource {
     fn family(&self) -> Family {
         Family::Xpu
-    }
-
-    fn bus(&self) -> Option<BusMatch> {
-        // VGA and other display controllers of vendor Intel.
-        Some(BusMatch { vendor: 0x8086, classes: &[0x0300, 0x0380] })
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {

@@ -20,11 +20,11 @@ struct Field {
     sourceless: &'static str,
     /// The counter that integrates this ratio.
     integral: Option<&'static str>,
-    vendor: Vec<VendorName>,
+    vendor: Vec<NameOfVendor>,
 }
 
 #[derive(Serialize)]
-struct VendorName {
+struct NameOfVendor {
     name: &'static str,
     family: &'static str,
     kind: &'static str,
@@ -49,9 +49,8 @@ fn field(metric: &Metric) -> Field {
         sourceless: metric.sourceless,
         integral: metric.integral.and_then(|id| id.metric().name),
         vendor: metric
-            .vendor
-            .iter()
-            .map(|vendor| VendorName {
+            .vendor_names()
+            .map(|vendor| NameOfVendor {
                 name: vendor.name,
                 family: vendor.family.name(),
                 kind: vendor.kind.name(),
@@ -78,7 +77,7 @@ pub fn table() -> String {
         let unified = metric.name.map(|name| {
             [name.to_owned(), metric.kind.name().into(), metric.unit.suffix().into(), sources.join(",")]
         });
-        let vendor = metric.vendor.iter().map(|vendor| {
+        let vendor = metric.vendor_names().map(|vendor| {
             let when: Vec<_> = vendor.when.iter().map(|(label, value)| format!("{label}={value}")).collect();
             let when = if when.is_empty() { String::new() } else { format!(" {{{}}}", when.join(",")) };
             let name = format!("  {}{when}", vendor.name);

@@ -8,12 +8,12 @@ use std::{
 };
 
 use kernel::File;
-use reading::BusMatch;
+use naming::PciMatch;
 
 /// Looks at one vendor's functions again and again.
 pub struct PciBus {
     devices: PathBuf,
-    wanted: BusMatch,
+    wanted: PciMatch,
     /// What each address turned out to be: a server has hundreds of functions, whose files need to be
     /// read only when they appear.
     known: HashMap<OsString, bool>,
@@ -21,7 +21,7 @@ pub struct PciBus {
 
 impl PciBus {
     /// The bus below `sysfs`.
-    pub fn new(sysfs: &Path, wanted: BusMatch) -> Self {
+    pub fn new(sysfs: &Path, wanted: PciMatch) -> Self {
         Self { devices: sysfs.join("bus/pci/devices"), wanted, known: HashMap::new() }
     }
 
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn counts_functions_of_the_vendor_and_class_and_sees_changes() {
         let sysfs = tempfile::tempdir().expect("a folder");
-        let mut bus = PciBus::new(sysfs.path(), BusMatch { vendor: 0x10de, classes: &[0x0302] });
+        let mut bus = PciBus::new(sysfs.path(), PciMatch { vendor: 0x10de, classes: &[0x0302] });
         assert_eq!(bus.functions(), None, "no bus is not an empty bus");
         let function = |address: &str, vendor: &str, class: &str| {
             let dir = sysfs.path().join("bus/pci/devices").join(address);

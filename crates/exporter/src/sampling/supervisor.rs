@@ -80,7 +80,7 @@ pub fn spawn(
     let (sender, events) = mpsc::channel();
     let handle = sender.clone();
     let supervisor = Supervisor {
-        pci: source.bus().map(|bus| PciBus::new(sysfs, bus)),
+        pci: board.family.pci().map(|wanted| PciBus::new(sysfs, wanted)),
         source,
         board,
         tempo,

@@ -189,7 +189,7 @@ fn fields_and_the_metrics_page_have_every_name() {
     let json: serde_json::Value = serde_json::from_str(&fields::json()).expect("JSON");
     assert_eq!(json.as_array().map(Vec::len), Some(METRICS.len()));
     for metric in METRICS {
-        for name in metric.name.into_iter().chain(metric.vendor.iter().map(|vendor| vendor.name)) {
+        for name in metric.name.into_iter().chain(metric.vendor_names().map(|row| row.name)) {
             assert!(table.contains(name), "{name} is not in the table");
             assert!(page.contains(&format!("`{name}`")), "{name} is not in the page");
         }

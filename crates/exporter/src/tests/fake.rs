@@ -15,8 +15,7 @@ use naming::{
     catalogue::{ENGINE_ACTIVE, FAN_SPEED, LINK_RECEIVE, POWER, TEMPERATURE},
 };
 use reading::{
-    Absence, Backend, Batch, BusMatch, Fault, Found, Identity, Labels, Lost, Sampler, Session, Source,
-    Unavailable,
+    Absence, Backend, Batch, Fault, Found, Identity, Labels, Lost, Sampler, Session, Source, Unavailable,
 };
 
 use crate::{
@@ -138,10 +137,6 @@ pub struct FakeSource(pub Machine);
 impl Source for FakeSource {
     fn family(&self) -> Family {
         Family::Nvidia
-    }
-
-    fn bus(&self) -> Option<BusMatch> {
-        Some(BusMatch { vendor: 0xfa4e, classes: &[0x0302] })
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
@@ -282,7 +277,7 @@ impl Rig {
         let write = |file: &str, text: &str| fs::write(Path::new(&dir).join(file), text).expect("a file");
         fs::create_dir_all(&dir).expect("a folder");
         write("class", "0x030200\n");
-        write("vendor", "0xfa4e\n");
+        write("vendor", "0x10de\n");
         dir
     }
 

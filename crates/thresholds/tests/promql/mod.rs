@@ -67,7 +67,7 @@ pub fn counters() -> BTreeSet<&'static str> {
         .filter(|metric| !levels.iter().any(|level| std::ptr::eq(*level, *metric)))
         .flat_map(|metric| {
             let own = metric.name.filter(|_| metric.kind == Kind::Counter);
-            own.into_iter().chain(metric.vendor.iter().filter(|v| v.kind == Kind::Counter).map(|v| v.name))
+            own.into_iter().chain(metric.vendor_names().filter(|v| v.kind == Kind::Counter).map(|v| v.name))
         })
         .collect()
 }

@@ -72,7 +72,7 @@ fn families<'a>(series: &[&'a str]) -> BTreeMap<&'a str, SeriesCount> {
     }
     for line in series {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
-        let source = METRICS.iter().find(|metric| metric.vendor.iter().any(|vendor| vendor.name == name));
+        let source = METRICS.iter().find(|metric| metric.vendor_names().any(|row| row.name == name));
         let family = source.and_then(|metric| {
             metric
                 .sources

@@ -80,8 +80,10 @@ pub fn page() -> String {
     }
     table(&mut page, LABELS, ["Label", "Meaning", "Values"], Label::ALL.iter().copied().map(label_row));
     for (vocabulary, heading) in VOCABULARIES {
-        let rows = METRICS.iter().flat_map(|metric| vendor_rows(metric, *vocabulary));
-        table(&mut page, heading, ["Name", "Kind", "Unit", "Same as", "Meaning"], rows);
+        let mut rows: Vec<_> = METRICS.iter().flat_map(|metric| vendor_rows(metric, *vocabulary)).collect();
+        // Several entries may feed one name.
+        rows.dedup();
+        table(&mut page, heading, ["Name", "Kind", "Unit", "Same as", "Meaning"], rows.into_iter());
     }
     page
 }
@@ -111,7 +113,7 @@ fn label_row(label: Label) -> [String; 3] {
 }
 
 fn vendor_rows(metric: &Metric, vocabulary: Vocabulary) -> impl Iterator<Item = [String; 5]> {
-    metric.vendor.iter().filter(move |vendor| vendor.vocabulary == vocabulary).map(|vendor| {
+    metric.vendor_names().filter(move |row| row.vocabulary == vocabulary).map(|vendor| {
         let when: Vec<_> = vendor.when.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
         let when = if when.is_empty() { String::new() } else { format!("{{{}}}", when.join(",")) };
         let same = metric.name.map(|name| format!("`{name}{when}`")).unwrap_or_default();

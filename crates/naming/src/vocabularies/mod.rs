@@ -1,6 +1,14 @@
-//! Names that vendors' own exporters gave the same quantities, kept byte for byte.
+//! Names that vendors' own exporters gave the quantities of the catalogue, kept byte for byte: one table for each
+//! vocabulary, whose rows point at entries.
 
-use crate::{Family, Kind, Label, Value};
+mod accelerator;
+mod alias;
+mod dcgm;
+mod habana;
+
+pub use dcgm::{DCGM_DEFAULT_LABEL, DCGM_LABELS};
+
+use crate::{Family, Id, Kind, Label, Metric, Value};
 
 /// Whose names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +89,9 @@ impl VendorUnit {
 
 /// One vendor name of a metric, for the readings whose labels match `when`.
 #[derive(Debug)]
-pub struct Vendor {
+pub struct VendorName {
+    /// The entry whose readings it names.
+    pub id: Id,
     /// The name, exactly.
     pub name: &'static str,
     /// Whose.
@@ -100,19 +110,37 @@ pub struct Vendor {
     pub help: &'static str,
 }
 
-/// dcgm-exporter's fields of type `label` that NVML can give, sorted as it prints them, each with the label
-/// of `accel_device_info` that holds the same fact.
-pub const DCGM_LABELS: &[(&str, Label)] = &[
-    ("DCGM_FI_DEV_BRAND", Label::Brand),
-    ("DCGM_FI_DEV_ECC_INFOROM_VER", Label::EccInforomVersion),
-    ("DCGM_FI_DEV_INFOROM_IMAGE_VER", Label::InforomVersion),
-    ("DCGM_FI_DEV_OEM_INFOROM_VER", Label::OemInforomVersion),
-    ("DCGM_FI_DEV_POWER_INFOROM_VER", Label::PowerInforomVersion),
-    ("DCGM_FI_DEV_SERIAL", Label::Serial),
-    ("DCGM_FI_DEV_VBIOS_VERSION", Label::FirmwareVersion),
-    (DCGM_DEFAULT_LABEL, Label::DriverVersion),
-    ("DCGM_FI_NVML_VERSION", Label::LibraryVersion),
-];
+impl VendorName {
+    /// A gauge without conditions.
+    pub(super) const fn gauge(
+        id: Id,
+        (vocabulary, family): (Vocabulary, Family),
+        name: &'static str,
+        unit: VendorUnit,
+        help: &'static str,
+    ) -> Self {
+        Self { id, name, vocabulary, family, kind: Kind::Gauge, unit, when: &[], keep: &[], help }
+    }
 
-/// The only one of them in dcgm-exporter's default list.
-pub const DCGM_DEFAULT_LABEL: &str = "DCGM_FI_DRIVER_VERSION";
+    pub(super) const fn when(mut self, when: &'static [(Label, &'static str)]) -> Self {
+        self.when = when;
+        self
+    }
+
+    pub(super) const fn keep(mut self, keep: &'static [(Label, &'static str)]) -> Self {
+        self.keep = keep;
+        self
+    }
+}
+
+/// Every name of every vocabulary.
+pub fn vendor_names() -> impl Iterator<Item = &'static VendorName> {
+    [dcgm::ROWS, habana::ROWS, accelerator::ROWS, alias::ROWS].into_iter().flatten()
+}
+
+impl Metric {
+    /// The names that vendors gave this entry of the catalogue.
+    pub fn vendor_names(&self) -> impl Iterator<Item = &'static VendorName> {
+        vendor_names().filter(|row| std::ptr::eq(row.id.metric(), self))
+    }
+}
