@@ -229,7 +229,7 @@ fn device(
         let absent =
             absent.map(|absent| Missing { labels: labels(&absent.labels), reason: absent.fault.into() });
         // A quantity that the unified schema does not have is listed under the vendor's name.
-        let vendor = || metric.vendor_names().find(|row| row.family == family).map(|vendor| vendor.name);
+        let vendor = || metric.vendor_names().find(|row| row.family == family).map(|row| row.name);
         let name = metric.name.or_else(vendor);
         MetricReport {
             metric: name.unwrap_or_default(),
