@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 
 use crate::cycle::Channel;
-use crate::kernel::Files;
+use crate::kernel::{Files, SIMULATED};
 use crate::live::Options;
 use crate::part::{Part, Physics};
 use crate::profile;
@@ -80,9 +80,8 @@ impl Amx {
     pub fn files(&mut self) -> Files {
         let now = self.0.now();
         let facts = &self.0.facts;
-        let mut files = Files::default();
-        files.put("accelsim/machine", &self.0.machine);
-        files.put("accelsim/perf/cpuid", cpuid(facts));
+        let mut files = Files::of_machine(&self.0.machine);
+        files.put(format!("{SIMULATED}/perf/cpuid"), cpuid(facts));
         let cpus: Vec<_> = self.cpus().collect();
         files.put("devices/system/cpu/online", format_args!("0-{}", cpus.len() - 1));
         files.put("devices/system/cpu/smt/active", u32::from(facts.threads > 1));
@@ -90,7 +89,7 @@ impl Amx {
         files.put("bus/event_source/devices/cpu/type", CORE_PMU);
         for cpu in &cpus {
             self.cpu(now, *cpu, &mut files);
-            files.put(format!("accelsim/perf/cpu{}", cpu.number), self.counters(now, *cpu));
+            files.put(format!("{SIMULATED}/perf/cpu{}", cpu.number), self.counters(now, *cpu));
         }
         for socket in 0..facts.sockets {
             self.socket(now, socket, &mut files);

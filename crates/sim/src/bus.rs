@@ -1,6 +1,7 @@
 //! The machine's PCI bus as sysfs shows it, for programs that count the devices a node should have.
 
 use crate::kernel::Files;
+use crate::live::Moment;
 use crate::profile::Profile;
 
 /// A bridge that every host has, so that a reader must tell accelerators from the rest.
@@ -29,12 +30,22 @@ pub fn files(profile: &Profile, hidden: &[usize]) -> Files {
     files
 }
 
+/// The same at a moment, of the devices that are present, and the name of the simulated machine.
+pub fn marked(moment: &Moment<'_>) -> Files {
+    let profile = moment.machine().profile();
+    let present: Vec<_> = moment.present().collect();
+    let hidden: Vec<_> = (0..profile.device_count()).filter(|index| !present.contains(index)).collect();
+    let mut all = Files::of_machine(&profile.name);
+    all.extend(files(profile, &hidden));
+    all
+}
+
 /// Where a function's files are, below the root.
 pub fn folder(address: &str) -> String {
     format!("bus/pci/devices/{address}")
 }
 
-/// What every function says of itself.
+/// The files that every function has.
 pub fn identify(files: &mut Files, address: &str, vendor: u32, device: u32, class: u32) {
     let folder = folder(address);
     files.put(format!("{folder}/vendor"), format_args!("{vendor:#06x}"));

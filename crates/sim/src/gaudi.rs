@@ -3,7 +3,7 @@
 use crate::Device;
 use crate::bus;
 use crate::cycle::Channel;
-use crate::kernel::Files;
+use crate::kernel::{Files, SIMULATED};
 use crate::live::Moment;
 use crate::profile::Gaudi;
 
@@ -117,19 +117,15 @@ fn milli(celsius: f64) -> i64 {
 }
 
 /// What the kernel shows of a machine's Gaudis: the PCI bus, and while the driver is loaded its module and its
-/// files. Beside them `accelsim/`, which no kernel has: the machine's name, and the labels of its sensors.
+/// files. Beside them in [`SIMULATED`]: the machine's name, and the labels of its sensors.
 pub fn files(moment: &Moment<'_>) -> Files {
-    let profile = moment.machine().profile();
-    let present: Vec<_> = moment.present().collect();
-    let hidden: Vec<_> = (0..profile.device_count()).filter(|index| !present.contains(index)).collect();
-    let mut files = bus::files(profile, &hidden);
-    files.put("accelsim/machine", &profile.name);
-    files.bytes("accelsim/hl_sensors.conf", SENSORS.into());
+    let mut files = bus::marked(moment);
+    files.bytes(format!("{SIMULATED}/hl_sensors.conf"), SENSORS.into());
     if moment.driver_epoch().is_none() {
         return files;
     }
-    files.put("module/habanalabs/version", &profile.driver.version);
-    for hpu in present.into_iter().filter_map(|index| Hpu::new(moment.device(index)?)) {
+    files.put("module/habanalabs/version", &moment.machine().profile().driver.version);
+    for hpu in moment.present().filter_map(|index| Hpu::new(moment.device(index)?)) {
         driver_files(&hpu, &mut files);
     }
     files

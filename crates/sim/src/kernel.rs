@@ -23,7 +23,18 @@ enum Content {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files(BTreeMap<String, Content>);
 
+/// The folder below the root that no kernel has. It marks the files as simulated, and holds what a real machine has in
+/// system calls instead of files.
+pub const SIMULATED: &str = "accelsim";
+
 impl Files {
+    /// The files of a simulated machine, which name it.
+    pub fn of_machine(name: &str) -> Self {
+        let mut files = Self::default();
+        files.put(format!("{SIMULATED}/machine"), name);
+        files
+    }
+
     /// A text file: the value and a line break, as the kernel writes.
     pub fn put(&mut self, path: impl Into<String>, value: impl Display) {
         self.bytes(path, format!("{value}\n").into_bytes());

@@ -74,8 +74,7 @@ impl Npu {
     pub fn files(&mut self) -> Files {
         let now = self.0.now();
         let (part, facts) = (&self.0, &self.0.facts);
-        let mut files = Files::default();
-        files.put("accelsim/machine", &part.machine);
+        let mut files = Files::of_machine(&part.machine);
         self.telemetry(now, &mut files);
         files.put("bus/pci/drivers/intel_vpu/bind", "");
         if part.control().hidden.contains(&0) {

@@ -26,17 +26,13 @@ const RAPL_RANGE_MICROJOULES: u64 = 262_143_328_850;
 
 /// All files of the moment.
 pub fn files(moment: &Moment<'_>) -> Files {
-    let profile = moment.machine().profile();
-    let present: Vec<usize> = moment.present().collect();
-    let hidden: Vec<usize> = (0..profile.device_count()).filter(|index| !present.contains(index)).collect();
-    let mut files = bus::files(profile, &hidden);
-    files.put("accelsim/machine", &profile.name);
+    let mut files = bus::marked(moment);
     files.put("proc/2/comm", "kthreadd");
-    files.put("proc/sys/kernel/osrelease", &profile.driver.version);
+    files.put("proc/sys/kernel/osrelease", &moment.machine().profile().driver.version);
     if moment.driver_epoch().is_none() {
         return files;
     }
-    for gpu in present.into_iter().filter_map(|index| Gpu::of(moment, index)) {
+    for gpu in moment.present().filter_map(|index| Gpu::of(moment, index)) {
         let mut writer = Writer { files: &mut files, moment, gpu, folder: bus::folder(&gpu.address()) };
         if writer.effect("pci") != Some(Effect::Lost) {
             writer.card();

@@ -1,0 +1,34 @@
+//! The laws of the house that no compiler checks. A law is a function that returns what breaks it.
+//!
+//! | module | laws |
+//! |---|---|
+//! | [`laws::sources`] | over the text of Rust files |
+//! | [`laws::packages`] | over manifests and the packages that cargo resolves |
+//! | [`laws::rooms`] | ARCHITECTURE.md's table of rooms against the dependencies of our packages |
+//! | [`linked`] | over what built programs are linked with |
+
+mod laws;
+mod linked;
+mod tree;
+
+use anyhow::{Result, ensure};
+
+pub use linked::linked_libraries;
+use tree::Tree;
+
+/// A law, returning what breaks it.
+type Law = fn(&Tree) -> Vec<String>;
+
+/// Checks every law; lists all that is broken.
+pub fn run() -> Result<()> {
+    let tree = Tree::read()?;
+    let broken: Vec<_> = laws::ALL.iter().flat_map(|law| law(&tree)).collect();
+    ensure!(broken.is_empty(), "{} broken:\n  {}", broken.len(), broken.join("\n  "));
+    println!(
+        "{} laws hold over {} files and {} packages",
+        laws::ALL.len(),
+        tree.sources.len(),
+        tree.packages.len()
+    );
+    Ok(())
+}
