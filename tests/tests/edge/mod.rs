@@ -229,7 +229,7 @@ fn a_reset_and_a_restarted_counter_are_told() -> Result<()> {
     })?;
     put(&node, &format!("{NPU}/npu_busy_time_us"), "10")?;
     exporter.until("the counter's restart is no busy time", |samples| {
-        ensure!(samples.faults("no_data", "npu_busy_time_us", "counter_reset") == 1.0);
+        ensure!(samples.faults("no_data", "npu_busy_time_us", "counter_fell") == 1.0);
         Ok(())
     })?;
     exporter.until("and it goes on", |samples| {
