@@ -69,7 +69,8 @@ impl CoreEvents {
             })
         });
         configs.extend(event.ok());
-        // Most virtual machines have no PMU, even where AMX is visible; perf_event_open would only return ENOENT.
+        // Most virtual machines have no PMU, even where AMX is visible; perf_event_open would only return
+        // ENOENT.
         let pmu = Pmu::open(sysfs, "cpu").map_err(|_| Fault::new(CALL, FaultCode::NoCorePmu));
         let groups = pmu.map(|pmu| {
             Groups::new(perf.clone(), configs.into_iter().map(|config| pmu.event(config)).collect())

@@ -1,6 +1,7 @@
 //! The processor: CPUID decoded, and the models whose AMX can be counted.
 //!
-//! /proc/cpuinfo is not enough, because the kernel does not list AMX-FP16 there. Leaves: Intel SDM, volume 2A, CPUID.
+//! /proc/cpuinfo is not enough, because the kernel does not list AMX-FP16 there. Leaves: Intel SDM, volume
+//! 2A, CPUID.
 
 use naming::FaultCode;
 
@@ -35,19 +36,20 @@ pub struct Model {
     number: (u32, u32),
     /// Code name, for `accel_device_info`.
     pub architecture: &'static str,
-    /// Raw config of the event that counts a core's cycles once for all of its threads, where Intel publishes one.
-    /// The kernel does not check raw configs: one of another model would count something else.
+    /// Raw config of the event that counts a core's cycles once for all of its threads, where Intel publishes
+    /// one. The kernel does not check raw configs: one of another model would count something else.
     pub core_cycles: Option<u64>,
     /// Raw config of EXE.AMX_BUSY, where Intel publishes the event.
     pub amx_busy: Option<u64>,
 }
 
-/// CPU_CLK_UNHALTED.THREAD: unhalted cycles of a thread, on every processor. They are also its core's cycles where a
-/// core has one thread.
+/// CPU_CLK_UNHALTED.THREAD: unhalted cycles of a thread, on every processor. They are also its core's cycles
+/// where a core has one thread.
 pub const THREAD_CYCLES: u64 = 0x003c;
 const SINGLE: Option<u64> = Some(THREAD_CYCLES);
-/// CPU_CLK_UNHALTED.DISTRIBUTED: a core's cycles, distributed over its unhalted threads, so that their sum is right
-/// also where threads are disabled (event files SPR, EMR and GNR; models before Ice Lake have no such event).
+/// CPU_CLK_UNHALTED.DISTRIBUTED: a core's cycles, distributed over its unhalted threads, so that their sum is
+/// right also where threads are disabled (event files SPR, EMR and GNR; models before Ice Lake have no such
+/// event).
 const DISTRIBUTED: Option<u64> = Some(0x02ec);
 /// EXE.AMX_BUSY: event 0xb7, umask 0x02 (Intel perfmon event files SPR, EMR and GNR).
 const AMX_BUSY: Option<u64> = Some(0x02b7);
@@ -76,8 +78,8 @@ const fn model(
 }
 
 impl Cpu {
-    /// Decodes CPUID, which `leaf` reads: it takes a leaf and a sub-leaf and returns the registers, or zeros where there
-    /// are none.
+    /// Decodes CPUID, which `leaf` reads: it takes a leaf and a sub-leaf and returns the registers, or zeros
+    /// where there are none.
     pub fn decode(leaf: impl Fn(u32, u32) -> Registers) -> Self {
         let bit = |register: u32, bit: u32| register >> bit & 1 == 1;
         let [highest, b, c, d] = leaf(0, 0);

@@ -34,8 +34,8 @@ impl Groups {
         Self { perf, events, open: BTreeMap::new() }
     }
 
-    /// Opens groups on new CPUs and closes those of CPUs that are not in the list. Afterwards every CPU has its group or
-    /// none has: a mean over some CPUs would look like one over all.
+    /// Opens groups on new CPUs and closes those of CPUs that are not in the list. Afterwards every CPU has
+    /// its group or none has: a mean over some CPUs would look like one over all.
     ///
     /// # Errors
     /// The first group that cannot be opened, unless its CPU has just gone offline.
@@ -65,11 +65,12 @@ impl Groups {
         Ok(Open { group, last })
     }
 
-    /// Reads every group. A CPU that went offline, or whose group was not on the hardware since the last reading, has
-    /// no increment. In the latter case the next increment covers both intervals.
+    /// Reads every group. A CPU that went offline, or whose group was not on the hardware since the last
+    /// reading, has no increment. In the latter case the next increment covers both intervals.
     ///
-    /// A group that no longer counts is closed, and [`Self::update`] opens it again if its CPU is online: the kernel
-    /// ends the events of a CPU that goes offline, even if it is back before the next round, as after a suspend.
+    /// A group that no longer counts is closed, and [`Self::update`] opens it again if its CPU is online: the
+    /// kernel ends the events of a CPU that goes offline, even if it is back before the next round, as after
+    /// a suspend.
     ///
     /// # Errors
     /// When no CPU has an increment.

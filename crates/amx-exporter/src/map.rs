@@ -108,8 +108,8 @@ fn throttling(sample: &Sample<'_>, batch: &mut Batch) {
     }
 }
 
-/// Puts the busy share of each core into the batch, as a partition of the socket. The engine has another name than
-/// the socket's, because alerts are about the socket: an idle core among busy ones is normal.
+/// Puts the busy share of each core into the batch, as a partition of the socket. The engine has another name
+/// than the socket's, because alerts are about the socket: an idle core among busy ones is normal.
 pub fn cores(shares: &BTreeMap<u32, f64>, socket: &Identity, batch: &mut Batch) {
     for (core, share) in shares {
         let mut identity = socket.clone();

@@ -45,8 +45,8 @@ impl MemoryEvents {
         }
     }
 
-    /// Looks up the controllers if others are listed than before: their driver is a module, which may be loaded after
-    /// the exporter has started.
+    /// Looks up the controllers if others are listed than before: their driver is a module, which may be
+    /// loaded after the exporter has started.
     fn find(&mut self) {
         let listed = Pmu::numbered(&self.sysfs, "uncore_imc_");
         if listed == self.listed {

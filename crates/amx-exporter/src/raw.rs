@@ -79,8 +79,9 @@ const THROTTLE: [(&str, bool); 5] = [
     ("thermal_throttle/package_power_limit_count", false),
 ];
 
-/// The sum of a counter that every CPU has, read from one CPU per core or per package. When that CPU goes offline,
-/// another one is read in its place: the sum continues from where it was, without what that one counted before.
+/// The sum of a counter that every CPU has, read from one CPU per core or per package. When that CPU goes
+/// offline, another one is read in its place: the sum continues from where it was, without what that one
+/// counted before.
 #[derive(Debug, Default)]
 struct SummedCounter {
     last: BTreeMap<u32, u64>,
@@ -213,8 +214,8 @@ impl SocketFiles {
         Ok(clocks.iter().sum::<u64>() as f64 / clocks.len() as f64)
     }
 
-    /// Every CPU shows the counters of its core and of its package, so they are read from one CPU per core and from
-    /// one per package.
+    /// Every CPU shows the counters of its core and of its package, so they are read from one CPU per core
+    /// and from one per package.
     fn throttle(&mut self, core_cpus: &[Cpu]) -> ThrottleCounters {
         let read = |(name, each_core): (&'static str, bool)| -> Measured<Vec<(u32, u64)>> {
             let cpus = if each_core { core_cpus } else { core_cpus.get(..1).unwrap_or_default() };
@@ -252,12 +253,12 @@ fn sum<'a>(zones: impl Iterator<Item = &'a mut Zone>, call: &'static str) -> Mea
     if energies.is_empty() { Err(missing(call)) } else { Ok(energies.iter().sum()) }
 }
 
-/// The package sensors of a socket. The driver coretemp has a chip for each die, whose first channel is the die's
-/// and whose others are those of its cores.
+/// The package sensors of a socket. The driver coretemp has a chip for each die, whose first channel is the
+/// die's and whose others are those of its cores.
 ///
 /// The number in a label `Package id` is the kernel's number of the die over all sockets
-/// (`topology_logical_die_id`), in the order of sockets and their dies. It is the socket's number only where every
-/// socket has one die and all are online.
+/// (`topology_logical_die_id`), in the order of sockets and their dies. It is the socket's number only where
+/// every socket has one die and all are online.
 fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Measured<Vec<Channel>> {
     let chips = Chip::all(sysfs).into_iter().filter(|chip| chip.name == "coretemp");
     let mut packages: Vec<(u32, Channel)> = chips

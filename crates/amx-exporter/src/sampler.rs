@@ -56,8 +56,8 @@ impl<T> Retry<T> {
         Self { events, refused: None, opened: false }
     }
 
-    /// Reads the events that are open, then opens and closes some as CPUs come and go. After a refusal neither is
-    /// done for a while.
+    /// Reads the events that are open, then opens and closes some as CPUs come and go. After a refusal
+    /// neither is done for a while.
     fn round<R>(
         &mut self,
         now: Instant,

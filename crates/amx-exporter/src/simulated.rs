@@ -1,9 +1,9 @@
-//! CPUID and perf events of a simulated machine. On hardware both are instructions or system calls, which a root folder
-//! given by `--path.sysfs` cannot replace.
+//! CPUID and perf events of a simulated machine. On hardware both are instructions or system calls, which a
+//! root folder given by `--path.sysfs` cannot replace.
 //!
 //! The folder holds `cpuid` (lines of leaf, sub-leaf and four registers, all in hexadecimal) and one file
-//! `cpu<N>` per CPU: a first line with the nanoseconds enabled and running, then one line per event with its PMU,
-//! config and count. A file that reads `error 13` makes every call about its CPU fail with that errno.
+//! `cpu<N>` per CPU: a first line with the nanoseconds enabled and running, then one line per event with its
+//! PMU, config and count. A file that reads `error 13` makes every call about its CPU fail with that errno.
 
 use std::{
     collections::HashMap,

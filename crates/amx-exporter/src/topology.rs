@@ -38,8 +38,8 @@ pub fn online(sysfs: &Path) -> Measured<Vec<u32>> {
     File::called(sysfs.join("devices/system/cpu/online"), "cpu/online").list()
 }
 
-/// The CPUs of one socket. They are looked up only when other CPUs are online than before, since a large machine has
-/// hundreds with three files each.
+/// The CPUs of one socket. They are looked up only when other CPUs are online than before, since a large
+/// machine has hundreds with three files each.
 #[derive(Debug, Default)]
 pub struct Topology {
     online: Vec<u32>,
@@ -72,8 +72,8 @@ pub fn sockets(sysfs: &Path) -> Measured<BTreeMap<u32, Vec<Cpu>>> {
     locate(sysfs, &online(sysfs)?)
 }
 
-/// The CPUs by socket. One that goes offline meanwhile is left out. Any other failure is returned, since a socket
-/// without some of its CPUs would look complete.
+/// The CPUs by socket. One that goes offline meanwhile is left out. Any other failure is returned, since a
+/// socket without some of its CPUs would look complete.
 fn locate(sysfs: &Path, online: &[u32]) -> Measured<BTreeMap<u32, Vec<Cpu>>> {
     let mut sockets = BTreeMap::<u32, Vec<Cpu>>::new();
     for number in online.iter().copied() {

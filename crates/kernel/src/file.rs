@@ -173,8 +173,8 @@ fn parse_list(text: &str) -> Option<Vec<u32>> {
     Some(numbers)
 }
 
-/// Names in a folder, sorted by length and then by text, so that `card2` comes before `card10`; empty when the folder
-/// cannot be listed.
+/// Names in a folder, sorted by length and then by text, so that `card2` comes before `card10`; empty when
+/// the folder cannot be listed.
 pub fn entries(folder: &Path) -> Vec<String> {
     let listed = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<_> = listed.filter_map(|entry| entry.file_name().into_string().ok()).collect();

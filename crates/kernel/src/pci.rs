@@ -1,14 +1,14 @@
 //! PCI functions: driver, identity, link and runtime power state.
 //!
-//! Reading identity and power state does not wake a function. [`Function::link`] reads its configuration space and does,
-//! so [`Function::power`] is read first.
+//! Reading identity and power state does not wake a function. [`Function::link`] reads its configuration
+//! space and does, so [`Function::power`] is read first.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use reading::{Fault, Measured};
+use reading::Measured;
 
 use crate::file::{File, entries};
 
@@ -43,11 +43,11 @@ pub struct Link {
     pub width: u32,
 }
 
-/// Generations from 1 on: transfers per second and lane in 10^6, and the share of the transferred bits that carry
-/// packets (PCI Express Base Specification, revision 6).
+/// Generations from 1 on: transfers per second and lane in 10^6, and the share of the transferred bits that
+/// carry packets (PCI Express Base Specification, revision 6).
 ///
-/// Line coding takes the rest: 8b/10b in generations 1 and 2, 128b/130b in 3 to 5. From generation 6 on (64 GT/s,
-/// PAM4) there is none, and 14 of the 256 bytes of each FLIT are its CRC and error correction.
+/// Line coding takes the rest: 8b/10b in generations 1 and 2, 128b/130b in 3 to 5. From generation 6 on (64
+/// GT/s, PAM4) there is none, and 14 of the 256 bytes of each FLIT are its CRC and error correction.
 const GENERATIONS: [(u32, f64); 7] = [
     (2_500, 8.0 / 10.0),
     (5_000, 8.0 / 10.0),
@@ -65,7 +65,8 @@ impl Link {
         (known && (1..=32).contains(&width)).then_some(Self { generation, width })
     }
 
-    /// A link as it is written in texts: speeds such as `32.0 GT/s PCIe` or `32 GT/s`, widths such as `16` or `x16`.
+    /// A link as it is written in texts: speeds such as `32.0 GT/s PCIe` or `32 GT/s`, widths such as `16` or
+    /// `x16`.
     pub fn parse(speed: &str, width: &str) -> Option<Self> {
         Self::new(parse_generation(speed)?, parse_width(width)?)
     }
@@ -75,8 +76,8 @@ impl Link {
         self.row().0
     }
 
-    /// Capacity for packets in each direction, in bytes per second; 0 as above. Packets have headers, so that no
-    /// transfer of data reaches it.
+    /// Capacity for packets in each direction, in bytes per second; 0 as above. Packets have headers, so that
+    /// no transfer of data reaches it.
     pub fn bytes_per_second(self) -> f64 {
         let (megatransfers, packets) = self.row();
         f64::from(megatransfers) * packets * 1e6 / 8.0 * f64::from(self.width)
@@ -101,7 +102,7 @@ fn parse_width(width: &str) -> Option<u32> {
     width.trim_start_matches(['x', 'X']).parse().ok().filter(|width| (1..=32).contains(width))
 }
 
-/// A vendor's way of writing an address, `00000000:1A:00.0`, as sysfs and lspci write it: `0000:1a:00.0`.
+/// An address in the form of sysfs, `0000:1a:00.0`, from a vendor's, such as `00000000:1A:00.0`.
 pub fn address(vendors: &str) -> String {
     let lower = vendors.to_ascii_lowercase();
     match lower.split_once(':') {
@@ -145,7 +146,8 @@ impl Function {
     /// Its runtime power state. Does not wake it.
     ///
     /// # Errors
-    /// `ENOENT` when the kernel was built without runtime power management; `garbage` for an undocumented state.
+    /// `ENOENT` when the kernel was built without runtime power management; `garbage` for an undocumented
+    /// state.
     pub fn power(&self) -> Measured<Power> {
         File::new(&self.folder, "power/runtime_status").parse(|text| match text {
             "active" => Some(Power::Active),
@@ -166,7 +168,7 @@ impl Function {
         self.read_link("max_link_speed", "max_link_width")
     }
 
-    fn read_link(&self, speed: &'static str, width: &'static str) -> Result<Link, Fault> {
+    fn read_link(&self, speed: &'static str, width: &'static str) -> Measured<Link> {
         let generation = File::new(&self.folder, speed).parse(parse_generation)?;
         let width = File::new(&self.folder, width).parse(parse_width)?;
         Ok(Link { generation, width })
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_says_who_drives_it_how_it_is_linked_and_whether_it_sleeps() {
+    fn a_function_has_a_driver_an_identity_a_link_and_a_power_state() {
         let sysfs = tempfile::tempdir().expect("a folder");
         let driver = sysfs.path().join("bus/pci/drivers/xe");
         let folder = sysfs.path().join("bus/pci/devices/0000:03:00.0");

@@ -38,8 +38,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// Opens and enables `events` for every process on one CPU, with the kernel, the hypervisor and guests: PMUs
-    /// outside the cores count nothing less.
+    /// Opens and enables `events` for every process on one CPU, with the kernel, the hypervisor and guests:
+    /// PMUs outside the cores count nothing less.
     ///
     /// # Errors
     /// That of perf_event_open(2) or ioctl(2), see [`fault`]; no event of the group is left open.

@@ -1,7 +1,7 @@
 //! RAPL zones of the powercap class (Documentation/power/powercap/powercap.rst).
 //!
-//! Zones have the kernel's names: `package-0`, on parts with several dies `package-0-die-1`. Since Linux 5.10 only root
-//! may read `energy_uj`; for others it is absent as `Unsupported` `EACCES`.
+//! Zones have the kernel's names: `package-0`, on parts with several dies `package-0-die-1`. Since Linux 5.10
+//! only root may read `energy_uj`; for others it is absent as `Unsupported` `EACCES`.
 
 use std::{
     collections::HashSet,
@@ -37,8 +37,8 @@ pub struct Constraint {
 }
 
 impl Zone {
-    /// The packages of the machine, in order of the numbers of their zones. Where both the MSR and the TPMI driver list
-    /// a package, it is returned once.
+    /// The packages of the machine, in order of the numbers of their zones. Where both the MSR and the TPMI
+    /// driver list a package, it is returned once.
     pub fn packages(sysfs: &Path) -> Vec<Self> {
         let zones = Self::below(&class(sysfs), |name| {
             ["intel-rapl:", "intel-rapl-tpmi:"]
@@ -77,7 +77,8 @@ impl Zone {
     /// Energy in µJ since the first reading, across wraps of the counter.
     ///
     /// # Errors
-    /// The file's own; `NoData` `out_of_range` when the counter exceeds the zone's range or the zone reports none.
+    /// The file's own; `NoData` `out_of_range` when the counter exceeds the zone's range or the zone reports
+    /// none.
     pub fn energy_microjoules(&mut self) -> Measured<u64> {
         let reading = self.energy.number()?;
         let total = self.total.as_mut().and_then(|total| total.add(reading));

@@ -42,8 +42,8 @@ pub fn device(sample: &Sample<'_>, batch: &mut Batch) {
     let traffic = sample.sums.map(|sums| Bytes(sums.memory_traffic.saturating_mul(1000)));
     batch.put(m::MEMORY_TRAFFIC, Labels::NONE, traffic);
 
-    // The driver's file, which reads 0 while the NPU sleeps. Telemetry replaces it on kernels that do not have the
-    // file, but not when reading it fails: a series has one source.
+    // The driver's file, which reads 0 while the NPU sleeps. Telemetry replaces it on kernels that do not
+    // have the file, but not when reading it fails: a series has one source.
     let clock = raw.clock_mhz.map(Hertz::from_mega).or_else(|fault| match (fault.absence, raw.telemetry) {
         (Absence::Unsupported, Ok(registers)) => Ok(Hertz(registers.clock as f64)),
         _ => Err(fault),

@@ -19,8 +19,8 @@ pub struct BusyShare {
 }
 
 impl BusyShare {
-    /// The share between the last two readings of a counter of microseconds. The counter is read when there is no
-    /// share yet or the last one is a period old. Time is measured, since rounds are not exact.
+    /// The share between the last two readings of a counter of microseconds. The counter is read when there
+    /// is no share yet or the last one is a period old. Time is measured, since rounds are not exact.
     ///
     /// # Errors
     /// Those of the counter and of [`Rate::per_second`].
@@ -65,8 +65,8 @@ impl Default for RegisterSums {
 }
 
 impl RegisterSums {
-    /// Takes one round. After a round without registers the sums go on and power needs two readings again: a mean
-    /// over the gap would not be the current power.
+    /// Takes one round. After a round without registers the sums go on and power needs two readings again: a
+    /// mean over the gap would not be the current power.
     ///
     /// # Errors
     /// The registers' own.

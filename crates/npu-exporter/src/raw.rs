@@ -85,7 +85,8 @@ impl Files {
         self.busy_us.number()
     }
 
-    /// MHz. An awake NPU's clock is read at most once a [`PERIOD`]; when it falls asleep, 0 is reported at once.
+    /// MHz. An awake NPU's clock is read at most once a [`PERIOD`]; when it falls asleep, 0 is reported at
+    /// once.
     fn clock_mhz(&mut self, now: Instant, asleep: bool) -> Measured<u64> {
         let fresh = |(at, _): &(Instant, _)| !asleep && now.saturating_duration_since(*at) < PERIOD;
         if let Some((_, clock)) = self.awake_clock_mhz.filter(fresh) {
@@ -111,7 +112,8 @@ impl Files {
     }
 }
 
-/// The same quantity under the two names that kernels have for it. Without either, the fault is that of the first.
+/// The same quantity under the two names that kernels have for it. Without either, the fault is that of the
+/// first.
 fn first_that_exists(files: &[File; 2]) -> Measured<u64> {
     let [first, second] = files;
     first.number().or_else(|fault: Fault| match fault.absence {

@@ -20,8 +20,8 @@ struct Layout {
     temperatures: u64,
     workpoint: u64,
     memory_traffic: u64,
-    /// Hertz per step of the frequency ratio, as a fraction. The driver computes ratio · 100 / 3 MHz (two thirds of
-    /// 50 MHz per step) up to Arrow Lake and ratio · 25 MHz since.
+    /// Hertz per step of the frequency ratio, as a fraction. The driver computes ratio · 100 / 3 MHz (two
+    /// thirds of 50 MHz per step) up to Arrow Lake and ratio · 25 MHz since.
     hertz: (u64, u64),
 }
 

@@ -42,7 +42,7 @@ pub struct Common {
     pub hostname: String,
 }
 
-/// A flag, variable or file that cannot be used: what, where and the mend, in one line.
+/// A flag, variable or file that cannot be used: what, where and what to do, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
