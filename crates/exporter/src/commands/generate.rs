@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use clap::{
@@ -133,7 +132,7 @@ fn read(flag: &str, path: &Path) -> Result<String, UsageError> {
 
 impl Generate {
     /// Prints, writes or compares the files; `program` is the whole command line.
-    pub fn run(&self, program: &Command) -> Result<ExitCode, Failure> {
+    pub fn run(&self, program: &Command) -> Result<(), Failure> {
         let files = self.what.files(program)?;
         match &self.output {
             output if self.check => check(output.as_deref().unwrap_or(Path::new(".")), &files),
@@ -186,7 +185,7 @@ fn metrics_pages(expositions: &[PathBuf]) -> Result<Vec<File>, UsageError> {
 }
 
 /// One file as it is; several as documents, each below its path.
-fn print_all(files: &[File]) -> Result<ExitCode, Failure> {
+fn print_all(files: &[File]) -> Result<(), Failure> {
     if let [(_, only)] = files {
         return print::text(only);
     }
@@ -194,7 +193,7 @@ fn print_all(files: &[File]) -> Result<ExitCode, Failure> {
     print::text(&all.join("\n"))
 }
 
-fn write(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
+fn write(root: &Path, files: &[File]) -> Result<(), Failure> {
     for (path, text) in files {
         let file = root.join(path);
         let folder = file.parent().unwrap_or(root);
@@ -202,10 +201,10 @@ fn write(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
             .and_then(|()| fs::write(&file, text))
             .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-fn check(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
+fn check(root: &Path, files: &[File]) -> Result<(), Failure> {
     for (path, text) in files {
         let file = root.join(path);
         let committed = fs::read_to_string(&file).unwrap_or_default();
@@ -213,7 +212,7 @@ fn check(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
             return Err(Failure::Run(format!("{} is stale: {difference}", file.display())));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Where two texts first differ, in one line.
