@@ -11,10 +11,14 @@ use crate::{
     commands::serve::{Serve, Web},
     http::body::Vocabularies,
     http::connection::Timeouts,
+    http::connections::Limits,
     http::listen::{self, BoundSocket},
     sampling::timing::Timing,
     self_metrics::host::Host,
 };
+
+/// How long a client may take to read a response: as long as Prometheus waits for one.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The value of `--source` that stands for every source.
 const AUTO: &str = "auto";
@@ -74,9 +78,12 @@ pub fn serve(
         listeners,
         web: Web {
             telemetry_path: web.telemetry_path,
-            max_requests: web.max_requests,
-            max_connections: web.max_connections,
-            timeouts: Timeouts { head: web.header_timeout, idle: web.idle_timeout },
+            limits: Limits { responses: web.max_requests, connections: web.max_connections },
+            timeouts: Timeouts {
+                head: web.header_timeout,
+                idle: web.idle_timeout,
+                response: RESPONSE_TIMEOUT,
+            },
         },
     })
 }

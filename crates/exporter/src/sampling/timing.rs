@@ -24,8 +24,6 @@ pub struct Timing {
     pub first_retry: Duration,
     /// Longest wait between two attempts.
     pub last_retry: Duration,
-    /// How long a shutdown waits for threads that are in a driver call.
-    pub shutdown_wait: Duration,
 }
 
 impl Timing {
@@ -39,7 +37,6 @@ impl Timing {
             enumerate: (5 * interval).max(Duration::from_secs(5)),
             first_retry: Duration::from_secs(1),
             last_retry: Duration::from_secs(30),
-            shutdown_wait: Duration::from_millis(500),
         }
     }
 

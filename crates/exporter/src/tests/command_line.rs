@@ -84,7 +84,13 @@ fn every_mistake_is_one_line_that_names_the_place_and_how_to_write_it() {
         (&["--web.telemetry-path", "metrics"], "--web.telemetry-path: \"metrics\"", "write /metrics"),
         (&["--web.telemetry-path", "/-/ready"], "--web.telemetry-path: \"/-/ready\"", "write /metrics"),
         (&["--web.max-requests", "0"], "--web.max-requests: \"0\"", "1.."),
-        (&["--web.idle-timeout", "0s"], "--web.idle-timeout: \"0s\"", "write 10s"),
+        (&["--web.idle-timeout", "0s"], "--web.idle-timeout: \"0s\"", "write 1ms to 1h"),
+        (&["--web.idle-timeout", "61m"], "--web.idle-timeout: \"61m\"", "write 1ms to 1h"),
+        (
+            &["--web.header-timeout", "580000000000y"],
+            "--web.header-timeout: \"580000000000y\"",
+            "write 1ms to 1h",
+        ),
         (&["--interval", "1s", "--interval", "2s"], "--interval", "cannot be used multiple times"),
     ] {
         let text = mistake(args);

@@ -20,7 +20,7 @@ use reading::{
 
 use crate::{
     sampling::state::NodeState,
-    sampling::supervisor::{self, Handle},
+    sampling::supervisor,
     sampling::timing::Timing,
     self_metrics::{HttpCounts, SelfMetrics},
 };
@@ -249,7 +249,6 @@ pub fn timing() -> Timing {
         enumerate: Duration::from_millis(50),
         first_retry: Duration::from_millis(10),
         last_retry: Duration::from_millis(40),
-        shutdown_wait: Duration::from_millis(100),
     }
 }
 
@@ -257,7 +256,6 @@ pub fn timing() -> Timing {
 pub struct Rig {
     pub node: NodeState,
     pub machine: Machine,
-    pub supervisor: Handle,
     sysfs: tempfile::TempDir,
 }
 
@@ -266,9 +264,8 @@ impl Rig {
         let node = NodeState::new([Family::Nvidia], false, timing());
         let sysfs = tempfile::tempdir().expect("a folder");
         let source = Box::new(FakeSource(machine.clone()));
-        let supervisor = supervisor::spawn(source, Arc::clone(&node.sources[0]), timing(), sysfs.path())
-            .expect("a thread");
-        Self { node, machine, supervisor, sysfs }
+        supervisor::spawn(source, Arc::clone(&node.sources[0]), timing(), sysfs.path()).expect("a thread");
+        Self { node, machine, sysfs }
     }
 
     /// Adds a PCI function of the source's vendor.
@@ -318,12 +315,6 @@ impl Rig {
     /// Waits until `what` holds.
     pub fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         eventually(what, || holds(self), || self.scrape());
-    }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        self.supervisor.stop();
     }
 }
 

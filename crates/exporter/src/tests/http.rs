@@ -20,9 +20,11 @@ use super::fake::{Act, FakeSource, Machine, eventually, timing};
 use crate::{
     commands::serve::{Serve, Web},
     commands::values::listen_address,
-    http::body::{BodyCache, Vocabularies},
+    http::body::{BodyCache, Selection, Vocabularies, What},
     http::connection::Timeouts,
-    http::listen::{self, BoundSocket},
+    http::connections::{Connections, Limits},
+    http::listen::{self, BoundSocket, Peer},
+    http::routes::Routes,
     sampling::state::NodeState,
     self_metrics::{HttpCounts, SelfMetrics},
 };
@@ -37,9 +39,12 @@ struct Server {
 fn web() -> Web {
     Web {
         telemetry_path: "/metrics".into(),
-        max_requests: 40,
-        max_connections: 512,
-        timeouts: Timeouts { head: Duration::from_millis(300), idle: Duration::from_secs(20) },
+        limits: Limits { responses: 40, connections: 512 },
+        timeouts: Timeouts {
+            head: Duration::from_millis(300),
+            idle: Duration::from_secs(20),
+            response: Duration::from_secs(20),
+        },
     }
 }
 
@@ -352,7 +357,8 @@ fn a_slow_head_times_out_and_a_slow_reader_does_not() {
 
 #[test]
 fn an_idle_connection_is_closed() {
-    let timeouts = Timeouts { head: Duration::from_secs(20), idle: Duration::from_millis(200) };
+    let timeouts =
+        Timeouts { head: Duration::from_secs(20), idle: Duration::from_millis(200), ..web().timeouts };
     let server = Server::with(&Machine::with(&["gpu0"]), Web { timeouts, ..web() }, None);
     let mut stream = server.connect();
     stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
@@ -360,9 +366,9 @@ fn an_idle_connection_is_closed() {
 }
 
 #[test]
-fn connections_past_the_cap_are_closed_at_once_and_scrapes_go_on() {
+fn silent_connections_past_the_cap_are_closed_and_scrapes_go_on() {
     let web = Web {
-        max_connections: 100,
+        limits: Limits { connections: 100, ..web().limits },
         timeouts: Timeouts { head: Duration::from_secs(5), ..web().timeouts },
         ..web()
     };
@@ -379,36 +385,178 @@ fn connections_past_the_cap_are_closed_at_once_and_scrapes_go_on() {
         let line = body.lines().find(|line| line.starts_with("accelscope_http_connections_refused_total "));
         line.expect("counted").rsplit(' ').next().expect("a value").parse::<f64>().expect("a number")
     };
-    eventually("901 are refused", || refused(&mut scrape) >= 901.0, || server.get("/metrics"));
+    eventually("all but a few are closed", || refused(&mut scrape) >= 901.0, || server.get("/metrics"));
     drop(crowd);
     eventually("there is room again", || server.get("/-/healthy").ends_with("alive\n"), String::new);
 }
 
-#[test]
-fn scrapes_past_the_limit_get_503_and_retry_after() {
-    let machine = Machine::with(&["gpu0"]);
-    // Larger than any socket buffer, so that a response that is not read stays in flight.
-    machine.links(20_000);
-    let dir = tempfile::tempdir().expect("a folder");
-    let path = dir.path().join("socket");
-    let server = Server::with(&machine, Web { max_requests: 2, ..web() }, Some(&path));
-    let mut greedy = Vec::new();
-    while greedy.len() < 2 {
-        let mut stream = UnixStream::connect(&path).expect("connected");
+/// Asks for a large body and reads no more than its head.
+fn ask_for_much(path: &Path) -> UnixStream {
+    loop {
+        let mut stream = UnixStream::connect(path).expect("connected");
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
         // On a busy machine the device may just be down, and the body small.
         if read_head(&mut stream).1 > 1_000_000 {
-            greedy.push(stream);
+            return stream;
         }
     }
+}
+
+/// A server with bodies that are larger than any socket buffer, and its unix socket.
+fn with_large_bodies(web: Web) -> (Server, tempfile::TempDir) {
+    let machine = Machine::with(&["gpu0"]);
+    machine.links(20_000);
+    let dir = tempfile::tempdir().expect("a folder");
+    let server = Server::with(&machine, web, Some(&dir.path().join("socket")));
+    (server, dir)
+}
+
+#[test]
+fn scrapes_past_the_limit_get_503_and_retry_after() {
+    let limits = Limits { responses: 2, ..web().limits };
+    let (server, dir) = with_large_bodies(Web { limits, ..web() });
+    let path = dir.path().join("socket");
+    // Slow, but they read.
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let mut stream = ask_for_much(&path);
+            thread::spawn(move || {
+                let mut last = [0; 4096];
+                loop {
+                    let length = stream.read(&mut last).expect("closed by the server, not reset");
+                    if length == 0 {
+                        return;
+                    }
+                    thread::sleep(Duration::from_millis(2));
+                }
+            })
+        })
+        .collect();
     let response = || server.get("/metrics");
     eventually("too many", || response().starts_with("HTTP/1.1 503"), String::new);
-    assert!(response().contains("retry-after: 1\r\n"));
     assert!(server.get("/-/healthy").starts_with("HTTP/1.1 200"), "only scrapes are limited");
-    for stream in &mut greedy {
-        assert!(read_all(stream).ends_with('\n'), "whoever was in time gets everything");
+    for reader in readers {
+        reader.join().expect("whoever reads gets everything");
     }
     eventually("room again", || response().starts_with("HTTP/1.1 200"), String::new);
+}
+
+#[test]
+fn a_response_that_nobody_reads_takes_no_place() {
+    let limits = Limits { responses: 2, ..web().limits };
+    let (server, dir) = with_large_bodies(Web { limits, ..web() });
+    let unread: Vec<_> = (0..2).map(|_| ask_for_much(&dir.path().join("socket"))).collect();
+    let response = || server.get("/metrics");
+    eventually("served", || response().starts_with("HTTP/1.1 200"), String::new);
+    drop(unread);
+}
+
+#[test]
+fn a_response_has_a_deadline_also_for_a_client_that_reads_byte_by_byte() {
+    let timeouts = Timeouts { response: Duration::from_millis(300), ..web().timeouts };
+    let (_server, dir) = with_large_bodies(Web { timeouts, ..web() });
+    let mut silent = ask_for_much(&dir.path().join("socket"));
+    let mut slow = ask_for_much(&dir.path().join("socket"));
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        slow.read_exact(&mut [0]).expect("what the kernel has taken");
+        thread::sleep(Duration::from_millis(20));
+    }
+    for stream in [&mut silent, &mut slow] {
+        let mut rest = Vec::new();
+        // A reset is a way to close, too.
+        let _ = stream.read_to_end(&mut rest);
+        assert!(rest.len() < 1_000_000, "{} bytes", rest.len());
+    }
+}
+
+#[test]
+fn slow_readers_keep_few_old_bodies() {
+    let (server, dir) = with_large_bodies(web());
+    let unread: Vec<_> = (0..12)
+        .map(|_| {
+            // Longer than an interval: each gets a body of its own.
+            thread::sleep(Duration::from_millis(50));
+            ask_for_much(&dir.path().join("socket"))
+        })
+        .collect();
+    let mut stream = server.connect();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    let body = String::from_utf8(read_one(&mut stream).1).expect("text");
+    let line =
+        body.lines().find(|line| line.starts_with("accelscope_http_requests_in_flight ")).expect("one");
+    let in_flight: u32 = line.rsplit(' ').next().expect("a value").parse().expect("a number");
+    assert!(in_flight <= 5, "{in_flight} in flight");
+    drop(unread);
+}
+
+/// A client with this address.
+fn connect_from(client: [u8; 4], server: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((client, 0)).into()).expect("an address of this host");
+    socket.connect(&server.into()).expect("connected");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+    stream
+}
+
+#[test]
+fn silent_clients_lock_nobody_out() {
+    let web = Web {
+        limits: Limits { connections: 8, ..web().limits },
+        timeouts: Timeouts { head: Duration::from_mins(1), ..web().timeouts },
+        ..web()
+    };
+    let server = Server::with(&Machine::with(&["gpu0"]), web, None);
+    let ask = |stream: &mut TcpStream| {
+        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+        assert_eq!(read_one(stream).1, b"alive\n");
+    };
+    // A scraper that is idle between two scrapes, and silent clients from everywhere, then many from one address.
+    let mut scraper = connect_from([127, 0, 0, 2], server.address);
+    ask(&mut scraper);
+    let mut silent: Vec<_> = (3..15).map(|host| connect_from([127, 0, 0, host], server.address)).collect();
+    ask(&mut connect_from([127, 0, 0, 20], server.address));
+    ask(&mut scraper);
+    silent.extend((0..20).map(|_| connect_from([127, 0, 0, 30], server.address)));
+    ask(&mut connect_from([127, 0, 0, 30], server.address));
+    ask(&mut scraper);
+    // Clients that were served once and then keep their connections are closed after those, the oldest first.
+    let mut idle = Vec::new();
+    for host in 40..60 {
+        idle.push(connect_from([127, 0, 0, host], server.address));
+        ask(idle.last_mut().expect("just pushed"));
+    }
+    ask(&mut connect_from([127, 0, 0, 70], server.address));
+    drop((silent, idle));
+}
+
+#[test]
+fn a_client_elsewhere_sees_no_path_and_no_error_text() {
+    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing()));
+    node.sources[0].down("/opt/secret/libfake.so.1: no such file".to_owned(), None, None, false);
+    let counts = Rc::new(HttpCounts::default());
+    let routes = Routes {
+        name: "fake-exporter",
+        node: Arc::clone(&node),
+        bodies: bodies(&node, &counts),
+        telemetry_path: "/metrics".to_owned(),
+        connections: Rc::new(Connections::new(web().limits, web().timeouts, counts)),
+    };
+    let page = |path: &str, peer: Peer| {
+        let request = hyper::Request::get(path).body(()).expect("a request");
+        String::from_utf8(routes.respond(&request, peer).into_body().to_vec()).expect("text")
+    };
+    let address = |text: &str| Peer(Some(text.parse().expect("an address")));
+    for path in ["/", "/-/ready"] {
+        for peer in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1"].map(address) {
+            let page = page(path, peer);
+            assert!(!page.contains("secret") && page.contains("nvidia") && page.contains("down"), "{page}");
+        }
+        for peer in [address("127.0.0.1"), address("::1"), address("::ffff:127.0.0.9"), Peer(None)] {
+            assert!(page(path, peer).contains("secret"), "{peer:?}");
+        }
+    }
 }
 
 #[test]
@@ -449,7 +597,6 @@ fn a_stop_finishes_what_is_in_flight_within_two_seconds() {
     assert!(took < Duration::from_secs(2), "{took:?}");
     let rest = receiver.recv_timeout(Duration::from_secs(5)).expect("the rest");
     assert_eq!(rest.len(), length);
-    assert_eq!(machine.sessions(), 0, "the driver was let go");
     assert!(TcpStream::connect(server.address).is_err(), "nobody listens any more");
     machine.set("sample gpu0", Act::Succeed);
 }
@@ -476,27 +623,36 @@ fn both_ip_families_are_served() {
     );
 }
 
+fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {
+    let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
+    BodyCache::new(Arc::clone(node), vocabularies, Rc::clone(counts), SelfMetrics::new(None))
+}
+
 #[test]
 fn a_body_is_built_once_per_change() {
     let mut timing = timing();
     timing.interval = Duration::from_mins(1);
-    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing));
-    let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
-    let bodies = BodyCache::new(
-        Arc::clone(&node),
-        vocabularies,
-        Rc::new(HttpCounts::default()),
-        SelfMetrics::new(None),
-    );
-    let formats =
-        [(Format::Text, false), (Format::Text, true), (Format::OpenMetrics, true), (Format::Protobuf, false)];
-    let build = || formats.map(|(format, gzip)| bodies.whole(format, gzip).as_ptr());
+    let node = Arc::new(NodeState::new([Family::Nvidia, Family::Xpu], false, timing));
+    let bodies = bodies(&node, &Rc::default());
+    let all = Selection::of(&node, |_| true);
+    let one = Selection::of(&node, |source| source.family == Family::Nvidia);
+    let whats = [
+        (Format::Text, false, all),
+        (Format::Text, true, all),
+        (Format::OpenMetrics, true, all),
+        (Format::Protobuf, false, all),
+        (Format::Text, false, one),
+        (Format::Text, true, one),
+    ];
+    let get = |(format, gzip, sources)| bodies.get(What { format, gzip, sources });
+    let build = || whats.map(|what| get(what).as_ptr());
     // Holding on to a body keeps its memory from being used again.
-    let first = bodies.whole(Format::Text, false);
+    let first = get(whats[0]);
     assert_eq!(build(), build(), "nothing changed");
     assert_eq!(first.as_ptr(), build()[0]);
+    assert_ne!(build()[0], build()[4], "other sources");
     node.sources[0].down("gone".to_owned(), None, None, false);
-    let second = bodies.whole(Format::Text, false);
+    let second = get(whats[0]);
     assert_ne!(first.as_ptr(), second.as_ptr());
     assert!(String::from_utf8_lossy(&second).contains("accelscope_source_up{source=\"nvidia\"} 0"));
     thread::sleep(Duration::from_millis(1050));
