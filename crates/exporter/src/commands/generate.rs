@@ -11,7 +11,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use clap_complete::Shell;
-use source::UsageError;
+use source::{UsageError, user_file};
 use thresholds::{File, Format, Kind, Names, Overrides};
 
 use crate::{
@@ -22,6 +22,9 @@ use crate::{
         reference::{cardinality, faults, flags, manual, metrics},
     },
 };
+
+/// The most bytes of an exposition; that of a large node has 2 MiB.
+const EXPOSITION_MAX: u64 = 64 << 20;
 
 #[derive(Args)]
 pub struct Generate {
@@ -120,14 +123,14 @@ struct Bounds {
 impl Bounds {
     fn load(&self) -> Result<Overrides, UsageError> {
         let Some(path) = &self.overrides else { return Ok(Overrides::default()) };
-        let text = read("--overrides", path)?;
+        let text = read("--overrides", path, user_file::WRITTEN_MAX)?;
         Overrides::parse(&path.display().to_string(), &text).map_err(|error| UsageError(error.to_string()))
     }
 }
 
-fn read(flag: &str, path: &Path) -> Result<String, UsageError> {
+fn read(flag: &str, path: &Path, limit: u64) -> Result<String, UsageError> {
     let unreadable = |error| UsageError(format!("{}: {error}; {flag} takes a readable file", path.display()));
-    fs::read_to_string(path).map_err(unreadable)
+    user_file::read(path, limit).map_err(unreadable)
 }
 
 impl Generate {
@@ -176,7 +179,7 @@ fn metrics_pages(expositions: &[PathBuf]) -> Result<Vec<File>, UsageError> {
     if !expositions.is_empty() {
         let named = |path: &PathBuf| {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            Ok((name, read("--exposition", path)?))
+            Ok((name, read("--exposition", path, EXPOSITION_MAX)?))
         };
         let texts = expositions.iter().map(named).collect::<Result<Vec<_>, UsageError>>()?;
         files.push(("docs/cardinality.md".to_owned(), cardinality::page(&texts).map_err(UsageError)?));
