@@ -98,7 +98,8 @@ struct Retry {
 impl Retry {
     /// Schedules the next attempt after a failure that followed `healthy` time of service.
     fn later(&mut self, timing: &Timing, healthy: Duration) {
-        self.at = Some(Instant::now() + self.backoff.failed(timing, healthy));
+        let now = Instant::now();
+        self.at = Some(now + self.backoff.failed(timing, now, healthy));
     }
 }
 
@@ -121,7 +122,9 @@ impl Supervisor {
             let wait = match self.connect() {
                 Ok(session) => match self.attend(session, functions.as_ref()) {
                     End::BusChanged => Duration::ZERO,
-                    End::Empty | End::Lost(_) => backoff.failed(&self.timing, connected.elapsed()),
+                    End::Empty | End::Lost(_) => {
+                        backoff.failed(&self.timing, Instant::now(), connected.elapsed())
+                    }
                 },
                 Err(reason) => {
                     let expected = functions.map(|functions| functions.len());
@@ -129,7 +132,7 @@ impl Supervisor {
                     self.state.down(reason, None, expected, absent);
                     let fault = Fault::new("connect", FaultCode::Unavailable);
                     self.withdraw_all(fault);
-                    backoff.failed(&self.timing, Duration::ZERO)
+                    backoff.failed(&self.timing, Instant::now(), Duration::ZERO)
                 }
             };
             self.pause(wait);
@@ -292,6 +295,7 @@ impl Supervisor {
             }
             device.give_up(Status::Gone);
         }
+        self.state.forget(now);
     }
 
     fn no_thread(&mut self, device: &Device, serial: u64) {

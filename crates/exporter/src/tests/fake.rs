@@ -46,6 +46,8 @@ struct State {
     devices: Vec<&'static str>,
     /// Names of devices, where they are not their keys.
     renamed: BTreeMap<&'static str, &'static str>,
+    /// Places of devices on the bus, where they have one.
+    addresses: BTreeMap<&'static str, &'static str>,
     calls: BTreeMap<String, u64>,
     /// Threads now, and at most ever, in calls for a device.
     threads: BTreeMap<String, (usize, usize)>,
@@ -80,6 +82,10 @@ impl Machine {
 
     pub fn rename(&self, key: &'static str, name: &'static str) {
         self.state().renamed.insert(key, name);
+    }
+
+    pub fn place(&self, key: &'static str, address: &'static str) {
+        self.state().addresses.insert(key, address);
     }
 
     /// Links per device, to make bodies large.
@@ -169,9 +175,10 @@ impl Session for FakeSession {
         let found = state.devices.iter().map(|key| {
             let name = state.renamed.get(key).unwrap_or(key);
             let machine = self.machine.clone();
+            let address = state.addresses.get(key).map(|address| ("pci_bus_id", (*address).to_owned()));
             let identity = Arc::new(Identity {
                 uuid: Some(format!("uuid-{key}")),
-                vendor: vec![("gpu", (*name).to_owned())],
+                vendor: [("gpu", (*name).to_owned())].into_iter().chain(address).collect(),
                 ..Identity::new(Family::Nvidia, *name)
             });
             let key = (*key).to_owned();
