@@ -335,6 +335,29 @@ fn a_bad_variable_is_one_line_and_code_2() {
 }
 
 #[test]
+fn a_file_that_a_user_names_is_a_regular_one_of_limited_size() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (pipe, large) = (folder.path().join("pipe"), folder.path().join("large"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("coreutils").success());
+    fs::write(&large, "#".repeat((1 << 20) + 1)).expect("written");
+    for file in [&*pipe, &large, Path::new("/dev/zero"), folder.path()] {
+        for args in [
+            &["generate", "rules", "--overrides"][..],
+            &["probe", "--dcgm.collectors"],
+            &["serve", "--web.listen-address", "127.0.0.1:0", "--dcgm.collectors"],
+        ] {
+            let mut command = command(PROGRAM);
+            let mut child = command.args(args).arg(file).stdout(Stdio::null()).spawn().expect("started");
+            assert_eq!(ended(&mut child), Some(2), "{args:?} {}", file.display());
+            let mut said = String::new();
+            child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
+            assert!(said.contains(&file.display().to_string()), "{said}");
+            assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_flag_wins_over_its_variable() {
     let mut command = command(PROGRAM);
     command.env("ACCELSCOPE_INTERVAL", "5h").env("ACCELSCOPE_LOG_FORMAT", "text");

@@ -62,6 +62,7 @@ enum Exit {
     Failed = 1,
     Usage = 2,
     NoDevice = 3,
+    Unreadable = 4,
 }
 
 /// The whole of a program that exports `specs`: parses the command line, runs it and ends the process.
@@ -108,9 +109,15 @@ fn run(
                 print::table(&report.table())?;
                 // Sentences are wrapped by the terminal, not cut.
                 print::text(&report.advice())?;
+                if let Some(line) = report.unreadable() {
+                    print::text(&format!("\n{line}\n"))?;
+                }
             }
             if report.found_nothing() {
                 return Ok(Exit::NoDevice);
+            }
+            if report.unreadable().is_some() {
+                return Ok(Exit::Unreadable);
             }
         }
         Command::Serve(flags) => {

@@ -276,6 +276,32 @@ impl Report {
         self.sources.iter().all(|source| source.devices.is_empty())
     }
 
+    /// What was found but cannot be read: the last line for people, where there is anything.
+    pub fn unreadable(&self) -> Option<String> {
+        let devices = self.sources.iter().flat_map(|source| &source.devices);
+        let all = devices.clone().count();
+        let mut what: Vec<_> = devices
+            .filter_map(|device| {
+                let Reason { kind, call, code, .. } = device.unavailable.as_ref()?;
+                Some(format!("{}: {kind}: {call} ({code})", device.field("device")))
+            })
+            .collect();
+        let mut counts = Vec::new();
+        if !what.is_empty() {
+            counts.push(format!("{} of {all} devices", what.len()));
+        }
+        // A library that is not open is no hardware that fails; one that is open and lists nothing is.
+        let sources = self.sources.iter().filter(|source| !source.library.is_empty());
+        let sources: Vec<_> = sources
+            .filter_map(|source| Some(format!("{}: {}", source.source, source.unavailable.as_ref()?)))
+            .collect();
+        if !sources.is_empty() {
+            counts.push(format!("the devices of {} of {} sources", sources.len(), self.sources.len()));
+        }
+        what.extend(sources);
+        (!what.is_empty()).then(|| format!("cannot be read: {}; {}", counts.join(" and "), what.join("; ")))
+    }
+
     /// For machines.
     pub fn json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).expect("no map has keys other than strings");
@@ -331,9 +357,12 @@ impl SourceReport {
 }
 
 impl DeviceReport {
+    fn field(&self, name: &str) -> &str {
+        self.info.get(name).or_else(|| self.labels.get(name)).map_or("", String::as_str)
+    }
+
     fn lines(&self) -> Vec<String> {
-        let field = |name| self.info.get(name).or_else(|| self.labels.get(name)).map_or("", String::as_str);
-        let title = ["device", "model", "uuid", "pci_bus_id"].map(field);
+        let title = ["device", "model", "uuid", "pci_bus_id"].map(|name| self.field(name));
         let title: Vec<_> = title.into_iter().filter(|part| !part.is_empty()).collect();
         let mut lines = vec![format!("  {}", title.join("  "))];
         if let Some(Reason { kind, call, code, .. }) = &self.unavailable {

@@ -87,7 +87,7 @@ impl Connections {
         let of_network = |open: &Open| network.is_some() && open.network == network;
         let count = self.open.borrow().values().filter(|open| of_network(open)).count();
         let room = (count < self.of_one_network() as usize || self.close_waiting(of_network))
-            && (self.counts.connections.get() < self.limits.connections || self.close_waiting(|_| true));
+            && (self.counts.connections.get() < self.limits.connections || self.close_one());
         if !room {
             self.counts.refused.set(self.counts.refused.get() + 1);
             return None;

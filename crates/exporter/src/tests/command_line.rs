@@ -151,6 +151,8 @@ fn probe_shows_values_and_reasons() {
     assert!(line("accel_fan_speed_ratio ").ends_with(" unsupported: fake_fan (FAKE_NOT_SUPPORTED)"));
     assert!(line("accel_clock_hertz ").ends_with(" not reported"));
     assert!(line("failed:").ends_with(" fake_call (FAKE_BROKEN)"), "gpu1 says why");
+    let last = report.unreadable().expect("gpu1 cannot be read");
+    assert_eq!(last, "cannot be read: 1 of 2 devices; gpu1: failed: fake_call (FAKE_BROKEN)");
     let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
     let device = &json["sources"][0]["devices"][0];
     assert_eq!(device["labels"]["uuid"], "uuid-gpu0");
@@ -183,9 +185,18 @@ fn probe_of_an_empty_node_says_why() {
     let report = probe::run(vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }]);
     assert!(report.found_nothing());
     assert_eq!(report.table(), "nvidia: libfake.so.1: not found; install it\n");
+    assert_eq!(report.unreadable(), None, "nothing is missing");
+    let machine = Machine::default();
+    machine.set("devices", super::fake::Act::Fail);
+    let report = probe::run(vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }]);
+    let last = report.unreadable().expect("a driver that lists nothing");
+    assert_eq!(
+        last,
+        "cannot be read: the devices of 1 of 1 sources; nvidia: fake_call: failed (FAKE_BROKEN)"
+    );
     let report =
         probe::run(vec![Opened { source: Box::new(FakeSource(Machine::default())), filters: vec![] }]);
-    assert!(report.found_nothing());
+    assert!(report.found_nothing() && report.unreadable().is_none());
     assert_eq!(report.table(), "nvidia: libfake.so.1, 1.0\nnvidia: no device\n");
 }
 
