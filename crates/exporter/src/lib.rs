@@ -67,9 +67,9 @@ enum Exit {
 
 /// The whole of a program that exports `specs`: parses the command line, runs it and ends the process.
 ///
-/// Every mistake and failure is one line on standard error; `--help` lists the exit codes. Vendors' libraries are
-/// still loaded at the end, and threads may be inside them, so the process ends without running their destructors:
-/// one that hangs or crashes would decide over the end and the exit code.
+/// Every mistake and failure is one line on standard error; `--help` lists the exit codes. Vendors' libraries
+/// are still loaded at the end, and threads may be inside them, so the process ends without running their
+/// destructors: one that hangs or crashes would decide over the end and the exit code.
 pub fn main(name: &'static str, about: &'static str, specs: &[SourceSpec]) -> ! {
     let args: Vec<_> = std::env::args_os().collect();
     let exit = run(name, about, specs, &args).unwrap_or_else(|failure| {

@@ -9,8 +9,8 @@ use std::{
 /// The most bytes of a file that a person writes.
 pub const WRITTEN_MAX: u64 = 1 << 20;
 
-/// The text of a file of at most `limit` bytes. Opening a pipe could wait for ever, and a device may have no end, so only
-/// a regular file is opened.
+/// The text of a file of at most `limit` bytes. Opening a pipe could wait for ever, and a device may have no
+/// end, so only a regular file is opened.
 ///
 /// # Errors
 /// Those of the file, or that it is not regular, is larger, or is not UTF-8.

@@ -1,7 +1,7 @@
 //! Log lines on standard error: one per change of state, in text or JSON.
 //!
-//! Lines pass through a bounded queue to a thread of their own. A standard error that nobody reads, or that cannot
-//! be written, therefore costs lines, which are counted, and never blocks or ends the program.
+//! Lines pass through a bounded queue to a thread of their own. A standard error that nobody reads, or that
+//! cannot be written, therefore costs lines, which are counted, and never blocks or ends the program.
 
 use std::{
     io::{self, IsTerminal, Write, stderr},

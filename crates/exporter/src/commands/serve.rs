@@ -32,7 +32,8 @@ use crate::{
     self_metrics::{HttpCounts, SelfMetrics},
 };
 
-/// The longest that stopping may take for responses in flight, well below the grace period of an orchestrator.
+/// The longest that stopping may take for responses in flight, well below the grace period of an
+/// orchestrator.
 const LONGEST_STOP: Duration = Duration::from_millis(1500);
 
 /// When the process ends after a signal, whatever it waits for: a little longer than [`LONGEST_STOP`].
@@ -72,8 +73,8 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Serves until `stop` resolves, and finishes the responses in flight. Threads that call drivers go on until
-    /// the process ends.
+    /// Serves until `stop` resolves, and finishes the responses in flight. Threads that call drivers go on
+    /// until the process ends.
     ///
     /// # Errors
     /// A thread, the runtime or a listener could not be started.
@@ -127,8 +128,9 @@ async fn serve<F: Future<Output = ()>>(
         info!(address = listener.address(), "listening");
         accepting.spawn_local(accept(Rc::clone(&routes), listener, closing.clone()));
     }
-    // A library that hangs while it is loaded or unloaded holds the loader's lock, for which a thread may wait when
-    // it uses thread-local values for the first time. So this thread serves once before any library is opened.
+    // A library that hangs while it is loaded or unloaded holds the loader's lock, and a thread waits for
+    // that lock when it first uses a thread-local value. So this thread encodes once before any library is
+    // opened.
     let sources = Selection::of(&routes.node, |_| true);
     routes.bodies.get(What { format: Format::Text, gzip: true, sources });
     start_sampling()?;
@@ -168,12 +170,17 @@ async fn accept(routes: Rc<Routes>, listener: Listener, mut closing: watch::Rece
                 place.serve(|place| connection::serve(stream, peer, place, routes, closing));
             }
             Err(error) => {
-                if !std::mem::replace(&mut out_of_descriptors, true) {
-                    warn!(address = listener.address(), %error, "cannot accept connections");
-                }
-                // The descriptor of a client that waits serves a new one better; it is free once its task ended.
-                let pause = if routes.connections.close_one() { 1 } else { 100 };
-                sleep(Duration::from_millis(pause)).await;
+                // The descriptor of a connection that only waits is free for the new one once its task has
+                // ended.
+                let pause = if routes.connections.close_one() {
+                    Duration::from_millis(1)
+                } else {
+                    if !std::mem::replace(&mut out_of_descriptors, true) {
+                        warn!(address = listener.address(), %error, "cannot accept connections");
+                    }
+                    Duration::from_millis(100)
+                };
+                sleep(pause).await;
             }
         }
     }
@@ -183,7 +190,8 @@ async fn accept(routes: Rc<Routes>, listener: Listener, mut closing: watch::Rece
 async fn watch_over(node: &NodeState) {
     let systemd = sd_notify::watchdog_enabled();
     let period = systemd.map_or(node.timing.watch(), |allowed| node.timing.watch().min(allowed / 3));
-    let mut ticks = interval(period);
+    // A watchdog of less than a moment cannot be fed in time, but is no reason to end.
+    let mut ticks = interval(period.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -194,8 +202,8 @@ async fn watch_over(node: &NodeState) {
     }
 }
 
-/// Resolves on SIGTERM or SIGINT. The process then has to end in time, so a thread of its own, which needs nothing
-/// that a vendor's library can hold, ends it where it does not end by itself.
+/// Resolves on SIGTERM or SIGINT. The process then has to end in time, so a thread of its own, which needs
+/// nothing that a vendor's library can hold, ends it where it does not end by itself.
 pub fn signals() -> impl Future<Output = ()> {
     if let Ok(mut signals) = Signals::new([SIGTERM, SIGINT]) {
         let end = move || {

@@ -57,8 +57,8 @@ impl Selection {
     }
 }
 
-/// The most bytes of bodies that are kept, each body counted once, when the newest has this length. It has room for
-/// a large node in each format, and does not grow with the number of clients or of queries.
+/// The most bytes of bodies that are kept, each body counted once, when the newest has this length. It has
+/// room for a large node in each format, and does not grow with the number of clients or of queries.
 pub fn budget(newest: usize) -> usize {
     (4 * newest).max(8 << 20)
 }

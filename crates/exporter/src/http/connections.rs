@@ -1,7 +1,8 @@
 //! Every open connection, and which of them is closed when there are too many.
 //!
-//! A client that says nothing or reads nothing must not lock others out, so whoever comes is served, and room is made
-//! among those that keep the server waiting. Only where none does is the newcomer refused.
+//! A client that sends nothing or reads nothing must not lock others out. So a new client is served, and a
+//! connection that keeps the server waiting is closed for it. Only where there is none is the new client
+//! refused.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,8 +24,8 @@ use crate::{
     self_metrics::HttpCounts,
 };
 
-/// A client that has taken nothing of its response for this long makes room for the next scrape. One that reads is
-/// never silent for so long, as long as the network works.
+/// Time after which a client that has taken nothing more of its response counts as stalled, and its
+/// connection may be closed for the next scrape.
 const STALLED: Duration = Duration::from_millis(500);
 
 /// Caps of the server.
@@ -81,7 +82,8 @@ impl Connections {
         (self.limits.connections / 4).max(1)
     }
 
-    /// A place for a connection that was just accepted; `None` where no other can make room.
+    /// A place for a connection that was just accepted; `None` at a cap, where no other connection only
+    /// waits.
     pub fn admit(self: &Rc<Self>, peer: Peer) -> Option<Place> {
         let network = peer.network();
         let of_network = |open: &Open| network.is_some() && open.network == network;
@@ -100,8 +102,8 @@ impl Connections {
         Some(Place { connections: Rc::clone(self), number, state })
     }
 
-    /// Closes a connection that waits for its client: the oldest without a whole request head, else the one that has
-    /// been idle for longest. Returns whether there was one.
+    /// Closes a connection that waits for its client: the oldest without a whole request head, else the one
+    /// that has been idle for longest. Returns whether there was one.
     pub fn close_one(&self) -> bool {
         self.close_waiting(|_| true)
     }
@@ -114,8 +116,8 @@ impl Connections {
         })
     }
 
-    /// Whether one more response may be sent beside the one that is being made. At the cap, the client that has taken
-    /// nothing for longest makes room, if it has stalled.
+    /// Whether the response that is being made may be sent. At the cap, the connection whose client has taken
+    /// nothing for longest is closed, if that client has stalled.
     pub fn room_for_response(&self) -> bool {
         self.counts.in_flight.get() <= self.limits.responses
             || self.close_first(|open| match open.state.waits_for() {
@@ -124,8 +126,8 @@ impl Connections {
             })
     }
 
-    /// Notes that `body` is being sent on the connection of `state`. Clients that read slowly keep old bodies in
-    /// memory: past the budget, the connections with the oldest responses are closed.
+    /// Notes that `body` is being sent on the connection of `state`. Clients that read slowly keep old bodies
+    /// in memory, so past the budget the connections with the oldest responses are closed.
     pub fn sends(&self, state: &ConnectionState, body: &Bytes) {
         state.sends(body);
         let budget = body::budget(body.len());
@@ -170,7 +172,8 @@ impl Connections {
 }
 
 impl Place {
-    /// Serves the connection in a task of its own, which can be ended to make room.
+    /// Serves the connection in a task of its own, which ends early when the connection is closed for
+    /// another.
     pub fn serve<F: Future<Output = ()> + 'static>(self, serve: impl FnOnce(Self) -> F) {
         let (connections, number) = (Rc::clone(&self.connections), self.number);
         let task = tokio::task::spawn_local(serve(self));

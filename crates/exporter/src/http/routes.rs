@@ -140,8 +140,8 @@ impl Routes {
         }))
     }
 
-    /// Ready once each source has either a sample of every device or a reason for having none. The reason is in
-    /// the body for clients on this host; it names paths of the host, which are nobody else's business.
+    /// Ready once each source has either a sample of every device or a reason for having none. The reason is
+    /// in the body for clients on this host; it names paths of the host, which are nobody else's business.
     fn ready(&self, peer: Peer) -> Response<Bytes> {
         let mut waits = Vec::new();
         let mut ready = "ready\n".to_owned();

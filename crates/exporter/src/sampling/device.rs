@@ -186,8 +186,9 @@ impl Device {
         self.withdraw(&state, status);
     }
 
-    /// Withdraws the series when the worker hangs or the snapshot is too old to serve, and returns the fault. While
-    /// the supervisor `is_stuck`, a device without a worker gets none, so nothing newer can be expected.
+    /// Withdraws the series when the worker hangs or the snapshot is too old to serve, and returns the fault.
+    /// While the supervisor `is_stuck`, a device without a worker gets none, so nothing newer can be
+    /// expected.
     pub fn check(&self, now: Instant, timing: &Timing, is_stuck: bool) -> Option<Fault> {
         let mut state = self.state();
         let snapshot = self.snapshot.load();

@@ -47,8 +47,8 @@ pub enum Event {
     },
 }
 
-/// Starts the supervisor of a source. It runs to the end of the process, which does not wait for it: closing is
-/// left to the kernel, because a vendor's library may hang or crash when it is closed.
+/// Starts the supervisor of a source. It runs to the end of the process, which does not wait for it: closing
+/// is left to the kernel, because a vendor's library may hang or crash when it is closed.
 ///
 /// # Errors
 /// When no thread can be started.
@@ -314,9 +314,9 @@ impl Supervisor {
         true
     }
 
-    /// Asks all workers to stop, waits for them, since a driver that is still in use lists no new devices, and
-    /// gives up those that are stuck. What is printed of the others stays until a new worker publishes or it is
-    /// too old.
+    /// Asks all workers to stop, waits for them, since a driver that is still in use lists no new devices,
+    /// and gives up those that are stuck. What is printed of the others stays until a new worker publishes or
+    /// it is too old.
     fn stop_workers(&mut self) {
         let until = Instant::now() + self.timing.deadline;
         for device in self.state.devices().iter() {

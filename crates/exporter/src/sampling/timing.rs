@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A driver call that lasts longer has not just been slow, however long the interval is.
+/// The longest deadline of a driver call. A call that lasts longer hangs, however long the interval is.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the state of a device or partition is kept that no longer exists: it may return after a
@@ -69,8 +69,8 @@ impl Timing {
     }
 }
 
-/// Waits that grow with the outage, an eighth of it, with jitter so that a fleet does not retry in step. So the end of
-/// a short fault is noticed at once, and a long one costs few attempts.
+/// Waits that grow with the outage, an eighth of it, with jitter so that a fleet does not retry in step. So
+/// the end of a short fault is noticed at once, and a long one costs few attempts.
 #[derive(Debug, Default)]
 pub struct Backoff {
     outage: Duration,

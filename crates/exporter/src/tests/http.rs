@@ -512,7 +512,8 @@ fn silent_clients_lock_nobody_out() {
         stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
         assert_eq!(read_one(stream).1, b"alive\n");
     };
-    // A scraper that is idle between two scrapes, and silent clients from everywhere, then many from one address.
+    // A scraper that is idle between two scrapes, and silent clients from everywhere, then many from one
+    // address.
     let mut scraper = connect_from([127, 0, 0, 2], server.address);
     ask(&mut scraper);
     let mut silent: Vec<_> = (3..15).map(|host| connect_from([127, 0, 0, host], server.address)).collect();

@@ -80,7 +80,8 @@ entries! { from super::host::END;
         Kind::Counter,
         "accelscope_http_connections_refused_total",
         &[],
-        "Client connections closed because a cap was reached: one that kept the server waiting, else the new one",
+        "Client connections closed because a cap was reached: one that kept the server waiting, else the \
+         new one",
     );
 
     LOG_LINES_DROPPED: Count = own(
