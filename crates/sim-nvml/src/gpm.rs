@@ -151,7 +151,7 @@ entries! {
     }
 }
 
-/// nvml.h declares the texts as `char *`; nobody writes there.
+/// nvml.h declares the texts as `char *`; they are never written.
 fn text(text: &'static CStr) -> *mut c_char {
     text.as_ptr().cast_mut()
 }

@@ -426,7 +426,7 @@ impl Server {
         Self { child, address: address.trim().to_owned() }
     }
 
-    /// All answers to some requests on one connection, the last of which closes it.
+    /// All responses to some requests on one connection, the last of which closes it.
     fn ask(&self, requests: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.write_all(requests.as_bytes()).expect("it reads");
