@@ -48,12 +48,12 @@ entries! {
             let place = values.nth(index);
             let begin = Instant::now();
             let asked = place.get();
-            let answer = if device.0.instance.is_some() {
+            let result = if device.0.instance.is_some() {
                 Err(code::NOT_SUPPORTED)
             } else {
                 read(call, &call.gpu(device.0.device)?, asked.fieldId, asked.scopeId)
             };
-            let (valueType, value) = match &answer {
+            let (valueType, value) = match &result {
                 // Drivers were seen to add these counts to what the caller left there.
                 Ok(Long(count)) if ECC_TOTALS.contains(&asked.fieldId) => {
                     // SAFETY: the union holds numbers only, and every bit pattern is a valid one.
@@ -67,7 +67,7 @@ entries! {
                 timestamp: (call.moment.seconds() * 1e6) as i64,
                 latencyUsec: begin.elapsed().as_micros() as i64,
                 valueType,
-                nvmlReturn: answer.err().unwrap_or(code::SUCCESS),
+                nvmlReturn: result.err().unwrap_or(code::SUCCESS),
                 value,
                 ..asked
             })?;

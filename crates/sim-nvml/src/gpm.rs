@@ -130,12 +130,12 @@ entries! {
         for index in 0..request.count {
             let place = request.metrics.nth(index);
             let mut metric = place.get();
-            let answer = METRICS
+            let result = METRICS
                 .iter()
                 .find(|known| known.ids.contains(&metric.metricId))
                 .ok_or(code::INVALID_ARGUMENT)
                 .and_then(|known| Ok((known, mean(&device, &request, known, metric.metricId)?)));
-            match answer {
+            match result {
                 Ok((known, value)) => {
                     metric.nvmlReturn = code::SUCCESS;
                     metric.value = call.garbled(value);
