@@ -1,7 +1,7 @@
 //! The laws, by what they read.
 
+pub mod architecture;
 pub mod packages;
-pub mod rooms;
 pub mod sources;
 
 use super::Law;
@@ -18,5 +18,5 @@ pub const ALL: [Law; 11] = [
     packages::vendor_libraries_serve_no_http,
     packages::licences_are_allowed,
     packages::no_unargued_duplicates,
-    rooms::dependencies_are_those_of_the_table,
+    architecture::dependencies_are_those_of_the_table,
 ];
