@@ -143,7 +143,7 @@ fn npm_packages() -> Result<()> {
     println!("setup: npm packages of {} into {}", wanted.display(), folder.display());
     fs::create_dir_all(&folder)?;
     fs::copy(&wanted, folder.join("package.json"))?;
-    // Only what is asked for, and no program of theirs runs while it is installed.
+    // Only the listed packages, and none of their scripts is run.
     let flags = ["--omit=dev", "--omit=optional", "--omit=peer", "--ignore-scripts", "--no-package-lock"];
     let quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
     let bin = tools.join("venv/bin");

@@ -1,5 +1,5 @@
-//! Events: those of the control file, delivered to the sets that asked for them. How a set remembers what it has
-//! delivered is `sim-abi`'s.
+//! Events: those of the control file, delivered to the sets that asked for them. The sets themselves are in
+//! `sim-abi`.
 
 use std::ffi::{c_uint, c_ulonglong, c_void};
 use std::time::Duration;

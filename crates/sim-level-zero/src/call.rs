@@ -1,5 +1,5 @@
-//! Level Zero around every call: its return codes, its handles, and what its bodies ask of a call. The rest is
-//! `sim-abi`'s.
+//! Level Zero around every call: its return codes, its handles, and what its bodies need of a call. The rest is
+//! in `sim-abi`.
 
 use std::{
     ffi::c_void,
@@ -84,7 +84,7 @@ impl Handle {
     }
 }
 
-/// A handle that is looked at by no function here.
+/// A handle that the function ignores.
 impl Argument<LevelZero> for Handle {
     type Raw = Self;
 

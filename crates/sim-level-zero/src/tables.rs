@@ -1,8 +1,8 @@
 //! The tables of functions that a loader asks a driver for (`ze_ddi.h`, `zes_ddi.h`, `zet_ddi.h` of 1.4, and what
-//! `zesInit` of 1.5 and later goes through). Tables grow at their end, so a loader says of which version its are.
+//! `zesInit` of 1.5 and later goes through). Tables grow at their end, so a loader passes the version of its tables.
 //!
 //! A table is an array of function pointers, all null when the loader hands it over; a driver fills in what it has.
-//! All have to be answered, or the loader drops the driver: compute and tools have none of theirs filled.
+//! Each function must return success, or the loader drops the driver; the tables for compute and tools stay empty.
 
 use std::ffi::c_void;
 

@@ -1,4 +1,4 @@
-//! C arguments made safe that only nvml.h has: handles, and values with NVML's kinds of nonsense.
+//! C arguments made safe that only nvml.h has: handles, and NVML's wrong values.
 
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong};
 
@@ -43,7 +43,7 @@ impl Argument<Nvml> for Gpu {
     }
 }
 
-/// Handles of whatever they may stand for.
+/// Handles, by what they may stand for.
 macro_rules! handles {
     ($($(#[$doc:meta])* $name:ident: $raw:ty = $kind:ident;)*) => {$(
         $(#[$doc])*

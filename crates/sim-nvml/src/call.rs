@@ -1,4 +1,4 @@
-//! NVML around every call: its return codes, and what its bodies ask of a call. The rest is `sim-abi`'s.
+//! NVML around every call: its return codes, and what its bodies need of a call. The rest is in `sim-abi`.
 
 use sim::control::Garbage;
 use sim::{Device, Profile};
@@ -70,7 +70,7 @@ pub(crate) type Result<T = ()> = sim_abi::Result<T, Nvml>;
 /// A call in progress.
 pub(crate) type Call<'a> = sim_abi::Call<'a, Nvml>;
 
-/// What NVML's bodies ask of a call.
+/// What NVML's bodies need of a call.
 pub(crate) trait NvmlCall {
     /// A device that an argument named.
     fn gpu(&self, device: usize) -> Result<Device<'_>>;

@@ -1,6 +1,6 @@
 //! Events: critical errors (XIDs) and memory errors, delivered to the sets that asked for them.
 //!
-//! How a set remembers what it has delivered is `sim-abi`'s; here is what happens, and what NVML reports of it.
+//! The sets themselves are in `sim-abi`.
 
 use std::ffi::{c_uint, c_ulonglong};
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Device handles. NVML's are opaque pointers; here they are numbers that name what they stand for, so that
-//! every call can tell a handle of an earlier driver, of an instance that is gone, or of nobody's making.
+//! every call can recognise a handle of an earlier driver, one of an instance that is gone, and an invented one.
 //!
 //! ```text
 //! 63      48 47    40 39        24 23    16 15     8 7      0

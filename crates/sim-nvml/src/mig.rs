@@ -31,7 +31,7 @@ garble! {
     nvmlComputeInstanceProfileInfo_v2_t {}
 }
 
-/// What every version of the struct says of a profile, and what is its own.
+/// What the versions of the struct have in common, and the members of each.
 macro_rules! profile_info {
     ($info:ident, $profile:expr, $($own:ident: $value:expr),*) => {
         $info {

@@ -1,4 +1,4 @@
-//! NVML's manners, through the bare bindings: what a call says to a null pointer, an invented handle, a short
+//! NVML's protocol, through the bare bindings: what a call returns for a null pointer, an invented handle, a short
 //! buffer, a wrong version word, and before it is initialised.
 
 use std::ffi::{CStr, c_char};

@@ -1,5 +1,5 @@
 //! Xeon sockets as the kernel shows them: topology, frequency, RAPL, coretemp, throttling, PMUs; and beside
-//! the kernel's files, in `accelsim/perf`, what the system calls of perf events and CPUID would answer.
+//! the kernel's files, in `accelsim/perf`, what the system calls of perf events and CPUID would return.
 //! Written from the kernel's own documentation; no such machine was at hand.
 
 use std::fmt::Write as _;

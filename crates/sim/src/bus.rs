@@ -4,7 +4,7 @@ use crate::kernel::Files;
 use crate::live::Moment;
 use crate::profile::Profile;
 
-/// A bridge that every host has, so that a reader must tell accelerators from the rest.
+/// A bridge that every host has, so that a reader must distinguish accelerators from other devices.
 const HOST_BRIDGE: (&str, u32, u32, u32) = ("0000:00:00.0", 0x8086, 0x09a2, 0x06_0000);
 
 /// The files `bus/pci/devices/<address>/{vendor,device,subsystem_vendor,subsystem_device,class,numa_node}`, of

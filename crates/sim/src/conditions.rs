@@ -20,7 +20,7 @@ pub enum Effect {
     Hang(Option<Duration>),
     /// Hold the call for so long, then go on.
     Slow(Duration),
-    /// Succeed with nonsense of this class.
+    /// Succeed with a wrong value of this class.
     Garbage(Garbage),
 }
 
@@ -47,7 +47,7 @@ pub struct DeviceConditions {
     pub ecc: [[u64; 2]; 2],
     /// Remapped rows or retired pages.
     pub rows: Rows,
-    /// NVLink trouble, one entry per link that has any.
+    /// NVLink faults, one entry for each link that has one.
     pub links: Vec<Link>,
     /// What fills or heats it beside its load.
     pub(crate) strain: Strain,
@@ -59,7 +59,7 @@ pub struct DeviceConditions {
     pub mig_enabled: bool,
     /// Instances, in the order in which they were made; empty unless MIG mode is on.
     pub instances: Vec<Instance>,
-    /// Changes when the instances do, so that a handle to an old one can be told.
+    /// Changes when the instances do, so that a handle to an old one can be recognised.
     pub mig_generation: u16,
 }
 

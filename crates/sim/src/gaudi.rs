@@ -101,7 +101,7 @@ impl<'a> Hpu<'a> {
         })
     }
 
-    /// What the driver says of its state.
+    /// Its state, in the words of the driver.
     pub fn status(&self) -> &'static str {
         let standing = self.device.standing();
         match standing.recovery {

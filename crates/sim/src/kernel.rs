@@ -12,7 +12,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What stands at a path.
+/// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
     File(Vec<u8>),
@@ -76,7 +76,7 @@ impl Tree {
         Ok(Self { root: root.to_owned(), staging, written: Files::default() })
     }
 
-    /// Makes the tree show `files`: writes what is new or other, removes what is gone.
+    /// Makes the tree show `files`: writes what is new or different, removes what is gone.
     ///
     /// # Errors
     /// The first file that cannot be written; those before it are.

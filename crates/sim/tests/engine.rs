@@ -426,13 +426,13 @@ impl Server {
         Self { child, address: address.trim().to_owned() }
     }
 
-    /// All answers to some requests on one connection, the last of which closes it.
+    /// All responses to some requests on one connection, the last of which closes it.
     fn ask(&self, requests: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.write_all(requests.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers and closes");
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("it responds and closes");
+        response
     }
 
     fn get(&self, path: &str) -> String {
@@ -452,7 +452,7 @@ impl Drop for Server {
 fn the_server_speaks_http_and_serves_what_the_engine_prints() {
     let clock = format!("fixed:{INSTANT}");
     let server = Server::start(&["--engine", "trtllm", "--clock", &clock]);
-    let answer = server.ask(
+    let response = server.ask(
         "GET /prometheus/metrics HTTP/1.1\r\nHost: x\r\n\r\n\
          HEAD /prometheus/metrics HTTP/1.1\r\nHost: x\r\n\r\n\
          POST /prometheus/metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
@@ -460,11 +460,11 @@ fn the_server_speaks_http_and_serves_what_the_engine_prints() {
     let mut engine = engine("trtllm", &[]);
     engine.advance(INSTANT as f64);
     let body = engine.render();
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{}", &answer[..200]);
-    assert_eq!(answer.matches(&body).count(), 1, "GET has a body and HEAD has none");
-    assert_eq!(answer.matches(&format!("content-length: {}\r\n", body.len())).count(), 2);
-    assert_eq!(answer.matches("content-type: text/plain; version=0.0.4; charset=utf-8\r\n").count(), 3);
-    assert!(answer.contains("HTTP/1.1 405 ") && answer.contains("allow: GET, HEAD\r\n"));
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{}", &response[..200]);
+    assert_eq!(response.matches(&body).count(), 1, "GET has a body and HEAD has none");
+    assert_eq!(response.matches(&format!("content-length: {}\r\n", body.len())).count(), 2);
+    assert_eq!(response.matches("content-type: text/plain; version=0.0.4; charset=utf-8\r\n").count(), 3);
+    assert!(response.contains("HTTP/1.1 405 ") && response.contains("allow: GET, HEAD\r\n"));
     assert!(server.get("/metrics").starts_with("HTTP/1.1 404 "), "/metrics is not Prometheus' there");
 }
 
@@ -486,14 +486,14 @@ fn the_server_follows_its_control_file() {
         Control { engine: vec![condition], ..Control::default() }.write(&path).expect("written");
     };
     write(Condition { waiting: Some(77), ..Condition::default() });
-    until("a queue", &|answer| answer.contains("\ntgi_queue_size 77\n"));
+    until("a queue", &|response| response.contains("\ntgi_queue_size 77\n"));
     std::fs::write(&path, "[[engine]]\nwaiting = \"many\"\n").expect("written");
     std::thread::sleep(Duration::from_millis(300));
-    until("the last good file", &|answer| answer.contains("\ntgi_queue_size 77\n"));
+    until("the last good file", &|response| response.contains("\ntgi_queue_size 77\n"));
     write(Condition { down: Some(true), ..Condition::default() });
-    until("down", &|answer| answer.starts_with("HTTP/1.1 503 "));
+    until("down", &|response| response.starts_with("HTTP/1.1 503 "));
     std::fs::remove_file(&path).expect("removed");
-    until("up again", &|answer| answer.starts_with("HTTP/1.1 200 "));
+    until("up again", &|response| response.starts_with("HTTP/1.1 200 "));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `cargo xtask bench rules`: what all rules cost a real Prometheus, at fleets of 100 and 1,000 nodes.
 //!
-//! Every node is a target of its own. One server answers for all of them with what a real exporter and a simulated
+//! Every node is a target of its own. One server returns for all of them what a real exporter and a simulated
 //! vLLM say at that moment, in the unified schema, reduced to the series that some rule reads, and with UUIDs of the
 //! node's own. All rule files are loaded. Nothing is measured before every window of five minutes is full.
 
@@ -26,7 +26,7 @@ use crate::{setup, shell::build};
 const MACHINE: &str = "h100-sxm-8";
 const DEVICES: u64 = 8;
 
-/// Fleets; growth is told between the first and the last.
+/// Fleets; growth is measured between the first and the last.
 const FLEETS: [u64; 2] = [100, 1000];
 
 /// Seconds between two scrapes of a target and two rounds of the rules: what the README recommends.
@@ -157,7 +157,7 @@ impl Source {
     }
 }
 
-/// Answers the scrapes of one connection; the path is the node's number.
+/// Serves the scrapes of one connection; the path is the node's number.
 fn answer(mut stream: &TcpStream, body: &RwLock<String>) -> Result<()> {
     let mut lines = BufReader::new(stream).lines();
     while let Some(request) = lines.next() {

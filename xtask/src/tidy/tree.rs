@@ -34,8 +34,6 @@ pub struct Package {
 
 /// What the laws ask of a package of ours.
 pub struct Own {
-    /// Its folder, from the root of the repository.
-    pub folder: String,
     pub manifest: toml::Table,
     pub programs: Vec<String>,
 }
@@ -79,7 +77,7 @@ impl Tree {
         self.packages.values().filter_map(|package| Some((package, package.own.as_ref()?)))
     }
 
-    /// Packages of ours in `crates/`, for tests of laws: names, and the names of what is built into each.
+    /// Packages of ours, for tests of laws: names, and the names of what is built into each.
     #[cfg(test)]
     pub fn of_packages(dependencies: &[(&str, &[&str])]) -> Self {
         let package = |(name, built_in): &(&str, &[&str])| {
@@ -89,11 +87,7 @@ impl Tree {
                 version: "1.0.0".to_owned(),
                 licence: "MIT".to_owned(),
                 built_in: built_in.iter().map(|name| (*name).to_owned()).collect(),
-                own: Some(Own {
-                    folder: format!("crates/{name}"),
-                    manifest: toml::Table::new(),
-                    programs: Vec::new(),
-                }),
+                own: Some(Own { manifest: toml::Table::new(), programs: Vec::new() }),
             };
             ((*name).to_owned(), package)
         };
@@ -131,13 +125,9 @@ impl Package {
 
 impl Own {
     fn read(package: &Value) -> Result<Self> {
-        let manifest = string(&package["manifest_path"])?;
-        let folder = manifest.strip_suffix("/Cargo.toml").context("a manifest lies in a folder")?;
-        let root = repository().to_str().context("the repository's path is UTF-8")?;
         let programs = list(&package["targets"])?.iter().filter(|target| target["kind"][0] == "bin");
         Ok(Self {
-            folder: folder.strip_prefix(root).unwrap_or(folder).trim_start_matches('/').to_owned(),
-            manifest: fs::read_to_string(&manifest)?.parse()?,
+            manifest: fs::read_to_string(string(&package["manifest_path"])?)?.parse()?,
             programs: programs.map(|target| string(&target["name"])).collect::<Result<_>>()?,
         })
     }

@@ -43,17 +43,17 @@ pub struct Fault {
 pub enum Kind {
     /// It returns a code.
     Error,
-    /// It says that the device has fallen off the bus.
+    /// It reports that the device has fallen off the bus.
     Lost,
     /// It does not return.
     Hang,
     /// It returns late.
     Slow,
-    /// It returns at once, with success and nonsense.
+    /// It returns at once, with success and a wrong value.
     Garbage,
 }
 
-/// A class of nonsense.
+/// A class of wrong values.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Garbage {
@@ -98,7 +98,7 @@ impl Fault {
         Self::of(Kind::Hang)
     }
 
-    /// Each call hangs for `seconds`, and then answers.
+    /// Each call hangs for `seconds`, and then returns.
     pub fn hang_for(seconds: f64) -> Self {
         Self { seconds: Some(seconds), ..Self::of(Kind::Hang) }
     }
@@ -108,7 +108,7 @@ impl Fault {
         Self { ms: Some(ms), ..Self::of(Kind::Slow) }
     }
 
-    /// The call succeeds with nonsense.
+    /// The call succeeds with a wrong value.
     pub fn garbage(value: Garbage) -> Self {
         Self { value: Some(value), ..Self::of(Kind::Garbage) }
     }

@@ -7,7 +7,7 @@ use super::load::Levels;
 use super::table::{Dialect, Family, Kind, MODEL, Series, Table, Value};
 use super::totals::{Count, Histogram, Totals};
 
-/// What a summary says of the distribution.
+/// The quantiles that a summary reports.
 const QUANTILES: [f64; 7] = [0.0, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0];
 
 /// A bucket's or a quantile's label, which some clients put last.
@@ -26,7 +26,7 @@ pub fn exposition(table: &Table, options: &Options, levels: &Levels, totals: &To
     for family in &table.families {
         let mut is_headed = false;
         for series in &family.series {
-            // Totals were laid out by the same walk over the same table.
+            // Totals have the order of the same table.
             let histogram = matches!(series.value, Value::Histogram(..)).then(|| histograms.next()).flatten();
             let is_begun = match &series.value {
                 Value::Counts(counts) => family.kind == Kind::Gauge || totals.sum_of(counts) > 0,

@@ -373,7 +373,7 @@ fn observed(name: &str) -> Option<(Observed, Unit)> {
         "generation_tokens" => (Request(|request| request.generation_tokens), Unit::One),
         "max_tokens" => (Request(|request| request.max_tokens), Unit::One),
         "preemptions" => (Request(|request| request.preemptions), Unit::One),
-        "answers" => (Request(|_| 1), Unit::One),
+        "choices" => (Request(|_| 1), Unit::One),
         "pass_tokens" => (Passes(None, |passes| passes.tokens), Unit::One),
         "prefill_pass_batch" => (Passes(Some(true), |passes| passes.batch), Unit::One),
         "prefill_pass_tokens" => (Passes(Some(true), |passes| passes.tokens), Unit::One),

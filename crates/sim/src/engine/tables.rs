@@ -3,10 +3,10 @@
 //! Left out are the series of the language's runtime and web framework (`process_*`, `python_*`, `http_*`),
 //! of the GPU and CPU below (Triton's `nv_gpu_*`, `nv_cpu_*`), of features that are off by default (adapters,
 //! KV transfer between instances, multi-modal and diffusion models, tracing), and of SGLang and trtllm-serve
-//! what tells only of their insides. Speculative decoding is on, with three tokens a draft. Of
+//! what describes only their internals. Speculative decoding is on, with three tokens a draft. Of
 //! `vllm:cache_config_info` only the labels that readers use are there.
 //!
-//! All are text 0.0.4. vLLM's front end in Rust answers OpenMetrics to everyone; what is imitated here is its
+//! All are text 0.0.4. vLLM's front end in Rust always returns OpenMetrics; what is imitated here is its
 //! front end in Python, with the same names and labels.
 
 use std::str::FromStr;

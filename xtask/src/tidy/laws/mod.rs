@@ -1,6 +1,10 @@
 //! The laws, by what they read.
 
+<<<<<<< HEAD
 pub mod dependencies;
+=======
+pub mod architecture;
+>>>>>>> sims
 pub mod packages;
 pub mod sources;
 
@@ -18,5 +22,9 @@ pub const ALL: [Law; 11] = [
     packages::vendor_libraries_serve_no_http,
     packages::licences_are_allowed,
     packages::no_unargued_duplicates,
+<<<<<<< HEAD
     dependencies::dependencies_are_those_of_the_table,
+=======
+    architecture::dependencies_are_those_of_the_table,
+>>>>>>> sims
 ];
