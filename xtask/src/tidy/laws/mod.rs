@@ -1,10 +1,6 @@
 //! The laws, by what they read.
 
-<<<<<<< HEAD
-pub mod dependencies;
-=======
 pub mod architecture;
->>>>>>> sims
 pub mod packages;
 pub mod sources;
 
@@ -22,9 +18,5 @@ pub const ALL: [Law; 11] = [
     packages::vendor_libraries_serve_no_http,
     packages::licences_are_allowed,
     packages::no_unargued_duplicates,
-<<<<<<< HEAD
-    dependencies::dependencies_are_those_of_the_table,
-=======
     architecture::dependencies_are_those_of_the_table,
->>>>>>> sims
 ];
