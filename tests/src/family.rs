@@ -16,7 +16,7 @@ pub struct DeviceFamily {
     pub files: Option<fn(&Options) -> Result<KernelFiles>>,
 }
 
-/// Answers the kernel files of the moment.
+/// Returns the kernel files of the moment.
 pub type KernelFiles = Box<dyn FnMut() -> Files + Send>;
 
 /// A simulated vendor's library.
@@ -28,7 +28,7 @@ pub struct Library {
     pub built: &'static str,
     /// The file's name as the vendor ships it.
     pub shipped: &'static str,
-    /// The flag that tells the exporter where it is.
+    /// The flag with its path.
     pub flag: &'static str,
 }
 
@@ -103,5 +103,5 @@ pub fn libraries() -> impl Iterator<Item = &'static Library> {
     FAMILIES.iter().filter_map(|family| family.library.as_ref())
 }
 
-/// The family whose library answers for device nodes, which are plain files here, in the programs that preload it.
+/// The family whose library implements the device nodes, which are plain files here, in programs that preload it.
 pub const NODES_OF: &str = "xpu";

@@ -83,7 +83,7 @@ fn debians_loader_opens_the_driver_and_the_exporter_reads_through_it() -> Result
 
     let direct = real.node.start(&[LEVEL_ZERO, &["--path.dev", "/nowhere"]].concat()[..2])?;
     let direct = direct.settled()?;
-    // The same driver's answers, with Debian's loader between or not; the names of devices come from the kernel,
+    // The same driver's values, with Debian's loader between or not; the names of devices come from the kernel,
     // which the first exporter does not see.
     let values = |samples: &Samples, device: &str| -> BTreeSet<String> {
         let own = samples.samples.iter().filter(|sample| sample.label("device") == device);
@@ -377,7 +377,7 @@ fn what_level_zero_gets_wrong_costs_its_own_series() -> Result<()> {
     }
     ensure!(last > 0.0, "no reading in three seconds");
 
-    // Whoever asks for the device's state is told that all is well.
+    // A request for the device's state reports that all is well.
     let gone = Fault::error(code::DEVICE_LOST).call("zesMemoryGetState");
     for lost in [Fault::lost(), gone] {
         node.control(&one_fault(lost.device(0)))?;

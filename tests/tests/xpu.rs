@@ -363,7 +363,7 @@ fn i915_and_engines_of_unknown_classes_are_read_too() -> Result<()> {
     })
 }
 
-/// What the kernel does not tell; the first is told of an integrated GPU too.
+/// What the kernel does not report; the first it reports of an integrated GPU too.
 const ONLY_LEVEL_ZERO: [&str; 7] = [
     "accel_recovery_action",
     "accel_memory_bandwidth_active_ratio",

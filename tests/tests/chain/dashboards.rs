@@ -1,4 +1,4 @@
-//! Every query of every panel, asked of the Prometheus of the run: it answers, or it is listed with the reason.
+//! Every query of every panel, against the Prometheus of the run: it returns data, or it is listed with the reason.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
