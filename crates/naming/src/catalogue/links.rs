@@ -36,8 +36,8 @@ entries! { from super::thermal::END;
     .labels(&[Label::Link, Label::Kind])
     .from(&[
         (Nvidia, "field NVLINK_GET_SPEED or NVLINK_SPEED_MBPS_COMMON, PCIe generation and width"),
-        (Xpu, "zesFabricPortGetState, PCIe generation and width"),
         (Gaudi, "PCIe generation and width"),
+        (Xpu, "zesFabricPortGetState, PCIe generation and width"),
     ]);
 
     LINK_UP: Flag = gauge("accel_link_up", "Whether the link is up")
