@@ -455,7 +455,6 @@ fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
         scope: Scope::Device,
         labels: &[Label::Sensor],
         help: "",
-        sources: &[],
         sourceless: "",
         integral: None,
     };

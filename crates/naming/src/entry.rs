@@ -1,6 +1,6 @@
 //! Constructors that keep the catalogue readable: an entry states only what makes it different.
 
-use crate::{Family, Id, Kind, Label, Metric, Scope, Unit};
+use crate::{Id, Kind, Label, Metric, Scope, Unit};
 
 /// A device metric of the unified schema.
 const fn device(kind: Kind, name: &'static str, help: &'static str) -> Metric {
@@ -11,7 +11,6 @@ const fn device(kind: Kind, name: &'static str, help: &'static str) -> Metric {
         scope: Scope::Device,
         labels: &[],
         help,
-        sources: &[],
         sourceless: "",
         integral: None,
     }
@@ -56,11 +55,6 @@ pub(crate) const fn own(
 impl Metric {
     pub(crate) const fn labels(mut self, labels: &'static [Label]) -> Self {
         self.labels = labels;
-        self
-    }
-
-    pub(crate) const fn from(mut self, sources: &'static [(Family, &'static str)]) -> Self {
-        self.sources = sources;
         self
     }
 

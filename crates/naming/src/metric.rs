@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::{
-    Family, Label, Unit,
+    Label, Unit,
     catalogue::{HANDLES, METRICS},
 };
 
@@ -81,8 +81,6 @@ pub struct Metric {
     pub labels: &'static [Label],
     /// One sentence without its full stop: what is measured.
     pub help: &'static str,
-    /// Per family, the call or file that it is read from.
-    pub sources: &'static [(Family, &'static str)],
     /// Why an entry has no source. Empty when it has one.
     pub sourceless: &'static str,
     /// The counter of seconds that the exporter integrates from this ratio.
@@ -92,10 +90,10 @@ pub struct Metric {
 impl Metric {
     /// HELP of the unified family: the sentence with its sources.
     pub fn help_text(&self) -> String {
-        if self.sources.is_empty() {
+        let sources: Vec<_> = self.sources().map(|(family, source)| format!("{family}: {source}")).collect();
+        if sources.is_empty() {
             return format!("{}.", self.help);
         }
-        let sources: Vec<_> = self.sources.iter().map(|(family, call)| format!("{family}: {call}")).collect();
         format!("{} ({}).", self.help, sources.join("; "))
     }
 }

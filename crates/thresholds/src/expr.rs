@@ -156,7 +156,7 @@ pub(crate) fn missing_source(text: &str, family: Family) -> Option<&'static str>
             .iter()
             .find(|origin| origin.integral.is_some_and(|id| id.metric().name == metric.name))
             .unwrap_or(metric);
-        let known = origin.sources.is_empty() || origin.sources.iter().any(|(has, _)| *has == family);
+        let known = origin.source(family).is_some() || origin.sources().next().is_none();
         (!known).then_some(origin.name.unwrap_or_default())
     })
 }

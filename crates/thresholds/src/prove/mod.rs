@@ -16,7 +16,6 @@ mod alert;
 mod series;
 
 pub(crate) use alert::{example_value, first_reference};
-pub(crate) use series::first_device;
 use series::{engine_labels, engine_series};
 
 /// The tests of a planned rule file.

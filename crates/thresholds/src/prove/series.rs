@@ -58,7 +58,7 @@ impl Prover<'_> {
             series: input
                 .series
                 .replace(from, to)
-                .replace(&format!("device=\"{}\"", first_device(family)), "device=\"other0\""),
+                .replace(&format!("device=\"{}\"", family.first_device()), "device=\"other0\""),
             values: input.values.clone(),
         };
         let mut strangers = Vec::new();
@@ -186,7 +186,7 @@ impl Prover<'_> {
             add(&exporter);
             // `$DEVICE_UP:npu` is another family's device.
             let family = self.set.family.filter(|family| selector.contains(&format!("family=\"{family}\"")));
-            add(&[("device", family.map_or("other0", first_device)), ("uuid", "UUID-0")]);
+            add(&[("device", family.map_or("other0", Family::first_device)), ("uuid", "UUID-0")]);
         } else {
             add(&engine);
         }
@@ -308,17 +308,6 @@ pub(super) fn engine_labels(engines: &Engines, source: &EngineSource, model: &st
         labels.insert(keep.clone(), source.set.clone().unwrap_or_else(|| "stop".to_owned()));
     }
     labels
-}
-
-/// The short name of a family's first device.
-pub(crate) fn first_device(family: Family) -> &'static str {
-    match family {
-        Family::Nvidia => "gpu0",
-        Family::Gaudi => "hpu0",
-        Family::Xpu => "card0",
-        Family::Npu => "npu0",
-        Family::Amx => "socket0",
-    }
 }
 
 /// Adds labels that a selector does not spell itself.
