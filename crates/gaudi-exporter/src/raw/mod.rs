@@ -54,8 +54,9 @@ macro_rules! call {
             Some(function) => {
                 let permit = library.queue().$acquire();
                 // SAFETY: hlml.h declares this prototype for the name, HLML is initialised for the life of
-                // the library, handles come from it, and each out-parameter is a live exclusive reference:
-                // to its declared type where that never changed, else to an `OutBuffer`, which is larger than any.
+                // the library, handles come from it, and each out-parameter is a live exclusive reference: to
+                // its declared type where that never changed, else to an `OutBuffer`, which is larger than
+                // any.
                 let code = unsafe { function($($argument),*) };
                 drop(permit);
                 $crate::raw::check(CALL, code)
