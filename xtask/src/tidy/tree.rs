@@ -157,6 +157,11 @@ impl Line<'_> {
         format!("{}:{}: `{}`", self.path, self.number, self.whole.trim())
     }
 
+    /// The comment, with its slashes.
+    pub fn comment(&self) -> &str {
+        &self.whole[self.code.len()..]
+    }
+
     /// The code outside string literals. An escaped quote swaps the two, which these laws can bear.
     pub fn plain(&self) -> impl Iterator<Item = &str> {
         self.code.split('"').step_by(2)
