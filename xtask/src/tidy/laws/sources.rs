@@ -11,8 +11,8 @@ const LINES_MAX: usize = 600;
 const PROMISES: [&str; 4] =
     [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK:")];
 
-/// Words of comments for which plain technical English has others: a function returns, a value is reported, a fault is
-/// fixed. Spelt in halves, as above.
+/// Words of comments for which plain technical English has others: a function returns, a value is reported, a
+/// fault is fixed. Spelt in halves, as above.
 const RIDDLES: [&str; 8] = [
     concat!("ans", "wer"),
     concat!("ans", "wers"),
