@@ -20,7 +20,7 @@ pub trait Source: Send {
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable>;
 }
 
-/// Why a source cannot be used now: what failed, where, and the mend, in one line.
+/// Why a source cannot be used now: what failed, where, and what to do, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(pub String);
@@ -64,7 +64,7 @@ pub trait Sampler: Send {
     /// Reads everything once. Single failing calls are absences in the batch, not errors.
     ///
     /// # Errors
-    /// [`Lost::Device`] when the device no longer answers at all or is no longer the same silicon;
+    /// [`Lost::Device`] when the device cannot be read at all or is no longer the same silicon;
     /// [`Lost::Session`] when the driver went away under every device.
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost>;
 }

@@ -21,7 +21,7 @@ use hlml_sys::Return;
 use reading::{Absence, Code, Fault, FaultCode, Measured};
 use source::LossCodes;
 
-/// The fault of a return code, if it is one: what does not exist is told apart from what fails.
+/// The fault of a return code, if it is one: what does not exist is distinguished from what fails.
 pub fn check(call: &'static str, code: std::ffi::c_int) -> Measured<()> {
     let returned = Return::from(code);
     let absence = match returned {

@@ -52,7 +52,7 @@ const RETURN_NAMES: &[(u32, Absence, &str)] = &[
     (30, Absence::Unsupported, "NVML_ERROR_RESET_TYPE_NOT_SUPPORTED"),
 ];
 
-/// The fault of an NVML error: what does not exist is told apart from what fails.
+/// The fault of an NVML error: what does not exist is distinguished from what fails.
 pub fn fault(call: &'static str, error: &NvmlError) -> Fault {
     use Absence::{Failed, NoData, TimedOut, Unsupported};
     let (absence, code) = match error {
