@@ -27,7 +27,7 @@ pub struct Unavailable(pub String);
 
 /// A connected source. Dropping it lets the driver go, once the samplers are gone too.
 pub trait Session: Send {
-    /// What answered.
+    /// The backend of the session.
     fn backend(&self) -> &Backend;
 
     /// The devices that are present now. Called every few seconds.
@@ -38,7 +38,7 @@ pub trait Session: Send {
     fn devices(&mut self) -> Result<Vec<Found>, Lost>;
 }
 
-/// What answered behind a session, for `probe`, the landing page and the build information.
+/// The library or interface behind a session, for `probe`, the landing page and the build information.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backend {
     /// The library or path that was opened.
