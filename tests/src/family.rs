@@ -16,7 +16,7 @@ pub struct DeviceFamily {
     pub files: Option<fn(&Options) -> Result<KernelFiles>>,
 }
 
-/// Answers the kernel files of the moment.
+/// Returns the kernel files of the moment.
 pub type KernelFiles = Box<dyn FnMut() -> Files + Send>;
 
 /// A simulated vendor's library.
@@ -28,7 +28,7 @@ pub struct Library {
     pub built: &'static str,
     /// The file's name as the vendor ships it.
     pub shipped: &'static str,
-    /// The flag that tells the exporter where it is.
+    /// The flag with its path.
     pub flag: &'static str,
 }
 
@@ -61,7 +61,7 @@ pub const FAMILIES: &[DeviceFamily] = &[
     },
     DeviceFamily {
         name: "npu",
-        on: |machine| section::<npu::Facts>(machine, "npu").is_ok_and(|section| section.is_some()),
+        on: |machine| section::<npu::NpuProfile>(machine, "npu").is_ok_and(|section| section.is_some()),
         library: None,
         files: Some(|options| {
             let mut npu = npu::Npu::open(options)?.context("a machine with an NPU")?;
@@ -70,7 +70,7 @@ pub const FAMILIES: &[DeviceFamily] = &[
     },
     DeviceFamily {
         name: "amx",
-        on: |machine| section::<amx::Facts>(machine, "amx").is_ok_and(|section| section.is_some()),
+        on: |machine| section::<amx::XeonProfile>(machine, "amx").is_ok_and(|section| section.is_some()),
         library: None,
         files: Some(|options| {
             let mut sockets = amx::Amx::open(options)?.context("a machine with simulated sockets")?;
@@ -94,8 +94,8 @@ pub const FAMILIES: &[DeviceFamily] = &[
     },
 ];
 
-/// Flags that name other roots than sysfs, for the families whose kernel files lie there; each root is a folder
-/// of the simulated sysfs.
+/// Flags that name other roots than sysfs, for the families whose kernel files lie there; each root is a
+/// folder of the simulated sysfs.
 pub const ROOTS: &[(&str, &str, &str)] = &[("xpu", "--path.procfs", "proc"), ("xpu", "--path.dev", "dev")];
 
 /// The simulated libraries.
@@ -103,5 +103,6 @@ pub fn libraries() -> impl Iterator<Item = &'static Library> {
     FAMILIES.iter().filter_map(|family| family.library.as_ref())
 }
 
-/// The family whose library answers for device nodes, which are plain files here, in the programs that preload it.
+/// The family whose library implements the device nodes, which are plain files here, in programs that preload
+/// it.
 pub const NODES_OF: &str = "xpu";

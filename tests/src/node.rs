@@ -167,7 +167,7 @@ impl Node {
         command
     }
 
-    /// `accelscope` with these arguments, told where this machine's library and sysfs are.
+    /// `accelscope` with these arguments and the paths of this machine's library and sysfs.
     pub fn accelscope(&self, subcommand: &str, flags: &[&str]) -> Result<Command> {
         let mut command = self.command(self.artefacts.binary("accelscope")?);
         command.arg(subcommand).args(["--source", &self.sources()]).arg("--path.sysfs").arg(self.sysfs());

@@ -26,7 +26,7 @@ const MASKED: [&str; 8] = [
     "accel_slow_readings_age_seconds",
 ];
 
-/// One series per status code that was answered, which depends on when the test asked first.
+/// One series per status code that was returned, which depends on when the test asked first.
 const LEFT_OUT: &str = "accelscope_http_requests_total{";
 
 /// Integrals over the exporter's own run time.

@@ -1,5 +1,5 @@
-//! Intel GPUs through the kernel's files: the real binary on a live synthetic tree, what it says beside what the
-//! machine does, and what goes wrong there.
+//! Intel GPUs through the kernel's files: the real binary on a live synthetic tree, what it says beside what
+//! the machine does, and what goes wrong there.
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
@@ -363,7 +363,7 @@ fn i915_and_engines_of_unknown_classes_are_read_too() -> Result<()> {
     })
 }
 
-/// What the kernel does not tell; the first is told of an integrated GPU too.
+/// What the kernel does not report; the first it reports of an integrated GPU too.
 const ONLY_LEVEL_ZERO: [&str; 7] = [
     "accel_recovery_action",
     "accel_memory_bandwidth_active_ratio",

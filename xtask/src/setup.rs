@@ -1,6 +1,6 @@
 //! Installs the programs that the tests and measurements run beside ours: Debian packages through `apt-get`,
-//! Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages into
-//! `target/tools/npm`. Does nothing, quickly, when all is there.
+//! Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages
+//! into `target/tools/npm`. Does nothing, quickly, when all is there.
 
 use std::{
     env, fs,
@@ -143,7 +143,7 @@ fn npm_packages() -> Result<()> {
     println!("setup: npm packages of {} into {}", wanted.display(), folder.display());
     fs::create_dir_all(&folder)?;
     fs::copy(&wanted, folder.join("package.json"))?;
-    // Only what is asked for, and no program of theirs runs while it is installed.
+    // Only the listed packages, and none of their scripts is run.
     let flags = ["--omit=dev", "--omit=optional", "--omit=peer", "--ignore-scripts", "--no-package-lock"];
     let quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
     let bin = tools.join("venv/bin");

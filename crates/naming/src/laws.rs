@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::{
-    Family, Id, Kind, METRICS, Metric, Scope, Unit, VendorName, VendorUnit, Vocabulary, XID_CODES,
+    Family, Id, METRICS, Metric, MetricKind, Scope, Unit, VendorName, VendorUnit, Vocabulary, XID_CODES,
     vendor_names,
 };
 
@@ -64,8 +64,8 @@ fn unit_suffix_agrees_with_the_unit() {
 #[test]
 fn total_if_and_only_if_counter() {
     for (name, metric) in unified() {
-        assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
-        assert_eq!(name.ends_with("_info"), metric.kind == Kind::Info, "{name}");
+        assert_eq!(name.ends_with("_total"), metric.kind == MetricKind::Counter, "{name}");
+        assert_eq!(name.ends_with("_info"), metric.kind == MetricKind::Info, "{name}");
     }
 }
 
@@ -137,10 +137,10 @@ fn vendor_names_look_like_their_vocabulary() {
             Vocabulary::Alias => &["habana_", "xe_", "npu_", "cpu_amx_"],
         };
         assert!(prefixes.iter().any(|prefix| vendor.name.starts_with(prefix)), "{}", vendor.name);
-        assert!(matches!(vendor.kind, Kind::Gauge | Kind::Counter), "{}", vendor.name);
+        assert!(matches!(vendor.kind, MetricKind::Gauge | MetricKind::Counter), "{}", vendor.name);
         assert!(!vendor.help.is_empty(), "{}", vendor.name);
         assert!(
-            metric.sources.iter().any(|(family, _)| *family == vendor.family),
+            metric.source(vendor.family).is_some(),
             "{} has a name for a family without source",
             vendor.name
         );
@@ -173,13 +173,11 @@ fn dcgm_labels_are_facts_of_the_info_metric() {
 fn every_metric_has_a_source_or_says_why_not() {
     for metric in METRICS {
         let label = metric.name.unwrap_or(metric.help);
-        assert_eq!(metric.sources.is_empty(), !metric.sourceless.is_empty(), "{label}");
+        assert_eq!(metric.sources().next().is_none(), !metric.sourceless.is_empty(), "{label}");
         assert!(
             metric.name.is_some() || metric.vendor_names().next().is_some(),
             "{label} has no name at all"
         );
-        let families: BTreeSet<_> = metric.sources.iter().map(|(family, _)| family).collect();
-        assert_eq!(families.len(), metric.sources.len(), "{label} lists a family twice");
     }
 }
 
@@ -191,8 +189,8 @@ fn help_is_one_sentence_with_a_full_stop() {
         assert!(help.starts_with(|c: char| c.is_ascii_uppercase()), "{help}");
         assert!(!metric.help.contains(". ") && !metric.help.contains('\n'), "two sentences: {help}");
         assert!(metric.help.len() >= 12, "{help}");
-        for (family, call) in metric.sources {
-            assert!(help.contains(&format!("{family}: {call}")), "{help}");
+        for (family, source) in metric.sources() {
+            assert!(help.contains(&format!("{family}: {source}")), "{help}");
         }
     }
 }
@@ -202,7 +200,7 @@ fn integrals_are_counters_of_seconds_with_the_same_labels() {
     for id in Id::all() {
         let Some(integral) = id.metric().integral else { continue };
         assert_eq!(id.metric().unit, Unit::Ratio);
-        assert_eq!(integral.metric().kind, Kind::Counter);
+        assert_eq!(integral.metric().kind, MetricKind::Counter);
         assert_eq!(integral.metric().unit, Unit::Seconds);
         assert_eq!(integral.metric().labels, id.metric().labels);
         let stem = integral.metric().name.and_then(|name| name.strip_suffix("_busy_seconds_total"));
@@ -214,8 +212,16 @@ fn integrals_are_counters_of_seconds_with_the_same_labels() {
 #[test]
 fn every_family_of_the_design_is_represented() {
     for family in Family::ALL {
-        let count = METRICS.iter().filter(|metric| metric.sources.iter().any(|(f, _)| *f == family)).count();
+        let count = family.sources().len();
         assert!(count >= 8, "{family} has only {count} metrics");
+    }
+}
+
+#[test]
+fn families_list_each_metric_once_in_catalogue_order() {
+    for family in Family::ALL {
+        let ids: Vec<_> = family.sources().iter().map(|(id, _)| id).collect();
+        assert!(ids.is_sorted_by(|one, next| one < next), "{family}: {ids:?}");
     }
 }
 

@@ -3,13 +3,13 @@
 use std::marker::PhantomData;
 
 use crate::{
-    Family, Label, Unit,
+    Label, Unit,
     catalogue::{HANDLES, METRICS},
 };
 
 /// How a series behaves over time. Formats that lack a kind print its nearest (see `exposition`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Goes up and down.
     Gauge,
     /// Only rises, until its origin restarts.
@@ -22,7 +22,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// The word used in documents and in `accelscope fields`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -71,8 +71,8 @@ impl Id {
 pub struct Metric {
     /// The name in the unified schema; `None` for a quantity that only a vendor's vocabulary has.
     pub name: Option<&'static str>,
-    /// Kind in the unified schema.
-    pub kind: Kind,
+    /// MetricKind in the unified schema.
+    pub kind: MetricKind,
     /// Base unit.
     pub unit: Unit,
     /// What it describes.
@@ -81,8 +81,6 @@ pub struct Metric {
     pub labels: &'static [Label],
     /// One sentence without its full stop: what is measured.
     pub help: &'static str,
-    /// Per family, the call or file that it is read from.
-    pub sources: &'static [(Family, &'static str)],
     /// Why an entry has no source. Empty when it has one.
     pub sourceless: &'static str,
     /// The counter of seconds that the exporter integrates from this ratio.
@@ -92,10 +90,10 @@ pub struct Metric {
 impl Metric {
     /// HELP of the unified family: the sentence with its sources.
     pub fn help_text(&self) -> String {
-        if self.sources.is_empty() {
+        let sources: Vec<_> = self.sources().map(|(family, source)| format!("{family}: {source}")).collect();
+        if sources.is_empty() {
             return format!("{}.", self.help);
         }
-        let sources: Vec<_> = self.sources.iter().map(|(family, call)| format!("{family}: {call}")).collect();
         format!("{} ({}).", self.help, sources.join("; "))
     }
 }

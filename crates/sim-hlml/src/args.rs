@@ -16,7 +16,7 @@ pub(crate) type Out<T> = sim_abi::Out<T, Hlml>;
 /// A caller's buffer for a string.
 pub(crate) type Buffer = sim_abi::Buffer<Hlml>;
 
-/// What a handle says, in its top bits.
+/// The top bits of a handle.
 const MARK: u64 = 0x484c;
 
 /// The handle of a device, valid for one load of the driver.

@@ -1,4 +1,4 @@
-//! HLML around every call: its return codes, and what its bodies ask of a call. The rest is `sim-abi`'s.
+//! HLML around every call: its return codes, and what its bodies need of a call. The rest is in `sim-abi`.
 
 use std::ffi::c_int;
 
@@ -59,11 +59,11 @@ pub(crate) type Result<T = ()> = sim_abi::Result<T, Hlml>;
 /// A call in progress.
 pub(crate) type Call<'a> = sim_abi::Call<'a, Hlml>;
 
-/// What HLML's bodies ask of a call.
+/// What HLML's bodies need of a call.
 pub(crate) trait HlmlCall {
     /// A device that an argument named.
     fn hpu(&self, device: usize) -> Result<Hpu<'_>>;
-    /// What the machine's library is.
+    /// The machine's table of HLML facts.
     fn hlml(&self) -> Result<&Gaudi>;
     /// Which structs it writes.
     fn generation(&self) -> Result<Generation>;

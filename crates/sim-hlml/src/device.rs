@@ -1,4 +1,4 @@
-//! Everything that is asked about one device.
+//! Functions about one device.
 
 use std::ffi::{c_int, c_uint, c_ulonglong, c_void};
 use std::thread::sleep;

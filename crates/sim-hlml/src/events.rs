@@ -1,5 +1,5 @@
-//! Events: those of the control file, delivered to the sets that asked for them. How a set remembers what it has
-//! delivered is `sim-abi`'s.
+//! Events: those of the control file, delivered to the sets that asked for them. The sets themselves are in
+//! `sim-abi`.
 
 use std::ffi::{c_uint, c_ulonglong, c_void};
 use std::time::Duration;
@@ -41,7 +41,8 @@ entries! {
     }
 }
 
-/// The events of the control file that have happened until now. The code of an `[[xid]]` is the event's bits here.
+/// The events of the control file that have happened until now. The code of an `[[xid]]` is the event's bits
+/// here.
 fn events(moment: &Moment<'_>) -> impl Iterator<Item = Event<()>> {
     moment.conditions().xids(moment.seconds()).map(|(event, count)| Event {
         stream: Stream { kind: event.code, device: event.device, id: event.id },

@@ -68,7 +68,7 @@ entries! {
     }
 }
 
-/// The handle of the present device of which `wanted` says so, by its place in the list and its index.
+/// The handle of the present device that `wanted` selects by its place in the list and its index.
 fn nth(call: &Call<'_>, wanted: impl Fn(usize, usize) -> bool) -> Result<*mut c_void> {
     let found = call.moment.present().enumerate().find(|(place, index)| wanted(*place, *index));
     found.map(|(_, index)| handle(index, call.epoch)).ok_or(Return::NotFound)

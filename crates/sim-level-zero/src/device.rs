@@ -1,4 +1,4 @@
-//! Initialisation, and what is said of a device as a whole.
+//! Initialisation, and functions about a device as a whole.
 
 use level_zero_sys::{
     CoreProperties, DeviceProperties, DeviceState, EccProperties, PciAddress, PciProperties, PciSpeed,
@@ -79,7 +79,7 @@ values! {
         out.brand = text(&brand);
         out.model = text(&facts.name);
         out.vendor = text("Intel(R) Corporation");
-        // The driver says the module's source hash, which is no version.
+        // The driver reports the module's source hash, which is no version.
         out.driver = text("6B0C0E5B1F2D3A4C5E6F708");
         Ok(())
     };

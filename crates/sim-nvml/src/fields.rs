@@ -18,7 +18,7 @@ use crate::{clocks, ecc, nvlink, thermal_power};
 
 /// Scope of a field that is about a whole: all links, or (0) the GPU.
 const ALL_LINKS: u32 = u32::MAX;
-/// Driver releases that began to answer newer fields.
+/// Driver releases that brought newer fields.
 const DRIVER_WITH_PCIE_BYTES: u32 = 545;
 const DRIVER_WITH_RECOVERY_ACTION: u32 = 565;
 const DRIVER_WITH_EVENT_TIMES: u32 = 570;
@@ -48,12 +48,12 @@ entries! {
             let place = values.nth(index);
             let begin = Instant::now();
             let asked = place.get();
-            let answer = if device.0.instance.is_some() {
+            let result = if device.0.instance.is_some() {
                 Err(code::NOT_SUPPORTED)
             } else {
                 read(call, &call.gpu(device.0.device)?, asked.fieldId, asked.scopeId)
             };
-            let (valueType, value) = match &answer {
+            let (valueType, value) = match &result {
                 // Drivers were seen to add these counts to what the caller left there.
                 Ok(Long(count)) if ECC_TOTALS.contains(&asked.fieldId) => {
                     // SAFETY: the union holds numbers only, and every bit pattern is a valid one.
@@ -67,7 +67,7 @@ entries! {
                 timestamp: (call.moment.seconds() * 1e6) as i64,
                 latencyUsec: begin.elapsed().as_micros() as i64,
                 valueType,
-                nvmlReturn: answer.err().unwrap_or(code::SUCCESS),
+                nvmlReturn: result.err().unwrap_or(code::SUCCESS),
                 value,
                 ..asked
             })?;
@@ -96,7 +96,7 @@ impl Value {
     }
 }
 
-/// Reads one field: each group knows its own, and says `None` to the others.
+/// Reads one field: each group knows its own, and returns `None` for the others.
 fn read(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Result<Value> {
     let groups: [&dyn Fn() -> Result<Option<Value>>; 6] = [
         &|| errors(device, field),
@@ -163,7 +163,7 @@ fn ecc_field(field: u32) -> Result<Option<(Severity, Option<Scope>, bool)>> {
         fi::NVML_FI_DEV_ECC_DBE_VOL_DEV => Some((Uncorrectable, Some(Scope::Dram), false)),
         fi::NVML_FI_DEV_ECC_SBE_AGG_DEV => Some((Corrected, Some(Scope::Dram), true)),
         fi::NVML_FI_DEV_ECC_DBE_AGG_DEV => Some((Uncorrectable, Some(Scope::Dram), true)),
-        // From Turing on the caches are not told apart.
+        // From Turing on the caches are counted together.
         fi::NVML_FI_DEV_ECC_SBE_VOL_L1..=fi::NVML_FI_DEV_ECC_DBE_AGG_CBU => return Err(code::NOT_SUPPORTED),
         _ => None,
     })

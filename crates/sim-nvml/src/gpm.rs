@@ -130,12 +130,12 @@ entries! {
         for index in 0..request.count {
             let place = request.metrics.nth(index);
             let mut metric = place.get();
-            let answer = METRICS
+            let result = METRICS
                 .iter()
                 .find(|known| known.ids.contains(&metric.metricId))
                 .ok_or(code::INVALID_ARGUMENT)
                 .and_then(|known| Ok((known, mean(&device, &request, known, metric.metricId)?)));
-            match answer {
+            match result {
                 Ok((known, value)) => {
                     metric.nvmlReturn = code::SUCCESS;
                     metric.value = call.garbled(value);
@@ -151,7 +151,7 @@ entries! {
     }
 }
 
-/// nvml.h declares the texts as `char *`; nobody writes there.
+/// nvml.h declares the texts as `char *`; they are never written.
 fn text(text: &'static CStr) -> *mut c_char {
     text.as_ptr().cast_mut()
 }

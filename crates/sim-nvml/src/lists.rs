@@ -1,4 +1,4 @@
-//! Lists in NVML's way: the caller says how many there is room for, and is told how many there are.
+//! Lists in NVML's way: the caller passes how many there is room for, and gets back how many there are.
 
 use std::ffi::c_uint;
 

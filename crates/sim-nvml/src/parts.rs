@@ -1,4 +1,4 @@
-//! What depends on the part: the questions that decide between an answer and `NVML_ERROR_NOT_SUPPORTED`.
+//! What depends on the part: the conditions under which a function returns `NVML_ERROR_NOT_SUPPORTED`.
 
 use sim::Device;
 use sim::cycle::Channel;

@@ -1,10 +1,10 @@
 //! The functions of `nvml.h` that no client here relies on: they exist, as in the driver's library, and
-//! answer that the device does not support them. (Faults of the control file that name them still happen.)
+//! return that the device does not support them. (Faults of the control file that name them still happen.)
 
 use crate::abi::sys::nvmlReturn_t;
 use crate::call::{Nvml, code};
 
-/// Declares them. The callers' arguments are never looked at, and under the C ABI need not be declared.
+/// Declares them. The callers' arguments are not read, and under the C ABI need not be declared.
 macro_rules! unsupported {
     ($($name:ident)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: not supported.")]

@@ -12,7 +12,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What stands at a path.
+/// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
     File(Vec<u8>),
@@ -23,8 +23,8 @@ enum Content {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files(BTreeMap<String, Content>);
 
-/// The folder below the root that no kernel has. It marks the files as simulated, and holds what a real machine has in
-/// system calls instead of files.
+/// The folder below the root that no kernel has. It marks the files as simulated, and holds what a real
+/// machine has in system calls instead of files.
 pub const SIMULATED: &str = "accelsim";
 
 impl Files {
@@ -76,7 +76,7 @@ impl Tree {
         Ok(Self { root: root.to_owned(), staging, written: Files::default() })
     }
 
-    /// Makes the tree show `files`: writes what is new or other, removes what is gone.
+    /// Makes the tree show `files`: writes what is new or different, removes what is gone.
     ///
     /// # Errors
     /// The first file that cannot be written; those before it are.

@@ -1,6 +1,6 @@
 //! What a machine is: a TOML file of `machines/`, compiled in and chosen by name, or read from a path.
 //!
-//! A profile may say `extends = "<name or path>"`; its tables are then laid over the other profile's, key by
+//! A profile may say `extends = "<name or path>"`; its tables then override the other profile's, key by
 //! key, and an array replaces the array it meets. All sizes carry their unit in the key.
 
 use std::path::Path;
@@ -39,10 +39,10 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 /// Tables of a machine file that are not about its PCI accelerators; see [`section`].
 const SECTIONS: &[&str] = &["npu", "amx"];
 
-/// Longest chain of `extends` that is followed; a longer one is taken for a loop.
+/// Longest chain of `extends` that is followed; a longer one is an error, since it is a loop.
 const EXTENDS_DEPTH_MAX: usize = 8;
 
-/// A profile that cannot be used; the message names the profile and the mend, in one line.
+/// A profile that cannot be used; the message names the profile and what to change, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Neither a built-in name nor a path.
@@ -83,7 +83,7 @@ pub struct Profile {
     /// The kernel driver.
     pub driver: Driver,
     /// What every device is.
-    pub device: Facts,
+    pub device: DeviceProfile,
     /// Faults, instances and errors that the machine has without a control file.
     #[serde(default)]
     pub control: Control,
@@ -108,7 +108,7 @@ impl Driver {
 /// What every device of the machine is.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Facts {
+pub struct DeviceProfile {
     /// Marketing name.
     pub name: String,
     /// Serial number of device 0; the others count up from it.
@@ -221,7 +221,7 @@ pub struct Pcie {
     pub byte_counter_bits: Option<u32>,
 }
 
-/// How memory errors come and how they are mended.
+/// How often memory errors occur, and how they are repaired.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ecc {
@@ -238,7 +238,7 @@ fn class_3d_controller() -> u32 {
     0x03_0200
 }
 
-impl Facts {
+impl DeviceProfile {
     /// What the cycle needs to know.
     pub fn silicon(&self) -> Silicon {
         let nvlink = self.nvidia.as_ref().and_then(|nvidia| nvidia.nvlink.as_ref());
@@ -326,7 +326,7 @@ fn hold(rows: &[(bool, &str)]) -> Result<(), String> {
     }
 }
 
-/// What a machine file says of another family: its own table, beside what every machine has.
+/// The table of another family in a machine file, with what every machine has.
 #[derive(Clone, Debug)]
 pub struct Section<T> {
     /// When the machine booted, unix seconds.

@@ -17,7 +17,8 @@ pub(crate) const ENGINE_LABELS: &str = "cluster, namespace, node, pod, job, inst
 pub(crate) struct Context<'a> {
     pub catalogue: &'a Catalogue,
     pub family: Option<Family>,
-    /// Matcher of the family's recorded series that come out of the same rule file, where two files have some.
+    /// Matcher of the family's recorded series that come out of the same rule file, where two files have
+    /// some.
     pub origin: &'static str,
     /// What `&name` stands for.
     pub words: BTreeMap<String, String>,
@@ -156,7 +157,7 @@ pub(crate) fn missing_source(text: &str, family: Family) -> Option<&'static str>
             .iter()
             .find(|origin| origin.integral.is_some_and(|id| id.metric().name == metric.name))
             .unwrap_or(metric);
-        let known = origin.sources.is_empty() || origin.sources.iter().any(|(has, _)| *has == family);
+        let known = origin.source(family).is_some() || origin.sources().next().is_none();
         (!known).then_some(origin.name.unwrap_or_default())
     })
 }

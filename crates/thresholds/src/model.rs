@@ -430,6 +430,7 @@ pub(crate) struct XidAction {
     pub action: String,
 }
 
+/// Families by their names; the name `all` alone stands for every one, also those that are added later.
 fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Family>, D::Error> {
     let family = |name: &String| {
         Family::ALL
@@ -437,5 +438,9 @@ fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Family>, D
             .find(|family| family.name() == name)
             .ok_or_else(|| de::Error::custom(format!("`{name}` is no family")))
     };
-    Vec::<String>::deserialize(deserializer)?.iter().map(family).collect()
+    let names = Vec::<String>::deserialize(deserializer)?;
+    if names == ["all"] {
+        return Ok(Family::ALL.to_vec());
+    }
+    names.iter().map(family).collect()
 }

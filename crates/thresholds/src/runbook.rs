@@ -10,7 +10,7 @@ use crate::{
     expr::{Context, references},
     model::{Alert, SloClass},
     plan::{fill, scaled},
-    prove::{example_value, first_device},
+    prove::example_value,
     slo,
     vocabulary::Vocabulary,
 };
@@ -148,7 +148,7 @@ fn fires(catalogue: &Catalogue, alert: &Alert) -> String {
 /// A label's value in the example of an alert's text.
 fn example_label(alert: &Alert, label: &str) -> String {
     let value = match label {
-        "device" => alert.families.first().copied().map_or("gpu0", first_device),
+        "device" => alert.families.first().copied().map_or("gpu0", Family::first_device),
         "family" => alert.families.first().map_or("nvidia", |family| family.name()),
         "instance" => "node-1:9477",
         "model" => "llama-70b",

@@ -118,7 +118,7 @@ fn a_neighbour_in_the_class_accel_is_not_taken_for_an_npu() -> Result<()> {
 }
 
 /// What the exporter may open of a sleeping NPU: files that the driver and the core of power management
-/// answer without waking it.
+/// return without waking it.
 const HARMLESS: [&str; 16] = [
     "vendor",
     "device",
@@ -320,7 +320,7 @@ fn a_file_that_hangs_costs_one_thread_and_one_socket() -> Result<()> {
     })?;
     let staged = node.dir().join("energy");
     fs::write(&staged, &healthy)?;
-    // Whoever waits at the pipe gets an answer, and the next reader a file.
+    // A reader that waits at the pipe gets a value, and the next reader a file.
     let mut writer = fs::OpenOptions::new().write(true).open(&energy)?;
     fs::rename(&staged, &energy)?;
     writer.write_all(&healthy)?;

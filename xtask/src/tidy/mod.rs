@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`laws::sources`] | over the text of Rust files |
 //! | [`laws::packages`] | over manifests and the packages that cargo resolves |
-//! | [`laws::rooms`] | ARCHITECTURE.md's table of rooms against the dependencies of our packages |
+//! | [`laws::architecture`] | ARCHITECTURE.md's table of crates against the dependencies of our packages |
 //! | [`linked`] | over what built programs are linked with |
 
 mod laws;

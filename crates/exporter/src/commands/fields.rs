@@ -45,7 +45,7 @@ fn field(metric: &Metric) -> Field {
         },
         labels: metric.labels.iter().map(|label| label.name()).collect(),
         help: metric.help_text(),
-        sources: metric.sources.iter().map(|(family, call)| (family.name(), *call)).collect(),
+        sources: metric.sources().map(|(family, source)| (family.name(), source)).collect(),
         sourceless: metric.sourceless,
         integral: metric.integral.and_then(|id| id.metric().name),
         vendor: metric
@@ -73,7 +73,7 @@ pub fn json() -> String {
 /// For people: a line per entry, and below it a line per vendor name.
 pub fn table() -> String {
     let rows = METRICS.iter().flat_map(|metric| {
-        let sources: Vec<_> = metric.sources.iter().map(|(family, _)| family.name()).collect();
+        let sources: Vec<_> = metric.sources().map(|(family, _)| family.name()).collect();
         let unified = metric.name.map(|name| {
             [name.to_owned(), metric.kind.name().into(), metric.unit.suffix().into(), sources.join(",")]
         });

@@ -240,7 +240,7 @@ fn device(
     };
     let of_family = |id: &Id| {
         let metric = id.metric();
-        metric.scope == Scope::Device && metric.sources.iter().any(|(source, _)| *source == family)
+        metric.scope == Scope::Device && metric.source(family).is_some()
     };
     DeviceReport {
         key,

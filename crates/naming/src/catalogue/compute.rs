@@ -1,9 +1,7 @@
 //! How busy compute engines are.
 
 use crate::{
-    Count,
-    Family::{Amx, Gaudi, Npu, Nvidia, Xpu},
-    Label, Ratio, Seconds,
+    Count, Label, Ratio, Seconds,
     entry::{counter, gauge},
 };
 
@@ -14,12 +12,6 @@ entries! { from super::identity::END;
         "Share of the last sample period in which any work ran; coarse, it says nothing about how full \
          the device was",
     )
-    .from(&[
-        (Nvidia, "nvmlDeviceGetUtilizationRates"),
-        (Gaudi, "hlml_device_get_utilization_rates, may be derived from power"),
-        (Xpu, "the busiest engine, else gtidle and rc6_residency_ms"),
-        (Npu, "npu_busy_time_us"),
-    ])
     .integral(UTILIZATION_BUSY.id);
 
     UTILIZATION_BUSY: Seconds = counter(
@@ -33,16 +25,6 @@ entries! { from super::identity::END;
         "Share of cycles or time in which the engine was busy, averaged over the last interval",
     )
     .labels(&[Label::Engine])
-    .from(&[
-        (
-            Nvidia,
-            "nvmlGpmMetricsGet, nvmlDeviceGetEncoderUtilization, GetDecoderUtilization, \
-             GetJpgUtilization, GetOfaUtilization",
-        ),
-        (Xpu, "fdinfo of every client, xe and i915 PMU, zesEngineGetActivity"),
-        (Npu, "npu_busy_time_us"),
-        (Amx, "EXE.AMX_BUSY over unhalted cycles"),
-    ])
     .integral(ENGINE_BUSY.id);
 
     ENGINE_BUSY: Seconds = counter(
@@ -55,27 +37,23 @@ entries! { from super::identity::END;
     SM_OCCUPANCY: Ratio = gauge(
         "accel_sm_occupancy_ratio",
         "Resident warps over the maximum that the SMs can hold",
-    )
-    .from(&[(Nvidia, "nvmlGpmMetricsGet SM_OCCUPANCY")]);
+    );
 
     CYCLES: Count = counter(
         "accel_cycles_total",
         "Unhalted cycles of all threads (kind thread), of all cores (kind core) and those in which AMX \
          was busy (kind amx), summed over the socket",
     )
-    .labels(&[Label::Kind])
-    .from(&[(Amx, "perf events CPU_CLK_UNHALTED.THREAD, CPU_CLK_UNHALTED.DISTRIBUTED and EXE.AMX_BUSY")]);
+    .labels(&[Label::Kind]);
 
     INSTRUCTIONS: Count = counter(
         "accel_instructions_total",
         "Instructions retired, summed over the socket; over accel_cycles_total of kind thread it is \
          instructions per cycle",
-    )
-    .from(&[(Amx, "perf event INST_RETIRED.ANY")]);
+    );
 
     COMPUTE_PROCESSES: Count = gauge(
         "accel_compute_processes",
         "Processes with a compute context on the device",
-    )
-    .from(&[(Nvidia, "nvmlDeviceGetComputeRunningProcesses_v3"), (Xpu, "fdinfo of all that have it open")]);
+    );
 }

@@ -1,9 +1,7 @@
 //! What a device is, and whether it is there.
 
 use crate::{
-    Count,
-    Family::{Amx, Gaudi, Npu, Nvidia, Xpu},
-    Flag, Kind, Label, Seconds,
+    Count, Flag, Label, MetricKind, Seconds,
     entry::{counter, gauge, info, own, vendor_only},
 };
 
@@ -39,20 +37,12 @@ entries! { from 0;
         Label::ModuleId,
         Label::PcbVersion,
         Label::PcbAssemblyVersion,
-    ])
-    .from(&[
-        (Nvidia, "nvmlDeviceGetName, GetPciInfo, GetSerial, GetVbiosVersion, GetInforomVersion"),
-        (Gaudi, "hlml_device_get_name, get_serial, get_pci_info, get_pcb_info, sysfs"),
-        (Xpu, "sysfs, zesDeviceGetProperties"),
-        (Npu, "sysfs"),
-        (Amx, "CPUID, sysfs"),
     ]);
 
     DEVICE_CONFIG: Flag = vendor_only(
         "Intel's Gaudi exporter prints a constant 1 beside its labels; the unified schema has \
          accel_device_info",
-    )
-    .from(&[(Gaudi, "hlml_device_get_handle_by_index")]);
+    );
 
     DEVICE_UP: Flag = gauge(
         "accel_device_up",
@@ -63,26 +53,24 @@ entries! { from 0;
     DEVICE_ASLEEP: Flag = gauge(
         "accel_device_asleep",
         "Whether runtime power management has suspended the device",
-    )
-    .from(&[(Xpu, "power/runtime_status"), (Npu, "power/runtime_status")]);
+    );
 
     RUNTIME_SECONDS: Seconds = counter(
         "accel_runtime_seconds_total",
         "Time that the device has been awake (state active) and asleep (state suspended), as runtime \
          power management counts it",
     )
-    .labels(&[Label::State])
-    .from(&[(Npu, "power/runtime_active_time, power/runtime_suspended_time")]);
+    .labels(&[Label::State]);
 
     DEVICES: Count = own(
-        Kind::Gauge,
+        MetricKind::Gauge,
         "accel_devices",
         &[Label::Family],
         "Devices that the family's driver lists now",
     );
 
     DEVICES_EXPECTED: Count = own(
-        Kind::Gauge,
+        MetricKind::Gauge,
         "accel_devices_expected",
         &[Label::Family],
         "Devices of the family on the PCI bus, from the vendor and class files under bus/pci/devices, \

@@ -1,9 +1,9 @@
-//! The kernel's files of a machine's Intel GPUs: sysfs as xe and i915 lay it out (Linux 7.2), and below it `proc/`
-//! with the fdinfo of the processes that use them and `dev/dri` with the render nodes, which are plain files here:
-//! the `ioctl` of `sim-level-zero` answers from them.
+//! The kernel's files of a machine's Intel GPUs: sysfs as xe and i915 lay it out (Linux 7.2), and below it
+//! `proc/` with the fdinfo of the processes that use them and `dev/dri` with the render nodes, which are
+//! plain files here: the `ioctl` of `sim-level-zero` reads them.
 //!
 //! A fault of the control file that names a file (`energy1_input`, `temp*`) hits that file: `error` takes it
-//! away, `garbage` leaves it empty (`blank`) or fills it with what is no number.
+//! away, `garbage` leaves it empty (`blank`) or fills it with text that is not a number.
 
 use std::fmt::Display;
 
@@ -211,7 +211,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// The processes on the GPU: each has it open and says in its fdinfo what it does there.
+    /// The processes on the GPU: each has it open, and its fdinfo reports how it uses the GPU.
     fn clients(&mut self, render: u32) {
         let facts = self.gpu.facts;
         for (client, process) in (1u32..).zip(self.gpu.device.processes()) {

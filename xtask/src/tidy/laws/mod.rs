@@ -1,16 +1,17 @@
 //! The laws, by what they read.
 
-pub mod dependencies;
+pub mod architecture;
 pub mod packages;
 pub mod sources;
 
 use super::Law;
 
 /// Every law.
-pub const ALL: [Law; 11] = [
+pub const ALL: [Law; 12] = [
     sources::every_file_says_what_it_is_for,
     sources::files_are_short,
     sources::no_promises,
+    sources::comments_are_plain_english,
     sources::metric_names_live_in_the_catalogue,
     sources::unsafe_lives_in_its_rooms,
     sources::pure_crates_do_no_io,
@@ -18,5 +19,5 @@ pub const ALL: [Law; 11] = [
     packages::vendor_libraries_serve_no_http,
     packages::licences_are_allowed,
     packages::no_unargued_duplicates,
-    dependencies::dependencies_are_those_of_the_table,
+    architecture::dependencies_are_those_of_the_table,
 ];

@@ -74,11 +74,7 @@ fn families<'a>(series: &[&'a str]) -> BTreeMap<&'a str, SeriesCount> {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
         let source = METRICS.iter().find(|metric| metric.vendor_names().any(|row| row.name == name));
         let family = source.and_then(|metric| {
-            metric
-                .sources
-                .iter()
-                .map(|(family, _)| family.name())
-                .find(|family| families.contains_key(family))
+            metric.sources().map(|(family, _)| family.name()).find(|family| families.contains_key(family))
         });
         if let Some(count) = family.and_then(|family| families.get_mut(family)) {
             count.vendor += 1;
