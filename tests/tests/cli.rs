@@ -65,12 +65,15 @@ fn probe_ends_by_itself_on_a_hung_driver_and_says_so() -> Result<()> {
 
 #[test]
 fn probe_of_a_lost_device_says_so_last_and_in_its_exit_code() -> Result<()> {
-    let node = Node::new("h100-sxm-8")?;
+    let node = Node::new("h100-sxm-8")?.with_bus()?;
     let lost = sim::control::Fault::lost().device(5);
     node.control(&sim::Control { fault: vec![lost], ..sim::Control::default() })?;
     let probe = node.run("probe", &[])?;
     let last = probe.stdout.trim_end().lines().last().unwrap_or_default();
-    ensure!(probe.code == Some(4) && last.starts_with("cannot be read: 1 of 8 devices; "), "{probe:?}");
+    ensure!(
+        probe.code == Some(4) && last.starts_with("cannot be read: nvidia: 1 of 8 devices ("),
+        "{probe:?}"
+    );
     ensure!(node.run("probe", &["--json"])?.code == Some(4));
     Ok(())
 }

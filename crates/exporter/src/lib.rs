@@ -102,7 +102,7 @@ fn run(
         Command::Probe(flags) => {
             start_log(&flags.log, &program);
             let opened = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
-            let report = probe::run(opened);
+            let report = probe::run(opened, &flags.sources.sysfs);
             if flags.json.json {
                 print::text(&report.json())?;
             } else {
