@@ -365,7 +365,7 @@ fn a_long_interval_does_not_delay_that_a_hang_shows() {
     assert!(!is_up(), "its call hangs");
     device.end();
     device.publish(1, Batch::default(), start + interval);
-    // The session is replaced: no worker reads the device until the driver answers again.
+    // The session is replaced: no worker reads the device before the connect returns.
     device.revoke();
     source.begin("connect", start + interval);
     node.check(start + interval + Duration::from_secs(9));
