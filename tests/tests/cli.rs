@@ -66,8 +66,8 @@ fn probe_ends_by_itself_on_a_hung_driver_and_says_so() -> Result<()> {
 #[test]
 fn probe_of_a_lost_device_says_so_last_and_in_its_exit_code() -> Result<()> {
     let node = Node::new("h100-sxm-8")?.with_bus()?;
-    let lost = sim::control::Fault::lost().device(5);
-    node.control(&sim::Control { fault: vec![lost], ..sim::Control::default() })?;
+    let gone = sim::control::Fault::lost().device(5);
+    node.control(&sim::Control { fault: vec![gone], ..sim::Control::default() })?;
     let probe = node.run("probe", &[])?;
     let last = probe.stdout.trim_end().lines().last().unwrap_or_default();
     ensure!(
