@@ -304,7 +304,6 @@ fn alerts(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
 }
 
 fn classes(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
-    let least = slo::least_objective(&catalogue.windows);
     for (class_name, key, settings) in node.table("slo")? {
         let Some(at) = catalogue.classes.iter().position(|class| class.name == class_name) else {
             return unknown(
@@ -336,13 +335,17 @@ fn classes(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> 
                         let Some(objective) = objectives.get_mut(sli) else {
                             return unknown(key, sli, "objectives", objectives.keys().map(String::as_str));
                         };
-                        if number <= least || number >= 1.0 {
-                            return share.error(format!(
-                                "an objective is above {} and below 1: at or under it the fastest burn could not be seen",
-                                decimal(least)
-                            ));
+                        if number <= 0.0 || number >= 1.0 {
+                            return share.error("an objective is a share above 0 and below 1");
                         }
                         *objective = number;
+                        let class = &catalogue.classes[at];
+                        if slo::windows(catalogue, class, sli).next().is_none() {
+                            return share.error(format!(
+                                "at an objective of {} no burn could be seen",
+                                decimal(number)
+                            ));
+                        }
                     }
                 }
                 _ => {

@@ -191,8 +191,8 @@ fn a_rate_window_moves_every_rate_and_no_name() {
         ("alerts/nvidia.yaml", "- time()) < 300", "- time()) < 8"),
         (
             "alerts/nvidia.yaml",
-            "accel_device_up{family=\"nvidia\"} offset 10m",
-            "accel_device_up{family=\"nvidia\"} offset 16s",
+            "accel_memory_used_bytes{family=\"nvidia\"}[2m]",
+            "accel_memory_used_bytes{family=\"nvidia\"}[3s]",
         ),
         (
             "alerts/nvidia.yaml",
@@ -204,7 +204,7 @@ fn a_rate_window_moves_every_rate_and_no_name() {
             "rate(vllm:request_success_total[5m])",
             "rate(vllm:request_success_total[8s])",
         ),
-        ("docs/runbooks/GpuXidErrorDetected.md", "within 5m", "within 8s"),
+        ("docs/runbooks/GpuThermalOrPowerThrottle.md", "of the last 5m", "of the last 8s"),
     ] {
         assert!(files(&Overrides::default())[path].contains(old), "{path}: {old}");
         assert!(!after[path].contains(old) && after[path].contains(new), "{path}: {new}");
@@ -257,7 +257,7 @@ fn mistakes_are_told_with_their_line_and_mend() {
         ("[alerts.GpuHbmNearOom]\nseverity = \"page\"", 2, "critical"),
         ("[alerts.LlmSloBudgetBurn]\nfor = \"5m\"", 2, "enabled"),
         ("[alerts.Gpu]\nfor = \"5m\"", 1, "unknown"),
-        ("[slo.chat]\nobjectives = { ttft = 0.5 }", 2, "objective"),
+        ("[slo.chat]\nobjectives = { ttft = 1.5 }", 2, "objective"),
         ("[slo.default]\nmodels = [\"a\"]", 2, "default"),
         ("[slo.chat]\nmodels = [\"a\"]\n[slo.rag]\nmodels = [\"a\"]", 4, "already"),
         ("[labels]\n\"a b\" = \"c\"", 2, "label name"),
