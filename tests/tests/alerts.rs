@@ -121,24 +121,33 @@ fn the_committed_rules_load_and_their_tests_pass() -> Result<()> {
     Ok(())
 }
 
-/// How fleets behaved, healthy and in incidents: each file says on its first line what happened.
-#[test]
-fn the_rules_hold_in_the_field() -> Result<()> {
+/// Cases of a folder that fail over the rules in `alerts`; each file says on its first line what happened.
+fn failing_cases(alerts: &Path, folder: &str) -> Result<(usize, Vec<(PathBuf, String)>)> {
     let root = tempfile::tempdir()?;
-    for rules in yaml_files(&repository().join("alerts"))? {
+    for rules in yaml_files(alerts)? {
         fs::copy(&rules, root.path().join(rules.file_name().context("a rule file has a name")?))?;
     }
     let mut cases = Vec::new();
-    for case in yaml_files(&repository().join("tests/cases/rules"))? {
+    for case in yaml_files(&repository().join("tests/cases").join(folder))? {
         let copy =
             root.path().join(format!("case-{}", case.file_name().context("a name")?.to_string_lossy()));
         fs::copy(&case, &copy)?;
         cases.push(copy);
     }
-    ensure!(cases.len() > 60, "only {} cases", cases.len());
-    let failed: Vec<_> =
-        verdicts(&cases)?.into_iter().filter(|(_, said)| !said.contains("SUCCESS")).collect();
-    ensure!(failed.is_empty(), "{failed:#?}");
+    let failed = verdicts(&cases)?.into_iter().filter(|(_, said)| !said.contains("SUCCESS"));
+    Ok((cases.len(), failed.collect()))
+}
+
+#[test]
+fn the_rules_hold_in_the_field() -> Result<()> {
+    let (cases, failed) = failing_cases(&repository().join("alerts"), "rules")?;
+    ensure!(cases > 60 && failed.is_empty(), "of {cases}: {failed:#?}");
+    let root = tempfile::tempdir()?;
+    let prices = fs::read_to_string(repository().join("tests/cases/overrides/prices.toml"))?;
+    let overrides = Overrides::parse("prices.toml", &prices)?;
+    write(root.path(), &generate(Kind::Rules, &overrides, Names::Both, Format::Prometheus))?;
+    let (cases, failed) = failing_cases(&root.path().join("alerts"), "overrides")?;
+    ensure!(cases > 0 && failed.is_empty(), "of {cases} with prices: {failed:#?}");
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use crate::{
     model::{Alert, Bound, Level, Limit, Renamed, Severity, Signal, SloClass, XidAction},
     number::Duration,
+    slo,
 };
 
 const SIGNALS: [(&str, &str); 3] = [
@@ -36,6 +37,10 @@ pub(crate) struct Catalogue {
     pub xids: Vec<XidAction>,
     /// Fields of dcgm-exporter with two names.
     pub renamed: Vec<Renamed>,
+    /// Families whose rules are wanted.
+    pub families: Vec<Family>,
+    /// Service levels that alert.
+    pub slis: Vec<&'static str>,
     /// Price of one device for an hour, by family.
     pub prices: BTreeMap<String, f64>,
     /// Regular expressions of the scrape jobs.
@@ -125,6 +130,8 @@ impl Catalogue {
             windows: window,
             xids: read::<XidFile>("xid.toml", XID)?.xid,
             renamed: read::<DcgmFile>("dcgm.toml", DCGM)?.renamed,
+            families: Family::ALL.to_vec(),
+            slis: slo::SLIS.to_vec(),
             prices: BTreeMap::new(),
             jobs: jobs.map(|(job, pattern)| (job.to_owned(), pattern.to_owned())).into(),
             labels: BTreeMap::new(),
@@ -236,7 +243,7 @@ impl Catalogue {
     /// The regular expression of the models of a class: a matcher, or nothing when all are meant.
     pub fn models(&self, class: &SloClass) -> String {
         let quoted = |models: Vec<&String>| {
-            models.into_iter().map(|model| escape(&regex_escape(model))).collect::<Vec<_>>().join("|")
+            models.into_iter().map(|model| escape(&glob(model))).collect::<Vec<_>>().join("|")
         };
         if class.name != SloClass::DEFAULT {
             return format!("model=~\"{}\"", quoted(class.models.iter().collect()));
@@ -248,7 +255,7 @@ impl Catalogue {
     /// A model of a class, for examples; without a class, one that no class names.
     pub fn example_model(&self, class: Option<&SloClass>) -> String {
         if let Some(model) = class.and_then(|class| class.models.first()) {
-            return model.clone();
+            return model.replace('*', "x");
         }
         let taken = |name: &str| self.classes.iter().any(|class| class.models.iter().any(|m| m == name));
         let mut name = "m".to_owned();
@@ -311,8 +318,13 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
+/// A name in which `*` stands for any text, as a regular expression.
+pub(crate) fn glob(text: &str) -> String {
+    text.split('*').map(regex_escape).collect::<Vec<_>>().join(".*")
+}
+
 /// A text that a regular expression takes literally.
-pub(crate) fn regex_escape(text: &str) -> String {
+fn regex_escape(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         if "\\.+*?()|[]{}^$".contains(c) {

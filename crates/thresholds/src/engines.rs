@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Labels that identify an engine's series; labels that some versions add are aggregated away.
-pub(crate) const ENGINE_LABELS: &str = "cluster, namespace, node, pod, job, instance, model";
+pub(crate) const ENGINE_LABELS: &str = "cluster, namespace, tenant, node, pod, job, instance, model";
 
 /// Labels in which series repeat each other: the replicas of a Prometheus pair, and ranks that report the same queue.
 const REPEATED: &str = "replica, prometheus_replica, tp_rank, pp_rank, moe_ep_rank";

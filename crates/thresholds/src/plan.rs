@@ -267,7 +267,7 @@ pub(crate) fn scaled(bounds: &BTreeMap<String, Bound>, by: Option<f64>) -> BTree
 pub(crate) const LITERAL_BRACES: &str = "{{ \"{{\" }}";
 
 /// A text that Go's templates print as it is.
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     text.replace("{{", LITERAL_BRACES)
 }
 

@@ -48,6 +48,7 @@ pub(crate) fn all(catalogue: &Catalogue, names: Names) -> impl Iterator<Item = R
             Names::Unified => !set.is_dcgm(),
             Names::Vendor => set.is_dcgm() || set.family.is_none(),
         })
+        .filter(|set| set.family.is_none_or(|family| catalogue.families.contains(&family)))
         .filter(|set| set.file != "cost" || !catalogue.prices.is_empty())
 }
 

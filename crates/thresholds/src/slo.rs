@@ -20,7 +20,7 @@ pub(crate) const SLIS: [&str; 4] = ["ttft", "itl", "success", "completeness"];
 /// Name of the alert in the catalogue that is made once per service level, class and window.
 pub(crate) const BURN: &str = "LlmSloBudgetBurn";
 
-const BY: &str = "cluster, namespace, model";
+const BY: &str = "cluster, namespace, tenant, model";
 
 /// Whether the alert is the one that is made once per service level, class and window.
 pub(crate) fn is_template(alert: &Alert) -> bool {
@@ -50,7 +50,7 @@ pub(crate) fn extend(catalogue: &mut Catalogue) -> Result<(), String> {
         for sli in SLIS {
             let level = Level { catalogue, class, sli };
             signals.extend(level.signals()?);
-            if !template.off {
+            if !template.off && catalogue.slis.contains(&sli) {
                 alerts.extend(windows(catalogue, class, sli).map(|window| level.alert(&template, window)));
             }
         }
