@@ -82,7 +82,8 @@ pub fn python_env() -> Result<PathBuf> {
 /// Releases of habana-pyhlml, newest first: one for each set of structs that HLML has had.
 pub const PYHLML: [&str; 4] = ["1.24.2.481", "1.18.0.524", "1.13.0.463", "1.10.0.494"];
 
-/// Where a release of habana-pyhlml is, for `PYTHONPATH`: apart from the environment, which can have one only.
+/// Where a release of habana-pyhlml is, for `PYTHONPATH`: apart from the environment, which can have one
+/// only.
 pub fn pyhlml(release: &str) -> Result<PathBuf> {
     let folder = target_dir()?.join("tools/pyhlml").join(release);
     ensure!(folder.join("pyhlml").exists(), "{} is missing; run `cargo xtask setup`", folder.display());

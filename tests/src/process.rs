@@ -189,8 +189,8 @@ impl Finished {
 
 /// A free address on loopback that no other test process asks for.
 ///
-/// Programs that need a port as an argument cannot take port 0. Each process hands out ports of its own address
-/// in 127.0.0.0/8, so two tests that run at the same time cannot be given the same one.
+/// Programs that need a port as an argument cannot take port 0. Each process hands out ports of its own
+/// address in 127.0.0.0/8, so two tests that run at the same time cannot be given the same one.
 pub fn free_address() -> Result<SocketAddr> {
     let [_, high, middle, low] = std::process::id().to_be_bytes();
     // The first octets 64..: clear of 127.0.0.1, where other programs listen. Ids stay below 2^22.

@@ -1,5 +1,5 @@
-//! Comparing our structs and numbers with C headers, by a C compiler: it alone knows what a header means. A program
-//! written in Rust against a library written in Rust would agree on a wrong layout.
+//! Comparing our structs and numbers with C headers, by a C compiler: it alone knows what a header means. A
+//! program written in Rust against a library written in Rust would agree on a wrong layout.
 
 use std::{fs, path::Path, process::Command};
 

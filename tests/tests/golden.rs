@@ -67,8 +67,8 @@ fn difference(before: &str, after: &str) -> String {
     lines.concat()
 }
 
-/// Flags of the machine's sources, so that it does not matter who runs the test and which loader is installed. Shares
-/// and rates are not in such a file: on a clock that stands, their counters do too.
+/// Flags of the machine's sources, so that it does not matter who runs the test and which loader is installed.
+/// Shares and rates are not in such a file: on a clock that stands, their counters do too.
 fn flags(node: &Node) -> &'static [&'static str] {
     if node.has("xpu") { &["--xpu.backend", "kernel"] } else { &[] }
 }

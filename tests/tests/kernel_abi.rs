@@ -11,8 +11,8 @@ use crate::c_headers::Headers;
 /// A struct's name and size, and name, offset and size of each member; bytes.
 type Struct = (&'static str, u64, &'static [(&'static str, u64, u64)]);
 
-/// Numbers and structs of `include/uapi/drm/xe_drm.h` of Linux 6.12, read by hand: neither libdrm nor the kernel of
-/// Debian 12 has such a header.
+/// Numbers and structs of `include/uapi/drm/xe_drm.h` of Linux 6.12, read by hand: neither libdrm nor the
+/// kernel of Debian 12 has such a header.
 const XE_NUMBERS: &[Fact] = &[
     // _IOWR('d', 0x40, 40 bytes)
     ("DRM_IOCTL_XE_DEVICE_QUERY", 3 << 30 | 40 << 16 | 0x64 << 8 | 0x40),

@@ -1,5 +1,5 @@
-//! Intel GPUs through Level Zero: layouts against Debian's headers, Debian's real loader, Intel's own client, the
-//! kernel's numbers beside Level Zero's, and what goes wrong there.
+//! Intel GPUs through Level Zero: layouts against Debian's headers, Debian's real loader, Intel's own client,
+//! the kernel's numbers beside Level Zero's, and what goes wrong there.
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
@@ -25,7 +25,8 @@ const CARD: [(&str, &str); 1] = [("device", "card1")];
 /// Level Zero alone, with the engine counters.
 const LEVEL_ZERO: &[&str] = &["--xpu.backend", "level-zero", "--xpu.hold-awake"];
 
-/// A struct that came after the headers of Debian 12; a unit test of `level-zero-sys` has its layout in a table.
+/// A struct that came after the headers of Debian 12; a unit test of `level-zero-sys` has its layout in a
+/// table.
 const NEWER: &str = "zes_fabric_port_error_counters_t";
 
 /// A path into what pyzes read, the factor to our unit, our metric, its labels.
@@ -83,8 +84,8 @@ fn debians_loader_opens_the_driver_and_the_exporter_reads_through_it() -> Result
 
     let direct = real.node.start(&[LEVEL_ZERO, &["--path.dev", "/nowhere"]].concat()[..2])?;
     let direct = direct.settled()?;
-    // The same driver's values, with Debian's loader between or not; the names of devices come from the kernel,
-    // which the first exporter does not see.
+    // The same driver's values, with Debian's loader between or not; the names of devices come from the
+    // kernel, which the first exporter does not see.
     let values = |samples: &Samples, device: &str| -> BTreeSet<String> {
         let own = samples.samples.iter().filter(|sample| sample.label("device") == device);
         let kept =
@@ -111,7 +112,7 @@ fn without_a_driver_the_loader_says_so_and_the_exporter_runs() -> Result<()> {
     let probe = process::run(&mut real.command)?;
     ensure!(probe.code == Some(3), "{probe:?}");
     ensure!(probe.stdout.contains("zeInit returned ERROR_UNINITIALIZED"), "{}", probe.stdout);
-    ensure!(probe.stdout.contains("intel-level-zero-gpu"), "no mend: {}", probe.stdout);
+    ensure!(probe.stdout.contains("intel-level-zero-gpu"), "no advice: {}", probe.stdout);
     Ok(())
 }
 
@@ -213,7 +214,8 @@ fn pyzes_reads_what_is_exported_through_the_stand_in_and_through_debians_loader(
     Ok(())
 }
 
-/// What the two backends say of the same moment, by series. Shares and rates are compared where the clock moves.
+/// What the two backends say of the same moment, by series. Shares and rates are compared where the clock
+/// moves.
 #[test]
 fn both_backends_say_the_same_or_it_is_known_why_not() -> Result<()> {
     let node = Node::new(MACHINE)?.only("xpu").workload("hot").frozen();
@@ -224,7 +226,8 @@ fn both_backends_say_the_same_or_it_is_known_why_not() -> Result<()> {
         let Some(other) = kernel.samples.iter().find(|other| other.series == sample.series) else { continue };
         let name = sample.series.split('{').next().unwrap_or_default();
         match name {
-            // The kernel's counter does not wrap. Sysman's does, so it is followed from 0, and this clock stands.
+            // The kernel's counter does not wrap. Sysman's does, so it is followed from 0, and this clock
+            // stands.
             "accel_energy_joules_total" => {
                 ensure!(other.value > 0.0 && sample.value == 0.0, "{} {}", other.value, sample.value);
             }

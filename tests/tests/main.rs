@@ -1,5 +1,5 @@
-//! Every end-to-end test, in one program: the test runner then shares the cores among all of them, since most wait
-//! for an exporter or a Prometheus more than they work, and there is one program to link.
+//! Every end-to-end test, in one program: the test runner then shares the cores among all of them, since most
+//! wait for an exporter or a Prometheus more than they work, and there is one program to link.
 //!
 //! They run what is built: `cargo build --workspace` first.
 

@@ -1,5 +1,5 @@
-//! Intel GPUs through the kernel's files: the real binary on a live synthetic tree, what it says beside what the
-//! machine does, and what goes wrong there.
+//! Intel GPUs through the kernel's files: the real binary on a live synthetic tree, what it says beside what
+//! the machine does, and what goes wrong there.
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 

@@ -1,4 +1,5 @@
-//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `generate`, `bless` or `bench`.
+//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `generate`, `bless` or
+//! `bench`.
 //!
 //! Everything that CI does is here, so that it can be done at a desk with the same words.
 

@@ -1,6 +1,6 @@
 //! Installs the programs that the tests and measurements run beside ours: Debian packages through `apt-get`,
-//! Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages into
-//! `target/tools/npm`. Does nothing, quickly, when all is there.
+//! Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages
+//! into `target/tools/npm`. Does nothing, quickly, when all is there.
 
 use std::{
     env, fs,

@@ -117,7 +117,8 @@ fn variables_stand_for_flags_and_unknown_ones_are_reported_once() {
 fn families_that_are_not_here_are_one_line_and_are_found_when_they_come() {
     let sysfs = tempfile::tempdir().expect("a folder");
     let at = |place: &str| sysfs.path().join(place);
-    // A simulated machine, so that it does not matter what processor this one has; it has no counters to read.
+    // A simulated machine, so that it does not matter what processor this one has; it has no counters to
+    // read.
     for (file, text) in [("accelsim/machine", "bare"), ("bus/pci/devices/0000:00:00.0/vendor", "0x8086")] {
         fs::create_dir_all(at(file).parent().expect("a folder")).expect("created");
         fs::write(at(file), text).expect("written");

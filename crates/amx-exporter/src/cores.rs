@@ -136,8 +136,8 @@ fn add(sum: &mut CoreCounters, other: &CoreCounters) {
     sum.amx_cycles += other.amx_cycles;
 }
 
-/// Intel's `AMX_Busy`: EXE.AMX_BUSY over the core's unhalted cycles. The event is speculative, so the share is
-/// limited to 1. A core that was halted throughout has none.
+/// Intel's `AMX_Busy`: EXE.AMX_BUSY over the core's unhalted cycles. The event is speculative, so the share
+/// is limited to 1. A core that was halted throughout has none.
 fn share(counted: &CoreCounters) -> Option<f64> {
     (counted.core_cycles > 0.0).then(|| (counted.amx_cycles / counted.core_cycles).min(1.0))
 }

@@ -99,7 +99,8 @@ fn info(cpu: &Cpu, sysfs: &Path) -> Labels {
     Labels::Shared(facts.into_iter().filter(|(_, value)| !value.is_empty()).collect())
 }
 
-/// Raises the limit of open files: events are files, four per CPU, on a large machine more than the usual 1024.
+/// Raises the limit of open files: events are files, four per CPU, on a large machine more than the usual
+/// 1024.
 fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // If that fails, events beyond the limit have the fault EMFILE.

@@ -109,7 +109,8 @@ impl Tree {
         self.put(&format!("class/hwmon/hwmon0/{name}"), text);
     }
 
-    /// Threads' cycles, instructions, cores' cycles and AMX of a CPU, and as many accesses of each controller.
+    /// Threads' cycles, instructions, cores' cycles and AMX of a CPU, and as many accesses of each
+    /// controller.
     fn count(&self, cpu: u32, enabled: u64, running: u64, values: [u64; 4]) {
         let mut text = format!("{enabled} {running}\n");
         for (config, value) in [0x3c, 0xc0, 0x02ec, 0x02b7].into_iter().zip(values) {

@@ -26,8 +26,8 @@ crate::abi! {
         items: u64 as "items_ptr",
     }
 
-    /// One question: without a buffer the driver sets `length`, with one of that length it fills it. A negative length
-    /// is the item's error.
+    /// One question: without a buffer the driver sets `length`, with one of that length it fills it. A
+    /// negative length is the item's error.
     struct Item as "struct drm_i915_query_item" {
         query: u64 as "query_id",
         length: i32 as "length",

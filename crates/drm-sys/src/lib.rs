@@ -1,7 +1,8 @@
-//! The memory-region queries of Linux's DRM drivers for Intel GPUs: structs and numbers of the kernel's user API.
+//! The memory-region queries of Linux's DRM drivers for Intel GPUs: structs and numbers of the kernel's user
+//! API.
 //!
-//! They are typed by hand, once for the exporter and for the simulation. Each module has a table of [`Fact`]s, which
-//! the end-to-end tests compare with the kernel's headers by a C compiler.
+//! They are typed by hand, once for the exporter and for the simulation. Each module has a table of
+//! [`Fact`]s, which the end-to-end tests compare with the kernel's headers by a C compiler.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +29,8 @@ pub struct RegionLayout {
     pub video_memory: u16,
 }
 
-/// Declares numbers and structs under our names, each with its name in the header, and the table of facts about them.
+/// Declares numbers and structs under our names, each with its name in the header, and the table of facts
+/// about them.
 macro_rules! abi {
     (
         $(const $constant:ident: $number:ty = $value:literal as $c_constant:literal;)*

@@ -5,7 +5,7 @@ use reading::{Labels, Reading, Subject};
 
 use crate::{
     Format,
-    plan::{FAMILIES, Family, Feed, Heading},
+    plan::{FAMILIES, Family, Heading, Input},
     protobuf::Protobuf,
     text::{OPENMETRICS, TEXT, Text},
 };
@@ -24,8 +24,8 @@ pub struct Options<'a> {
 
 /// Prints `subjects` in `format`.
 ///
-/// Families are in catalogue order. Each is announced once, and its samples follow without interruption; a family
-/// without a reading is not announced. Within a family, samples keep the order of the subjects.
+/// Families are in catalogue order. Each is announced once, and its samples follow without interruption; a
+/// family without a reading is not announced. Within a family, samples keep the order of the subjects.
 pub fn encode<'a>(
     format: Format,
     subjects: impl IntoIterator<Item = &'a Subject>,
@@ -38,7 +38,8 @@ pub fn encode<'a>(
     }
 }
 
-/// Writes one format. For each family with samples, `begin` is called, then `sample` at least once, then `end`.
+/// Writes one format. For each family with samples, `begin` is called, then `sample` at least once, then
+/// `end`.
 pub(crate) trait Writer {
     /// Appends one label to a sample's encoded labels.
     fn push_label(labels: &mut Vec<u8>, name: &str, value: &str);
@@ -58,21 +59,21 @@ pub(crate) fn walk<'a, W: Writer>(
     subjects: impl IntoIterator<Item = &'a Subject>,
     options: &Options<'_>,
 ) -> Vec<u8> {
-    let pages: Vec<_> = subjects.into_iter().map(Page::new::<W>).collect();
+    let encoded: Vec<_> = subjects.into_iter().map(EncodedSubject::new::<W>).collect();
     let mut labels = Vec::new();
     for family in families {
         let Some(heading) = family.heading(options) else { continue };
         let mut begun = false;
-        for feed in &family.feeds {
-            for page in &pages {
-                for reading in page.readings(feed) {
+        for input in &family.inputs {
+            for subject in &encoded {
+                for reading in subject.readings(input) {
                     if !begun {
                         writer.begin(&heading);
                         begun = true;
                     }
                     labels.clear();
-                    page.push_labels::<W>(feed, reading, &mut labels);
-                    match feed.row {
+                    subject.push_labels::<W>(input, reading, &mut labels);
+                    match input.row {
                         None => writer.sample(&heading, &labels, &reading.value),
                         Some(row) => writer.sample(&heading, &labels, &row.unit.from_base(&reading.value)),
                     }
@@ -87,7 +88,7 @@ pub(crate) fn walk<'a, W: Writer>(
 }
 
 /// A subject with the labels of its identity encoded once.
-struct Page<'a> {
+struct EncodedSubject<'a> {
     /// The family, which selects the vendor rows that apply.
     family: Option<naming::Family>,
     unified: Vec<u8>,
@@ -95,7 +96,7 @@ struct Page<'a> {
     readings: &'a [Reading],
 }
 
-impl<'a> Page<'a> {
+impl<'a> EncodedSubject<'a> {
     fn new<W: Writer>(subject: &'a Subject) -> Self {
         let (mut unified, mut vendor) = (Vec::new(), Vec::new());
         if let Some(identity) = subject.identity() {
@@ -106,22 +107,22 @@ impl<'a> Page<'a> {
         Self { family, unified, vendor, readings: subject.readings() }
     }
 
-    /// Returns the readings that a feed prints.
-    fn readings(&self, feed: &Feed) -> impl Iterator<Item = &'a Reading> {
-        let applies = feed.row.is_none_or(|row| !self.vendor.is_empty() && self.family == Some(row.family));
+    /// Returns the readings that a input prints.
+    fn readings(&self, input: &Input) -> impl Iterator<Item = &'a Reading> {
+        let applies = input.row.is_none_or(|row| !self.vendor.is_empty() && self.family == Some(row.family));
         let tail = if applies {
-            &self.readings[self.readings.partition_point(|reading| reading.id < feed.id)..]
+            &self.readings[self.readings.partition_point(|reading| reading.id < input.id)..]
         } else {
             &[]
         };
         tail.iter()
-            .take_while(|reading| reading.id == feed.id)
-            .filter(|reading| feed.row.is_none_or(|row| takes(row, &reading.labels)))
+            .take_while(|reading| reading.id == input.id)
+            .filter(|reading| input.row.is_none_or(|row| takes(row, &reading.labels)))
     }
 
     /// Appends the labels of one sample: the subject's, then the reading's own.
-    fn push_labels<W: Writer>(&self, feed: &Feed, reading: &Reading, out: &mut Vec<u8>) {
-        let Some(row) = feed.row else {
+    fn push_labels<W: Writer>(&self, input: &Input, reading: &Reading, out: &mut Vec<u8>) {
+        let Some(row) = input.row else {
             out.extend_from_slice(&self.unified);
             reading.labels.for_each(|label, value| W::push_label(out, label.name(), value));
             return;

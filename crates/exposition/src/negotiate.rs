@@ -1,4 +1,5 @@
-//! Selects the format for a client: matches the `Accept` header with the three formats, as RFC 9110 specifies.
+//! Selects the format for a client: matches the `Accept` header with the three formats, as RFC 9110
+//! specifies.
 
 use std::{borrow::Cow, cmp::Reverse};
 
@@ -40,8 +41,8 @@ pub struct Negotiated {
     pub content_type: Cow<'static, str>,
 }
 
-/// Escaping schemes for metric names. Every exported name is valid without escaping, so each scheme is satisfied
-/// without a change; the scheme is repeated in the response for clients that check it.
+/// Escaping schemes for metric names. Every exported name is valid without escaping, so each scheme is
+/// satisfied without a change; the scheme is repeated in the response for clients that check it.
 const ESCAPING: Name = Name::new_unchecked("escaping");
 const ESCAPING_SCHEMES: [&str; 4] = ["allow-utf-8", "underscores", "dots", "values"];
 
@@ -50,8 +51,8 @@ const QUALITY: Name = Name::new_unchecked("q");
 /// Returns the format that the client prefers: the highest `q`, then the one named first, then the order of
 /// [`Format::ALL`]. `accept` is the header's value; several headers are joined by commas.
 ///
-/// No request is refused. Prometheus, browsers and `curl` all parse text 0.0.4, so this is the result when the
-/// header names no supported format or cannot be parsed.
+/// No request is refused. Prometheus, browsers and `curl` all parse text 0.0.4, so this is the result when
+/// the header names no supported format or cannot be parsed.
 pub fn negotiate(accept: Option<&str>) -> Negotiated {
     let accept = accept.unwrap_or_default();
     let best = Format::ALL
@@ -117,8 +118,8 @@ fn specificity(range: &MediaType, offer: &MediaType) -> Option<usize> {
     }
 }
 
-/// Returns `q` in thousandths: 1000 if it is not given, and `None`, which invalidates the entry, if it is not a
-/// weight.
+/// Returns `q` in thousandths: 1000 if it is not given, and `None`, which invalidates the entry, if it is not
+/// a weight.
 fn quality(range: &MediaType) -> Option<u16> {
     let Some(weight) = range.get_param(QUALITY) else { return Some(1000) };
     let weight: f32 = weight.as_str().parse().ok()?;

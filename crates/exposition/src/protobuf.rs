@@ -1,7 +1,7 @@
 //! Prometheus protobuf: `MetricFamily` messages, each preceded by its length, with the field numbers of
 //! `io/prometheus/client/metrics.proto`.
 
-use naming::{Distribution, Kind, Value};
+use naming::{Distribution, MetricKind, Value};
 use prost::Message;
 
 use crate::{encode::Writer, plan::Heading};
@@ -14,8 +14,8 @@ pub(crate) struct MetricFamily {
     pub help: Option<String>,
     #[prost(enumeration = "MetricType", optional, tag = "3")]
     pub r#type: Option<i32>,
-    /// Encoded [`Metric`]s. Bytes and a message have the same wire format, so a subject's labels can be encoded
-    /// once and copied before each of its values.
+    /// Encoded [`Metric`]s. Bytes and a message have the same wire format, so a subject's labels can be
+    /// encoded once and copied before each of its values.
     #[prost(bytes = "vec", repeated, tag = "4")]
     pub metric: Vec<Vec<u8>>,
     #[prost(string, optional, tag = "5")]
@@ -105,9 +105,9 @@ impl Writer for Protobuf {
 
     fn begin(&mut self, heading: &Heading<'_>) {
         let kind = match heading.kind {
-            Kind::Gauge | Kind::Info | Kind::StateSet => MetricType::Gauge,
-            Kind::Counter => MetricType::Counter,
-            Kind::Histogram => MetricType::Histogram,
+            MetricKind::Gauge | MetricKind::Info | MetricKind::StateSet => MetricType::Gauge,
+            MetricKind::Counter => MetricType::Counter,
+            MetricKind::Histogram => MetricType::Histogram,
         };
         self.family.name = Some(heading.name.into());
         self.family.help = Some(heading.help.into());
@@ -121,7 +121,7 @@ impl Writer for Protobuf {
             (Value::Histogram(distribution), _) => {
                 Metric { histogram: Some(Histogram::new(distribution)), ..Metric::default() }
             }
-            (_, Kind::Counter) => Metric { counter: number, ..Metric::default() },
+            (_, MetricKind::Counter) => Metric { counter: number, ..Metric::default() },
             _ => Metric { gauge: number, ..Metric::default() },
         };
         let mut metric = Vec::with_capacity(labels.len() + value.encoded_len());

@@ -3,8 +3,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use naming::{
-    Celsius, Count, Distribution, Family, FilterEntry, Flag, Id, Joules, Kind, Label, LabelValues, Metric,
-    Ratio, Scope, Unit, Value, VendorFilter, VendorName, VendorUnit, Vocabulary, Watts, catalogue,
+    Celsius, Count, Distribution, Family, FilterEntry, Flag, Id, Joules, Label, LabelValues, Metric,
+    MetricKind, Ratio, Scope, Unit, Value, VendorFilter, VendorName, VendorUnit, Vocabulary, Watts,
+    catalogue,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -260,8 +261,12 @@ fn a_filter_picks_names_and_their_help_and_type() {
     let dcgm = VendorFilter {
         vocabulary: Vocabulary::Dcgm,
         entries: vec![
-            entry("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", Kind::Gauge, "C:\\energy, \"mine\"\nin mJ"),
-            entry("DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL", Kind::Counter, "Chosen, but without a reading."),
+            entry("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", MetricKind::Gauge, "C:\\energy, \"mine\"\nin mJ"),
+            entry(
+                "DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL",
+                MetricKind::Counter,
+                "Chosen, but without a reading.",
+            ),
         ],
     };
     let body = |format, vocabulary| {
@@ -306,7 +311,7 @@ fn everything(family: Family) -> Subject {
             _ => Labels::Shared(labels.into_iter().map(|(name, value)| (name, value.to_owned())).collect()),
         };
         let value = match id.metric().kind {
-            Kind::Histogram => Value::Histogram(Arc::new(Distribution::new(&[0.1]))),
+            MetricKind::Histogram => Value::Histogram(Arc::new(Distribution::new(&[0.1]))),
             _ => Value::Int(1),
         };
         Reading { id, labels, value }
@@ -407,7 +412,7 @@ proptest! {
         let subjects = [finished(batch)];
         let filters = [VendorFilter {
             vocabulary: Vocabulary::Dcgm,
-            entries: vec![FilterEntry { name: "DCGM_FI_DEV_XID_ERRORS", kind: Kind::Gauge, help: help.clone() }],
+            entries: vec![FilterEntry { name: "DCGM_FI_DEV_XID_ERRORS", kind: MetricKind::Gauge, help: help.clone() }],
         }];
         let options = Options { filters: &filters, ..BOTH };
         let vendor_labels = vec![
@@ -423,7 +428,7 @@ proptest! {
             let announced = line("# HELP DCGM_FI_DEV_XID_ERRORS ");
             prop_assert_eq!(unescaped(&announced["# HELP DCGM_FI_DEV_XID_ERRORS ".len()..]), help.clone());
             let end = usize::from(format == Format::OpenMetrics);
-            prop_assert_eq!(body.matches('\n').count(), 3 + 3 + end, "no raw line feed");
+            prop_assert_eq!(body.matches('\n').count(), 3 + 3 + end, "no raw line input");
         }
         let families = families(&encode(Format::Protobuf, &subjects, &options));
         let metric = Sample::decode(&families[0].metric[0][..]).expect("a metric");
@@ -441,7 +446,7 @@ fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
             name: "npu_temperature",
             vocabulary: Vocabulary::Alias,
             family,
-            kind: Kind::Gauge,
+            kind: MetricKind::Gauge,
             unit: VendorUnit::Base,
             when,
             keep: &[(Label::Sensor, "where")],
@@ -450,7 +455,7 @@ fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
     }
     static METRIC: Metric = Metric {
         name: None,
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         unit: Unit::Celsius,
         scope: Scope::Device,
         labels: &[Label::Sensor],

@@ -1,6 +1,6 @@
 //! The two text formats: one writer, with their differences as data.
 
-use naming::{Distribution, Kind, Value};
+use naming::{Distribution, MetricKind, Value};
 
 use crate::{
     encode::Writer,
@@ -26,9 +26,9 @@ pub(crate) struct Dialect {
 pub(crate) static TEXT: Dialect = Dialect {
     family: |heading| {
         let kind = match heading.kind {
-            Kind::Gauge | Kind::Info | Kind::StateSet => "gauge",
-            Kind::Counter => "counter",
-            Kind::Histogram => "histogram",
+            MetricKind::Gauge | MetricKind::Info | MetricKind::StateSet => "gauge",
+            MetricKind::Counter => "counter",
+            MetricKind::Histogram => "histogram",
         };
         (heading.name, kind)
     },
@@ -46,10 +46,10 @@ pub(crate) static OPENMETRICS: Dialect = Dialect {
             None => (heading.name, "unknown"),
         };
         match heading.kind {
-            Kind::Gauge | Kind::StateSet => (heading.name, "gauge"),
-            Kind::Info => stem("_info", "info"),
-            Kind::Counter => stem("_total", "counter"),
-            Kind::Histogram => (heading.name, "histogram"),
+            MetricKind::Gauge | MetricKind::StateSet => (heading.name, "gauge"),
+            MetricKind::Info => stem("_info", "info"),
+            MetricKind::Counter => stem("_total", "counter"),
+            MetricKind::Histogram => (heading.name, "histogram"),
         }
     },
     help_specials: b"\\\n\"",
@@ -153,7 +153,7 @@ impl Writer for Text {
     }
 }
 
-/// Appends `text` with a backslash before each of `specials`, and a line feed as `\n`.
+/// Appends `text` with a backslash before each of `specials`, and a line input as `\n`.
 fn push_escaped(out: &mut Vec<u8>, text: &str, specials: &[u8]) {
     // The special characters are ASCII, so no byte of a multi-byte character can equal one.
     let mut rest = text.as_bytes();

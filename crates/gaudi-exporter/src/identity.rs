@@ -10,7 +10,8 @@ use crate::{
     raw::Hpu,
 };
 
-/// What does not change while a card is plugged in. Empty text stands for what neither library nor driver has.
+/// What does not change while a card is plugged in. Empty text stands for what neither library nor driver
+/// has.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// Place in HLML's list, or the number of the device's node where there is no list.

@@ -87,7 +87,8 @@ fn temperatures(sample: &DeviceSample<'_>, batch: &mut Batch) {
                 Some(celsius) => celsius.map(|celsius| Celsius(celsius.into())),
                 None => channels[index].map(millidegrees),
             },
-            // Without slow readings only hwmon is left; where it has nothing, the fault is that of the slow readings.
+            // Without slow readings only hwmon is left; where it has nothing, the fault is that of the slow
+            // readings.
             Err(slow) => channels[index].map(millidegrees).map_err(|fault| match slow.absence {
                 Absence::TimedOut => *slow,
                 _ => fault,
@@ -123,7 +124,8 @@ fn power(sample: &DeviceSample<'_>, batch: &mut Batch) {
     batch.put(m::ENERGY, Labels::NONE, raw.energy_mj.map(Joules::from_milli));
 }
 
-/// The value of the driver's files in place of a call that is not supported; a call that fails stays a failure.
+/// The value of the driver's files in place of a call that is not supported; a call that fails stays a
+/// failure.
 fn if_unsupported<T>(fault: Fault, kernel: Measured<T>) -> Measured<T> {
     if fault.absence == Absence::Unsupported { kernel.map_err(|_| fault) } else { Err(fault) }
 }

@@ -66,7 +66,8 @@ impl HpuSampler {
         }
     }
 
-    /// Resets so far. The count before a round must be that after it: else some values are from before the reset.
+    /// Resets so far. The count before a round must be that after it: else some values are from before the
+    /// reset.
     fn resets(&self) -> Option<[Measured<u64>; 2]> {
         self.files.as_ref().map(DriverFiles::resets)
     }

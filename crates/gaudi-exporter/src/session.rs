@@ -33,8 +33,8 @@ pub struct SourceState {
 }
 
 impl GaudiSource {
-    /// A source that opens `library`, or searches for it; kernel files below `sysfs`, labels of hwmon channels
-    /// in `sensors`.
+    /// A source that opens `library`, or searches for it; kernel files below `sysfs`, labels of hwmon
+    /// channels in `sensors`.
     pub fn new(library: Option<PathBuf>, sysfs: PathBuf, sensors: PathBuf) -> Self {
         let log = HlmlEventLog::new(Duration::ZERO);
         let state = SourceState { sysfs, sensors, log, slow: SlowReaders::default() };

@@ -2,8 +2,8 @@
 //! as long as a round may take altogether, and temperatures whose call leaks.
 //!
 //! The first reading is taken when the device is opened; each later one by a thread that lives as long as it
-//! takes. A reading that hangs occupies that thread, and no second one is started; the values of the last reading
-//! are withdrawn once they are too old.
+//! takes. A reading that hangs occupies that thread, and no second one is started; the values of the last
+//! reading are withdrawn once they are too old.
 
 use std::{
     collections::HashMap,
@@ -56,8 +56,8 @@ impl Drop for InProgress {
 }
 
 impl SlowReader {
-    /// Reads on this thread, unless an earlier reading still hangs. `wanted` are the temperatures of die, board and
-    /// memory.
+    /// Reads on this thread, unless an earlier reading still hangs. `wanted` are the temperatures of die,
+    /// board and memory.
     pub fn read(self: &Arc<Self>, hpu: &Hpu, wanted: [bool; 3]) {
         if let Some(reading) = self.begin(Instant::now(), Duration::ZERO) {
             reading.read(hpu, wanted);

@@ -1,4 +1,5 @@
-//! Numbers in the arguments and results of HLML's functions (pyhlml 1.24.2; unchanged since 1.10 unless noted).
+//! Numbers in the arguments and results of HLML's functions (pyhlml 1.24.2; unchanged since 1.10 unless
+//! noted).
 
 /// Maximum length of names and serial numbers, bytes.
 pub const FIELD_BYTES: usize = 32;

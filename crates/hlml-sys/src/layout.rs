@@ -102,16 +102,16 @@ const PCI_INFO: [Layout; 4] = [
     },
 ];
 
-/// The PCI address in any `hlml_pci_info_t`: it begins at the same byte in every release, ends with a NUL, and is
-/// never longer than this.
+/// The PCI address in any `hlml_pci_info_t`: it begins at the same byte in every release, ends with a NUL,
+/// and is never longer than this.
 pub const BUS_ID: Span = Span { offset: 4, length: 19 };
 
 impl Generation {
     /// All of them, oldest first.
     pub const ALL: [Self; 4] = [Self::V1_10, Self::V1_13, Self::V1_18, Self::V1_19];
 
-    /// Returns the generation for the version that a library reports: the first `major.minor` in the text, such as
-    /// `hl-1.22.1-rc` or `1.10.0`. Later releases count as the newest known one.
+    /// Returns the generation for the version that a library reports: the first `major.minor` in the text,
+    /// such as `hl-1.22.1-rc` or `1.10.0`. Later releases count as the newest known one.
     pub fn of_version(version: &str) -> Option<Self> {
         let release = version.split(|c: char| !c.is_ascii_digit() && c != '.').find_map(|part| {
             let mut numbers = part.split('.').map(str::parse::<u32>);

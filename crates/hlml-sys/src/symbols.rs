@@ -1,6 +1,7 @@
 //! The symbols of `libhlml.so`, each looked up separately: one that a release lacks is `None`.
 //!
-//! Only functions that read are looked up, never one that injects an error, sets a limit or clears an affinity.
+//! Only functions that read are looked up, never one that injects an error, sets a limit or clears an
+//! affinity.
 
 use std::{
     ffi::{OsStr, c_char, c_int, c_uint, c_ulonglong, c_void},
@@ -30,8 +31,8 @@ macro_rules! symbols {
             fn of(library: &Library) -> Self {
                 Self {$(
                     $name: {
-                        // SAFETY: hlml.h declares the name with this prototype; the pointer is stored with the
-                        // library that it points into.
+                        // SAFETY: hlml.h declares the name with this prototype; the pointer is stored with
+                        // the library that it points into.
                         let symbol = unsafe { library.get(concat!(stringify!($name), "\0").as_bytes()) };
                         symbol.ok().map(|symbol| *symbol)
                     },

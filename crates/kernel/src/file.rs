@@ -15,8 +15,8 @@ const PAGE: usize = 4096;
 /// Most CPUs that Linux can be built for (`NR_CPUS` on x86-64); a list with higher numbers is garbage.
 const CPUS_MAX: u32 = 8192;
 
-/// Errno, kind of absence, and code of the fault. The numbers are those of Linux on every architecture that has
-/// accelerators (asm-generic/errno*.h).
+/// Errno, kind of absence, and code of the fault. The numbers are those of Linux on every architecture that
+/// has accelerators (asm-generic/errno*.h).
 const ERRNO: &[(i32, Absence, &str)] = &[
     (1, Absence::Unsupported, "EPERM"),
     (2, Absence::Unsupported, "ENOENT"),
@@ -38,8 +38,8 @@ const ERRNO: &[(i32, Absence, &str)] = &[
     (110, Absence::Failed, "ETIMEDOUT"),
 ];
 
-/// The fault that an I/O error means. A missing file or permission is `Unsupported`; an error of the device is
-/// `Failed`.
+/// The fault that an I/O error means. A missing file or permission is `Unsupported`; an error of the device
+/// is `Failed`.
 pub fn fault(call: &'static str, error: &io::Error) -> Fault {
     let known = ERRNO.iter().find(|(number, ..)| error.raw_os_error() == Some(*number));
     let (absence, code) = known.map_or((Absence::Failed, "EOTHER"), |(_, absence, name)| (*absence, *name));

@@ -38,7 +38,8 @@ pub enum Attribute {
     RatedMax,
 }
 
-/// Suffixes of files, and the calls in faults, which leave out the number of the channel so that there are few.
+/// Suffixes of files, and the calls in faults, which leave out the number of the channel so that there are
+/// few.
 const NAMES: &[(Quantity, Attribute, &str, &str)] = &[
     (Quantity::Temperature, Attribute::Input, "input", "temp_input"),
     (Quantity::Temperature, Attribute::Max, "max", "temp_max"),

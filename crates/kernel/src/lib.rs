@@ -1,4 +1,5 @@
-//! The kernel's interfaces that several sources read: files of sysfs and procfs below a root, and perf events.
+//! The kernel's interfaces that several sources read: files of sysfs and procfs below a root, and perf
+//! events.
 //!
 //! Values are in the kernel's units (millidegrees, microwatts, kilohertz); the `map` of a vendor crate
 //! converts them. A file is opened for each reading, so one that vanishes is a [`Fault`] until it is back.

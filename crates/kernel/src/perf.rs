@@ -82,8 +82,8 @@ fn builder(event: Event, cpu: u32) -> Builder<'static> {
 
 #[cfg(test)]
 mod tests {
-    //! On this machine's kernel: software events, which every machine has, and the time-stamp counter where the
-    //! kernel offers it. Where the kernel refuses, the refusal must be one of those that are documented.
+    //! On this machine's kernel: software events, which every machine has, and the time-stamp counter where
+    //! the kernel offers it. Where the kernel refuses, the refusal must be one of those that are documented.
 
     use std::{
         thread,

@@ -89,7 +89,8 @@ fn devices(sysfs: &Path) -> PathBuf {
     sysfs.join("bus/event_source/devices")
 }
 
-/// The bits of `config` that hold `value` in a field with a format such as `config:8-15` or `config:0-7,32-35`.
+/// The bits of `config` that hold `value` in a field with a format such as `config:8-15` or
+/// `config:0-7,32-35`.
 fn place(format: &str, value: u64) -> Option<u64> {
     let bits = format.strip_prefix("config:")?;
     let mut rest = value;

@@ -1,5 +1,5 @@
-//! The functions, looked up one by one in the loader. Methods convert C's counts and out-parameters to values and
-//! lists.
+//! The functions, looked up one by one in the loader. Methods convert C's counts and out-parameters to values
+//! and lists.
 
 use std::{
     ffi::{OsStr, c_void},
@@ -295,7 +295,8 @@ impl LevelZero {
             (None, Some(init)) => (InitFunction::Core, "zeInit", init),
             (None, None) => return Err(OpenError::Incomplete),
         };
-        // SAFETY: the header's prototype; no flag is defined for Sysman, and 0 is every kind of device for core.
+        // SAFETY: the header's prototype; no flag is defined for Sysman, and 0 is every kind of device for
+        // core.
         done(call, unsafe { init(0) }).map_err(OpenError::Failed)?;
         Ok(Self { functions, init_function })
     }
@@ -342,8 +343,8 @@ impl LevelZero {
         let function = self.functions.get_power_properties.ok_or(Failure { call: CALL, code: None })?;
         let mut domain = PowerDomain::default();
         let mut properties = PowerProperties { next: (&raw mut domain).cast(), ..PowerProperties::default() };
-        // SAFETY: the header's prototype; the chained struct lives as long as the call and has its tag, and its
-        // pointer is null, which means that the default limit is not requested.
+        // SAFETY: the header's prototype; the chained struct lives as long as the call and has its tag, and
+        // its pointer is null, which means that the default limit is not requested.
         done(CALL, unsafe { function(power, &raw mut properties) })?;
         properties.next = ptr::null_mut();
         Ok((properties, domain.domain))

@@ -1,5 +1,5 @@
-//! Values of Sysman's enumerations that a client or a simulated driver uses. All of them are `u32` in the structs,
-//! because a driver may return other values.
+//! Values of Sysman's enumerations that a client or a simulated driver uses. All of them are `u32` in the
+//! structs, because a driver may return other values.
 
 macro_rules! values {
     ($($(#[$doc:meta])* $name:ident = $value:literal as $c:ident;)*) => {

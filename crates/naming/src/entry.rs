@@ -1,9 +1,9 @@
 //! Constructors that keep the catalogue readable: an entry states only what makes it different.
 
-use crate::{Id, Kind, Label, Metric, Scope, Unit};
+use crate::{Id, Label, Metric, MetricKind, Scope, Unit};
 
 /// A device metric of the unified schema.
-const fn device(kind: Kind, name: &'static str, help: &'static str) -> Metric {
+const fn device(kind: MetricKind, name: &'static str, help: &'static str) -> Metric {
     Metric {
         name: Some(name),
         kind,
@@ -17,29 +17,29 @@ const fn device(kind: Kind, name: &'static str, help: &'static str) -> Metric {
 }
 
 pub(crate) const fn gauge(name: &'static str, help: &'static str) -> Metric {
-    device(Kind::Gauge, name, help)
+    device(MetricKind::Gauge, name, help)
 }
 
 pub(crate) const fn counter(name: &'static str, help: &'static str) -> Metric {
-    device(Kind::Counter, name, help)
+    device(MetricKind::Counter, name, help)
 }
 
 pub(crate) const fn state_set(name: &'static str, help: &'static str) -> Metric {
-    device(Kind::StateSet, name, help)
+    device(MetricKind::StateSet, name, help)
 }
 
 pub(crate) const fn info(name: &'static str, help: &'static str) -> Metric {
-    device(Kind::Info, name, help)
+    device(MetricKind::Info, name, help)
 }
 
 /// A quantity that only a vendor's vocabulary has; `help` says why the unified schema spells it otherwise.
 pub(crate) const fn vendor_only(help: &'static str) -> Metric {
-    Metric { name: None, ..device(Kind::Gauge, "", help) }
+    Metric { name: None, ..device(MetricKind::Gauge, "", help) }
 }
 
 /// A metric that the exporter makes itself.
 pub(crate) const fn own(
-    kind: Kind,
+    kind: MetricKind,
     name: &'static str,
     labels: &'static [Label],
     help: &'static str,

@@ -156,7 +156,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::{Label, LabelValues};
-    use crate::{Absence, Kind, METRICS, vendor_names};
+    use crate::{Absence, METRICS, MetricKind, vendor_names};
 
     #[test]
     fn names_are_sorted_snake_case_and_explained() {
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn facts_are_labels_of_info_metrics_alone() {
-        for metric in METRICS.iter().filter(|metric| metric.kind != Kind::Info) {
+        for metric in METRICS.iter().filter(|metric| metric.kind != MetricKind::Info) {
             let fact = metric.labels.iter().find(|label| label.values() == LabelValues::Fact);
             assert_eq!(fact, None, "{:?}", metric.name);
         }

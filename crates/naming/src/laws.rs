@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::{
-    Family, Id, Kind, METRICS, Metric, Scope, Unit, VendorName, VendorUnit, Vocabulary, XID_CODES,
+    Family, Id, METRICS, Metric, MetricKind, Scope, Unit, VendorName, VendorUnit, Vocabulary, XID_CODES,
     vendor_names,
 };
 
@@ -64,8 +64,8 @@ fn unit_suffix_agrees_with_the_unit() {
 #[test]
 fn total_if_and_only_if_counter() {
     for (name, metric) in unified() {
-        assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
-        assert_eq!(name.ends_with("_info"), metric.kind == Kind::Info, "{name}");
+        assert_eq!(name.ends_with("_total"), metric.kind == MetricKind::Counter, "{name}");
+        assert_eq!(name.ends_with("_info"), metric.kind == MetricKind::Info, "{name}");
     }
 }
 
@@ -137,7 +137,7 @@ fn vendor_names_look_like_their_vocabulary() {
             Vocabulary::Alias => &["habana_", "xe_", "npu_", "cpu_amx_"],
         };
         assert!(prefixes.iter().any(|prefix| vendor.name.starts_with(prefix)), "{}", vendor.name);
-        assert!(matches!(vendor.kind, Kind::Gauge | Kind::Counter), "{}", vendor.name);
+        assert!(matches!(vendor.kind, MetricKind::Gauge | MetricKind::Counter), "{}", vendor.name);
         assert!(!vendor.help.is_empty(), "{}", vendor.name);
         assert!(
             metric.source(vendor.family).is_some(),
@@ -200,7 +200,7 @@ fn integrals_are_counters_of_seconds_with_the_same_labels() {
     for id in Id::all() {
         let Some(integral) = id.metric().integral else { continue };
         assert_eq!(id.metric().unit, Unit::Ratio);
-        assert_eq!(integral.metric().kind, Kind::Counter);
+        assert_eq!(integral.metric().kind, MetricKind::Counter);
         assert_eq!(integral.metric().unit, Unit::Seconds);
         assert_eq!(integral.metric().labels, id.metric().labels);
         let stem = integral.metric().name.and_then(|name| name.strip_suffix("_busy_seconds_total"));

@@ -22,7 +22,7 @@ pub use family::{Family, PciMatch};
 pub use fault::{Absence, FaultCode};
 pub use filter::{FilterEntry, VendorFilter};
 pub use label::{Label, LabelValues};
-pub use metric::{Id, Kind, Metric, MetricOf, Scope};
+pub use metric::{Id, Metric, MetricKind, MetricOf, Scope};
 pub use unit::{
     Bytes, BytesPerSecond, Celsius, Count, Distribution, Flag, Hertz, Joules, Quantity, Ratio, Seconds, Unit,
     Value, Watts,

@@ -9,7 +9,7 @@ use crate::{
 
 /// How a series behaves over time. Formats that lack a kind print its nearest (see `exposition`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Goes up and down.
     Gauge,
     /// Only rises, until its origin restarts.
@@ -22,7 +22,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// The word used in documents and in `accelscope fields`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -71,8 +71,8 @@ impl Id {
 pub struct Metric {
     /// The name in the unified schema; `None` for a quantity that only a vendor's vocabulary has.
     pub name: Option<&'static str>,
-    /// Kind in the unified schema.
-    pub kind: Kind,
+    /// MetricKind in the unified schema.
+    pub kind: MetricKind,
     /// Base unit.
     pub unit: Unit,
     /// What it describes.

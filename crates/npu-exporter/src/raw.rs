@@ -1,10 +1,10 @@
 //! Kernel files of one NPU, in the kernel's units (Documentation/ABI/testing/sysfs-driver-ivpu,
 //! Documentation/power/runtime_pm.rst).
 //!
-//! Whether a file is used depends on whether it exists, never on a kernel version. Reading them does not wake a
-//! sleeping NPU: the driver takes a reference on the device only while it is awake. Releasing that reference
-//! restarts the delay after which the NPU is suspended (Linux 6.17, `pm_runtime_put_autosuspend`), so the clock
-//! is read at most once a second.
+//! Whether a file is used depends on whether it exists, never on a kernel version. Reading them does not wake
+//! a sleeping NPU: the driver takes a reference on the device only while it is awake. Releasing that
+//! reference restarts the delay after which the NPU is suspended (Linux 6.17, `pm_runtime_put_autosuspend`),
+//! so the clock is read at most once a second.
 
 use std::{path::Path, time::Instant};
 
@@ -79,8 +79,8 @@ impl Files {
         self.function.driver().as_deref() == Some(crate::session::DRIVER)
     }
 
-    /// Microseconds in which at least one job was submitted and not completed. The driver takes its submission
-    /// lock for this, and its documentation asks to read it at most once a second.
+    /// Microseconds in which at least one job was submitted and not completed. The driver takes its
+    /// submission lock for this, and its documentation asks to read it at most once a second.
     pub fn busy_us(&self) -> Measured<u64> {
         self.busy_us.number()
     }

@@ -180,7 +180,8 @@ fn files_are_optional_one_by_one() {
     for name in ["accel_memory_used_bytes", "accel_clock_hertz", "accel_clock_max_hertz"] {
         assert_eq!(absence(&batch, name), Some((Absence::Unsupported, "ENOENT")), "{name}");
     }
-    // Newer kernels have the same under another name; older ones have telemetry, with Arrow Lake's own formula.
+    // Newer kernels have the same under another name; older ones have telemetry, with Arrow Lake's own
+    // formula.
     tree.put("freq/hw_max_freq", "1950");
     tree.put_words("0x1306a0b3", &[(0x68, 42)]);
     let batch = round(&mut tree.sampler(), Instant::now());

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use naming::{DCGM_LABELS, FilterEntry, Kind, VendorFilter, Vocabulary};
+use naming::{DCGM_LABELS, FilterEntry, MetricKind, VendorFilter, Vocabulary};
 use source::UsageError;
 
 /// What a counters file selects.
@@ -62,8 +62,8 @@ impl Counters {
             let Record(field, kind, help) =
                 record.map_err(|_| (line, format!("not three columns of CSV; {WHAT_TO_DO}")))?;
             let kind = match kind.as_str() {
-                "gauge" => Kind::Gauge,
-                "counter" => Kind::Counter,
+                "gauge" => MetricKind::Gauge,
+                "counter" => MetricKind::Counter,
                 "label" => {
                     match DCGM_LABELS.iter().find(|(name, _)| *name == field) {
                         Some((name, _)) => counters.label_fields.push(name),

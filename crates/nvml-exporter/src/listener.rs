@@ -23,8 +23,8 @@ pub struct Listener {
     /// What is waited on; another one once a device in it is lost.
     set: Mutex<Measured<Arc<EventSet>>>,
     log: XidLog,
-    /// The devices in the set with their UUIDs, by handle: a device that is lost no longer returns its UUID, and
-    /// that is when its most important event comes.
+    /// The devices in the set with their UUIDs, by handle: a device that is lost no longer returns its UUID,
+    /// and that is when its most important event comes.
     registered: Mutex<HashMap<usize, (Gpu, String)>>,
     /// Why a device could not be registered, by UUID.
     refused: Mutex<HashMap<String, Fault>>,
@@ -100,8 +100,8 @@ impl Listener {
         }
     }
 
-    /// Waits on a new set from now on, without the devices that are lost: with one of them in it, waiting only
-    /// returns that a device is lost, and events of the others are not received.
+    /// Waits on a new set from now on, without the devices that are lost: with one of them in it, waiting
+    /// only returns that a device is lost, and events of the others are not received.
     fn leave_out_lost(&self) -> Measured<()> {
         let mut registered = lock(&self.registered);
         let set = Arc::new(EventSet::new(&self.library)?);

@@ -1,4 +1,5 @@
-//! What NVML leaves to its callers: rates and sums over the rounds of one device, and the window of clock events.
+//! What NVML leaves to its callers: rates and sums over the rounds of one device, and the window of clock
+//! events.
 
 use std::{collections::VecDeque, time::Instant};
 

@@ -95,8 +95,8 @@ impl GpuSampler {
         }
         let mut old = std::mem::take(&mut self.partitions);
         for instance in instances {
-            // The driver makes an instance's UUID of the device's and of ids that the next instance gets again:
-            // one of another profile is another instance, and the handle is a new one each time.
+            // The driver makes an instance's UUID of the device's and of ids that the next instance gets
+            // again: one of another profile is another instance, and the handle is a new one each time.
             let same = |old: &Instance| (&old.uuid, &old.profile) == (&instance.uuid, &instance.profile);
             let known = old.iter().position(|partition| same(&partition.instance));
             let mut partition = match known {
@@ -156,8 +156,8 @@ impl Sampler for GpuSampler {
     }
 }
 
-/// Whether a call that every board supports returned that board or driver is gone; the UUID may come from NVML's
-/// own memory.
+/// Whether a call that every board supports returned that board or driver is gone; the UUID may come from
+/// NVML's own memory.
 fn lost(raw: &Raw) -> Option<Lost> {
     let faults = [raw.temperature_c.err(), raw.power_mw.err(), raw.memory.err()];
     faults.into_iter().flatten().find_map(|fault| LOSSES.of_round(fault))

@@ -22,7 +22,7 @@ pub struct Reading {
 pub struct Absent {
     /// Which metric.
     pub id: Id,
-    /// Its own labels; those that depend on the missing answer are left out.
+    /// Its own labels; those that depend on the missing value are left out.
     pub labels: Labels,
     /// Why.
     pub fault: Fault,

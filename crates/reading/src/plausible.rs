@@ -25,7 +25,7 @@ pub fn plausible_celsius(call: &'static str, celsius: f64) -> Measured<f64> {
     }
 }
 
-/// What a vendor answers where it has no number. All ones are a blank everywhere.
+/// What a vendor returns where it has no number. All ones are a blank everywhere.
 #[derive(Clone, Debug)]
 pub struct Blanks {
     /// Its other blanks of 32 bits.

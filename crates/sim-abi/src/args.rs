@@ -1,5 +1,5 @@
-//! C arguments made safe: one type for each way in which vendors' headers pass something. `take` checks what can
-//! be checked (handles, null pointers), so that bodies follow no pointer.
+//! C arguments made safe: one type for each way in which vendors' headers pass something. `take` checks what
+//! can be checked (handles, null pointers), so that bodies follow no pointer.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong};
 use std::marker::PhantomData;
@@ -106,8 +106,8 @@ impl<T, L: Library> Out<T, L> {
         Out(self.0.cast(), PhantomData)
     }
 
-    /// Member `index` of the caller's array; the body keeps below the length that the header or the count beside
-    /// it gives.
+    /// Member `index` of the caller's array; the body keeps below the length that the header or the count
+    /// beside it gives.
     #[must_use]
     pub fn nth(self, index: usize) -> Self {
         // SAFETY: the header: the array holds as many.
@@ -171,7 +171,8 @@ impl<T> Items<T> {
     /// Writes the values one after another; the body has checked that there is room.
     pub fn write(self, values: impl IntoIterator<Item = T>) {
         for (index, value) in values.into_iter().enumerate() {
-            // SAFETY: the header: the array holds as many as the count beside it says, and the body checked that.
+            // SAFETY: the header: the array holds as many as the count beside it says, and the body checked
+            // that.
             let place = unsafe { self.0.add(index) };
             // SAFETY: as above.
             unsafe { place.write(value) };

@@ -74,8 +74,8 @@ pub struct Call<'a, L> {
     library: PhantomData<L>,
 }
 
-/// Runs `body` as the function `name`, on the open machine. Without a machine, or after the driver was reloaded, the
-/// library is not initialised.
+/// Runs `body` as the function `name`, on the open machine. Without a machine, or after the driver was
+/// reloaded, the library is not initialised.
 pub fn run<L: Library>(name: &'static str, body: impl FnOnce(Call<'_, L>) -> Result<(), L>) -> L::Return {
     let opened = L::machine().load();
     let call = opened.as_deref().zip(L::epoch()).and_then(|(opened, epoch)| {
@@ -88,8 +88,8 @@ pub fn run<L: Library>(name: &'static str, body: impl FnOnce(Call<'_, L>) -> Res
     L::returned(call.ok_or(L::UNINITIALIZED).and_then(body))
 }
 
-/// Initialises the library as the function `name`: opens the machine, lets the faults of the call happen, and then
-/// `enter` makes the library usable.
+/// Initialises the library as the function `name`: opens the machine, lets the faults of the call happen, and
+/// then `enter` makes the library usable.
 pub fn initialise<L: Library>(
     name: &'static str,
     in_use: bool,
@@ -102,7 +102,8 @@ pub fn initialise<L: Library>(
     L::returned(entered)
 }
 
-/// Lets what the control file says about a call happen: an error, a delay, or (returned) a wrong value to report.
+/// Lets what the control file says about a call happen: an error, a delay, or (returned) a wrong value to
+/// report.
 fn meet_faults<L: Library>(
     moment: &Moment<'_>,
     name: &str,
@@ -132,8 +133,8 @@ impl<L: Library> Call<'_, L> {
 
 /// Declares functions of a library.
 ///
-/// `fn name(call, argument: Kind, ...) { body }`: each argument is taken by its [`Argument`](crate::Argument), and
-/// the body runs with `call` after the faults.
+/// `fn name(call, argument: Kind, ...) { body }`: each argument is taken by its
+/// [`Argument`](crate::Argument), and the body runs with `call` after the faults.
 #[macro_export]
 macro_rules! entries {
     ($library:ty; $($vis:vis fn $name:ident($call:ident $(, $argument:ident: $kind:ty)* $(,)?) $body:block)*) => {$(
@@ -158,8 +159,8 @@ macro_rules! entries {
 
 /// Declares functions that take a device and return one value of it.
 ///
-/// `Library, Device => find; name: type = |subject| result;`: `subject` is what `find` returns for the call and the
-/// device's index.
+/// `Library, Device => find; name: type = |subject| result;`: `subject` is what `find` returns for the call
+/// and the device's index.
 #[macro_export]
 macro_rules! readings {
     ($library:ty, $device:ty => $find:path; $($name:ident: $value:ty = |$subject:ident| $result:expr;)*) => {

@@ -1,7 +1,7 @@
 //! Events: what the control file lets happen, delivered to the sets that asked for it.
 //!
-//! Each stream of events has a running number of how often it has happened. A set remembers for each stream up to
-//! which number it has delivered; what had happened before a device was registered is not delivered.
+//! Each stream of events has a running number of how often it has happened. A set remembers for each stream
+//! up to which number it has delivered; what had happened before a device was registered is not delivered.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -114,8 +114,8 @@ impl EventSets {
         Ok(())
     }
 
-    /// Waits until `next` finds something, looking for it every `interval`; `None` when the time is over. Holds no lock
-    /// meanwhile, and sleeps for the whole time where no control file can let anything happen.
+    /// Waits until `next` finds something, looking for it every `interval`; `None` when the time is over.
+    /// Holds no lock meanwhile, and sleeps for the whole time where no control file can let anything happen.
     ///
     /// # Errors
     /// When there is no such set, the driver was unloaded, or as `next` returns.

@@ -17,7 +17,8 @@ pub struct Opened {
     name: CString,
 }
 
-/// The place for one open machine, which the library keeps for the life of the process. Reading takes no lock.
+/// The place for one open machine, which the library keeps for the life of the process. Reading takes no
+/// lock.
 pub struct Machine<L> {
     opened: ArcSwapOption<Opened>,
     /// Held while a machine is opened.
@@ -36,8 +37,8 @@ impl<L: Library> Machine<L> {
         self.opened.load()
     }
 
-    /// Opens the machine that the environment names. One that is `in_use` is kept whatever the environment says, and
-    /// so is one that the environment still names.
+    /// Opens the machine that the environment names. One that is `in_use` is kept whatever the environment
+    /// says, and so is one that the environment still names.
     ///
     /// # Errors
     /// [`Library::NO_MACHINE`] or [`Library::NO_DEVICE`]; the reason is written to standard error.
@@ -62,15 +63,15 @@ impl<L: Library> Machine<L> {
         Ok(opened)
     }
 
-    /// Name of the machine's profile, or null before the first initialisation. The string is valid until the library
-    /// is initialised as another machine.
+    /// Name of the machine's profile, or null before the first initialisation. The string is valid until the
+    /// library is initialised as another machine.
     pub fn name(&self) -> *const c_char {
         self.load().as_ref().map_or(std::ptr::null(), |opened| opened.name.as_ptr())
     }
 }
 
-/// Exports `const char *accelsim_machine(void)`, which returns the name of the machine's profile. No vendor's library
-/// has such a symbol: a program that finds it knows that what it reads is simulated.
+/// Exports `const char *accelsim_machine(void)`, which returns the name of the machine's profile. No vendor's
+/// library has such a symbol: a program that finds it knows that what it reads is simulated.
 #[macro_export]
 macro_rules! machine_symbol {
     ($library:ty) => {

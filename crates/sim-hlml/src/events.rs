@@ -41,7 +41,8 @@ entries! {
     }
 }
 
-/// The events of the control file that have happened until now. The code of an `[[xid]]` is the event's bits here.
+/// The events of the control file that have happened until now. The code of an `[[xid]]` is the event's bits
+/// here.
 fn events(moment: &Moment<'_>) -> impl Iterator<Item = Event<()>> {
     moment.conditions().xids(moment.seconds()).map(|(event, count)| Event {
         stream: Stream { kind: event.code, device: event.device, id: event.id },

@@ -1,4 +1,5 @@
-//! The state of the library between `hlml_init` and `hlml_shutdown`: for which load of the driver it was initialised.
+//! The state of the library between `hlml_init` and `hlml_shutdown`: for which load of the driver it was
+//! initialised.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,5 +1,5 @@
-//! Level Zero around every call: its return codes, its handles, and what its bodies need of a call. The rest is
-//! in `sim-abi`.
+//! Level Zero around every call: its return codes, its handles, and what its bodies need of a call. The rest
+//! is in `sim-abi`.
 
 use std::{
     ffi::c_void,
@@ -184,7 +184,8 @@ pub fn is_root() -> bool {
     uids.and_then(|uids| uids.split_whitespace().nth(1)) == Some("0")
 }
 
-/// Writes a list by Level Zero's protocol: the count alone when it is 0 or there is no list, else as many as fit.
+/// Writes a list by Level Zero's protocol: the count alone when it is 0 or there is no list, else as many as
+/// fit.
 pub fn list<T>(count: Out<u32>, list: Items<T>, all: impl IntoIterator<Item = T>) -> Result {
     let mut items = all.into_iter().collect::<Vec<_>>();
     let room = count.get() as usize;
@@ -202,7 +203,8 @@ macro_rules! entries {
     ($($entry:tt)*) => { sim_abi::entries! { $crate::call::LevelZero; $($entry)* } };
 }
 
-/// Declares functions that fill one struct or number of a part: `name(Kind, Type) = |gpu, part, out, garbage| body;`.
+/// Declares functions that fill one struct or number of a part: `name(Kind, Type) = |gpu, part, out, garbage|
+/// body;`.
 macro_rules! values {
     ($($name:ident($kind:ident, $type:ty) = |$gpu:ident, $part:ident, $out:ident, $garbage:ident| $body:expr;)*) => {
         $crate::call::entries! {$(

@@ -8,13 +8,14 @@
 //!
 //! Preloaded into a program, it also implements the `ioctl`s of the machine's render nodes (`render_node`).
 //!
-//! A function for what the profile's part does not have returns what Intel's driver returns: Battlemage counts no errors
-//! and has no fabric, an integrated GPU reports host memory and has no sensors, engines are listed to root alone.
+//! A function for what the profile's part does not have returns what Intel's driver returns: Battlemage
+//! counts no errors and has no fabric, an integrated GPU reports host memory and has no sensors, engines are
+//! listed to root alone.
 //!
-//! The machine is the one that `ACCELSIM_MACHINE` and its sisters name; see `sim-nvml`. Each device's brand name is
-//! `accelsim:` and the machine, so that a program can report that its values are simulated. `ACCELSIM_WAKES` names a
-//! file that grows by a line for each call that would have woken a sleeping device; `ACCELSIM_EUID`
-//! overrides the user of the process.
+//! The machine is the one that `ACCELSIM_MACHINE` and its sisters name; see `sim-nvml`. Each device's brand
+//! name is `accelsim:` and the machine, so that a program can report that its values are simulated.
+//! `ACCELSIM_WAKES` names a file that grows by a line for each call that would have woken a sleeping device;
+//! `ACCELSIM_EUID` overrides the user of the process.
 
 // C's names are the ABI.
 #![allow(non_snake_case)]

@@ -23,8 +23,8 @@ const MEMORY_TYPE_NONE: u32 = 0x7fff_ffff;
 /// An engine group: its kind, and the classes of engines that it counts.
 type Group = (u32, Vec<&'static str>);
 
-/// The groups that the driver lists: every engine, then all together. A video engine decodes and encodes, and is
-/// listed as both.
+/// The groups that the driver lists: every engine, then all together. A video engine decodes and encodes, and
+/// is listed as both.
 fn groups(gpu: &Gpu<'_>) -> Vec<Group> {
     if !is_root() {
         return Vec::new();

@@ -30,8 +30,8 @@ macro_rules! layouts {
                     std::mem::offset_of!(sys::$name, $member $(. $inner)?) as u64,
                 ),)*
             )*];
-            // The array at its end has grown with the header: 98 metrics, 210, 333, 477. What comes before it, and the
-            // size of one metric, are what has to agree.
+            // The array at its end has grown with the header: 98 metrics, 210, 333, 477. What comes before
+            // it, and the size of one metric, are what has to agree.
             all.retain(|(expression, _)| *expression != "sizeof(nvmlGpmMetricsGet_t)");
             all
         }

@@ -8,7 +8,7 @@ pub(crate) use sim_abi::{Argument, Text};
 
 use crate::abi::sys::{nvmlComputeInstance_t, nvmlDevice_t, nvmlGpuInstance_t};
 use crate::call::{Call, Nvml, Result, code};
-use crate::handle::{Kind, Target};
+use crate::handle::{HandleKind, Target};
 
 /// A place for a value.
 pub(crate) type Out<T> = sim_abi::Out<T, Nvml>;
@@ -21,7 +21,7 @@ pub(crate) type Buffer = sim_abi::Buffer<Nvml>;
 pub(crate) struct Gpu(pub(crate) usize);
 
 /// Decodes a handle, notes its device for the faults, and checks that it still stands for something.
-fn target<T>(raw: *mut T, kind: Kind, call: &Call<'_>) -> Result<Target> {
+fn target<T>(raw: *mut T, kind: HandleKind, call: &Call<'_>) -> Result<Target> {
     let (target, generation) = Target::decode(raw, kind, call.epoch).ok_or(code::INVALID_ARGUMENT)?;
     let standing = call.moment.conditions().device(target.device).ok_or(code::INVALID_ARGUMENT)?;
     call.device.set(Some(target.device));
@@ -38,7 +38,7 @@ impl Argument<Nvml> for Gpu {
     type Raw = nvmlDevice_t;
 
     unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Result<Self> {
-        let target = target(raw, Kind::Device, call)?;
+        let target = target(raw, HandleKind::Device, call)?;
         if target.instance.is_some() { Err(code::NOT_SUPPORTED) } else { Ok(Self(target.device)) }
     }
 }
@@ -54,7 +54,7 @@ macro_rules! handles {
             type Raw = $raw;
 
             unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Result<Self> {
-                target(raw, Kind::$kind, call).map(Self)
+                target(raw, HandleKind::$kind, call).map(Self)
             }
         }
     )*};

@@ -5,7 +5,7 @@ use sim::{Device, Profile};
 use sim_abi::{Library, Machine};
 
 use crate::abi::sys::nvmlReturn_t;
-use crate::handle::{Kind, Target};
+use crate::handle::{HandleKind, Target};
 use crate::session;
 
 /// `nvmlReturn_t`, by the names that the bodies use.
@@ -75,7 +75,7 @@ pub(crate) trait NvmlCall {
     /// A device that an argument named.
     fn gpu(&self, device: usize) -> Result<Device<'_>>;
     /// The handle of a device or instance, valid until the driver is reloaded or the instance is gone.
-    fn handle<T>(&self, kind: Kind, target: Target) -> *mut T;
+    fn handle<T>(&self, kind: HandleKind, target: Target) -> *mut T;
     /// Whole degrees, or 255 when the control file asks for it.
     fn celsius(&self, degrees: f64) -> u32;
 }
@@ -85,7 +85,7 @@ impl NvmlCall for Call<'_> {
         self.moment.device(device).ok_or(code::INVALID_ARGUMENT)
     }
 
-    fn handle<T>(&self, kind: Kind, target: Target) -> *mut T {
+    fn handle<T>(&self, kind: HandleKind, target: Target) -> *mut T {
         let standing = self.moment.conditions().device(target.device);
         target.encode(kind, self.epoch, standing.map_or(0, |standing| standing.mig_generation))
     }

@@ -14,7 +14,7 @@ use crate::abi::sys::{self, nvmlEventData_t, nvmlEventSet_t};
 use crate::args::{Gpu, Out};
 use crate::call::{Call, Nvml, NvmlCall as _, Result, code, entries, readings};
 use crate::ecc;
-use crate::handle::{Kind, Target};
+use crate::handle::{HandleKind, Target};
 
 /// How often a waiting call looks for something new.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -90,7 +90,7 @@ fn wait(call: &Call<'_>, set: nvmlEventSet_t, milliseconds: c_uint) -> Result<nv
     })?;
     let Event { stream, data, .. } = event.ok_or(code::TIMEOUT)?;
     Ok(nvmlEventData_t {
-        device: call.handle(Kind::Device, Target::gpu(stream.device)),
+        device: call.handle(HandleKind::Device, Target::gpu(stream.device)),
         eventType: stream.kind,
         eventData: data.value,
         gpuInstanceId: data.gpu_instance.unwrap_or(NO_INSTANCE),

@@ -14,7 +14,7 @@ use crate::abi::sys::{
 use crate::abi::version;
 use crate::args::{AnyDevice, Argument, Buffer, Gpu, Out, Text, fill, garble};
 use crate::call::{Call, Nvml, NvmlCall, Result, code, entries, readings};
-use crate::handle::{Kind, Target};
+use crate::handle::{HandleKind, Target};
 use crate::parts::Part;
 
 /// PCI class of a 3D controller, as base class and subclass.
@@ -114,27 +114,27 @@ entries! {
     fn nvmlDeviceGetCount(call, number: Out<c_uint>) { number.set(call, count(call)) }
 
     fn nvmlDeviceGetHandleByIndex_v2(call, found: ByIndex, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, Target::gpu(found.0)))
+        device.put(call.handle(HandleKind::Device, Target::gpu(found.0)))
     }
 
     fn nvmlDeviceGetHandleByIndex(call, found: ByIndex, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, Target::gpu(found.0)))
+        device.put(call.handle(HandleKind::Device, Target::gpu(found.0)))
     }
 
     fn nvmlDeviceGetHandleByUUID(call, found: ByUuid, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, found.0))
+        device.put(call.handle(HandleKind::Device, found.0))
     }
 
     fn nvmlDeviceGetHandleByPciBusId_v2(call, found: ByPciAddress, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, found.0))
+        device.put(call.handle(HandleKind::Device, found.0))
     }
 
     fn nvmlDeviceGetHandleByPciBusId(call, found: ByPciAddress, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, found.0))
+        device.put(call.handle(HandleKind::Device, found.0))
     }
 
     fn nvmlDeviceGetHandleBySerial(call, found: BySerial, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, found.0))
+        device.put(call.handle(HandleKind::Device, found.0))
     }
 
     fn nvmlDeviceGetUUID(call, device: AnyDevice, text: Buffer, length: c_uint) {

@@ -3,8 +3,8 @@
 //!
 //! An entry point is a few lines: `entries!` (in `call`) checks the state of the library, turns C arguments
 //! into safe ones, lets the faults of the control file happen, and runs the body, which only reads the
-//! machine. A function for what the real part does not have returns `NVML_ERROR_NOT_SUPPORTED`, and so does every
-//! function of `nvml.h` that no client here calls (`unsupported`).
+//! machine. A function for what the real part does not have returns `NVML_ERROR_NOT_SUPPORTED`, and so does
+//! every function of `nvml.h` that no client here calls (`unsupported`).
 //!
 //! | variable | meaning | default |
 //! |---|---|---|

@@ -14,7 +14,7 @@ use crate::abi::sys::{
 use crate::abi::version;
 use crate::args::{AnyDevice, ComputeInstance, Gpu, GpuInstance, Out, fill, garble};
 use crate::call::{Call, NvmlCall, Result, code, entries, readings};
-use crate::handle::{Kind, Target};
+use crate::handle::{HandleKind, Target};
 use crate::lists::{Items, list};
 
 /// Compute instances that a GPU can have, in all.
@@ -79,7 +79,7 @@ entries! {
             })
         });
         let target = found.nth(index as usize).ok_or(code::NOT_FOUND)?;
-        device.put(call.handle(Kind::Device, target))
+        device.put(call.handle(HandleKind::Device, target))
     }
 
     fn nvmlDeviceIsMigDeviceHandle(_call, device: AnyDevice, is: Out<c_uint>) {
@@ -88,7 +88,7 @@ entries! {
 
     fn nvmlDeviceGetDeviceHandleFromMigDeviceHandle(call, device: AnyDevice, parent: Out<nvmlDevice_t>) {
         device.0.instance.ok_or(code::INVALID_ARGUMENT)?;
-        parent.put(call.handle(Kind::Device, Target::gpu(device.0.device)))
+        parent.put(call.handle(HandleKind::Device, Target::gpu(device.0.device)))
     }
 
     fn nvmlDeviceGetGpuInstanceId(call, device: AnyDevice, id: Out<c_uint>) {
@@ -134,7 +134,7 @@ entries! {
         let device = call.gpu(gpu_instance.0.device)?;
         let instance = instance(&device, gpu_instance.0)?;
         info.set(call, nvmlGpuInstanceInfo_t {
-            device: call.handle(Kind::Device, Target::gpu(gpu_instance.0.device)),
+            device: call.handle(HandleKind::Device, Target::gpu(gpu_instance.0.device)),
             id: instance.id,
             profileId: instance.profile.id,
             placement: nvmlGpuInstancePlacement_t {
@@ -274,11 +274,11 @@ fn is_cut(device: &Device<'_>) -> Result {
 }
 
 fn gpu_instance(call: &Call<'_>, device: usize, id: u32) -> nvmlGpuInstance_t {
-    call.handle(Kind::GpuInstance, Target { device, instance: Some(id), compute: None })
+    call.handle(HandleKind::GpuInstance, Target { device, instance: Some(id), compute: None })
 }
 
 fn compute_instance(call: &Call<'_>, target: Target, id: u32) -> nvmlComputeInstance_t {
-    call.handle(Kind::ComputeInstance, Target { compute: Some(id), ..target })
+    call.handle(HandleKind::ComputeInstance, Target { compute: Some(id), ..target })
 }
 
 fn instance<'a>(device: &Device<'a>, target: Target) -> Result<&'a Instance> {
@@ -404,7 +404,7 @@ fn compute_info(call: &Call<'_>, target: Target) -> Result<nvmlComputeInstanceIn
     let id = target.compute.ok_or(code::INVALID_ARGUMENT)?;
     let size = instance.compute_slices();
     Ok(nvmlComputeInstanceInfo_t {
-        device: call.handle(Kind::Device, Target::gpu(target.device)),
+        device: call.handle(HandleKind::Device, Target::gpu(target.device)),
         gpuInstance: gpu_instance(call, target.device, instance.id),
         id,
         profileId: compute_profile(instance).id,

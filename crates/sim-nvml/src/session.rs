@@ -1,5 +1,5 @@
-//! The state of the library between the first `nvmlInit` and the last `nvmlShutdown`: how many users it has, and for
-//! which load of the driver it was initialised.
+//! The state of the library between the first `nvmlInit` and the last `nvmlShutdown`: how many users it has,
+//! and for which load of the driver it was initialised.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_uint, c_ulong};
 use crate::abi::sys::{self, nvmlDevice_t, nvmlGpuP2PStatus_t, nvmlGpuTopologyLevel_t};
 use crate::args::{Gpu, Out};
 use crate::call::{Call, NvmlCall, Result, code, entries};
-use crate::handle::{Kind, Target};
+use crate::handle::{HandleKind, Target};
 use crate::lists::{Items, list};
 
 /// Logical processors of the simulated host, half on each of two nodes.
@@ -106,6 +106,6 @@ fn common_ancestor(call: &Call<'_>, one: Gpu, other: Gpu) -> Result<nvmlGpuTopol
 
 fn handles(call: &Call<'_>, devices: Vec<usize>) -> impl Iterator<Item = nvmlDevice_t> + Clone {
     let handles: Vec<nvmlDevice_t> =
-        devices.into_iter().map(|device| call.handle(Kind::Device, Target::gpu(device))).collect();
+        devices.into_iter().map(|device| call.handle(HandleKind::Device, Target::gpu(device))).collect();
     handles.into_iter()
 }

@@ -7,8 +7,8 @@ use crate::profile::Profile;
 /// A bridge that every host has, so that a reader must distinguish accelerators from other devices.
 const HOST_BRIDGE: (&str, u32, u32, u32) = ("0000:00:00.0", 0x8086, 0x09a2, 0x06_0000);
 
-/// The files `bus/pci/devices/<address>/{vendor,device,subsystem_vendor,subsystem_device,class,numa_node}`, of
-/// all devices of the machine but the `hidden` ones.
+/// The files `bus/pci/devices/<address>/{vendor,device,subsystem_vendor,subsystem_device,class,numa_node}`,
+/// of all devices of the machine but the `hidden` ones.
 pub fn files(profile: &Profile, hidden: &[usize]) -> Files {
     let mut files = Files::default();
     let (address, vendor, device, class) = HOST_BRIDGE;

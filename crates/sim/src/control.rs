@@ -103,7 +103,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use engine::Engine;
-pub use fault::{Fault, Garbage, Kind};
+pub use fault::{Fault, FaultKind, Garbage};
 pub use file::ControlFile;
 pub use strain::{Heat, Memory};
 

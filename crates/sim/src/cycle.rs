@@ -30,8 +30,8 @@ const POWER_CLOCK_EXPONENT: f64 = 2.2;
 const POWER_SM: f64 = 0.13;
 const POWER_TENSOR: f64 = 0.70;
 const POWER_DRAM: f64 = 0.45;
-/// Part of the memory that model weights take, and that the KV cache can take beside them: nine tenths together, which
-/// is what vLLM allows itself by default.
+/// Part of the memory that model weights take, and that the KV cache can take beside them: nine tenths
+/// together, which is what vLLM allows itself by default.
 pub(crate) const WEIGHTS_RATIO: f64 = 0.68;
 pub(crate) const KV_CACHE_RATIO: f64 = 0.22;
 

@@ -11,7 +11,7 @@ use crate::cycle::Channel;
 use crate::hash;
 use crate::machine::{Machine, Variation};
 use crate::mig::Instance;
-use crate::profile::{Driver, Facts, Nvidia, pci_numbers};
+use crate::profile::{DeviceProfile, Driver, Nvidia, pci_numbers};
 
 /// NVLink packets carry this much more than their payload.
 const NVLINK_PROTOCOL_OVERHEAD: f64 = 1.18;
@@ -63,7 +63,7 @@ impl<'a> Device<'a> {
     }
 
     /// What the device is.
-    pub fn facts(&self) -> &'a Facts {
+    pub fn facts(&self) -> &'a DeviceProfile {
         &self.machine.profile.device
     }
 

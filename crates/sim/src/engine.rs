@@ -41,7 +41,7 @@ const PERIOD: u64 = PERIOD_SECONDS as u64;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The engine and its version.
-    pub engine: tables::Kind,
+    pub engine: tables::EngineSpec,
     /// Name of the model that it serves.
     pub model: String,
     /// Small variations follow from it.

@@ -1,5 +1,5 @@
-//! The families of devices that a simulated machine may have: one row each, with what a program that reads them
-//! needs to be shown.
+//! The families of devices that a simulated machine may have: one row each, with the library and the kernel
+//! files that a program reads them through.
 
 use crate::kernel::Files;
 use crate::live::{self, Live, Options};
@@ -20,7 +20,7 @@ pub struct DeviceFamily {
     pub library: Option<Library>,
     /// What the kernel shows of the devices.
     pub files: Option<OpenFiles>,
-    /// Flags that name other roots than sysfs, each with the folder of the simulated sysfs that stands for the root.
+    /// Flags that name other roots than sysfs, each with the folder of the simulated sysfs that is this root.
     pub roots: &'static [(&'static str, &'static str)],
 }
 

@@ -23,8 +23,8 @@ enum Content {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files(BTreeMap<String, Content>);
 
-/// The folder below the root that no kernel has. It marks the files as simulated, and holds what a real machine has in
-/// system calls instead of files.
+/// The folder below the root that no kernel has. It marks the files as simulated, and holds what a real
+/// machine has in system calls instead of files.
 pub const SIMULATED: &str = "accelsim";
 
 impl Files {

@@ -96,7 +96,7 @@ pub struct Profile {
     /// The kernel driver.
     pub driver: Driver,
     /// What every device is.
-    pub device: Facts,
+    pub device: DeviceProfile,
     /// Faults, instances and errors that the machine has without a control file.
     #[serde(default)]
     pub control: Control,
@@ -121,7 +121,7 @@ impl Driver {
 /// What every device of the machine is.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Facts {
+pub struct DeviceProfile {
     /// Marketing name.
     pub name: String,
     /// Serial number of device 0; the others count up from it.
@@ -251,7 +251,7 @@ fn class_3d_controller() -> u32 {
     0x03_0200
 }
 
-impl Facts {
+impl DeviceProfile {
     /// What the cycle needs to know.
     pub fn silicon(&self) -> Silicon {
         let nvlink = self.nvidia.as_ref().and_then(|nvidia| nvidia.nvlink.as_ref());

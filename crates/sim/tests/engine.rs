@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use sim::Control;
 use sim::control::Engine as Condition;
-use sim::engine::tables::Kind;
+use sim::engine::tables::EngineSpec;
 use sim::engine::{Engine, Options, STARTED};
 use sim::workload::Workload;
 
 /// In the last seconds of the mixed workload's peak, so that nothing is 0 that could be more.
 const INSTANT: u64 = 1_760_000_050;
 
-fn options(engine: Kind) -> Options {
+fn options(engine: EngineSpec) -> Options {
     Options { engine, model: "llama".to_owned(), seed: 1, workload: Workload::Mixed, started: STARTED }
 }
 
@@ -133,7 +133,7 @@ fn assert_monotonic(before: &Samples, after: &Samples, text: &str) {
 
 #[test]
 fn each_engine_prints_its_golden() {
-    for kind in Kind::ALL {
+    for kind in EngineSpec::ALL {
         let mut engine = engine(kind.name, &[]);
         engine.advance(INSTANT as f64);
         let path =
@@ -148,7 +148,7 @@ fn each_engine_prints_its_golden() {
 
 #[test]
 fn promtool_parses_each_engine() {
-    for kind in Kind::ALL {
+    for kind in EngineSpec::ALL {
         let mut engine = engine(kind.name, &[]);
         engine.advance(INSTANT as f64);
         let mut promtool = Command::new("promtool")
@@ -366,12 +366,12 @@ proptest! {
     /// Whatever the conditions: nothing steps back, histograms add up, and how often one looks is no matter.
     #[test]
     fn counters_grow_and_add_up(
-        kind in 0..Kind::ALL.len(),
+        kind in 0..EngineSpec::ALL.len(),
         seed in any::<u64>(),
         conditions in conditions(),
         steps in proptest::collection::vec(0u64..1500, 1..5),
     ) {
-        let options = Options { seed, ..options(Kind::ALL[kind]) };
+        let options = Options { seed, ..options(EngineSpec::ALL[kind]) };
         let mut often = Engine::new(options.clone(), &conditions).expect("good conditions");
         let mut second = STARTED;
         let mut before = at(&mut often, second);
@@ -394,12 +394,12 @@ proptest! {
     /// A control file that changes while the engine runs leaves what was counted.
     #[test]
     fn a_change_of_conditions_takes_nothing_back(
-        kind in 0..Kind::ALL.len(),
+        kind in 0..EngineSpec::ALL.len(),
         first in conditions(),
         second in conditions(),
         step in 1u64..900,
     ) {
-        let mut engine = Engine::new(options(Kind::ALL[kind]), &first).expect("good conditions");
+        let mut engine = Engine::new(options(EngineSpec::ALL[kind]), &first).expect("good conditions");
         let before = at(&mut engine, INSTANT);
         engine.set_conditions(&second).expect("good conditions");
         let after = at(&mut engine, INSTANT + step);

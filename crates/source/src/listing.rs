@@ -25,8 +25,8 @@ impl LossCodes {
         self.session.contains(&fault.code.name())
     }
 
-    /// What is lost when a call fails that must succeed: the check of a device's identity, or the enumeration, whose
-    /// failure affects no running device unless the driver is gone.
+    /// What is lost when a call fails that must succeed: the check of a device's identity, or the
+    /// enumeration, whose failure affects no running device unless the driver is gone.
     pub fn of_list(&self, fault: Fault) -> Lost {
         if self.loses_session(&fault) { Lost::Session(fault) } else { Lost::Device(fault) }
     }

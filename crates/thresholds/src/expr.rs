@@ -17,7 +17,8 @@ pub(crate) const ENGINE_LABELS: &str = "cluster, namespace, node, pod, job, inst
 pub(crate) struct Context<'a> {
     pub catalogue: &'a Catalogue,
     pub family: Option<Family>,
-    /// Matcher of the family's recorded series that come out of the same rule file, where two files have some.
+    /// Matcher of the family's recorded series that come out of the same rule file, where two files have
+    /// some.
     pub origin: &'static str,
     /// What `&name` stands for.
     pub words: BTreeMap<String, String>,

@@ -1,4 +1,5 @@
-//! The rules of every file. A plan holds each rule with what it was made from; tests are generated from it afterwards.
+//! The rules of every file. A plan holds each rule with what it was made from; tests are generated from it
+//! afterwards.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,8 @@ use crate::{
 /// Name of the recorded states.
 pub(crate) const STATE: &str = "accel:signal_state";
 
-/// How often states are recorded, and alerts evaluated that wake nobody: a fleet has many times as many of them as of
-/// what pages.
+/// How often states are recorded, and alerts evaluated that wake nobody: a fleet has many times as many of
+/// them as of what pages.
 const SELDOM: Duration = Duration(60);
 
 /// A rule file, and the rule sets in it.

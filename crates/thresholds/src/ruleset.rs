@@ -1,4 +1,5 @@
-//! Rule sets: the rules of one file that read the metrics of one family in one vocabulary, or of engines or exporters.
+//! Rule sets: the rules of one file that read the metrics of one family in one vocabulary, or of engines or
+//! exporters.
 
 use std::collections::BTreeMap;
 
@@ -141,8 +142,8 @@ impl<'c> RuleSet<'c> {
         Context { catalogue: self.catalogue, family: self.family, origin, words }
     }
 
-    /// NVIDIA's recordings come from two files, which may both be loaded: series of dcgm-exporter keep their label `gpu`,
-    /// by which each file selects its own recordings.
+    /// NVIDIA's recordings come from two files, which may both be loaded: series of dcgm-exporter keep their
+    /// label `gpu`, by which each file selects its own recordings.
     fn origin(&self) -> &'static str {
         match (self.family, self.vocabulary) {
             (_, Vocabulary::Dcgm) => "gpu!=\"\"",
@@ -151,7 +152,8 @@ impl<'c> RuleSet<'c> {
         }
     }
 
-    /// Signals of this set that do not come and go with the load, and one that shows that the device is there.
+    /// Signals of this set that do not come and go with the load, and one that shows that the device is
+    /// there.
     fn steady(&self) -> Vec<(String, String)> {
         let here = |signal: &&Signal| {
             let banded = BANDS.iter().any(|band| signal.bounds.contains_key(*band));
@@ -172,9 +174,9 @@ impl<'c> RuleSet<'c> {
         ]
     }
 
-    /// Gives series of dcgm-exporter the labels of the unified schema, and leaves out devices that the unified schema
-    /// shows too: one fault, one alert. Also devices that it showed lately: after an exporter ends, a window still
-    /// holds the samples of both.
+    /// Gives series of dcgm-exporter the labels of the unified schema, and leaves out devices that the
+    /// unified schema shows too: one fault, one alert. Also devices that it showed lately: after an exporter
+    /// ends, a window still holds the samples of both.
     pub fn normalized(&self, expr: &str) -> Result<String, String> {
         if !self.is_dcgm() {
             return Ok(expr.trim().to_owned());

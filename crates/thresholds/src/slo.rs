@@ -1,4 +1,5 @@
-//! Service levels: error ratios over the windows of the burn-rate alerts, made as signals and alerts like any other.
+//! Service levels: error ratios over the windows of the burn-rate alerts, made as signals and alerts like any
+//! other.
 //!
 //! An error ratio of a latency comes from histogram buckets when the promised bound is one that vLLM,
 //! TensorRT-LLM and SGLang all have. Otherwise, and for an engine that lacks the bucket, all requests of five
@@ -253,7 +254,8 @@ impl Level<'_> {
     }
 
     fn signal(&self, id: &str, title: &str, record: &str, expr: String, mut test: Example) -> Signal {
-        // Recorded series are selected by their labels; a model of this class is not one of the default class.
+        // Recorded series are selected by their labels; a model of this class is not one of the default
+        // class.
         let mut labels = test.labels.get(Vocabulary::Unified).cloned().unwrap_or_default();
         labels.insert("model".to_owned(), self.model());
         labels.insert("namespace".to_owned(), "inference".to_owned());
@@ -283,7 +285,8 @@ impl Level<'_> {
         }
     }
 
-    /// The alert of one window pair: the long window shows that it matters, the short one that it still goes on.
+    /// The alert of one window pair: the long window shows that it matters, the short one that it still goes
+    /// on.
     fn alert(&self, template: &Alert, window: &Window) -> Alert {
         let objective = objective(self.class, self.sli);
         let rate = |window: Duration, select: &str| format!("llm:slo_error:ratio_rate{window}{select}");

@@ -1,8 +1,9 @@
 //! One source per metric: the kernel's value where it has one, Level Zero's where it has none.
 //!
-//! The choice is final. A metric that the kernel has reported once stays the kernel's: when its file cannot be read
-//! in one round, the series is absent in that round rather than filled from the other backend, whose value may
-//! differ. A metric for which the kernel may have a value in the next round is left to the kernel too.
+//! The choice is final. A metric that the kernel has reported once stays the kernel's: when its file cannot
+//! be read in one round, the series is absent in that round rather than filled from the other backend, whose
+//! value may differ. A metric for which the kernel may have a value in the next round is left to the kernel
+//! too.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -19,8 +20,8 @@ pub struct Chooser {
     level_zero: BTreeSet<Id>,
 }
 
-/// What the choice is made for. A tile's value is not its card's, so each has its own choice. The two backends
-/// group engines differently, so all engines of a device come from one of them.
+/// What the choice is made for. A tile's value is not its card's, so each has its own choice. The two
+/// backends group engines differently, so all engines of a device come from one of them.
 fn key(tile: Option<&str>, id: Id, labels: &Labels) -> Key {
     if id == ENGINE_ACTIVE.id {
         return (None, id, Labels::NONE);
@@ -64,8 +65,8 @@ impl Chooser {
         }));
     }
 
-    /// Which backend fills which metrics, as text for the info metric: the kernel, and the metrics that come from
-    /// Level Zero.
+    /// Which backend fills which metrics, as text for the info metric: the kernel, and the metrics that come
+    /// from Level Zero.
     pub fn sources(&self) -> String {
         let names: Vec<_> = self.level_zero.iter().map(|id| short(*id)).collect();
         match (self.kernel.is_empty(), names.is_empty()) {
@@ -77,8 +78,8 @@ impl Chooser {
 }
 
 /// Adds readings to the group of their identity, and drops those whose metric and labels are there already: a
-/// scraper refuses a whole body in which one series occurs twice, so a driver that lists a component twice must not
-/// cost more than that component.
+/// scraper refuses a whole body in which one series occurs twice, so a driver that lists a component twice
+/// must not cost more than that component.
 pub fn add(batch: &mut Batch, Group { identity, readings }: Group) {
     if readings.is_empty() {
         return;

@@ -24,8 +24,8 @@ pub const SPEC: SourceSpec = SourceSpec {
 #[derive(Args)]
 #[expect(clippy::struct_field_names, reason = "see above")]
 struct XpuFlags {
-    /// The Level Zero loader. Without this flag it is libze_loader.so.1 on the loader's path, and is opened for
-    /// root, or where the kernel shows no Intel GPU.
+    /// The Level Zero loader. Without this flag it is libze_loader.so.1 on the loader's path, and is opened
+    /// for root, or where the kernel shows no Intel GPU.
     #[arg(long = "library.level-zero", value_name = "PATH")]
     xpu_library: Option<PathBuf>,
 
@@ -37,8 +37,8 @@ struct XpuFlags {
     #[arg(long = "xpu.backend", value_name = "BACKEND", value_enum, default_value = "auto")]
     xpu_backend: BackendChoice,
 
-    /// Read the engines' own counters too: the kernel's PMU where not every process is visible, and Level Zero's.
-    /// The driver keeps a GPU awake while they are open.
+    /// Read the engines' own counters too: the kernel's PMU where not every process is visible, and Level
+    /// Zero's. The driver keeps a GPU awake while they are open.
     #[arg(long = "xpu.hold-awake")]
     xpu_hold_awake: bool,
 }

@@ -1,7 +1,7 @@
 //! What identifies a card and its tiles: labels of their series and of the info metric.
 //!
-//! A card is named as in the drm class. There is no `uuid` label: the kernel has none, and a label that is there only
-//! for those who may open Level Zero would split one series in two.
+//! A card is named as in the drm class. There is no `uuid` label: the kernel has none, and a label that is
+//! there only for those who may open Level Zero would split one series in two.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use reading::{Identity, Labels};
 
 use crate::level_zero::Gpu;
 
-/// PCI device ids and product names, for nodes without Level Zero, which reports the name. Ids and cards are those of
-/// compute-runtime's `devices_base.inl`.
+/// PCI device ids and product names, for nodes without Level Zero, which reports the name. Ids and cards are
+/// those of compute-runtime's `devices_base.inl`.
 const MODELS: &[(u64, &str)] = &[
     (0xe209, "Intel Arc B580"),
     (0xe20b, "Intel Arc B580"),

@@ -1,10 +1,10 @@
 //! When an idle GPU is not read, so that runtime power management can suspend it.
 //!
-//! Each read of a file that wakes the GPU takes a runtime power reference, and releasing it restarts the driver's
-//! autosuspend delay (`xe_pm_runtime_put` sets the time of last use). An exporter that reads every second would
-//! therefore keep an idle GPU awake for ever. After a round in which the GPU did nothing, it is not read for longer
-//! than that delay. A GPU that is still awake afterwards is in use by another process, and pausing again would only
-//! cost its series, so the next attempt comes after [`RETRY`].
+//! Each read of a file that wakes the GPU takes a runtime power reference, and releasing it restarts the
+//! driver's autosuspend delay (`xe_pm_runtime_put` sets the time of last use). An exporter that reads every
+//! second would therefore keep an idle GPU awake for ever. After a round in which the GPU did nothing, it is
+//! not read for longer than that delay. A GPU that is still awake afterwards is in use by another process,
+//! and pausing again would only cost its series, so the next attempt comes after [`RETRY`].
 
 use std::time::{Duration, Instant};
 
@@ -41,8 +41,8 @@ impl IdleBackoff {
         *self = Self::default();
     }
 
-    /// A round was read. `delay` is the driver's autosuspend delay, `None` when the GPU never suspends. `idle` is
-    /// true if the GPU did nothing since the previous round.
+    /// A round was read. `delay` is the driver's autosuspend delay, `None` when the GPU never suspends.
+    /// `idle` is true if the GPU did nothing since the previous round.
     pub fn round_read(&mut self, now: Instant, delay: Option<Duration>, idle: bool) {
         if let Some(delay) = delay
             && idle

@@ -7,10 +7,10 @@
 //!                     +-> level_zero    -> map::level_zero -+-> choose: one source per metric -> Batch
 //! ```
 //!
-//! The kernel comes first: most of its files are readable without privilege, its energy counter does not wrap,
-//! and it reports whether reading would wake the GPU. Level Zero supplies what the kernel does not report. A GPU
-//! that runtime power management has suspended is reported asleep and not woken; an idle one is not read for long
-//! enough that it can suspend.
+//! The kernel comes first: most of its files are readable without privilege, its energy counter does not
+//! wrap, and it reports whether reading would wake the GPU. Level Zero supplies what the kernel does not
+//! report. A GPU that runtime power management has suspended is reported asleep and not woken; an idle one is
+//! not read for long enough that it can suspend.
 //!
 //! `raw` holds the only unsafe code; `cli` declares the flags.
 

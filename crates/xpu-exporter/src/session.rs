@@ -18,8 +18,8 @@ use crate::{
     sampler::GpuSampler,
 };
 
-/// How long a session waits for Level Zero beside a kernel whose files are readable. One that takes longer is used
-/// once it is open.
+/// How long a session waits for Level Zero beside a kernel whose files are readable. One that takes longer is
+/// used once it is open.
 const OPENING: Duration = Duration::from_secs(5);
 
 /// Which backends are read.
@@ -138,8 +138,8 @@ struct XpuSession {
 }
 
 impl XpuSession {
-    /// Whether to open Level Zero beside the kernel now. Its driver wakes every GPU when it starts, so it is not opened
-    /// while one sleeps.
+    /// Whether to open Level Zero beside the kernel now. Its driver wakes every GPU when it starts, so it is
+    /// not opened while one sleeps.
     fn wants_library(&self, cards: &[Card]) -> bool {
         self.shared.choice == BackendChoice::Auto
             && self.library.is_none()
@@ -148,8 +148,9 @@ impl XpuSession {
             && !cards.iter().any(|card| card.is_asleep().unwrap_or(true))
     }
 
-    /// Takes a Level Zero that was opened meanwhile, waiting for it up to `timeout`, and returns whether the attempt
-    /// has ended. After a failure the session goes on with the kernel alone, and `probe` names what is missing.
+    /// Takes a Level Zero that was opened meanwhile, waiting for it up to `timeout`, and returns whether the
+    /// attempt has ended. After a failure the session goes on with the kernel alone, and `probe` names what
+    /// is missing.
     fn adopt_opened(&mut self, timeout: Duration) -> bool {
         let Some(opened) = self.opening.wait(timeout) else { return false };
         if let Ok(opened) = opened {

@@ -130,8 +130,8 @@ pub const LEVEL_ZERO: Vendor = Vendor {
     ),
 };
 
-/// The same through the kernel's files, where there is no call to fail and no symbol to miss: what becomes of single
-/// files is in `xpu.rs`.
+/// The same through the kernel's files, where there is no call to fail and no symbol to miss: what becomes of
+/// single files is in `xpu.rs`.
 pub const KERNEL: Vendor = Vendor { flags: &["--xpu.backend", "kernel"], ..LEVEL_ZERO };
 
 impl Vendor {

@@ -31,11 +31,11 @@ pub struct Package {
     /// Ids of the packages that are built into it: neither for its tests nor for its build.
     pub built_in: Vec<String>,
     /// Only our own packages have this.
-    pub own: Option<Own>,
+    pub own: Option<OwnPackage>,
 }
 
 /// What the laws ask of a package of ours.
-pub struct Own {
+pub struct OwnPackage {
     pub manifest: toml::Table,
     pub programs: Vec<String>,
 }
@@ -69,7 +69,7 @@ impl Tree {
     }
 
     /// Our own packages.
-    pub fn own(&self) -> impl Iterator<Item = (&Package, &Own)> {
+    pub fn own(&self) -> impl Iterator<Item = (&Package, &OwnPackage)> {
         self.packages.values().filter_map(|package| Some((package, package.own.as_ref()?)))
     }
 
@@ -83,7 +83,7 @@ impl Tree {
                 version: "1.0.0".to_owned(),
                 licence: "MIT".to_owned(),
                 built_in: built_in.iter().map(|name| (*name).to_owned()).collect(),
-                own: Some(Own { manifest: toml::Table::new(), programs: Vec::new() }),
+                own: Some(OwnPackage { manifest: toml::Table::new(), programs: Vec::new() }),
             };
             ((*name).to_owned(), package)
         };
@@ -126,12 +126,12 @@ impl Package {
             licence: package["license"].as_str().unwrap_or("none").to_owned(),
             built_in,
             // Only what comes from a registry has a source.
-            own: if package["source"].is_null() { Some(Own::read(package)?) } else { None },
+            own: if package["source"].is_null() { Some(OwnPackage::read(package)?) } else { None },
         })
     }
 }
 
-impl Own {
+impl OwnPackage {
     fn read(package: &Value) -> Result<Self> {
         let programs = list(&package["targets"])?.iter().filter(|target| target["kind"][0] == "bin");
         Ok(Self {
@@ -163,6 +163,11 @@ impl Line<'_> {
     /// Where it is, and what it says.
     pub fn place(&self) -> String {
         format!("{}:{}: `{}`", self.path, self.number, self.whole.trim())
+    }
+
+    /// The comment, with its slashes.
+    pub fn comment(&self) -> &str {
+        &self.whole[self.code.len()..]
     }
 
     /// The code outside string literals. An escaped quote swaps the two, which these laws can bear.

@@ -43,8 +43,8 @@ impl Hpu {
         self.handle.0
     }
 
-    /// What says whether the handle still is that of the same card: its UUID, or its PCI address where the library
-    /// has no UUIDs.
+    /// What says whether the handle still is that of the same card: its UUID, or its PCI address where the
+    /// library has no UUIDs.
     pub fn mark(&self) -> Measured<String> {
         self.uuid().or_else(|fault| match fault.absence {
             Absence::Unsupported => self.pci_bus_id(),
@@ -129,7 +129,8 @@ const fn empty(call: &'static str) -> Fault {
     Fault::new(call, FaultCode::Empty)
 }
 
-/// A text of at most `N` bytes that is not empty: HLML returns an empty one for some of what a board does not have.
+/// A text of at most `N` bytes that is not empty: HLML returns an empty one for some of what a board does not
+/// have.
 ///
 /// The buffer is larger than the length that is passed, in case a release writes a longer text.
 pub(super) fn text<const N: usize>(

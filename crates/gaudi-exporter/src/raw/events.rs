@@ -12,8 +12,8 @@ use source::{EventHistory, EventLog};
 
 use super::{Hpu, call, out_buffer::OutBuffer};
 
-/// The events that are waited for: bit, and the code that each is counted under. Changes of the clock and corrected
-/// errors happen every day, so they are left out.
+/// The events that are waited for: bit, and the code that each is counted under. Changes of the clock and
+/// corrected errors happen every day, so they are left out.
 pub const EVENTS: [(u64, &str); 3] = [
     (EVENT_CRITICAL, "critical"),
     (EVENT_ECC_UNCORRECTED, "ecc_uncorrectable"),
@@ -45,8 +45,8 @@ unsafe impl Send for Set {}
 impl Events {
     /// Registers for the events; those from before are not delivered.
     ///
-    /// A library that does not know one of the events refuses them all, so then each is registered on its own; it
-    /// is enough that one is known.
+    /// A library that does not know one of the events refuses them all, so then each is registered on its
+    /// own; it is enough that one is known.
     pub fn register(hpu: &Hpu) -> Measured<Self> {
         let mut set = std::ptr::null_mut();
         call!(hpu.library(), hlml_event_set_create(&raw mut set))?;

@@ -21,12 +21,12 @@ use super::{call, device::text};
 /// ask for.
 const SEARCH: &[&str] = &["libhlml.so", "/usr/lib/habanalabs/libhlml.so", "libhlml.so.1"];
 
-/// How many hold an initialised HLML in this process: HLML does not count them, so the last of ours shuts it down.
-/// There is more than one while a thread that hangs in an earlier session keeps its library.
+/// How many hold an initialised HLML in this process: HLML does not count them, so the last of ours shuts it
+/// down. There is more than one while a thread that hangs in an earlier session keeps its library.
 static USERS: AtomicU32 = AtomicU32::new(0);
 
-/// How long a call may keep all others waiting: ten times the slowest call that is known. No document says that HLML may
-/// be called from two threads at once, so each call waits in a queue.
+/// How long a call may keep all others waiting: ten times the slowest call that is known. No document says
+/// that HLML may be called from two threads at once, so each call waits in a queue.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// No library could be opened; the loader's message about the first that was tried.

@@ -21,7 +21,7 @@ use hlml_sys::Return;
 use reading::{Absence, Code, Fault, FaultCode, Measured};
 use source::LossCodes;
 
-/// The fault of a return code, if it is one: what does not exist is told apart from what fails.
+/// The fault of a return code, if it is one: what does not exist is distinguished from what fails.
 pub fn check(call: &'static str, code: std::ffi::c_int) -> Measured<()> {
     let returned = Return::from(code);
     let absence = match returned {
@@ -54,8 +54,9 @@ macro_rules! call {
             Some(function) => {
                 let permit = library.queue().$acquire();
                 // SAFETY: hlml.h declares this prototype for the name, HLML is initialised for the life of
-                // the library, handles come from it, and each out-parameter is a live exclusive reference:
-                // to its declared type where that never changed, else to an `OutBuffer`, which is larger than any.
+                // the library, handles come from it, and each out-parameter is a live exclusive reference: to
+                // its declared type where that never changed, else to an `OutBuffer`, which is larger than
+                // any.
                 let code = unsafe { function($($argument),*) };
                 drop(permit);
                 $crate::raw::check(CALL, code)

@@ -117,15 +117,15 @@ impl Raw {
         }
     }
 
-    /// Faults of calls that every board supports: they say whether board and driver are there. The UUID may come
-    /// from HLML's own memory.
+    /// Faults of calls that every board supports: they say whether board and driver are there. The UUID may
+    /// come from HLML's own memory.
     pub fn vital_faults(&self) -> impl Iterator<Item = Fault> {
         [self.utilization_percent.err(), self.memory.err(), self.power_mw.err()].into_iter().flatten()
     }
 }
 
-/// A call that gives one 32-bit number: `number!(hpu, hlml_name, argument, ...)`. A library may succeed and write
-/// nothing, which must not be read as 0.
+/// A call that gives one 32-bit number: `number!(hpu, hlml_name, argument, ...)`. A library may succeed and
+/// write nothing, which must not be read as 0.
 macro_rules! number {
     ($hpu:expr, $name:ident $(, $argument:expr)*) => {{
         let mut value = c_uint::MAX;
@@ -259,8 +259,8 @@ fn link_is_up(hpu: &Hpu, port: u32) -> Measured<bool> {
     if up == u8::MAX { Err(Fault::new(CALL, FaultCode::Blank)) } else { Ok(up != 0) }
 }
 
-/// Makes the calls that take long: PCIe traffic, which the firmware measures for 10 ms in each direction, and the
-/// temperatures that are `wanted` of die, board and memory, whose call leaks memory.
+/// Makes the calls that take long: PCIe traffic, which the firmware measures for 10 ms in each direction, and
+/// the temperatures that are `wanted` of die, board and memory, whose call leaks memory.
 pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
     let sensors = [TEMPERATURE_ON_AIP, TEMPERATURE_ON_BOARD, TEMPERATURE_HBM];
     let mut temperatures_c = [None; 3];

@@ -1,7 +1,7 @@
 //! What a device is, and whether it is there.
 
 use crate::{
-    Count, Flag, Kind, Label, Seconds,
+    Count, Flag, Label, MetricKind, Seconds,
     entry::{counter, gauge, info, own, vendor_only},
 };
 
@@ -63,14 +63,14 @@ entries! { from 0;
     .labels(&[Label::State]);
 
     DEVICES: Count = own(
-        Kind::Gauge,
+        MetricKind::Gauge,
         "accel_devices",
         &[Label::Family],
         "Devices that the family's driver lists now",
     );
 
     DEVICES_EXPECTED: Count = own(
-        Kind::Gauge,
+        MetricKind::Gauge,
         "accel_devices_expected",
         &[Label::Family],
         "Devices of the family on the PCI bus, from the vendor and class files under bus/pci/devices, \

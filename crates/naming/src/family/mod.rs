@@ -1,5 +1,5 @@
-//! The families. Each has a module with its row: what differs between families wherever all of them are named,
-//! and where each of its metrics is read.
+//! The families. Each has a module with its row: what differs between families wherever all of them are
+//! named, and where each of its metrics is read.
 
 use std::fmt;
 
@@ -16,8 +16,8 @@ mod xpu;
 pub struct PciMatch {
     /// PCI vendor id.
     pub vendor: u16,
-    /// The upper 16 bits of the PCI class code: 0x0300 VGA controller, 0x0302 3D controller, 0x0380 other display
-    /// controller, 0x1200 processing accelerator.
+    /// The upper 16 bits of the PCI class code: 0x0300 VGA controller, 0x0302 3D controller, 0x0380 other
+    /// display controller, 0x1200 processing accelerator.
     pub classes: &'static [u16],
 }
 
@@ -96,7 +96,8 @@ impl Family {
         self.row().pci
     }
 
-    /// The metrics that the family reads, in catalogue order, each with the calls or files that it is read from.
+    /// The metrics that the family reads, in catalogue order, each with the calls or files that it is read
+    /// from.
     pub(crate) const fn sources(self) -> &'static [(Id, &'static str)] {
         self.row().sources
     }

@@ -5,7 +5,7 @@
 
 use super::VendorName;
 use crate::{
-    Family, Id, Kind, Label, VendorUnit,
+    Family, Id, Label, MetricKind, VendorUnit,
     VendorUnit::{Base, Mebibytes, MegabytesPerSecond, Megahertz, Millijoules, Nanoseconds, Percent},
     Vocabulary, catalogue as m,
 };
@@ -15,7 +15,7 @@ const fn gauge(id: Id, name: &'static str, unit: VendorUnit, help: &'static str)
 }
 
 const fn counter(id: Id, name: &'static str, unit: VendorUnit, help: &'static str) -> VendorName {
-    VendorName { kind: Kind::Counter, ..gauge(id, name, unit, help) }
+    VendorName { kind: MetricKind::Counter, ..gauge(id, name, unit, help) }
 }
 
 pub(super) const ROWS: &[VendorName] = &[

@@ -8,7 +8,7 @@ mod habana;
 
 pub use dcgm::{DCGM_DEFAULT_LABEL, DCGM_LABELS};
 
-use crate::{Family, Id, Kind, Label, Metric, Value};
+use crate::{Family, Id, Label, Metric, MetricKind, Value};
 
 /// Whose names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ pub struct VendorName {
     /// The family whose readings get this name.
     pub family: Family,
     /// The kind that the vendor's exporter declares: gauge or counter.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// The unit of the printed number.
     pub unit: VendorUnit,
     /// Labels that a reading must have, with these values, to be printed under this name.
@@ -119,7 +119,7 @@ impl VendorName {
         unit: VendorUnit,
         help: &'static str,
     ) -> Self {
-        Self { id, name, vocabulary, family, kind: Kind::Gauge, unit, when: &[], keep: &[], help }
+        Self { id, name, vocabulary, family, kind: MetricKind::Gauge, unit, when: &[], keep: &[], help }
     }
 
     pub(super) const fn when(mut self, when: &'static [(Label, &'static str)]) -> Self {

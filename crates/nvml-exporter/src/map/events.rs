@@ -18,8 +18,8 @@ pub fn device(xids: Result<&XidHistory, &Fault>, now: Instant, batch: &mut Batch
     }
 }
 
-/// The XIDs of a MIG instance: every code once it occurs, since the device has the watched ones and an instance is
-/// short-lived. Why none can be received is reported of the device.
+/// The XIDs of a MIG instance: every code once it occurs, since the device has the watched ones and an
+/// instance is short-lived. Why none can be received is reported of the device.
 pub fn partition(xids: Result<&XidHistory, &Fault>, now: Instant, batch: &mut Batch) {
     if let Ok(history) = xids {
         put(history, &[], now, batch);

@@ -139,7 +139,8 @@ mod tests {
             FABRIC_FAULTS.iter().filter_map(read).collect::<Vec<_>>()
         };
         assert_eq!(faults(0), []);
-        // nvml.h: DEGRADED_BW_FALSE, INCORRECT_CONFIGURATION_NONE, PARTITION_ASSIGNED_TRUE, GFM_STATE_CONNECTED.
+        // nvml.h: DEGRADED_BW_FALSE, INCORRECT_CONFIGURATION_NONE, PARTITION_ASSIGNED_TRUE,
+        // GFM_STATE_CONNECTED.
         let healthy = [
             ("degraded_bandwidth", false),
             ("incorrect_configuration", false),
@@ -147,7 +148,8 @@ mod tests {
             ("fabric_manager_disconnected", false),
         ];
         assert_eq!(faults(2 | 1 << 8 | 1 << 12 | 1 << 14), healthy);
-        // DEGRADED_BW_TRUE, INCORRECT_CONFIGURATION_GPU_STATE_INVALID, PARTITION_ASSIGNED_FALSE, GFM_STATE_DISCONNECTED.
+        // DEGRADED_BW_TRUE, INCORRECT_CONFIGURATION_GPU_STATE_INVALID, PARTITION_ASSIGNED_FALSE,
+        // GFM_STATE_DISCONNECTED.
         assert_eq!(faults(1 | 8 << 8 | 2 << 12 | 2 << 14), healthy.map(|(name, _)| (name, true)));
     }
 }

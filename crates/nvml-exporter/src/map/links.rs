@@ -130,8 +130,8 @@ pub fn pcie(sample: &DeviceSample<'_>, batch: &mut Batch) {
 /// Bytes over PCIe: the device's own counter where it is 64 bits wide, else the integral of GPM's rate. A
 /// 32-bit counter wraps many times a second at PCIe speeds, and the call that measures blocks for 20 ms.
 ///
-/// The two begin at different times, so the integral does not stand in for a counter that fails for a round: the
-/// return to the counter would look like traffic.
+/// The two begin at different times, so the integral does not stand in for a counter that fails for a round:
+/// the return to the counter would look like traffic.
 fn pcie_bytes(sample: &DeviceSample<'_>, field: FieldKey, integral: Option<f64>) -> Measured<Bytes> {
     let counter = sample.fields.unsigned(field);
     match counter {

@@ -158,8 +158,8 @@ impl Gpu {
 
     /// The GPU instances that exist now, one entry each, ascending by id.
     ///
-    /// For slots without an instance NVML returns NOT_FOUND, and they are skipped; an instance whose identity cannot
-    /// be read is a fault of its own, and the others remain.
+    /// For slots without an instance NVML returns NOT_FOUND, and they are skipped; an instance whose identity
+    /// cannot be read is a fault of its own, and the others remain.
     pub fn instances(&self, faults: &mut Vec<Fault>) -> Vec<Instance> {
         let slots = match self.device().mig_device_count() {
             Ok(slots) => slots,

@@ -13,9 +13,9 @@ use super::{
     plausible::BLANKS,
 };
 
-/// Rounds between two that ask for everything. A board with NVLink has some ninety fields of other generations,
-/// which cost as much as those that have a value; what is not supported may become so (MIG is switched off), but
-/// not often.
+/// Rounds between two that ask for everything. A board with NVLink has some ninety fields of other
+/// generations, which cost as much as those that have a value; what is not supported may become so (MIG is
+/// switched off), but not often.
 const ROUNDS_BETWEEN_ALL: u32 = 60;
 
 /// A batch of fields: set up once, then read again in place.
@@ -33,7 +33,8 @@ pub struct FieldValues {
 
 /// `nvmlFieldValue_t` holds plain numbers only, but its union makes it neither `Default` nor `Send`-checked.
 fn entry(id: u32, scope: u32) -> nvmlFieldValue_t {
-    // SAFETY: all-zero bytes are a valid value of every field of the struct (integers and a union of numbers).
+    // SAFETY: all-zero bytes are a valid value of every field of the struct (integers and a union of
+    // numbers).
     let mut value: nvmlFieldValue_t = unsafe { std::mem::zeroed() };
     value.fieldId = id;
     value.scopeId = scope;
@@ -108,7 +109,8 @@ impl FieldValues {
         for value in &mut *asked {
             // A driver that forgets an entry must not leave the last round's number behind.
             value.nvmlReturn = nvml_wrapper_sys::bindings::nvmlReturn_enum_NVML_ERROR_UNKNOWN;
-            // Nor may one that adds its count to what it finds (seen with ECC errors: NVIDIA/go-nvml, issue 46).
+            // Nor may one that adds its count to what it finds (seen with ECC errors: NVIDIA/go-nvml, issue
+            // 46).
             value.value = nvmlValue_t { ullVal: 0 };
         }
         // NVML returns that the argument is invalid for an empty batch.

@@ -1,7 +1,7 @@
 //! The fields that are read: one row each, under a heading for when and of what it is read.
 //!
-//! A row is a constant with the field's name in `nvml.h`. `map` refers to it, so that a row that is missing does not
-//! compile, and one that nothing maps is dead code.
+//! A row is a constant with the field's name in `nvml.h`. `map` refers to it, so that a row that is missing
+//! does not compile, and one that nothing maps is dead code.
 
 use nvml_wrapper_sys::bindings::field_id;
 
@@ -176,7 +176,8 @@ fields! {
         NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX;
     }
 
-    /// In every round, of each NVLink. `COUNT` fields exist from Blackwell on, `ERROR_DL` fields up to Hopper.
+    /// In every round, of each NVLink. `COUNT` fields exist from Blackwell on, `ERROR_DL` fields up to
+    /// Hopper.
     EACH_LINK: LinkField {
         /// Bytes.
         NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES;

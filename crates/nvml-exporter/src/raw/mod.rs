@@ -29,14 +29,15 @@ use nvml_wrapper::error::NvmlError;
 use reading::{Absence, Fault, FaultCode};
 use source::{CallQueue, LossCodes};
 
-/// The queue in front of the calls that are not thread-safe. There is one per process, as the library is loaded once.
+/// The queue in front of the calls that are not thread-safe. There is one per process, as the library is
+/// loaded once.
 ///
-/// nvml.h says that NVML is thread-safe, and its users found otherwise: threads that were in `nvmlGpmSampleGet` at
-/// the same time crashed, and in `nvmlDeviceGetFieldValues` they lost fields of NVLink, also with a device each
-/// (DataDog/datadog-agent, pull requests 54458 and 54821).
+/// nvml.h says that NVML is thread-safe, and its users found otherwise: threads that were in
+/// `nvmlGpmSampleGet` at the same time crashed, and in `nvmlDeviceGetFieldValues` they lost fields of NVLink,
+/// also with a device each (DataDog/datadog-agent, pull requests 54458 and 54821).
 ///
-/// Such a call takes milliseconds; one that takes longer hangs in the driver, and must not stop the other devices:
-/// together with their own calls, the wait is well below the shortest deadline.
+/// Such a call takes milliseconds; one that takes longer hangs in the driver, and must not stop the other
+/// devices: together with their own calls, the wait is well below the shortest deadline.
 static QUEUE: CallQueue = CallQueue::new(Duration::from_millis(500));
 
 /// NVML return codes that `nvml-wrapper` 0.13 does not name (nvml.h, `nvmlReturn_enum`).
@@ -51,7 +52,7 @@ const RETURN_NAMES: &[(u32, Absence, &str)] = &[
     (30, Absence::Unsupported, "NVML_ERROR_RESET_TYPE_NOT_SUPPORTED"),
 ];
 
-/// The fault of an NVML error: what does not exist is told apart from what fails.
+/// The fault of an NVML error: what does not exist is distinguished from what fails.
 pub fn fault(call: &'static str, error: &NvmlError) -> Fault {
     use Absence::{Failed, NoData, TimedOut, Unsupported};
     let (absence, code) = match error {

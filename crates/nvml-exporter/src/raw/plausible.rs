@@ -2,8 +2,8 @@
 
 use reading::{Blanks, Fault, FaultCode, Measured};
 
-/// dcgm_structs.h: DCGM's blanks are the first few values from here on; some drivers return them. NVML's own "not
-/// available" is all ones.
+/// dcgm_structs.h: DCGM's blanks are the first few values from here on; some drivers return them. NVML's own
+/// "not available" is all ones.
 pub const BLANKS: Blanks =
     Blanks { bits32: 0x7fff_fff0..=0x7fff_ffff, bits64: 0x7fff_ffff_ffff_fff0..=0x7fff_ffff_ffff_ffff };
 

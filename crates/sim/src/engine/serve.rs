@@ -1,5 +1,5 @@
-//! The engine over HTTP/1.1: its metrics at its path, and nothing else. A time server: the state advances between
-//! requests, so that a change of the control file counts from the second in which it happened.
+//! The engine over HTTP/1.1: its metrics at its path, and nothing else. A time server: the state advances
+//! between requests, so that a change of the control file counts from the second in which it happened.
 
 use std::convert::Infallible;
 use std::io;

@@ -15,7 +15,7 @@ use super::table::Table;
 
 /// An engine and its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct EngineSpec {
     /// The name that the command line knows it by.
     pub name: &'static str,
     text: &'static str,
@@ -23,21 +23,21 @@ pub struct Kind {
     version: &'static str,
 }
 
-const fn kind(name: &'static str, text: &'static str, version: &'static str) -> Kind {
-    Kind { name, text, version }
+const fn engine(name: &'static str, text: &'static str, version: &'static str) -> EngineSpec {
+    EngineSpec { name, text, version }
 }
 
-impl Kind {
+impl EngineSpec {
     /// All of them.
     pub const ALL: &[Self] = &[
-        kind("vllm", include_str!("tables/vllm.toml"), "0.33"),
-        kind("vllm-0.6", include_str!("tables/vllm-v0.toml"), "0.6"),
-        kind("vllm-0.9", include_str!("tables/vllm.toml"), "0.9"),
-        kind("vllm-0.10", include_str!("tables/vllm.toml"), "0.10"),
-        kind("sglang", include_str!("tables/sglang.toml"), "0.5.23"),
-        kind("tgi", include_str!("tables/tgi.toml"), "3"),
-        kind("trtllm", include_str!("tables/trtllm.toml"), "1"),
-        kind("triton", include_str!("tables/triton.toml"), "2"),
+        engine("vllm", include_str!("tables/vllm.toml"), "0.33"),
+        engine("vllm-0.6", include_str!("tables/vllm-v0.toml"), "0.6"),
+        engine("vllm-0.9", include_str!("tables/vllm.toml"), "0.9"),
+        engine("vllm-0.10", include_str!("tables/vllm.toml"), "0.10"),
+        engine("sglang", include_str!("tables/sglang.toml"), "0.5.23"),
+        engine("tgi", include_str!("tables/tgi.toml"), "3"),
+        engine("trtllm", include_str!("tables/trtllm.toml"), "1"),
+        engine("triton", include_str!("tables/triton.toml"), "2"),
     ];
 
     /// What the engine exports.
@@ -46,7 +46,7 @@ impl Kind {
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for EngineSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {

@@ -31,7 +31,7 @@ const IMC: &str = "bus/event_source/devices/uncore_imc_";
 /// The table `[amx]` of a machine file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Facts {
+pub struct XeonProfile {
     /// Brand string.
     pub brand: String,
     /// EAX of CPUID leaf 1: family, model, stepping.
@@ -57,7 +57,7 @@ pub struct Facts {
 }
 
 /// The sockets of a machine.
-pub struct Amx(Part<Facts>);
+pub struct Amx(Part<XeonProfile>);
 
 /// One thread.
 #[derive(Clone, Copy)]
@@ -73,7 +73,7 @@ impl Amx {
     /// # Errors
     /// When there is no such machine, or its table is not one of sockets.
     pub fn open(options: &Options) -> Result<Option<Self>, profile::Error> {
-        Ok(Part::open(options, "amx", |facts: &Facts| &facts.physics)?.map(Self))
+        Ok(Part::open(options, "amx", |facts: &XeonProfile| &facts.physics)?.map(Self))
     }
 
     /// The files now.
@@ -100,7 +100,7 @@ impl Amx {
 
     /// Threads as Linux numbers them: the first of each core, socket after socket, then the second ones.
     fn cpus(&self) -> impl Iterator<Item = Cpu> {
-        let Facts { sockets, cores, threads, .. } = self.0.facts;
+        let XeonProfile { sockets, cores, threads, .. } = self.0.facts;
         (0..threads * sockets * cores).map(move |number| Cpu {
             number,
             socket: number / cores % sockets,
@@ -141,8 +141,9 @@ impl Amx {
     }
 
     fn socket(&self, now: f64, socket: u32, files: &mut Files) {
-        let Facts { physics: Physics { power, thermal, .. }, memory_watts: (idle, full), cores, .. } =
-            &self.0.facts;
+        let XeonProfile {
+            physics: Physics { power, thermal, .. }, memory_watts: (idle, full), cores, ..
+        } = &self.0.facts;
         let uptime = self.0.uptime(now);
         let joules = self.since_boot(Channel::Power, socket, now);
         let memory_joules = idle * uptime + (full - idle) * self.since_boot(Channel::Dram, socket, now);
@@ -214,7 +215,7 @@ impl Amx {
     }
 
     fn memory_controllers(&self, files: &mut Files) {
-        let Facts { sockets, cores, memory_controllers, .. } = self.0.facts;
+        let XeonProfile { sockets, cores, memory_controllers, .. } = self.0.facts;
         let cpumask: Vec<_> = (0..sockets).map(|socket| (socket * cores).to_string()).collect();
         for controller in 0..memory_controllers {
             let folder = format!("{IMC}{controller}");
@@ -236,7 +237,7 @@ impl Amx {
 }
 
 /// Leaves of CPUID: number, sub-leaf, EAX, EBX, ECX, EDX, in hexadecimal.
-fn cpuid(facts: &Facts) -> String {
+fn cpuid(facts: &XeonProfile) -> String {
     let amx: u32 = if facts.amx { 1 << 22 | 1 << 24 | 1 << 25 } else { 0 };
     let fp16: u32 = if facts.amx { 1 << 21 } else { 0 };
     let vendor = *b"GenuineIntel";

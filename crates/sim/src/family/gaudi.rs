@@ -116,8 +116,8 @@ fn milli(celsius: f64) -> i64 {
     (celsius * 1e3) as i64
 }
 
-/// What the kernel shows of a machine's Gaudis: the PCI bus, and while the driver is loaded its module and its
-/// files. Beside them in [`SIMULATED`]: the machine's name, and the labels of its sensors.
+/// What the kernel shows of a machine's Gaudis: the PCI bus, and while the driver is loaded its module and
+/// its files. Beside them in [`SIMULATED`]: the machine's name, and the labels of its sensors.
 pub fn files(moment: &Moment<'_>) -> Files {
     let mut files = bus::marked(moment);
     files.bytes(format!("{SIMULATED}/hl_sensors.conf"), SENSORS.into());

@@ -19,7 +19,7 @@ const MEMORY_OF_DRIVER: u64 = 64 << 20;
 /// The table `[npu]` of a machine file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Facts {
+pub struct NpuProfile {
     /// PCI address.
     pub address: String,
     /// PCI device id.
@@ -59,7 +59,7 @@ pub struct Telemetry {
 }
 
 /// The NPU of a machine.
-pub struct Npu(Part<Facts>);
+pub struct Npu(Part<NpuProfile>);
 
 impl Npu {
     /// Opens the NPU of a machine; `None` when it has none.
@@ -67,7 +67,7 @@ impl Npu {
     /// # Errors
     /// When there is no such machine, or its table is not one of an NPU.
     pub fn open(options: &Options) -> Result<Option<Self>, profile::Error> {
-        Ok(Part::open(options, "npu", |facts: &Facts| &facts.physics)?.map(Self))
+        Ok(Part::open(options, "npu", |facts: &NpuProfile| &facts.physics)?.map(Self))
     }
 
     /// The kernel's files now.

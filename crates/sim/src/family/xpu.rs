@@ -119,8 +119,8 @@ impl<'a> Gpu<'a> {
         (read, moved as u64 - read)
     }
 
-    /// What the render node returns for the memory-region query of the kernel's driver: a head with the count, then the
-    /// regions.
+    /// What the render node returns for the memory-region query of the kernel's driver: a head with the
+    /// count, then the regions.
     pub fn memory_regions(&self) -> Vec<u8> {
         let memory = self.device.memory_bytes();
         let used = memory.used + memory.reserved;

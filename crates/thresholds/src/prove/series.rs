@@ -76,8 +76,9 @@ impl Prover<'_> {
         strangers
     }
 
-    /// Over dcgm-exporter's names: the same series from a second device that is seen in the unified schema as well,
-    /// and so is left to the other file; and a device of another family that shares this one's UUID by accident.
+    /// Over dcgm-exporter's names: the same series from a second device that is seen in the unified schema as
+    /// well, and so is left to the other file; and a device of another family that shares this one's UUID by
+    /// accident.
     pub(super) fn seen_twice(inputs: &[InputSeries], phases: &[Phase]) -> Vec<InputSeries> {
         let mut twice: Vec<_> = inputs
             .iter()

@@ -49,8 +49,8 @@ impl Card {
         self.function.address == "0000:00:02.0"
     }
 
-    /// Whether the card is suspended or about to be. Wakes nothing. A kernel without runtime power management, where
-    /// nothing is suspended, is no error.
+    /// Whether the card is suspended or about to be. Wakes nothing. A kernel without runtime power
+    /// management, where nothing is suspended, is no error.
     ///
     /// # Errors
     /// When the card is gone, or its power state cannot be read.
@@ -70,11 +70,12 @@ impl Card {
         (control == "auto").then(|| u64::try_from(delay).ok().map(Duration::from_millis)).flatten()
     }
 
-    /// The function whose PCIe link is the slot's. Discrete cards have a switch of their own in front of the GPU.
-    /// Its link to the GPU is inside the package and reports 2.5 GT/s x1 whatever the slot does, so the link that
-    /// counts is that of the switch's upstream port, two functions above the GPU. Intel's own driver reads it there on
-    /// every discrete part (compute-runtime, `LinuxPciImp::getPciLinkSpeed` where `isUpstreamPortConnected`: DG1, DG2,
-    /// PVC, BMG, CRI), and so does nvtop (pull request 344, with the bus of an A770).
+    /// The function whose PCIe link is the slot's. Discrete cards have a switch of their own in front of the
+    /// GPU. Its link to the GPU is inside the package and reports 2.5 GT/s x1 whatever the slot does, so the
+    /// link that counts is that of the switch's upstream port, two functions above the GPU. Intel's own
+    /// driver reads it there on every discrete part (compute-runtime, `LinuxPciImp::getPciLinkSpeed` where
+    /// `isUpstreamPortConnected`: DG1, DG2, PVC, BMG, CRI), and so does nvtop (pull request 344, with the bus
+    /// of an A770).
     ///
     /// # Errors
     /// `inside_the_card` where the switch is not visible, as in a virtual machine that was given the GPU alone.

@@ -1,7 +1,7 @@
 //! The load of a card by its clients, from the fdinfo of every open DRM file.
 //!
-//! The sum over clients is the engine's load only if every process is visible. With some of them hidden the sum
-//! would be too low, so there is none.
+//! The sum over clients is the engine's load only if every process is visible. With some of them hidden the
+//! sum would be too low, so there is none.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -66,7 +66,8 @@ impl Clients {
                         }
                     }
                 }
-                // A client that is gone is not part of the load. One that cannot be read is, so the load is unknown.
+                // A client that is gone is not part of the load. One that cannot be read is, so the load is
+                // unknown.
                 _ if file.is_closed() => {}
                 Ok(None) => complete = Err(Fault::new(FDINFO, FaultCode::NoClient)),
                 Err(fault) => complete = Err(fault),
@@ -94,7 +95,8 @@ impl Clients {
         engines: &[&'static str],
         now: Instant,
     ) -> Vec<(&'static str, Measured<f64>)> {
-        // Kernels before Linux 6.11 (xe) or 5.19 (i915) and virtual functions list clients without their engine time.
+        // Kernels before Linux 6.11 (xe) or 5.19 (i915) and virtual functions list clients without their
+        // engine time.
         if clients.iter().any(|client| client.engines.is_empty()) {
             self.has_previous = false;
             self.shares.clear();

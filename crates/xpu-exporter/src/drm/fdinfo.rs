@@ -19,7 +19,8 @@ const CLASSES: [(&str, &str); 10] = [
     ("compute", "compute"),
 ];
 
-/// The value of the label `engine` for a driver's engine class; `other` for a class that is newer than this table.
+/// The value of the label `engine` for a driver's engine class; `other` for a class that is newer than this
+/// table.
 pub fn engine(class: &str) -> &'static str {
     CLASSES.iter().find(|(known, _)| *known == class).map_or("other", |(_, engine)| engine)
 }
@@ -70,8 +71,8 @@ impl EngineLines {
     }
 }
 
-/// Parses the text of one client. `None` when it is not a DRM client's, is cut short, or has anything but a number
-/// where one belongs: with a part left out, the load of the card would be too low.
+/// Parses the text of one client. `None` when it is not a DRM client's, is cut short, or has anything but a
+/// number where one belongs: with a part left out, the load of the card would be too low.
 pub fn parse(text: &str) -> Option<Client> {
     let mut client = Client::default();
     let (mut address, mut id) = (None, None);

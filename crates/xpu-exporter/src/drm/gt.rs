@@ -1,5 +1,5 @@
-//! One graphics technology block (GT) of a card: its clock, idle time and throttle reasons in the sysfs files of xe and
-//! i915.
+//! One graphics technology block (GT) of a card: its clock, idle time and throttle reasons in the sysfs files
+//! of xe and i915.
 
 use std::{path::Path, time::Instant};
 
@@ -7,8 +7,8 @@ use kernel::{File, entries};
 use reading::Measured;
 use source::Rate;
 
-/// Throttle reasons of all parts; their files are `reason_<word>` (xe) and `throttle_reason_<word>` (i915). Those from
-/// `soc_thermal` on are Crescent Island's.
+/// Throttle reasons of all parts; their files are `reason_<word>` (xe) and `throttle_reason_<word>` (i915).
+/// Those from `soc_thermal` on are Crescent Island's.
 const REASONS: [&str; 21] = [
     "pl1",
     "pl2",

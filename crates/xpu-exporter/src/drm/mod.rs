@@ -1,5 +1,5 @@
-//! A card as the kernel reports it: sysfs, hwmon, fdinfo, the render node, and RAPL for the power of an integrated
-//! GPU. Values are in the kernel's units.
+//! A card as the kernel reports it: sysfs, hwmon, fdinfo, the render node, and RAPL for the power of an
+//! integrated GPU. Values are in the kernel's units.
 //!
 //! Everything but [`Card::is_asleep`] and [`Card::autosuspend_delay`] may wake a sleeping card.
 
@@ -135,7 +135,8 @@ impl CardFiles {
         Sample { gts, load, memory, sensors, link, link_max }
     }
 
-    /// By the clients, where all of them are visible; else, where that is wanted, by the engines' own counters.
+    /// By the clients, where all of them are visible; else, where that is wanted, by the engines' own
+    /// counters.
     fn load(&mut self) -> ClientLoad {
         let mut load = self.clients.read(&self.open, &self.engines, Instant::now());
         let unseen = load

@@ -16,8 +16,8 @@ use super::fdinfo::FDINFO;
 
 /// Shortest and longest time between two walks. A new client is found that much later.
 const WALK_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
-/// After how many times its own duration a walk is repeated: with fifty thousand open files it takes a quarter of a
-/// second, and should cost at most a hundredth of a core.
+/// After how many times its own duration a walk is repeated: with fifty thousand open files it takes a
+/// quarter of a second, and should cost at most a hundredth of a core.
 const WALK_PERIOD_FACTOR: u32 = 100;
 
 /// The open DRM files of the machine, found by one walk for all its cards.

@@ -62,8 +62,8 @@ impl EnginePmu {
         mut read: impl FnMut(&mut G) -> io::Result<Counts>,
         wait: impl FnOnce(),
     ) -> Measured<Vec<(&'static str, f64)>> {
-        // What xe_pmu_event_init and engine_event_init return where there is no such engine. i915 numbers its engines
-        // over all GTs.
+        // What xe_pmu_event_init and engine_event_init return where there is no such engine. i915 numbers its
+        // engines over all GTs.
         let (gts, none) = match self.driver {
             Driver::Xe => (gts.max(1), Errno::NOENT),
             Driver::I915 => (1, Errno::NODEV),
@@ -73,7 +73,8 @@ impl EnginePmu {
             for instance in 0..INSTANCES_MAX {
                 match open(&self.events(gt, class as u64, instance)) {
                     Ok(group) => engines.push((CLASSES[class], group)),
-                    // There is none, or the driver keeps it for itself, as one of xe's copy engines: others may follow.
+                    // There is none, or the driver keeps it for itself, as one of xe's copy engines: others
+                    // may follow.
                     Err(error) if Errno::from_io_error(&error) == Some(none) => {}
                     Err(error) => return Err(fault(&error)),
                 }
@@ -117,8 +118,8 @@ impl EnginePmu {
     }
 }
 
-/// Busy time and the time that passed. i915 counts nanoseconds, which compare with the time for which the event was
-/// open.
+/// Busy time and the time that passed. i915 counts nanoseconds, which compare with the time for which the
+/// event was open.
 fn times(counts: &Counts) -> (u64, u64) {
     let value = |index: usize| counts.values.get(index).copied();
     (value(0).unwrap_or_default(), value(1).unwrap_or(counts.enabled))
@@ -139,8 +140,8 @@ mod tests {
 
     use super::*;
 
-    /// An engine whose counts grow by `by` with each read: busy ticks and all ticks of xe, or busy nanoseconds of i915
-    /// in 100. Without counts the event is in error state.
+    /// An engine whose counts grow by `by` with each read: busy ticks and all ticks of xe, or busy
+    /// nanoseconds of i915 in 100. Without counts the event is in error state.
     struct Steps {
         by: Vec<u64>,
         reads: u64,

@@ -8,8 +8,8 @@ use source::Rate;
 
 use super::{Card, Roots};
 
-/// The zone of an integrated GPU. It is kept while the GPU is suspended: its counter wraps, and its sum is monotonic
-/// only as long as one reader follows it.
+/// The zone of an integrated GPU. It is kept while the GPU is suspended: its counter wraps, and its sum is
+/// monotonic only as long as one reader follows it.
 #[derive(Debug)]
 pub struct Rapl {
     zone: Zone,
@@ -30,7 +30,8 @@ impl Rapl {
         self.rate.forget();
     }
 
-    /// Energy since the first reading, µJ, and mean power since the last one, µW. Only root may read the counter.
+    /// Energy since the first reading, µJ, and mean power since the last one, µW. Only root may read the
+    /// counter.
     pub fn read(&mut self) -> (Measured<u64>, Measured<f64>) {
         let privileged = |fault: Fault| match fault.code.name() {
             "EACCES" | "EPERM" => Fault::new(fault.call, FaultCode::NeedsCapDacReadSearch),

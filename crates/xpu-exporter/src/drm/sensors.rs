@@ -9,7 +9,8 @@ use kernel::{
 use reading::{Fault, FaultCode, Measured};
 use source::Rate;
 
-/// Labels of xe's temperature channels, and the values of the label `sensor`. i915 has one sensor, without a label.
+/// Labels of xe's temperature channels, and the values of the label `sensor`. i915 has one sensor, without a
+/// label.
 const SENSORS: [(&str, &str); 20] = [
     ("pkg", "gpu"),
     ("vram", "memory"),
@@ -65,8 +66,8 @@ pub struct Sensors {
 /// What one round reads from a chip.
 #[derive(Debug)]
 pub struct SensorSample {
-    /// Energy of the card, or of its package where the card has no counter, µJ. The driver sums it in 64 bits, so it
-    /// does not wrap.
+    /// Energy of the card, or of its package where the card has no counter, µJ. The driver sums it in 64
+    /// bits, so it does not wrap.
     pub energy_uj: Measured<u64>,
     /// Mean power since the last round, µW.
     pub power_uw: Measured<f64>,
@@ -127,8 +128,8 @@ impl Sensors {
         }
     }
 
-    /// Energy and mean power by the first counter that has a value, and from then on by that one alone: the kernel
-    /// reports 0 where it cannot read the card's, and the package's energy is another quantity.
+    /// Energy and mean power by the first counter that has a value, and from then on by that one alone: the
+    /// kernel reports 0 where it cannot read the card's, and the package's energy is another quantity.
     fn energy(&mut self) -> (Measured<u64>, Measured<f64>) {
         let none = Fault::new("energy_input", FaultCode::NoSensor);
         let mut measured = (Err(none), Err(none));

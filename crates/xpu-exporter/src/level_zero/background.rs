@@ -41,8 +41,8 @@ impl BackgroundOpen {
         self.tried = Some(Instant::now());
         let (sender, opening) = mpsc::channel();
         let path = self.path.clone();
-        // Without a thread the sender is dropped, and the attempt ends without a result; a session that has ended
-        // meanwhile takes none.
+        // Without a thread the sender is dropped, and the attempt ends without a result; a session that has
+        // ended meanwhile takes none.
         let _ = thread::Builder::new().spawn(move || {
             let _ = sender.send(Library::open(path.as_deref()));
         });

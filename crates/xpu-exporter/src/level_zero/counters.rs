@@ -35,8 +35,8 @@ impl Energy {
         if let Some((since, last)) = self.last.replace((now, reading)) {
             let increment = reading.checked_sub(last).unwrap_or_else(|| {
                 let seconds = now.saturating_duration_since(since).as_secs_f64();
-                // A counter close below a wrap has wrapped; any other was reset and counts from 0. Neither means
-                // more energy than a GPU can use.
+                // A counter close below a wrap has wrapped; any other was reset and counts from 0. Neither
+                // means more energy than a GPU can use.
                 let wraps = ENERGY_WRAPS.into_iter().filter(|wrap| (wrap / 10 * 9..*wrap).contains(&last));
                 let plausible = |increment: &u64| *increment as f64 <= PLAUSIBLE_MICROWATTS * seconds;
                 wraps.map(|wrap| wrap - last + reading).chain([reading]).find(plausible).unwrap_or(0)
@@ -52,9 +52,9 @@ const READS_MAX: usize = 4;
 /// Bytes that may pass between two consecutive readings, beside what the link can carry.
 const SLACK_BYTES: f64 = 1e6;
 
-/// Reads a pair of 64-bit counters that the driver composes from 32-bit words: a carry between its two reads makes
-/// one counter 4 GiB too high or too low. Of two consecutive readings that differ by no more than the link can carry
-/// meanwhile, the second is returned.
+/// Reads a pair of 64-bit counters that the driver composes from 32-bit words: a carry between its two reads
+/// makes one counter 4 GiB too high or too low. Of two consecutive readings that differ by no more than the
+/// link can carry meanwhile, the second is returned.
 ///
 /// # Errors
 /// The reading's own; `torn_read` when no two consecutive readings of four agree.

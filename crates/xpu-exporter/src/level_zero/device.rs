@@ -55,7 +55,8 @@ pub struct Sysman {
 }
 
 impl Sysman {
-    /// Enumerates the device's components. With `engines`, its engine counters are opened, which keeps it awake.
+    /// Enumerates the device's components. With `engines`, its engine counters are opened, which keeps it
+    /// awake.
     pub fn open(gpu: &Gpu, engines: bool) -> Self {
         let calls = Arc::clone(&gpu.library.calls);
         let device = gpu.device;
@@ -138,8 +139,8 @@ impl Sysman {
             };
             memories.iter_mut().map(read).collect()
         });
-        // The driver returns success for the state of a device that is gone; for the state of its memory it asks the
-        // device.
+        // The driver returns success for the state of a device that is gone; for the state of its memory it
+        // asks the device.
         memories.iter().flatten().try_for_each(|memory| check_lost(&memory.state))?;
         let (energy_uj, power_uw) = self.energy();
         let l0 = &*self.calls;
@@ -283,8 +284,8 @@ fn power_domain(l0: &LevelZero, device: sys::Device) -> Measured<sys::Power> {
     domains.first().map(|(_, power)| *power).ok_or(none)
 }
 
-/// Share of the memory's highest bandwidth that was used since the last round. The highest is that of this reading:
-/// the driver computes it from the clock of the moment.
+/// Share of the memory's highest bandwidth that was used since the last round. The highest is that of this
+/// reading: the driver computes it from the clock of the moment.
 fn bandwidth_share(share: &mut Share, bandwidth: Measured<sys::MemoryBandwidth>) -> Measured<f64> {
     const CALL: &str = "zesMemoryGetBandwidth";
     let moved =

@@ -60,8 +60,8 @@ impl Library {
         }
     }
 
-    /// The GPUs that it lists, with their PCI addresses. Handles last as long as the driver, so properties of the
-    /// `known` are not read again. A device whose properties cannot be read is left out.
+    /// The GPUs that it lists, with their PCI addresses. Handles last as long as the driver, so properties of
+    /// the `known` are not read again. A device whose properties cannot be read is left out.
     ///
     /// # Errors
     /// Those of the calls that list devices, and the fault that means that the driver is gone.

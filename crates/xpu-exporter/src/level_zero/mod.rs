@@ -1,7 +1,7 @@
 //! GPUs as Level Zero Sysman reports them, in Sysman's units and enumerations.
 //!
-//! Handles are enumerated once: they stay valid until the driver is unloaded. A value for which the driver returns
-//! `UNSUPPORTED_FEATURE` is absent; the documentation lists which values those are on which part.
+//! Handles are enumerated once: they stay valid until the driver is unloaded. A value for which the driver
+//! returns `UNSUPPORTED_FEATURE` is absent; the documentation lists which values those are on which part.
 
 mod background;
 mod counters;

@@ -45,7 +45,8 @@ fn load(sample: &Sample, batch: &mut Batch) {
     batch.put(m::MEMORY_SHARED, Labels::NONE, load.shared_bytes.map(Bytes));
 }
 
-/// The longest that any GT was awake. It is unknown if that of one GT is, which may have been awake for longer.
+/// The longest that any GT was awake. It is unknown if that of one GT is, which may have been awake for
+/// longer.
 fn awake<'a>(gts: impl IntoIterator<Item = &'a GtSample>) -> Measured<f64> {
     let none = Fault::new("idle_residency_ms", FaultCode::NoGt);
     let shares = gts.into_iter().map(|gt| gt.awake);

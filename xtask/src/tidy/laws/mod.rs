@@ -8,10 +8,11 @@ pub mod vendors;
 use super::Law;
 
 /// Every law.
-pub const ALL: [Law; 12] = [
+pub const ALL: [Law; 13] = [
     sources::every_file_says_what_it_is_for,
     sources::files_are_short,
     sources::no_promises,
+    sources::comments_are_plain_english,
     sources::metric_names_live_in_the_catalogue,
     sources::unsafe_lives_in_its_rooms,
     sources::pure_crates_do_no_io,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::tidy::tree::{Own, Package, Tree};
+use crate::tidy::tree::{OwnPackage, Package, Tree};
 
 /// What a vendor library does without: the HTTP server, its runtime, and the rules.
 const NOT_FOR_VENDORS: [&str; 3] = ["hyper", "tokio", "thresholds"];
@@ -36,7 +36,7 @@ const DUPLICATES: &[(&str, &str)] = &[
 
 /// The workspace decides the lints.
 pub fn every_crate_inherits_the_lints(tree: &Tree) -> Vec<String> {
-    let inherits = |own: &Own| {
+    let inherits = |own: &OwnPackage| {
         own.manifest.get("lints").and_then(|lints| lints.get("workspace"))
             == Some(&toml::Value::Boolean(true))
     };

@@ -11,6 +11,19 @@ const LINES_MAX: usize = 600;
 const PROMISES: [&str; 4] =
     [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK:")];
 
+/// Words of comments for which plain technical English has others: a function returns, a value is reported, a
+/// fault is fixed. Spelt in halves, as above.
+const RIDDLES: [&str; 8] = [
+    concat!("ans", "wer"),
+    concat!("ans", "wers"),
+    concat!("ans", "wered"),
+    concat!("tel", "ls"),
+    concat!("to", "ld"),
+    concat!("me", "nd"),
+    concat!("me", "nded"),
+    concat!("non", "sense"),
+];
+
 /// How a metric's name of our own begins; vendors' names are looked up in the catalogue, since some are the
 /// names of labels, too.
 const METRIC_PREFIXES: [&str; 2] = ["accel_", "accelscope_"];
@@ -43,6 +56,14 @@ pub fn no_promises(tree: &Tree) -> Vec<String> {
     lines(tree, |_| true)
         .filter(|line| PROMISES.iter().any(|word| line.whole.contains(word)))
         .map(|line| format!("{}: do it, or write down as a limit what is not done", line.place()))
+        .collect()
+}
+
+/// Comments use none of [`RIDDLES`].
+pub fn comments_are_plain_english(tree: &Tree) -> Vec<String> {
+    lines(tree, |_| true)
+        .filter(|line| words(&line.comment().to_lowercase()).any(|word| RIDDLES.contains(&word)))
+        .map(|line| format!("{}: say `returns`, `reports`, `fixes` or what happens", line.place()))
         .collect()
 }
 
@@ -96,4 +117,22 @@ pub fn pure_crates_do_no_io(tree: &Tree) -> Vec<String> {
 /// The folder of the crate that a file belongs to.
 fn crate_of(path: &str) -> &str {
     path.split("/src/").next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::comments_are_plain_english;
+    use crate::tidy::tree::Tree;
+
+    fn broken(text: &str) -> usize {
+        let sources = vec![("crates/x/src/lib.rs".to_owned(), text.to_owned())];
+        comments_are_plain_english(&Tree { sources, ..Tree::of_packages(&[]) }).len()
+    }
+
+    #[test]
+    fn a_riddle_is_found_in_a_comment_and_nowhere_else() {
+        assert_eq!(broken(concat!("/// The driver ans", "wers nothing.\n")), 1);
+        assert_eq!(broken(concat!("let x = 1; // To", "ld by its number.\n")), 1);
+        assert_eq!(broken(concat!("let ans", "wer = \"to", "ld\"; // Recommended.\n")), 0);
+    }
 }

@@ -1,6 +1,6 @@
-//! The kernel's files of a machine's Intel GPUs: sysfs as xe and i915 lay it out (Linux 7.2), and below it `proc/`
-//! with the fdinfo of the processes that use them and `dev/dri` with the render nodes, which are plain files here:
-//! the `ioctl` of `sim-level-zero` reads them.
+//! The kernel's files of a machine's Intel GPUs: sysfs as xe and i915 lay it out (Linux 7.2), and below it
+//! `proc/` with the fdinfo of the processes that use them and `dev/dri` with the render nodes, which are
+//! plain files here: the `ioctl` of `sim-level-zero` reads them.
 //!
 //! A fault of the control file that names a file (`energy1_input`, `temp*`) hits that file: `error` takes it
 //! away, `garbage` leaves it empty (`blank`) or fills it with text that is not a number.

@@ -111,8 +111,9 @@ fn memory(modules: &[&MemorySample], batch: &mut Batch) {
         (0, state) => state.map(|state| state.size),
         (physical, _) => Ok(physical),
     };
-    // By the specification, `size` can be allocated and `free` of it is left. The driver asks the kernel, which
-    // reports all of it as free to a process without the capability, though the driver itself always uses some.
+    // By the specification, `size` can be allocated and `free` of it is left. The driver asks the kernel,
+    // which reports all of it as free to a process without the capability, though the driver itself always
+    // uses some.
     let hidden = Fault::new("zesMemoryGetState", FaultCode::NeedsCapPerfmon);
     let used = |module: &MemorySample| {
         let state = module.state?;
@@ -140,8 +141,8 @@ fn power(sample: &Sample, batch: &mut Batch) {
     match &sample.limits {
         Err(fault) => batch.put(m::POWER_LIMIT, Labels::NONE, Err(*fault)),
         Ok(limits) => {
-            // The Linux driver does not report whether a limit is enabled (compute-runtime, `getLimitsExt`); one that
-            // is switched off is 0.
+            // The Linux driver does not report whether a limit is enabled (compute-runtime, `getLimitsExt`);
+            // one that is switched off is 0.
             for limit in limits.iter().filter(|limit| limit.unit == v::LIMIT_POWER) {
                 let milli = match u64::try_from(limit.limit) {
                     Ok(0) => Err(Fault::new("zesPowerGetLimitsExt", FaultCode::Disabled)),

@@ -37,8 +37,8 @@ pub const LOWEST_SENSORS: [u32; 4] = [3, 4, 5, 7];
 pub const LIMITS: [(u32, &str); 3] =
     [(v::LEVEL_SUSTAINED, "enforced"), (v::LEVEL_BURST, "burst"), (v::LEVEL_PEAK, "peak")];
 
-/// `zes_freq_throttle_reason_flag_t`, by values of the label `reason`. The driver derives the first four from the
-/// kernel's reasons, so they have the kernel's names.
+/// `zes_freq_throttle_reason_flag_t`, by values of the label `reason`. The driver derives the first four from
+/// the kernel's reasons, so they have the kernel's names.
 pub const REASONS: [(u32, &str); 10] = [
     (v::THROTTLE_AVERAGE_POWER, "pl1"),
     (v::THROTTLE_BURST_POWER, "pl2"),

@@ -32,7 +32,8 @@ fn nothing() -> Sample {
     }
 }
 
-/// The series of a sample except the recovery action's, as `name{labels} value`, and the codes of what is absent.
+/// The series of a sample except the recovery action's, as `name{labels} value`, and the codes of what is
+/// absent.
 fn series(sample: &Sample) -> (Vec<String>, Vec<&'static str>) {
     let tile = |tile: u32| {
         Arc::new(Identity { partition: Some(format!("tile{tile}")), ..Identity::new(Family::Xpu, "card1") })
