@@ -509,5 +509,8 @@ fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Family>, D
     if names == ["all"] {
         return Ok(Family::ALL.to_vec());
     }
+    if names.len() == Family::ALL.len() {
+        return Err(de::Error::custom("every family is listed; say [\"all\"]"));
+    }
     names.iter().map(family).collect()
 }
