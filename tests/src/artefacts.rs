@@ -6,8 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-
-use crate::Library;
+use sim::family::Library;
 
 /// The files that one build profile left in the target folder.
 #[derive(Clone, Debug)]

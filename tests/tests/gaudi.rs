@@ -15,7 +15,7 @@ use sim::{
     Control, Live, Options,
     clock::Clock,
     control::{Fault, Link, Recovery, RecoveryAction, Reset, Xid},
-    gaudi::Hpu,
+    family::gaudi::Hpu,
     kernel::{Files, Tree},
     library::strip_symbols,
     workload::Workload,

@@ -18,7 +18,7 @@ use sim::{
     Control, Live, Options,
     control::{DriverState, Fault, Garbage},
     cycle::Channel,
-    xpu::Gpu,
+    family::xpu::Gpu,
 };
 
 const MACHINE: &str = "battlematrix-8";

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use hlml_sys::{Generation, Return};
 use sim::Profile;
-use sim::gaudi::Hpu;
+use sim::family::gaudi::Hpu;
 use sim::profile::Gaudi;
 use sim_abi::{Library, Machine};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hlml_sys::{Return, constants as hlml, layout};
 use sim::control::{Garbage, Scope, Severity};
 use sim::cycle::Channel;
-use sim::gaudi::Hpu;
+use sim::family::gaudi::Hpu;
 
 use crate::args::{Device, Member, Out, Struct};
 use crate::call::{Call, HlmlCall as _, Result, entries, readings, texts};

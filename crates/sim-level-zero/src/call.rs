@@ -9,7 +9,7 @@ use std::{
 };
 
 use level_zero_sys::code::{self, Code};
-use sim::{Live, Profile, xpu::Gpu};
+use sim::{Live, Profile, family::xpu::Gpu};
 use sim_abi::{Argument, Items, Library, Machine};
 
 /// Level Zero, as `sim-abi` sees it.

@@ -6,7 +6,7 @@ use level_zero_sys::{
     code::{self, Code},
     value as v,
 };
-use sim::{control::RecoveryAction, cycle::Channel, xpu::Gpu};
+use sim::{control::RecoveryAction, cycle::Channel, family::xpu::Gpu};
 
 use sim_abi::{Items, text};
 

@@ -8,7 +8,7 @@ use level_zero_sys::{
 };
 use sim::{
     control::{Garbage, Scope, Severity},
-    xpu::{ENERGY_WRAP_MICROJOULES, Gpu, TICKS_PER_SECOND},
+    family::xpu::{ENERGY_WRAP_MICROJOULES, Gpu, TICKS_PER_SECOND},
 };
 
 use sim_abi::Items;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use drm_sys::{i915, xe};
-use sim::xpu::NODE_MAGIC;
+use sim::family::xpu::NODE_MAGIC;
 
 /// `ioctl` as libc declares it: on Linux the third argument is passed alike whether or not it is variadic.
 #[unsafe(no_mangle)]

@@ -17,13 +17,10 @@
 //! | [`live`] | a machine with its clock and its control file, as the libraries hold it |
 //! | [`mig`] | how a GPU is cut into instances |
 //! | [`part`] | a part that the kernel alone shows: its table, cycle, clock and control file |
-//! | [`npu`] | an Intel NPU: sysfs, debugfs, PMT |
-//! | [`amx`] | Xeon sockets: topology, RAPL, coretemp, throttling, and their perf events |
+//! | [`family`] | the families of devices: what each has beyond the others, and what the kernel shows of it |
 //! | [`bus`] | the machine's PCI bus as sysfs shows it |
-//! | [`gaudi`] | what HLML and the kernel report of a Gaudi |
 //! | [`kernel`] | a machine's kernel files below a root, kept up to date |
 //! | `engine` | an inference engine beside the machine, and its metrics over HTTP (feature `engine`) |
-//! | [`xpu`] | what only Intel GPUs have, and the kernel's files about them |
 //! | [`library`] | an older driver: a copy of a library with symbols taken out |
 //!
 //! Nothing here knows the ABI of a vendor's library, and nothing here is `unsafe`.
@@ -31,7 +28,6 @@
 // A model's floats become the integers that hardware reports; `as` saturates, which is what a sensor does.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
-pub mod amx;
 pub mod bus;
 pub mod clock;
 pub mod conditions;
@@ -40,18 +36,16 @@ pub mod cycle;
 pub mod device;
 #[cfg(feature = "engine")]
 pub mod engine;
-pub mod gaudi;
+pub mod family;
 mod hash;
 pub mod kernel;
 pub mod library;
 pub mod live;
 pub mod machine;
 pub mod mig;
-pub mod npu;
 pub mod part;
 pub mod profile;
 pub mod workload;
-pub mod xpu;
 
 pub use control::Control;
 pub use device::Device;

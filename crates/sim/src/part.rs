@@ -118,10 +118,9 @@ impl<T> Part<T> {
 #[cfg(test)]
 mod tests {
     use super::Part;
-    use crate::amx;
     use crate::cycle::{Channel, PERIOD_SECONDS};
+    use crate::family::{amx, npu};
     use crate::live::Options;
-    use crate::npu;
     use crate::workload::Workload;
 
     fn stays_within<T: serde::de::DeserializeOwned>(

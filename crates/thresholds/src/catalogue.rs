@@ -6,8 +6,9 @@ use naming::Family;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    model::{Alert, Bound, Limit, Severity, Signal, SloClass, XidAction},
+    model::{Alert, Bound, Level, Limit, Renamed, Severity, Signal, SloClass, XidAction},
     number::Duration,
+    slo,
 };
 
 const SIGNALS: [(&str, &str); 3] = [
@@ -21,6 +22,7 @@ const ALERTS: [(&str, &str); 2] = [
 ];
 const SLO: &str = include_str!("../catalogue/slo.toml");
 const XID: &str = include_str!("../catalogue/xid.toml");
+const DCGM: &str = include_str!("../catalogue/dcgm.toml");
 
 /// Bands in the order from worst-low to worst-high.
 pub(crate) const BANDS: [&str; 4] = ["low_red", "low_amber", "amber", "red"];
@@ -33,6 +35,12 @@ pub(crate) struct Catalogue {
     pub classes: Vec<SloClass>,
     pub windows: Vec<Window>,
     pub xids: Vec<XidAction>,
+    /// Fields of dcgm-exporter with two names.
+    pub renamed: Vec<Renamed>,
+    /// Families whose rules are wanted.
+    pub families: Vec<Family>,
+    /// Service levels that alert.
+    pub slis: Vec<&'static str>,
     /// Price of one device for an hour, by family.
     pub prices: BTreeMap<String, f64>,
     /// Regular expressions of the scrape jobs.
@@ -51,7 +59,7 @@ pub(crate) struct Catalogue {
 const RATE_WINDOW: Duration = Duration(300);
 
 /// The windows of the catalogue's texts that an override moves; longer ones are parts of days and stay.
-const WINDOWS: [Duration; 3] = [RATE_WINDOW, Duration(600), Duration(900)];
+const WINDOWS: [Duration; 4] = [Duration(120), RATE_WINDOW, Duration(600), Duration(900)];
 
 /// The interval in which the catalogue's texts think: what the README recommends.
 const ROUND: Duration = Duration(15);
@@ -88,6 +96,12 @@ struct SloFile {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct DcgmFile {
+    renamed: Vec<Renamed>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct XidFile {
     xid: Vec<XidAction>,
 }
@@ -108,13 +122,16 @@ impl Catalogue {
             alerts.extend(read::<AlertFile>(name, text)?.alert);
         }
         let SloFile { class, window } = read("slo.toml", SLO)?;
-        let jobs = [("exporter", ".*accelscope.*"), ("dcgm", ".*dcgm.*")];
+        let jobs = [("exporter", ".*(accelscope|gpu|hpu|xpu|npu).*"), ("dcgm", ".*dcgm.*")];
         Ok(Self {
             signals,
             alerts,
             classes: class,
             windows: window,
             xids: read::<XidFile>("xid.toml", XID)?.xid,
+            renamed: read::<DcgmFile>("dcgm.toml", DCGM)?.renamed,
+            families: Family::ALL.to_vec(),
+            slis: slo::SLIS.to_vec(),
             prices: BTreeMap::new(),
             jobs: jobs.map(|(job, pattern)| (job.to_owned(), pattern.to_owned())).into(),
             labels: BTreeMap::new(),
@@ -147,12 +164,47 @@ impl Catalogue {
         Ok(self)
     }
 
+    /// Makes an alert of each level of an alert.
+    pub fn split_levels(&mut self) {
+        for alert in std::mem::take(&mut self.alerts) {
+            if alert.level.is_empty() {
+                self.alerts.push(alert);
+                continue;
+            }
+            for Level { severity, params } in &alert.level {
+                let mut part = Alert { severity: *severity, level: Vec::new(), ..alert.clone() };
+                part.families.retain(|family| params.contains_key(family.name()));
+                for (family, words) in params {
+                    part.params.entry(family.clone()).or_default().extend(words.clone());
+                }
+                self.alerts.push(part);
+            }
+        }
+    }
+
+    /// The XIDs of a severity, as a regular expression.
+    fn xids_of(&self, severity: Severity) -> String {
+        let mut codes: Vec<u16> = self
+            .xids
+            .iter()
+            .filter(|xid| xid.severity == severity)
+            .flat_map(|xid| xid.codes.clone())
+            .collect();
+        codes.sort_unstable();
+        codes.iter().map(u16::to_string).collect::<Vec<_>>().join("|")
+    }
+
+    /// The newer name of a field of dcgm-exporter.
+    pub fn renamed(&self, name: &str) -> Option<&Renamed> {
+        self.renamed.iter().find(|renamed| renamed.old == name)
+    }
+
     /// A window of the catalogue as the override file wants it.
     pub fn scaled(&self, window: Duration) -> Duration {
         if !WINDOWS.contains(&window) {
             return window;
         }
-        Duration(window.0 / RATE_WINDOW.0 * self.rate_window.0)
+        Duration((window.0 * self.rate_window.0 / RATE_WINDOW.0).max(1))
     }
 
     /// How often something is evaluated that is asked for `every` so often: shorter rounds make it more
@@ -192,7 +244,7 @@ impl Catalogue {
     /// The regular expression of the models of a class: a matcher, or nothing when all are meant.
     pub fn models(&self, class: &SloClass) -> String {
         let quoted = |models: Vec<&String>| {
-            models.into_iter().map(|model| escape(&regex_escape(model))).collect::<Vec<_>>().join("|")
+            models.into_iter().map(|model| escape(&glob(model))).collect::<Vec<_>>().join("|")
         };
         if class.name != SloClass::DEFAULT {
             return format!("model=~\"{}\"", quoted(class.models.iter().collect()));
@@ -204,7 +256,7 @@ impl Catalogue {
     /// A model of a class, for examples; without a class, one that no class names.
     pub fn example_model(&self, class: Option<&SloClass>) -> String {
         if let Some(model) = class.and_then(|class| class.models.first()) {
-            return model.clone();
+            return model.replace('*', "x");
         }
         let taken = |name: &str| self.classes.iter().any(|class| class.models.iter().any(|m| m == name));
         let mut name = "m".to_owned();
@@ -229,11 +281,23 @@ pub(crate) fn words(
 ) -> BTreeMap<String, String> {
     let mut words: BTreeMap<_, _> =
         bounds.iter().map(|(name, bound)| (name.clone(), bound.to_string())).collect();
+    for severity in Severity::ALL {
+        words.insert(format!("xid_{}", severity.name()), catalogue.xids_of(severity));
+    }
     words.insert("window_seconds".to_owned(), catalogue.rate_window.0.to_string());
     words.extend(catalogue.jobs.iter().map(|(job, pattern)| (format!("{job}_job"), escape(pattern))));
     if let Some(family) = family {
         words.insert("family".to_owned(), family.name().to_owned());
-        words.extend(params.get(family.name()).into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())));
+        // A text of a family may name the codes of a severity.
+        let codes = |text: &String| {
+            Severity::ALL.into_iter().fold(text.clone(), |text, severity| {
+                let word = format!("xid_{}", severity.name());
+                text.replace(&format!("&{word}"), &words[&word])
+            })
+        };
+        let own: Vec<_> =
+            params.get(family.name()).into_iter().flatten().map(|(k, v)| (k.clone(), codes(v))).collect();
+        words.extend(own);
     }
     words
 }
@@ -255,8 +319,13 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
+/// A name in which `*` stands for any text, as a regular expression.
+pub(crate) fn glob(text: &str) -> String {
+    text.split('*').map(regex_escape).collect::<Vec<_>>().join(".*")
+}
+
 /// A text that a regular expression takes literally.
-pub(crate) fn regex_escape(text: &str) -> String {
+fn regex_escape(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         if "\\.+*?()|[]{}^$".contains(c) {

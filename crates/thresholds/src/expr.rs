@@ -4,14 +4,7 @@ use std::collections::BTreeMap;
 
 use naming::{Family, Id, Metric, Scope, VendorName};
 
-use crate::{
-    catalogue::Catalogue,
-    model::{EngineKind, EngineSource, Engines},
-    vocabulary::Vocabulary,
-};
-
-/// Labels that identify an engine's series; labels that some versions add are aggregated away.
-pub(crate) const ENGINE_LABELS: &str = "cluster, namespace, node, pod, job, instance, model";
+use crate::{catalogue::Catalogue, model::Renamed, vocabulary::Vocabulary};
 
 /// In which rule file a text is expanded.
 pub(crate) struct Context<'a> {
@@ -22,6 +15,8 @@ pub(crate) struct Context<'a> {
     pub origin: &'static str,
     /// What `&name` stands for.
     pub words: BTreeMap<String, String>,
+    /// Whether fields of dcgm-exporter are read under the names of every generation.
+    pub generations: bool,
 }
 
 /// What a `$name` refers to.
@@ -45,7 +40,7 @@ pub(crate) fn resolve(name: &str) -> Result<Name, String> {
 impl Context<'_> {
     /// The same for the names of series, which have labels where selectors have matchers.
     pub fn of_series(&self) -> Self {
-        Self { origin: "", words: self.words.clone(), ..*self }
+        Self { origin: "", words: self.words.clone(), generations: false, ..*self }
     }
 
     /// Expands every reference of `text`.
@@ -104,7 +99,10 @@ impl Context<'_> {
         });
         let (family, after) = other.map_or((self.family, after), |(family, rest)| (Some(family), rest));
         let selector = match resolve(name)? {
-            Name::Vendor(vendor) => (vendor.name.to_owned(), Vec::new()),
+            Name::Vendor(vendor) => match self.catalogue.renamed(vendor.name).filter(|_| self.generations) {
+                Some(renamed) => return self.either(out, renamed, after),
+                None => (vendor.name.to_owned(), Vec::new()),
+            },
             Name::Unified(metric) => {
                 let has_family =
                     metric.scope == Scope::Device || metric.labels.contains(&naming::Label::Family);
@@ -113,6 +111,48 @@ impl Context<'_> {
             }
         };
         Ok(self.selector(out, selector, after))
+    }
+
+    /// Matchers with their words filled in; words that are not known stay as they are.
+    fn filled(&self, matchers: &str) -> String {
+        let mut out = String::new();
+        let mut rest = matchers;
+        while let Some((before, after)) = rest.split_once('&') {
+            let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+            out.push_str(before);
+            match self.words.get(&after[..end]) {
+                Some(word) => out.push_str(word),
+                None => out.extend(["&", &after[..end]]),
+            }
+            rest = &after[end..];
+        }
+        out + rest
+    }
+
+    /// Prints a field of dcgm-exporter under its old or its new name. Over a window, the function around it
+    /// is applied to each, since only selectors have windows.
+    fn either<'t>(&self, out: &mut String, renamed: &Renamed, after: &'t str) -> Result<&'t str, String> {
+        let (mut old, mut new) = (String::new(), String::new());
+        let mut rest = self.selector(&mut old, (renamed.old.clone(), Vec::new()), after);
+        self.selector(&mut new, (renamed.new.clone(), Vec::new()), after);
+        if rest.starts_with('[') {
+            let (window, tail) = rest.split_once(')').ok_or("a window ends its function")?;
+            let name = out.trim_end_matches('(');
+            let start = name.rfind(|c: char| !c.is_ascii_lowercase() && c != '_').map_or(0, |at| at + 1);
+            let function = out.split_off(start);
+            (old, new) = (format!("{function}{old}{window})"), format!("{function}{new}{window})"));
+            rest = tail;
+        } else if let Some(tail) = rest.strip_prefix(" offset ") {
+            let end = tail.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tail.len());
+            let offset = &rest[..rest.len() - tail.len() + end];
+            (old, new) = (old + offset, new + offset);
+            rest = &tail[end..];
+        }
+        if (renamed.factor - 1.0).abs() > f64::EPSILON {
+            new = format!("{new} * {}", renamed.factor);
+        }
+        out.extend(["(", &old, " or ", &new, ")"]);
+        Ok(rest)
     }
 
     /// Prints a selector, with the matchers that follow it in the text merged in.
@@ -126,10 +166,7 @@ impl Context<'_> {
         if let Some(braces) = after.strip_prefix('{')
             && let Some((inside, tail)) = braces.split_once('}')
         {
-            let mut inside = inside.to_owned();
-            for (word, text) in &self.words {
-                inside = inside.replace(&format!("&{word}\""), &format!("{text}\""));
-            }
+            let inside = self.filled(inside);
             if !inside.is_empty() {
                 matchers.push(inside);
             }
@@ -177,53 +214,4 @@ pub(crate) fn references(text: &str) -> impl Iterator<Item = &str> {
         let end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
         &tail[..end]
     })
-}
-
-/// The version-tolerant expression of an engine signal.
-pub(crate) fn engines(engines: &Engines) -> String {
-    let labels =
-        engines.keep.as_ref().map_or(ENGINE_LABELS.to_owned(), |keep| format!("{ENGINE_LABELS}, {keep}"));
-    let joined = |milliseconds: bool| {
-        let sources: Vec<_> = engines
-            .sources
-            .iter()
-            .filter(|source| source.milliseconds == milliseconds)
-            .map(|source| reading(source, engines))
-            .collect();
-        (!sources.is_empty()).then(|| sources.join("\n    or "))
-    };
-    let aggregated = |by: &str, inner: &str| {
-        format!(
-            "{} by ({by}) (label_replace(\n    {inner},\n  \"model\", \"$1\", \"model_name\", \"(.+)\"))",
-            engines.aggregate
-        )
-    };
-    if engines.kind != EngineKind::Histogram {
-        return aggregated(&labels, &joined(false).unwrap_or_default());
-    }
-    let quantile =
-        |inner: &str| format!("histogram_quantile(0.95, {})", aggregated(&format!("{labels}, le"), inner));
-    let seconds = joined(false).map(|inner| quantile(&inner));
-    let milliseconds = joined(true).map(|inner| format!("{} / 1000", quantile(&inner)));
-    // Without requests the quantile is NaN: no value, not a bad one.
-    let both: Vec<_> = seconds.into_iter().chain(milliseconds).collect();
-    format!("(\n  {}\n) >= 0", both.join("\nor\n  "))
-}
-
-fn reading(source: &EngineSource, engines: &Engines) -> String {
-    let select = if source.select.is_empty() { String::new() } else { format!("{{{}}}", source.select) };
-    let value = match engines.kind {
-        EngineKind::Gauge => format!("{}{select}", source.metric),
-        EngineKind::Rate => format!("rate({}{select}[5m])", source.metric),
-        EngineKind::Histogram => format!("rate({}_bucket{select}[5m])", source.metric),
-    };
-    let Some(keep) = &engines.keep else { return value };
-    match (&source.rename, &source.set) {
-        (Some(label), _) => format!("label_replace({value}, \"{keep}\", \"$1\", \"{label}\", \"(.+)\")"),
-        // Series of the engine that differ in a label of this name are summed here.
-        (None, Some(fixed)) => {
-            format!("label_replace(sum without ({keep}) ({value}), \"{keep}\", \"{fixed}\", \"\", \"\")")
-        }
-        (None, None) => value,
-    }
 }

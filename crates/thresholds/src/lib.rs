@@ -9,6 +9,7 @@
 mod catalogue;
 mod dashboards;
 mod document;
+mod engines;
 mod expr;
 mod model;
 mod number;
@@ -123,6 +124,7 @@ fn try_generate(
         return runbook::pages(&catalogue);
     }
     slo::extend(&mut catalogue)?;
+    catalogue.split_levels();
     if kind == Kind::Dashboards {
         return dashboards::files(&catalogue).map(|(files, _)| files);
     }

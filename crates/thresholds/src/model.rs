@@ -21,6 +21,10 @@ pub(crate) struct Signal {
     pub id: String,
     pub title: String,
     pub unit: Unit,
+    /// Whether its bands explain a load and need no person, so that they do not count for the state of a
+    /// device.
+    #[serde(default)]
+    pub explains: bool,
     /// Name of the recorded series; without it the value is written out where it is used.
     pub record: Option<String>,
     /// Labels that the recording sets.
@@ -79,6 +83,9 @@ pub(crate) struct Alert {
     pub file: Option<String>,
     /// The condition. One that reads raw metrics needs a text for each vocabulary.
     pub expr: PerVocabulary<String>,
+    /// The condition over unified names for families that differ.
+    #[serde(default)]
+    pub exprs: BTreeMap<String, String>,
     /// Whether it reads recorded series only, so that one text serves every vocabulary.
     #[serde(default)]
     pub recorded_only: bool,
@@ -88,9 +95,17 @@ pub(crate) struct Alert {
     pub bounds: BTreeMap<String, Bound>,
     #[serde(rename = "for")]
     pub hold: Duration,
+    /// For how long it stays after its condition ended, so that a value at the bound notifies once.
+    pub keep: Option<Duration>,
+    /// The severity; of an alert with levels, each level's own.
     pub severity: Severity,
+    /// Further rules of the same name for parts of the condition.
+    #[serde(default)]
+    pub level: Vec<Level>,
     pub summary: String,
     pub description: String,
+    /// The dashboard that shows it, where it is not that of the device or engine.
+    pub board: Option<String>,
     /// The unit of the alert's value, for the description.
     pub unit: Unit,
     pub slo: Option<Objective>,
@@ -108,6 +123,30 @@ pub(crate) struct Alert {
     /// Switched off by an override.
     #[serde(skip)]
     pub off: bool,
+}
+
+/// A part of an alert's condition that has a severity of its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Level {
+    pub severity: Severity,
+    /// Texts by family, as the alert's `params`; the level exists for these families only.
+    pub params: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// A field of dcgm-exporter that a later generation prints under another name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Renamed {
+    pub old: String,
+    pub new: String,
+    /// What the new unit is multiplied by to be the old one.
+    #[serde(default = "one")]
+    pub factor: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// The hand-written part of a runbook.
@@ -216,6 +255,9 @@ pub(crate) struct Engines {
     pub aggregate: String,
     /// A label that is kept in addition to those of the engine.
     pub keep: Option<String>,
+    /// Upper bounds of histograms, by the name that sources refer to.
+    #[serde(default)]
+    pub layouts: BTreeMap<String, Vec<f64>>,
     pub sources: Vec<EngineSource>,
 }
 
@@ -247,6 +289,10 @@ pub(crate) struct EngineSource {
     pub rename: Option<String>,
     /// A fixed value of the kept label.
     pub set: Option<String>,
+    /// A counter of the same engine, without its prefix, that counts some of these apart.
+    pub minus: Option<String>,
+    /// The layout of a histogram's bounds.
+    pub layout: Option<String>,
     /// The engine prints milliseconds.
     #[serde(default)]
     pub milliseconds: bool,
@@ -283,9 +329,20 @@ pub(crate) struct Example {
     /// Further labels of the result.
     #[serde(default)]
     pub labels: PerVocabulary<BTreeMap<String, String>>,
-    /// Values put in turn for `<variant>` in the series: each must fire.
+    /// Values put for `<variant>` in the series, by family: each must fire.
     #[serde(default)]
     pub variants: BTreeMap<String, Vec<String>>,
+    /// Whether all of them are tried in one test, as devices do not get in each other's way; else in turn.
+    #[serde(default)]
+    pub at_once: bool,
+    /// Families that the example is about; all of them when empty.
+    #[serde(default, deserialize_with = "families")]
+    pub families: Vec<Family>,
+    /// The level that the example is about, where the alert has several.
+    pub severity: Option<Severity>,
+    /// Whether the alert must not fire: a healthy state that looks like its cause.
+    #[serde(default)]
+    pub silent: bool,
     /// The alert fires because series are gone.
     #[serde(default)]
     pub absence: bool,
@@ -310,9 +367,12 @@ pub(crate) struct TestSeries {
     /// In how many of the first stretches of time the series does not exist yet.
     #[serde(default)]
     pub late: usize,
-    /// Does it end with the first round of the first bad stretch, as on a device that is lost then?
+    /// Whether it ends with the first round of the first bad period, as on a device that is lost then.
     #[serde(default)]
     pub brief: bool,
+    /// What its values are multiplied by, where the name has another unit.
+    #[serde(skip)]
+    pub scale: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -371,16 +431,19 @@ pub(crate) enum Severity {
     Warning,
     /// Explains; goes to a queue.
     Ticket,
+    /// Asks for nothing; it is kept beside other alerts.
+    Info,
 }
 
 impl Severity {
-    pub const ALL: [Self; 3] = [Self::Critical, Self::Warning, Self::Ticket];
+    pub const ALL: [Self; 4] = [Self::Critical, Self::Warning, Self::Ticket, Self::Info];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Critical => "critical",
             Self::Warning => "warning",
             Self::Ticket => "ticket",
+            Self::Info => "info",
         }
     }
 }
@@ -405,6 +468,8 @@ pub(crate) struct SloClass {
     pub models: Vec<String>,
     /// Share of requests that keep each promise.
     pub objectives: BTreeMap<String, f64>,
+    /// Requests in the short window without which no burn rate alerts.
+    pub min_requests: f64,
 }
 
 impl SloClass {
@@ -427,6 +492,8 @@ pub(crate) struct XidAction {
     pub blame: String,
     /// The immediate action that NVIDIA's catalogue names.
     pub bucket: String,
+    /// What the action asks of people.
+    pub severity: Severity,
     pub action: String,
 }
 
@@ -441,6 +508,9 @@ fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Family>, D
     let names = Vec::<String>::deserialize(deserializer)?;
     if names == ["all"] {
         return Ok(Family::ALL.to_vec());
+    }
+    if names.len() == Family::ALL.len() {
+        return Err(de::Error::custom("every family is listed; say [\"all\"]"));
     }
     names.iter().map(family).collect()
 }

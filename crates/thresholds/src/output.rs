@@ -34,6 +34,8 @@ pub(crate) struct Rule {
     pub expr: String,
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    #[serde(rename = "keep_firing_for", skip_serializing_if = "Option::is_none")]
+    pub keep: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -1,31 +1,50 @@
 //! An operator's own bounds, durations, objectives, prices and labels, checked before anything is generated.
 
-use std::fmt;
+mod alerts;
+mod slo;
+
+use std::{collections::BTreeMap, fmt};
 
 use naming::Family;
 
 use crate::{
-    catalogue::{BANDS, Catalogue},
+    catalogue::{BANDS, Catalogue, glob},
     document::{self, DocumentError, Node, Value},
-    model::{Limit, Severity, SloClass, Unit},
+    model::{Limit, Unit},
     number::{Duration, decimal},
-    slo,
 };
 
-/// Labels that rules or Prometheus set themselves.
-const RESERVED: [&str; 13] = [
+/// Labels that rules, series or Prometheus have themselves: another value for all would make two series one.
+const RESERVED: [&str; 30] = [
+    "action",
     "alertname",
     "alertstate",
+    "availability",
+    "cause",
+    "cluster",
+    "code",
     "device",
+    "engine",
+    "error",
     "family",
+    "fault",
     "instance",
     "job",
+    "kind",
+    "link",
     "model",
     "namespace",
+    "node",
+    "partition",
+    "pod",
+    "reason",
+    "sensor",
     "severity",
     "signal",
     "sli",
     "slo_class",
+    "source",
+    "uuid",
     "window",
 ];
 
@@ -169,6 +188,7 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Result<(), DocumentError> {
         "prices",
         "labels",
         "jobs",
+        "families",
         "runbook_url_prefix",
         "dashboard_url_prefix",
         "scrape_interval",
@@ -179,11 +199,12 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Result<(), DocumentError> {
     for (name, key, value) in tree.table("the file")? {
         match name {
             "signals" => signals(catalogue, value)?,
-            "alerts" => alerts(catalogue, value)?,
-            "slo" => classes(catalogue, value)?,
+            "alerts" => alerts::change(catalogue, value)?,
+            "slo" => slo::change(catalogue, value)?,
             "prices" => prices(catalogue, value)?,
-            "labels" => labels(catalogue, value)?,
+            "labels" => catalogue.labels.extend(labels(value)?),
             "jobs" => jobs(catalogue, value)?,
+            "families" => families(catalogue, value)?,
             "runbook_url_prefix" => value.text(name)?.clone_into(&mut catalogue.runbook_prefix),
             "dashboard_url_prefix" => value.text(name)?.clone_into(&mut catalogue.dashboard_prefix),
             "scrape_interval" => {
@@ -248,140 +269,6 @@ fn signals(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> 
     Ok(())
 }
 
-fn alerts(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
-    for (alert_name, key, settings) in node.table("alerts")? {
-        let Some(at) = catalogue.alerts.iter().position(|alert| alert.name == alert_name) else {
-            return unknown(
-                key,
-                alert_name,
-                "alerts",
-                catalogue.alerts.iter().map(|alert| alert.name.as_str()),
-            );
-        };
-        let alert = &mut catalogue.alerts[at];
-        for (name, key, value) in settings.table(alert_name)? {
-            match name {
-                // Duration and severity of this one are those of its windows.
-                _ if slo::is_template(alert) && name != "enabled" => {
-                    return unknown(key, name, &format!("alerts.{alert_name}"), ["enabled"].into_iter());
-                }
-                "for" => alert.hold = value.duration("for")?,
-                "enabled" => alert.off = !value.flag("enabled")?,
-                "severity" => {
-                    let word = value.text("severity")?;
-                    let Some(severity) = Severity::ALL.into_iter().find(|severity| severity.name() == word)
-                    else {
-                        return unknown(
-                            value,
-                            word,
-                            "severity",
-                            Severity::ALL.into_iter().map(Severity::name),
-                        );
-                    };
-                    alert.severity = severity;
-                }
-                _ if alert.bounds.contains_key(name) => {
-                    let number = value.number(name)?;
-                    if alert.unit == Unit::Ratio && name == "limit" && alert.slo.is_none() && number > 1.0 {
-                        return value.error(format!(
-                            "alerts.{alert_name}.{name} is a share from 0 to 1, not {}",
-                            decimal(number)
-                        ));
-                    }
-                    if let Some(bound) = alert.bounds.get_mut(name) {
-                        bound.limit = Limit::Number(number);
-                    }
-                }
-                _ => {
-                    let known = ["for", "enabled", "severity"]
-                        .into_iter()
-                        .chain(alert.bounds.keys().map(String::as_str));
-                    return unknown(key, name, &format!("alerts.{alert_name}"), known);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn classes(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
-    let least = slo::least_objective(&catalogue.windows);
-    for (class_name, key, settings) in node.table("slo")? {
-        let Some(at) = catalogue.classes.iter().position(|class| class.name == class_name) else {
-            return unknown(
-                key,
-                class_name,
-                "slo",
-                catalogue.classes.iter().map(|class| class.name.as_str()),
-            );
-        };
-        for (name, key, value) in settings.table(class_name)? {
-            match name {
-                "ttft" | "itl" => {
-                    let seconds = value.number(name)?;
-                    if seconds < 0.001 {
-                        return value.error(format!("slo.{class_name}.{name} is in seconds, 0.001 or more"));
-                    }
-                    let class = &mut catalogue.classes[at];
-                    *(if name == "ttft" { &mut class.ttft } else { &mut class.itl }) = seconds;
-                }
-                "models" if class_name == SloClass::DEFAULT => {
-                    return key
-                        .error("slo.default serves all models that no other class names; name none here");
-                }
-                "models" => models(catalogue, at, value)?,
-                "objectives" => {
-                    for (sli, key, share) in value.table("objectives")? {
-                        let number = share.number(sli)?;
-                        let objectives = &mut catalogue.classes[at].objectives;
-                        let Some(objective) = objectives.get_mut(sli) else {
-                            return unknown(key, sli, "objectives", objectives.keys().map(String::as_str));
-                        };
-                        if number <= least || number >= 1.0 {
-                            return share.error(format!(
-                                "an objective is above {} and below 1: at or under it the fastest burn could not be seen",
-                                decimal(least)
-                            ));
-                        }
-                        *objective = number;
-                    }
-                }
-                _ => {
-                    return unknown(
-                        key,
-                        name,
-                        &format!("slo.{class_name}"),
-                        ["ttft", "itl", "models", "objectives"].into_iter(),
-                    );
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn models(catalogue: &mut Catalogue, at: usize, node: &Node) -> Result<(), DocumentError> {
-    let Value::List(items) = &node.value else { return node.error("models is a list of texts") };
-    let mut models = Vec::new();
-    for item in items {
-        let model = item.text("a model")?;
-        if model.is_empty() {
-            return item.error("a model has a name");
-        }
-        let taken = catalogue
-            .classes
-            .iter()
-            .enumerate()
-            .find(|(i, class)| *i != at && class.models.iter().any(|m| m == model));
-        if let Some((_, other)) = taken {
-            return item.error(format!("model `{model}` is in class {} already; name it once", other.name));
-        }
-        models.push(model.to_owned());
-    }
-    catalogue.classes[at].models = models;
-    Ok(())
-}
-
 fn prices(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
     for (family, key, value) in node.table("prices")? {
         if !Family::ALL.iter().any(|known| known.name() == family) {
@@ -392,7 +279,9 @@ fn prices(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
     Ok(())
 }
 
-fn labels(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
+/// Labels that are added to alerts.
+fn labels(node: &Node) -> Result<BTreeMap<String, String>, DocumentError> {
+    let mut labels = BTreeMap::new();
     for (name, key, value) in node.table("labels")? {
         let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let valid = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(letters);
@@ -401,11 +290,35 @@ fn labels(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
                 .error(format!("`{name}` is no label name: letters, digits and _, beginning with a letter"));
         }
         if RESERVED.contains(&name) {
-            return key.error(format!("label `{name}` is set by the rules themselves; choose another name"));
+            return key.error(format!(
+                "label `{name}` is set by the rules or their series; choose another name, or set it as an external label of Prometheus"
+            ));
         }
-        catalogue.labels.insert(name.to_owned(), value.text(name)?.to_owned());
+        labels.insert(name.to_owned(), value.text(name)?.to_owned());
     }
-    Ok(())
+    Ok(labels)
+}
+
+/// A list of texts, or one text.
+fn texts<'n>(node: &'n Node, name: &str) -> Result<Vec<(&'n Node, &'n str)>, DocumentError> {
+    match &node.value {
+        Value::List(items) => items.iter().map(|item| Ok((item, item.text(name)?))).collect(),
+        _ => Ok(vec![(node, node.text(name)?)]),
+    }
+}
+
+/// A name in which `*` stands for any text. What looks like a regular expression would match nothing.
+fn pattern<'t>(node: &Node, text: &'t str) -> Result<&'t str, DocumentError> {
+    if text.is_empty() {
+        return node.error("a name is not empty");
+    }
+    if text.contains(".*") {
+        return node.error(format!(
+            "`{text}` is no regular expression: `*` alone stands for any text, as in `{}`",
+            text.replace(".*", "*")
+        ));
+    }
+    Ok(text)
 }
 
 fn jobs(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
@@ -413,8 +326,29 @@ fn jobs(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
         if !catalogue.jobs.contains_key(name) {
             return unknown(key, name, "jobs", catalogue.jobs.keys().map(String::as_str));
         }
-        let job = value.text(name)?;
-        catalogue.jobs.insert(name.to_owned(), crate::catalogue::regex_escape(job));
+        let mut patterns = Vec::new();
+        for (item, text) in texts(value, name)? {
+            if text.contains('|') {
+                return item.error(format!("`{text}` is one name; write a list of names"));
+            }
+            patterns.push(glob(pattern(item, text)?));
+        }
+        if patterns.is_empty() {
+            return value.error(format!("jobs.{name} names no job"));
+        }
+        catalogue.jobs.insert(name.to_owned(), patterns.join("|"));
     }
+    Ok(())
+}
+
+fn families(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
+    let mut families = Vec::new();
+    for (item, name) in texts(node, "a family")? {
+        let Some(family) = Family::ALL.into_iter().find(|family| family.name() == name) else {
+            return unknown(item, name, "families", Family::ALL.iter().map(|family| family.name()));
+        };
+        families.push(family);
+    }
+    catalogue.families = families;
     Ok(())
 }

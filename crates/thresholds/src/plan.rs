@@ -160,7 +160,15 @@ impl<'c> Builder<'c> {
         for text in signal.red_also.get(vocabulary).into_iter().flatten() {
             let exists = |family| expr::missing_source(text, family).is_none();
             if self.set.is_dcgm() || family.is_none_or(exists) {
-                red.push(self.set.normalized(&context.expand(text)?)?);
+                let condition = self.set.normalized(&context.expand(text)?)?;
+                // Recorded values have the family, raw series of dcgm-exporter do not: without it one device
+                // is two.
+                red.push(match family.filter(|_| self.set.is_dcgm()) {
+                    Some(family) => {
+                        format!("label_replace({condition}, \"family\", \"{family}\", \"\", \"\")")
+                    }
+                    None => condition,
+                });
             }
         }
         let amber: Vec<_> = ["low_amber", "amber"].iter().filter_map(|name| band(name)).collect();
@@ -195,6 +203,7 @@ impl<'c> Builder<'c> {
             alert: Some(alert.name.clone()),
             expr,
             hold: (alert.hold.0 > 0).then(|| alert.hold.to_string()),
+            keep: alert.keep.map(|keep| keep.to_string()),
             labels,
             annotations: annotations(catalogue, alert, &bounds),
             ..Rule::default()
@@ -235,7 +244,8 @@ impl<'c> Builder<'c> {
         }
         let mut by_group: BTreeMap<(&str, Option<Duration>), Vec<Rule>> = BTreeMap::new();
         for PlannedAlert { alert, rule, .. } in alerts {
-            let every = alert.every.or((alert.severity == Severity::Ticket).then_some(SELDOM));
+            let wakes = matches!(alert.severity, Severity::Critical | Severity::Warning);
+            let every = alert.every.or((!wakes).then_some(SELDOM));
             by_group.entry((&alert.group, every)).or_default().push(rule.clone());
         }
         for ((group, every), rules) in by_group {
@@ -259,7 +269,7 @@ pub(crate) fn scaled(bounds: &BTreeMap<String, Bound>, by: Option<f64>) -> BTree
 pub(crate) const LITERAL_BRACES: &str = "{{ \"{{\" }}";
 
 /// A text that Go's templates print as it is.
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     text.replace("{{", LITERAL_BRACES)
 }
 
@@ -276,10 +286,11 @@ fn annotations(catalogue: &Catalogue, alert: &Alert, bounds: &BTreeMap<String, B
             },
         })
     };
-    let board = fill(match alert.file.as_deref() {
-        Some("slo") => "accelscope-cluster?var-model={model}",
-        Some("engine") => "accelscope-engine?var-instance={instance}",
-        _ => "accelscope-device?var-instance={instance}",
+    let board = fill(match (&alert.board, alert.file.as_deref()) {
+        (Some(board), _) => board,
+        (None, Some("slo")) => "accelscope-cluster?var-model={model}",
+        (None, Some("engine")) => "accelscope-engine?var-instance={instance}",
+        (None, _) => "accelscope-device?var-instance={instance}",
     });
     [
         ("summary", fill(&alert.summary)),

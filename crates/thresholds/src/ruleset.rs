@@ -8,6 +8,7 @@ use naming::Family;
 use crate::{
     Names,
     catalogue::{BANDS, Catalogue, words},
+    engines,
     expr::{self, Context},
     model::{Alert, Bound, Signal},
     output::Labels,
@@ -46,6 +47,7 @@ pub(crate) fn all(catalogue: &Catalogue, names: Names) -> impl Iterator<Item = R
             Names::Unified => !set.is_dcgm(),
             Names::Vendor => set.is_dcgm() || set.family.is_none(),
         })
+        .filter(|set| set.family.is_none_or(|family| catalogue.families.contains(&family)))
         .filter(|set| set.file != "cost" || !catalogue.prices.is_empty())
 }
 
@@ -91,7 +93,7 @@ impl<'c> RuleSet<'c> {
     /// The text of a signal's value; none when this family or vocabulary lacks a metric that it reads.
     fn value(&self, signal: &Signal) -> Option<String> {
         if let Some(engines) = &signal.engines {
-            return Some(expr::engines(engines));
+            return Some(engines::expression(engines));
         }
         let text = signal.expr.get(self.vocabulary);
         let Some(family) = self.family.filter(|_| !self.is_dcgm()) else { return text.cloned() };
@@ -101,6 +103,11 @@ impl<'c> RuleSet<'c> {
 
     /// The text of an alert's condition.
     pub fn condition(&self, alert: &'c Alert) -> Option<&'c str> {
+        if let (Vocabulary::Unified, Some(family)) = (self.vocabulary, self.family)
+            && let Some(text) = alert.exprs.get(family.name())
+        {
+            return Some(text);
+        }
         let text = if alert.recorded_only {
             alert.expr.or_unified(self.vocabulary)
         } else {
@@ -139,7 +146,7 @@ impl<'c> RuleSet<'c> {
         let origin = self.origin();
         let comma = if origin.is_empty() { "" } else { "," };
         words.insert("origin".to_owned(), format!("{comma}{origin}"));
-        Context { catalogue: self.catalogue, family: self.family, origin, words }
+        Context { catalogue: self.catalogue, family: self.family, origin, words, generations: true }
     }
 
     /// NVIDIA's recordings come from two files, which may both be loaded: series of dcgm-exporter keep their
@@ -166,7 +173,10 @@ impl<'c> RuleSet<'c> {
             self.catalogue.signals.iter().filter(here).map(|signal| signal.id.clone()).collect();
         let witness = if self.is_dcgm() { "temperature" } else { "device_up" };
         let steady: Vec<_> = signals.into_iter().filter(|id| id != witness).collect();
+        let explaining = self.catalogue.signals.iter().filter(|signal| signal.explains);
+        let explaining: Vec<_> = explaining.map(|signal| signal.id.as_str()).collect();
         vec![
+            ("explaining".to_owned(), explaining.join("|")),
             ("priced".to_owned(), self.catalogue.prices.keys().next().cloned().unwrap_or_default()),
             ("steady".to_owned(), steady.join("|")),
             ("steady_one".to_owned(), steady.first().cloned().unwrap_or_default()),
@@ -175,16 +185,17 @@ impl<'c> RuleSet<'c> {
     }
 
     /// Gives series of dcgm-exporter the labels of the unified schema, and leaves out devices that the
-    /// unified schema shows too: one fault, one alert. Also devices that it showed lately: after an exporter
-    /// ends, a window still holds the samples of both.
+    /// unified schema shows too: one fault, one alert. After an exporter that prints both vocabularies ends,
+    /// a window still holds the samples of both; another exporter on the node takes over at once.
     pub fn normalized(&self, expr: &str) -> Result<String, String> {
         if !self.is_dcgm() {
             return Ok(expr.trim().to_owned());
         }
-        let seen =
-            self.context(&BTreeMap::new(), &BTreeMap::new()).expand("last_over_time($DEVICE_UP[10m])")?;
+        let context = self.context(&BTreeMap::new(), &BTreeMap::new());
+        let seen = context.expand("last_over_time($DEVICE_UP[2m])")?;
+        let of_same_exporter = context.expand("last_over_time($DEVICE_UP[10m])")?;
         Ok(format!(
-            "label_replace(label_replace(\n{},\n\"device\", \"gpu$1\", \"gpu\", \"(.+)\"), \"uuid\", \"$1\", \"UUID\", \"(.+)\")\nunless on (uuid) {seen}",
+            "label_replace(label_replace(\n{},\n\"device\", \"gpu$1\", \"gpu\", \"([0-9]+)\"), \"uuid\", \"$1\", \"UUID\", \"(.+)\")\nunless on (uuid) {seen}\nunless on (uuid, instance) {of_same_exporter}",
             expr.trim()
         ))
     }

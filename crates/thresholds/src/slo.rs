@@ -1,26 +1,19 @@
 //! Service levels: error ratios over the windows of the burn-rate alerts, made as signals and alerts like any
 //! other.
 //!
-//! An error ratio of a latency comes from histogram buckets when the promised bound is one that vLLM,
-//! TensorRT-LLM and SGLang all have. Otherwise, and for an engine that lacks the bucket, all requests of five
-//! minutes count as late when their 95th percentile is: a time slice kept or missed.
+//! The late share of a latency comes from the histogram's buckets beside the promised bound, interpolated in
+//! the engine's own layout. An alert also needs a number of requests: of a few, a share says nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     catalogue::{Catalogue, Window, escape},
-    expr::ENGINE_LABELS,
-    model::{Alert, Bound, Engines, Example, Limit, Objective, Op, Signal, SloClass, TestSeries, Unit},
+    engines,
+    model::{Alert, Bound, Example, Limit, Objective, Op, Severity, Signal, SloClass, TestSeries, Unit},
     number::{Duration, decimal},
     output::Labels,
     vocabulary::{PerVocabulary, Vocabulary},
 };
-
-/// Bounds that the histograms of vLLM, TensorRT-LLM and SGLang share, in seconds.
-const SHARED: [(Objective, &[f64]); 2] = [
-    (Objective::Ttft, &[0.1, 1.0, 10.0, 20.0, 40.0, 80.0]),
-    (Objective::Itl, &[0.01, 0.025, 0.1, 0.2, 0.4, 1.0]),
-];
 
 /// What can be promised: its name in rules and objectives.
 pub(crate) const SLIS: [&str; 4] = ["ttft", "itl", "success", "completeness"];
@@ -28,16 +21,24 @@ pub(crate) const SLIS: [&str; 4] = ["ttft", "itl", "success", "completeness"];
 /// Name of the alert in the catalogue that is made once per service level, class and window.
 pub(crate) const BURN: &str = "LlmSloBudgetBurn";
 
-const BY: &str = "cluster, namespace, model";
+const BY: &str = "cluster, namespace, tenant, model";
 
 /// Whether the alert is the one that is made once per service level, class and window.
 pub(crate) fn is_template(alert: &Alert) -> bool {
     alert.name == BURN
 }
 
-/// The smallest objective at which a burn of this factor can still be seen.
-pub(crate) fn least_objective(windows: &[Window]) -> f64 {
-    windows.iter().map(|window| 1.0 - 1.0 / window.factor).fold(0.0, f64::max)
+/// The windows whose burn a class can reach for a promise: past all requests there is nothing. Completeness
+/// depends on what clients ask for, and wakes nobody.
+pub(crate) fn windows<'c>(
+    catalogue: &'c Catalogue,
+    class: &'c SloClass,
+    sli: &'c str,
+) -> impl Iterator<Item = &'c Window> {
+    catalogue.windows.iter().filter(move |window| {
+        let is_quiet = sli != "completeness" || window.severity == Severity::Ticket;
+        burn_limit(class, sli, window).number() < 1.0 && is_quiet
+    })
 }
 
 /// Adds the signals and alerts of every class in use.
@@ -50,8 +51,8 @@ pub(crate) fn extend(catalogue: &mut Catalogue) -> Result<(), String> {
         for sli in SLIS {
             let level = Level { catalogue, class, sli };
             signals.extend(level.signals()?);
-            if !template.off {
-                alerts.extend(catalogue.windows.iter().map(|window| level.alert(&template, window)));
+            if !template.off && catalogue.slis.contains(&sli) {
+                alerts.extend(windows(catalogue, class, sli).map(|window| level.alert(&template, window)));
             }
         }
     }
@@ -91,15 +92,16 @@ impl Level<'_> {
         let (all, bad, good) = match self.sli {
             "ttft" => self.latency(Objective::Ttft)?,
             "itl" => self.latency(Objective::Itl)?,
-            "success" => self.endings("error"),
-            _ => self.endings("length"),
+            "success" => self.success(),
+            _ => self.completeness(),
         };
         let mut signals = vec![
             self.signal("all", "Requests or tokens per second", "llm:slo_all:rate5m", all, good.0),
             self.signal("bad", "Those that broke the promise, per second", "llm:slo_bad:rate5m", bad, good.1),
         ];
-        let windows: BTreeSet<Duration> =
-            self.catalogue.windows.iter().flat_map(|window| [window.long, window.short]).collect();
+        let windows: BTreeSet<Duration> = windows(self.catalogue, self.class, self.sli)
+            .flat_map(|window| [window.long, window.short])
+            .collect();
         let select = self.selector("");
         for window in windows {
             let expr = match window {
@@ -169,9 +171,7 @@ impl Level<'_> {
         let models = self.catalogue.models(self.class);
         let filter = if models.is_empty() { String::new() } else { format!("{{{models}}}") };
         let quantile = signal.record.clone().unwrap_or_default() + &filter;
-        let shared = SHARED.iter().any(|(of, bounds)| *of == objective && bounds.contains(&slo));
-        let each = |suffix: &str, le: bool| per_instance(engines, suffix, le.then_some(slo));
-        // The model has its final name only after the aggregation, so the filter follows it.
+        // Aggregation gives the model its final name; the filter follows it.
         let keep = |text: String| {
             if models.is_empty() {
                 text
@@ -179,14 +179,9 @@ impl Level<'_> {
                 format!("({text} and on (model) group by (model) ({quantile}))")
             }
         };
-        let count = keep(each("_count", false));
-        let sliced = format!("{count} * on ({ENGINE_LABELS}) ({quantile} > bool {})", decimal(slo));
-        let bad = if shared {
-            format!("{count} - {}\n  or\n  {sliced}\n  or\n  {count} * 0", each("_bucket", true))
-        } else {
-            format!("{sliced}\n  or\n  {count} * 0")
-        };
-        let (all, bad) = (format!("sum by ({BY}) ({count})"), format!("sum by ({BY}) (\n  {bad}\n)"));
+        let (count, late) = engines::late(engines, slo);
+        let (all, bad) =
+            (format!("sum by ({BY}) ({})", keep(count)), format!("sum by ({BY}) ({})", keep(late)));
 
         let model = escape(&self.model());
         let source = engines.sources.first().ok_or("latency signals have sources")?;
@@ -203,45 +198,69 @@ impl Level<'_> {
             labels: Labels::from([("model".to_owned(), self.model())]).into(),
             ..Example::default()
         };
-        // Twice the promise: over it, whichever way it is found.
-        let late = |rate: &str| {
-            let label = |number: f64| format!(",le=\"{}\"", decimal(number));
-            vec![
-                raw("_count", "", rate),
-                raw("_bucket", &label(slo), "<0>"),
-                raw("_bucket", &label(slo * 2.0), rate),
-                raw("_bucket", ",le=\"+Inf\"", rate),
-                value(
-                    &format!("llm:{}_seconds:p95{{model=\"{model}\"}}", self.sli),
-                    &format!("<{}>", decimal(slo * 2.0)),
-                ),
-            ]
+        // All are slower than every bound beside the promise.
+        let layout = source.layout.as_ref().and_then(|layout| engines.layouts.get(layout));
+        let layout = layout.ok_or("latency signals have layouts")?;
+        let slow = |rate: &str| {
+            let bounds = layout.iter().map(|le| raw("_bucket", &format!(",le=\"{}\"", decimal(*le)), "<0>"));
+            let mut series: Vec<_> = bounds.collect();
+            series.push(raw("_bucket", ",le=\"+Inf\"", rate));
+            series.push(value(&format!("llm:{}_seconds:p95{{model=\"{model}\"}}", self.sli), "<1>"));
+            // The result has the labels of the series that counts.
+            let counting = series.len() - 2;
+            series.swap(0, counting);
+            series
         };
-        Ok((all, bad, (example(late("<v>")), example(late("<v>")))))
+        Ok((all, bad, (example(slow("<v>")), example(slow("<v>")))))
     }
 
-    /// Completed requests, those that ended so, and an example of each.
-    fn endings(&self, reason: &str) -> (String, String, (Example, Example)) {
-        let models = self.catalogue.models(self.class);
-        let select = |more: &str| {
-            let all: Vec<_> = [models.as_str(), more].into_iter().filter(|text| !text.is_empty()).collect();
-            if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
+    /// Requests, failed ones, and an example of each.
+    fn success(&self) -> (String, String, (Example, Example)) {
+        let select = |more: &str| self.of_models(more);
+        let bad = format!("sum by ({BY}) (@failures{})", select(""));
+        let good = format!("@completions{}", select("reason!~\"error|rejected|abort\""));
+        let all = format!("sum by ({BY}) ({good}) + {bad}\nor\n  {bad}");
+        let series = |id: &str, more: &str, form: &str| {
+            value(&format!("@{id}{{{more}model=\"{}\"}}", escape(&self.model())), form)
         };
-        let all = format!("sum by ({BY}) (@completions{})", select(""));
-        let bad =
-            format!("sum by ({BY}) (@completions{}) or {all} * 0", select(&format!("reason=\"{reason}\"")));
-        let model = escape(&self.model());
+        let example = |failed: &str| {
+            self.example(vec![
+                series("failures", "", failed),
+                series("completions", "reason=\"stop\",", "<4>"),
+            ])
+        };
+        (all, bad, (example("<v - 4>"), example("<v>")))
+    }
+
+    /// Requests whose end is known, those that did not end by themselves, and an example of each.
+    fn completeness(&self) -> (String, String, (Example, Example)) {
+        let all = format!("sum by ({BY}) (@completions{})", self.of_models("reason!=\"success\""));
+        let bad = format!(
+            "sum by ({BY}) (@completions{})\nor\n  {all} * 0",
+            self.of_models("reason!~\"stop|success\"")
+        );
         let series = |reason: &str, form: &str| {
-            value(&format!("@completions{{reason=\"{reason}\",model=\"{model}\"}}"), form)
+            value(&format!("@completions{{reason=\"{reason}\",model=\"{}\"}}", escape(&self.model())), form)
         };
-        let example = |form: &str| Example {
-            series: vec![series(reason, form), series("stop", "<4>")].into(),
+        let example = |cut: &str| self.example(vec![series("length", cut), series("stop", "<4>")]);
+        (all, bad, (example("<v - 4>"), example("<v>")))
+    }
+
+    fn example(&self, series: Vec<TestSeries>) -> Example {
+        Example {
+            series: series.into(),
             values: vec![5.0],
             drop: ["job", "instance", "node", "pod"].map(str::to_owned).to_vec().into(),
             labels: Labels::from([("model".to_owned(), self.model())]).into(),
             ..Example::default()
-        };
-        (all, bad, (example("<v - 4>"), example("<v>")))
+        }
+    }
+
+    /// Matchers of the models of the class, and more.
+    fn of_models(&self, more: &str) -> String {
+        let models = self.catalogue.models(self.class);
+        let all: Vec<_> = [models.as_str(), more].into_iter().filter(|text| !text.is_empty()).collect();
+        if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
     }
 
     /// Labels of the recorded series, and what an example adds to them.
@@ -264,6 +283,7 @@ impl Level<'_> {
             id: format!("slo_{}_{}_{id}", self.class.name, self.sli),
             title: format!("{title}: {} of {}", self.sli, self.class.name),
             unit: Unit::PerSecond,
+            explains: false,
             record: Some(record.to_owned()),
             labels: self.labels(),
             families: Vec::new(),
@@ -292,9 +312,21 @@ impl Level<'_> {
         let rate = |window: Duration, select: &str| format!("llm:slo_error:ratio_rate{window}{select}");
         let (own, example) = (self.selector(""), self.selector(&self.example_labels()));
         let mut alert = template.clone();
-        alert.expr =
-            format!("{} &limit and {} &limit", rate(window.long, &own), rate(window.short, &own)).into();
-        alert.bounds = [("limit".to_owned(), burn_limit(self.class, self.sli, window))].into();
+        let seconds = window.short.0;
+        let enough =
+            format!("avg_over_time(llm:slo_all:rate5m{own}[{}]) * {seconds} &requests", window.short);
+        alert.expr = format!(
+            "{} &limit and {} &limit\n  and {enough}",
+            rate(window.long, &own),
+            rate(window.short, &own)
+        )
+        .into();
+        let requests = Bound { op: Op::AtLeast, limit: Limit::Number(self.class.min_requests) };
+        alert.bounds = [
+            ("limit".to_owned(), burn_limit(self.class, self.sli, window)),
+            ("requests".to_owned(), requests),
+        ]
+        .into();
         alert.hold = window.hold;
         alert.severity = window.severity;
         for text in [&mut alert.summary, &mut alert.description] {
@@ -322,6 +354,7 @@ impl Level<'_> {
         };
         // One window alone must not fire: the other one stays at 0.
         let decoys = vec![
+            value(&format!("llm:slo_all:rate5m{example}"), "<1>"),
             value(&rate(window.long, &self.selector(",namespace=\"long\",model=\"m\"")), "<1>"),
             value(&rate(window.short, &self.selector(",namespace=\"long\",model=\"m\"")), "<0>"),
             value(&rate(window.long, &self.selector(",namespace=\"short\",model=\"m\"")), "<0>"),
@@ -335,29 +368,4 @@ impl Level<'_> {
 /// A gauge.
 fn value(series: &str, form: &str) -> TestSeries {
     TestSeries { series: series.to_owned(), value: Some(form.to_owned()), ..TestSeries::default() }
-}
-
-/// Rate of a histogram's counter by engine instance, over all engines and versions.
-fn per_instance(engines: &Engines, suffix: &str, le: Option<f64>) -> String {
-    let rate = |metric: &str, scale: f64| {
-        let select = le.map_or(String::new(), |le| {
-            let le = le * scale;
-            // Whole numbers are printed as `1` or `1.0`, by client and by Prometheus version.
-            if le.fract() == 0.0 {
-                format!("{{le=~\"{le}(\\\\.0)?\"}}")
-            } else {
-                format!("{{le=\"{}\"}}", decimal(le))
-            }
-        });
-        format!("rate({metric}{suffix}{select}[5m])")
-    };
-    let sources: Vec<_> = engines
-        .sources
-        .iter()
-        .map(|source| rate(&source.metric, if source.milliseconds { 1000.0 } else { 1.0 }))
-        .collect();
-    format!(
-        "sum by ({ENGINE_LABELS}) (label_replace({}, \"model\", \"$1\", \"model_name\", \"(.+)\"))",
-        sources.join(" or ")
-    )
 }

@@ -99,7 +99,14 @@ fn matching_is_spelt_where_labels_may_differ() {
                         rule.expr
                     );
                 }
-                let known = [token::T_SUM, token::T_MAX, token::T_MIN, token::T_COUNT, token::T_GROUP];
+                let known = [
+                    token::T_SUM,
+                    token::T_MAX,
+                    token::T_MIN,
+                    token::T_COUNT,
+                    token::T_GROUP,
+                    token::T_COUNT_VALUES,
+                ];
                 assert!(known.contains(&aggregate.op.id()), "{path}: {}", rule.expr);
             }
         });
@@ -146,7 +153,7 @@ fn alerts_have_what_a_person_needs_and_no_value_in_labels() {
             );
         }
         assert!(
-            ["critical", "warning", "ticket"].contains(&rule.labels["severity"].as_str()),
+            ["critical", "warning", "ticket", "info"].contains(&rule.labels["severity"].as_str()),
             "{path}: {alert}"
         );
         assert!(pages.contains(&format!("docs/runbooks/{alert}.md")), "{alert} has no runbook");

@@ -174,6 +174,67 @@ fn an_alert_can_be_switched_off_and_a_price_switches_cost_on() {
 }
 
 #[test]
+fn operators_say_what_they_want() {
+    let rules = |text: &str| -> BTreeMap<String, String> {
+        let overrides = Overrides::parse("o.toml", text).unwrap();
+        generate(Kind::Rules, &overrides, Names::Both, Format::Prometheus).into_iter().collect()
+    };
+    for (text, path, found) in [
+        (
+            "[jobs]\nexporter = [\"monitoring/acc*\", \"gpu-*\"]",
+            "alerts/exporter.yaml",
+            "monitoring/acc.*|gpu-.*|",
+        ),
+        ("[slo.chat]\nmodels = [\"meta-llama/*-Instruct\"]", "alerts/engine.yaml", "meta-llama/.*-Instruct"),
+        ("[slo.embedding]\nttft = 0.2\nmodels = [\"bge-m3\"]", "alerts/slo.yaml", "slo_class: embedding"),
+        ("[slo.default]\nmin_requests = 50", "alerts/slo.yaml", ">= 50"),
+        ("[alerts.GpuHbmNearOom]\nkeep_firing_for = \"17m\"", "alerts/nvidia.yaml", "keep_firing_for: 17m"),
+        ("[alerts.GpuHbmNearOom]\nlabels = { pager = \"gpu\" }", "alerts/nvidia.yaml", "pager: gpu"),
+        ("[alerts.LlmSloBudgetBurn]\nseverity = \"warning\"", "alerts/slo.yaml", "severity: warning"),
+    ] {
+        assert!(rules(text)[path].contains(found), "{text}");
+        assert!(!rules("")[path].contains(found), "{text}");
+    }
+    // A window whose burn no share of failures can reach is left out.
+    let wide = &rules("[slo.default]\nobjectives = { success = 0.9 }")["alerts/slo.yaml"];
+    assert!(!wide.contains("> 1.44") && wide.contains("> 0.6"));
+    let nvidia = rules("families = [\"nvidia\"]");
+    assert!(nvidia.contains_key("alerts/nvidia.yaml") && !nvidia.contains_key("alerts/gaudi.yaml"));
+    let one = rules("[alerts.LlmSloBudgetBurn]\nsli = [\"ttft\"]");
+    assert_eq!(one["alerts/slo.yaml"].matches("alert: LlmSloBudgetBurn").count(), 4);
+}
+
+#[test]
+fn every_wish_is_met_or_refused_with_its_line() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/wishes");
+    let mut refused = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if let Err(error) = Overrides::parse("wish.toml", &std::fs::read_to_string(&path).unwrap()) {
+            let error = error.to_string();
+            assert!(error.starts_with("wish.toml:") && error.lines().count() == 1, "{name}: {error}");
+            refused.insert(name);
+        }
+    }
+    let expected = [
+        "cluster_label",
+        "interval2",
+        "jobs_regex",
+        "namespace",
+        "node_label",
+        "per_gpu_type",
+        "per_model_bound",
+        "price_per_model",
+        "reasons",
+        "regex_models",
+        "severity_page",
+        "windows",
+    ];
+    assert_eq!(refused, expected.map(str::to_owned).into());
+}
+
+#[test]
 fn a_rate_window_moves_every_rate_and_no_name() {
     let after =
         files(&Overrides::parse("o.toml", "scrape_interval = \"2s\"\nrate_window = \"8s\"\n").unwrap());
@@ -191,8 +252,8 @@ fn a_rate_window_moves_every_rate_and_no_name() {
         ("alerts/nvidia.yaml", "- time()) < 300", "- time()) < 8"),
         (
             "alerts/nvidia.yaml",
-            "accel_device_up{family=\"nvidia\"} offset 10m",
-            "accel_device_up{family=\"nvidia\"} offset 16s",
+            "accel_memory_used_bytes{family=\"nvidia\"}[2m]",
+            "accel_memory_used_bytes{family=\"nvidia\"}[3s]",
         ),
         (
             "alerts/nvidia.yaml",
@@ -204,7 +265,7 @@ fn a_rate_window_moves_every_rate_and_no_name() {
             "rate(vllm:request_success_total[5m])",
             "rate(vllm:request_success_total[8s])",
         ),
-        ("docs/runbooks/GpuXidErrorDetected.md", "within 5m", "within 8s"),
+        ("docs/runbooks/GpuThermalOrPowerThrottle.md", "of the last 5m", "of the last 8s"),
     ] {
         assert!(files(&Overrides::default())[path].contains(old), "{path}: {old}");
         assert!(!after[path].contains(old) && after[path].contains(new), "{path}: {new}");
@@ -257,13 +318,24 @@ fn mistakes_are_told_with_their_line_and_mend() {
         ("[alerts.GpuHbmNearOom]\nseverity = \"page\"", 2, "critical"),
         ("[alerts.LlmSloBudgetBurn]\nfor = \"5m\"", 2, "enabled"),
         ("[alerts.Gpu]\nfor = \"5m\"", 1, "unknown"),
-        ("[slo.chat]\nobjectives = { ttft = 0.5 }", 2, "objective"),
+        ("[slo.chat]\nobjectives = { ttft = 1.5 }", 2, "objective"),
         ("[slo.default]\nmodels = [\"a\"]", 2, "default"),
         ("[slo.chat]\nmodels = [\"a\"]\n[slo.rag]\nmodels = [\"a\"]", 4, "already"),
         ("[labels]\n\"a b\" = \"c\"", 2, "label name"),
         ("[labels]\nseverity = \"c\"", 2, "set by"),
         ("scrape_interval = \"5m\"", 1, "4 samples"),
         ("[prices]\namd = 1", 2, "unknown"),
+        // Another value for all would make two series one.
+        ("[labels]\ncode = \"gpu\"", 2, "set by"),
+        ("[alerts.GpuHbmNearOom]\nlabels = { cluster = \"prod\" }", 2, "set by"),
+        // What would match nothing.
+        ("[jobs]\nexporter = \"gpu-.*\"", 2, "`gpu-*`"),
+        ("[jobs]\nexporter = \"gpu|accelscope\"", 2, "a list"),
+        ("[slo.chat]\nmodels = [\"meta-llama/.*-Instruct\"]", 2, "`meta-llama/*-Instruct`"),
+        ("families = [\"amd\"]", 1, "unknown"),
+        ("[slo.\"Chat bots\"]\nttft = 1", 1, "lower-case"),
+        ("[alerts.LlmSloBudgetBurn]\nsli = [\"tftt\"]", 2, "ttft"),
+        ("[alerts.GpuXidErrorDetected]\nseverity = \"warning\"", 2, "codes"),
         ("a = 1\na = 2", 2, "duplicate"),
         ("[signals", 1, ""),
         ("colour = 1", 1, "unknown"),

@@ -35,7 +35,7 @@ fn samplers(root: &Path, machine: &str, asleep: Vec<usize>) -> (Live, Tree, Vec<
     let live = Live::open(&options).expect("the machine opens");
     let sysfs = root.join("sys");
     let mut tree = Tree::new(&sysfs).expect("a root");
-    tree.show(sim::xpu::files(&live.now())).expect("written");
+    tree.show(sim::family::xpu::files(&live.now())).expect("written");
     let roots = Roots { procfs: sysfs.join("proc"), dev: sysfs.join("dev"), sysfs };
     let mut source = XpuSource::new(roots, None, BackendChoice::Kernel, false);
     let mut session = source.connect().expect("there are cards");
@@ -49,7 +49,7 @@ fn set_asleep(root: &Path, live: &Live, tree: &mut Tree, asleep: Vec<usize>) {
     Control { asleep, ..Control::default() }.write(&root.join("control.toml")).expect("written");
     // The control file is read every 50 ms.
     std::thread::sleep(std::time::Duration::from_millis(60));
-    tree.show(sim::xpu::files(&live.now())).expect("written");
+    tree.show(sim::family::xpu::files(&live.now())).expect("written");
 }
 
 fn sample(sampler: &mut dyn Sampler) -> Batch {

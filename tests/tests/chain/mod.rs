@@ -101,10 +101,24 @@ fn of_engines(node: &'static str) -> (Vec<Expected>, Vec<Consequence>) {
             why: "requests wait for the pool",
         },
         Consequence {
-            alert: "ComputeBound",
+            alert: "LlmRequestsQueued",
             label: ("model", "late"),
             why: "requests wait, the pool has room",
         },
+        Consequence {
+            alert: "LlmRequestsQueued",
+            label: ("model", "full"),
+            why: "requests wait for the pool",
+        },
+        Consequence {
+            alert: "LlmItlP95OutOfSlo",
+            label: ("model", "full"),
+            why: "preempted text comes late",
+        },
+        Consequence { alert: "LlmItlP95OutOfSlo", label: ("model", "late"), why: "the engine is slow" },
+        Consequence { alert: "DeviceMissing", label: ("node", "sick"), why: "a device off the bus" },
+        Consequence { alert: "RecoveryActionNeeded", label: ("node", "sick"), why: "errors ask for a reset" },
+        Consequence { alert: "MemoryRepairPending", label: ("node", "sick"), why: "a row waits for a reset" },
     ];
     (expected, consequences)
 }

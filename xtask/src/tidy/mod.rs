@@ -5,6 +5,7 @@
 //! | [`laws::sources`] | over the text of Rust files |
 //! | [`laws::packages`] | over manifests and the packages that cargo resolves |
 //! | [`laws::architecture`] | ARCHITECTURE.md's table of crates against the dependencies of our packages |
+//! | [`laws::vendors`] | ARCHITECTURE.md's list of the files that a vendor changes, against those that name one |
 //! | [`linked`] | over what built programs are linked with |
 
 mod laws;

@@ -12,6 +12,8 @@ use crate::shell::{cargo, read};
 pub struct Tree {
     /// Path from the root and text of every Rust file that is not ignored.
     pub sources: Vec<(String, String)>,
+    /// The same of every manifest.
+    pub manifests: Vec<(String, String)>,
     /// Text of ARCHITECTURE.md.
     pub architecture: String,
     /// Every package that is built on this platform, ours and others', by cargo's id.
@@ -41,15 +43,9 @@ pub struct OwnPackage {
 impl Tree {
     /// Reads all of it.
     pub fn read() -> Result<Self> {
-        let listed = read(
-            Command::new("git")
-                .args(["ls-files", "--cached", "--others", "--exclude-standard", "*.rs"])
-                .current_dir(repository()),
-        )?;
-        // A file may be deleted and not yet committed as such.
-        let text = |path: &str| Some((path.to_owned(), fs::read_to_string(repository().join(path)).ok()?));
-        let sources: Vec<_> = listed.lines().filter_map(text).collect();
+        let sources = files("*.rs")?;
         ensure!(sources.len() > 10, "git lists {} Rust files: is this a clone?", sources.len());
+        let manifests = files("*Cargo.toml")?;
         let architecture = fs::read_to_string(repository().join("ARCHITECTURE.md"))?;
 
         let version = read(Command::new("rustc").arg("-vV"))?;
@@ -69,7 +65,7 @@ impl Tree {
                 Ok((id.clone(), Package::read(package, id, built_in)?))
             })
             .collect::<Result<_>>()?;
-        Ok(Self { sources, architecture, packages })
+        Ok(Self { sources, manifests, architecture, packages })
     }
 
     /// Our own packages.
@@ -92,8 +88,20 @@ impl Tree {
             ((*name).to_owned(), package)
         };
         let packages = dependencies.iter().map(package).collect();
-        Self { sources: Vec::new(), architecture: String::new(), packages }
+        Self { sources: Vec::new(), manifests: Vec::new(), architecture: String::new(), packages }
     }
+}
+
+/// Path from the root and text of the files of a pattern that are not ignored.
+fn files(pattern: &str) -> Result<Vec<(String, String)>> {
+    let listed = read(
+        Command::new("git")
+            .args(["ls-files", "--cached", "--others", "--exclude-standard", pattern])
+            .current_dir(repository()),
+    )?;
+    // A file may be deleted and not yet committed as such.
+    let text = |path: &str| Some((path.to_owned(), fs::read_to_string(repository().join(path)).ok()?));
+    Ok(listed.lines().filter_map(text).collect())
 }
 
 /// The dependencies of a node of cargo's graph that have the kind `null`: those of the package itself.
@@ -143,11 +151,11 @@ fn string(value: &Value) -> Result<String> {
 
 /// One line of one file.
 pub struct Line<'a> {
-    path: &'a str,
+    pub path: &'a str,
     number: usize,
     pub whole: &'a str,
     /// What stands before a comment. A `//` inside a string cuts it short, which these laws can bear.
-    code: &'a str,
+    pub code: &'a str,
     pub is_test: bool,
 }
 

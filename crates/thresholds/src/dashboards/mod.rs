@@ -150,12 +150,12 @@ impl PanelBuilder<'_> {
         Ok(BuiltPanel { panel: self.finish(spec, content), shows })
     }
 
-    /// The share of broken promises, with the bound at which the fastest burn pages.
+    /// The share of broken promises, with the bound at which the fastest burn alerts.
     fn promises(&self, spec: &PanelSpec) -> Result<Vec<BuiltPanel>, String> {
-        let fastest = self.catalogue.windows.first().ok_or("no burn-rate window")?;
         let mut made = Vec::new();
         for class in self.catalogue.classes_in_use() {
             for sli in slo::SLIS {
+                let fastest = slo::windows(self.catalogue, class, sli).next().ok_or("no burn-rate window")?;
                 let bound = slo::burn_limit(class, sli, fastest);
                 let limit = Unit::Ratio.show(bound.number());
                 let query = spec.query.as_ref().ok_or("has no query")?;
@@ -285,7 +285,8 @@ impl PanelBuilder<'_> {
         );
         let mut all = words(self.catalogue, None, &BTreeMap::new(), &BTreeMap::new());
         all.extend(own.clone());
-        let context = Context { catalogue: self.catalogue, family: None, origin: "", words: all };
+        let context =
+            Context { catalogue: self.catalogue, family: None, origin: "", words: all, generations: false };
         let mut text = context.expand(text)?;
         // Inside of braces nothing was expanded.
         for (word, matchers) in &own {

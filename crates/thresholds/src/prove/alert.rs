@@ -20,8 +20,16 @@ impl Prover<'_> {
         let own = alert.test.series.get(Vocabulary::Unified).is_some().then_some(&alert.test);
         let through = self.through(planned);
         for example in own.or(through.as_ref()).into_iter().chain(&alert.also) {
-            for variant in self.variants(example) {
-                groups.extend(self.example(planned, example, &variant)?);
+            let newer = example.series.get(Vocabulary::Dcgm).and_then(|series| self.newer(series));
+            let newer = newer
+                .filter(|_| self.set.is_dcgm())
+                .map(|series| Example { series: PerVocabulary::same(series), ..example.clone() });
+            for example in [example].into_iter().chain(&newer) {
+                let variants = self.variants(planned, example);
+                let at_once = if example.at_once { variants.len() } else { 1 };
+                for variants in variants.chunks(at_once) {
+                    groups.extend(self.example(planned, example, variants)?);
+                }
             }
         }
         // The recorded value itself as input: exact at the bound, without the windows behind it.
@@ -35,10 +43,14 @@ impl Prover<'_> {
             };
             let step = self.set.catalogue.signal(id).and_then(|signal| signal.test.step);
             let example = Example { series: PerVocabulary::same(vec![series]), step, ..Example::default() };
-            groups.extend(self.example(planned, &example, "")?);
+            groups.extend(self.example(planned, &example, &[String::new()])?);
         }
         let mut empty = self.group(format!("{}without any data", self.prefix()), Vec::new());
-        empty.alert_rule_test.push(self.expect(&alert.name, alert.hold.0.div_ceil(self.tick()) + 60, None));
+        empty.alert_rule_test.push(self.expect(
+            &alert.name,
+            alert.hold.0.div_ceil(self.tick()) + 60,
+            Vec::new(),
+        ));
         groups.push(empty);
         Ok(groups)
     }
@@ -64,48 +76,61 @@ impl Prover<'_> {
         Some(example)
     }
 
-    fn variants(&self, example: &Example) -> Vec<String> {
+    /// What stands for `<variant>` in turn; a word stands for the alternatives of its regular expression.
+    fn variants(&self, planned: &PlannedAlert<'_>, example: &Example) -> Vec<String> {
         let name = match (self.set.is_dcgm(), self.set.family) {
             (true, _) => "dcgm",
             (false, Some(family)) => family.name(),
             (false, None) => "",
         };
-        example.variants.get(name).cloned().unwrap_or_else(|| vec![String::new()])
+        let words = self.set.context(&planned.bounds, &planned.alert.params).words;
+        let alternatives = |variant: &String| -> Vec<String> {
+            let word = variant.strip_prefix('&').and_then(|word| words.get(word)).unwrap_or(variant);
+            word.split('|').map(str::to_owned).collect()
+        };
+        let variants = example.variants.get(name);
+        variants.map_or_else(|| vec![String::new()], |all| all.iter().flat_map(alternatives).collect())
     }
 
     fn example(
         &self,
         planned: &PlannedAlert<'_>,
         example: &Example,
-        variant: &str,
+        variants: &[String],
     ) -> Result<Option<TestGroup>, String> {
         let PlannedAlert { alert, bounds, class, rule } = planned;
-        let filled = |series: &[TestSeries]| -> Vec<TestSeries> {
+        let filled = |series: &TestSeries, variant: &String| {
             let fill = |text: &String| text.replace("<variant>", variant);
-            series
-                .iter()
-                .map(|series| TestSeries {
-                    series: fill(&series.series),
-                    value: series.value.as_ref().map(fill),
-                    rate: series.rate.as_ref().map(fill),
-                    step: series.step.as_ref().map(fill),
-                    ..*series
-                })
-                .collect()
+            TestSeries {
+                series: fill(&series.series),
+                value: series.value.as_ref().map(fill),
+                rate: series.rate.as_ref().map(fill),
+                step: series.step.as_ref().map(fill),
+                ..*series
+            }
         };
-        // Recorded series serve every vocabulary; some raw ones exist in one alone.
+        // Recorded series serve every vocabulary; raw ones exist in one alone.
         let vocabulary = self.set.vocabulary;
-        let series = if alert.recorded_only {
-            example.series.or_unified(vocabulary)
-        } else {
-            example.series.get(vocabulary)
-        };
+        let are_recorded =
+            |series: &&Vec<TestSeries>| series.iter().all(|series| !series.series.contains('$'));
+        let recorded = || example.series.get(Vocabulary::Unified).filter(are_recorded);
+        let own = example.series.get(vocabulary);
+        let series = if alert.recorded_only { own.or_else(recorded) } else { own };
         let Some(series) = series else { return Ok(None) };
-        let series = filled(series);
+        if !example.families.is_empty() && !self.set.family.is_some_and(|own| example.families.contains(&own))
+        {
+            return Ok(None);
+        }
+        if example.severity.is_some_and(|severity| severity != alert.severity) {
+            return Ok(None);
+        }
+        let series: Vec<_> =
+            variants.iter().flat_map(|variant| series.iter().map(|series| filled(series, variant))).collect();
         let tick = self.tick();
         let ticks = |duration: Duration| self.set.catalogue.scaled(duration).0.div_ceil(tick);
         let (settle, hold) = (ticks(example.settle), alert.hold.0.div_ceil(tick));
-        let linger = ticks(example.linger.unwrap_or(example.settle));
+        let keep = alert.keep.map_or(0, |keep| keep.0.div_ceil(tick));
+        let linger = ticks(example.linger.unwrap_or(example.settle)) + keep;
         // Each stretch is as long as what it shows, and a little longer.
         let (quiet_for, bad_for, after_for) =
             (settle + ticks(example.lead) + 10, settle + hold + 10, linger + 10);
@@ -113,7 +138,9 @@ impl Prover<'_> {
         let limit = bounds.get("limit");
         let (quiet, firing) = values(alert, bounds, example);
         let moves = series.iter().any(|series| series.rate.is_some() || series.step.is_some());
-        let exact = limit.filter(|_| settle == 0 && !moves && example.quiet.is_none() && !example.absence);
+        let exact = limit.filter(|_| {
+            !example.silent && settle == 0 && !moves && example.quiet.is_none() && !example.absence
+        });
 
         let bad = if example.absence { None } else { Some(firing) };
         let mut values = vec![Some(quiet), bad, Some(quiet)];
@@ -140,42 +167,48 @@ impl Prover<'_> {
         for (name, text) in &rule.labels {
             labels.insert(name.clone(), text.replace(LITERAL_BRACES, "{{"));
         }
+        let of_variant = |variant: &String| -> Labels {
+            labels.iter().map(|(name, text)| (name.clone(), text.replace("<variant>", variant))).collect()
+        };
         let shown = |v: f64| {
             let text = example.shown.or_unified(self.set.vocabulary);
             alert.unit.show(text.and_then(|text| text.parse().ok()).unwrap_or(v))
         };
-        let fired = |v: f64| -> Result<ExpectedAlert, String> {
-            let render = |(name, text): (&String, &String)| {
-                render(text, &labels, alert.unit.template(), &shown(v)).map(|text| (name.clone(), text))
+        let fired = |v: f64| -> Result<Vec<ExpectedAlert>, String> {
+            let of = |variant: &String| {
+                let exp_labels = of_variant(variant);
+                let render = |(name, text): (&String, &String)| {
+                    render(text, &exp_labels, alert.unit.template(), &shown(v))
+                        .map(|text| (name.clone(), text))
+                };
+                let exp_annotations = rule.annotations.iter().map(render).collect::<Result<_, _>>()?;
+                Ok(ExpectedAlert { exp_labels, exp_annotations })
             };
-            let exp_annotations = rule.annotations.iter().map(render).collect::<Result<_, _>>()?;
-            Ok(ExpectedAlert { exp_labels: labels.clone(), exp_annotations })
+            variants.iter().map(of).collect()
         };
         let prefix = self.prefix();
-        let mut group = self.group(format!("{prefix}{} {variant}", alert.name).trim().to_owned(), inputs);
+        let mut group =
+            self.group(format!("{prefix}{} {}", alert.name, variants.join(" ")).trim().to_owned(), inputs);
         let mut expect = |at: u64, alerts| group.alert_rule_test.push(self.expect(&alert.name, at, alerts));
         // Neither at once, when rules are loaded in the middle of things, nor later.
-        expect(1, None);
-        expect(quiet_for - 1, None);
+        expect(1, Vec::new());
+        expect(quiet_for - 1, Vec::new());
         if hold > 0 {
-            expect(quiet_for + hold - 1, None);
+            expect(quiet_for + hold - 1, Vec::new());
         }
-        expect(quiet_for + settle + hold, Some(fired(firing)?));
-        expect(quiet_for + bad_for + linger + 1, None);
+        let alerts = if example.silent { Vec::new() } else { fired(firing)? };
+        expect(quiet_for + settle + hold, alerts);
+        expect(quiet_for + bad_for + linger + 1, Vec::new());
         if let Some(bound) = exact {
-            let alerts = if bound.op.inclusive() { Some(fired(bound.number())?) } else { None };
+            let alerts = if bound.op.inclusive() { fired(bound.number())? } else { Vec::new() };
             expect(quiet_for + bad_for + after_for + bad_for - 1, alerts);
         }
-        expect(phases.iter().map(|phase| phase.ticks).sum::<u64>() - 1, None);
+        expect(phases.iter().map(|phase| phase.ticks).sum::<u64>() - 1, Vec::new());
         Ok(Some(group))
     }
 
-    fn expect(&self, name: &str, ticks: u64, alert: Option<ExpectedAlert>) -> AlertCheck {
-        AlertCheck {
-            eval_time: self.time(ticks),
-            alertname: name.to_owned(),
-            exp_alerts: alert.into_iter().collect(),
-        }
+    fn expect(&self, name: &str, ticks: u64, exp_alerts: Vec<ExpectedAlert>) -> AlertCheck {
+        AlertCheck { eval_time: self.time(ticks), alertname: name.to_owned(), exp_alerts }
     }
 }
 

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 
 use crate::{
     catalogue::{BANDS, Catalogue},
-    model::{Bound, EngineKind, Example, Signal},
+    model::{Bound, EngineKind, Example, Signal, TestSeries},
     number::Duration,
     output::{AlertCheck, ExpectedSample, ExprCheck, InputSeries, Labels, TestFile, TestGroup, label_set},
     plan::{PlannedFile, PlannedSignal, STATE, state_of},
     ruleset::RuleSet,
-    vocabulary::Vocabulary,
 };
 
 mod alert;
@@ -99,24 +98,11 @@ impl Prover<'_> {
         let Some(engines) = &signal.engines else {
             let vocabulary = self.set.vocabulary;
             let series = test.series.get(vocabulary).map(Vec::as_slice).unwrap_or_default();
-            let moves = series.iter().any(|series| series.rate.is_some());
-            let points = points(test, signal, bounds, test.settle.0 == 0 && !moves);
-            let phases: Vec<_> = points
-                .iter()
-                .map(|v| Phase {
-                    value: Some(*v),
-                    ticks: self.set.catalogue.scaled(test.settle).0.div_ceil(self.tick()) + 6,
-                })
-                .collect();
-            let context = self.set.context(bounds, &signal.params);
-            let mut inputs = self.inputs(&context, series, &phases, &model)?;
-            let decoys = test.decoys.get(vocabulary).map(Vec::as_slice).unwrap_or_default();
-            inputs.extend(self.decoys(&context, decoys, &phases, &model)?);
-            inputs.extend(Self::seen_twice(&inputs, &phases));
-            let labels = self.result_labels(&context, test, series, &model, vocabulary)?;
-            let mut group = self.group(format!("{}{}", self.prefix(), signal.title), inputs);
-            self.check(&mut group, planned, &labels, &phases)?;
-            return Ok(vec![group]);
+            let mut groups = vec![self.signal_of(planned, series, "")?];
+            if let Some(newer) = self.newer(series) {
+                groups.push(self.signal_of(planned, &newer, "of 4.9: ")?);
+            }
+            return Ok(groups);
         };
         let points = points(test, signal, bounds, false);
         let mut groups = Vec::new();
@@ -152,6 +138,36 @@ impl Prover<'_> {
         Ok(groups)
     }
 
+    /// The example of a signal with these series.
+    fn signal_of(
+        &self,
+        planned: &PlannedSignal<'_>,
+        series: &[TestSeries],
+        generation: &str,
+    ) -> Result<TestGroup, String> {
+        let PlannedSignal { signal, bounds, class } = planned;
+        let (test, vocabulary) = (&signal.test, self.set.vocabulary);
+        let model = self.set.catalogue.example_model(*class);
+        let moves = series.iter().any(|series| series.rate.is_some());
+        let points = points(test, signal, bounds, test.settle.0 == 0 && !moves);
+        let phases: Vec<_> = points
+            .iter()
+            .map(|v| Phase {
+                value: Some(*v),
+                ticks: self.set.catalogue.scaled(test.settle).0.div_ceil(self.tick()) + 6,
+            })
+            .collect();
+        let context = self.set.context(bounds, &signal.params);
+        let mut inputs = self.inputs(&context, series, &phases, &model)?;
+        let decoys = test.decoys.get(vocabulary).map(Vec::as_slice).unwrap_or_default();
+        inputs.extend(self.decoys(&context, decoys, &phases, &model)?);
+        inputs.extend(Self::seen_twice(&inputs, &phases));
+        let labels = self.result_labels(&context, test, series, &model, vocabulary)?;
+        let mut group = self.group(format!("{}{generation}{}", self.prefix(), signal.title), inputs);
+        self.check(&mut group, planned, &labels, &phases)?;
+        Ok(group)
+    }
+
     /// At the end of each phase, the recorded value and the state.
     fn check(
         &self,
@@ -167,7 +183,7 @@ impl Prover<'_> {
             end += phase.ticks;
             let Some(v) = phase.value else { continue };
             if signal.record.is_some() {
-                let mut own = signal.test.labels.get(Vocabulary::Unified).cloned().unwrap_or_default();
+                let mut own = signal.test.labels.get(self.set.vocabulary).cloned().unwrap_or_default();
                 own.retain(|name, _| !signal.labels.contains_key(name));
                 let own = if own.is_empty() { String::new() } else { matchers(&own) };
                 let recorded =

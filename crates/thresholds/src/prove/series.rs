@@ -37,6 +37,21 @@ impl Prover<'_> {
             .collect()
     }
 
+    /// The same series as a newer dcgm-exporter names them; none where no name differs.
+    pub(super) fn newer(&self, series: &[TestSeries]) -> Option<Vec<TestSeries>> {
+        let renamed = |series: &TestSeries| {
+            let name = series.series.strip_prefix('$')?;
+            let (name, labels) = name.split_at(name.find('{').unwrap_or(name.len()));
+            let renamed = self.set.catalogue.renamed(name)?;
+            let name = format!("{}{labels}", renamed.new);
+            Some(TestSeries { series: name, scale: Some(1.0 / renamed.factor), ..series.clone() })
+        };
+        let newer: Vec<_> = series.iter().map(renamed).collect();
+        newer.iter().any(Option::is_some).then(|| {
+            newer.into_iter().zip(series).map(|(newer, old)| newer.unwrap_or_else(|| old.clone())).collect()
+        })
+    }
+
     /// Series that are the same all the time.
     pub(super) fn decoys(
         &self,
@@ -64,7 +79,8 @@ impl Prover<'_> {
         let mut strangers = Vec::new();
         for input in inputs.iter().filter(|input| input.series.contains(&own)) {
             strangers.push(elsewhere(input, &own, "family=\"other\""));
-            if family == Family::Nvidia && input.series.starts_with("accel:") {
+            let has_twin = !self.set.is_dcgm() || input.series.contains("gpu=\"0\",");
+            if family == Family::Nvidia && input.series.starts_with("accel:") && has_twin {
                 let twin = format!("{own},gpu=\"0\"");
                 strangers.push(if self.set.is_dcgm() {
                     elsewhere(input, "gpu=\"0\",", "")
@@ -107,6 +123,7 @@ impl Prover<'_> {
     /// Sample values in promtool's notation.
     fn values(&self, series: &TestSeries, phases: &[Phase]) -> String {
         let mut tokens = Vec::new();
+        let scale = series.scale.unwrap_or(1.0);
         let mut counter = 0.0;
         let mut alive = false;
         let form = |text: &Option<String>| text.as_ref().map(|text| text.trim_matches(['<', '>']).to_owned());
@@ -119,11 +136,11 @@ impl Prover<'_> {
                 continue;
             };
             if let Some(form) = &rate {
-                let growth = linear(form, v) * self.tick() as f64;
+                let growth = scale * linear(form, v) * self.tick() as f64;
                 tokens.push(format!("{}+{}x{more}", decimal(counter + growth), decimal(growth)));
                 counter += growth * *ticks as f64;
             } else if let Some(form) = &step {
-                counter = linear(form, v).max(counter);
+                counter = (scale * linear(form, v)).max(counter);
                 let count = decimal(counter);
                 match index {
                     1 if series.brief => tokens.push(format!("{count} stale _x{}", more - 1)),
@@ -133,7 +150,7 @@ impl Prover<'_> {
             } else if let Some(from) = series.from {
                 tokens.push(format!("{}+0x{more}", u8::from(v >= from)));
             } else {
-                let value = value.as_ref().map_or(f64::NAN, |form| linear(form, v));
+                let value = value.as_ref().map_or(f64::NAN, |form| scale * linear(form, v));
                 tokens.push(format!("{}+0x{more}", decimal(value)));
             }
             alive = true;
@@ -166,7 +183,7 @@ impl Prover<'_> {
         } else if name.starts_with("llm:") {
             add(&engine);
             add(&[("model", model)]);
-        } else if self.set.is_dcgm() && (is_device || template.starts_with("$DCGM")) {
+        } else if self.set.is_dcgm() && (is_device || name.starts_with("DCGM_")) {
             add(&[
                 ("instance", "node-1:9400"),
                 ("job", "dcgm-exporter"),
@@ -181,7 +198,11 @@ impl Prover<'_> {
             if is_device {
                 add(&[("device", "gpu0"), ("uuid", "GPU-0"), ("family", "nvidia")]);
             }
-        } else if template.starts_with("$DEVICES") || name == "up" || template.starts_with("$SNAPSHOT") {
+        } else if template.starts_with("$DEVICES")
+            || name.starts_with("accel:devices:")
+            || name == "up"
+            || template.starts_with("$SNAPSHOT")
+        {
             add(&exporter);
         } else if is_device {
             add(&exporter);
@@ -206,7 +227,7 @@ impl Prover<'_> {
         let first = series.first().ok_or("a test has no series")?;
         let selector = context.of_series().expand(&first.series)?;
         let mut labels = self.identity(&first.series, &selector, model);
-        if self.set.is_dcgm() && first.series.starts_with("$DCGM") {
+        if selector.starts_with("DCGM_") {
             labels.insert("device".to_owned(), "gpu0".to_owned());
             labels.insert("uuid".to_owned(), "GPU-0".to_owned());
         }
@@ -217,8 +238,7 @@ impl Prover<'_> {
             labels.remove(name);
         }
         for (name, text) in example.labels.get(vocabulary).into_iter().flatten() {
-            let word =
-                text.strip_prefix('&').filter(|_| name == "signal").and_then(|word| context.words.get(word));
+            let word = text.strip_prefix('&').and_then(|word| context.words.get(word));
             labels.insert(name.clone(), word.unwrap_or(text).clone());
         }
         // Labels that the series spell out themselves and that are not aggregated away.

@@ -3,11 +3,12 @@
 pub mod architecture;
 pub mod packages;
 pub mod sources;
+pub mod vendors;
 
 use super::Law;
 
 /// Every law.
-pub const ALL: [Law; 12] = [
+pub const ALL: [Law; 13] = [
     sources::every_file_says_what_it_is_for,
     sources::files_are_short,
     sources::no_promises,
@@ -20,4 +21,5 @@ pub const ALL: [Law; 12] = [
     packages::licences_are_allowed,
     packages::no_unargued_duplicates,
     architecture::dependencies_are_those_of_the_table,
+    vendors::vendors_are_named_in_the_listed_files,
 ];
