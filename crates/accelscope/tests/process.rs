@@ -294,8 +294,13 @@ fn no_destructor_of_a_library_delays_the_end_or_changes_its_code() {
     let library = library(folder.path(), "holds", "for (;;) pause();");
     let args = ["--web.listen-address", "127.0.0.1:0", "--log.format", "json"];
     let mut running = Running::start(command(PROGRAM).args(args).env("ACCELSCOPE_LIBRARY_NVML", &library));
+    let address = running.line("listening")["address"].as_str().expect("an address").to_owned();
     running.line("timed out");
-    assert_eq!(running.signal("-TERM").0, Some(0));
+    assert!(get(&address, "/-/healthy").ends_with("alive\n"));
+    assert!(get(&address, "/metrics").contains("accelscope_source_up{source=\"nvidia\"} 0\n"));
+    let (code, took) = running.signal("-TERM");
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 #[test]

@@ -1,6 +1,12 @@
 //! The `serve` command: sampling threads on one side, one HTTP thread on the other, from start to stop.
 
-use std::{path::PathBuf, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{
+    path::PathBuf,
+    rc::Rc,
+    sync::{Arc, Barrier},
+    thread,
+    time::Duration,
+};
 
 use exposition::Format;
 use reading::Source;
@@ -20,6 +26,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    commands::log,
     http::body::{BodyCache, Selection, Vocabularies, What},
     http::connection::{self, Timeouts},
     http::connections::{Connections, Limits},
@@ -103,7 +110,11 @@ impl Serve {
                     .map_err(|error| format!("cannot start a thread: {error}"))
             })
         };
-        LocalSet::new().block_on(&runtime, serve(Rc::new(routes), self.listeners, start_sampling, stop))
+        let result =
+            LocalSet::new().block_on(&runtime, serve(Rc::new(routes), self.listeners, start_sampling, stop));
+        // To wait for its blocking threads, of which it has none, needs the loader's lock: see `serve`.
+        runtime.shutdown_background();
+        result
     }
 }
 
@@ -133,6 +144,8 @@ async fn serve<F: Future<Output = ()>>(
     // opened.
     let sources = Selection::of(&routes.node, |_| true);
     routes.bodies.get(What { format: Format::Text, gzip: true, sources });
+    // For the same reason the thread of the log must have started.
+    log::flush();
     start_sampling()?;
     notify(NotifyState::Ready);
     tokio::select! {
@@ -206,13 +219,19 @@ async fn watch_over(node: &NodeState) {
 /// nothing that a vendor's library can hold, ends it where it does not end by itself.
 pub fn signals() -> impl Future<Output = ()> {
     if let Ok(mut signals) = Signals::new([SIGTERM, SIGINT]) {
+        let started = Arc::new(Barrier::new(2));
+        let at_start = Arc::clone(&started);
         let end = move || {
+            at_start.wait();
             signals.forever().next();
             thread::sleep(LAST_RESORT);
             signal_hook::low_level::exit(0)
         };
         // Without this thread the process still ends in order.
-        let _ = thread::Builder::new().name("end".to_owned()).spawn(end);
+        if thread::Builder::new().name("end".to_owned()).spawn(end).is_ok() {
+            // A thread cannot start while a library holds the loader's lock.
+            started.wait();
+        }
     }
     let handlers = signal(SignalKind::terminate()).and_then(|t| Ok((t, signal(SignalKind::interrupt())?)));
     async move {
