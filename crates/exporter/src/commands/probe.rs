@@ -32,7 +32,7 @@ use std::{
 };
 
 use naming::{Family, Id, Scope, Value, catalogue::DEVICE_INFO};
-use reading::{Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Source};
+use reading::{Absence, Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Source};
 use serde::Serialize;
 
 use source::Opened;
@@ -62,6 +62,9 @@ struct SourceReport {
     version: String,
     simulated: Option<String>,
     unavailable: Option<String>,
+    /// Unavailable because a call failed, not because there is no library or interface.
+    #[serde(skip)]
+    failed: bool,
     expected: Option<usize>,
     devices: Vec<DeviceReport>,
 }
@@ -143,7 +146,7 @@ fn source(mut source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
     let mut session = match wait(&connecting, "connect", Instant::now() + CONNECT_DEADLINE) {
         Ok(Ok(session)) => session,
         Ok(Err(unavailable)) => return SourceReport { unavailable: Some(unavailable.to_string()), ..none },
-        Err(fault) => return SourceReport { unavailable: Some(fault.to_string()), ..none },
+        Err(fault) => return none.without_devices(fault),
     };
     let Backend { library, version, simulated } = session.backend().clone();
     let known = SourceReport { library, version, simulated, ..none };
@@ -154,7 +157,7 @@ fn source(mut source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
     let (session, found) = match wait(&listing, "devices", Instant::now() + DEVICE_DEADLINE) {
         Ok((session, Ok(found))) => (session, found),
         Ok((_, Err(fault))) | Err(fault) => {
-            return SourceReport { unavailable: Some(fault.to_string()), ..known };
+            return known.without_devices(fault);
         }
     };
     let sampling: Vec<_> = found
@@ -278,9 +281,9 @@ fn number(value: &Value) -> Number {
 }
 
 impl Report {
-    /// Whether there is no device on this node.
+    /// Whether there is no device on this node, as far as its sources could be asked.
     pub fn found_nothing(&self) -> bool {
-        self.sources.iter().all(|source| source.devices.is_empty())
+        self.sources.iter().all(|source| source.devices.is_empty() && !source.failed)
     }
 
     /// What is there but cannot be read, in one line; the last one for people.
@@ -321,11 +324,15 @@ impl Report {
 }
 
 impl SourceReport {
+    fn without_devices(self, fault: Fault) -> Self {
+        let failed = fault.absence != Absence::Unsupported;
+        Self { unavailable: Some(fault.to_string()), failed, ..self }
+    }
+
     fn unreadable(&self) -> Option<String> {
         let name = self.source;
         let listed = self.devices.len();
-        // A library that is not open is no hardware that fails; one that is open and lists nothing is.
-        if let Some(reason) = self.unavailable.as_ref().filter(|_| !self.library.is_empty()) {
+        if let Some(reason) = self.unavailable.as_ref().filter(|_| self.failed) {
             return Some(format!("{name}: {reason}"));
         }
         let faults = self.devices.iter().filter_map(|device| {

@@ -198,6 +198,7 @@ fn probe_of_an_empty_node_says_why() {
         vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }],
         Path::new("/nowhere"),
     );
+    assert!(!report.found_nothing(), "nobody knows");
     let last = report.unreadable().expect("a driver that lists nothing");
     assert_eq!(last, "cannot be read: nvidia: fake_call: failed (FAKE_BROKEN)");
     let report = probe::run(
