@@ -58,6 +58,23 @@ fn probe_ends_by_itself_on_a_hung_driver_and_says_so() -> Result<()> {
     node.control(&sim::Control { fault: vec![hang], ..sim::Control::default() })?;
     let probe = node.run("probe", &[])?;
     ensure!(probe.stdout.contains("timed_out"), "{probe:?}");
+    let last = probe.stdout.trim_end().lines().last().unwrap_or_default();
+    ensure!(probe.code == Some(4) && last.starts_with("cannot be read: "), "{probe:?}");
+    Ok(())
+}
+
+#[test]
+fn probe_of_a_lost_device_says_so_last_and_in_its_exit_code() -> Result<()> {
+    let node = Node::new("h100-sxm-8")?.with_bus()?;
+    let gone = sim::control::Fault::lost().device(5);
+    node.control(&sim::Control { fault: vec![gone], ..sim::Control::default() })?;
+    let probe = node.run("probe", &[])?;
+    let last = probe.stdout.trim_end().lines().last().unwrap_or_default();
+    ensure!(
+        probe.code == Some(4) && last.starts_with("cannot be read: nvidia: 1 of 8 devices ("),
+        "{probe:?}"
+    );
+    ensure!(node.run("probe", &["--json"])?.code == Some(4));
     Ok(())
 }
 

@@ -185,23 +185,45 @@ fn a_client_that_never_reads_harms_nobody() -> Result<()> {
 }
 
 #[test]
-fn more_scrapes_at_once_than_allowed_are_told_so() -> Result<()> {
-    let (_node, mut exporter, resident) = exporter(&["--web.max-requests", "1"])?;
-    // Fills the one place: a response that its client does not read is still being sent.
-    let mut deaf = TcpStream::connect(exporter.address)?;
-    deaf.set_write_timeout(Some(Duration::from_millis(100)))?;
-    let ask = || -> Result<()> {
-        let response = exporter.get("/metrics")?;
-        ensure!(response.status == 503, "status {}", response.status);
-        Ok(())
-    };
-    let start = Instant::now();
-    while ask().is_err() {
-        ensure!(start.elapsed() < CEILING, "never 503");
-        let _ = deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+fn more_scrapes_than_allowed_that_nobody_reads_lock_nobody_out() -> Result<()> {
+    // One by one, so that each may hold a body of its own.
+    let (_node, mut exporter, resident) = exporter(&["--interval", "100ms"])?;
+    let mut unread = Vec::new();
+    for _ in 0..41 {
+        let mut stream = TcpStream::connect(exporter.address)?;
+        stream.set_write_timeout(Some(Duration::from_millis(100)))?;
+        for _ in 0..20 {
+            if stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").is_err() {
+                break;
+            }
+        }
+        unread.push(stream);
+        thread::sleep(Duration::from_millis(50));
     }
-    exporter.get("/-/healthy")?.ok()?;
-    drop(deaf);
-    eventually("it is served again", || exporter.get("/metrics")?.ok())?;
+    eventually("a scrape is served beside them", || exporter.get("/metrics")?.ok())?;
+    unharmed(&mut exporter, resident)?;
+    exporter.until("they are cut off", |samples| {
+        let connections = samples.value("accelscope_http_connections", &[])?;
+        ensure!(connections <= 1.0, "{connections} open connections");
+        Ok(())
+    })
+}
+
+#[test]
+fn silent_and_idle_connections_at_the_cap_lock_nobody_out() -> Result<()> {
+    let (_node, mut exporter, resident) = exporter(&["--web.max-connections", "64"])?;
+    let silent: Vec<_> =
+        (0..80).map(|_| TcpStream::connect(exporter.address)).collect::<std::io::Result<_>>()?;
+    for _ in 0..10 {
+        exporter.scrape()?;
+    }
+    let mut idle = Vec::new();
+    for _ in 0..80 {
+        let mut client = Client::connect(exporter.address)?;
+        client.send(Request::get("/-/healthy"))?.ok()?;
+        idle.push(client);
+        exporter.scrape()?;
+    }
+    drop((silent, idle));
     unharmed(&mut exporter, resident)
 }

@@ -2,9 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() {
     exporter::main(
         "accelscope",
         "Prometheus exporter for accelerators of every vendor on this node",

@@ -3,12 +3,16 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
-        unix::{fs::symlink, net::UnixDatagram},
+        unix::{
+            fs::symlink,
+            net::{UnixDatagram, UnixStream},
+        },
     },
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -57,15 +61,30 @@ impl Running {
         }
     }
 
-    /// Ends it with a signal; returns its exit code and how long that took.
     fn signal(&mut self, signal: &str) -> (Option<i32>, Duration) {
-        let asked = Instant::now();
-        // The shell's own: a minimal system has no such program.
-        let kill = format!("kill {signal} {}", self.child.id());
-        let sent = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
-        assert!(sent.success());
-        (self.child.wait().expect("ended").code(), asked.elapsed())
+        end(&mut self.child, signal)
     }
+}
+
+/// Ends a process with a signal; returns its exit code and how long that took.
+fn end(child: &mut Child, signal: &str) -> (Option<i32>, Duration) {
+    let asked = Instant::now();
+    // The shell's own: a minimal system has no such program.
+    let kill = format!("kill {signal} {}", child.id());
+    let sent = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
+    assert!(sent.success());
+    (ended(child), asked.elapsed())
+}
+
+/// The exit code of a process that ends by itself. One that does not is killed and has none.
+fn ended(child: &mut Child) -> Option<i32> {
+    let until = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().expect("a child").is_none() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // It has ended already, unless something holds it.
+    let _ = child.kill();
+    child.wait().expect("ended").code()
 }
 
 impl Drop for Running {
@@ -169,6 +188,137 @@ fn an_interrupt_ends_it_too() {
     assert_eq!(running.signal("-INT").0, Some(0));
 }
 
+/// A program that serves on an address of its own while its standard error goes elsewhere.
+fn serve_without_a_log(stderr: Stdio) -> (Child, String) {
+    let free = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address: SocketAddr = free.local_addr().expect("an address");
+    drop(free);
+    let mut command = command(PROGRAM);
+    // The name of the variable is logged, which makes more bytes than any buffer between two processes holds.
+    for number in 0..600 {
+        command.env(format!("ACCELSCOPE_{number:03}_{}", "X".repeat(1000)), "");
+    }
+    let child = command.args(["--web.listen-address", &address.to_string()]).stderr(stderr).spawn();
+    let child = child.expect("started");
+    let until = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(address).is_err() {
+        assert!(Instant::now() < until, "it does not listen");
+        thread::sleep(Duration::from_millis(20));
+    }
+    (child, address.to_string())
+}
+
+/// It serves, counts the lost lines and ends in order.
+fn is_unharmed((mut child, address): (Child, String)) {
+    assert!(get(&address, "/-/healthy").ends_with("alive\n"));
+    let lost = |body: &str| {
+        let line = body.lines().find(|line| line.starts_with("accelscope_log_lines_dropped_total "));
+        line.expect("counted").rsplit(' ').next().expect("a value").parse::<u64>().expect("a number")
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    while lost(&get(&address, "/metrics")) == 0 {
+        assert!(Instant::now() < until, "no lost line is counted");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let (code, took) = end(&mut child, "-TERM");
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_costs_lines_and_nothing_else() {
+    let full_disk = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    is_unharmed(serve_without_a_log(full_disk.into()));
+    let (reader, dead) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    is_unharmed(serve_without_a_log(dead.into()));
+}
+
+#[test]
+fn a_log_that_nobody_reads_blocks_nothing() {
+    let (full, _unread) = UnixStream::pair().expect("a pair");
+    full.set_nonblocking(true).expect("set");
+    loop {
+        match (&full).write(&[b'\n'; 4096]) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    full.set_nonblocking(false).expect("set");
+    let full = OwnedFd::from(full);
+    let mut child = serve_without_a_log(full.try_clone().expect("a duplicate").into());
+    assert!(get(&child.1, "/-/healthy").ends_with("alive\n"));
+    let (code, took) = end(&mut child.0, "-TERM");
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // A start that fails ends too.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("an address").to_string();
+    let mut failing = command(PROGRAM);
+    let mut failing = failing.args(["--web.listen-address", &address]).stderr(full).spawn().expect("started");
+    assert_eq!(ended(&mut failing), Some(1));
+}
+
+/// A library whose destructor does this.
+fn library(folder: &Path, name: &str, destructor: &str) -> PathBuf {
+    let (source, library) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.so")));
+    let text = format!(
+        "#include <unistd.h>\n__attribute__((destructor)) static void end(void) {{ {destructor} }}\n"
+    );
+    fs::write(&source, text).expect("written");
+    let compiler = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(compiler.expect("a C compiler").success());
+    library
+}
+
+#[test]
+fn no_destructor_of_a_library_delays_the_end_or_changes_its_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, destructor) in
+        [("hangs", "for (;;) pause();"), ("crashes", "*(volatile int *)0 = 0;"), ("exits", "_exit(7);")]
+    {
+        let library = library(folder.path(), name, destructor);
+        let args = ["--web.listen-address", "127.0.0.1:0", "--log.format", "json"];
+        let mut running = Running::start(command(PROGRAM).args(args).env("LD_PRELOAD", &library));
+        running.line("listening");
+        let (code, took) = running.signal("-TERM");
+        assert_eq!(code, Some(0), "{name}");
+        assert!(took < Duration::from_secs(2), "{name}: {took:?}");
+        let mut probe = command(PROGRAM);
+        let probe = probe.args(["probe", "--path.sysfs", "/nowhere"]).env("LD_PRELOAD", &library);
+        let mut probe = probe.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
+        assert_eq!(ended(&mut probe), Some(3), "{name}");
+    }
+    // Closed by its source while the program runs, and holding the loader's lock for ever.
+    let library = library(folder.path(), "holds", "for (;;) pause();");
+    let args = ["--web.listen-address", "127.0.0.1:0", "--log.format", "json"];
+    let mut running = Running::start(command(PROGRAM).args(args).env("ACCELSCOPE_LIBRARY_NVML", &library));
+    running.line("timed out");
+    assert_eq!(running.signal("-TERM").0, Some(0));
+}
+
+#[test]
+fn with_few_descriptors_silent_clients_lock_nobody_out() {
+    let script = "ulimit -n 32; exec \"$0\" \"$@\"";
+    let mut running = Running::start(command("/bin/sh").args([
+        "-c",
+        script,
+        PROGRAM,
+        "--web.listen-address",
+        "127.0.0.1:0",
+        "--log.format",
+        "json",
+    ]));
+    let address = running.line("listening")["address"].as_str().expect("an address").to_owned();
+    let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(&address).expect("connected")).collect();
+    for _ in 0..10 {
+        let body = get(&address, "/metrics");
+        assert!(body.contains("process_open_fds"), "{body}");
+    }
+    drop(silent);
+}
+
 #[test]
 fn a_bad_variable_is_one_line_and_code_2() {
     for (variable, value) in [
@@ -182,6 +332,29 @@ fn a_bad_variable_is_one_line_and_code_2() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.starts_with(&format!("accelscope: {variable} ")) && said.contains(value), "{said}");
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_a_user_names_is_a_regular_one_of_limited_size() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (pipe, large) = (folder.path().join("pipe"), folder.path().join("large"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("coreutils").success());
+    fs::write(&large, "#".repeat((1 << 20) + 1)).expect("written");
+    for file in [&*pipe, &large, Path::new("/dev/zero"), folder.path()] {
+        for args in [
+            &["generate", "rules", "--overrides"][..],
+            &["probe", "--dcgm.collectors"],
+            &["serve", "--web.listen-address", "127.0.0.1:0", "--dcgm.collectors"],
+        ] {
+            let mut command = command(PROGRAM);
+            let mut child = command.args(args).arg(file).stdout(Stdio::null()).spawn().expect("started");
+            assert_eq!(ended(&mut child), Some(2), "{args:?} {}", file.display());
+            let mut said = String::new();
+            child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
+            assert!(said.contains(&file.display().to_string()), "{said}");
+            assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+        }
     }
 }
 

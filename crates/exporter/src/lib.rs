@@ -22,7 +22,7 @@ mod self_metrics;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, process::ExitCode, time::Duration};
+use std::{ffi::OsString, time::Duration};
 
 use source::{SourceSpec, UsageError};
 
@@ -55,22 +55,33 @@ impl From<String> for Failure {
     }
 }
 
-/// The whole of a program that exports `specs`: parses the command line and runs it.
+/// How a command ended; the number is the program's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    NoDevice = 3,
+    Unreadable = 4,
+}
+
+/// The whole of a program that exports `specs`: parses the command line, runs it and ends the process.
 ///
-/// Every mistake and failure is one line on standard error; `--help` lists the exit codes.
-pub fn main(name: &'static str, about: &'static str, specs: &[SourceSpec]) -> ExitCode {
+/// Every mistake and failure is one line on standard error; `--help` lists the exit codes. Vendors' libraries
+/// are still loaded at the end, and threads may be inside them, so the process ends without running their
+/// destructors: one that hangs or crashes would decide over the end and the exit code.
+pub fn main(name: &'static str, about: &'static str, specs: &[SourceSpec]) -> ! {
     let args: Vec<_> = std::env::args_os().collect();
-    match run(name, about, specs, &args) {
-        Ok(code) => code,
-        Err(Failure::Usage(error)) => {
-            eprintln!("{name}: {error}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Run(error)) => {
-            eprintln!("{name}: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let exit = run(name, about, specs, &args).unwrap_or_else(|failure| {
+        let (error, exit) = match failure {
+            Failure::Usage(error) => (error.to_string(), Exit::Usage),
+            Failure::Run(error) => (error, Exit::Failed),
+        };
+        log::line(&format!("{name}: {error}"));
+        exit
+    });
+    log::flush();
+    signal_hook::low_level::exit(exit as i32)
 }
 
 fn run(
@@ -78,35 +89,43 @@ fn run(
     about: &'static str,
     specs: &[SourceSpec],
     args: &[OsString],
-) -> Result<ExitCode, Failure> {
+) -> Result<Exit, Failure> {
     let program = cli::command(name, about, specs);
     let (command, matches) = match cli::parse(program.clone(), args)? {
         cli::Parsed::Run(command, matches) => (command, matches),
-        cli::Parsed::Print(text) => return print::text(&text),
+        cli::Parsed::Print(text) => return print::text(&text).map(|()| Exit::Done),
     };
     match *command {
-        Command::Fields(JsonFlag { json: true }) => print::text(&fields::json()),
-        Command::Fields(JsonFlag { json: false }) => print::table(&fields::table()),
-        Command::Generate(generate) => generate.run(&program),
+        Command::Fields(JsonFlag { json: true }) => print::text(&fields::json())?,
+        Command::Fields(JsonFlag { json: false }) => print::table(&fields::table())?,
+        Command::Generate(generate) => generate.run(&program)?,
         Command::Probe(flags) => {
             start_log(&flags.log, &program);
             let opened = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
-            let report = probe::run(opened);
+            let report = probe::run(opened, &flags.sources.sysfs);
             if flags.json.json {
                 print::text(&report.json())?;
             } else {
                 print::table(&report.table())?;
                 // Sentences are wrapped by the terminal, not cut.
                 print::text(&report.advice())?;
+                if let Some(line) = report.unreadable() {
+                    print::text(&format!("\n{line}\n"))?;
+                }
             }
-            Ok(if report.found_nothing() { ExitCode::from(3) } else { ExitCode::SUCCESS })
+            if report.found_nothing() {
+                return Ok(Exit::NoDevice);
+            }
+            if report.unreadable().is_some() {
+                return Ok(Exit::Unreadable);
+            }
         }
         Command::Serve(flags) => {
             start_log(&flags.log, &program);
             settings::serve(flags, name, specs, &matches)?.run(serve::signals)?;
-            Ok(ExitCode::SUCCESS)
         }
     }
+    Ok(Exit::Done)
 }
 
 /// Starts logging, and first reports variables that have our prefix but that no flag reads.

@@ -3,4 +3,5 @@
 mod command_line;
 mod fake;
 mod http;
+mod limits;
 mod sampling;

@@ -5,20 +5,18 @@
 //! those whose label begins with "On Chip", found through that file by a call that leaks memory each time, so
 //! the same channels are read here.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use kernel::{
     File,
     hwmon::{Attribute, Channel, Chip, Quantity},
 };
 use reading::{Absence, Fault, FaultCode, Measured};
+use source::user_file;
 
 /// How labels begin, by what they are: "On Chip" is what HLML itself looks for, the others are the words of
 /// its sensors (`hlml_temperature_sensors_t`).
 const PREFIXES: [&[&str]; 3] = [&["On Chip"], &["On Board"], &["HBM", "On HBM"]];
-
-/// Largest configuration that is read; the driver's is a few KiB.
-const CONFIGURATION_MAX: u64 = 1 << 20;
 
 /// The temperature channels of a board: of its die, of the board itself, of its memory.
 #[derive(Debug, Default)]
@@ -35,7 +33,9 @@ impl Sensors {
         let Some(chip) = folders.iter().flat_map(|folder| Chip::of_device(folder)).next() else {
             return Self::default();
         };
-        let labels = read(configuration).map(|text| labels(&text, &chip.name)).unwrap_or_default();
+        let labels = user_file::read(configuration, user_file::WRITTEN_MAX)
+            .map(|text| labels(&text, &chip.name))
+            .unwrap_or_default();
         let label = |channel: &Channel| {
             let configured = || labels.iter().rev().find(|(number, _)| *number == channel.number);
             channel.label.clone().or_else(|| configured().map(|(_, label)| label.clone()))
@@ -71,11 +71,6 @@ impl Sensors {
         let none = Fault::returned(Absence::Unsupported, "power_input", "ENOENT");
         self.power.as_ref().ok_or(none)?.number()
     }
-}
-
-fn read(configuration: &Path) -> Option<String> {
-    (fs::metadata(configuration).ok()?.len() <= CONFIGURATION_MAX)
-        .then(|| fs::read_to_string(configuration).ok())?
 }
 
 /// Channel and label of the `label temp<n> "..."` statements for a chip; later ones win. A channel that an
@@ -118,6 +113,8 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const CONFIGURATION: &str = r#"

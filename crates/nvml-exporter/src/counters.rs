@@ -1,9 +1,9 @@
 //! dcgm-exporter's counters file: which fields to export, as what, with which HELP.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use naming::{DCGM_LABELS, FilterEntry, MetricKind, VendorFilter, Vocabulary};
-use source::UsageError;
+use source::{UsageError, user_file};
 
 /// What a counters file selects.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Counters {
     /// One line with file, line and what to do, when the file cannot be read or a record is malformed.
     pub fn load(path: &Path) -> Result<Self, UsageError> {
         let place = path.display();
-        let text = fs::read_to_string(path).map_err(|error| {
+        let text = user_file::read(path, user_file::WRITTEN_MAX).map_err(|error| {
             UsageError(format!(
                 "--dcgm.collectors {place}: {error}; name a readable dcgm-exporter counters file"
             ))

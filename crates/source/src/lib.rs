@@ -9,6 +9,7 @@
 //! | [`rates`] | rates and shares |
 //! | [`simulated`] | how simulated machines identify themselves |
 //! | [`events`] | counts and times of events that a driver announces once |
+//! | [`user_file`] | files that a user names |
 
 pub mod call_queue;
 pub mod events;
@@ -16,6 +17,7 @@ pub mod listing;
 pub mod rates;
 pub mod simulated;
 pub mod spec;
+pub mod user_file;
 
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-fn main() -> std::process::ExitCode {
+fn main() {
     exporter::main(
         "amx-exporter",
         "Prometheus exporter for Xeon sockets and their AMX",

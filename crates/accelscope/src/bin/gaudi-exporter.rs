@@ -2,6 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-fn main() -> std::process::ExitCode {
+fn main() {
     exporter::main("gaudi-exporter", "Prometheus exporter for Intel Gaudi", &[gaudi_exporter::SPEC])
 }

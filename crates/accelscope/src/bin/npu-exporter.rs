@@ -2,6 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-fn main() -> std::process::ExitCode {
+fn main() {
     exporter::main("npu-exporter", "Prometheus exporter for Intel NPUs", &[npu_exporter::SPEC])
 }

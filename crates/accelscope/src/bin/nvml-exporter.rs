@@ -2,6 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-fn main() -> std::process::ExitCode {
+fn main() {
     exporter::main("nvml-exporter", "Prometheus exporter for NVIDIA GPUs", &[nvml_exporter::SPEC])
 }

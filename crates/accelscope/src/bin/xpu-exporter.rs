@@ -2,6 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-fn main() -> std::process::ExitCode {
+fn main() {
     exporter::main("xpu-exporter", "Prometheus exporter for Intel GPUs", &[xpu_exporter::SPEC])
 }

@@ -29,6 +29,7 @@ Exit codes:
   1  cannot run, for example because an address is taken; generate --check: a file is stale
   2  a flag, variable or file is wrong
   3  probe found no device
+  4  probe found devices of which some cannot be read
 
 Every flag can be given as a variable: --web.listen-address is ACCELSCOPE_WEB_LISTEN_ADDRESS.
 Flags win over variables; lists are separated by commas.";

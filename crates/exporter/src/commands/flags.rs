@@ -11,7 +11,7 @@ use tracing::Level;
 
 use super::{
     generate::Generate,
-    values::{ListenAddress, interval, listen_address, positive, request_path},
+    values::{ListenAddress, interval, listen_address, request_path, timeout},
 };
 
 // A comment on a type of this module would become the description of the command that takes its flags.
@@ -159,7 +159,7 @@ pub struct WebFlags {
     )]
     pub telemetry_path: String,
 
-    /// Scrapes served at the same time; past it, 503
+    /// Responses being sent at the same time; past it, a client that does not read is closed, else 503
     #[arg(
         long = "web.max-requests",
         value_name = "COUNT",
@@ -168,7 +168,7 @@ pub struct WebFlags {
     )]
     pub max_requests: u32,
 
-    /// Open connections; past it, new ones are closed at once
+    /// Open connections, a quarter of them for one client; past it, the oldest without a request is closed
     #[arg(
         long = "web.max-connections",
         value_name = "COUNT",
@@ -177,21 +177,21 @@ pub struct WebFlags {
     )]
     pub max_connections: u32,
 
-    /// Time in which a client must send a whole request head
+    /// Time in which a client must send a whole request head, at most 1h
     #[arg(
         long = "web.header-timeout",
         value_name = "DURATION",
         default_value = "10s",
-        value_parser = positive
+        value_parser = timeout
     )]
     pub header_timeout: Duration,
 
-    /// Time after which a connection without traffic is closed
+    /// Time after which a connection without a request is closed, at most 1h
     #[arg(
         long = "web.idle-timeout",
         value_name = "DURATION",
         default_value = "2m",
-        value_parser = positive
+        value_parser = timeout
     )]
     pub idle_timeout: Duration,
 }

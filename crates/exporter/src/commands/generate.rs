@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use clap::{
@@ -12,7 +11,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use clap_complete::Shell;
-use source::UsageError;
+use source::{UsageError, user_file};
 use thresholds::{File, Format, Kind, Names, Overrides};
 
 use crate::{
@@ -23,6 +22,9 @@ use crate::{
         reference::{cardinality, faults, flags, manual, metrics},
     },
 };
+
+/// The most bytes of an exposition; that of a large node has 2 MiB.
+const EXPOSITION_MAX: u64 = 64 << 20;
 
 #[derive(Args)]
 pub struct Generate {
@@ -121,19 +123,19 @@ struct Bounds {
 impl Bounds {
     fn load(&self) -> Result<Overrides, UsageError> {
         let Some(path) = &self.overrides else { return Ok(Overrides::default()) };
-        let text = read("--overrides", path)?;
+        let text = read("--overrides", path, user_file::WRITTEN_MAX)?;
         Overrides::parse(&path.display().to_string(), &text).map_err(|error| UsageError(error.to_string()))
     }
 }
 
-fn read(flag: &str, path: &Path) -> Result<String, UsageError> {
+fn read(flag: &str, path: &Path, limit: u64) -> Result<String, UsageError> {
     let unreadable = |error| UsageError(format!("{}: {error}; {flag} takes a readable file", path.display()));
-    fs::read_to_string(path).map_err(unreadable)
+    user_file::read(path, limit).map_err(unreadable)
 }
 
 impl Generate {
     /// Prints, writes or compares the files; `program` is the whole command line.
-    pub fn run(&self, program: &Command) -> Result<ExitCode, Failure> {
+    pub fn run(&self, program: &Command) -> Result<(), Failure> {
         let files = self.what.files(program)?;
         match &self.output {
             output if self.check => check(output.as_deref().unwrap_or(Path::new(".")), &files),
@@ -177,7 +179,7 @@ fn metrics_pages(expositions: &[PathBuf]) -> Result<Vec<File>, UsageError> {
     if !expositions.is_empty() {
         let named = |path: &PathBuf| {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            Ok((name, read("--exposition", path)?))
+            Ok((name, read("--exposition", path, EXPOSITION_MAX)?))
         };
         let texts = expositions.iter().map(named).collect::<Result<Vec<_>, UsageError>>()?;
         files.push(("docs/cardinality.md".to_owned(), cardinality::page(&texts).map_err(UsageError)?));
@@ -186,7 +188,7 @@ fn metrics_pages(expositions: &[PathBuf]) -> Result<Vec<File>, UsageError> {
 }
 
 /// One file as it is; several as documents, each below its path.
-fn print_all(files: &[File]) -> Result<ExitCode, Failure> {
+fn print_all(files: &[File]) -> Result<(), Failure> {
     if let [(_, only)] = files {
         return print::text(only);
     }
@@ -194,7 +196,7 @@ fn print_all(files: &[File]) -> Result<ExitCode, Failure> {
     print::text(&all.join("\n"))
 }
 
-fn write(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
+fn write(root: &Path, files: &[File]) -> Result<(), Failure> {
     for (path, text) in files {
         let file = root.join(path);
         let folder = file.parent().unwrap_or(root);
@@ -202,10 +204,10 @@ fn write(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
             .and_then(|()| fs::write(&file, text))
             .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-fn check(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
+fn check(root: &Path, files: &[File]) -> Result<(), Failure> {
     for (path, text) in files {
         let file = root.join(path);
         let committed = fs::read_to_string(&file).unwrap_or_default();
@@ -213,7 +215,7 @@ fn check(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
             return Err(Failure::Run(format!("{} is stale: {difference}", file.display())));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Where two texts first differ, in one line.

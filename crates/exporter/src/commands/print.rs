@@ -1,27 +1,24 @@
 //! Standard output.
 
-use std::{
-    io::{ErrorKind, IsTerminal, Write, stdout},
-    process::ExitCode,
-};
+use std::io::{ErrorKind, IsTerminal, Write, stdout};
 
 use terminal_size::{Width, terminal_size};
 
 use crate::Failure;
 
 /// Prints text as it is. A reader that closes the pipe early (`head`) is not a failure.
-pub fn text(text: &str) -> Result<ExitCode, Failure> {
+pub fn text(text: &str) -> Result<(), Failure> {
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::Run(format!("cannot write to standard output: {error}")))
         }
-        _ => Ok(ExitCode::SUCCESS),
+        _ => Ok(()),
     }
 }
 
 /// Prints lines for people, no wider than their terminal.
-pub fn table(lines: &str) -> Result<ExitCode, Failure> {
+pub fn table(lines: &str) -> Result<(), Failure> {
     match terminal_size().filter(|_| stdout().is_terminal()) {
         Some((Width(columns), _)) => {
             text(&lines.lines().map(|line| fit(line, columns.into()) + "\n").collect::<String>())

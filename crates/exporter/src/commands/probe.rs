@@ -6,7 +6,7 @@
 //! ```text
 //! {"sources": [{
 //!     "source": "nvidia", "library": "...", "version": "...", "simulated": null | "machine",
-//!     "unavailable": null | "reason",
+//!     "unavailable": null | "reason", "expected": null | devices on the PCI bus,
 //!     "devices": [{
 //!         "key": "...", "labels": {"family": "...", "device": "...", ...}, "info": {"model": "...", ...},
 //!         "unavailable": null | {"kind": "...", "call": "...", "code": "...", ...},
@@ -22,6 +22,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError},
@@ -36,7 +37,10 @@ use serde::Serialize;
 
 use source::Opened;
 
-use crate::sampling::worker::{Open, STACK_BYTES};
+use crate::sampling::{
+    bus::PciBus,
+    worker::{Open, STACK_BYTES},
+};
 
 /// How long opening a library may take: a driver without persistence mode needs seconds for each device.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
@@ -58,6 +62,7 @@ struct SourceReport {
     version: String,
     simulated: Option<String>,
     unavailable: Option<String>,
+    expected: Option<usize>,
     devices: Vec<DeviceReport>,
 }
 
@@ -124,14 +129,16 @@ impl From<Fault> for Reason {
     }
 }
 
-/// Looks at every source once.
-pub fn run(opened: Vec<Opened>) -> Report {
-    Report { sources: opened.into_iter().map(|opened| source(opened.source)).collect() }
+/// Looks at every source once, and at the bus below `sysfs`.
+pub fn run(opened: Vec<Opened>, sysfs: &Path) -> Report {
+    Report { sources: opened.into_iter().map(|opened| source(opened.source, sysfs)).collect() }
 }
 
-fn source(mut source: Box<dyn Source>) -> SourceReport {
+fn source(mut source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
     let family = source.family();
-    let none = SourceReport { source: family.name(), ..SourceReport::default() };
+    let functions = family.pci().and_then(|wanted| PciBus::new(sysfs, wanted).functions());
+    let expected = functions.map(|functions| functions.len());
+    let none = SourceReport { source: family.name(), expected, ..SourceReport::default() };
     let connecting = in_thread(move || source.connect());
     let mut session = match wait(&connecting, "connect", Instant::now() + CONNECT_DEADLINE) {
         Ok(Ok(session)) => session,
@@ -276,6 +283,12 @@ impl Report {
         self.sources.iter().all(|source| source.devices.is_empty())
     }
 
+    /// What is there but cannot be read, in one line; the last one for people.
+    pub fn unreadable(&self) -> Option<String> {
+        let all: Vec<_> = self.sources.iter().filter_map(SourceReport::unreadable).collect();
+        (!all.is_empty()).then(|| format!("cannot be read: {}", all.join("; ")))
+    }
+
     /// For machines.
     pub fn json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).expect("no map has keys other than strings");
@@ -308,6 +321,29 @@ impl Report {
 }
 
 impl SourceReport {
+    fn unreadable(&self) -> Option<String> {
+        let name = self.source;
+        let listed = self.devices.len();
+        // A library that is not open is no hardware that fails; one that is open and lists nothing is.
+        if let Some(reason) = self.unavailable.as_ref().filter(|_| !self.library.is_empty()) {
+            return Some(format!("{name}: {reason}"));
+        }
+        let faults = self.devices.iter().filter_map(|device| {
+            let Reason { kind, call, code, .. } = device.unavailable.as_ref()?;
+            Some(format!("{}: {kind}: {call} ({code})", device.field("device")))
+        });
+        let mut faults: Vec<_> = faults.collect();
+        let mut count = faults.len();
+        if let Some(unlisted) = self.expected.and_then(|expected| expected.checked_sub(listed))
+            && unlisted > 0
+        {
+            count += unlisted;
+            faults.push(format!("{unlisted} on the PCI bus not listed by the driver"));
+        }
+        let all = self.expected.unwrap_or(listed).max(listed);
+        (count > 0).then(|| format!("{name}: {count} of {all} devices ({})", faults.join(", ")))
+    }
+
     fn lines(&self) -> Vec<String> {
         let name = self.source;
         let mut lines = Vec::new();
@@ -331,9 +367,12 @@ impl SourceReport {
 }
 
 impl DeviceReport {
+    fn field(&self, name: &str) -> &str {
+        self.info.get(name).or_else(|| self.labels.get(name)).map_or("", String::as_str)
+    }
+
     fn lines(&self) -> Vec<String> {
-        let field = |name| self.info.get(name).or_else(|| self.labels.get(name)).map_or("", String::as_str);
-        let title = ["device", "model", "uuid", "pci_bus_id"].map(field);
+        let title = ["device", "model", "uuid", "pci_bus_id"].map(|name| self.field(name));
         let title: Vec<_> = title.into_iter().filter(|part| !part.is_empty()).collect();
         let mut lines = vec![format!("  {}", title.join("  "))];
         if let Some(Reason { kind, call, code, .. }) = &self.unavailable {

@@ -1,42 +1,51 @@
 //! The `serve` command: sampling threads on one side, one HTTP thread on the other, from start to stop.
 
-use std::{path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+use std::{path::PathBuf, rc::Rc, sync::Arc, thread, time::Duration};
 
+use exposition::Format;
 use reading::Source;
+use rustix::process::Resource;
 use sd_notify::NotifyState;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::LocalSet,
+    task::{JoinSet, LocalSet},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tracing::{info, warn};
 
 use crate::{
-    http::body::{BodyCache, Vocabularies},
-    http::connection::{self, ConnectionState, Timeouts},
+    http::body::{BodyCache, Selection, Vocabularies, What},
+    http::connection::{self, Timeouts},
+    http::connections::{Connections, Limits},
     http::listen::{BoundSocket, Listener},
     http::routes::Routes,
     sampling::state::NodeState,
-    sampling::supervisor::{self, Handle},
+    sampling::supervisor,
     sampling::timing::Timing,
     self_metrics::host::Host,
     self_metrics::{HttpCounts, SelfMetrics},
 };
 
-/// The longest that stopping may take, well below the grace period of an orchestrator.
+/// The longest that stopping may take for responses in flight, well below the grace period of an
+/// orchestrator.
 const LONGEST_STOP: Duration = Duration::from_millis(1500);
+
+/// When the process ends after a signal, whatever it waits for: a little longer than [`LONGEST_STOP`].
+const LAST_RESORT: Duration = Duration::from_millis(1800);
 
 /// Settings of the HTTP side.
 #[derive(Clone, Debug)]
 pub struct Web {
     /// Path of the metrics.
     pub telemetry_path: String,
-    /// Scrapes served at the same time.
-    pub max_requests: u32,
-    /// Open connections at the same time; each takes some 20 KiB.
-    pub max_connections: u32,
+    /// Caps of the server.
+    pub limits: Limits,
     /// Timeouts of each connection.
     pub timeouts: Timeouts,
 }
@@ -64,113 +73,114 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Serves until `stop` resolves, then closes everything.
+    /// Serves until `stop` resolves, and finishes the responses in flight. Threads that call drivers go on
+    /// until the process ends.
     ///
     /// # Errors
     /// A thread, the runtime or a listener could not be started.
     pub fn run<F: Future<Output = ()>>(self, stop: impl FnOnce() -> F) -> Result<(), String> {
         let families = self.sources.iter().map(|source| source.family());
         let node = Arc::new(NodeState::new(families, self.auto, self.timing.clone()));
-        let mut supervisors = Vec::new();
-        for (source, node) in self.sources.into_iter().zip(&node.sources) {
-            let handle = supervisor::spawn(source, Arc::clone(node), self.timing.clone(), &self.sysfs)
-                .map_err(|error| format!("cannot start a thread: {error}"))?;
-            supervisors.push(handle);
-        }
         let runtime = runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .build()
             .map_err(|error| format!("cannot start the runtime: {error}"))?;
         let counts = Rc::new(HttpCounts::default());
-        let routes = Rc::new(Routes {
-            name: self.name,
-            node: Arc::clone(&node),
-            bodies: BodyCache::new(
-                Arc::clone(&node),
-                self.vocabularies,
-                Rc::clone(&counts),
-                SelfMetrics::new(self.host),
-            ),
-            telemetry_path: self.web.telemetry_path.clone(),
-            max_requests: self.web.max_requests,
-            counts: Rc::clone(&counts),
-        });
-        let server =
-            Server { routes, counts, timeouts: self.web.timeouts, max_connections: self.web.max_connections };
-        LocalSet::new().block_on(&runtime, server.run(self.listeners, &node, &supervisors, stop))
+        let limits = Limits {
+            connections: self.web.limits.connections.min((descriptors() / 2).max(1)),
+            ..self.web.limits
+        };
+        let connections = Rc::new(Connections::new(limits, self.web.timeouts, Rc::clone(&counts)));
+        let bodies =
+            BodyCache::new(Arc::clone(&node), self.vocabularies, counts, SelfMetrics::new(self.host));
+        let telemetry_path = self.web.telemetry_path;
+        let routes = Routes { name: self.name, node: Arc::clone(&node), bodies, telemetry_path, connections };
+        let (sources, timing, sysfs) = (self.sources, self.timing, self.sysfs);
+        let start_sampling = || {
+            sources.into_iter().zip(&node.sources).try_for_each(|(source, node)| {
+                supervisor::spawn(source, Arc::clone(node), timing.clone(), &sysfs)
+                    .map_err(|error| format!("cannot start a thread: {error}"))
+            })
+        };
+        LocalSet::new().block_on(&runtime, serve(Rc::new(routes), self.listeners, start_sampling, stop))
     }
 }
 
-struct Server {
+/// How many files this process may have open.
+fn descriptors() -> u32 {
+    let limit = rustix::process::getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(u32::MAX)
+}
+
+async fn serve<F: Future<Output = ()>>(
     routes: Rc<Routes>,
-    counts: Rc<HttpCounts>,
-    timeouts: Timeouts,
-    max_connections: u32,
+    listeners: Vec<BoundSocket>,
+    start_sampling: impl FnOnce() -> Result<(), String>,
+    stop: impl FnOnce() -> F,
+) -> Result<(), String> {
+    // Before readiness is announced: a signal that arrives at once must find its handler.
+    let stop = stop();
+    let (close, closing) = watch::channel(false);
+    let mut accepting = JoinSet::new();
+    for socket in listeners {
+        let listener = Listener::new(socket).map_err(|error| format!("cannot listen: {error}"))?;
+        info!(address = listener.address(), "listening");
+        accepting.spawn_local(accept(Rc::clone(&routes), listener, closing.clone()));
+    }
+    // A library that hangs while it is loaded or unloaded holds the loader's lock, and a thread waits for
+    // that lock when it first uses a thread-local value. So this thread encodes once before any library is
+    // opened.
+    let sources = Selection::of(&routes.node, |_| true);
+    routes.bodies.get(What { format: Format::Text, gzip: true, sources });
+    start_sampling()?;
+    notify(NotifyState::Ready);
+    tokio::select! {
+        () = stop => {}
+        () = watch_over(&routes.node) => {}
+        // An exporter that no longer accepts is ended, for its supervisor to start it again.
+        Some(ended) = accepting.join_next() => {
+            let why = ended.err().map_or_else(String::new, |error| format!(": {error}"));
+            return Err(format!("a listener ended{why}"));
+        }
+    }
+    info!("stopping");
+    notify(NotifyState::Stopping);
+    let until = Instant::now() + LONGEST_STOP;
+    // Receivers end with their connections, at the latest with the runtime.
+    let _ = close.send(true);
+    while routes.connections.counts().connections.get() > 0 && Instant::now() < until {
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
 }
 
-impl Server {
-    async fn run<F: Future<Output = ()>>(
-        self,
-        listeners: Vec<BoundSocket>,
-        node: &NodeState,
-        supervisors: &[Handle],
-        stop: impl FnOnce() -> F,
-    ) -> Result<(), String> {
-        // Before readiness is announced: a signal that arrives at once must find its handler.
-        let stop = stop();
-        let server = Rc::new(self);
-        let (close, closing) = watch::channel(false);
-        for socket in listeners {
-            let listener = Listener::new(socket).map_err(|error| format!("cannot listen: {error}"))?;
-            info!(address = listener.address(), "listening");
-            tokio::task::spawn_local(Rc::clone(&server).accept(listener, closing.clone()));
-        }
-        notify(NotifyState::Ready);
-        tokio::select! {
-            () = stop => {}
-            () = watch_over(node) => {}
-        }
-        info!("stopping");
-        notify(NotifyState::Stopping);
-        let until = Instant::now() + LONGEST_STOP;
-        supervisors.iter().for_each(Handle::stop);
-        // Receivers end with their connections, at the latest with the runtime.
-        let _ = close.send(true);
-        let busy = || server.counts.connections.get() > 0 || !supervisors.iter().all(Handle::is_finished);
-        while busy() && Instant::now() < until {
-            sleep(Duration::from_millis(5)).await;
-        }
-        let stuck = supervisors.iter().filter(|supervisor| !supervisor.is_finished()).count();
-        if stuck > 0 {
-            warn!(stuck, "stopped without waiting for driver calls that do not return");
-        }
-        Ok(())
-    }
-
-    async fn accept(self: Rc<Self>, listener: Listener, mut closing: watch::Receiver<bool>) {
-        let mut out_of_descriptors = false;
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                _ = closing.wait_for(|closing| *closing) => return,
-            };
-            match accepted {
-                Ok(_) if self.counts.connections.get() >= self.max_connections => {
-                    self.counts.refused.set(self.counts.refused.get() + 1);
-                }
-                Ok(stream) => {
-                    out_of_descriptors = false;
-                    let state = ConnectionState::new(self.timeouts, Rc::clone(&self.counts));
-                    let routes = Rc::clone(&self.routes);
-                    tokio::task::spawn_local(connection::serve(stream, state, routes, closing.clone()));
-                }
-                Err(error) => {
+async fn accept(routes: Rc<Routes>, listener: Listener, mut closing: watch::Receiver<bool>) {
+    let mut out_of_descriptors = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closing.wait_for(|closing| *closing) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                out_of_descriptors = false;
+                let Some(place) = routes.connections.admit(peer) else { continue };
+                let (routes, closing) = (Rc::clone(&routes), closing.clone());
+                place.serve(|place| connection::serve(stream, peer, place, routes, closing));
+            }
+            Err(error) => {
+                // The descriptor of a connection that only waits is free for the new one once its task has
+                // ended.
+                let pause = if routes.connections.close_one() {
+                    Duration::from_millis(1)
+                } else {
                     if !std::mem::replace(&mut out_of_descriptors, true) {
                         warn!(address = listener.address(), %error, "cannot accept connections");
                     }
-                    sleep(Duration::from_millis(100)).await;
-                }
+                    Duration::from_millis(100)
+                };
+                sleep(pause).await;
             }
         }
     }
@@ -180,7 +190,8 @@ impl Server {
 async fn watch_over(node: &NodeState) {
     let systemd = sd_notify::watchdog_enabled();
     let period = systemd.map_or(node.timing.watch(), |allowed| node.timing.watch().min(allowed / 3));
-    let mut ticks = interval(period);
+    // A watchdog of less than a moment cannot be fed in time, but is no reason to end.
+    let mut ticks = interval(period.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -191,8 +202,18 @@ async fn watch_over(node: &NodeState) {
     }
 }
 
-/// Resolves on SIGTERM or SIGINT.
+/// Resolves on SIGTERM or SIGINT. The process then has to end in time, so a thread of its own, which needs
+/// nothing that a vendor's library can hold, ends it where it does not end by itself.
 pub fn signals() -> impl Future<Output = ()> {
+    if let Ok(mut signals) = Signals::new([SIGTERM, SIGINT]) {
+        let end = move || {
+            signals.forever().next();
+            thread::sleep(LAST_RESORT);
+            signal_hook::low_level::exit(0)
+        };
+        // Without this thread the process still ends in order.
+        let _ = thread::Builder::new().name("end".to_owned()).spawn(end);
+    }
     let handlers = signal(SignalKind::terminate()).and_then(|t| Ok((t, signal(SignalKind::interrupt())?)));
     async move {
         // Without handlers the kernel's default ends the process on both.

@@ -1,6 +1,6 @@
 //! Builds what the commands need from parsed flags.
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
 use clap::ArgMatches;
 use source::{Common, Opened, SourceSpec, UsageError};
@@ -11,10 +11,14 @@ use crate::{
     commands::serve::{Serve, Web},
     http::body::Vocabularies,
     http::connection::Timeouts,
+    http::connections::Limits,
     http::listen::{self, BoundSocket},
     sampling::timing::Timing,
     self_metrics::host::Host,
 };
+
+/// How long a client may take to read a response: as long as Prometheus waits for one.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The value of `--source` that stands for every source.
 const AUTO: &str = "auto";
@@ -33,7 +37,7 @@ pub fn sources(
     if wanted.len() > 1 && wanted.iter().any(|name| name == AUTO) {
         return Err(UsageError("--source: auto is all sources; name it alone or leave it out".to_owned()));
     }
-    let hostname = hostname(procfs);
+    let hostname = hostname(std::env::var("NODE_NAME").ok());
     let common = Common { interval, sysfs: sysfs.clone(), procfs: procfs.clone(), hostname };
     specs
         .iter()
@@ -74,9 +78,12 @@ pub fn serve(
         listeners,
         web: Web {
             telemetry_path: web.telemetry_path,
-            max_requests: web.max_requests,
-            max_connections: web.max_connections,
-            timeouts: Timeouts { head: web.header_timeout, idle: web.idle_timeout },
+            limits: Limits { responses: web.max_requests, connections: web.max_connections },
+            timeouts: Timeouts {
+                head: web.header_timeout,
+                idle: web.idle_timeout,
+                response: RESPONSE_TIMEOUT,
+            },
         },
     })
 }
@@ -88,9 +95,21 @@ fn listeners(web: &WebFlags) -> Result<Vec<BoundSocket>, String> {
     web.listen_addresses.iter().map(listen::bind).collect()
 }
 
-/// The node's name: `NODE_NAME` where an orchestrator sets it, else the kernel's host name.
-fn hostname(procfs: &Path) -> String {
-    let node = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
-    let kernel = || fs::read_to_string(procfs.join("sys/kernel/hostname")).unwrap_or_default();
-    node.unwrap_or_else(|| kernel().trim().to_owned())
+/// The node's name: what `NODE_NAME` says, which an orchestrator sets, else the kernel's host name.
+fn hostname(node_name: Option<String>) -> String {
+    let kernel = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    node_name.filter(|name| !name.is_empty()).unwrap_or_else(kernel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hostname;
+
+    #[test]
+    fn the_name_of_the_node_needs_no_file() {
+        assert_eq!(hostname(Some("node1".to_owned())), "node1");
+        for unset in [None, Some(String::new())] {
+            assert!(!hostname(unset).is_empty());
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Values of flags: how each is parsed, and the message for one that is wrong.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +48,17 @@ pub fn listen_address(text: &str) -> Result<ListenAddress, String> {
 
 /// Parses the sampling interval.
 pub fn interval(text: &str) -> Result<Duration, String> {
-    const BOUNDS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(5);
-    let duration = duration(text)?;
-    if BOUNDS.contains(&duration) { Ok(duration) } else { Err("out of bounds; write 100ms to 5m".to_owned()) }
+    within(text, Duration::from_millis(100)..=Duration::from_mins(5), "100ms to 5m")
 }
 
 /// Parses a timeout.
-pub fn positive(text: &str) -> Result<Duration, String> {
+pub fn timeout(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_millis(1)..=Duration::from_hours(1), "1ms to 1h")
+}
+
+fn within(text: &str, bounds: RangeInclusive<Duration>, write: &str) -> Result<Duration, String> {
     let duration = duration(text)?;
-    if duration.is_zero() { Err("must be longer than 0; write 10s".to_owned()) } else { Ok(duration) }
+    if bounds.contains(&duration) { Ok(duration) } else { Err(format!("out of bounds; write {write}")) }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

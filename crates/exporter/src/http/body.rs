@@ -29,6 +29,40 @@ pub struct Vocabularies {
     pub filters: Vec<VendorFilter>,
 }
 
+/// What a body contains, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct What {
+    /// The format.
+    pub format: Format,
+    /// Whether it is compressed.
+    pub gzip: bool,
+    /// The sources.
+    pub sources: Selection,
+}
+
+/// Some sources of a node: the bit of each one's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection(u64);
+
+impl Selection {
+    /// Those for which `selects` holds.
+    pub fn of(node: &NodeState, selects: impl Fn(&SourceState) -> bool) -> Self {
+        let selected = (0..).zip(&node.sources).filter(|(_, source)| selects(source));
+        Self(selected.fold(0, |bits, (place, _)| bits | 1 << place))
+    }
+
+    fn sources(self, node: &NodeState) -> Vec<&Arc<SourceState>> {
+        let places = (0..).zip(&node.sources);
+        places.filter(|(place, _)| self.0 & 1 << place != 0).map(|(_, source)| source).collect()
+    }
+}
+
+/// The most bytes of bodies that are kept, each body counted once, when the newest has this length. It has
+/// room for a large node in each format, and does not grow with the number of clients or of queries.
+pub fn budget(newest: usize) -> usize {
+    (4 * newest).max(8 << 20)
+}
+
 /// Encodes the state of the sources, and keeps each body while nothing changes.
 pub struct BodyCache {
     node: Arc<NodeState>,
@@ -39,8 +73,7 @@ pub struct BodyCache {
 }
 
 struct Cached {
-    format: Format,
-    gzip: bool,
+    what: What,
     generation: u64,
     built: Instant,
     body: Bytes,
@@ -57,31 +90,27 @@ impl BodyCache {
         Self { node, vocabularies, http, self_metrics, cache: RefCell::default() }
     }
 
-    /// All sources. Ages and the exporter's own counts change without a change of state, so a body
-    /// is kept for a second at most, and never longer than an interval.
-    pub fn whole(&self, format: Format, gzip: bool) -> Bytes {
+    /// The body. Ages and the exporter's own counts change without a change of state, so a body is kept
+    /// for a second at most, and never longer than an interval.
+    pub fn get(&self, what: What) -> Bytes {
         let generation = self.node.generation.now();
         let longest = self.node.timing.interval.min(Duration::from_secs(1));
         let mut cache = self.cache.borrow_mut();
         cache.retain(|cached| cached.generation == generation && cached.built.elapsed() < longest);
-        let cached = |gzip| cache.iter().find(|cached| (cached.format, cached.gzip) == (format, gzip));
-        if let Some(cached) = cached(gzip) {
-            return cached.body.clone();
+        let cached = |what| cache.iter().find(|cached| cached.what == what).map(|cached| cached.body.clone());
+        if let Some(body) = cached(what) {
+            return body;
         }
         let built = Instant::now();
-        let plain = match cached(false) {
-            Some(cached) => cached.body.clone(),
-            None => self.encode(format, &self.node.sources.iter().collect::<Vec<_>>()),
-        };
-        let body = if gzip { compress(&plain) } else { plain };
-        cache.push(Cached { format, gzip, generation, built, body: body.clone() });
+        let plain = cached(What { gzip: false, ..what })
+            .unwrap_or_else(|| self.encode(what.format, &what.sources.sources(&self.node)));
+        let body = if what.gzip { compress(&plain) } else { plain };
+        let mut bytes: usize = body.len() + cache.iter().map(|cached| cached.body.len()).sum::<usize>();
+        while bytes > budget(body.len()) && !cache.is_empty() {
+            bytes -= cache.remove(0).body.len();
+        }
+        cache.push(Cached { what, generation, built, body: body.clone() });
         body
-    }
-
-    /// Some sources only. Rarely requested, so not kept.
-    pub fn filtered(&self, format: Format, gzip: bool, sources: &[&Arc<SourceState>]) -> Bytes {
-        let plain = self.encode(format, sources);
-        if gzip { compress(&plain) } else { plain }
     }
 
     fn encode(&self, format: Format, sources: &[&Arc<SourceState>]) -> Bytes {

@@ -28,7 +28,12 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::{http::listen::Stream, http::routes::Routes, self_metrics::HttpCounts};
+use crate::{
+    http::connections::Place,
+    http::listen::{Peer, Stream},
+    http::routes::Routes,
+    self_metrics::HttpCounts,
+};
 
 /// Largest request head. A scrape's is below 1 KiB; hyper accepts no limit below 8 KiB.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -43,15 +48,22 @@ const LINGER: Duration = Duration::from_secs(1);
 pub struct Timeouts {
     /// From the first byte of a request, or from the start of the connection, to the end of the head.
     pub head: Duration,
-    /// Without a byte read or written, between two requests or within a response.
+    /// Between two requests.
     pub idle: Duration,
+    /// From the end of a request head until the kernel has taken the whole response.
+    pub response: Duration,
 }
 
 /// The phase of a connection, and when that phase times out.
 pub struct ConnectionState {
     timeouts: Timeouts,
     phase: Cell<Phase>,
-    deadline: Cell<Instant>,
+    /// When the phase began.
+    since: Cell<Instant>,
+    /// When the kernel last took bytes of a response, or the phase began.
+    taken: Cell<Instant>,
+    /// Address and length of the body that is being sent.
+    body: Cell<(usize, usize)>,
     counts: Rc<HttpCounts>,
 }
 
@@ -68,34 +80,105 @@ enum Phase {
     },
 }
 
+impl Phase {
+    fn is_response(self) -> bool {
+        matches!(self, Self::Response { .. })
+    }
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug)]
+pub enum WaitsFor {
+    /// The next request, since then.
+    Request(Instant),
+    /// The rest of a request head, or the first one.
+    Head(Instant),
+    /// The client to read.
+    Reader {
+        /// When the response began.
+        begun: Instant,
+        /// When the kernel last took a part of it.
+        taken: Instant,
+        /// Address and length of its body.
+        body: (usize, usize),
+    },
+}
+
 impl ConnectionState {
-    /// A connection that was just accepted; it counts as open until this value is dropped.
+    /// A connection that was just accepted.
     pub fn new(timeouts: Timeouts, counts: Rc<HttpCounts>) -> Self {
-        counts.connections.set(counts.connections.get() + 1);
-        let deadline = Cell::new(Instant::now() + timeouts.head);
-        Self { timeouts, phase: Cell::new(Phase::Head), deadline, counts }
+        let now = Instant::now();
+        Self {
+            timeouts,
+            phase: Cell::new(Phase::Head),
+            since: Cell::new(now),
+            taken: Cell::new(now),
+            body: Cell::default(),
+            counts,
+        }
+    }
+
+    /// What it waits for.
+    pub fn waits_for(&self) -> WaitsFor {
+        let since = self.since.get();
+        match self.phase.get() {
+            Phase::Idle => WaitsFor::Request(since),
+            Phase::Head => WaitsFor::Head(since),
+            Phase::Response { .. } => {
+                WaitsFor::Reader { begun: since, taken: self.taken.get(), body: self.body.get() }
+            }
+        }
+    }
+
+    /// Notes the body that is being sent.
+    pub fn sends(&self, body: &Bytes) {
+        self.body.set((body.as_ptr() as usize, body.len()));
+    }
+
+    /// The connection ends: it sends nothing any more.
+    pub fn close(&self) {
+        self.enter(Phase::Idle);
+    }
+
+    fn deadline(&self) -> Instant {
+        let Timeouts { head, idle, response } = self.timeouts;
+        self.since.get()
+            + match self.phase.get() {
+                Phase::Idle => idle,
+                Phase::Head => head,
+                Phase::Response { .. } => response,
+            }
     }
 
     fn enter(&self, phase: Phase) {
-        let responds = |phase| matches!(phase, Phase::Response { .. });
         let in_flight = self.counts.in_flight.get();
-        match (responds(self.phase.get()), responds(phase)) {
+        match (self.phase.get().is_response(), phase.is_response()) {
             (false, true) => self.counts.in_flight.set(in_flight + 1),
             (true, false) => self.counts.in_flight.set(in_flight - 1),
             _ => {}
         }
         self.phase.set(phase);
-        let timeout = if phase == Phase::Head { self.timeouts.head } else { self.timeouts.idle };
-        self.deadline.set(Instant::now() + timeout);
+        self.since.set(Instant::now());
+        self.taken.set(self.since.get());
     }
 
-    /// Bytes were read or written. The deadline of a head stays: a client may not send it byte by byte.
-    fn progressed(&self) {
-        self.enter(match self.phase.get() {
-            Phase::Idle => Phase::Head,
-            Phase::Head => return,
-            response @ Phase::Response { .. } => response,
-        });
+    /// Bytes were read. The deadline of a head stays: a client may not send it byte by byte.
+    fn received(&self) {
+        if self.phase.get() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// The kernel took bytes. The deadline of a response stays: a client may not read it byte by byte.
+    fn taken(&self) {
+        self.taken.set(Instant::now());
+    }
+
+    /// hyper has the whole body of the response.
+    fn body_taken(&self) {
+        if self.phase.get().is_response() {
+            self.phase.set(Phase::Response { body_taken: true });
+        }
     }
 
     /// hyper flushes only after it has written everything, so the kernel has the whole response.
@@ -103,13 +186,6 @@ impl ConnectionState {
         if self.phase.get() == (Phase::Response { body_taken: true }) {
             self.enter(Phase::Idle);
         }
-    }
-}
-
-impl Drop for ConnectionState {
-    fn drop(&mut self) {
-        self.enter(Phase::Idle);
-        self.counts.connections.set(self.counts.connections.get() - 1);
     }
 }
 
@@ -128,7 +204,7 @@ impl AsyncRead for TrackedStream {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.state.progressed();
+            self.state.received();
         }
         result
     }
@@ -146,7 +222,7 @@ impl AsyncWrite for TrackedStream {
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         if matches!(result, Poll::Ready(Ok(1..))) {
-            self.state.progressed();
+            self.state.taken();
         }
         result
     }
@@ -204,24 +280,27 @@ impl Body for TrackedBody {
 
 impl Drop for TrackedBody {
     fn drop(&mut self) {
-        self.state.enter(Phase::Response { body_taken: true });
+        self.state.body_taken();
     }
 }
 
 /// Serves a connection to its end.
 pub async fn serve(
     stream: Box<dyn Stream>,
-    state: ConnectionState,
+    peer: Peer,
+    place: Place,
     routes: Rc<Routes>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let state = Rc::new(state);
+    let state = &place.state;
     let service = service_fn(|request| {
         state.enter(Phase::Response { body_taken: false });
-        let response = routes.respond(&request).map(|body| TrackedBody::new(body, &state));
+        let response = routes.respond(&request, peer);
+        routes.connections.sends(state, response.body());
+        let response = response.map(|body| TrackedBody::new(body, state));
         ready(Ok::<_, Infallible>(response))
     });
-    let stream = TokioIo::new(TrackedStream { stream, state: Rc::clone(&state) });
+    let stream = TokioIo::new(TrackedStream { stream, state: Rc::clone(state) });
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         .half_close(true)
@@ -229,7 +308,7 @@ pub async fn serve(
         .serve_connection(stream, service);
     let mut closing = pin!(closing.wait_for(|closing| *closing));
     let mut close_requested = false;
-    let mut timer = pin!(sleep_until(state.deadline.get()));
+    let mut timer = pin!(sleep_until(state.deadline()));
     let ended = poll_fn(|cx| {
         if !close_requested && closing.as_mut().poll(cx).is_ready() {
             close_requested = true;
@@ -239,13 +318,13 @@ pub async fn serve(
             return Poll::Ready(Some(result));
         }
         loop {
-            if timer.deadline() != state.deadline.get() {
-                timer.as_mut().reset(state.deadline.get());
+            if timer.deadline() != state.deadline() {
+                timer.as_mut().reset(state.deadline());
             }
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if state.deadline.get() <= Instant::now() {
+            if state.deadline() <= Instant::now() {
                 return Poll::Ready(None);
             }
         }

@@ -11,15 +11,15 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
 table{border-collapse:collapse}td,th{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}\
 .simulated{background:#b00020;color:#fff;padding:.5rem 1rem;font-weight:bold}";
 
-/// The page.
-pub fn page(name: &str, node: &NodeState, telemetry_path: &str) -> String {
+/// The page. Paths of libraries and texts of errors are in it only with `details`.
+pub fn page(name: &str, node: &NodeState, telemetry_path: &str, details: bool) -> String {
     let banner = node.simulated().map_or_else(String::new, |machine| {
         format!(
             "<p class=\"simulated\">SIMULATED machine {}: no number here is a measurement.</p>\n",
             escape(&machine)
         )
     });
-    let sources: String = node.sources.iter().map(|source| row(source)).collect();
+    let sources: String = node.sources.iter().map(|source| row(source, details)).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{name}</title>\
          <style>{STYLE}</style></head>\n<body>\n<h1>{name} {version}</h1>\n{banner}\
@@ -31,10 +31,12 @@ pub fn page(name: &str, node: &NodeState, telemetry_path: &str) -> String {
     )
 }
 
-fn row(source: &SourceState) -> String {
+fn row(source: &SourceState, details: bool) -> String {
     let connection = source.connection();
     let (library, version) = match (&connection.status, &connection.backend) {
-        (ConnectionStatus::Down(reason), _) => (reason.clone(), String::new()),
+        (ConnectionStatus::Down(reason), _) if details => (reason.clone(), String::new()),
+        (ConnectionStatus::Down(_), _) => ("down".to_owned(), String::new()),
+        (_, Some(_)) if !details => ("connected".to_owned(), String::new()),
         (_, Some(backend)) => (backend.library.clone(), backend.version.clone()),
         (_, None) => ("connecting".to_owned(), String::new()),
     };
@@ -43,7 +45,8 @@ fn row(source: &SourceState) -> String {
     let mut devices = format!("{up} up");
     for snapshot in snapshots.iter().filter(|snapshot| snapshot.status != Status::Up) {
         let state = match snapshot.status {
-            Status::Down(fault) => fault.to_string(),
+            Status::Down(fault) if details => fault.to_string(),
+            Status::Down(_) => "down".to_owned(),
             Status::Gone => "gone".to_owned(),
             Status::Starting | Status::Up => "starting".to_owned(),
         };

@@ -132,6 +132,28 @@ pub enum Listener {
     Unix(UnixListener, #[expect(dead_code, reason = "held for its Drop")] Option<SocketFile>),
 }
 
+/// Who is at the other end of a connection: an address, or a process of this host on a unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub Option<IpAddr>);
+
+impl Peer {
+    /// Whether it is on this host.
+    pub fn is_local(self) -> bool {
+        self.0.is_none_or(|address| address.to_canonical().is_loopback())
+    }
+
+    /// What one client can choose its addresses from: its address, or the /64 of an IPv6 address.
+    pub fn network(self) -> Option<IpAddr> {
+        Some(match self.0?.to_canonical() {
+            IpAddr::V6(address) => {
+                let prefix = address.to_bits() >> 64 << 64;
+                IpAddr::V6(Ipv6Addr::from_bits(prefix))
+            }
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
+
 /// A connection over any kind of socket.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
@@ -146,16 +168,16 @@ impl Listener {
     }
 
     /// The next connection.
-    pub async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    pub async fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
         Ok(match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 // A response is written at once, so waiting for more data would only delay it. Where this
                 // fails, the client is gone, and the next read fails too.
                 let _ = stream.set_nodelay(true);
-                Box::new(stream)
+                (Box::new(stream), Peer(Some(peer.ip())))
             }
-            Self::Unix(listener, _) => Box::new(listener.accept().await?.0),
+            Self::Unix(listener, _) => (Box::new(listener.accept().await?.0), Peer(None)),
         })
     }
 

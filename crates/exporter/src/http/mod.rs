@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod connection;
+pub mod connections;
 pub mod landing;
 pub mod listen;
 pub mod routes;

@@ -13,11 +13,12 @@ use hyper::{
 };
 
 use crate::{
-    http::body::BodyCache,
+    http::body::{BodyCache, Selection, What},
+    http::connections::Connections,
     http::landing,
+    http::listen::Peer,
     sampling::device::Status,
-    sampling::state::{ConnectionStatus, NodeState, SourceState},
-    self_metrics::HttpCounts,
+    sampling::state::{ConnectionStatus, NodeState},
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -32,10 +33,8 @@ pub struct Routes {
     pub bodies: BodyCache,
     /// Path of the metrics.
     pub telemetry_path: String,
-    /// Scrapes served at the same time.
-    pub max_requests: u32,
-    /// What is counted of requests.
-    pub counts: Rc<HttpCounts>,
+    /// The open connections.
+    pub connections: Rc<Connections>,
 }
 
 fn response(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
@@ -51,9 +50,9 @@ fn text(status: StatusCode, text: impl Into<String>) -> Response<Bytes> {
 
 impl Routes {
     /// The response to a request. Never waits: everything that is served is in memory.
-    pub fn respond<B>(&self, request: &Request<B>) -> Response<Bytes> {
-        let mut response = self.route(request);
-        self.counts.count_response(response.status().as_u16());
+    pub fn respond<B>(&self, request: &Request<B>, peer: Peer) -> Response<Bytes> {
+        let mut response = self.route(request, peer);
+        self.connections.counts().count_response(response.status().as_u16());
         let length = HeaderValue::from(response.body().len());
         response.headers_mut().insert(CONTENT_LENGTH, length);
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -63,7 +62,7 @@ impl Routes {
         response
     }
 
-    fn route<B>(&self, request: &Request<B>) -> Response<Bytes> {
+    fn route<B>(&self, request: &Request<B>, peer: Peer) -> Response<Bytes> {
         let path = request.uri().path();
         let metrics = path == self.telemetry_path;
         if !metrics && !["/", "/-/healthy", "/-/ready"].contains(&path) {
@@ -80,9 +79,9 @@ impl Routes {
         match path {
             _ if metrics => self.metrics(request),
             "/-/healthy" => text(StatusCode::OK, "alive\n"),
-            "/-/ready" => self.ready(),
+            "/-/ready" => self.ready(peer),
             _ => {
-                let page = landing::page(self.name, &self.node, &self.telemetry_path);
+                let page = landing::page(self.name, &self.node, &self.telemetry_path, peer.is_local());
                 let html = HeaderValue::from_static("text/html; charset=utf-8");
                 let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
                 let mut response = response(StatusCode::OK, html, page);
@@ -93,10 +92,9 @@ impl Routes {
     }
 
     fn metrics<B>(&self, request: &Request<B>) -> Response<Bytes> {
-        if self.counts.in_flight.get() > self.max_requests {
-            let reason =
-                format!("more than {} requests at a time; see --web.max-requests\n", self.max_requests);
-            let mut response = text(StatusCode::SERVICE_UNAVAILABLE, reason);
+        if !self.connections.room_for_response() {
+            const REASON: &str = "more requests at a time than --web.max-requests allows\n";
+            let mut response = text(StatusCode::SERVICE_UNAVAILABLE, REASON);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             return response;
         }
@@ -106,10 +104,7 @@ impl Routes {
         };
         let negotiated = negotiate(header(request.headers(), &ACCEPT).as_deref());
         let gzip = wants_gzip(header(request.headers(), &ACCEPT_ENCODING).as_deref().unwrap_or_default());
-        let body = match sources {
-            None => self.bodies.whole(negotiated.format, gzip),
-            Some(sources) => self.bodies.filtered(negotiated.format, gzip, &sources),
-        };
+        let body = self.bodies.get(What { format: negotiated.format, gzip, sources });
         let content_type =
             HeaderValue::from_str(&negotiated.content_type).expect("made of our own and known parts");
         let vary = HeaderValue::from_static("accept, accept-encoding");
@@ -121,8 +116,8 @@ impl Routes {
         response
     }
 
-    /// The sources that `collect[]` or `exclude[]` leave; `None` when the query has neither.
-    fn selected(&self, query: &str) -> Result<Option<Vec<&Arc<SourceState>>>, String> {
+    /// The sources that `collect[]` or `exclude[]` leave.
+    fn selected(&self, query: &str) -> Result<Selection, String> {
         let (mut collect, mut exclude) = (BTreeSet::new(), BTreeSet::new());
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             let names = match &*key {
@@ -139,19 +134,15 @@ impl Routes {
         if !collect.is_empty() && !exclude.is_empty() {
             return Err("collect[] and exclude[] cannot be used together; use one\n".to_owned());
         }
-        if collect.is_empty() && exclude.is_empty() {
-            return Ok(None);
-        }
-        let selected = |source: &&Arc<SourceState>| {
+        Ok(Selection::of(&self.node, |source| {
             let name = source.family.name();
-            if exclude.is_empty() { collect.contains(name) } else { !exclude.contains(name) }
-        };
-        Ok(Some(self.node.sources.iter().filter(selected).collect()))
+            if collect.is_empty() { !exclude.contains(name) } else { collect.contains(name) }
+        }))
     }
 
-    /// Ready once each source has either a sample of every device or a reason for having none, which is in
-    /// the body.
-    fn ready(&self) -> Response<Bytes> {
+    /// Ready once each source has either a sample of every device or a reason for having none. The reason is
+    /// in the body for clients on this host; it names paths of the host, which are nobody else's business.
+    fn ready(&self, peer: Peer) -> Response<Bytes> {
         let mut waits = Vec::new();
         let mut ready = "ready\n".to_owned();
         for source in &self.node.sources {
@@ -159,7 +150,10 @@ impl Routes {
             match source.connection().status {
                 ConnectionStatus::Starting => waits.push(format!("{name}: connecting\n")),
                 ConnectionStatus::Up => {}
-                ConnectionStatus::Down(reason) => ready.extend([name, ": ", &reason, "\n"]),
+                ConnectionStatus::Down(reason) => {
+                    let reason = if peer.is_local() { &reason } else { "down" };
+                    ready.extend([name, ": ", reason, "\n"]);
+                }
             }
             for snapshot in source.snapshots() {
                 if snapshot.status == Status::Starting {

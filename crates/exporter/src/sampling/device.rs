@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use naming::{Flag, catalogue::DEVICE_UP};
+use naming::{Flag, Label, catalogue::DEVICE_UP};
 use reading::{Batch, Fault, FaultCode, Identity, Labels, Subject};
 use tracing::{info, warn};
 
@@ -66,7 +66,7 @@ impl Snapshot {
     }
 }
 
-/// A device, kept for the life of the process once it was seen.
+/// A device that was seen, kept until it is gone for long.
 #[derive(Debug)]
 pub struct Device {
     /// What identifies the silicon across enumerations.
@@ -84,6 +84,7 @@ struct State {
     worker: u64,
     call: DriverCall,
     integrals: Integrals,
+    gone: Option<Instant>,
 }
 
 impl Device {
@@ -108,11 +109,25 @@ impl Device {
         self.state().call.is_late()
     }
 
+    /// Since when its driver no longer lists it and no thread is in a call for it.
+    pub fn gone_since(&self) -> Option<Instant> {
+        let state = self.state();
+        state.gone.filter(|_| !state.call.is_running())
+    }
+
+    /// Its place on the bus, where its labels name one.
+    pub fn address(&self) -> Option<String> {
+        let identity = &self.snapshot.load().identity;
+        let address = identity.vendor.iter().find(|(name, _)| *name == Label::PciBusId.name());
+        address.map(|(_, address)| address.clone())
+    }
+
     /// Makes a new worker the current one. What was printed until now stays until that worker publishes or
     /// fails.
     pub fn assign(&self, worker: u64, identity: &Arc<Identity>) {
         let mut state = self.state();
         state.worker = worker;
+        state.gone = None;
         state.integrals.interrupt();
         let old = self.snapshot.load_full();
         if old.identity != *identity {
@@ -165,11 +180,16 @@ impl Device {
     pub fn give_up(&self, status: Status) {
         let mut state = self.state();
         state.worker = 0;
+        if status == Status::Gone {
+            state.gone.get_or_insert_with(Instant::now);
+        }
         self.withdraw(&state, status);
     }
 
     /// Withdraws the series when the worker hangs or the snapshot is too old to serve, and returns the fault.
-    pub fn check(&self, now: Instant, timing: &Timing) -> Option<Fault> {
+    /// While the supervisor `is_stuck`, a device without a worker gets none, so nothing newer can be
+    /// expected.
+    pub fn check(&self, now: Instant, timing: &Timing, is_stuck: bool) -> Option<Fault> {
         let mut state = self.state();
         let snapshot = self.snapshot.load();
         let hung = state.call.overdue(now, timing.deadline).filter(|_| state.worker != 0);
@@ -177,7 +197,8 @@ impl Device {
         // be too old by then is withdrawn now.
         let waits = state.worker != 0 && state.call.is_running();
         let age = now.saturating_duration_since(snapshot.taken) + timing.watch();
-        let too_old = snapshot.status == Status::Up && !waits && age > timing.oldest();
+        let is_left = state.worker == 0 && is_stuck;
+        let too_old = snapshot.status == Status::Up && !waits && (age > timing.oldest() || is_left);
         let fault = match hung {
             Some(call) => Fault::new(call, FaultCode::Deadline),
             None if too_old => Fault::new("sample", FaultCode::Stale),

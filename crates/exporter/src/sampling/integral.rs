@@ -1,17 +1,11 @@
 //! Counters of busy seconds: the integral of each ratio whose catalogue entry names one.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use naming::{Id, Value};
 use reading::{Batch, Group, Identity, Labels, Reading};
 
-/// How long the sums of a partition that no longer exists are kept: it may return after a reconfiguration,
-/// but partitions with ever new ids must not accumulate.
-const KEEP: Duration = Duration::from_hours(24);
+use crate::sampling::timing::KEEP;
 
 /// The sums of one device and its partitions. They outlive the device's loss, so that no counter falls
 /// when it returns.
@@ -79,6 +73,8 @@ impl Integrals {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use naming::{
         Family, Label, Ratio,
         catalogue::{ENGINE_ACTIVE, ENGINE_BUSY},

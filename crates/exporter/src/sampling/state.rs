@@ -1,6 +1,7 @@
 //! What supervisors, workers, the watchdog and the HTTP server share: the state of every source.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, Once, PoisonError,
@@ -17,12 +18,15 @@ use tracing::{info, warn};
 use crate::{
     sampling::call::DriverCall,
     sampling::device::{Device, Snapshot, Status},
-    sampling::timing::Timing,
+    sampling::timing::{KEEP, Timing},
 };
 
 /// Upper bounds of `accelscope_sample_duration_seconds`: a healthy sample takes milliseconds, and the
 /// deadline is at least 2 s.
 const DURATION_BOUNDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+
+/// Devices that are gone and still reported, per source; a server has room for fewer.
+const GONE_MAX: usize = 64;
 
 /// The number of changes of what a scrape prints, shared by all that change it.
 #[derive(Clone, Debug, Default)]
@@ -173,7 +177,7 @@ impl SourceState {
         lock(&self.counts)
     }
 
-    /// Every device ever seen.
+    /// Every device that was seen, except for those that are gone for long.
     pub fn devices(&self) -> Arc<Vec<Arc<Device>>> {
         self.devices.load_full()
     }
@@ -270,6 +274,34 @@ impl SourceState {
         device
     }
 
+    /// Forgets devices that are gone: for a day, or since another board has their address, or too many.
+    pub fn forget(&self, now: Instant) {
+        let devices = self.devices.load_full();
+        let mut gone: Vec<_> =
+            devices.iter().filter_map(|device| Some((device.gone_since()?, device))).collect();
+        if gone.is_empty() {
+            return;
+        }
+        gone.sort_by_key(|(since, _)| Reverse(*since));
+        let is_replaced = |device: &Device| {
+            let address = device.address();
+            let others = devices.iter().filter(|other| other.gone_since().is_none());
+            address.is_some() && others.map(|other| other.address()).any(|other| other == address)
+        };
+        let is_forgotten = |(place, (since, device)): &(usize, (Instant, &Arc<Device>))| {
+            *place >= GONE_MAX || now.saturating_duration_since(*since) > KEEP || is_replaced(device)
+        };
+        let forgotten: Vec<_> =
+            gone.into_iter().enumerate().filter(is_forgotten).map(|(_, (_, device))| &device.key).collect();
+        if forgotten.is_empty() {
+            return;
+        }
+        // As in `device`: only the supervisor changes the list.
+        let kept = devices.iter().filter(|device| !forgotten.contains(&&device.key));
+        self.devices.store(Arc::new(kept.map(Arc::clone).collect()));
+        self.generation.bump();
+    }
+
     /// Counts faults.
     pub fn count(&self, faults: &[Fault]) {
         if faults.is_empty() {
@@ -314,9 +346,10 @@ impl SourceState {
             self.set_connection(connection, new);
             self.count(&[Fault::new(call, FaultCode::Deadline)]);
         }
+        let is_stuck = call.is_late();
         drop(locked);
         for device in self.devices.load().iter() {
-            if let Some(fault) = device.check(now, &self.timing) {
+            if let Some(fault) = device.check(now, &self.timing, is_stuck) {
                 self.count(&[fault]);
             }
         }

@@ -12,7 +12,7 @@ use std::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -45,30 +45,10 @@ pub enum Event {
         /// How long it had read the device, if it was not asked to end.
         failed: Option<Duration>,
     },
-    /// The process ends.
-    Stop,
 }
 
-/// A running supervisor.
-pub struct Handle {
-    events: Sender<Event>,
-    thread: JoinHandle<()>,
-}
-
-impl Handle {
-    /// Asks the supervisor to stop its workers and to close the session.
-    pub fn stop(&self) {
-        // A supervisor that has already ended needs no request.
-        let _ = self.events.send(Event::Stop);
-    }
-
-    /// Whether it has done so.
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-}
-
-/// Starts the supervisor of a source.
+/// Starts the supervisor of a source. It runs to the end of the process, which does not wait for it: closing
+/// is left to the kernel, because a vendor's library may hang or crash when it is closed.
 ///
 /// # Errors
 /// When no thread can be started.
@@ -77,9 +57,8 @@ pub fn spawn(
     state: Arc<SourceState>,
     timing: Timing,
     sysfs: &Path,
-) -> io::Result<Handle> {
+) -> io::Result<()> {
     let (sender, events) = mpsc::channel();
-    let handle = sender.clone();
     let supervisor = Supervisor {
         pci: state.family.pci().map(|wanted| PciBus::new(sysfs, wanted)),
         source,
@@ -92,8 +71,7 @@ pub fn spawn(
         serial: 0,
     };
     let name = format!("source-{}", supervisor.state.family);
-    let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || supervisor.run())?;
-    Ok(Handle { events: handle, thread })
+    thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || supervisor.run()).map(drop)
 }
 
 struct Supervisor {
@@ -120,14 +98,13 @@ struct Retry {
 impl Retry {
     /// Schedules the next attempt after a failure that followed `healthy` time of service.
     fn later(&mut self, timing: &Timing, healthy: Duration) {
-        self.at = Some(Instant::now() + self.backoff.failed(timing, healthy));
+        let now = Instant::now();
+        self.at = Some(now + self.backoff.failed(timing, now, healthy));
     }
 }
 
 /// How a session ended.
 enum End {
-    /// The process ends.
-    Stop,
     /// The bus shows other devices than at connect; the driver lists them only to a new session.
     BusChanged,
     /// The driver lists no device. The session is closed: a driver may list only what was there at connect.
@@ -137,16 +114,17 @@ enum End {
 }
 
 impl Supervisor {
-    fn run(mut self) {
+    fn run(mut self) -> ! {
         let mut backoff = Backoff::default();
         loop {
             let functions = self.functions();
             let connected = Instant::now();
             let wait = match self.connect() {
                 Ok(session) => match self.attend(session, functions.as_ref()) {
-                    End::Stop => return,
                     End::BusChanged => Duration::ZERO,
-                    End::Empty | End::Lost(_) => backoff.failed(&self.timing, connected.elapsed()),
+                    End::Empty | End::Lost(_) => {
+                        backoff.failed(&self.timing, Instant::now(), connected.elapsed())
+                    }
                 },
                 Err(reason) => {
                     let expected = functions.map(|functions| functions.len());
@@ -154,12 +132,10 @@ impl Supervisor {
                     self.state.down(reason, None, expected, absent);
                     let fault = Fault::new("connect", FaultCode::Unavailable);
                     self.withdraw_all(fault);
-                    backoff.failed(&self.timing, Duration::ZERO)
+                    backoff.failed(&self.timing, Instant::now(), Duration::ZERO)
                 }
             };
-            if self.pause(wait) {
-                return;
-            }
+            self.pause(wait);
         }
     }
 
@@ -201,7 +177,6 @@ impl Supervisor {
             };
             match self.events.recv_timeout(wake.saturating_duration_since(now)) {
                 Ok(Event::SessionLost(fault)) => break End::Lost(fault),
-                Ok(Event::Stop) => break End::Stop,
                 Ok(Event::DeviceLost) => (due, needed) = (due.min(now), true),
                 Ok(Event::Ended { key, failed }) => {
                     if !self.ended(key, failed) {
@@ -211,11 +186,6 @@ impl Supervisor {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("we hold a sender"),
             }
-        };
-        let patience = match end {
-            End::Stop => self.timing.shutdown_wait,
-            // A driver that is still in use lists no new devices.
-            End::BusChanged | End::Empty | End::Lost(_) => self.timing.deadline,
         };
         let expected = self.functions().map(|functions| functions.len());
         match end {
@@ -227,9 +197,9 @@ impl Supervisor {
                 let reason = format!("{}: the driver lists no device", session.backend().library);
                 self.state.down(reason, Some(0), expected, expected == Some(0));
             }
-            End::BusChanged | End::Stop => {}
+            End::BusChanged => {}
         }
-        self.stop_workers(patience);
+        self.stop_workers();
         let _ = call(&self.state, "close", || drop(session));
         end
     }
@@ -325,6 +295,7 @@ impl Supervisor {
             }
             device.give_up(Status::Gone);
         }
+        self.state.forget(now);
     }
 
     fn no_thread(&mut self, device: &Device, serial: u64) {
@@ -343,10 +314,11 @@ impl Supervisor {
         true
     }
 
-    /// Asks all workers to stop, waits for them and gives up those that are stuck. What is printed of the
-    /// others stays until a new worker publishes or it is too old.
-    fn stop_workers(&mut self, patience: Duration) {
-        let until = Instant::now() + patience;
+    /// Asks all workers to stop, waits for them, since a driver that is still in use lists no new devices,
+    /// and gives up those that are stuck. What is printed of the others stays until a new worker publishes or
+    /// it is too old.
+    fn stop_workers(&mut self) {
+        let until = Instant::now() + self.timing.deadline;
         for device in self.state.devices().iter() {
             device.revoke();
         }
@@ -355,11 +327,6 @@ impl Supervisor {
             match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Event::Ended { key, .. }) => {
                     self.workers.remove(&key);
-                }
-                // Sent again for the run loop, which ends as soon as this wait is over.
-                Ok(Event::Stop) => {
-                    let _ = self.sender.send(Event::Stop);
-                    break;
                 }
                 Ok(Event::DeviceLost | Event::SessionLost(_)) => {}
                 Err(_) => break,
@@ -383,17 +350,16 @@ impl Supervisor {
         }
     }
 
-    /// Waits between two attempts. Returns whether the process ends.
-    fn pause(&mut self, wait: Duration) -> bool {
+    /// Waits between two attempts.
+    fn pause(&mut self, wait: Duration) {
         let until = Instant::now() + wait;
         loop {
             match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Event::Stop) => return true,
                 Ok(Event::Ended { key, .. }) => {
                     self.workers.remove(&key);
                 }
                 Ok(Event::DeviceLost | Event::SessionLost(_)) => {}
-                Err(_) => return false,
+                Err(_) => return,
             }
         }
     }

@@ -6,6 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The longest deadline of a driver call. A call that lasts longer hangs, however long the interval is.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the state of a device or partition is kept that no longer exists: it may return after a
+/// reconfiguration, but ever new ones must not accumulate.
+pub const KEEP: Duration = Duration::from_hours(24);
+
 /// The times of one run.
 #[derive(Clone, Debug)]
 pub struct Timing {
@@ -20,12 +27,10 @@ pub struct Timing {
     pub deadline: Duration,
     /// Time between two enumerations.
     pub enumerate: Duration,
-    /// Wait after the first failure; doubles with each.
+    /// Wait after the first failure.
     pub first_retry: Duration,
     /// Longest wait between two attempts.
     pub last_retry: Duration,
-    /// How long a shutdown waits for threads that are in a driver call.
-    pub shutdown_wait: Duration,
 }
 
 impl Timing {
@@ -35,11 +40,10 @@ impl Timing {
             epoch: Instant::now(),
             interval,
             second_sample: Duration::from_millis(150).min(interval),
-            deadline: (2 * interval).max(Duration::from_secs(2)),
+            deadline: (2 * interval).clamp(Duration::from_secs(2), LONGEST_DEADLINE),
             enumerate: (5 * interval).max(Duration::from_secs(5)),
-            first_retry: Duration::from_secs(1),
+            first_retry: interval.min(Duration::from_secs(1)),
             last_retry: Duration::from_secs(30),
-            shutdown_wait: Duration::from_millis(500),
         }
     }
 
@@ -65,20 +69,24 @@ impl Timing {
     }
 }
 
-/// Waits that double from attempt to attempt, with jitter so that a fleet does not retry in step.
+/// Waits that grow with the outage, an eighth of it, with jitter so that a fleet does not retry in step. So
+/// the end of a short fault is noticed at once, and a long one costs few attempts.
 #[derive(Debug, Default)]
 pub struct Backoff {
-    failures: u32,
+    outage: Duration,
+    last: Option<Instant>,
 }
 
 impl Backoff {
-    /// The wait after a failure that followed `healthy` time of service; long service starts over.
-    pub fn failed(&mut self, timing: &Timing, healthy: Duration) -> Duration {
+    /// The wait after a failure at `now` that followed `healthy` time of service; long service starts over.
+    pub fn failed(&mut self, timing: &Timing, now: Instant, healthy: Duration) -> Duration {
         if healthy > timing.last_retry {
-            self.failures = 0;
+            *self = Self::default();
         }
-        let wait = timing.first_retry.saturating_mul(1 << self.failures.min(16)).min(timing.last_retry);
-        self.failures += 1;
+        let since = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        self.outage += since.saturating_sub(healthy);
+        self.last = Some(now);
+        let wait = (self.outage / 8).clamp(timing.first_retry, timing.last_retry);
         // A hasher's random key is all the randomness that this needs.
         let tenths = RandomState::new().build_hasher().finish() % 5;
         wait.mul_f64(0.8 + 0.1 * tenths as f64)
@@ -100,18 +108,34 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_to_the_last_and_start_over_after_long_service() {
-        let timing = Timing::new(Duration::from_secs(1));
-        let mut backoff = Backoff::default();
-        let around = |wait: Duration, seconds: f64| {
-            assert!(
-                (0.79 * seconds..=1.21 * seconds).contains(&wait.as_secs_f64()),
-                "{wait:?} is not about {seconds}"
-            );
-        };
-        for seconds in [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
-            around(backoff.failed(&timing, Duration::ZERO), seconds);
+    fn a_deadline_follows_the_interval_up_to_ten_seconds() {
+        let deadline = |seconds| Timing::new(Duration::from_secs(seconds)).deadline.as_secs();
+        assert_eq!([1, 3, 5, 30, 300].map(deadline), [2, 6, 10, 10, 10]);
+    }
+
+    #[test]
+    fn a_short_fault_is_over_within_two_intervals_and_a_long_one_costs_few_attempts() {
+        for (interval, fault) in [(1000, 9), (1000, 12), (100, 1), (30_000, 60)] {
+            let timing = Timing::new(Duration::from_millis(interval));
+            let mut backoff = Backoff::default();
+            let (start, mut now) = (timing.epoch, timing.epoch);
+            let end = start + Duration::from_secs(fault);
+            let mut healthy = Duration::from_hours(1);
+            while now <= end {
+                now += backoff.failed(&timing, now, std::mem::take(&mut healthy));
+            }
+            assert!(now - end < 2 * timing.interval, "{:?} after {fault} s at {interval} ms", now - end);
+            let mut attempts = 0;
+            while now < start + Duration::from_hours(1) {
+                now += backoff.failed(&timing, now, Duration::ZERO);
+                attempts += 1;
+            }
+            assert!((100..250).contains(&attempts), "{attempts} attempts in an hour");
+            // A device that works only for moments is not opened in every interval.
+            let wait = backoff.failed(&timing, now + Duration::from_secs(1), Duration::from_secs(1));
+            assert!(wait >= timing.last_retry.mul_f64(0.79), "{wait:?}");
+            let wait = backoff.failed(&timing, now + Duration::from_mins(1), Duration::from_secs(31));
+            assert!(wait <= timing.first_retry.mul_f64(1.21), "long service starts over: {wait:?}");
         }
-        around(backoff.failed(&timing, Duration::from_secs(31)), 1.0);
     }
 }

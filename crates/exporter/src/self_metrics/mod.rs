@@ -13,15 +13,16 @@ use naming::{
     Bytes, Count, Flag, Label, Seconds,
     catalogue::{
         BUILD_INFO, DEVICES, DEVICES_EXPECTED, HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED, HTTP_IN_FLIGHT,
-        HTTP_REQUESTS, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT, PROCESS_START,
-        PROCESS_THREADS, PROCESS_VIRTUAL, SAMPLE_DURATION, SNAPSHOT_AGE, SOURCE_CONNECTS, SOURCE_FAULTS,
-        SOURCE_UP, STUCK_THREADS,
+        HTTP_REQUESTS, LOG_LINES_DROPPED, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT,
+        PROCESS_START, PROCESS_THREADS, PROCESS_VIRTUAL, SAMPLE_DURATION, SNAPSHOT_AGE, SOURCE_CONNECTS,
+        SOURCE_FAULTS, SOURCE_UP, STUCK_THREADS,
     },
 };
 use procfs::process::{LimitValue, Process};
 use reading::{Batch, Labels, Subject};
 
 use crate::{
+    commands::log,
     sampling::state::{ConnectionStatus, NodeState, SourceState},
     self_metrics::host::Host,
 };
@@ -35,7 +36,7 @@ pub struct HttpCounts {
     pub in_flight: Cell<u32>,
     /// Open connections.
     pub connections: Cell<u32>,
-    /// Connections closed because there were too many.
+    /// Connections closed because a cap was reached.
     pub refused: Cell<u64>,
 }
 
@@ -84,6 +85,7 @@ impl SelfMetrics {
         batch.put(HTTP_IN_FLIGHT, Labels::NONE, Ok(Count(http.in_flight.get().into())));
         batch.put(HTTP_CONNECTIONS, Labels::NONE, Ok(Count(http.connections.get().into())));
         batch.put(HTTP_CONNECTIONS_REFUSED, Labels::NONE, Ok(Count(http.refused.get())));
+        batch.put(LOG_LINES_DROPPED, Labels::NONE, Ok(Count(log::dropped())));
         self.read_process(&mut batch);
         if let Some(host) = &self.host {
             host.read(&mut batch);

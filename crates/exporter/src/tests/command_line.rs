@@ -1,6 +1,6 @@
 //! Flags, variables, mistakes, and the commands that print.
 
-use std::{ffi::OsString, fs, time::Duration};
+use std::{ffi::OsString, fs, path::Path, time::Duration};
 
 use naming::{Family, FaultCode, METRICS};
 use source::{Opened, SourceSpec, UsageError};
@@ -84,7 +84,13 @@ fn every_mistake_is_one_line_that_names_the_place_and_how_to_write_it() {
         (&["--web.telemetry-path", "metrics"], "--web.telemetry-path: \"metrics\"", "write /metrics"),
         (&["--web.telemetry-path", "/-/ready"], "--web.telemetry-path: \"/-/ready\"", "write /metrics"),
         (&["--web.max-requests", "0"], "--web.max-requests: \"0\"", "1.."),
-        (&["--web.idle-timeout", "0s"], "--web.idle-timeout: \"0s\"", "write 10s"),
+        (&["--web.idle-timeout", "0s"], "--web.idle-timeout: \"0s\"", "write 1ms to 1h"),
+        (&["--web.idle-timeout", "61m"], "--web.idle-timeout: \"61m\"", "write 1ms to 1h"),
+        (
+            &["--web.header-timeout", "580000000000y"],
+            "--web.header-timeout: \"580000000000y\"",
+            "write 1ms to 1h",
+        ),
         (&["--interval", "1s", "--interval", "2s"], "--interval", "cannot be used multiple times"),
     ] {
         let text = mistake(args);
@@ -133,7 +139,7 @@ fn probe_shows_values_and_reasons() {
         |machine: &Machine| vec![Opened { source: Box::new(FakeSource(machine.clone())), filters: vec![] }];
     let machine = Machine::with(&["gpu0", "gpu1"]);
     machine.set("sample gpu1", super::fake::Act::Fail);
-    let report = probe::run(opened(&machine));
+    let report = probe::run(opened(&machine), Path::new("/nowhere"));
     assert!(!report.found_nothing());
     assert_eq!(machine.calls("sample gpu0"), 2, "rates need two points");
     assert_eq!(machine.sessions(), 0, "the driver was let go");
@@ -145,6 +151,8 @@ fn probe_shows_values_and_reasons() {
     assert!(line("accel_fan_speed_ratio ").ends_with(" unsupported: fake_fan (FAKE_NOT_SUPPORTED)"));
     assert!(line("accel_clock_hertz ").ends_with(" not reported"));
     assert!(line("failed:").ends_with(" fake_call (FAKE_BROKEN)"), "gpu1 says why");
+    let last = report.unreadable().expect("gpu1 cannot be read");
+    assert_eq!(last, "cannot be read: nvidia: 1 of 2 devices (gpu1: failed: fake_call (FAKE_BROKEN))");
     let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
     let device = &json["sources"][0]["devices"][0];
     assert_eq!(device["labels"]["uuid"], "uuid-gpu0");
@@ -162,7 +170,10 @@ fn probe_says_what_to_do_about_each_code_of_ours_once() {
     let machine = Machine::with(&["gpu0", "gpu1"]);
     machine.set("sample gpu0", super::fake::Act::Panic);
     machine.set("sample gpu1", super::fake::Act::Panic);
-    let report = probe::run(vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }]);
+    let report = probe::run(
+        vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }],
+        Path::new("/nowhere"),
+    );
     let (code, meaning, what_to_do) =
         (FaultCode::Panic.name(), FaultCode::Panic.meaning(), FaultCode::Panic.what_to_do());
     assert_eq!(report.advice(), format!("\n{code}: {meaning}\n  What to do: {what_to_do}\n"));
@@ -174,13 +185,49 @@ fn probe_says_what_to_do_about_each_code_of_ours_once() {
 fn probe_of_an_empty_node_says_why() {
     let machine = Machine::default();
     machine.set("connect", super::fake::Act::Fail);
-    let report = probe::run(vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }]);
+    let report = probe::run(
+        vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }],
+        Path::new("/nowhere"),
+    );
     assert!(report.found_nothing());
     assert_eq!(report.table(), "nvidia: libfake.so.1: not found; install it\n");
-    let report =
-        probe::run(vec![Opened { source: Box::new(FakeSource(Machine::default())), filters: vec![] }]);
-    assert!(report.found_nothing());
+    assert_eq!(report.unreadable(), None, "nothing is missing");
+    let machine = Machine::default();
+    machine.set("devices", super::fake::Act::Fail);
+    let report = probe::run(
+        vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }],
+        Path::new("/nowhere"),
+    );
+    let last = report.unreadable().expect("a driver that lists nothing");
+    assert_eq!(last, "cannot be read: nvidia: fake_call: failed (FAKE_BROKEN)");
+    let report = probe::run(
+        vec![Opened { source: Box::new(FakeSource(Machine::default())), filters: vec![] }],
+        Path::new("/nowhere"),
+    );
+    assert!(report.found_nothing() && report.unreadable().is_none());
     assert_eq!(report.table(), "nvidia: libfake.so.1, 1.0\nnvidia: no device\n");
+}
+
+#[test]
+fn probe_counts_what_is_on_the_bus_and_not_listed() {
+    let sysfs = tempfile::tempdir().expect("a folder");
+    for address in ["0000:19:00.0", "0000:3b:00.0", "0000:4c:00.0"] {
+        let function = sysfs.path().join("bus/pci/devices").join(address);
+        fs::create_dir_all(&function).expect("a folder");
+        fs::write(function.join("vendor"), "0x10de\n").expect("a file");
+        fs::write(function.join("class"), "0x030200\n").expect("a file");
+    }
+    let machine = Machine::with(&["gpu0", "gpu1"]);
+    machine.set("sample gpu1", super::fake::Act::Fail);
+    let opened = vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }];
+    let report = probe::run(opened, sysfs.path());
+    assert_eq!(
+        report.unreadable().expect("two of three"),
+        "cannot be read: nvidia: 2 of 3 devices (gpu1: failed: fake_call (FAKE_BROKEN), \
+         1 on the PCI bus not listed by the driver)"
+    );
+    let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+    assert_eq!(json["sources"][0]["expected"], 3);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use reading::{
 
 use crate::{
     sampling::state::NodeState,
-    sampling::supervisor::{self, Handle},
+    sampling::supervisor,
     sampling::timing::Timing,
     self_metrics::{HttpCounts, SelfMetrics},
 };
@@ -46,6 +46,8 @@ struct State {
     devices: Vec<&'static str>,
     /// Names of devices, where they are not their keys.
     renamed: BTreeMap<&'static str, &'static str>,
+    /// Places of devices on the bus, where they have one.
+    addresses: BTreeMap<&'static str, &'static str>,
     calls: BTreeMap<String, u64>,
     /// Threads now, and at most ever, in calls for a device.
     threads: BTreeMap<String, (usize, usize)>,
@@ -80,6 +82,10 @@ impl Machine {
 
     pub fn rename(&self, key: &'static str, name: &'static str) {
         self.state().renamed.insert(key, name);
+    }
+
+    pub fn place(&self, key: &'static str, address: &'static str) {
+        self.state().addresses.insert(key, address);
     }
 
     /// Links per device, to make bodies large.
@@ -169,9 +175,10 @@ impl Session for FakeSession {
         let found = state.devices.iter().map(|key| {
             let name = state.renamed.get(key).unwrap_or(key);
             let machine = self.machine.clone();
+            let address = state.addresses.get(key).map(|address| ("pci_bus_id", (*address).to_owned()));
             let identity = Arc::new(Identity {
                 uuid: Some(format!("uuid-{key}")),
-                vendor: vec![("gpu", (*name).to_owned())],
+                vendor: [("gpu", (*name).to_owned())].into_iter().chain(address).collect(),
                 ..Identity::new(Family::Nvidia, *name)
             });
             let key = (*key).to_owned();
@@ -249,7 +256,6 @@ pub fn timing() -> Timing {
         enumerate: Duration::from_millis(50),
         first_retry: Duration::from_millis(10),
         last_retry: Duration::from_millis(40),
-        shutdown_wait: Duration::from_millis(100),
     }
 }
 
@@ -257,7 +263,6 @@ pub fn timing() -> Timing {
 pub struct Rig {
     pub node: NodeState,
     pub machine: Machine,
-    pub supervisor: Handle,
     sysfs: tempfile::TempDir,
 }
 
@@ -266,9 +271,8 @@ impl Rig {
         let node = NodeState::new([Family::Nvidia], false, timing());
         let sysfs = tempfile::tempdir().expect("a folder");
         let source = Box::new(FakeSource(machine.clone()));
-        let supervisor = supervisor::spawn(source, Arc::clone(&node.sources[0]), timing(), sysfs.path())
-            .expect("a thread");
-        Self { node, machine, supervisor, sysfs }
+        supervisor::spawn(source, Arc::clone(&node.sources[0]), timing(), sysfs.path()).expect("a thread");
+        Self { node, machine, sysfs }
     }
 
     /// Adds a PCI function of the source's vendor.
@@ -318,12 +322,6 @@ impl Rig {
     /// Waits until `what` holds.
     pub fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         eventually(what, || holds(self), || self.scrape());
-    }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        self.supervisor.stop();
     }
 }
 

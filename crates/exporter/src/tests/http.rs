@@ -20,36 +20,41 @@ use super::fake::{Act, FakeSource, Machine, eventually, timing};
 use crate::{
     commands::serve::{Serve, Web},
     commands::values::listen_address,
-    http::body::{BodyCache, Vocabularies},
+    http::body::{BodyCache, Selection, Vocabularies, What},
     http::connection::Timeouts,
-    http::listen::{self, BoundSocket},
+    http::connections::{Connections, Limits},
+    http::listen::{self, BoundSocket, Peer},
+    http::routes::Routes,
     sampling::state::NodeState,
     self_metrics::{HttpCounts, SelfMetrics},
 };
 
 /// A server in this process.
-struct Server {
-    address: SocketAddr,
+pub struct Server {
+    pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), String>>>,
 }
 
-fn web() -> Web {
+pub fn web() -> Web {
     Web {
         telemetry_path: "/metrics".into(),
-        max_requests: 40,
-        max_connections: 512,
-        timeouts: Timeouts { head: Duration::from_millis(300), idle: Duration::from_secs(20) },
+        limits: Limits { responses: 40, connections: 512 },
+        timeouts: Timeouts {
+            head: Duration::from_millis(300),
+            idle: Duration::from_secs(20),
+            response: Duration::from_secs(20),
+        },
     }
 }
 
 impl Server {
-    fn start(machine: &Machine) -> Self {
+    pub fn start(machine: &Machine) -> Self {
         Self::with(machine, web(), None)
     }
 
     /// With a unix socket as well.
-    fn with(machine: &Machine, web: Web, unix: Option<&Path>) -> Self {
+    pub fn with(machine: &Machine, web: Web, unix: Option<&Path>) -> Self {
         let (machine, unix) = (machine.clone(), unix.map(|path| format!("unix:{}", path.display())));
         let addresses = ["127.0.0.1:0"].into_iter().chain(unix.as_deref());
         let listeners: Vec<_> = addresses
@@ -83,25 +88,25 @@ impl Server {
         server
     }
 
-    fn connect(&self) -> TcpStream {
+    pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("connected");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
         stream
     }
 
     /// Sends bytes and reads until the server closes.
-    fn exchange(&self, request: &str) -> String {
+    pub fn exchange(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).expect("sent");
         read_all(&mut stream)
     }
 
-    fn get(&self, path: &str) -> String {
+    pub fn get(&self, path: &str) -> String {
         self.exchange(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
     }
 
     /// Waits until the value of an exporter metric is at least this.
-    fn until(&self, series: &str, least: f64) {
+    pub fn until(&self, series: &str, least: f64) {
         let value = || {
             let body = self.get("/metrics");
             let line = body.lines().find(|line| line.starts_with(series))?;
@@ -110,7 +115,7 @@ impl Server {
         eventually(series, || value().is_some_and(|value| value >= least), || self.get("/metrics"));
     }
 
-    fn stop(&mut self) -> Duration {
+    pub fn stop(&mut self) -> Duration {
         let asked = Instant::now();
         self.stop.take().expect("running").send(()).expect("running");
         self.thread.take().expect("running").join().expect("no panic").expect("no error");
@@ -118,14 +123,14 @@ impl Server {
     }
 }
 
-fn read_all(stream: &mut impl Read) -> String {
+pub fn read_all(stream: &mut impl Read) -> String {
     let mut response = Vec::new();
     stream.read_to_end(&mut response).expect("closed by the server, not reset or timed out");
     String::from_utf8_lossy(&response).into_owned()
 }
 
 /// Reads the head of a response; returns it in lower case, with its `Content-Length`.
-fn read_head(stream: &mut impl Read) -> (String, usize) {
+pub fn read_head(stream: &mut impl Read) -> (String, usize) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -139,7 +144,7 @@ fn read_head(stream: &mut impl Read) -> (String, usize) {
 }
 
 /// Reads one response from a connection that stays open.
-fn read_one(stream: &mut impl Read) -> (String, Vec<u8>) {
+pub fn read_one(stream: &mut impl Read) -> (String, Vec<u8>) {
     let (head, length) = read_head(stream);
     let mut body = vec![0; length];
     stream.read_exact(&mut body).expect("a body");
@@ -325,90 +330,31 @@ fn a_megabyte_of_headers_is_rejected() {
 }
 
 #[test]
-fn a_slow_head_times_out_and_a_slow_reader_does_not() {
-    let server = Server::start(&Machine::with(&["gpu0"]));
-    let started = Instant::now();
-    let mut slow = server.connect();
-    let mut silent = server.connect();
-    let mut kept = server.connect();
-    kept.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
-    read_one(&mut kept);
-    // One byte at a time, each well within the timeout: it is the whole head that must arrive in time.
-    let mut sent = 0;
-    for byte in b"GET /metrics HTTP/1.1\r\nHost: an-endless-name".iter().cycle() {
-        if slow.write_all(&[*byte]).is_err() {
-            break;
+fn a_client_elsewhere_sees_no_path_and_no_error_text() {
+    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing()));
+    node.sources[0].down("/opt/secret/libfake.so.1: no such file".to_owned(), None, None, false);
+    let counts = Rc::new(HttpCounts::default());
+    let routes = Routes {
+        name: "fake-exporter",
+        node: Arc::clone(&node),
+        bodies: bodies(&node, &counts),
+        telemetry_path: "/metrics".to_owned(),
+        connections: Rc::new(Connections::new(web().limits, web().timeouts, counts)),
+    };
+    let page = |path: &str, peer: Peer| {
+        let request = hyper::Request::get(path).body(()).expect("a request");
+        String::from_utf8(routes.respond(&request, peer).into_body().to_vec()).expect("text")
+    };
+    let address = |text: &str| Peer(Some(text.parse().expect("an address")));
+    for path in ["/", "/-/ready"] {
+        for peer in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1"].map(address) {
+            let page = page(path, peer);
+            assert!(!page.contains("secret") && page.contains("nvidia") && page.contains("down"), "{page}");
         }
-        sent += 1;
-        thread::sleep(Duration::from_millis(20));
-        assert!(started.elapsed() < Duration::from_secs(10), "never cut off");
-    }
-    assert!(sent > 2);
-    assert_eq!(read_all(&mut silent), "", "a client that says nothing is cut off too");
-    // Between requests a connection may be silent for longer than a head may take.
-    kept.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
-    assert_eq!(read_one(&mut kept).1, b"alive\n");
-}
-
-#[test]
-fn an_idle_connection_is_closed() {
-    let timeouts = Timeouts { head: Duration::from_secs(20), idle: Duration::from_millis(200) };
-    let server = Server::with(&Machine::with(&["gpu0"]), Web { timeouts, ..web() }, None);
-    let mut stream = server.connect();
-    stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
-    assert!(read_all(&mut stream).ends_with("alive\n"));
-}
-
-#[test]
-fn connections_past_the_cap_are_closed_at_once_and_scrapes_go_on() {
-    let web = Web {
-        max_connections: 100,
-        timeouts: Timeouts { head: Duration::from_secs(5), ..web().timeouts },
-        ..web()
-    };
-    let server = Server::with(&Machine::with(&["gpu0"]), web, None);
-    let mut scraper = server.connect();
-    let mut scrape = || {
-        scraper.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
-        String::from_utf8(read_one(&mut scraper).1).expect("text")
-    };
-    scrape();
-    let crowd: Vec<_> = (0..1000).map(|_| server.connect()).collect();
-    let refused = |scrape: &mut dyn FnMut() -> String| {
-        let body = scrape();
-        let line = body.lines().find(|line| line.starts_with("accelscope_http_connections_refused_total "));
-        line.expect("counted").rsplit(' ').next().expect("a value").parse::<f64>().expect("a number")
-    };
-    eventually("901 are refused", || refused(&mut scrape) >= 901.0, || server.get("/metrics"));
-    drop(crowd);
-    eventually("there is room again", || server.get("/-/healthy").ends_with("alive\n"), String::new);
-}
-
-#[test]
-fn scrapes_past_the_limit_get_503_and_retry_after() {
-    let machine = Machine::with(&["gpu0"]);
-    // Larger than any socket buffer, so that a response that is not read stays in flight.
-    machine.links(20_000);
-    let dir = tempfile::tempdir().expect("a folder");
-    let path = dir.path().join("socket");
-    let server = Server::with(&machine, Web { max_requests: 2, ..web() }, Some(&path));
-    let mut greedy = Vec::new();
-    while greedy.len() < 2 {
-        let mut stream = UnixStream::connect(&path).expect("connected");
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
-        // On a busy machine the device may just be down, and the body small.
-        if read_head(&mut stream).1 > 1_000_000 {
-            greedy.push(stream);
+        for peer in [address("127.0.0.1"), address("::1"), address("::ffff:127.0.0.9"), Peer(None)] {
+            assert!(page(path, peer).contains("secret"), "{peer:?}");
         }
     }
-    let response = || server.get("/metrics");
-    eventually("too many", || response().starts_with("HTTP/1.1 503"), String::new);
-    assert!(response().contains("retry-after: 1\r\n"));
-    assert!(server.get("/-/healthy").starts_with("HTTP/1.1 200"), "only scrapes are limited");
-    for stream in &mut greedy {
-        assert!(read_all(stream).ends_with('\n'), "whoever was in time gets everything");
-    }
-    eventually("room again", || response().starts_with("HTTP/1.1 200"), String::new);
 }
 
 #[test]
@@ -449,7 +395,6 @@ fn a_stop_finishes_what_is_in_flight_within_two_seconds() {
     assert!(took < Duration::from_secs(2), "{took:?}");
     let rest = receiver.recv_timeout(Duration::from_secs(5)).expect("the rest");
     assert_eq!(rest.len(), length);
-    assert_eq!(machine.sessions(), 0, "the driver was let go");
     assert!(TcpStream::connect(server.address).is_err(), "nobody listens any more");
     machine.set("sample gpu0", Act::Succeed);
 }
@@ -476,27 +421,36 @@ fn both_ip_families_are_served() {
     );
 }
 
+fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {
+    let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
+    BodyCache::new(Arc::clone(node), vocabularies, Rc::clone(counts), SelfMetrics::new(None))
+}
+
 #[test]
 fn a_body_is_built_once_per_change() {
     let mut timing = timing();
     timing.interval = Duration::from_mins(1);
-    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing));
-    let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
-    let bodies = BodyCache::new(
-        Arc::clone(&node),
-        vocabularies,
-        Rc::new(HttpCounts::default()),
-        SelfMetrics::new(None),
-    );
-    let formats =
-        [(Format::Text, false), (Format::Text, true), (Format::OpenMetrics, true), (Format::Protobuf, false)];
-    let build = || formats.map(|(format, gzip)| bodies.whole(format, gzip).as_ptr());
+    let node = Arc::new(NodeState::new([Family::Nvidia, Family::Xpu], false, timing));
+    let bodies = bodies(&node, &Rc::default());
+    let all = Selection::of(&node, |_| true);
+    let one = Selection::of(&node, |source| source.family == Family::Nvidia);
+    let whats = [
+        (Format::Text, false, all),
+        (Format::Text, true, all),
+        (Format::OpenMetrics, true, all),
+        (Format::Protobuf, false, all),
+        (Format::Text, false, one),
+        (Format::Text, true, one),
+    ];
+    let get = |(format, gzip, sources)| bodies.get(What { format, gzip, sources });
+    let build = || whats.map(|what| get(what).as_ptr());
     // Holding on to a body keeps its memory from being used again.
-    let first = bodies.whole(Format::Text, false);
+    let first = get(whats[0]);
     assert_eq!(build(), build(), "nothing changed");
     assert_eq!(first.as_ptr(), build()[0]);
+    assert_ne!(build()[0], build()[4], "other sources");
     node.sources[0].down("gone".to_owned(), None, None, false);
-    let second = bodies.whole(Format::Text, false);
+    let second = get(whats[0]);
     assert_ne!(first.as_ptr(), second.as_ptr());
     assert!(String::from_utf8_lossy(&second).contains("accelscope_source_up{source=\"nvidia\"} 0"));
     thread::sleep(Duration::from_millis(1050));

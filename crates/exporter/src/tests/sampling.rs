@@ -1,11 +1,17 @@
 //! What a scrape shows while drivers fail, hang, vanish and come back.
 
 use std::{
-    fs, thread,
+    fs,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
-use super::fake::{Act, Machine, Rig, eventually};
+use naming::Family;
+use reading::{Batch, Identity};
+
+use super::fake::{Act, Machine, Rig};
+use crate::sampling::{device::Status, state::NodeState, timing::Timing};
 
 #[test]
 fn devices_are_sampled_at_once_and_twice_before_the_first_tick_is_missed() {
@@ -154,7 +160,7 @@ fn a_session_that_is_lost_is_connected_again() {
 }
 
 #[test]
-fn hot_plug_is_found_and_what_is_gone_stays_down_for_ever() {
+fn hot_plug_is_found_and_what_is_gone_stays_down() {
     let rig = Rig::new(Machine::with(&["gpu0"]));
     rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
     rig.machine.plug(&["gpu0", "gpu1"]);
@@ -166,6 +172,49 @@ fn hot_plug_is_found_and_what_is_gone_stays_down_for_ever() {
     rig.machine.plug(&["gpu0", "gpu1"]);
     rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
     assert_eq!(rig.value(&["accelscope_source_connects_total"]), Some(1.0));
+}
+
+#[test]
+fn what_is_gone_is_forgotten_after_a_day() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    rig.machine.plug(&["gpu1"]);
+    rig.until("one is gone", |rig| rig.up("gpu0") == Some(0.0));
+    let source = &rig.node.sources[0];
+    source.forget(Instant::now() + Duration::from_hours(23));
+    assert_eq!(rig.up("gpu0"), Some(0.0));
+    source.forget(Instant::now() + Duration::from_hours(25));
+    assert_eq!((rig.up("gpu0"), rig.up("gpu1")), (None, Some(1.0)));
+}
+
+#[test]
+fn a_board_that_was_replaced_is_forgotten_at_once() {
+    let machine = Machine::with(&["old", "other"]);
+    machine.place("old", "0000:19:00.0");
+    machine.place("new", "0000:19:00.0");
+    machine.place("other", "0000:3b:00.0");
+    let rig = Rig::new(machine);
+    rig.until("both are up", |rig| rig.up("old") == Some(1.0) && rig.up("other") == Some(1.0));
+    rig.machine.plug(&["new"]);
+    rig.until("the new one is up", |rig| rig.up("new") == Some(1.0));
+    rig.until("the old one is forgotten", |rig| rig.up("old").is_none());
+    assert_eq!(rig.up("other"), Some(0.0), "nothing has its place");
+}
+
+#[test]
+fn devices_with_ever_new_names_do_not_accumulate() {
+    let rig = Rig::new(Machine::with(&["gpu0"]));
+    rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
+    let source = &rig.node.sources[0];
+    for number in 0..200 {
+        let key = format!("board{number}");
+        let identity = Arc::new(Identity::new(Family::Nvidia, &*key));
+        source.device(&key, &identity).give_up(Status::Gone);
+        source.forget(Instant::now());
+    }
+    let down = rig.scrape().lines().filter(|line| line.starts_with("accel_device_up{")).count() - 1;
+    assert_eq!(down, 64);
+    assert!(rig.up("board0").is_none() && rig.up("board199") == Some(0.0), "the oldest are forgotten");
 }
 
 #[test]
@@ -299,15 +348,28 @@ fn busy_seconds_are_the_integral_of_the_ratio() {
 }
 
 #[test]
-fn a_stop_lets_the_driver_go_and_waits_for_no_hung_call() {
-    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
-    rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
-    rig.machine.set("sample gpu0", Act::Hang);
-    rig.until("it hangs", |rig| rig.value(&["accelscope_stuck_threads"]) == Some(1.0));
-    let asked = Instant::now();
-    rig.supervisor.stop();
-    eventually("the supervisor ends", || rig.supervisor.is_finished(), String::new);
-    assert!(asked.elapsed() < Duration::from_secs(1));
-    assert_eq!(rig.machine.sessions(), 0);
-    rig.machine.set("sample gpu0", Act::Succeed);
+fn a_long_interval_does_not_delay_that_a_hang_shows() {
+    let interval = Duration::from_mins(5);
+    let node = NodeState::new([Family::Nvidia], false, Timing::new(interval));
+    let source = &node.sources[0];
+    let identity = Arc::new(Identity::new(Family::Nvidia, "gpu0"));
+    let device = source.device("gpu0", &identity);
+    let start = Instant::now();
+    let is_up = || device.snapshot().status == Status::Up;
+    device.assign(1, &identity);
+    device.publish(1, Batch::default(), start);
+    node.check(start + interval);
+    assert!(is_up(), "old, as the interval is long");
+    device.begin("sample", start + interval);
+    node.check(start + interval + Duration::from_secs(11));
+    assert!(!is_up(), "its call hangs");
+    device.end();
+    device.publish(1, Batch::default(), start + interval);
+    // The session is replaced: no worker reads the device before the connect returns.
+    device.revoke();
+    source.begin("connect", start + interval);
+    node.check(start + interval + Duration::from_secs(9));
+    assert!(is_up());
+    node.check(start + interval + Duration::from_secs(11));
+    assert!(!is_up(), "the connect hangs");
 }

@@ -80,7 +80,15 @@ entries! { from super::host::END;
         MetricKind::Counter,
         "accelscope_http_connections_refused_total",
         &[],
-        "Client connections closed at once because the cap on connections was reached",
+        "Client connections closed because a cap was reached: one that kept the server waiting, else the \
+         new one",
+    );
+
+    LOG_LINES_DROPPED: Count = own(
+        MetricKind::Counter,
+        "accelscope_log_lines_dropped_total",
+        &[],
+        "Log lines lost because standard error could not be written, or not fast enough",
     );
 
     PROCESS_CPU: Seconds = own(
