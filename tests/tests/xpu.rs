@@ -232,6 +232,29 @@ fn a_counter_that_reads_zero_or_goes_back_is_no_reading() -> Result<()> {
 }
 
 #[test]
+fn a_battlemage_card_is_held_at_its_cap() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").frozen();
+    let before = node.start(KERNEL)?.settled()?;
+    let limit =
+        |samples: &Samples, limit| samples.value("accel_power_limit_watts", &[CARD[0], ("limit", limit)]);
+    ensure!(limit(&before, "enforced")? == 200.0 && limit(&before, "peak")? == 400.0);
+    // A sustained limit that is switched off changes nothing; one that is set is the one in force.
+    let chip = node.sysfs().join("bus/pci/devices/0000:03:00.0/hwmon/hwmon4");
+    for (sustained, enforced) in [("0", 200.0), ("150000000", 150.0)] {
+        fs::write(chip.join("power1_max"), sustained)?;
+        let samples = node.start(KERNEL)?.settled()?;
+        ensure!(limit(&samples, "enforced")? == enforced && limit(&samples, "burst")? == 200.0);
+    }
+    // With the peak known for the package alone.
+    fs::remove_file(chip.join("power1_cap"))?;
+    fs::write(chip.join("power1_max"), "0")?;
+    fs::rename(chip.join("power1_crit"), chip.join("power2_crit"))?;
+    let samples = node.start(KERNEL)?.settled()?;
+    ensure!(limit(&samples, "enforced").is_err() && limit(&samples, "peak")? == 400.0);
+    Ok(())
+}
+
+#[test]
 fn a_card_that_sleeps_is_told_from_one_that_is_lost() -> Result<()> {
     let node = Node::new(MACHINE)?.only("xpu");
     let exporter = node.start(KERNEL)?;
@@ -456,7 +479,6 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
                 "accel_temperature_celsius",
                 "accel_fan_speed_rpm",
                 "accel_power_limit_watts",
-                "accel_temperature_limit_celsius",
                 "accel_pcie_link_generation",
                 "accel_pcie_link_width_max",
                 "accel_link_bandwidth_bytes_per_second",
