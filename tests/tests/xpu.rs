@@ -179,6 +179,29 @@ fn a_bad_file_costs_its_own_series_for_as_long_as_it_is_bad() -> Result<()> {
 }
 
 #[test]
+fn a_file_that_only_has_a_nodes_name_is_no_client() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").workload("decode");
+    let mine = node.dir().join("home/dri/renderD128");
+    fs::create_dir_all(mine.parent().context("a folder")?)?;
+    fs::write(&mine, "mine")?;
+    // A plain file of somebody, and one that nobody else may look at, as below a FUSE mount.
+    for (process, target) in [(900_001, mine.as_path()), (900_002, "/nowhere/dri/renderD128".as_ref())] {
+        let folder = node.sysfs().join(format!("proc/{process}"));
+        fs::create_dir_all(folder.join("fd"))?;
+        fs::create_dir_all(folder.join("fdinfo"))?;
+        std::os::unix::fs::symlink(target, folder.join("fd/5"))?;
+        fs::write(folder.join("fdinfo/5"), "pos:\t0\nflags:\t0100000\nmnt_id:\t30\n")?;
+    }
+    let exporter = node.start(KERNEL)?;
+    let samples = whole(&exporter)?;
+    ensure!(
+        samples.value("accel_compute_processes", &CARD)? == 1.0,
+        "who has a plain file open is no client"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_file_that_hangs_costs_its_card_and_one_thread() -> Result<()> {
     let node = Node::new(MACHINE)?.only("xpu").frozen();
     let exporter = node.start(KERNEL)?;

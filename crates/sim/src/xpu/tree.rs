@@ -234,7 +234,7 @@ impl Writer<'_, '_> {
                 }
             }
             let folder = format!("proc/{}", process.id);
-            self.files.link(format!("{folder}/fd/9"), format!("/dev/dri/renderD{render}"));
+            self.files.link(format!("{folder}/fd/9"), format!("../../../dev/dri/renderD{render}"));
             self.anywhere(format!("{folder}/fdinfo/9"), &lines.join("\n"));
         }
     }
