@@ -38,9 +38,6 @@ impl Rapl {
             _ => fault,
         };
         let energy = self.zone.energy_microjoules().map_err(privileged);
-        let power = self.rate.per_second("energy_uj", Instant::now(), energy);
-        // A counter that stands was not measured anew: no device draws nothing.
-        let stands = Fault::new("energy_uj", FaultCode::CounterStands);
-        (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(stands) }))
+        (energy, self.rate.power("energy_uj", Instant::now(), energy))
     }
 }

@@ -137,10 +137,7 @@ impl Sensors {
         for (position, (file, rate)) in self.energy.iter_mut().enumerate() {
             let zero = Fault::new(file.call(), FaultCode::Zero);
             let energy = file.number().and_then(|energy| if energy == 0 { Err(zero) } else { Ok(energy) });
-            let power = rate.per_second(file.call(), Instant::now(), energy);
-            // A counter that stands was not measured anew: no device draws nothing.
-            let stands = Fault::new(file.call(), FaultCode::CounterStands);
-            measured = (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(stands) }));
+            measured = (energy, rate.power(file.call(), Instant::now(), energy));
             if energy.is_ok() {
                 self.energy.swap(0, position);
                 self.energy.truncate(1);
