@@ -409,6 +409,27 @@ fn i915_and_engines_of_unknown_classes_are_read_too() -> Result<()> {
     })
 }
 
+#[test]
+fn integrated_is_a_property_of_the_gpu_and_not_of_its_address() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    // A guest has its GPUs where its hypervisor puts them.
+    let text = "extends = \"nuc-lunar-lake\"\n[device]\npci_addresses = [\"0000:00:18.0\"]\n";
+    let node = Node::new(&variant(folder.path(), "guest.toml", text)?)?.only("xpu").workload("decode");
+    node.start(KERNEL)?.until("its power is RAPL's and its memory the host's", |samples| {
+        ensure!(samples.value("accel_power_watts", &[])? > 1.0);
+        ensure!(!samples.has("accel_memory_total_bytes", &[]));
+        Ok(())
+    })?;
+    let text =
+        "extends = \"battlematrix-8\"\n[device]\nnuma_nodes = [0]\npci_addresses = [\"0000:00:02.0\"]\n";
+    let node = Node::new(&variant(folder.path(), "card.toml", text)?)?.only("xpu").workload("decode");
+    node.start(KERNEL)?.until("a card has its own power and memory", |samples| {
+        ensure!(samples.value("accel_power_watts", &[])? > 30.0);
+        ensure!(samples.value("accel_memory_total_bytes", &[])? > 2e10);
+        Ok(())
+    })
+}
+
 /// What the kernel does not report; the first it reports of an integrated GPU too.
 const ONLY_LEVEL_ZERO: [&str; 7] = [
     "accel_recovery_action",

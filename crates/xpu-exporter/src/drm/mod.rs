@@ -123,7 +123,7 @@ impl CardFiles {
         }
         let memory = match &self.render_node {
             // The memory that an integrated GPU's driver reports is the host's.
-            _ if self.card.is_integrated() => Err(Fault::new("render_node", FaultCode::Integrated)),
+            _ if self.card.integrated => Err(Fault::new("render_node", FaultCode::Integrated)),
             Some(node) => drm::video_memory(self.card.driver, node),
             None => Err(Fault::returned(Absence::Unsupported, "render_node", "ENOENT")),
         };

@@ -20,8 +20,7 @@ impl Rapl {
     /// The zone of an integrated GPU; discrete ones have none. Wakes nothing.
     pub fn of(card: &Card, roots: &Roots) -> Option<Self> {
         let uncore = |zone: Zone| zone.parts.into_iter().find(|part| part.name == "uncore");
-        let zone =
-            card.is_integrated().then(|| Zone::packages(&roots.sysfs).into_iter().find_map(uncore))??;
+        let zone = card.integrated.then(|| Zone::packages(&roots.sysfs).into_iter().find_map(uncore))??;
         Some(Self { zone, rate: Rate::default() })
     }
 
