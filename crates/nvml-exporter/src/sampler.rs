@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler};
+use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler, plausible_count};
 use source::Known;
 
 use crate::{
@@ -168,7 +168,8 @@ fn link_count(gpu: &Gpu) -> Measured<u32> {
     let mut at_open = FieldValues::at_open(gpu);
     at_open.read(gpu);
     let links = at_open.unsigned(fields::NVML_FI_DEV_NVLINK_LINK_COUNT)?;
-    Ok(u32::try_from(links).unwrap_or(u32::MAX).min(LINKS_MAX))
+    let links = u32::try_from(links).unwrap_or(u32::MAX);
+    plausible_count(fields::NVML_FI_DEV_NVLINK_LINK_COUNT.name(), links, LINKS_MAX)
 }
 
 fn open_gpm(gpu: &Gpu) -> Measured<Gpm> {
