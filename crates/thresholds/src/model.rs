@@ -103,6 +103,11 @@ pub(crate) struct Alert {
     pub level: Vec<Level>,
     pub summary: String,
     pub description: String,
+    /// The part of its runbook that a firing alert leads to.
+    pub anchor: Option<String>,
+    /// Whether it always fires, so that its absence says that alerts do not arrive.
+    #[serde(default)]
+    pub always: bool,
     /// The dashboard that shows it, where it is not that of the device or engine.
     pub board: Option<String>,
     /// The unit of the alert's value, for the description.

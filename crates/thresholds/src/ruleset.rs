@@ -24,7 +24,7 @@ pub(crate) struct RuleSet<'c> {
     pub vocabulary: Vocabulary,
 }
 
-const SETS: [(&str, Option<Family>, Vocabulary); 12] = [
+const SETS: [(&str, Option<Family>, Vocabulary); 13] = [
     ("nvidia", Some(Family::Nvidia), Vocabulary::Unified),
     ("nvidia-dcgm", Some(Family::Nvidia), Vocabulary::Dcgm),
     ("gaudi", Some(Family::Gaudi), Vocabulary::Unified),
@@ -37,6 +37,7 @@ const SETS: [(&str, Option<Family>, Vocabulary); 12] = [
     ("efficiency", None, Vocabulary::Unified),
     ("cost", None, Vocabulary::Unified),
     ("exporter", None, Vocabulary::Unified),
+    ("prometheus", None, Vocabulary::Unified),
 ];
 
 /// Every rule set for these names.
