@@ -74,6 +74,7 @@ pub(crate) struct Signal {
 /// One alert.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "keys of a data file, independent of each other")]
 pub(crate) struct Alert {
     pub name: String,
     pub group: String,
@@ -127,6 +128,23 @@ pub(crate) struct Alert {
     /// Switched off by an override.
     #[serde(skip)]
     pub off: bool,
+    /// Parts of its series that an override treats in another way; the first that matches counts.
+    #[serde(skip)]
+    pub parts: Vec<Part>,
+    /// Whether it is such a part, or what parts left: its examples are about the whole.
+    #[serde(skip)]
+    pub is_part: bool,
+}
+
+/// Series with these labels, and what is different for them.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Matchers of labels, without braces.
+    pub matchers: String,
+    /// Names of those labels.
+    pub labels: Vec<String>,
+    /// The alert as it is for them.
+    pub alert: Box<Alert>,
 }
 
 /// A part of an alert's condition that has a severity of its own.
