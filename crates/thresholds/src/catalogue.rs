@@ -11,14 +11,17 @@ use crate::{
     slo,
 };
 
-const SIGNALS: [(&str, &str); 3] = [
+const SIGNALS: [(&str, &str); 4] = [
     ("hardware.toml", include_str!("../catalogue/hardware.toml")),
+    ("health.toml", include_str!("../catalogue/health.toml")),
     ("engines.toml", include_str!("../catalogue/engines.toml")),
     ("efficiency.toml", include_str!("../catalogue/efficiency.toml")),
 ];
-const ALERTS: [(&str, &str); 2] = [
+const ALERTS: [(&str, &str); 4] = [
     ("alerts.toml", include_str!("../catalogue/alerts.toml")),
-    ("diagnostics.toml", include_str!("../catalogue/diagnostics.toml")),
+    ("alerts_devices.toml", include_str!("../catalogue/alerts_devices.toml")),
+    ("alerts_engine.toml", include_str!("../catalogue/alerts_engine.toml")),
+    ("alerts_monitoring.toml", include_str!("../catalogue/alerts_monitoring.toml")),
 ];
 const SLO: &str = include_str!("../catalogue/slo.toml");
 const XID: &str = include_str!("../catalogue/xid.toml");

@@ -63,6 +63,7 @@ fn bands() -> Vec<(String, String, f64)> {
     let mut bands = Vec::new();
     for text in [
         include_str!("../catalogue/hardware.toml"),
+        include_str!("../catalogue/health.toml"),
         include_str!("../catalogue/engines.toml"),
         include_str!("../catalogue/efficiency.toml"),
     ] {
