@@ -23,11 +23,11 @@ pub(crate) fn pages(catalogue: &Catalogue) -> Result<Vec<File>, String> {
     );
     let mut files = Vec::new();
     for alert in catalogue.alerts.iter().filter(|alert| !alert.off) {
-        let Alert { name, severity, hold, .. } = alert;
+        let Alert { name, hold, .. } = alert;
         let (severity, hold) = if slo::is_template(alert) {
-            ("by window", "by window".to_owned())
+            ("by window".to_owned(), "by window".to_owned())
         } else {
-            (severity.name(), hold.to_string())
+            (severities(alert), hold.to_string())
         };
         writeln!(index, "| [{name}]({name}.md) | {severity} | {hold} | {} |", families(alert))
             .map_err(|e| e.to_string())?;
@@ -132,11 +132,8 @@ fn fires(catalogue: &Catalogue, alert: &Alert) -> String {
         },
     });
     let bounds: Vec<_> = alert.bounds.iter().map(|(name, bound)| format!("`{name}` {bound}")).collect();
-    let mut out = vec![format!(
-        "| | |\n|---|---|\n| severity | {} |\n| for | {} |\n",
-        alert.severity.name(),
-        alert.hold
-    )];
+    let mut out =
+        vec![format!("| | |\n|---|---|\n| severity | {} |\n| for | {} |\n", severities(alert), alert.hold)];
     out.push(format!("| families | {} |\n", families(alert)));
     if !bounds.is_empty() {
         let of = if alert.slo.is_some() { " times the objective" } else { "" };
@@ -146,12 +143,28 @@ fn fires(catalogue: &Catalogue, alert: &Alert) -> String {
     out.concat()
 }
 
+/// The severity, or those of the levels.
+fn severities(alert: &Alert) -> String {
+    if alert.level.is_empty() {
+        return alert.severity.name().to_owned();
+    }
+    alert.level.iter().map(|level| level.severity.name()).collect::<Vec<_>>().join(", ")
+}
+
 /// A label's value in the example of an alert's text.
 fn example_label(alert: &Alert, label: &str) -> String {
     let value = match label {
         "device" => alert.families.first().copied().map_or("gpu0", first_device),
         "family" => alert.families.first().map_or("nvidia", |family| family.name()),
+        "instance" if alert.file.as_deref() == Some("engine") => "engine-0:8000",
         "instance" => "node-1:9477",
+        "node" => "node-1",
+        "job" => "vllm",
+        "code" => "79",
+        "kind" => "nvlink",
+        "reason" => "compute",
+        "action" => "drain_and_reset",
+        "fault" => "degraded_bandwidth",
         "model" => "llama-70b",
         "source" => "nvidia",
         "signal" => "power",
