@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Labels that rules, series or Prometheus have themselves: another value for all would make two series one.
-const RESERVED: [&str; 30] = [
+const RESERVED: [&str; 31] = [
     "action",
     "alertname",
     "alertstate",
@@ -45,6 +45,7 @@ const RESERVED: [&str; 30] = [
     "slo_class",
     "source",
     "uuid",
+    "where",
     "window",
 ];
 
