@@ -137,7 +137,7 @@ impl Webhook {
     }
 }
 
-/// Reads one `POST` with its length, and answers it.
+/// Reads one `POST` with its length, and responds.
 fn receive(reader: &mut impl BufRead, mut stream: &TcpStream) -> Result<Message> {
     let mut length = None;
     loop {

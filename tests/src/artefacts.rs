@@ -6,8 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-
-use crate::Library;
+use sim::family::Library;
 
 /// The files that one build profile left in the target folder.
 #[derive(Clone, Debug)]
@@ -83,7 +82,8 @@ pub fn python_env() -> Result<PathBuf> {
 /// Releases of habana-pyhlml, newest first: one for each set of structs that HLML has had.
 pub const PYHLML: [&str; 4] = ["1.24.2.481", "1.18.0.524", "1.13.0.463", "1.10.0.494"];
 
-/// Where a release of habana-pyhlml is, for `PYTHONPATH`: apart from the environment, which can have one only.
+/// Where a release of habana-pyhlml is, for `PYTHONPATH`: apart from the environment, which can have one
+/// only.
 pub fn pyhlml(release: &str) -> Result<PathBuf> {
     let folder = target_dir()?.join("tools/pyhlml").join(release);
     ensure!(folder.join("pyhlml").exists(), "{} is missing; run `cargo xtask setup`", folder.display());
@@ -109,8 +109,21 @@ pub fn nvml_header() -> Result<PathBuf> {
 
 /// Where `zes_api.h` and its sisters are: the headers of Debian's `libze-dev`.
 pub fn level_zero_headers() -> Result<PathBuf> {
-    let folder = PathBuf::from("/usr/include/level_zero");
-    ensure!(folder.join("zes_api.h").exists(), "{} is missing; run `cargo xtask setup`", folder.display());
+    headers("/usr/include/level_zero", "zes_api.h")
+}
+
+/// Where `i915_drm.h` is: the kernel's DRM headers, which Debian packs into `libdrm-dev`.
+pub fn drm_headers() -> Result<PathBuf> {
+    headers("/usr/include/libdrm", "i915_drm.h")
+}
+
+fn headers(folder: &str, header: &str) -> Result<PathBuf> {
+    let folder = PathBuf::from(folder);
+    ensure!(
+        folder.join(header).exists(),
+        "{} is missing; run `cargo xtask setup`",
+        folder.join(header).display()
+    );
     Ok(folder)
 }
 

@@ -26,9 +26,9 @@ pub fn agree(theirs: f64, ours: f64, metric: &str) -> bool {
     is_whole && theirs.floor() == ours || (theirs - ours).abs() <= ours.abs() * 1e-12
 }
 
-/// Checks each row of a table: what the client can read is exported with the same value, and what it cannot is
-/// absent but for the paths that we know from `elsewhere`. `labels` are the device's, of the unified schema and of
-/// the vendor's. Answers how many values were compared.
+/// Checks each row of a table: what the client can read is exported with the same value, and what it cannot
+/// is absent but for the paths that we know from `elsewhere`. `labels` are the device's, of the unified
+/// schema and of the vendor's. Returns how many values were compared.
 pub fn compare(
     about: &str,
     rows: &[Row],

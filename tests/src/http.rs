@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Any answer takes less, or the test has found a hang.
+/// Any response takes less, or the test has found a hang.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A request: method, path with query, extra headers.
@@ -35,7 +35,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// A whole answer.
+/// A whole response.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// Status code.
@@ -82,7 +82,7 @@ impl Client {
         Ok(Self { host: address.to_string(), stream: BufReader::new(stream) })
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     pub fn send(&mut self, request: Request<'_>) -> Result<Response> {
         let mut head = Vec::new();
         write!(head, "{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, self.host)?;
@@ -100,7 +100,7 @@ pub fn send(address: SocketAddr, request: Request<'_>) -> Result<Response> {
     Client::connect(address)?.send(request)
 }
 
-/// Reads one answer; `head` when it has no body whatever its headers say.
+/// Reads one response; `head` when it has no body whatever its headers say.
 pub fn read_response(stream: &mut impl BufRead, head: bool) -> Result<Response> {
     let line = read_line(stream)?;
     let status = line.split(' ').nth(1).with_context(|| format!("not a status line: {line:?}"))?.parse()?;

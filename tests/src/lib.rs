@@ -1,10 +1,10 @@
 //! The laboratory of the end-to-end tests and of `cargo xtask demo` and `bench`.
 //!
-//! A [`Node`] is a simulated machine: the vendor's library in a folder of its own, a control file for
-//! faults, a clock and a workload. [`Node::start`] runs the real binary on it, with the library opened by
-//! `dlopen` as in production, and gives an [`Exporter`] to talk to over real HTTP. [`Prometheus`] runs the
-//! real server beside it, with rules where a test wants them, and an [`Alertmanager`] that delivers what fires to
-//! a [`Webhook`]; a [`SimEngine`] is an inference engine on such a machine.
+//! A [`Node`] is a simulated machine: the vendor's library in a folder of its own, a control file for faults,
+//! a clock and a workload. [`Node::start`] runs the real binary on it, with the library opened by `dlopen` as
+//! in production, and gives an [`Exporter`] to talk to over real HTTP. [`Prometheus`] runs the real server
+//! beside it, with rules where a test wants them, and an [`Alertmanager`] that delivers what fires to a
+//! [`Webhook`]; a [`SimEngine`] is an inference engine on such a machine.
 //!
 //! Nothing here is shared between two tests: each has its own processes, folder, address and ports.
 
@@ -14,7 +14,6 @@ mod alertmanager;
 pub mod artefacts;
 pub mod client;
 mod engine;
-pub mod family;
 pub mod http;
 mod node;
 pub mod process;
@@ -25,7 +24,6 @@ pub mod wait;
 pub use alertmanager::{Alertmanager, Notification, Webhook};
 pub use artefacts::Artefacts;
 pub use engine::SimEngine;
-pub use family::{DeviceFamily, Library};
 pub use node::{Exporter, INSTANT, NODE_NAME, Node};
 pub use process::Process;
 pub use prometheus::{Alerting, Prometheus, ScrapeJob, encoded, relay};

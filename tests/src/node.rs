@@ -12,13 +12,14 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use sim::{
     Options,
+    family::{DeviceFamily, FAMILIES, Library},
     kernel::{Files, Tree, Updater},
+    profile,
 };
 use tempfile::TempDir;
 
 use crate::{
-    Artefacts, DeviceFamily, Library, Process, Samples, eventually,
-    family::{FAMILIES, NODES_OF, ROOTS},
+    Artefacts, Process, Samples, eventually,
     http::{self, Request, Response},
     process::{self, Finished, SHUTDOWN},
 };
@@ -52,11 +53,13 @@ impl Node {
     /// The same with artefacts of another profile.
     pub fn with(artefacts: Artefacts, machine: &str) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("accelscope-node-").tempdir()?;
-        let families: Vec<_> = FAMILIES.iter().filter(|family| (family.on)(machine)).collect();
-        ensure!(
-            !families.is_empty(),
-            "machine {machine}: no such profile, or none of its devices is known here"
-        );
+        let mut families = Vec::new();
+        for family in FAMILIES {
+            if profile::has(machine, family)? {
+                families.push(family);
+            }
+        }
+        ensure!(!families.is_empty(), "machine {machine} has no devices");
         let environment = vec![("ACCELSIM_MACHINE", machine.to_owned())];
         let machine = machine.to_owned();
         let node = Self { kernel: RefCell::default(), dir, artefacts, machine, families, environment };
@@ -125,6 +128,11 @@ impl Node {
         self.dir().join(self.libraries().next().expect("a machine with a vendor's library").shipped)
     }
 
+    /// Whether it has devices of a family.
+    pub fn has(&self, family: &str) -> bool {
+        self.families.iter().any(|known| known.name == family)
+    }
+
     /// The families of the machine's devices, as `--source` takes them.
     pub fn sources(&self) -> String {
         self.families.iter().map(|family| family.name).collect::<Vec<_>>().join(",")
@@ -167,20 +175,17 @@ impl Node {
         command
     }
 
-    /// `accelscope` with these arguments, told where this machine's library and sysfs are.
+    /// `accelscope` with these arguments and the paths of this machine's library and sysfs.
     pub fn accelscope(&self, subcommand: &str, flags: &[&str]) -> Result<Command> {
         let mut command = self.command(self.artefacts.binary("accelscope")?);
         command.arg(subcommand).args(["--source", &self.sources()]).arg("--path.sysfs").arg(self.sysfs());
         for library in self.libraries() {
             command.arg(library.flag).arg(self.dir().join(library.shipped));
         }
-        let roots =
-            ROOTS.iter().filter(|(family, ..)| self.families.iter().any(|known| known.name == *family));
-        for (_, flag, folder) in roots {
+        for (flag, folder) in self.families.iter().flat_map(|family| family.roots) {
             command.arg(flag).arg(self.sysfs().join(folder));
         }
-        let nodes = self.families.iter().find(|family| family.name == NODES_OF);
-        if let Some(library) = nodes.and_then(|family| family.library.as_ref()) {
+        if let Some(library) = self.libraries().find(|library| library.preloaded) {
             command.env("LD_PRELOAD", self.dir().join(library.shipped));
         }
         command.args(flags);
@@ -211,7 +216,8 @@ impl Node {
         if let Some(seed) = value("ACCELSIM_SEED") {
             options.seed = seed.parse()?;
         }
-        let mut parts = shown.into_iter().map(|files| files(&options)).collect::<Result<Vec<_>>>()?;
+        let parts = shown.into_iter().filter_map(|files| files(&options).transpose());
+        let mut parts = parts.collect::<Result<Vec<_>, _>>()?;
         let all = move || {
             let mut files = Files::default();
             for part in &mut parts {

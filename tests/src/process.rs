@@ -155,7 +155,7 @@ fn collect(stream: Option<impl Read + Send + 'static>, log: &Arc<Mutex<String>>)
     });
 }
 
-/// Runs `command` to its end; answers its exit code and both its streams as text.
+/// Runs `command` to its end; returns its exit code and both its streams as text.
 pub fn run(command: &mut Command) -> Result<Finished> {
     let output = command
         .stdin(Stdio::null())
@@ -189,8 +189,8 @@ impl Finished {
 
 /// A free address on loopback that no other test process asks for.
 ///
-/// Programs that must be told a port cannot take port 0. Each process hands out ports of its own address
-/// in 127.0.0.0/8, so two tests that run at the same time cannot be given the same one.
+/// Programs that need a port as an argument cannot take port 0. Each process hands out ports of its own
+/// address in 127.0.0.0/8, so two tests that run at the same time cannot be given the same one.
 pub fn free_address() -> Result<SocketAddr> {
     let [_, high, middle, low] = std::process::id().to_be_bytes();
     // The first octets 64..: clear of 127.0.0.1, where other programs listen. Ids stay below 2^22.

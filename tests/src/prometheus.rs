@@ -107,7 +107,7 @@ impl Prometheus {
         Ok(server)
     }
 
-    /// `data` of an API answer; `path` is what follows `/api/v1/`, with its query encoded.
+    /// `data` of an API response; `path` is what follows `/api/v1/`, with its query encoded.
     pub fn api(&self, path: &str) -> Result<Value> {
         let response = http::send(self.address, Request::get(&format!("/api/v1/{path}")))?;
         let mut answer: Value = serde_json::from_slice(&response.body).with_context(|| path.to_owned())?;
@@ -189,7 +189,7 @@ fn config(jobs: &[ScrapeJob], alerting: &Alerting) -> Value {
     })
 }
 
-/// Forwards every request to `target` with an `Accept` header of its own, and answers what came back.
+/// Forwards every request to `target` with an `Accept` header of its own, and returns what came back.
 ///
 /// Prometheus 2.42 always prefers OpenMetrics to text; behind this it parses the text format. The relay
 /// lives as long as the test process.

@@ -150,7 +150,7 @@ fn parse_sample(line: &str) -> Result<Sample> {
     Ok(Sample { name: name.to_owned(), labels, value: value.parse()?, series })
 }
 
-/// Takes a label's value up to its closing quote; answers it unescaped, and what follows the quote.
+/// Takes a label's value up to its closing quote; returns it unescaped, and what follows the quote.
 fn unquote(text: &str) -> Result<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();

@@ -22,7 +22,7 @@ impl fmt::Display for Final {
 
 impl std::error::Error for Final {}
 
-/// Polls `probe` until it succeeds; past the [`CEILING`], or on a [`Final`] error, answers its last error,
+/// Polls `probe` until it succeeds; past the [`CEILING`], or on a [`Final`] error, returns its last error,
 /// headed by `what`.
 pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Result<T>) -> Result<T> {
     let start = Instant::now();

@@ -1,5 +1,5 @@
-//! The committed rules before Prometheus' own tool: they load, their tests pass, and no mutant of an alert that
-//! pages lives through them.
+//! The committed rules before Prometheus' own tool: they load, their tests pass, and no mutant of an alert
+//! that pages lives through them.
 
 use std::{
     collections::BTreeSet,
@@ -195,7 +195,8 @@ fn overridden_rules_load_and_their_tests_pass() -> Result<()> {
     passes(root.path())
 }
 
-/// An exporter that prints both vocabularies ends after ten minutes; a stock dcgm-exporter goes on for as long.
+/// An exporter that prints both vocabularies ends after ten minutes; a stock dcgm-exporter goes on for as
+/// long.
 const BOTH_VOCABULARIES: &str = r#"
 evaluation_interval: 15s
 tests:
@@ -470,7 +471,8 @@ fn matchers(text: &str) -> Vec<(String, String)> {
             let Some((head, value)) = pair.split_once('"') else { continue };
             let value = value.trim_end_matches('"');
             found.push((format!("{pair} becomes none at {open}"), with(format!("{head}\"none\""))));
-            // Everywhere at once: while one operand still names it, matching on all labels keeps the others to it.
+            // Everywhere at once: while one operand still names it, matching on all labels keeps the others
+            // to it.
             let gone = text
                 .replace(&format!("{pair},"), "")
                 .replace(&format!("{{{pair}}}"), "")

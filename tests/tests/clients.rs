@@ -167,7 +167,7 @@ fn text<'a>(value: &'a Value, path: &str) -> Result<&'a str> {
     value.pointer(path).and_then(Value::as_str).with_context(|| format!("no {path} in {value}"))
 }
 
-/// Compares every device of a machine; answers all reasons that any of them gave for its clocks.
+/// Compares every device of a machine; returns all reasons that any of them gave for its clocks.
 fn pynvml_agrees(machine: &str, workload: &str, seconds: u64) -> Result<u64> {
     let mut reasons = 0;
     let node = Node::new(machine)?.frozen_at(seconds).workload(workload);
@@ -266,7 +266,7 @@ fn nvitop_exporter_agrees() -> Result<()> {
         let theirs = eventually("nvitop-exporter has read every device", || {
             nvitop.ensure_running()?;
             let samples = Samples::parse(http::send(address, Request::get("/metrics"))?.ok()?.text()?)?;
-            // It fills its gauges one by one while it already answers.
+            // It fills its gauges one by one while it already serves.
             for (name, ..) in NVITOP {
                 let devices = samples.all(name, &[]).count();
                 ensure!(devices == 8, "{name} of {devices} devices");

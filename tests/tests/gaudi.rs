@@ -1,5 +1,6 @@
-//! What only the Gaudi source meets: a machine without its library, an older driver's files, libraries of each
-//! release and of one that is not known yet, resets, ports that no card has, calls that leak or take long.
+//! What only the Gaudi source meets: a machine without its library, an older driver's files, libraries of
+//! each release and of one that is not known yet, resets, ports that no card has, calls that leak or take
+//! long.
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
@@ -14,7 +15,7 @@ use sim::{
     Control, Live, Options,
     clock::Clock,
     control::{Fault, Link, Recovery, RecoveryAction, Reset, Xid},
-    gaudi::Hpu,
+    family::gaudi::Hpu,
     kernel::{Files, Tree},
     library::strip_symbols,
     workload::Workload,
@@ -502,7 +503,8 @@ fn every_signal_of_the_rules_finds_its_series() -> Result<()> {
     ensure!(signals.len() >= 20, "{} recordings", signals.len());
     for signal in signals {
         let expression = signal["expr"].as_str().context("an expression")?;
-        // States and the worst of them read what nothing records here, and events are absent while nothing is wrong.
+        // States and the worst of them read what nothing records here, and events are absent while nothing is
+        // wrong.
         let reads = |name: &str| signal["record"] == name || expression.contains(name);
         if reads("accel:signal_state") || signal["record"] == "accel:errors:active5m" {
             continue;

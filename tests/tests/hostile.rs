@@ -27,7 +27,7 @@ fn exporter(flags: &[&str]) -> Result<(Node, Exporter, u64)> {
     Ok((node, exporter, resident))
 }
 
-/// It still answers a new client, and its memory never rose by much.
+/// It still serves a new client, and its memory never rose by much.
 fn unharmed(exporter: &mut Exporter, resident: u64) -> Result<()> {
     exporter.process.ensure_running()?;
     let samples = exporter.scrape()?;
@@ -37,7 +37,7 @@ fn unharmed(exporter: &mut Exporter, resident: u64) -> Result<()> {
     Ok(())
 }
 
-/// Reads until the server closes the connection; answers what it said before.
+/// Reads until the server closes the connection; returns what was sent before.
 fn until_closed(mut stream: TcpStream) -> Result<String> {
     stream.set_read_timeout(Some(CEILING))?;
     let mut said = Vec::new();
@@ -80,7 +80,7 @@ fn a_thousand_open_connections_are_bounded() -> Result<()> {
 
     let flags = ["--web.max-connections", "100", "--web.header-timeout", "3s"];
     let (_node, mut exporter, resident) = exporter(&flags)?;
-    // A server that is being scraped keeps its connection, and keeps being answered.
+    // A server that is being scraped keeps its connection, and keeps being served.
     let mut prometheus = Client::connect(exporter.address)?;
     prometheus.send(Request::get("/metrics"))?.ok()?;
     let mut idle = Vec::new();
@@ -187,7 +187,7 @@ fn a_client_that_never_reads_harms_nobody() -> Result<()> {
 #[test]
 fn more_scrapes_at_once_than_allowed_are_told_so() -> Result<()> {
     let (_node, mut exporter, resident) = exporter(&["--web.max-requests", "1"])?;
-    // Fills the one place: an answer that its client does not take is still being given.
+    // Fills the one place: a response that its client does not read is still being sent.
     let mut deaf = TcpStream::connect(exporter.address)?;
     deaf.set_write_timeout(Some(Duration::from_millis(100)))?;
     let ask = || -> Result<()> {

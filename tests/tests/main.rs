@@ -1,9 +1,10 @@
-//! Every end-to-end test, in one program: the test runner then shares the cores among all of them, since most wait
-//! for an exporter or a Prometheus more than they work, and there is one program to link.
+//! Every end-to-end test, in one program: the test runner then shares the cores among all of them, since most
+//! wait for an exporter or a Prometheus more than they work, and there is one program to link.
 //!
 //! They run what is built: `cargo build --workspace` first.
 
 mod alerts;
+mod c_headers;
 mod chain;
 mod cli;
 mod clients;
@@ -14,6 +15,7 @@ mod gaudi;
 mod golden;
 mod header;
 mod hostile;
+mod kernel_abi;
 mod level_zero;
 mod negotiation;
 mod prometheus;

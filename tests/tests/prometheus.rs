@@ -69,7 +69,7 @@ fn no_trouble(server: &Prometheus) -> Result<()> {
     Ok(())
 }
 
-/// Every series of a job with its value, without what tells jobs apart and what moves on a frozen machine.
+/// Every series of a job with its value, without what distinguishes jobs and what moves on a frozen machine.
 fn series(server: &Prometheus, job: &str) -> Result<BTreeMap<String, f64>> {
     let query = format!(
         "{{job=\"{job}\", __name__=~\"accel_.+|accelscope_source_up|DCGM_.+|habana.+\", __name__!~\"{MOVING}\"}}"

@@ -1,5 +1,5 @@
-//! Intel's own Python client, four releases of it, runs unmodified on the simulated library of its release, and
-//! agrees with the real binary: what we export is what HLML says, in other units. And each release's own
+//! Intel's own Python client, four releases of it, runs unmodified on the simulated library of its release,
+//! and agrees with the real binary: what we export is what HLML says, in other units. And each release's own
 //! definitions of HLML's structs are those that we read and write by.
 //!
 //! The machine's clock is frozen, so that processes that read one after the other read the same.

@@ -1,5 +1,5 @@
-//! Intel GPUs through the kernel's files: the real binary on a live synthetic tree, what it says beside what the
-//! machine does, and what goes wrong there.
+//! Intel GPUs through the kernel's files: the real binary on a live synthetic tree, what it says beside what
+//! the machine does, and what goes wrong there.
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
@@ -18,7 +18,7 @@ use sim::{
     Control, Live, Options,
     control::{DriverState, Fault, Garbage},
     cycle::Channel,
-    xpu::Gpu,
+    family::xpu::Gpu,
 };
 
 const MACHINE: &str = "battlematrix-8";
@@ -363,7 +363,7 @@ fn i915_and_engines_of_unknown_classes_are_read_too() -> Result<()> {
     })
 }
 
-/// What the kernel does not tell; the first is told of an integrated GPU too.
+/// What the kernel does not report; the first it reports of an integrated GPU too.
 const ONLY_LEVEL_ZERO: [&str; 7] = [
     "accel_recovery_action",
     "accel_memory_bandwidth_active_ratio",
@@ -461,7 +461,7 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
                 "accel_pcie_link_width_max",
                 "accel_link_bandwidth_bytes_per_second",
             ]);
-            needs.extend(ONLY_LEVEL_ZERO.map(|name| (name, "needs_xpu.backend")));
+            needs.extend(ONLY_LEVEL_ZERO.map(|name| (name, "needs_xpu_backend")));
         } else {
             needs.push(("accel_memory_used_bytes", "integrated"));
             needs.push(("accel_energy_joules_total", "needs_cap_dac_read_search"));

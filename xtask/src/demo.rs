@@ -135,7 +135,8 @@ fn memory(fleet: &[Member]) -> Result<()> {
 impl Member {
     fn start(artefacts: &Artefacts, machine: &str, port: u16) -> Result<Self> {
         let node = Node::with(artefacts.clone(), machine)?;
-        // A machine of which the kernel alone shows anything has no such profile; its files have its bus, too.
+        // A machine of which the kernel alone shows anything has no such profile; its files have its bus,
+        // too.
         if let Ok(profile) = Profile::open(machine) {
             Tree::new(&node.sysfs())?.show(sim::bus::files(&profile, &[]))?;
         }

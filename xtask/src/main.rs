@@ -1,4 +1,5 @@
-//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `generate`, `bless` or `bench`.
+//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `generate`, `bless` or
+//! `bench`.
 //!
 //! Everything that CI does is here, so that it can be done at a desk with the same words.
 
@@ -30,7 +31,7 @@ usage: cargo xtask COMMAND
   test [--quick]                       everything that CI runs; --quick leaves out what needs other tools
   tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing
-  generate [--check]                   write docs/metrics.md, alerts/, docs/runbooks/ and dashboards/; --check only compares
+  generate [--check]                   write the pages of docs/ that are generated, alerts/ and dashboards/; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
   bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size";
 
@@ -92,8 +93,10 @@ fn generate(options: &[&str]) -> Result<()> {
             golden.iter().filter(|path| path.extension() == Some("prom".as_ref())).filter_map(|p| p.to_str()),
         )
         .collect();
-    let kinds: [&[&str]; 6] = [
+    let kinds: [&[&str]; 8] = [
         &metrics,
+        &["flags"],
+        &["faults"],
         &["rules"],
         &["rules", "--format", "operator"],
         &["tests"],

@@ -1,6 +1,6 @@
 //! Installs the programs that the tests and measurements run beside ours: Debian packages through `apt-get`,
-//! Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages into
-//! `target/tools/npm`. Does nothing, quickly, when all is there.
+//! Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages
+//! into `target/tools/npm`. Does nothing, quickly, when all is there.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::artefacts::{
-    PYHLML, level_zero_headers, level_zero_loader, pyhlml, python_env, repository, target_dir,
+    PYHLML, drm_headers, level_zero_headers, level_zero_loader, pyhlml, python_env, repository, target_dir,
 };
 
 use crate::shell::{self, on_path};
@@ -29,12 +29,15 @@ const TOOLS: [(&str, &[&str]); 8] = [
     ("wrk", &["wrk"]),
 ];
 
-/// Answers whether a file is there.
+/// Whether a file is there.
 type IsThere = fn() -> bool;
 
 /// A file that no program is named after, and the Debian package that has it.
-const FILES: &[(IsThere, &str)] =
-    &[(|| level_zero_loader().is_ok(), "libze1"), (|| level_zero_headers().is_ok(), "libze-dev")];
+const FILES: &[(IsThere, &str)] = &[
+    (|| level_zero_loader().is_ok(), "libze1"),
+    (|| level_zero_headers().is_ok(), "libze-dev"),
+    (|| drm_headers().is_ok(), "libdrm-dev"),
+];
 
 /// Asked before a package starts a service; exit code 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -140,7 +143,7 @@ fn npm_packages() -> Result<()> {
     println!("setup: npm packages of {} into {}", wanted.display(), folder.display());
     fs::create_dir_all(&folder)?;
     fs::copy(&wanted, folder.join("package.json"))?;
-    // Only what is asked for, and no program of theirs runs while it is installed.
+    // Only the listed packages, and none of their scripts is run.
     let flags = ["--omit=dev", "--omit=optional", "--omit=peer", "--ignore-scripts", "--no-package-lock"];
     let quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
     let bin = tools.join("venv/bin");

@@ -12,10 +12,10 @@ pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command
     command
 }
 
-/// Builds the binary, the simulated libraries and the simulated engine, which cargo does not build for a test by
-/// itself.
+/// Builds the binary, the simulated libraries and the simulated engine, which cargo does not build for a test
+/// by itself.
 pub fn build(options: &[&str]) -> Result<()> {
-    let libraries = e2e::family::libraries().flat_map(|library| ["-p", library.package]);
+    let libraries = sim::family::libraries().flat_map(|library| ["-p", library.package]);
     run(cargo(["build", "--locked", "-p", "accelscope"]).args(libraries).args(options))?;
     // By itself: the simulated libraries are built on `sim` without its engine.
     run(cargo(["build", "--locked", "-p", "sim", "--bin", "sim-engine"]).args(options))

@@ -57,7 +57,7 @@ impl Running {
         }
     }
 
-    /// Ends it by a signal; answers its exit code and how long that took.
+    /// Ends it with a signal; returns its exit code and how long that took.
     fn signal(&mut self, signal: &str) -> (Option<i32>, Duration) {
         let asked = Instant::now();
         // The shell's own: a minimal system has no such program.
@@ -70,7 +70,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Ended already is as good.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -80,13 +80,13 @@ fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("connected");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("text");
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("text");
+    response
 }
 
 #[test]
-fn variables_stand_for_flags_and_unknown_ones_are_told_once() {
+fn variables_stand_for_flags_and_unknown_ones_are_reported_once() {
     let mut running = Running::start(
         command(PROGRAM)
             .env("ACCELSCOPE_WEB_LISTEN_ADDRESS", "127.0.0.1:0")
@@ -94,8 +94,8 @@ fn variables_stand_for_flags_and_unknown_ones_are_told_once() {
             .env("ACCELSCOPE_INTERVALL", "1s")
             .env("ACCELSCOPE_SERVICE_HOST", "10.0.0.1"),
     );
-    let told = running.line("ACCELSCOPE_");
-    assert_eq!((&told["level"], &told["variable"]), (&"WARN".into(), &"ACCELSCOPE_INTERVALL".into()));
+    let warning = running.line("ACCELSCOPE_");
+    assert_eq!((&warning["level"], &warning["variable"]), (&"WARN".into(), &"ACCELSCOPE_INTERVALL".into()));
     let listening = running.line("listening");
     let address = listening["address"].as_str().expect("an address").to_owned();
     let down = running.line("source is down");
@@ -117,7 +117,8 @@ fn variables_stand_for_flags_and_unknown_ones_are_told_once() {
 fn families_that_are_not_here_are_one_line_and_are_found_when_they_come() {
     let sysfs = tempfile::tempdir().expect("a folder");
     let at = |place: &str| sysfs.path().join(place);
-    // A simulated machine, so that it does not matter what processor this one has; it has no counters to read.
+    // A simulated machine, so that it does not matter what processor this one has; it has no counters to
+    // read.
     for (file, text) in [("accelsim/machine", "bare"), ("bus/pci/devices/0000:00:00.0/vendor", "0x8086")] {
         fs::create_dir_all(at(file).parent().expect("a folder")).expect("created");
         fs::write(at(file), text).expect("written");
@@ -137,9 +138,9 @@ fn families_that_are_not_here_are_one_line_and_are_found_when_they_come() {
             .args(["--library.level-zero", "/nowhere/libze_loader.so.1", "--path.sysfs"])
             .arg(sysfs.path()),
     );
-    let told = running.line("not on this machine");
-    assert_eq!(told["level"], "INFO");
-    let message = told["message"].as_str().expect("text");
+    let line = running.line("not on this machine");
+    assert_eq!(line["level"], "INFO");
+    let message = line["message"].as_str().expect("text");
     for absent in ["nvidia (/nowhere/libnvidia-ml.so.1: ", "gaudi (no ", "xpu (", "npu (", "amx ("] {
         assert!(message.contains(absent), "{message}");
     }
@@ -153,7 +154,7 @@ fn families_that_are_not_here_are_one_line_and_are_found_when_they_come() {
     let npu = plug("0000:00:0b.0", "0x8086", "0x120000");
     symlink(npu, driver.join("0000:00:0b.0")).expect("linked");
     assert_eq!(running.line("source is up")["source"], "npu");
-    // What was here once is missed.
+    // A device that was here once is reported as missing.
     fs::remove_dir_all(driver).expect("removed");
     fs::remove_dir_all(at("bus/pci/devices/0000:00:0b.0")).expect("removed");
     let down = running.line("intel_vpu: no such driver; load");
@@ -203,7 +204,7 @@ fn probe_of_a_node_without_devices_is_code_3() {
 }
 
 #[test]
-fn systemd_passes_the_socket_and_is_kept_informed() {
+fn systemd_passes_the_socket_and_is_notified() {
     let dir = tempfile::tempdir().expect("a folder");
     let notified = UnixDatagram::bind(dir.path().join("notify")).expect("bound");
     notified.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
@@ -244,7 +245,7 @@ fn without_a_socket_from_systemd_it_says_so() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_reader_that_closes_the_pipe_early_is_not_a_failure() {
     let mut child = command(PROGRAM).arg("fields").stdout(Stdio::piped()).spawn().expect("started");
     drop(child.stdout.take());
     assert_eq!(child.wait().expect("ended").code(), Some(0));
@@ -254,13 +255,14 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[test]
-fn the_committed_reference_is_fresh() {
+fn the_committed_references_are_fresh() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let output = command(PROGRAM).args(["generate", "metrics", "--check", "-o", root]).output().expect("ran");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{said}run `accelscope generate metrics -o .` and commit docs/metrics.md"
-    );
-    assert!(fs::exists(format!("{root}/docs/metrics.md")).expect("readable"));
+    for page in ["metrics", "flags", "faults"] {
+        let output = command(PROGRAM).args(["generate", page, "--check", "-o", root]).output().expect("ran");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{said}run `accelscope generate {page} -o .` and commit docs/{page}.md"
+        );
+    }
 }

@@ -1,12 +1,12 @@
-//! The flags of the source.
+//! The source's flags.
 
 use clap::{Args, FromArgMatches};
-use exporter::{Common, Opened, SourceSpec, UsageError};
 use naming::Family;
+use source::{Common, Opened, SourceSpec, UsageError};
 
 use crate::session::AmxSource;
 
-/// How the command line knows this source.
+/// This source for the command line.
 pub const SPEC: SourceSpec = SourceSpec {
     family: Family::Amx,
     about: "Xeon sockets through perf events, RAPL and sysfs",
@@ -17,7 +17,7 @@ pub const SPEC: SourceSpec = SourceSpec {
 #[derive(Args)]
 #[group(skip)]
 struct Flags {
-    /// Export the busy share of AMX for each core as well, as partitions of its socket.
+    /// Also export the busy share of AMX of each core, as a partition of its socket.
     #[arg(long = "amx.per-core")]
     per_core: bool,
 }

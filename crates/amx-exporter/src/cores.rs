@@ -1,89 +1,92 @@
-//! What the cores of a socket count: cycles, instructions, and the cycles in which AMX is busy.
+//! Events of the cores of a socket: cycles, instructions, and cycles in which AMX is busy.
 
 use std::collections::BTreeMap;
 
-use reading::{Absence, Fault};
+use kernel::{perf::CALL, pmu::Pmu};
+use reading::{Fault, FaultCode, Measured};
 
 use crate::{
     cpu::{Cpu, THREAD_CYCLES},
     groups::{Groups, Increment},
-    perf::{CALL, Shared},
-    pmu::Pmu,
-    raw::Got,
+    perf::Shared,
     topology,
 };
 
 /// INST_RETIRED.ANY.
 const INSTRUCTIONS: u64 = 0x00c0;
 
-/// Sums over the socket since its events were opened.
+/// Sums over cores since their events were opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Totals {
-    /// Cycles of threads.
+pub struct CoreCounters {
+    /// Unhalted cycles of threads.
     pub thread_cycles: f64,
-    /// Cycles of cores, where they can be counted.
+    /// Unhalted cycles of cores, where they can be counted.
     pub core_cycles: f64,
-    /// Instructions.
+    /// Instructions retired.
     pub instructions: f64,
     /// Cycles in which AMX was busy, where it can be counted.
     pub amx_cycles: f64,
 }
 
-/// What a round yielded.
+/// What a round counted.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Counted {
-    /// Why AMX is not counted, if it is not.
-    pub amx: Got<()>,
-    /// Why the cycles of cores are not counted, if they are not.
-    pub cores: Got<()>,
+pub struct CoreReading {
+    /// An error is why AMX is not counted.
+    pub amx: Measured<()>,
+    /// An error is why the cycles of cores are not counted.
+    pub cores: Measured<()>,
     /// Sums over all rounds.
-    pub totals: Totals,
-    /// Busy share of AMX over the socket since the last round.
-    pub amx_ratio: Got<f64>,
-    /// The same for each core that was not halted all the time.
+    pub totals: CoreCounters,
+    /// Busy share of AMX in the socket since the last round.
+    pub amx_ratio: Measured<f64>,
+    /// The same for each core that was not halted throughout.
     pub amx_by_core: BTreeMap<u32, f64>,
 }
 
 /// The events of a socket's cores.
-pub struct Core {
-    groups: Got<Groups>,
-    amx: Got<()>,
-    /// Which event of the group counts the cycles of cores.
-    cores: Got<usize>,
-    totals: Totals,
+pub struct CoreEvents {
+    groups: Measured<Groups>,
+    amx: Measured<()>,
+    /// Index in the group of the event that counts the cycles of cores.
+    cores: Measured<usize>,
+    totals: CoreCounters,
 }
 
-/// Where each event stands in its group. AMX, which may be missing, is last.
+/// Indices of events in the group. AMX, which may be missing, is last.
 const THREAD: usize = 0;
 const RETIRED: usize = 1;
 
-impl Core {
-    /// The events that this processor can count; nothing is opened yet.
+impl CoreEvents {
+    /// The events that this processor has; none is opened yet.
     pub fn new(perf: &Shared, cpu: &Cpu, sysfs: &std::path::Path) -> Self {
-        let unsupported = |call, code| Fault { absence: Absence::Unsupported, call, code };
-        let event = cpu.amx_event().map_err(|code| unsupported("CPUID", code));
+        let unsupported = |code| Fault::new("CPUID", code);
+        let event = cpu.amx_event().map_err(unsupported);
         let mut configs = vec![THREAD_CYCLES, INSTRUCTIONS];
-        let cores = cpu.core_event().map_err(|code| unsupported("CPUID", code)).map(|config| {
+        let cores = cpu.core_event().map_err(unsupported).map(|config| {
             configs.iter().position(|other| *other == config).unwrap_or_else(|| {
                 configs.push(config);
                 configs.len() - 1
             })
         });
         configs.extend(event.ok());
-        // Guests have the flags of AMX and most of them no PMU; then perf_event_open would say ENOENT.
-        let pmu = Pmu::open(sysfs, "cpu").map_err(|_| unsupported(CALL, "no_core_pmu"));
+        // Most virtual machines have no PMU, even where AMX is visible; perf_event_open would only return
+        // ENOENT.
+        let pmu = Pmu::open(sysfs, "cpu").map_err(|_| Fault::new(CALL, FaultCode::NoCorePmu));
         let groups = pmu.map(|pmu| {
-            Groups::new(perf.clone(), configs.into_iter().map(|config| pmu.raw(config)).collect())
+            Groups::new(perf.clone(), configs.into_iter().map(|config| pmu.event(config)).collect())
         });
-        Self { groups, amx: event.map(|_| ()), cores, totals: Totals::default() }
+        Self { groups, amx: event.map(|_| ()), cores, totals: CoreCounters::default() }
     }
 
-    /// Reads what is open.
-    pub fn read(&mut self, cpus: &[topology::Cpu]) -> Got<Counted> {
+    /// Reads the open events.
+    ///
+    /// # Errors
+    /// Those of [`Groups::read`].
+    pub fn read(&mut self, cpus: &[topology::Cpu]) -> Measured<CoreReading> {
         let groups = self.groups.as_mut().map_err(|fault| *fault)?;
         let increments = groups.read()?;
-        let mut socket = Totals::default();
-        let mut cores = BTreeMap::<u32, Totals>::new();
+        let mut socket = CoreCounters::default();
+        let mut cores = BTreeMap::<u32, CoreCounters>::new();
         for increment in &increments {
             let counted = self.totals_of(increment);
             add(&mut socket, &counted);
@@ -92,12 +95,12 @@ impl Core {
             }
         }
         add(&mut self.totals, &socket);
-        let halted = Fault::no_data(CALL, "no_unhalted_cycles");
+        let halted = Fault::new(CALL, FaultCode::NoUnhaltedCycles);
         let amx_by_core = match self.amx {
             Ok(()) => cores.iter().filter_map(|(core, counted)| Some((*core, share(counted)?))).collect(),
             Err(_) => BTreeMap::new(),
         };
-        Ok(Counted {
+        Ok(CoreReading {
             amx: self.amx,
             cores: self.cores.map(|_| ()),
             totals: self.totals,
@@ -106,33 +109,36 @@ impl Core {
         })
     }
 
-    /// Opens events on CPUs that came and closes those of CPUs that went.
-    pub fn follow(&mut self, cpus: &[topology::Cpu]) -> Got<()> {
+    /// Opens and closes events as CPUs come and go.
+    ///
+    /// # Errors
+    /// Those of [`Groups::update`].
+    pub fn update(&mut self, cpus: &[topology::Cpu]) -> Measured<()> {
         let numbers: Vec<_> = cpus.iter().map(|cpu| cpu.number).collect();
-        self.groups.as_mut().map_err(|fault| *fault)?.follow(&numbers)
+        self.groups.as_mut().map_err(|fault| *fault)?.update(&numbers)
     }
 
-    fn totals_of(&self, (_, values): &Increment) -> Totals {
+    fn totals_of(&self, (_, values): &Increment) -> CoreCounters {
         let thread_cycles = values[THREAD];
-        Totals {
+        CoreCounters {
             thread_cycles,
             instructions: values[RETIRED],
-            core_cycles: self.cores.map_or(0.0, |place| values[place]),
+            core_cycles: self.cores.map_or(0.0, |index| values[index]),
             amx_cycles: if self.amx.is_ok() { values[values.len() - 1] } else { 0.0 },
         }
     }
 }
 
-fn add(sum: &mut Totals, other: &Totals) {
+fn add(sum: &mut CoreCounters, other: &CoreCounters) {
     sum.thread_cycles += other.thread_cycles;
     sum.core_cycles += other.core_cycles;
     sum.instructions += other.instructions;
     sum.amx_cycles += other.amx_cycles;
 }
 
-/// Intel's `AMX_Busy`: EXE.AMX_BUSY over the core's unhalted cycles. The event is speculative, so the share is
-/// clamped; a core that was halted all the time has none.
-fn share(counted: &Totals) -> Option<f64> {
+/// Intel's `AMX_Busy`: EXE.AMX_BUSY over the core's unhalted cycles. The event is speculative, so the share
+/// is limited to 1. A core that was halted throughout has none.
+fn share(counted: &CoreCounters) -> Option<f64> {
     (counted.core_cycles > 0.0).then(|| (counted.amx_cycles / counted.core_cycles).min(1.0))
 }
 
@@ -140,9 +146,9 @@ fn share(counted: &Totals) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn core(cores: usize, amx: Got<()>) -> Core {
-        let none = Fault { absence: Absence::Unsupported, call: CALL, code: "no_core_pmu" };
-        Core { groups: Err(none), amx, cores: Ok(cores), totals: Totals::default() }
+    fn core(cores: usize, amx: Measured<()>) -> CoreEvents {
+        let none = Fault::new(CALL, FaultCode::NoCorePmu);
+        CoreEvents { groups: Err(none), amx, cores: Ok(cores), totals: CoreCounters::default() }
     }
 
     #[test]
@@ -152,15 +158,18 @@ mod tests {
         // Of a core with one thread the thread's cycles are the core's.
         let counted = core(THREAD, Ok(())).totals_of(&(0, vec![2.0e9, 7.0e9, 1.0e9]));
         assert_eq!(share(&counted), Some(0.5));
-        assert_eq!(share(&Totals { amx_cycles: 3.0, core_cycles: 2.0, ..Totals::default() }), Some(1.0));
-        assert_eq!(share(&Totals::default()), None, "halted");
+        assert_eq!(
+            share(&CoreCounters { amx_cycles: 3.0, core_cycles: 2.0, ..CoreCounters::default() }),
+            Some(1.0)
+        );
+        assert_eq!(share(&CoreCounters::default()), None, "halted");
     }
 
     #[test]
     fn siblings_share_their_cores_cycles() {
         // One thread multiplies, the other does anything else: the core is busy half of its cycles.
         let core = core(2, Ok(()));
-        let mut sum = Totals::default();
+        let mut sum = CoreCounters::default();
         for values in [vec![2.0e9, 1.0, 1.0e9, 1.0e9], vec![2.0e9, 1.0, 1.0e9, 0.0]] {
             add(&mut sum, &core.totals_of(&(0, values)));
         }
@@ -169,7 +178,7 @@ mod tests {
 
     #[test]
     fn without_amx_the_rest_is_counted_all_the_same() {
-        let none = Fault { absence: Absence::Unsupported, call: "CPUID", code: "no_amx" };
+        let none = Fault::new("CPUID", FaultCode::NoAmx);
         let counted = core(THREAD, Err(none)).totals_of(&(0, vec![2.0e9, 4.0e9]));
         assert_eq!((counted.instructions, counted.core_cycles, counted.amx_cycles), (4.0e9, 2.0e9, 0.0));
     }

@@ -1,7 +1,9 @@
-//! What the CPU says of itself: CPUID decoded, and the table of models whose AMX can be counted.
+//! The processor: CPUID decoded, and the models whose AMX can be counted.
 //!
-//! CPUID and not /proc/cpuinfo, because the kernel gives AMX-FP16 no name there. Leaves: Intel SDM, volume
+//! /proc/cpuinfo is not enough, because the kernel does not list AMX-FP16 there. Leaves: Intel SDM, volume
 //! 2A, CPUID.
+
+use naming::FaultCode;
 
 /// EAX, EBX, ECX and EDX of one leaf.
 pub type Registers = [u32; 4];
@@ -19,11 +21,11 @@ pub struct Cpu {
     pub model: u32,
     /// Whether cores are of different kinds.
     pub hybrid: bool,
-    /// Whether a hypervisor says that it is there.
+    /// Whether CPUID reports a hypervisor.
     pub guest: bool,
-    /// AMX-TILE: without it there are no tiles to compute with.
+    /// AMX-TILE, the tile registers that every AMX instruction needs.
     pub amx: bool,
-    /// What AMX multiplies, in the kernel's spelling where it has one.
+    /// Data types of the AMX units, in the kernel's spelling where it has one.
     pub amx_types: Vec<&'static str>,
 }
 
@@ -34,20 +36,20 @@ pub struct Model {
     number: (u32, u32),
     /// Code name, for `accel_device_info`.
     pub architecture: &'static str,
-    /// Raw config of the event that counts a core's cycles, once for all of its threads, where Intel publishes
-    /// one. The kernel opens any other number, too, and counts something else.
+    /// Raw config of the event that counts a core's cycles once for all of its threads, where Intel publishes
+    /// one. The kernel does not check raw configs: one of another model would count something else.
     pub core_cycles: Option<u64>,
     /// Raw config of EXE.AMX_BUSY, where Intel publishes the event.
     pub amx_busy: Option<u64>,
 }
 
-/// CPU_CLK_UNHALTED.THREAD: cycles of a thread that is not halted. Of every processor; and its core's cycles,
+/// CPU_CLK_UNHALTED.THREAD: unhalted cycles of a thread, on every processor. They are also its core's cycles
 /// where a core has one thread.
 pub const THREAD_CYCLES: u64 = 0x003c;
 const SINGLE: Option<u64> = Some(THREAD_CYCLES);
-/// CPU_CLK_UNHALTED.DISTRIBUTED: a core's cycles, shared out among its threads that are not halted; all of them
-/// go to the one where the others are disabled (event files SPR, EMR and GNR; there is none like it before Ice
-/// Lake).
+/// CPU_CLK_UNHALTED.DISTRIBUTED: a core's cycles, distributed over its unhalted threads, so that their sum is
+/// right also where threads are disabled (event files SPR, EMR and GNR; models before Ice Lake have no such
+/// event).
 const DISTRIBUTED: Option<u64> = Some(0x02ec);
 /// EXE.AMX_BUSY: event 0xb7, umask 0x02 (Intel perfmon event files SPR, EMR and GNR).
 const AMX_BUSY: Option<u64> = Some(0x02b7);
@@ -76,8 +78,8 @@ const fn model(
 }
 
 impl Cpu {
-    /// Decodes the processor that `leaf` answers for: leaf and sub-leaf in, registers out, zeros where there
-    /// are none.
+    /// Decodes CPUID, which `leaf` reads: it takes a leaf and a sub-leaf and returns the registers, or zeros
+    /// where there are none.
     pub fn decode(leaf: impl Fn(u32, u32) -> Registers) -> Self {
         let bit = |register: u32, bit: u32| register >> bit & 1 == 1;
         let [highest, b, c, d] = leaf(0, 0);
@@ -116,36 +118,36 @@ impl Cpu {
     }
 
     /// Raw config of the event that counts cycles in which AMX is busy, or why there is none to open.
-    pub fn amx_event(&self) -> Result<u64, &'static str> {
-        if self.amx { self.event(|model| model.amx_busy) } else { Err("no_amx") }
+    pub fn amx_event(&self) -> Result<u64, FaultCode> {
+        if self.amx { self.event(|model| model.amx_busy) } else { Err(FaultCode::NoAmx) }
     }
 
     /// Raw config of the event that counts the cycles of cores, or why there is none to open.
-    pub fn core_event(&self) -> Result<u64, &'static str> {
+    pub fn core_event(&self) -> Result<u64, FaultCode> {
         self.event(|model| model.core_cycles)
     }
 
-    fn event(&self, of: fn(&Model) -> Option<u64>) -> Result<u64, &'static str> {
-        of(&self.known().ok_or("unknown_model")?).ok_or("no_published_event")
+    fn event(&self, of: fn(&Model) -> Option<u64>) -> Result<u64, FaultCode> {
+        of(&self.known().ok_or(FaultCode::UnknownModel)?).ok_or(FaultCode::NoPublishedEvent)
     }
 }
 
-/// ASCII of registers, low byte first, without the padding.
+/// Text in registers, low byte first, without padding.
 fn text(registers: impl IntoIterator<Item = u32>) -> String {
     let bytes: Vec<u8> = registers.into_iter().flat_map(u32::to_le_bytes).collect();
     String::from_utf8_lossy(&bytes).trim_matches(['\0', ' ']).to_owned()
 }
 
-/// The processor that this program runs on.
+/// CPUID of the processor that this program runs on.
 #[cfg(target_arch = "x86_64")]
-pub fn this(leaf: u32, subleaf: u32) -> Registers {
-    let answer = std::arch::x86_64::__cpuid_count(leaf, subleaf);
-    [answer.eax, answer.ebx, answer.ecx, answer.edx]
+pub fn cpuid(leaf: u32, subleaf: u32) -> Registers {
+    let registers = std::arch::x86_64::__cpuid_count(leaf, subleaf);
+    [registers.eax, registers.ebx, registers.ecx, registers.edx]
 }
 
 /// Other architectures have no CPUID.
 #[cfg(not(target_arch = "x86_64"))]
-pub fn this(_leaf: u32, _subleaf: u32) -> Registers {
+pub fn cpuid(_leaf: u32, _subleaf: u32) -> Registers {
     [0; 4]
 }
 
@@ -153,7 +155,7 @@ pub fn this(_leaf: u32, _subleaf: u32) -> Registers {
 mod tests {
     use super::*;
 
-    /// A processor of Intel's with this signature, EDX of leaf 7.0 and EAX of leaf 7.1.
+    /// An Intel processor with this signature, EDX of leaf 7.0 and EAX of leaf 7.1.
     fn intel(signature: u32, edx: u32, more: u32) -> Cpu {
         Cpu::decode(|leaf, subleaf| match (leaf, subleaf) {
             (0, 0) => [0x20, 0x756e_6547, 0x6c65_746e, 0x4965_6e69],
@@ -174,19 +176,19 @@ mod tests {
             (0x0008_06f8, TILE_BF16_INT8, 0, "sapphire-rapids", Ok(0x02ec), Ok(0x02b7)),
             (0x000c_06f2, TILE_BF16_INT8, 0, "emerald-rapids", Ok(0x02ec), Ok(0x02b7)),
             // A hypervisor that hides AMX.
-            (0x0008_06f8, 0, 0, "sapphire-rapids", Ok(0x02ec), Err("no_amx")),
-            (0x000a_06f3, 0, 0, "sierra-forest", Ok(0x003c), Err("no_amx")),
+            (0x0008_06f8, 0, 0, "sapphire-rapids", Ok(0x02ec), Err(FaultCode::NoAmx)),
+            (0x000a_06f3, 0, 0, "sierra-forest", Ok(0x003c), Err(FaultCode::NoAmx)),
             (
                 0x0040_0f10,
                 TILE_BF16_INT8,
                 0,
                 "diamond-rapids",
-                Err("no_published_event"),
-                Err("no_published_event"),
+                Err(FaultCode::NoPublishedEvent),
+                Err(FaultCode::NoPublishedEvent),
             ),
-            (0x000f_06f0, TILE_BF16_INT8, 0, "", Err("unknown_model"), Err("unknown_model")),
+            (0x000f_06f0, TILE_BF16_INT8, 0, "", Err(FaultCode::UnknownModel), Err(FaultCode::UnknownModel)),
             // Cascade Lake, which has threads and no event for the cycles of its cores.
-            (0x0005_0657, 0, 0, "", Err("unknown_model"), Err("no_amx")),
+            (0x0005_0657, 0, 0, "", Err(FaultCode::UnknownModel), Err(FaultCode::NoAmx)),
         ];
         for (signature, edx, more, architecture, core, event) in cases {
             let cpu = intel(signature, edx, more);
@@ -202,7 +204,7 @@ mod tests {
 
     #[test]
     fn this_processor_is_decoded() {
-        let cpu = Cpu::decode(this);
+        let cpu = Cpu::decode(cpuid);
         if cfg!(target_arch = "x86_64") {
             assert!(!cpu.vendor.is_empty() && cpu.family >= 6 && !cpu.brand.contains('\0'), "{cpu:?}");
         } else {

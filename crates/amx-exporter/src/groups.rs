@@ -1,28 +1,31 @@
-//! Event groups, one per CPU: opened, followed through hot-plug, read, and scaled where the kernel
+//! Groups of events on many CPUs: opened and closed as CPUs come and go, read, and scaled where the kernel
 //! multiplexed them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
-use reading::Fault;
+use kernel::{
+    perf::{self, CALL, Counts},
+    pmu::Event,
+};
+use reading::{Fault, FaultCode, Measured};
 use rustix::io::Errno;
 
-use crate::perf::{self, CALL, Counts, Descriptor, Event, Shared};
+use crate::perf::{Group, Shared};
 
 /// The same events in one group on each of some CPUs.
 pub struct Groups {
     perf: Shared,
     events: Vec<Event>,
-    open: BTreeMap<u32, Group>,
+    open: BTreeMap<u32, Open>,
 }
 
-struct Group {
-    /// Leader first.
-    descriptors: Vec<Descriptor>,
-    /// As of the last reading.
+struct Open {
+    group: Box<dyn Group>,
+    /// The last reading.
     last: Counts,
 }
 
-/// What one CPU counted since it was last read, scaled to the whole time: one value per event.
+/// A CPU, and what each event counted on it since the last reading, scaled to the whole time.
 pub type Increment = (u32, Vec<f64>);
 
 impl Groups {
@@ -31,16 +34,13 @@ impl Groups {
         Self { perf, events, open: BTreeMap::new() }
     }
 
-    /// Opens groups on CPUs that came and closes those of CPUs that went. Either every CPU has its group
-    /// afterwards or none: a mean over some would look like one over all.
+    /// Opens groups on new CPUs and closes those of CPUs that are not in the list. Afterwards every CPU has
+    /// its group or none has: a mean over some CPUs would look like one over all.
     ///
     /// # Errors
-    /// The first refusal. A CPU that went offline between the listing and the opening is none.
-    pub fn follow(&mut self, cpus: &[u32]) -> Result<(), Fault> {
-        let gone: Vec<u32> = self.open.keys().copied().filter(|cpu| !cpus.contains(cpu)).collect();
-        for cpu in gone {
-            self.close(cpu);
-        }
+    /// The first group that cannot be opened, unless its CPU has just gone offline.
+    pub fn update(&mut self, cpus: &[u32]) -> Measured<()> {
+        self.open.retain(|cpu, _| cpus.contains(cpu));
         for cpu in cpus {
             if self.open.contains_key(cpu) {
                 continue;
@@ -51,7 +51,7 @@ impl Groups {
                 }
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => {}
                 Err(error) => {
-                    self.close_all();
+                    self.open.clear();
                     return Err(perf::fault(&error));
                 }
             }
@@ -59,39 +59,28 @@ impl Groups {
         Ok(())
     }
 
-    fn open_on(&self, cpu: u32) -> std::io::Result<Group> {
-        let mut descriptors = Vec::with_capacity(self.events.len());
-        let mut opened = || {
-            for event in &self.events {
-                descriptors.push(self.perf.open(*event, cpu, descriptors.first().copied())?);
-            }
-            self.perf.enable(descriptors[0])?;
-            self.perf.read(descriptors[0])
-        };
-        match opened() {
-            Ok(last) => Ok(Group { descriptors, last }),
-            Err(error) => {
-                descriptors.into_iter().rev().for_each(|event| self.perf.close(event));
-                Err(error)
-            }
-        }
+    fn open_on(&self, cpu: u32) -> io::Result<Open> {
+        let mut group = self.perf.open(&self.events, cpu)?;
+        let last = group.read()?;
+        Ok(Open { group, last })
     }
 
-    /// Reads every group. A CPU that has no count since the last reading, because it went offline or because
-    /// its group was not on the hardware, has no entry; the latter is made up for by the next one.
+    /// Reads every group. A CPU that went offline, or whose group was not on the hardware since the last
+    /// reading, has no increment. In the latter case the next increment covers both intervals.
     ///
-    /// A group that no longer counts is closed, and opened again by [`Self::follow`] if its CPU is there: the
-    /// kernel ends the events of a CPU that goes offline, also when it comes back before anybody has looked, as
-    /// all but one do in a suspend.
+    /// A group that no longer counts is closed, and [`Self::update`] opens it again if its CPU is online: the
+    /// kernel ends the events of a CPU that goes offline, even if it is back before the next round, as after
+    /// a suspend.
     ///
     /// # Errors
-    /// When no CPU has one.
-    pub fn read(&mut self) -> Result<Vec<Increment>, Fault> {
-        let mut none = Fault::no_data(CALL, "no_cpu");
+    /// When no CPU has an increment.
+    pub fn read(&mut self) -> Measured<Vec<Increment>> {
+        let mut none = Fault::new(CALL, FaultCode::NoCpu);
+        let not_running = Fault::new(CALL, FaultCode::NotRunning);
         let mut increments = Vec::with_capacity(self.open.len());
         let mut ended = Vec::new();
-        for (cpu, group) in &mut self.open {
-            let counts = match self.perf.read(group.descriptors[0]) {
+        for (cpu, open) in &mut self.open {
+            let counts = match open.group.read() {
                 Ok(counts) => counts,
                 Err(error) => {
                     none = perf::fault(&error);
@@ -99,66 +88,47 @@ impl Groups {
                     continue;
                 }
             };
-            match step(&group.last, &counts) {
-                Step::Counted(values) => {
+            match interval(&open.last, &counts) {
+                Interval::Counted(values) => {
                     increments.push((*cpu, values));
-                    group.last = counts;
+                    open.last = counts;
                 }
-                Step::Waited => none.code = "not_running",
-                Step::Ended => {
-                    none.code = "not_running";
+                Interval::NotRunning => none = not_running,
+                Interval::Ended => {
+                    none = not_running;
                     ended.push(*cpu);
                 }
             }
         }
         for cpu in ended {
-            self.close(cpu);
+            self.open.remove(&cpu);
         }
         if increments.is_empty() { Err(none) } else { Ok(increments) }
     }
-
-    fn close(&mut self, cpu: u32) {
-        if let Some(group) = self.open.remove(&cpu) {
-            // Members before their leader, which would otherwise become leaders of their own.
-            group.descriptors.into_iter().rev().for_each(|event| self.perf.close(event));
-        }
-    }
-
-    fn close_all(&mut self) {
-        while let Some(cpu) = self.open.keys().next().copied() {
-            self.close(cpu);
-        }
-    }
 }
 
-impl Drop for Groups {
-    fn drop(&mut self) {
-        self.close_all();
-    }
-}
-
-/// What happened to a group between two readings.
-enum Step {
-    /// What each event counted, scaled by the share of the time in which it was counted.
+/// A group between two readings.
+enum Interval {
+    /// What each event counted, scaled by the share of time in which it was counted.
     Counted(Vec<f64>),
-    /// It was never on the hardware.
-    Waited,
-    /// Its time stands still, or it has lost its members.
+    /// It was not on the hardware.
+    NotRunning,
+    /// Its time stands still, or it has lost events.
     Ended,
 }
 
-fn step(before: &Counts, after: &Counts) -> Step {
+fn interval(before: &Counts, after: &Counts) -> Interval {
     let enabled = after.enabled.saturating_sub(before.enabled);
     if enabled == 0 || before.values.len() != after.values.len() {
-        return Step::Ended;
+        return Interval::Ended;
     }
     let running = after.running.saturating_sub(before.running);
     if running == 0 {
-        return Step::Waited;
+        return Interval::NotRunning;
     }
-    // A counter that steps back, which none should, counts nothing.
+    // A counter that falls, which none should, counts nothing.
     let raw = before.values.iter().zip(&after.values).map(|(before, after)| after.saturating_sub(*before));
-    Step::Counted(raw.map(|raw| raw as f64 * enabled as f64 / running as f64).collect())
+    Interval::Counted(raw.map(|raw| raw as f64 * enabled as f64 / running as f64).collect())
 }
 
 #[cfg(test)]

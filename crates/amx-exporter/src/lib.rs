@@ -1,10 +1,19 @@
 //! Sockets of a Xeon: AMX occupancy and what surrounds it.
 //!
-//! `cpu` decodes CPUID and knows the models; `perf` is the kernel's perf events behind a trait, `pmu` names
-//! their events and `groups` keeps them open on every CPU; `cores` and `memory` count with them; `topology` and
-//! `raw` read the kernel's files; `rates` keeps what rounds
-//! add up to; `map` is the only place where a kernel unit becomes a base unit;
-//! `sampler` runs a round, `session` lists sockets, `cli` is what a user can set.
+//! | module | purpose |
+//! |---|---|
+//! | `cli` | the flags of the source |
+//! | `session` | the processor, and its sockets |
+//! | `sampler` | one round over a socket |
+//! | `cpu` | CPUID decoded, and the models whose AMX can be counted |
+//! | `topology` | which CPUs are in which socket, die and core |
+//! | `perf` | perf events of the kernel, behind a trait |
+//! | `simulated` | the same of a simulated machine |
+//! | `groups` | event groups, open on every CPU through hot-plug |
+//! | `cores`, `memory` | what the cores and the memory controllers of a socket count |
+//! | `raw` | kernel files of a socket, in the kernel's units |
+//! | `throttling` | whether heat or the power limit holds the clocks down |
+//! | `map` | from the kernel's units to base units and the catalogue |
 
 #![forbid(unsafe_code)]
 
@@ -15,11 +24,11 @@ mod groups;
 mod map;
 mod memory;
 mod perf;
-mod pmu;
-mod rates;
 mod raw;
 mod sampler;
 mod session;
+mod simulated;
+mod throttling;
 mod topology;
 
 pub use cli::SPEC;

@@ -2,62 +2,59 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use naming::{Bytes, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m};
-use reading::{Batch, Fault, Identity, Labels};
-
-use crate::{
-    cores::Counted,
-    memory::Accesses,
-    rates::Active,
-    raw::{Got, Raw},
+use naming::{
+    Bytes, Celsius, Count, FaultCode, Flag, Hertz, Joules, Label, Ratio, Seconds, Watts, catalogue as m,
 };
+use reading::{Batch, Fault, Identity, Labels, Measured, plausible_celsius};
 
-/// A column access moves a cache line.
+use crate::{cores::CoreReading, memory::Accesses, raw::Raw, throttling::Throttled};
+
+/// A column access moves one cache line.
 const BYTES_PER_ACCESS: f64 = 64.0;
-/// No silicon is hotter and still answers.
-const CELSIUS_MAX: f64 = 200.0;
 
-/// One round.
-pub struct Round<'a> {
+/// What one round yields, before units are converted.
+pub struct Sample<'a> {
     /// Labels of the info metric.
     pub info: &'a Labels,
-    /// Files.
+    /// Kernel files.
     pub raw: &'a Raw,
-    /// µW of the package and of its memory.
-    pub power_uw: [Got<f64>; 2],
-    /// Throttling.
-    pub active: Active,
-    /// Core events.
-    pub counted: &'a Got<Counted>,
-    /// Memory controller events.
-    pub accesses: Got<Accesses>,
+    /// µW of the package since the last round.
+    pub power_uw: Measured<f64>,
+    /// µW of its memory.
+    pub memory_power_uw: Measured<f64>,
+    /// What holds the clocks down.
+    pub throttled: Throttled,
+    /// Events of the cores.
+    pub cores: Measured<&'a CoreReading>,
+    /// Events of the memory controllers.
+    pub accesses: Measured<Accesses>,
 }
 
-/// Puts a whole socket into the batch.
-pub fn socket(round: &Round<'_>, batch: &mut Batch) {
-    batch.put(m::DEVICE_INFO, round.info.clone(), Ok(Flag(true)));
-    counters(round, batch);
-    heat_and_power(round, batch);
-    throttling(round, batch);
+/// Puts all metrics of a socket into the batch.
+pub fn socket(sample: &Sample<'_>, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, sample.info.clone(), Ok(Flag(true)));
+    counters(sample, batch);
+    heat_and_power(sample, batch);
+    throttling(sample, batch);
 }
 
-fn counters(round: &Round<'_>, batch: &mut Batch) {
-    let counted = round.counted.as_ref().map_err(|fault| *fault);
-    let ratio = counted.and_then(|counted| counted.amx_ratio).map(Ratio);
-    batch.put(m::ENGINE_ACTIVE, Labels::one("engine", "amx"), ratio);
-    let totals = counted.map(|counted| counted.totals);
-    let amx = counted.and_then(|counted| counted.amx.map(|()| whole(counted.totals.amx_cycles)));
-    batch.put(m::CYCLES, Labels::one("kind", "thread"), totals.map(|t| Count(whole(t.thread_cycles))));
-    let cores = counted.and_then(|counted| counted.cores.map(|()| whole(counted.totals.core_cycles)));
-    batch.put(m::CYCLES, Labels::one("kind", "core"), cores.map(Count));
-    batch.put(m::CYCLES, Labels::one("kind", "amx"), amx.map(Count));
+fn counters(sample: &Sample<'_>, batch: &mut Batch) {
+    let reading = sample.cores;
+    let ratio = reading.and_then(|reading| reading.amx_ratio).map(Ratio);
+    batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, "amx"), ratio);
+    let totals = reading.map(|reading| reading.totals);
+    let amx = reading.and_then(|reading| reading.amx.map(|()| whole(reading.totals.amx_cycles)));
+    batch.put(m::CYCLES, Labels::one(Label::Kind, "thread"), totals.map(|t| Count(whole(t.thread_cycles))));
+    let cores = reading.and_then(|reading| reading.cores.map(|()| whole(reading.totals.core_cycles)));
+    batch.put(m::CYCLES, Labels::one(Label::Kind, "core"), cores.map(Count));
+    batch.put(m::CYCLES, Labels::one(Label::Kind, "amx"), amx.map(Count));
     batch.put(m::INSTRUCTIONS, Labels::NONE, totals.map(|t| Count(whole(t.instructions))));
     let bytes = |accesses: f64| Bytes(whole(accesses * BYTES_PER_ACCESS));
-    batch.put(m::MEMORY_READ, Labels::NONE, round.accesses.map(|accesses| bytes(accesses.reads)));
-    batch.put(m::MEMORY_WRITTEN, Labels::NONE, round.accesses.map(|accesses| bytes(accesses.writes)));
+    batch.put(m::MEMORY_READ, Labels::NONE, sample.accesses.map(|accesses| bytes(accesses.reads)));
+    batch.put(m::MEMORY_WRITTEN, Labels::NONE, sample.accesses.map(|accesses| bytes(accesses.writes)));
 }
 
-/// A sum of counts, of which scaling may have made fractions.
+/// Sums of counts have fractions where the kernel multiplexed events.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -67,41 +64,38 @@ fn whole(sum: f64) -> u64 {
     sum.round() as u64
 }
 
-fn heat_and_power(round: &Round<'_>, batch: &mut Batch) {
-    let raw = round.raw;
-    let celsius = |milli: i64| match milli as f64 / 1e3 {
-        celsius if celsius <= CELSIUS_MAX => Ok(Celsius(celsius)),
-        _ => Err(Fault::no_data("temp_input", "over_200_celsius")),
-    };
-    let [now, slowdown, operating] = raw.temperature_mc.map(|got| got.and_then(celsius));
-    let package = || Labels::one("sensor", "package");
+fn heat_and_power(sample: &Sample<'_>, batch: &mut Batch) {
+    let raw = sample.raw;
+    let celsius = |milli: i64| plausible_celsius("temp_input", milli as f64 / 1e3).map(Celsius);
+    let [now, slowdown, operating] = raw.temperature_mc.map(|measured| measured.and_then(celsius));
+    let package = || Labels::one(Label::Sensor, "package");
     batch.put(m::TEMPERATURE, package(), now);
-    batch.put(m::TEMPERATURE_LIMIT, package().with("limit", "slowdown"), slowdown);
-    batch.put(m::TEMPERATURE_LIMIT, package().with("limit", "operating"), operating);
+    batch.put(m::TEMPERATURE_LIMIT, package().with(Label::Limit, "slowdown"), slowdown);
+    batch.put(m::TEMPERATURE_LIMIT, package().with(Label::Limit, "operating"), operating);
 
-    let [power, memory_power] = round.power_uw.map(|got| got.map(|microwatts| Watts(microwatts / 1e6)));
+    let watts = |microwatts: f64| Watts(microwatts / 1e6);
     let joules = |microjoules: u64| Joules(microjoules as f64 / 1e6);
-    batch.put(m::POWER, Labels::NONE, power);
+    batch.put(m::POWER, Labels::NONE, sample.power_uw.map(watts));
     batch.put(m::ENERGY, Labels::NONE, raw.energy_uj.map(joules));
-    batch.put(m::MEMORY_POWER, Labels::NONE, memory_power);
+    batch.put(m::MEMORY_POWER, Labels::NONE, sample.memory_power_uw.map(watts));
     batch.put(m::MEMORY_ENERGY, Labels::NONE, raw.memory_energy_uj.map(joules));
     for (limit, microwatts) in &raw.limits_uw {
-        let watts = microwatts.and_then(|microwatts| match microwatts {
-            0 => Err(Fault::no_data("constraint_power_limit_uw", "zero")),
-            _ => Ok(Watts(microwatts as f64 / 1e6)),
+        let limited = microwatts.and_then(|microwatts| match microwatts {
+            0 => Err(Fault::new("constraint_power_limit_uw", FaultCode::Zero)),
+            _ => Ok(watts(microwatts as f64)),
         });
-        batch.put(m::POWER_LIMIT, Labels::one("limit", *limit), watts);
+        batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, *limit), limited);
     }
-    batch.put(m::CLOCK, Labels::one("domain", "core"), raw.clock_khz.map(|khz| Hertz(khz * 1e3)));
+    batch.put(m::CLOCK, Labels::one(Label::Domain, "core"), raw.clock_khz.map(|khz| Hertz(khz * 1e3)));
     let max = raw.clock_max_khz.map(|khz| Hertz(khz as f64 * 1e3));
-    batch.put(m::CLOCK_MAX, Labels::one("domain", "core"), max);
+    batch.put(m::CLOCK_MAX, Labels::one(Label::Domain, "core"), max);
 }
 
-fn throttling(round: &Round<'_>, batch: &mut Batch) {
-    let throttle = round.raw.throttle;
-    let reason = |word| Labels::one("reason", word);
-    batch.put(m::THROTTLE_ACTIVE, reason("thermal"), round.active.thermal.map(Flag));
-    batch.put(m::THROTTLE_ACTIVE, reason("power"), round.active.power.map(Flag));
+fn throttling(sample: &Sample<'_>, batch: &mut Batch) {
+    let throttle = sample.raw.throttle;
+    let reason = |word| Labels::one(Label::Reason, word);
+    batch.put(m::THROTTLE_ACTIVE, reason("thermal"), sample.throttled.thermal.map(Flag));
+    batch.put(m::THROTTLE_ACTIVE, reason("power"), sample.throttled.power.map(Flag));
     for (word, count) in [
         ("thermal", throttle.package_count),
         ("core_thermal", throttle.core_count),
@@ -114,13 +108,13 @@ fn throttling(round: &Round<'_>, batch: &mut Batch) {
     }
 }
 
-/// Puts the busy shares of single cores into the batch, each a partition of the socket. Their engine has a name
-/// of its own: rules judge the socket, and a core with other work is no fault.
+/// Puts the busy share of each core into the batch, as a partition of the socket. The engine has another name
+/// than the socket's, because alerts are about the socket: an idle core among busy ones is normal.
 pub fn cores(shares: &BTreeMap<u32, f64>, socket: &Identity, batch: &mut Batch) {
     for (core, share) in shares {
         let mut identity = socket.clone();
-        identity.unified.push(("partition", format!("core{core}")));
+        identity.partition = Some(format!("core{core}"));
         batch.begin(&Arc::new(identity));
-        batch.put(m::ENGINE_ACTIVE, Labels::one("engine", "amx_core"), Ok(Ratio(*share)));
+        batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, "amx_core"), Ok(Ratio(*share)));
     }
 }

@@ -1,15 +1,11 @@
-//! What a socket's memory controllers count: column accesses, each of one cache line.
+//! Events of the memory controllers of a socket: column accesses, each of one cache line.
 
 use std::path::{Path, PathBuf};
 
-use reading::{Absence, Fault};
+use kernel::{perf::CALL, pmu::Pmu};
+use reading::{Fault, FaultCode, Measured};
 
-use crate::{
-    groups::Groups,
-    perf::{CALL, Shared},
-    pmu::Pmu,
-    raw::Got,
-};
+use crate::{groups::Groups, perf::Shared};
 
 /// Column accesses since the events were opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,10 +17,10 @@ pub struct Accesses {
 }
 
 /// The memory controllers of a socket.
-pub struct Memory {
+pub struct MemoryEvents {
     perf: Shared,
     sysfs: PathBuf,
-    /// The names by which the controllers were found.
+    /// The PMUs that were listed when `controllers` was made.
     listed: Vec<String>,
     controllers: Vec<Controller>,
     total: Accesses,
@@ -33,12 +29,12 @@ pub struct Memory {
 struct Controller {
     pmu: Pmu,
     groups: Groups,
-    /// How many of the group's events count reads; they come first. Sub-channels have one each.
+    /// How many events of the group count reads, one per sub-channel; they come first.
     reads: usize,
 }
 
-impl Memory {
-    /// None that is known yet.
+impl MemoryEvents {
+    /// No controller is looked up yet.
     pub fn new(perf: &Shared, sysfs: &Path) -> Self {
         Self {
             perf: perf.clone(),
@@ -49,16 +45,17 @@ impl Memory {
         }
     }
 
-    /// The controllers that the kernel lists. Their driver is a module, which may come later than the exporter
-    /// and lists them one by one.
+    /// Looks up the controllers if others are listed than before: their driver is a module, which may be
+    /// loaded after the exporter has started.
     fn find(&mut self) {
-        let listed = Pmu::memory_controllers(&self.sysfs);
+        let listed = Pmu::numbered(&self.sysfs, "uncore_imc_");
         if listed == self.listed {
             return;
         }
         let pmus = listed.iter().filter_map(|name| Pmu::open(&self.sysfs, name).ok());
         let controllers = pmus.filter_map(|pmu| {
-            let (mut events, writes) = (pmu.events("cas_count_read"), pmu.events("cas_count_write"));
+            let (mut events, writes) =
+                (pmu.named_events("cas_count_read"), pmu.named_events("cas_count_write"));
             let reads = events.len();
             events.extend(writes);
             (reads > 0 && events.len() > reads).then(|| Controller {
@@ -71,18 +68,18 @@ impl Memory {
         self.listed = listed;
     }
 
-    /// Reads what is open.
+    /// Reads the open events.
     ///
     /// # Errors
-    /// When a controller cannot be read: traffic of the others would look like all of it.
-    pub fn read(&mut self) -> Got<Accesses> {
+    /// When a controller cannot be read, since the traffic of the others would look like all of it.
+    pub fn read(&mut self) -> Measured<Accesses> {
         if self.controllers.is_empty() {
-            return Err(Fault { absence: Absence::Unsupported, call: CALL, code: "no_uncore_imc" });
+            return Err(Fault::new(CALL, FaultCode::NoUncoreImc));
         }
         let mut failed = None;
         for controller in &mut self.controllers {
             match controller.groups.read() {
-                // Also beside one that fails: what was counted is counted once.
+                // Even if another controller fails: these increments are not read again.
                 Ok(increments) => {
                     for (_, values) in increments {
                         let (reads, writes) = values.split_at(controller.reads);
@@ -96,13 +93,16 @@ impl Memory {
         failed.map_or(Ok(self.total), Err)
     }
 
-    /// Finds the controllers, and opens events on the socket's CPU that each names.
-    pub fn follow(&mut self, socket: &[u32]) -> Got<()> {
+    /// Looks up the controllers, and opens events of each on the CPU of this socket that its PMU names.
+    ///
+    /// # Errors
+    /// Those of [`Groups::update`].
+    pub fn update(&mut self, socket: &[u32]) -> Measured<()> {
         self.find();
         for controller in &mut self.controllers {
             let mut cpus = controller.pmu.cpus()?;
             cpus.retain(|cpu| socket.contains(cpu));
-            controller.groups.follow(&cpus)?;
+            controller.groups.update(&cpus)?;
         }
         Ok(())
     }

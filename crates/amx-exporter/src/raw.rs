@@ -1,78 +1,76 @@
-//! What the kernel's files say of one socket, in the kernel's units: RAPL, coretemp, throttling, frequency.
+//! Kernel files of one socket, in the kernel's units: RAPL, coretemp, throttling, frequency.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use reading::{Absence, Fault};
-use sysfs::{
+use kernel::{
     File,
+    file::missing,
     hwmon::{Attribute, Channel, Chip, Quantity},
     powercap::Zone,
 };
+use reading::{Fault, FaultCode, Measured};
 
 use crate::topology::{self, Cpu};
 
-/// A value in the kernel's unit, or why there is none.
-pub type Got<T> = Result<T, Fault>;
-
-/// RAPL's names of a package's limits, and ours.
+/// The power limits of a package: RAPL's name, label value.
 const LIMITS: [(&str, &str); 3] =
     [("long_term", "enforced"), ("short_term", "short_term"), ("peak_power", "peak")];
 
-/// One round of files.
+/// What one round reads.
 #[derive(Clone, Debug)]
 pub struct Raw {
-    /// µJ of the package.
-    pub energy_uj: Got<u64>,
-    /// µJ of its memory.
-    pub memory_energy_uj: Got<u64>,
-    /// µW, by our word for the limit.
-    pub limits_uw: Vec<(&'static str, Got<u64>)>,
-    /// m°C: now, where it slows down, and the upper end of its operating range.
-    pub temperature_mc: [Got<i64>; 3],
-    /// kHz, mean over the cores.
-    pub clock_khz: Got<f64>,
-    /// kHz.
-    pub clock_max_khz: Got<u64>,
-    /// Counters of throttling.
-    pub throttle: Throttle,
+    /// µJ that the package consumed since the first round.
+    pub energy_uj: Measured<u64>,
+    /// µJ that its memory consumed since the first round.
+    pub memory_energy_uj: Measured<u64>,
+    /// µW by label value.
+    pub limits_uw: Vec<(&'static str, Measured<u64>)>,
+    /// m°C: the reading, the slowdown limit, and the upper end of the operating range.
+    pub temperature_mc: [Measured<i64>; 3],
+    /// kHz; mean over the cores.
+    pub clock_khz: Measured<f64>,
+    /// kHz; of the core with the highest.
+    pub clock_max_khz: Measured<u64>,
+    /// Counters of throttling since boot.
+    pub throttle: ThrottleCounters,
 }
 
 /// Counters of throttling since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Throttle {
-    /// How often the package was too hot.
-    pub package_count: Got<u64>,
-    /// For how many milliseconds.
-    pub package_ms: Got<u64>,
-    /// How often a core was too hot, over all cores.
-    pub core_count: Got<u64>,
-    /// For how many milliseconds, over all cores.
-    pub core_ms: Got<u64>,
-    /// How often the package met its power limit, on kernels that count this.
-    pub power_count: Got<u64>,
+pub struct ThrottleCounters {
+    /// Times that the package was too hot.
+    pub package_count: Measured<u64>,
+    /// Milliseconds for which the package was too hot.
+    pub package_ms: Measured<u64>,
+    /// Times that a core was too hot, summed over cores.
+    pub core_count: Measured<u64>,
+    /// Milliseconds for which a core was too hot, summed over cores.
+    pub core_ms: Measured<u64>,
+    /// Times that the package reached its power limit, on kernels that count this.
+    pub power_count: Measured<u64>,
 }
 
 /// The files of one socket.
-pub struct Files {
+pub struct SocketFiles {
     sysfs: PathBuf,
     socket: u32,
-    /// What the class listed when the zones were looked up.
+    /// The zones that the powercap class listed when `zones` was read.
     listed: Vec<String>,
     zones: Vec<Zone>,
-    /// The dies there were when the sensors were looked up.
+    /// The dies that were online when `temperatures` was read.
     dies: Vec<(u32, u32)>,
-    temperatures: Got<Vec<Channel>>,
-    counters: [Followed; THROTTLE.len()],
-    /// The CPUs that spoke for their cores, and the one among them with the highest clock: favoured cores reach
-    /// a higher one than others.
-    leaders: Vec<Cpu>,
+    temperatures: Measured<Vec<Channel>>,
+    counters: [SummedCounter; THROTTLE.len()],
+    /// One CPU of each core.
+    core_cpus: Vec<Cpu>,
+    /// The one among them with the highest clock, which some cores reach and others do not.
     fastest: Option<Cpu>,
 }
 
-/// Counters of throttling, and whether each core has its own.
+/// Files of the counters of throttling, and whether each core has its own.
 const THROTTLE: [(&str, bool); 5] = [
     ("thermal_throttle/package_throttle_count", false),
     ("thermal_throttle/package_throttle_total_time_ms", false),
@@ -81,25 +79,25 @@ const THROTTLE: [(&str, bool); 5] = [
     ("thermal_throttle/package_power_limit_count", false),
 ];
 
-/// A counter that every CPU keeps for itself, summed over those that speak for their core or for the package.
-/// When one goes offline, the sum stays; another that speaks in its place has counted before, which is not
-/// added again.
+/// The sum of a counter that every CPU has, read from one CPU per core or per package. When that CPU goes
+/// offline, another one is read in its place: the sum continues from where it was, without what that one
+/// counted before.
 #[derive(Debug, Default)]
-struct Followed {
+struct SummedCounter {
     last: BTreeMap<u32, u64>,
     total: Option<u64>,
 }
 
-impl Followed {
-    /// The sum after readings of some CPUs.
-    fn total(&mut self, readings: &[(u32, u64)]) -> u64 {
+impl SummedCounter {
+    /// Takes a reading of each CPU and returns the sum.
+    fn add(&mut self, readings: &[(u32, u64)]) -> u64 {
         let total = match self.total {
             None => readings.iter().map(|(_, count)| count).sum(),
             Some(total) => {
-                let moved = |(cpu, count): &(u32, u64)| {
+                let increment = |(cpu, count): &(u32, u64)| {
                     self.last.get(cpu).map_or(0, |before| count.saturating_sub(*before))
                 };
-                total + readings.iter().map(moved).sum::<u64>()
+                total + readings.iter().map(increment).sum::<u64>()
             }
         };
         self.last.extend(readings.iter().copied());
@@ -108,14 +106,10 @@ impl Followed {
     }
 }
 
-/// No sensor of the package: the module is not loaded, or this is a guest.
-const NO_CORETEMP: Fault = unsupported("coretemp", "ENOENT");
+/// There is no sensor of the package: the module is not loaded, or this is a virtual machine.
+const NO_CORETEMP: Fault = missing("coretemp");
 
-const fn unsupported(call: &'static str, code: &'static str) -> Fault {
-    Fault { absence: Absence::Unsupported, call, code }
-}
-
-impl Files {
+impl SocketFiles {
     /// The files of socket `socket` below `sysfs`.
     pub fn new(sysfs: &Path, socket: u32) -> Self {
         Self {
@@ -126,14 +120,14 @@ impl Files {
             dies: Vec::new(),
             temperatures: Err(NO_CORETEMP),
             counters: Default::default(),
-            leaders: Vec::new(),
+            core_cpus: Vec::new(),
             fastest: None,
         }
     }
 
-    /// Reads everything; `cpus` are the socket's CPUs that are online, `dies` those of the machine.
+    /// Reads everything. `cpus` are the socket's CPUs that are online, `dies` are those of the machine.
     pub fn read(&mut self, cpus: &[Cpu], dies: &[(u32, u32)]) -> Raw {
-        // Modules may be loaded after the exporter has started, and unloaded; a die may come and go.
+        // Modules may be loaded and unloaded while the exporter runs, and dies may go offline and come back.
         let listed = Zone::listed(&self.sysfs);
         if listed != self.listed || self.zones.is_empty() {
             self.zones = zones(&self.sysfs, self.socket);
@@ -143,10 +137,11 @@ impl Files {
             self.temperatures = temperatures(&self.sysfs, self.socket, dies);
             dies.clone_into(&mut self.dies);
         }
-        let leaders = one_per_core(cpus);
-        if leaders != self.leaders {
-            self.fastest = leaders.iter().rev().max_by_key(|cpu| self.max_clock(**cpu).unwrap_or(0)).copied();
-            leaders.clone_into(&mut self.leaders);
+        let core_cpus = one_cpu_per_core(cpus);
+        if core_cpus != self.core_cpus {
+            self.fastest =
+                core_cpus.iter().rev().max_by_key(|cpu| self.max_clock(**cpu).unwrap_or(0)).copied();
+            core_cpus.clone_into(&mut self.core_cpus);
         }
         let raw = Raw {
             energy_uj: sum(self.zones.iter_mut(), "powercap"),
@@ -157,11 +152,11 @@ impl Files {
             limits_uw: self.limits(),
             temperature_mc: [Attribute::Input, Attribute::Critical, Attribute::Max]
                 .map(|attribute| self.temperature(attribute)),
-            clock_khz: self.mean_clock(&leaders),
+            clock_khz: self.mean_clock(&core_cpus),
             clock_max_khz: self
                 .fastest
-                .map_or(Err(unsupported("cpuinfo_max_freq", "no_cpu")), |cpu| self.max_clock(cpu)),
-            throttle: self.throttle(&leaders),
+                .map_or(Err(Fault::new("cpuinfo_max_freq", FaultCode::NoCpu)), |cpu| self.max_clock(cpu)),
+            throttle: self.throttle(&core_cpus),
         };
         if raw.temperature_mc[0].is_err_and(|fault| fault.code == "ENOENT") {
             self.temperatures = Err(NO_CORETEMP);
@@ -169,72 +164,72 @@ impl Files {
         raw
     }
 
-    /// Of the hottest die; of a limit the lowest.
-    fn temperature(&self, attribute: Attribute) -> Got<i64> {
+    /// The reading of the hottest die, or the lowest limit of any.
+    fn temperature(&self, attribute: Attribute) -> Measured<i64> {
         let channels = self.temperatures.as_ref().map_err(|fault| *fault)?;
         let all: Vec<i64> =
-            channels.iter().map(|channel| channel.file(attribute).number()).collect::<Got<_>>()?;
-        let chosen =
+            channels.iter().map(|channel| channel.file(attribute).number()).collect::<Measured<_>>()?;
+        let strictest =
             if attribute == Attribute::Input { all.into_iter().max() } else { all.into_iter().min() };
-        chosen.ok_or(NO_CORETEMP)
+        strictest.ok_or(NO_CORETEMP)
     }
 
     fn cpu_folder(&self, cpu: Cpu) -> PathBuf {
         topology::folder(&self.sysfs, cpu.number)
     }
 
-    fn max_clock(&self, cpu: Cpu) -> Got<u64> {
+    fn max_clock(&self, cpu: Cpu) -> Measured<u64> {
         File::new(&self.cpu_folder(cpu), "cpufreq/cpuinfo_max_freq").number()
     }
 
-    /// Limits of the package: those of its dies together, where it has several.
-    fn limits(&self) -> Vec<(&'static str, Got<u64>)> {
+    /// Power limits of the package, summed over its dies.
+    fn limits(&self) -> Vec<(&'static str, Measured<u64>)> {
         let mut limits = Vec::new();
-        for (kernel, ours) in LIMITS {
+        for (name, label) in LIMITS {
             let constraints =
-                || self.zones.iter().flat_map(|zone| &zone.constraints).filter(|limit| limit.name == kernel);
-            let total = |file: fn(&sysfs::powercap::Constraint) -> &File| -> Got<u64> {
+                || self.zones.iter().flat_map(|zone| &zone.constraints).filter(|limit| limit.name == name);
+            let total = |file: fn(&kernel::powercap::Constraint) -> &File| -> Measured<u64> {
                 constraints().map(|limit| file(limit).number::<u64>()).sum()
             };
             if constraints().next().is_some() {
-                limits.push((ours, total(|limit| &limit.limit)));
-                if ours == "enforced" {
+                limits.push((label, total(|limit| &limit.limit)));
+                if label == "enforced" {
                     limits.push(("max", total(|limit| &limit.max)));
                 }
             }
         }
         if limits.is_empty() {
-            limits.push(("enforced", Err(unsupported("powercap", "ENOENT"))));
+            limits.push(("enforced", Err(missing("powercap"))));
         }
         limits
     }
 
-    /// The kernel's own average of each core over its last tick.
-    fn mean_clock(&self, leaders: &[Cpu]) -> Got<f64> {
+    /// Mean over the cores of the clock that the kernel averaged over the last tick.
+    fn mean_clock(&self, core_cpus: &[Cpu]) -> Measured<f64> {
         let file = |cpu: &Cpu| File::new(&self.cpu_folder(*cpu), "cpufreq/scaling_cur_freq");
-        let clocks: Vec<u64> = leaders.iter().map(|cpu| file(cpu).number()).collect::<Got<_>>()?;
+        let clocks: Vec<u64> = core_cpus.iter().map(|cpu| file(cpu).number()).collect::<Measured<_>>()?;
         if clocks.is_empty() {
-            return Err(unsupported("cpufreq/scaling_cur_freq", "no_cpu"));
+            return Err(Fault::new("cpufreq/scaling_cur_freq", FaultCode::NoCpu));
         }
         Ok(clocks.iter().sum::<u64>() as f64 / clocks.len() as f64)
     }
 
-    /// Each CPU has the counters of its core and of its package, so threads and cores must not be added up
-    /// blindly: one CPU speaks for its core, and one for the package.
-    fn throttle(&mut self, leaders: &[Cpu]) -> Throttle {
-        let read = |(name, each_core): (&'static str, bool)| -> Got<Vec<(u32, u64)>> {
-            let speakers = if each_core { leaders } else { leaders.get(..1).unwrap_or_default() };
+    /// Every CPU shows the counters of its core and of its package, so they are read from one CPU per core
+    /// and from one per package.
+    fn throttle(&mut self, core_cpus: &[Cpu]) -> ThrottleCounters {
+        let read = |(name, each_core): (&'static str, bool)| -> Measured<Vec<(u32, u64)>> {
+            let cpus = if each_core { core_cpus } else { core_cpus.get(..1).unwrap_or_default() };
             let number = |cpu: &Cpu| Ok((cpu.number, File::new(&self.cpu_folder(*cpu), name).number()?));
-            speakers.iter().map(number).collect()
+            cpus.iter().map(number).collect()
         };
         let readings = THROTTLE.map(read);
         let mut totals = self
             .counters
             .iter_mut()
             .zip(readings)
-            .map(|(counter, readings)| readings.map(|readings| counter.total(&readings)));
-        let mut next = || totals.next().unwrap_or(Err(unsupported("thermal_throttle", "no_cpu")));
-        Throttle {
+            .map(|(counter, readings)| readings.map(|readings| counter.add(&readings)));
+        let mut next = || totals.next().unwrap_or(Err(Fault::new("thermal_throttle", FaultCode::NoCpu)));
+        ThrottleCounters {
             package_count: next(),
             package_ms: next(),
             core_count: next(),
@@ -253,18 +248,18 @@ fn zones(sysfs: &Path, socket: u32) -> Vec<Zone> {
     Zone::packages(sysfs).into_iter().filter(is_ours).collect()
 }
 
-fn sum<'a>(zones: impl Iterator<Item = &'a mut Zone>, call: &'static str) -> Got<u64> {
-    let energies: Vec<u64> = zones.map(Zone::energy_microjoules).collect::<Got<_>>()?;
-    if energies.is_empty() { Err(unsupported(call, "ENOENT")) } else { Ok(energies.iter().sum()) }
+fn sum<'a>(zones: impl Iterator<Item = &'a mut Zone>, call: &'static str) -> Measured<u64> {
+    let energies: Vec<u64> = zones.map(Zone::energy_microjoules).collect::<Measured<_>>()?;
+    if energies.is_empty() { Err(missing(call)) } else { Ok(energies.iter().sum()) }
 }
 
-/// The package sensors of a socket among coretemp's, which has a chip for each die and on it a channel for each
-/// core beside the first, that of the die.
+/// The package sensors of a socket. The driver coretemp has a chip for each die, whose first channel is the
+/// die's and whose others are those of its cores.
 ///
-/// What it calls `Package id` is the kernel's running number of the die over all sockets
-/// (`topology_logical_die_id`), which equals the socket's number only where each socket has one die and none is
-/// left out. It runs in the order of sockets and of their dies.
-fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Got<Vec<Channel>> {
+/// The number in a label `Package id` is the kernel's number of the die over all sockets
+/// (`topology_logical_die_id`), in the order of sockets and their dies. It is the socket's number only where
+/// every socket has one die and all are online.
+fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Measured<Vec<Channel>> {
     let chips = Chip::all(sysfs).into_iter().filter(|chip| chip.name == "coretemp");
     let mut packages: Vec<(u32, Channel)> = chips
         .filter_map(|chip| {
@@ -277,19 +272,20 @@ fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Got<Vec<Chann
         return Err(NO_CORETEMP);
     }
     if packages.len() != dies.len() {
-        return Err(Fault::no_data("coretemp", "other_dies"));
+        return Err(Fault::new("coretemp", FaultCode::OtherDies));
     }
     packages.sort_by_key(|(number, _)| *number);
     let ours = dies.iter().zip(packages).filter(|((die_socket, _), _)| *die_socket == socket);
     Ok(ours.map(|(_, (_, channel))| channel).collect())
 }
 
-fn one_per_core(cpus: &[Cpu]) -> Vec<Cpu> {
-    let mut leaders: Vec<Cpu> = Vec::new();
+/// The first CPU of each core.
+fn one_cpu_per_core(cpus: &[Cpu]) -> Vec<Cpu> {
+    let mut core_cpus: Vec<Cpu> = Vec::new();
     for cpu in cpus {
-        if leaders.iter().all(|leader| leader.core != cpu.core) {
-            leaders.push(*cpu);
+        if core_cpus.iter().all(|leader| leader.core != cpu.core) {
+            core_cpus.push(*cpu);
         }
     }
-    leaders
+    core_cpus
 }

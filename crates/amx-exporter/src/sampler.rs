@@ -1,4 +1,4 @@
-//! One socket, round after round.
+//! The sampler of one socket.
 
 use std::{
     path::PathBuf,
@@ -6,39 +6,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
+use kernel::perf::CALL;
+use reading::{Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler};
+use source::Rate;
 
 use crate::{
-    cores::Core,
-    cpu::Cpu,
-    map,
-    memory::Memory,
-    perf::{CALL, Shared},
-    rates::{Power, Throttling},
-    raw::{Files, Got},
-    topology,
+    cores::CoreEvents, cpu::Cpu, map, memory::MemoryEvents, perf::Shared, raw::SocketFiles,
+    throttling::Throttling, topology::Topology,
 };
 
-/// When to ask for events again that the kernel has refused.
-const RETRY: Duration = Duration::from_secs(10);
+/// How long after the kernel refused events they are opened again.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// A socket and what its last rounds left behind.
+/// A socket and the state that rates need.
 pub struct SocketSampler {
-    sysfs: PathBuf,
-    socket: u32,
-    topology: topology::Socket,
-    identity: Arc<Identity>,
-    info: Labels,
-    per_core: bool,
-    files: Files,
-    core: Events<Core>,
-    memory: Events<Memory>,
-    power: [Power; 2],
+    config: SocketConfig,
+    topology: Topology,
+    files: SocketFiles,
+    core: Retry<CoreEvents>,
+    memory: Retry<MemoryEvents>,
+    power: Rate,
+    memory_power: Rate,
     throttling: Throttling,
 }
 
-/// What is to be known of a socket to sample it.
-pub struct Socket {
+/// Which socket is sampled, and how.
+pub struct SocketConfig {
     /// Root of sysfs.
     pub sysfs: PathBuf,
     /// The kernel's number of the socket.
@@ -47,37 +40,38 @@ pub struct Socket {
     pub identity: Arc<Identity>,
     /// Labels of the info metric.
     pub info: Labels,
-    /// Whether each core has series of its own.
+    /// Whether each core has its own series.
     pub per_core: bool,
 }
 
-/// Events that are open or were refused.
-struct Events<T> {
-    of: T,
+/// Events that the kernel may refuse to open.
+struct Retry<T> {
+    events: T,
     refused: Option<(Fault, Instant)>,
     opened: bool,
 }
 
-impl<T> Events<T> {
-    fn new(of: T) -> Self {
-        Self { of, refused: None, opened: false }
+impl<T> Retry<T> {
+    fn new(events: T) -> Self {
+        Self { events, refused: None, opened: false }
     }
 
-    /// Reads what the last round left open, then follows CPUs that came and went.
+    /// Reads the events that are open, then opens and closes some as CPUs come and go. After a refusal
+    /// neither is done for a while.
     fn round<R>(
         &mut self,
         now: Instant,
-        read: impl FnOnce(&mut T) -> Got<R>,
-        follow: impl FnOnce(&mut T) -> Got<()>,
-    ) -> Got<R> {
+        read: impl FnOnce(&mut T) -> Measured<R>,
+        update: impl FnOnce(&mut T) -> Measured<()>,
+    ) -> Measured<R> {
         if let Some((fault, at)) = self.refused
-            && now < at + RETRY
+            && now < at + RETRY_AFTER
         {
             return Err(fault);
         }
-        let first = Fault::no_data(CALL, "no_interval");
-        let result = if self.opened { read(&mut self.of) } else { Err(first) };
-        match follow(&mut self.of) {
+        let first = Fault::new(CALL, FaultCode::FirstReading);
+        let result = if self.opened { read(&mut self.events) } else { Err(first) };
+        match update(&mut self.events) {
             Ok(()) => {
                 (self.opened, self.refused) = (true, None);
                 result
@@ -92,48 +86,48 @@ impl<T> Events<T> {
 
 impl SocketSampler {
     /// A sampler that has opened nothing yet.
-    pub fn new(socket: Socket, perf: &Shared, cpu: &Cpu) -> Self {
-        let Socket { sysfs, number, identity, info, per_core } = socket;
+    pub fn new(config: SocketConfig, perf: &Shared, cpu: &Cpu) -> Self {
         Self {
-            files: Files::new(&sysfs, number),
-            core: Events::new(Core::new(perf, cpu, &sysfs)),
-            memory: Events::new(Memory::new(perf, &sysfs)),
-            power: Default::default(),
+            topology: Topology::default(),
+            files: SocketFiles::new(&config.sysfs, config.number),
+            core: Retry::new(CoreEvents::new(perf, cpu, &config.sysfs)),
+            memory: Retry::new(MemoryEvents::new(perf, &config.sysfs)),
+            power: Rate::default(),
+            memory_power: Rate::default(),
             throttling: Throttling::default(),
-            sysfs,
-            socket: number,
-            topology: topology::Socket::default(),
-            identity,
-            info,
-            per_core,
+            config,
         }
     }
 
-    /// One round at `now`.
+    /// Reads the socket at `now`.
+    ///
+    /// # Errors
+    /// `Failed` `offline` when all CPUs of the socket are, and when the kernel does not list its CPUs.
     pub fn round(&mut self, now: Instant, batch: &mut Batch) -> Result<(), Lost> {
-        self.topology.follow(&self.sysfs, self.socket).map_err(Lost::Device)?;
-        let topology::Socket { cpus, dies, .. } = &self.topology;
+        self.topology.update(&self.config.sysfs, self.config.number).map_err(Lost::Device)?;
+        let Topology { cpus, dies, .. } = &self.topology;
         if cpus.is_empty() {
-            return Err(Lost::Device(Fault {
-                absence: Absence::Failed,
-                call: "cpu/online",
-                code: "offline",
-            }));
+            return Err(Lost::Device(Fault::new("cpu/online", FaultCode::Offline)));
         }
         let numbers: Vec<_> = cpus.iter().map(|cpu| cpu.number).collect();
-        let counted = self.core.round(now, |core| core.read(cpus), |core| core.follow(cpus));
-        let accesses = self.memory.round(now, Memory::read, |memory| memory.follow(&numbers));
+        let cores = self.core.round(now, |core| core.read(cpus), |core| core.update(cpus));
+        let accesses = self.memory.round(now, MemoryEvents::read, |memory| memory.update(&numbers));
         let raw = self.files.read(cpus, dies);
-        let [package, memory] = &mut self.power;
-        let power_uw = [package.microwatts(now, raw.energy_uj), memory.microwatts(now, raw.memory_energy_uj)];
-        let active = self.throttling.active(&raw);
-        batch.begin(&self.identity);
-        let info = &self.info;
-        map::socket(&map::Round { info, raw: &raw, power_uw, active, counted: &counted, accesses }, batch);
-        if self.per_core
-            && let Ok(counted) = &counted
+        let sample = map::Sample {
+            info: &self.config.info,
+            power_uw: self.power.per_second("energy_uj", now, raw.energy_uj),
+            memory_power_uw: self.memory_power.per_second("energy_uj", now, raw.memory_energy_uj),
+            throttled: self.throttling.update(&raw),
+            raw: &raw,
+            cores: cores.as_ref().map_err(|fault| *fault),
+            accesses,
+        };
+        batch.begin(&self.config.identity);
+        map::socket(&sample, batch);
+        if self.config.per_core
+            && let Ok(reading) = &cores
         {
-            map::cores(&counted.amx_by_core, &self.identity, batch);
+            map::cores(&reading.amx_by_core, &self.config.identity, batch);
         }
         Ok(())
     }

@@ -1,20 +1,20 @@
-//! The source: what processor this is, and its sockets.
+//! The source: the processor and its sockets.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use naming::Family;
-use reading::{Backend, Fault, Found, Identity, Labels, Lost, Session, Source, Unavailable};
+use kernel::File;
+use naming::{Family, Label};
+use reading::{Backend, Found, Identity, Labels, Lost, Session, Source, Unavailable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sysfs::File;
 
 use crate::{
-    cpu::Cpu,
-    perf::{self, Shared},
-    sampler::{Socket, SocketSampler},
+    cpu::{self, Cpu},
+    perf::{Kernel, Shared},
+    sampler::{SocketConfig, SocketSampler},
+    simulated::{self, Counters},
     topology,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 pub struct AmxSource {
     /// Root of sysfs.
     pub sysfs: PathBuf,
-    /// Whether each core has series of its own.
+    /// Whether each core has its own series.
     pub per_core: bool,
 }
 
@@ -32,16 +32,19 @@ impl Source for AmxSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        let simulated = sysfs::simulated(&self.sysfs);
-        let folder = simulated.as_ref().map(|machine| machine.folder.join("perf"));
-        let perf = system_calls(folder.as_deref()).map_err(|error| {
-            let folder = folder.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();
-            Unavailable(format!("{folder}: {error}"))
-        })?;
-        if simulated.is_none() {
-            raise_open_files();
-        }
-        let cpu = Cpu::decode(|leaf, subleaf| perf.cpuid(leaf, subleaf));
+        let simulated = source::simulated::in_sysfs(&self.sysfs);
+        let (cpu, perf): (Cpu, Shared) = match &simulated {
+            None => {
+                raise_open_files();
+                (Cpu::decode(cpu::cpuid), Arc::new(Kernel))
+            }
+            Some(machine) => {
+                let folder = machine.folder.join("perf");
+                let cpu = simulated::cpu(&folder)
+                    .map_err(|error| Unavailable(format!("{}: {error}", folder.display())))?;
+                (cpu, Arc::new(Counters(folder)))
+            }
+        };
         usable(&cpu)?;
         let backend = Backend {
             library: self.sysfs.join("devices/system/cpu").display().to_string(),
@@ -54,41 +57,27 @@ impl Source for AmxSource {
             info: info(&cpu, &self.sysfs),
             backend,
             cpu,
-            folder,
+            perf,
         }))
     }
 }
 
-/// The kernel's, or those of a simulated machine in `folder`. Each socket has its own, so that a call that hangs
-/// on one of its CPUs holds up no other.
-///
-/// # Errors
-/// When the simulated machine does not say what processor it has.
-fn system_calls(folder: Option<&Path>) -> io::Result<Shared> {
-    Ok(match folder {
-        None => Arc::new(perf::Kernel::default()),
-        Some(folder) => Arc::new(perf::Files::new(folder)?),
-    })
-}
-
-/// Whether this source has anything to say about a processor.
+/// Whether this source reads a processor.
 fn usable(cpu: &Cpu) -> Result<(), Unavailable> {
     let what = describe(cpu);
     let why = if cpu.vendor.is_empty() {
-        "there is no CPUID here; this source reads Intel Xeons only".to_owned()
+        "this machine has no CPUID; this source reads Intel Xeons only".to_owned()
     } else if cpu.vendor != "GenuineIntel" {
-        format!("{what}: not Intel's, so it has no AMX; this source reads Intel Xeons only")
+        format!("{what}: not an Intel processor, so it has no AMX; this source reads Intel Xeons only")
     } else if cpu.hybrid {
-        format!(
-            "{what}: hybrid, so its cores count differently and have no AMX; this source reads Xeons only"
-        )
+        format!("{what}: a hybrid processor, which has no AMX; this source reads Intel Xeons only")
     } else {
         return Ok(());
     };
     Err(Unavailable(why))
 }
 
-/// A processor in a line, for people: what it is and what of AMX it has.
+/// A processor in one line, for people.
 fn describe(cpu: &Cpu) -> String {
     let amx = if cpu.amx { cpu.amx_types.join(" ") } else { "no AMX".to_owned() };
     let place = if cpu.guest { ", in a virtual machine" } else { "" };
@@ -101,19 +90,20 @@ fn info(cpu: &Cpu, sysfs: &Path) -> Labels {
     let microcode =
         File::called(sysfs.join("devices/system/cpu/cpu0/microcode/version"), "microcode/version");
     let facts = [
-        ("vendor", "Intel".to_owned()),
-        ("model", cpu.brand.clone()),
-        ("architecture", cpu.known().map_or("", |model| model.architecture).to_owned()),
-        ("firmware_version", microcode.text().unwrap_or_default()),
-        ("features", features),
+        (Label::Vendor, "Intel".to_owned()),
+        (Label::Model, cpu.brand.clone()),
+        (Label::Architecture, cpu.known().map_or("", |model| model.architecture).to_owned()),
+        (Label::FirmwareVersion, microcode.text().unwrap_or_default()),
+        (Label::Features, features),
     ];
     Labels::Shared(facts.into_iter().filter(|(_, value)| !value.is_empty()).collect())
 }
 
-/// Events are open files, four per CPU: on a large machine more than the usual limit of 1024.
+/// Raises the limit of open files: events are files, four per CPU, on a large machine more than the usual
+/// 1024.
 fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // A refusal shows later, as EMFILE of the events that did not fit.
+    // If that fails, events beyond the limit have the fault EMFILE.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
@@ -123,8 +113,7 @@ struct AmxSession {
     info: Labels,
     backend: Backend,
     cpu: Cpu,
-    /// Of the simulated machine's counters.
-    folder: Option<PathBuf>,
+    perf: Shared,
 }
 
 impl Session for AmxSession {
@@ -142,21 +131,18 @@ impl AmxSession {
     fn found(&self, number: u32) -> Found {
         let device = format!("socket{number}");
         let identity = Arc::new(Identity {
-            unified: vec![("family", Family::Amx.name().to_owned()), ("device", device.clone())],
             vendor: vec![("device", device.clone())],
+            ..Identity::new(Family::Amx, device.clone())
         });
-        let socket = Socket {
+        let socket = SocketConfig {
             sysfs: self.sysfs.clone(),
             number,
             identity: Arc::clone(&identity),
             info: self.info.clone(),
             per_core: self.per_core,
         };
-        let (folder, cpu) = (self.folder.clone(), self.cpu.clone());
-        let open = move || -> Result<_, Fault> {
-            let perf = system_calls(folder.as_deref()).map_err(|error| perf::fault(&error))?;
-            Ok(Box::new(SocketSampler::new(socket, &perf, &cpu)) as Box<dyn reading::Sampler>)
-        };
+        let (perf, cpu) = (Arc::clone(&self.perf), self.cpu.clone());
+        let open = move || Ok(Box::new(SocketSampler::new(socket, &perf, &cpu)) as _);
         Found { key: device, identity, open: Box::new(open) }
     }
 }
@@ -166,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_processors_are_told_why_not() {
+    fn other_processors_are_refused_with_a_reason() {
         let intel = Cpu { vendor: "GenuineIntel".to_owned(), family: 6, model: 0xad, ..Cpu::default() };
         let amd =
             Cpu { vendor: "AuthenticAMD".to_owned(), family: 26, model: 2, guest: true, ..Cpu::default() };
@@ -175,7 +161,7 @@ mod tests {
         assert_eq!(why(&intel), "", "a Xeon without AMX has RAPL and throttling all the same");
         assert!(
             why(&amd)
-                .starts_with("AuthenticAMD family 26 model 0x2, no AMX, in a virtual machine: not Intel's")
+                .starts_with("AuthenticAMD family 26 model 0x2, no AMX, in a virtual machine: not an Intel")
         );
         assert!(why(&client).contains("hybrid"));
         assert!(why(&Cpu::default()).contains("no CPUID"));

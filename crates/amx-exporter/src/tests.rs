@@ -1,4 +1,4 @@
-//! Whole sockets on a tree of files: the golden values of a round, and what each odd file or refusal costs.
+//! Whole sockets on a tree of files: the values of a round, and the effect of each odd file or refusal.
 
 use std::{
     fmt::Write as _,
@@ -8,12 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use naming::Family;
 use reading::{Absence, Batch, Identity, Labels};
 
 use crate::{
-    cpu::Cpu,
-    perf::{Files, Shared},
-    sampler::{Socket, SocketSampler},
+    perf::Shared,
+    sampler::{SocketConfig, SocketSampler},
+    simulated::{self, Counters},
 };
 
 /// Granite Rapids with AMX: leaf, sub-leaf, EAX to EDX.
@@ -108,7 +109,8 @@ impl Tree {
         self.put(&format!("class/hwmon/hwmon0/{name}"), text);
     }
 
-    /// Threads' cycles, instructions, cores' cycles and AMX of a CPU, and as many accesses of each controller.
+    /// Threads' cycles, instructions, cores' cycles and AMX of a CPU, and as many accesses of each
+    /// controller.
     fn count(&self, cpu: u32, enabled: u64, running: u64, values: [u64; 4]) {
         let mut text = format!("{enabled} {running}\n");
         for (config, value) in [0x3c, 0xc0, 0x02ec, 0x02b7].into_iter().zip(values) {
@@ -127,13 +129,14 @@ impl Tree {
     }
 
     fn sampler_of(&self, number: u32, per_core: bool) -> SocketSampler {
-        let perf: Shared = Arc::new(Files::new(&self.0.path().join("accelsim/perf")).expect("readable"));
-        let cpu = Cpu::decode(|leaf, subleaf| perf.cpuid(leaf, subleaf));
-        let socket = Socket {
+        let folder = self.0.path().join("accelsim/perf");
+        let cpu = simulated::cpu(&folder).expect("readable");
+        let perf: Shared = Arc::new(Counters(folder));
+        let socket = SocketConfig {
             sysfs: self.0.path().to_owned(),
             number,
-            identity: Arc::new(Identity::default()),
-            info: Labels::NONE,
+            identity: Arc::new(Identity::new(Family::Amx, "socket0")),
+            info: Labels::Shared([].into()),
             per_core,
         };
         SocketSampler::new(socket, &perf, &cpu)
@@ -148,13 +151,12 @@ impl Tree {
 fn round(sampler: &mut SocketSampler, at: Instant) -> Batch {
     let mut batch = Batch::default();
     sampler.round(at, &mut batch).expect("the socket is there");
-    batch.finish();
     batch
 }
 
 /// The value of the series of this name whose labels are these words.
 fn value(batch: &Batch, name: &str, labels: &str) -> Option<f64> {
-    let mut found = batch.subjects[0].readings.iter().filter(|reading| {
+    let mut found = batch.groups[0].readings.iter().filter(|reading| {
         let mut words = Vec::new();
         reading.labels.for_each(|_, value| words.push(value.to_owned()));
         reading.id.metric().name == Some(name) && words.join(" ") == labels
@@ -164,7 +166,7 @@ fn value(batch: &Batch, name: &str, labels: &str) -> Option<f64> {
 
 fn absence(batch: &Batch, name: &str) -> Option<(Absence, &'static str)> {
     let absent = batch.absences.iter().find(|absent| absent.id.metric().name == Some(name));
-    absent.map(|absent| (absent.fault.absence, absent.fault.code))
+    absent.map(|absent| (absent.fault.absence, absent.fault.code.name()))
 }
 
 #[test]
@@ -176,9 +178,9 @@ fn a_second_of_a_socket() {
     for name in
         ["accel_engine_active_ratio", "accel_cycles_total", "accel_power_watts", "accel_throttle_active"]
     {
-        assert_eq!(absence(&first, name), Some((Absence::NoData, "no_interval")), "{name}");
+        assert_eq!(absence(&first, name), Some((Absence::NoData, "first_reading")), "{name}");
     }
-    // Core 0 multiplies, core 1 and the other socket do not. The kernel multiplexed CPU 3's group.
+    // Only core 0 uses AMX. The kernel multiplexed CPU 3's group.
     for (cpu, amx) in [(0, 1_000_000_000), (1, 0)] {
         tree.count(cpu, 1000, 1000, [2_000_000_000, 4_000_000_000, 775_000_000, amx]);
     }
@@ -221,9 +223,12 @@ fn a_second_of_a_socket() {
     ] {
         assert_eq!(value(&batch, name, labels), Some(expected), "{name} {labels}");
     }
-    let cores: Vec<_> = batch.subjects[1..]
+    let cores: Vec<_> = batch.groups[1..]
         .iter()
-        .map(|core| (core.identity.unified[0].1.as_str(), format!("{:.4}", core.readings[0].value.as_f64())))
+        .map(|core| {
+            let partition = core.identity.as_ref().and_then(|identity| identity.partition.as_deref());
+            (partition.unwrap_or_default(), format!("{:.4}", core.readings[0].value.as_f64()))
+        })
         .collect();
     assert_eq!(cores, [("core0", "0.6452".to_owned()), ("core1", "0.0000".to_owned())]);
 }
@@ -245,7 +250,7 @@ fn throttling_shows_by_its_counters_and_by_the_temperature() {
     assert_eq!([active(&tree), active(&tree)], [Some(1.0), Some(0.0)]);
     tree.put("devices/system/cpu/cpu0/thermal_throttle/package_throttle_count", "4");
     assert_eq!([active(&tree), active(&tree)], [Some(1.0), Some(0.0)]);
-    // A long spell moves no counter, but the temperature stands at its limit.
+    // Long throttling changes no counter, but the temperature is at its limit.
     tree.sensor("temp1_input", "100000");
     assert_eq!([active(&tree), active(&tree)], [Some(1.0), Some(1.0)]);
     // Only some kernels count the power limit.
@@ -253,7 +258,7 @@ fn throttling_shows_by_its_counters_and_by_the_temperature() {
     let batch = round(&mut again, start);
     let power =
         batch.absences.iter().rfind(|absent| absent.id.metric().name == Some("accel_throttle_active"));
-    assert_eq!(power.map(|absent| absent.fault.code), Some("ENOENT"));
+    assert_eq!(power.map(|absent| absent.fault.code.name()), Some("ENOENT"));
 }
 
 #[test]
@@ -269,12 +274,12 @@ fn each_refusal_of_the_kernel_is_a_reason_and_costs_the_counters_alone() {
         let batch = round(&mut sampler, Instant::now());
         assert_eq!(absence(&batch, "accel_engine_active_ratio"), Some((absence_kind, code)));
         assert_eq!(value(&batch, "accel_temperature_celsius", "package"), Some(61.0), "{code}");
-        // Asked again after a while, it may be granted.
+        // The events are opened again after a while.
         tree.count(1, 0, 0, [0; 4]);
         let later = Instant::now() + Duration::from_secs(11);
         assert_eq!(
             absence(&round(&mut sampler, later), "accel_instructions_total").map(|a| a.1),
-            Some("no_interval")
+            Some("first_reading")
         );
         for cpu in 0..4 {
             tree.count(cpu, 10, 10, [10, 10, 5, 1]);
@@ -323,7 +328,7 @@ fn a_cpu_may_go_offline_between_two_rounds_and_come_back() {
     assert!(ratio().is_err());
     tick(1000, &[0, 1, 2, 3]);
     assert_eq!(ratio(), Ok(0.5));
-    // Still listed, already gone.
+    // It is still listed, but offline.
     tree.remove("accelsim/perf/cpu3");
     tick(2000, &[0, 1, 2]);
     assert_eq!(ratio(), Ok(0.5));
@@ -340,12 +345,12 @@ fn a_cpu_may_go_offline_between_two_rounds_and_come_back() {
     }
     tree.count(3, 9000, 3000, [5000, 1, 5000, 5000]);
     assert_eq!(ratio(), Err(Some((Absence::NoData, "not_running"))));
-    // What it counted since it was last on the hardware.
+    // The increment since it was last on the hardware.
     for cpu in 0..4 {
         tree.count(cpu, 10_000, 10_000, [5000, 1, 6000, 3000]);
     }
     assert_eq!(ratio(), Ok(0.5));
-    // Nothing ran.
+    // All cores were halted.
     for cpu in 0..4 {
         tree.count(cpu, 11_000, 11_000, [5000, 1, 6000, 3000]);
     }
@@ -380,7 +385,7 @@ fn a_core_that_goes_offline_takes_no_counts_with_it() {
     };
     counts();
     assert_eq!(counts(), [Some(3.0), Some(8.0), Some(0.5), Some(0.0)]);
-    // Core 1 goes, and so does the CPU that spoke for the package and for core 0.
+    // Core 1 goes offline, and so does the CPU from which the package and core 0 were read.
     tree.put("devices/system/cpu/cpu1/thermal_throttle/package_throttle_count", "1");
     tree.put("devices/system/cpu/online", "1,4-7");
     assert_eq!(counts(), [Some(3.0), Some(8.0), Some(0.5), Some(0.0)]);
@@ -407,7 +412,7 @@ fn the_sensor_of_a_package_is_found_by_its_dies() {
     }
     let batch = round(&mut sampler, Instant::now());
     assert_eq!(value(&batch, "accel_temperature_celsius", "package"), Some(70.0), "the hotter of its two");
-    // The other socket's dies go: the numbers stay.
+    // The other socket's dies go offline: the numbers stay.
     tree.put("devices/system/cpu/online", "0-3");
     for chip in ["hwmon2", "hwmon3"] {
         tree.remove(&format!("class/hwmon/{chip}/temp1_label"));
@@ -418,7 +423,7 @@ fn the_sensor_of_a_package_is_found_by_its_dies() {
 
 #[test]
 fn the_number_of_a_socket_need_not_be_that_of_its_sensor() {
-    // The kernel numbers the dies that there are; sockets may be 0 and 4.
+    // The kernel numbers only the dies that exist; sockets may be 0 and 4.
     let tree = Tree::new();
     for cpu in 4..8 {
         tree.put(&format!("devices/system/cpu/cpu{cpu}/topology/physical_package_id"), "4");
@@ -471,12 +476,12 @@ fn memory_controllers_may_come_later_and_one_that_fails_costs_no_counts() {
         value(&batch, "accel_memory_read_bytes_total", "")
             .ok_or(absence(&batch, "accel_memory_read_bytes_total").map(|absence| absence.1))
     };
-    assert_eq!(read(&tree), Err(Some("no_interval")));
+    assert_eq!(read(&tree), Err(Some("first_reading")));
     assert_eq!(read(&tree), Ok(200.0 * 64.0), "a hundred accesses of both sub-channels");
     fs::rename(&aside, folder.join("uncore_imc_1")).expect("moved");
     assert_eq!(read(&tree), Ok(400.0 * 64.0), "found after it was read");
     assert_eq!(read(&tree), Ok(800.0 * 64.0));
-    // One of them no longer answers: what the other counted meanwhile is told when it is back.
+    // One of them cannot be read: what the other counted meanwhile is reported when it can again.
     let broken =
         |text: String| text.lines().filter(|line| !line.starts_with("21 ")).collect::<Vec<_>>().join("\n");
     let counts = tree.0.path().join("accelsim/perf/cpu0");

@@ -1,65 +1,63 @@
-//! Which CPUs there are, and in which socket and core each lies (Documentation/ABI/stable/sysfs-devices-system-cpu).
+//! The CPUs that are online, and the socket, die and core of each
+//! (Documentation/ABI/stable/sysfs-devices-system-cpu).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use reading::{Absence, Fault};
-use sysfs::File;
-
-/// Most CPUs that Linux can be built for (`NR_CPUS` on x86-64); a longer list is garbage.
-const CPUS_MAX: u32 = 8192;
+use kernel::File;
+use reading::{Absence, Measured};
 
 /// One online CPU of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    /// Number.
+    /// The kernel's number.
     pub number: u32,
-    /// Its core, unique within the socket.
+    /// The number of its die and core: cores are numbered from 0 in each die on some parts.
     pub core: u32,
 }
 
 impl Cpu {
-    /// The die that it lies on.
+    /// The die that it is on.
     const fn die(self) -> u32 {
         self.core >> DIE_SHIFT
     }
 }
 
-/// Where the die stands in the name of a core.
+/// Where the number of the die begins in [`Cpu::core`].
 const DIE_SHIFT: u32 = 16;
 
-/// Folder of a CPU.
+/// The sysfs folder of a CPU.
 pub fn folder(sysfs: &Path, cpu: u32) -> PathBuf {
     sysfs.join(format!("devices/system/cpu/cpu{cpu}"))
 }
 
 /// The CPUs that are online.
-pub fn online(sysfs: &Path) -> Result<Vec<u32>, Fault> {
-    File::called(sysfs.join("devices/system/cpu/online"), "cpu/online").parse(parse_list)
+pub fn online(sysfs: &Path) -> Measured<Vec<u32>> {
+    File::called(sysfs.join("devices/system/cpu/online"), "cpu/online").list()
 }
 
-/// The CPUs of one socket, looked up anew only when other CPUs are online than before: a large machine has
-/// hundreds, with three files each.
+/// The CPUs of one socket. They are looked up only when other CPUs are online than before, since a large
+/// machine has hundreds with three files each.
 #[derive(Debug, Default)]
-pub struct Socket {
+pub struct Topology {
     online: Vec<u32>,
-    /// Its CPUs that are online; none when the last one went.
+    /// Its CPUs that are online.
     pub cpus: Vec<Cpu>,
-    /// The dies of all sockets that have a CPU online, each by its socket and its own number, in order.
+    /// The dies of all sockets with a CPU online, in order: number of the socket, number of the die in it.
     pub dies: Vec<(u32, u32)>,
 }
 
-impl Socket {
-    /// Looks where the CPUs of socket `number` lie.
+impl Topology {
+    /// Looks the CPUs of socket `number` up.
     ///
     /// # Errors
-    /// When the kernel does not say where a CPU lies that is there.
-    pub fn follow(&mut self, sysfs: &Path, number: u32) -> Result<(), Fault> {
+    /// When the kernel does not list the CPUs or does not report where one of them is.
+    pub fn update(&mut self, sysfs: &Path, number: u32) -> Measured<()> {
         let online = online(sysfs)?;
         if online != self.online {
-            let mut sockets = places(sysfs, &online)?;
+            let mut sockets = locate(sysfs, &online)?;
             let dies = sockets.iter().flat_map(|(socket, cpus)| cpus.iter().map(|cpu| (*socket, cpu.die())));
             self.dies = dies.collect::<BTreeSet<_>>().into_iter().collect();
             self.cpus = sockets.remove(&number).unwrap_or_default();
@@ -70,13 +68,13 @@ impl Socket {
 }
 
 /// The online CPUs of each socket.
-pub fn sockets(sysfs: &Path) -> Result<BTreeMap<u32, Vec<Cpu>>, Fault> {
-    places(sysfs, &online(sysfs)?)
+pub fn sockets(sysfs: &Path) -> Measured<BTreeMap<u32, Vec<Cpu>>> {
+    locate(sysfs, &online(sysfs)?)
 }
 
-/// Where each CPU lies. One that goes offline meanwhile is left out; any other failure is one, since a socket
-/// without some of its CPUs would pass for the whole.
-fn places(sysfs: &Path, online: &[u32]) -> Result<BTreeMap<u32, Vec<Cpu>>, Fault> {
+/// The CPUs by socket. One that goes offline meanwhile is left out. Any other failure is returned, since a
+/// socket without some of its CPUs would look complete.
+fn locate(sysfs: &Path, online: &[u32]) -> Measured<BTreeMap<u32, Vec<Cpu>>> {
     let mut sockets = BTreeMap::<u32, Vec<Cpu>>::new();
     for number in online.iter().copied() {
         let topology = folder(sysfs, number).join("topology");
@@ -84,7 +82,6 @@ fn places(sysfs: &Path, online: &[u32]) -> Result<BTreeMap<u32, Vec<Cpu>>, Fault
             Err(fault) if fault.absence == Absence::Failed && fault.code != "ENODEV" => Err(fault),
             known => Ok(known.ok()),
         };
-        // A die's cores count from 0 on some parts, so the die belongs to the core's name.
         let (socket, die, core) = (read("physical_package_id")?, read("die_id")?, read("core_id")?);
         if let (Some(socket), Some(core)) = (socket, core) {
             let core = die.unwrap_or(0) << DIE_SHIFT | core & ((1 << DIE_SHIFT) - 1);
@@ -94,35 +91,12 @@ fn places(sysfs: &Path, online: &[u32]) -> Result<BTreeMap<u32, Vec<Cpu>>, Fault
     Ok(sockets)
 }
 
-/// Numbers of a list such as `0-3,8`; `None` when it is no such list.
-pub fn parse_list(text: &str) -> Option<Vec<u32>> {
-    let mut numbers = Vec::new();
-    for range in text.split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        if last < first || last >= CPUS_MAX {
-            return None;
-        }
-        numbers.extend(first..=last);
-    }
-    Some(numbers)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_the_kernels() {
-        assert_eq!(parse_list("0-3,8,10-11"), Some(vec![0, 1, 2, 3, 8, 10, 11]));
-        assert_eq!(parse_list("0"), Some(vec![0]));
-        for bad in ["", "3-1", "a", "0-", "0-99999999", "0,,1"] {
-            assert_eq!(parse_list(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_cpu_that_went_is_left_out_and_one_that_cannot_be_read_costs_all() {
+    fn a_cpu_that_went_offline_is_left_out_and_one_that_cannot_be_read_is_a_fault() {
         let sysfs = tempfile::tempdir().expect("a folder");
         let put = |cpu: u32, name: &str, text: &str| {
             let topology = folder(sysfs.path(), cpu).join("topology");
@@ -135,12 +109,12 @@ mod tests {
             put(cpu, "core_id", "0");
         }
         std::fs::write(sysfs.path().join("devices/system/cpu/online"), "0-3").expect("written");
-        let mut socket = Socket::default();
-        assert_eq!(socket.follow(sysfs.path(), 0), Ok(()));
+        let mut socket = Topology::default();
+        assert_eq!(socket.update(sysfs.path(), 0), Ok(()));
         assert_eq!(socket.cpus.iter().map(|cpu| cpu.number).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(socket.dies, [(0, 0), (0, 1)]);
         std::fs::create_dir_all(folder(sysfs.path(), 3).join("topology/core_id")).expect("created");
-        assert_eq!(sockets(sysfs.path()).map_err(|fault| fault.code), Err("EISDIR"));
+        assert_eq!(sockets(sysfs.path()).map_err(|fault| fault.code.name()), Err("EISDIR"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Everything between a vendor's source and a Prometheus server: command line, sampling threads that may
-//! be lost to a driver, snapshots, self-metrics and HTTP.
+//! Everything between a vendor's source and a Prometheus server: command line, sampling threads, snapshots,
+//! the exporter's own metrics and HTTP.
 //!
 //! ```text
 //! main -> cli -> serve -+-> supervisor (one thread per source) -> worker (one thread per device)
@@ -11,53 +11,35 @@
 //! ```
 //!
 //! Threads that call a driver share nothing with the HTTP side but the board, and hold its locks only to
-//! swap values: a driver that never answers costs the series of its device and nothing else.
+//! swap values: a driver call that never returns costs the series of its device and nothing else.
 
 #![forbid(unsafe_code)]
 
-mod board;
-mod body;
-mod call;
-mod cardinality;
-mod cli;
-mod connection;
-mod device;
-mod fields;
-mod generate;
-mod host;
-mod integral;
-mod landing;
-mod lane;
-mod listen;
-mod log;
-mod metrics_page;
-mod own;
-mod pci;
-mod print;
-mod probe;
-mod routes;
-mod serve;
-mod settings;
-mod spec;
-mod supervisor;
-mod tempo;
+mod commands;
+mod http;
+mod sampling;
+mod self_metrics;
 #[cfg(test)]
 mod tests;
-mod values;
-mod worker;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
-use clap::ArgMatches;
+use source::{SourceSpec, UsageError};
 
-pub use lane::{Lane, Turn};
-pub use spec::{Common, Opened, SourceSpec, UsageError};
+use crate::commands::{
+    cli, fields,
+    flags::{Command, JsonFlag, LogFlags},
+    log, print, probe, serve, settings,
+};
 
-/// Why a command did not do what it was asked.
+/// The interval that `probe` passes to sources; nothing that it shows depends on it.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why a command failed, and by that its exit code.
 enum Failure {
-    /// Exit code 2.
+    /// A flag, variable or file is wrong: exit code 2.
     Usage(UsageError),
-    /// Exit code 1.
+    /// Anything else: exit code 1.
     Run(String),
 }
 
@@ -97,39 +79,42 @@ fn run(
     specs: &[SourceSpec],
     args: &[OsString],
 ) -> Result<ExitCode, Failure> {
-    let (path, matches) = match cli::parse(cli::command(name, about, specs), args)? {
-        cli::Parsed::Run(path, matches) => (path, matches),
+    let program = cli::command(name, about, specs);
+    let (command, matches) = match cli::parse(program.clone(), args)? {
+        cli::Parsed::Run(command, matches) => (command, matches),
         cli::Parsed::Print(text) => return print::text(&text),
     };
-    let path: Vec<_> = path.iter().map(String::as_str).collect();
-    match *path {
-        ["fields"] if matches.get_flag("json") => print::text(&fields::json()),
-        ["fields"] => print::table(&fields::table()),
-        ["generate", what] => generate::run(what, &matches),
-        ["probe"] => {
-            start_log(name, about, specs, &matches);
-            let report = probe::run(settings::sources(specs, &matches)?);
-            if matches.get_flag("json") {
-                print::text(&report.json())
+    match *command {
+        Command::Fields(JsonFlag { json: true }) => print::text(&fields::json()),
+        Command::Fields(JsonFlag { json: false }) => print::table(&fields::table()),
+        Command::Generate(generate) => generate.run(&program),
+        Command::Probe(flags) => {
+            start_log(&flags.log, &program);
+            let opened = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
+            let report = probe::run(opened);
+            if flags.json.json {
+                print::text(&report.json())?;
             } else {
-                print::table(&report.table())
-            }?;
+                print::table(&report.table())?;
+                // Sentences are wrapped by the terminal, not cut.
+                print::text(&report.advice())?;
+            }
             Ok(if report.found_nothing() { ExitCode::from(3) } else { ExitCode::SUCCESS })
         }
-        _ => {
-            start_log(name, about, specs, &matches);
-            settings::serve(name, specs, &matches)?.run(serve::signals)?;
+        Command::Serve(flags) => {
+            start_log(&flags.log, &program);
+            settings::serve(flags, name, specs, &matches)?.run(serve::signals)?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// Starts logging, and first of all tells of variables that look like ours and are not.
-fn start_log(name: &'static str, about: &'static str, specs: &[SourceSpec], matches: &ArgMatches) {
-    let value = |name| matches.get_one::<String>(name).expect("has a default").as_str();
-    log::start(value("log.level"), value("log.format") == "json");
+/// Starts logging, and first reports variables that have our prefix but that no flag reads.
+fn start_log(flags: &LogFlags, program: &clap::Command) {
+    log::start(flags);
+    let name = program.get_name();
     let variables = std::env::vars_os().map(|(name, _)| name);
-    for variable in cli::unknown_variables(&cli::command(name, about, specs), variables) {
+    for variable in cli::unknown_variables(program, variables) {
         tracing::warn!(variable, "no flag reads this variable; {name} --help lists those that exist");
     }
 }

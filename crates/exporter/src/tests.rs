@@ -1,4 +1,4 @@
-//! The exporter over a fake source that does what a test tells it, and over real sockets.
+//! The exporter with a fake source that tests control, and over real sockets.
 
 mod command_line;
 mod fake;

@@ -1,11 +1,11 @@
-//! The walk over families and subjects, the same for every format.
+//! The iteration over families and subjects, common to all formats.
 
-use naming::{Value, Vendor, VendorFilter};
-use reading::{Identity, Labels, Reading, Subject};
+use naming::{Value, VendorFilter, VendorName};
+use reading::{Labels, Reading, Subject};
 
 use crate::{
     Format,
-    plan::{FAMILIES, Family, Feed, Heading},
+    plan::{FAMILIES, Family, Heading, Input},
     protobuf::Protobuf,
     text::{OPENMETRICS, TEXT, Text},
 };
@@ -13,20 +13,19 @@ use crate::{
 /// What to print.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
-    /// The unified schema. The exporter's own metrics are printed with or without it.
+    /// Whether to print the unified schema. The exporter's own metrics are always printed.
     pub unified: bool,
     /// Vendors' own names.
     pub vendor: bool,
-    /// Per vocabulary, the names to keep, with the TYPE and HELP to announce; a vocabulary without a
-    /// filter is printed whole.
+    /// For each vocabulary, the names to keep, with their TYPE and HELP. A vocabulary without a filter is
+    /// printed completely.
     pub filters: &'a [VendorFilter],
 }
 
 /// Prints `subjects` in `format`.
 ///
-/// Families come in catalogue order, each announced once and without gaps; a family without a reading is
-/// not announced. Within a family, samples keep the order of the subjects. Each subject's readings must
-/// be in catalogue order, as [`reading::Batch::finish`] leaves them.
+/// Families are in catalogue order. Each is announced once, and its samples follow without interruption; a
+/// family without a reading is not announced. Within a family, samples keep the order of the subjects.
 pub fn encode<'a>(
     format: Format,
     subjects: impl IntoIterator<Item = &'a Subject>,
@@ -39,17 +38,18 @@ pub fn encode<'a>(
     }
 }
 
-/// How one format is written. For each family that has samples: `begin`, `sample` at least once, `end`.
+/// Writes one format. For each family with samples, `begin` is called, then `sample` at least once, then
+/// `end`.
 pub(crate) trait Writer {
     /// Appends one label to a sample's encoded labels.
     fn push_label(labels: &mut Vec<u8>, name: &str, value: &str);
     /// Announces a family.
     fn begin(&mut self, heading: &Heading<'_>);
-    /// Adds a sample of the family that was begun; `labels` were made by [`Self::push_label`].
+    /// Adds a sample of the current family; `labels` were written by [`Self::push_label`].
     fn sample(&mut self, heading: &Heading<'_>, labels: &[u8], value: &Value);
     /// Closes the family.
     fn end(&mut self);
-    /// The whole body.
+    /// Returns the complete body.
     fn finish(self) -> Vec<u8>;
 }
 
@@ -59,21 +59,21 @@ pub(crate) fn walk<'a, W: Writer>(
     subjects: impl IntoIterator<Item = &'a Subject>,
     options: &Options<'_>,
 ) -> Vec<u8> {
-    let pages: Vec<_> = subjects.into_iter().map(Page::new::<W>).collect();
+    let encoded: Vec<_> = subjects.into_iter().map(EncodedSubject::new::<W>).collect();
     let mut labels = Vec::new();
     for family in families {
         let Some(heading) = family.heading(options) else { continue };
         let mut begun = false;
-        for feed in &family.feeds {
-            for page in &pages {
-                for reading in page.readings(feed) {
+        for input in &family.inputs {
+            for subject in &encoded {
+                for reading in subject.readings(input) {
                     if !begun {
                         writer.begin(&heading);
                         begun = true;
                     }
                     labels.clear();
-                    page.push_labels::<W>(feed, reading, &mut labels);
-                    match feed.row {
+                    subject.push_labels::<W>(input, reading, &mut labels);
+                    match input.row {
                         None => writer.sample(&heading, &labels, &reading.value),
                         Some(row) => writer.sample(&heading, &labels, &row.unit.from_base(&reading.value)),
                     }
@@ -88,65 +88,57 @@ pub(crate) fn walk<'a, W: Writer>(
 }
 
 /// A subject with the labels of its identity encoded once.
-struct Page<'a> {
-    /// The `family` label: which vendor rows apply.
-    family: &'a str,
+struct EncodedSubject<'a> {
+    /// The family, which selects the vendor rows that apply.
+    family: Option<naming::Family>,
     unified: Vec<u8>,
     vendor: Vec<u8>,
     readings: &'a [Reading],
 }
 
-impl<'a> Page<'a> {
+impl<'a> EncodedSubject<'a> {
     fn new<W: Writer>(subject: &'a Subject) -> Self {
-        debug_assert!(subject.readings.is_sorted_by_key(|reading| reading.id), "a batch is finished");
-        let encoded = |labels: &[(&'static str, String)]| {
-            let mut out = Vec::new();
-            for (name, value) in labels {
-                W::push_label(&mut out, name, value);
-            }
-            out
-        };
-        let Identity { unified, vendor } = &*subject.identity;
-        Self {
-            family: unified.iter().find(|(name, _)| *name == "family").map_or("", |(_, family)| family),
-            unified: encoded(unified),
-            vendor: encoded(vendor),
-            readings: &subject.readings,
+        let (mut unified, mut vendor) = (Vec::new(), Vec::new());
+        if let Some(identity) = subject.identity() {
+            identity.labels().for_each(|(name, value)| W::push_label(&mut unified, name, value));
+            identity.vendor.iter().for_each(|(name, value)| W::push_label(&mut vendor, name, value));
         }
+        let family = subject.identity().map(|identity| identity.family);
+        Self { family, unified, vendor, readings: subject.readings() }
     }
 
-    /// The readings that a feed prints.
-    fn readings(&self, feed: &Feed) -> impl Iterator<Item = &'a Reading> {
-        let applies = feed.row.is_none_or(|row| !self.vendor.is_empty() && self.family == row.family.name());
+    /// Returns the readings that a input prints.
+    fn readings(&self, input: &Input) -> impl Iterator<Item = &'a Reading> {
+        let applies = input.row.is_none_or(|row| !self.vendor.is_empty() && self.family == Some(row.family));
         let tail = if applies {
-            &self.readings[self.readings.partition_point(|reading| reading.id < feed.id)..]
+            &self.readings[self.readings.partition_point(|reading| reading.id < input.id)..]
         } else {
             &[]
         };
         tail.iter()
-            .take_while(|reading| reading.id == feed.id)
-            .filter(|reading| feed.row.is_none_or(|row| takes(row, &reading.labels)))
+            .take_while(|reading| reading.id == input.id)
+            .filter(|reading| input.row.is_none_or(|row| takes(row, &reading.labels)))
     }
 
     /// Appends the labels of one sample: the subject's, then the reading's own.
-    fn push_labels<W: Writer>(&self, feed: &Feed, reading: &Reading, out: &mut Vec<u8>) {
-        let Some(row) = feed.row else {
+    fn push_labels<W: Writer>(&self, input: &Input, reading: &Reading, out: &mut Vec<u8>) {
+        let Some(row) = input.row else {
             out.extend_from_slice(&self.unified);
-            reading.labels.for_each(|name, value| W::push_label(out, name, value));
+            reading.labels.for_each(|label, value| W::push_label(out, label.name(), value));
             return;
         };
         out.extend_from_slice(&self.vendor);
-        for (name, printed) in row.keep {
-            reading.labels.with_value(name, |value| W::push_label(out, printed, value));
+        for (label, printed) in row.keep {
+            reading.labels.with_value(*label, |value| W::push_label(out, printed, value));
         }
     }
 }
 
-/// Whether a vendor's name applies to readings with these labels.
-fn takes(row: &Vendor, labels: &Labels) -> bool {
-    row.when.iter().all(|(name, wanted)| {
+/// Returns whether a vendor's name applies to readings with these labels.
+fn takes(row: &VendorName, labels: &Labels) -> bool {
+    row.when.iter().all(|(label, wanted)| {
         let mut equal = false;
-        labels.with_value(name, |value| equal = value == *wanted);
+        labels.with_value(*label, |value| equal = value == *wanted);
         equal
     })
 }

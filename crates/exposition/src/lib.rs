@@ -1,8 +1,8 @@
 //! Readings to bytes: Prometheus text 0.0.4, OpenMetrics 1.0.0 and Prometheus protobuf.
 //!
-//! [`negotiate()`] finds the format in a request's `Accept` header; [`encode()`] prints subjects in it. The
-//! catalogue decides which families exist and in which order; here each format only says how it writes
-//! a family's heading, a label and a sample:
+//! [`negotiate()`] selects the format from a request's `Accept` header; [`encode()`] prints subjects in it.
+//! The catalogue defines which families exist and in which order; each format defines only how a family's
+//! heading, a label and a sample are written:
 //!
 //! | catalogue | text 0.0.4 | OpenMetrics 1.0.0 | protobuf |
 //! |---|---|---|---|
@@ -13,11 +13,11 @@
 //! | histogram | histogram | histogram | histogram, classic buckets |
 //! | vendor's counter without `_total` | counter | unknown | counter |
 //!
-//! A state set is a gauge everywhere: OpenMetrics' own `stateset` wants the state in a label named like
-//! the metric, which would rename our labels between formats, and a scraper stores both types alike.
-//! A vendor's counter is `unknown` in OpenMetrics because a counter there must end in `_total`, and a
-//! vendor's name never changes. Numbers are exact in both text formats; protobuf has only doubles, so
-//! there a count above 2^53 is rounded, as a scraper rounds it in any format.
+//! A state set is a gauge in every format: the `stateset` of OpenMetrics requires the state in a label named
+//! like the metric, so labels would differ between formats, and a scraper stores both types alike. A vendor's
+//! counter is `unknown` in OpenMetrics because a counter's name must end in `_total` there, and a vendor's
+//! name never changes. Numbers are exact in both text formats. Protobuf has only doubles, so a count above
+//! 2^53 is rounded, as a scraper does with every format.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! Which format a client wants: the `Accept` header against the three formats, as RFC 9110 says.
+//! Selects the format for a client: matches the `Accept` header with the three formats, as RFC 9110
+//! specifies.
 
 use std::{borrow::Cow, cmp::Reverse};
 
@@ -16,10 +17,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// Every format; a client that likes several equally gets the first.
+    /// Every format, in order of preference: the first wins where a client prefers several equally.
     pub const ALL: [Self; 3] = [Self::Text, Self::OpenMetrics, Self::Protobuf];
 
-    /// The media type with the parameters that tell this format from its relatives.
+    /// The media type with the parameters that distinguish this format from others of the type.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -31,27 +32,27 @@ impl Format {
     }
 }
 
-/// The answer to an `Accept` header.
+/// The result for an `Accept` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Negotiated {
     /// The format to encode.
     pub format: Format,
-    /// The reply's `Content-Type`.
+    /// The `Content-Type` of the response.
     pub content_type: Cow<'static, str>,
 }
 
-/// Escaping schemes for metric names. Every name of ours is valid without escaping, so any scheme is
-/// kept by doing nothing; it is echoed for clients that look for it.
+/// Escaping schemes for metric names. Every exported name is valid without escaping, so each scheme is
+/// satisfied without a change; the scheme is repeated in the response for clients that check it.
 const ESCAPING: Name = Name::new_unchecked("escaping");
 const ESCAPING_SCHEMES: [&str; 4] = ["allow-utf-8", "underscores", "dots", "values"];
 
 const QUALITY: Name = Name::new_unchecked("q");
 
-/// Picks the format that the client likes best: the highest `q`, then the one named first, then the order
-/// of [`Format::ALL`]. `accept` is the header's value; several headers are joined by commas.
+/// Returns the format that the client prefers: the highest `q`, then the one named first, then the order of
+/// [`Format::ALL`]. `accept` is the header's value; several headers are joined by commas.
 ///
-/// There is no refusal. Prometheus, browsers and `curl` all parse text 0.0.4, so a client that names
-/// nothing we have, or nothing that can be parsed, gets that.
+/// No request is refused. Prometheus, browsers and `curl` all parse text 0.0.4, so this is the result when
+/// the header names no supported format or cannot be parsed.
 pub fn negotiate(accept: Option<&str>) -> Negotiated {
     let accept = accept.unwrap_or_default();
     let best = Format::ALL
@@ -69,16 +70,16 @@ pub fn negotiate(accept: Option<&str>) -> Negotiated {
     Negotiated { format, content_type }
 }
 
-/// What a client thinks of one format.
+/// A client's preference for one format.
 struct Preference {
-    /// `q` in thousandths; 0 is a refusal.
+    /// `q` in thousandths; 0 means not acceptable.
     quality: u16,
-    /// Which entry of the header says so.
+    /// Index of the entry in the header.
     position: usize,
     escaping: Option<&'static str>,
 }
 
-/// The preference for `format`, stated by the most specific entry that covers it.
+/// Returns the preference for `format`, from the most specific entry that matches it.
 fn preference(accept: &str, format: Format) -> Option<Preference> {
     let offer = MediaType::parse(format.content_type()).expect("our content types parse");
     let mut best = None;
@@ -96,8 +97,8 @@ fn preference(accept: &str, format: Format) -> Option<Preference> {
     best
 }
 
-/// How closely `range` describes `offer`; `None` when it is another type or names another variant of it.
-/// Parameters that the offer does not have (`escaping`, `q`) say nothing about the match.
+/// Returns how specifically `range` matches `offer`; `None` if it is another type or another variant of it.
+/// Parameters that the offer does not have (`escaping`, `q`) are ignored.
 fn specificity(range: &MediaType, offer: &MediaType) -> Option<usize> {
     match (range.ty.as_str(), range.subty.as_str()) {
         ("*", "*") => Some(0),
@@ -117,7 +118,8 @@ fn specificity(range: &MediaType, offer: &MediaType) -> Option<usize> {
     }
 }
 
-/// `q` in thousandths, 1 when it is not given; `None`, which voids the entry, when it is not a weight.
+/// Returns `q` in thousandths: 1000 if it is not given, and `None`, which invalidates the entry, if it is not
+/// a weight.
 fn quality(range: &MediaType) -> Option<u16> {
     let Some(weight) = range.get_param(QUALITY) else { return Some(1000) };
     let weight: f32 = weight.as_str().parse().ok()?;

@@ -2,8 +2,8 @@
 
 /// Appends `value` with the fewest digits that read back as the same double.
 ///
-/// Exponents are used only where they are shorter (below 1e-5, from 1e16), and a whole number has no
-/// `.0`. NaN and infinities are spelled as Prometheus reads them.
+/// Exponents are used only where they are shorter (below 1e-5, from 1e16), and a whole number has no `.0`.
+/// NaN and infinities are written as Prometheus parses them.
 pub(crate) fn push_float(out: &mut Vec<u8>, value: f64) {
     if value.is_finite() {
         let mut buffer = zmij::Buffer::new();
@@ -26,10 +26,11 @@ pub(crate) fn push_integer(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// The value of an `le` label, laid out as Go's `%g` does it: exponents below 1e-4 and from 1e6.
+/// Returns the value of an `le` label, formatted like Go's `%g`: with exponents below 1e-4 and from 1e6.
 ///
-/// A label is compared as text, so it must look the same from every exporter and in every scrape.
-/// `whole` follows a number that has neither point nor exponent (OpenMetrics wants `1.0`, text `1`).
+/// Labels are compared as text, so the value must be the same from every exporter and in every scrape.
+/// `whole` is appended to a number without point and exponent (OpenMetrics requires `1.0`, the text format
+/// `1`).
 pub(crate) fn bound(value: f64, whole: &str) -> String {
     if value == f64::INFINITY {
         return "+Inf".into();

@@ -1,11 +1,11 @@
-//! Which families exist, in which order, and which readings feed each: the catalogue turned by name.
+//! Which families exist, in which order, and which readings input each: the catalogue indexed by name.
 //!
-//! One quantity can have several names and one vendor name can come from several quantities, while a
-//! name may be announced only once. So the grouping is done once, and an encoder only walks it.
+//! One quantity can have several names and one vendor name can come from several quantities, while a name may
+//! be announced only once. The grouping is therefore computed once, and an encoder only iterates over it.
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use naming::{Id, Kind, Metric, Scope, Vendor, VendorFilter, Vocabulary};
+use naming::{Id, Metric, MetricKind, Scope, VendorFilter, VendorName, Vocabulary};
 
 use crate::encode::Options;
 
@@ -13,31 +13,31 @@ use crate::encode::Options;
 #[derive(Debug)]
 pub(crate) struct Family {
     pub name: &'static str,
-    /// Whose name it is; `None` in the unified schema.
+    /// The vocabulary of the name; `None` for the unified schema.
     pub vocabulary: Option<Vocabulary>,
-    /// Whether it is the exporter's own, which no choice of names leaves out: without it nobody could tell
-    /// why something is missing.
+    /// Whether it is one of the exporter's own metrics. No choice of names leaves these out, because they
+    /// report why other series are missing.
     own: bool,
-    kind: Kind,
-    /// The base unit that ends the name, or nothing.
+    kind: MetricKind,
+    /// The base unit with which the name ends, or an empty string.
     unit: &'static str,
     help: Cow<'static, str>,
-    pub feeds: Vec<Feed>,
+    pub inputs: Vec<Input>,
 }
 
 /// A catalogue entry whose readings belong to a family, all of them or those of a vendor's row.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct Input {
     pub id: Id,
-    pub row: Option<&'static Vendor>,
+    pub row: Option<&'static VendorName>,
 }
 
 /// What is announced before a family's samples.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heading<'a> {
     pub name: &'static str,
-    pub kind: Kind,
-    /// The base unit that ends the name, or nothing.
+    pub kind: MetricKind,
+    /// The base unit with which the name ends, or an empty string.
     pub unit: &'static str,
     pub help: &'a str,
 }
@@ -60,13 +60,15 @@ impl Family {
 
 /// Every family of the catalogue.
 pub(crate) static FAMILIES: LazyLock<Vec<Family>> =
-    LazyLock::new(|| grouped(Id::all().map(|id| (id, id.metric()))));
+    LazyLock::new(|| grouped(Id::all().map(|id| (id, id.metric(), id.metric().vendor_names().collect()))));
 
-/// A unified family stands where its entry does, then the entry's vendor names; a name that several rows
-/// feed stands at the first of them.
-pub(crate) fn grouped(entries: impl IntoIterator<Item = (Id, &'static Metric)>) -> Vec<Family> {
+/// A unified family is at the position of its entry, followed by the entry's vendor names. A name that
+/// several rows input is at the position of the first.
+pub(crate) fn grouped(
+    entries: impl IntoIterator<Item = (Id, &'static Metric, Vec<&'static VendorName>)>,
+) -> Vec<Family> {
     let mut families: Vec<Family> = Vec::new();
-    for (id, metric) in entries {
+    for (id, metric, rows) in entries {
         if let Some(name) = metric.name {
             let unit = metric.unit.suffix();
             let named = name.strip_suffix("_total").unwrap_or(name).strip_suffix(unit);
@@ -77,13 +79,13 @@ pub(crate) fn grouped(entries: impl IntoIterator<Item = (Id, &'static Metric)>) 
                 kind: metric.kind,
                 unit: if named.is_some_and(|stem| stem.ends_with('_')) { unit } else { "" },
                 help: metric.help_text().into(),
-                feeds: vec![Feed { id, row: None }],
+                inputs: vec![Input { id, row: None }],
             });
         }
-        for row in metric.vendor {
-            let feed = Feed { id, row: Some(row) };
+        for row in rows {
+            let input = Input { id, row: Some(row) };
             match families.iter_mut().find(|family| family.name == row.name) {
-                Some(family) => family.feeds.push(feed),
+                Some(family) => family.inputs.push(input),
                 None => families.push(Family {
                     name: row.name,
                     vocabulary: Some(row.vocabulary),
@@ -91,7 +93,7 @@ pub(crate) fn grouped(entries: impl IntoIterator<Item = (Id, &'static Metric)>) 
                     kind: row.kind,
                     unit: "",
                     help: row.help.into(),
-                    feeds: vec![feed],
+                    inputs: vec![input],
                 }),
             }
         }
@@ -108,7 +110,7 @@ mod tests {
     #[test]
     fn rows_of_one_name_agree() {
         for family in FAMILIES.iter() {
-            for row in family.feeds.iter().filter_map(|feed| feed.row) {
+            for row in family.inputs.iter().filter_map(|input| input.row) {
                 assert_eq!(
                     (Some(row.vocabulary), row.kind, row.help),
                     (family.vocabulary, family.kind, &*family.help),
@@ -122,8 +124,8 @@ mod tests {
     #[test]
     fn two_rows_of_one_name_never_take_the_same_reading() {
         for family in FAMILIES.iter() {
-            for (i, a) in family.feeds.iter().enumerate() {
-                for b in &family.feeds[..i] {
+            for (i, a) in family.inputs.iter().enumerate() {
+                for b in &family.inputs[..i] {
                     let (Some(x), Some(y)) = (a.row, b.row) else {
                         panic!("{}: a unified name twice", family.name)
                     };
@@ -138,11 +140,11 @@ mod tests {
 
     #[test]
     fn no_name_is_claimed_twice_in_openmetrics() {
-        // There a counter or info family is known by its stem, so `x` beside `x_total` would be one
+        // OpenMetrics identifies a counter or info family by its stem, so `x` beside `x_total` would be one
         // family with two types.
         let stem = |family: &Family| match family.kind {
-            Kind::Counter => family.name.strip_suffix("_total").unwrap_or(family.name),
-            Kind::Info => family.name.strip_suffix("_info").unwrap_or(family.name),
+            MetricKind::Counter => family.name.strip_suffix("_total").unwrap_or(family.name),
+            MetricKind::Info => family.name.strip_suffix("_info").unwrap_or(family.name),
             _ => family.name,
         };
         let mut stems = HashSet::new();

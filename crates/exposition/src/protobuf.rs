@@ -1,7 +1,7 @@
-//! Prometheus protobuf: `MetricFamily` messages, each after its length, with the field numbers of
+//! Prometheus protobuf: `MetricFamily` messages, each preceded by its length, with the field numbers of
 //! `io/prometheus/client/metrics.proto`.
 
-use naming::{Distribution, Kind, Value};
+use naming::{Distribution, MetricKind, Value};
 use prost::Message;
 
 use crate::{encode::Writer, plan::Heading};
@@ -14,8 +14,8 @@ pub(crate) struct MetricFamily {
     pub help: Option<String>,
     #[prost(enumeration = "MetricType", optional, tag = "3")]
     pub r#type: Option<i32>,
-    /// [`Metric`]s already encoded: on the wire bytes and a message look alike, so a subject's labels can
-    /// be encoded once and put in front of each of its values.
+    /// Encoded [`Metric`]s. Bytes and a message have the same wire format, so a subject's labels can be
+    /// encoded once and copied before each of its values.
     #[prost(bytes = "vec", repeated, tag = "4")]
     pub metric: Vec<Vec<u8>>,
     #[prost(string, optional, tag = "5")]
@@ -50,7 +50,7 @@ pub(crate) struct LabelPair {
     pub value: Option<String>,
 }
 
-/// `Gauge` and `Counter`, which are alike as far as they are used here.
+/// `Gauge` and `Counter`, which have the same fields as far as they are used here.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct Number {
     #[prost(double, optional, tag = "1")]
@@ -90,7 +90,7 @@ impl Histogram {
     }
 }
 
-/// Collects one family at a time, since its length comes before it.
+/// Collects one family at a time, because its length precedes it.
 #[derive(Default)]
 pub(crate) struct Protobuf {
     family: MetricFamily,
@@ -105,9 +105,9 @@ impl Writer for Protobuf {
 
     fn begin(&mut self, heading: &Heading<'_>) {
         let kind = match heading.kind {
-            Kind::Gauge | Kind::Info | Kind::StateSet => MetricType::Gauge,
-            Kind::Counter => MetricType::Counter,
-            Kind::Histogram => MetricType::Histogram,
+            MetricKind::Gauge | MetricKind::Info | MetricKind::StateSet => MetricType::Gauge,
+            MetricKind::Counter => MetricType::Counter,
+            MetricKind::Histogram => MetricType::Histogram,
         };
         self.family.name = Some(heading.name.into());
         self.family.help = Some(heading.help.into());
@@ -121,7 +121,7 @@ impl Writer for Protobuf {
             (Value::Histogram(distribution), _) => {
                 Metric { histogram: Some(Histogram::new(distribution)), ..Metric::default() }
             }
-            (_, Kind::Counter) => Metric { counter: number, ..Metric::default() },
+            (_, MetricKind::Counter) => Metric { counter: number, ..Metric::default() },
             _ => Metric { gauge: number, ..Metric::default() },
         };
         let mut metric = Vec::with_capacity(labels.len() + value.encoded_len());

@@ -1,10 +1,11 @@
-//! Whole bodies: real catalogue entries in, the bytes that a scraper reads out.
+//! Complete bodies: catalogue entries as input, the bytes that a scraper receives as output.
 
 use std::{collections::HashSet, sync::Arc};
 
 use naming::{
-    Celsius, Count, Distribution, Family, FilterEntry, Flag, Id, Joules, Kind, Metric, Ratio, Scope, Unit,
-    Value, Vendor, VendorFilter, VendorUnit, Vocabulary, Watts, catalogue,
+    Celsius, Count, Distribution, Family, FilterEntry, Flag, Id, Joules, Label, LabelValues, Metric,
+    MetricKind, Ratio, Scope, Unit, Value, VendorFilter, VendorName, VendorUnit, Vocabulary, Watts,
+    catalogue,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -20,53 +21,57 @@ use crate::{
 
 const BOTH: Options<'_> = Options { unified: true, vendor: true, filters: &[] };
 
-fn identity(family: &str, index: usize) -> Arc<Identity> {
+fn identity(family: Family, index: usize) -> Arc<Identity> {
     Arc::new(Identity {
-        unified: vec![("family", family.into()), ("device", format!("gpu{index}"))],
         vendor: vec![("gpu", index.to_string()), ("modelName", "NVIDIA H100 80GB HBM3".into())],
+        ..Identity::new(family, format!("gpu{index}"))
     })
+}
+
+/// The same readings of somebody else.
+fn readings_of(identity: Arc<Identity>, subject: &Subject) -> Subject {
+    Subject::new(Some(identity), subject.readings().to_vec())
 }
 
 /// A device with one reading of each shape.
 fn device(index: usize) -> Subject {
     let mut batch = Batch::default();
-    batch.begin(&identity("nvidia", index));
-    let sensor = |name| Labels::one("sensor", name);
+    batch.begin(&identity(Family::Nvidia, index));
+    let sensor = |name| Labels::one(Label::Sensor, name);
     batch.put(catalogue::TEMPERATURE, sensor("memory"), Ok(Celsius(51.5)));
     batch.put(catalogue::TEMPERATURE, sensor("gpu"), Ok(Celsius(45.0)));
     batch.put(catalogue::ENERGY, Labels::NONE, Ok(Joules(1.25)));
-    batch.put(catalogue::FAN_SPEED, Labels::one("fan", 0), Ok(Ratio(0.3)));
-    batch.put(catalogue::THROTTLE_ACTIVE, Labels::one("reason", "sw_power_cap"), Ok(Flag(true)));
-    batch.put(catalogue::THROTTLE_ACTIVE, Labels::one("reason", "thermal"), Ok(Flag(true)));
-    batch.put(catalogue::XID_TOTAL, Labels::one("xid", 79), Ok(Count(u64::MAX)));
+    batch.put(catalogue::FAN_SPEED, Labels::one(Label::Fan, 0), Ok(Ratio(0.3)));
+    batch.put(catalogue::THROTTLE_ACTIVE, Labels::one(Label::Reason, "sw_power_cap"), Ok(Flag(true)));
+    batch.put(catalogue::THROTTLE_ACTIVE, Labels::one(Label::Reason, "thermal"), Ok(Flag(true)));
+    batch.put(catalogue::XID_TOTAL, Labels::one(Label::Xid, 79), Ok(Count(u64::MAX)));
     finished(batch)
 }
 
-/// The exporter itself: no identity, an info metric and a histogram.
+/// The exporter's own metrics: no identity, an info metric and a histogram.
 fn exporter() -> Subject {
     let mut batch = Batch::default();
-    batch.begin(&Arc::default());
-    let version = [("version", "0.1.0".to_owned()), ("simulated", "no \"real\"\\one\n".to_owned())];
+    batch.begin_exporter();
+    let version = [(Label::Version, "0.1.0".to_owned()), (Label::Simulated, "no \"real\"\\one\n".to_owned())];
     batch.put(catalogue::BUILD_INFO, Labels::Shared(Arc::new(version)), Ok(Flag(true)));
     let mut durations = Distribution::new(&[0.005, 1.0]);
     for seconds in [0.001, 0.002, 0.5, 3.0] {
         durations.observe(seconds);
     }
-    batch.put(catalogue::SAMPLE_DURATION, Labels::one("source", "nvidia"), Ok(durations));
+    batch.put(catalogue::SAMPLE_DURATION, Labels::one(Label::Source, "nvidia"), Ok(durations));
     batch.put(catalogue::HTTP_IN_FLIGHT, Labels::NONE, Ok(Count(2)));
     finished(batch)
 }
 
-fn finished(mut batch: Batch) -> Subject {
-    batch.finish();
-    batch.subjects.pop().expect("one subject was begun")
+fn finished(batch: Batch) -> Subject {
+    batch.finish().pop().expect("one subject was begun")
 }
 
 fn text(format: Format, subjects: &[Subject], options: &Options<'_>) -> String {
     String::from_utf8(encode(format, subjects, options)).expect("UTF-8")
 }
 
-/// The body without the HELP of the unified schema, whose wording is the catalogue's business.
+/// Returns the body without the HELP texts of the unified schema, which the catalogue defines.
 fn without_own_help(body: &str) -> String {
     let own =
         |line: &&str| !["# HELP accel", "# HELP accelscope"].iter().any(|start| line.starts_with(start));
@@ -242,11 +247,8 @@ fn either_vocabulary_can_be_left_out() {
 
 #[test]
 fn vendor_names_need_the_family_and_a_vendor_identity() {
-    let anonymous = Subject {
-        identity: Arc::new(Identity { vendor: Vec::new(), ..(*identity("nvidia", 0)).clone() }),
-        ..device(0)
-    };
-    let foreign = Subject { identity: identity("xpu", 0), ..device(0) };
+    let anonymous = readings_of(Arc::new(Identity::new(Family::Nvidia, "gpu0")), &device(0));
+    let foreign = readings_of(identity(Family::Xpu, 0), &device(0));
     for subject in [anonymous, foreign] {
         let body = text(Format::Text, &[subject], &BOTH);
         assert!(body.contains("accel_energy_joules_total{") && !body.contains("DCGM_"), "{body}");
@@ -259,8 +261,12 @@ fn a_filter_picks_names_and_their_help_and_type() {
     let dcgm = VendorFilter {
         vocabulary: Vocabulary::Dcgm,
         entries: vec![
-            entry("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", Kind::Gauge, "C:\\energy, \"mine\"\nin mJ"),
-            entry("DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL", Kind::Counter, "Chosen, but without a reading."),
+            entry("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", MetricKind::Gauge, "C:\\energy, \"mine\"\nin mJ"),
+            entry(
+                "DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL",
+                MetricKind::Counter,
+                "Chosen, but without a reading.",
+            ),
         ],
     };
     let body = |format, vocabulary| {
@@ -287,11 +293,15 @@ fn a_filter_picks_names_and_their_help_and_type() {
 }
 
 /// A subject with a reading for every entry of the catalogue, and for every vendor row of it.
-fn everything(family: &'static str) -> Subject {
-    let reading = |id: Id, row: Option<&Vendor>| {
-        let word = |name: &&'static str| {
-            let fixed = row.and_then(|row| row.when.iter().find(|(label, _)| label == name));
-            (*name, fixed.map_or("other", |(_, value)| value))
+fn everything(family: Family) -> Subject {
+    let reading = |id: Id, row: Option<&VendorName>| {
+        let word = |label: &Label| {
+            let fixed = row.and_then(|row| row.when.iter().find(|(wanted, _)| wanted == label));
+            let any = match label.values() {
+                LabelValues::Closed(words) => words.last().expect("a closed list has words"),
+                _ => "other",
+            };
+            (*label, fixed.map_or(any, |(_, value)| value))
         };
         let labels: Vec<_> = id.metric().labels.iter().map(word).collect();
         let labels = match labels[..] {
@@ -301,27 +311,30 @@ fn everything(family: &'static str) -> Subject {
             _ => Labels::Shared(labels.into_iter().map(|(name, value)| (name, value.to_owned())).collect()),
         };
         let value = match id.metric().kind {
-            Kind::Histogram => Value::Histogram(Arc::new(Distribution::new(&[0.1]))),
+            MetricKind::Histogram => Value::Histogram(Arc::new(Distribution::new(&[0.1]))),
             _ => Value::Int(1),
         };
         Reading { id, labels, value }
     };
     let mut readings = Vec::new();
     for id in Id::all() {
-        let rows = id.metric().vendor;
-        for row in rows.iter().map(Some).chain(rows.is_empty().then_some(None)) {
+        let mut rows: Vec<_> = id.metric().vendor_names().map(Some).collect();
+        if rows.is_empty() {
+            rows.push(None);
+        }
+        for row in rows {
             let reading = reading(id, row);
             if !readings.contains(&reading) {
                 readings.push(reading);
             }
         }
     }
-    Subject { identity: identity(family, 0), readings }
+    Subject::new(Some(identity(family, 0)), readings)
 }
 
 #[test]
 fn every_name_of_the_catalogue_is_announced_once_without_duplicate_series() {
-    let subjects = Family::ALL.map(|family| everything(family.name()));
+    let subjects = Family::ALL.map(everything);
     for format in [Format::Text, Format::OpenMetrics] {
         let body = text(format, &subjects, &BOTH);
         let (mut announced, mut series, mut current) = (HashSet::new(), HashSet::new(), "");
@@ -337,7 +350,7 @@ fn every_name_of_the_catalogue_is_announced_once_without_duplicate_series() {
         }
         let names = Id::all().flat_map(|id| {
             let metric = id.metric();
-            metric.name.into_iter().chain(metric.vendor.iter().map(|row| row.name))
+            metric.name.into_iter().chain(metric.vendor_names().map(|row| row.name))
         });
         for name in names {
             let stem = |suffix| name.strip_suffix(suffix).is_some_and(|stem| announced.contains(stem));
@@ -346,7 +359,7 @@ fn every_name_of_the_catalogue_is_announced_once_without_duplicate_series() {
     }
 }
 
-/// What a scraper makes of a quoted value or a HELP text.
+/// Returns a quoted value or a HELP text as a scraper unescapes it.
 fn unescaped(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars();
@@ -365,7 +378,7 @@ fn unescaped(text: &str) -> String {
     out
 }
 
-/// Name and value of each label of a sample line, by a scan for unescaped quotes.
+/// Returns name and value of each label of a sample line, found by searching for unescaped quotes.
 fn parsed_labels(line: &str) -> Vec<(String, String)> {
     let (_, mut rest) = line.split_once('{').expect("labels");
     let mut labels = Vec::new();
@@ -390,16 +403,16 @@ proptest! {
     fn any_text_survives(own in "(?s).*", device in "[\\PC\\n\\\\\"{},= ]*", help in "[\\PC\\n\\\\\"]*") {
         let mut batch = Batch::default();
         batch.begin(&Arc::new(Identity {
-            unified: vec![("family", "nvidia".into()), ("device", device.clone())],
             vendor: vec![("gpu", device.clone())],
+            ..Identity::new(Family::Nvidia, device.clone())
         }));
-        let labels = [("err_code", own.clone()), ("err_msg", device.clone())];
+        let labels = [(Label::ErrCode, own.clone()), (Label::ErrMsg, device.clone())];
         batch.put(catalogue::XID_LAST, Labels::Shared(Arc::new(labels)), Ok(Count(1)));
-        batch.put(catalogue::BUILD_INFO, Labels::Shared(Arc::new([("version", own.clone())])), Ok(Flag(true)));
+        batch.put(catalogue::BUILD_INFO, Labels::Shared(Arc::new([(Label::Version, own.clone())])), Ok(Flag(true)));
         let subjects = [finished(batch)];
         let filters = [VendorFilter {
             vocabulary: Vocabulary::Dcgm,
-            entries: vec![FilterEntry { name: "DCGM_FI_DEV_XID_ERRORS", kind: Kind::Gauge, help: help.clone() }],
+            entries: vec![FilterEntry { name: "DCGM_FI_DEV_XID_ERRORS", kind: MetricKind::Gauge, help: help.clone() }],
         }];
         let options = Options { filters: &filters, ..BOTH };
         let vendor_labels = vec![
@@ -415,7 +428,7 @@ proptest! {
             let announced = line("# HELP DCGM_FI_DEV_XID_ERRORS ");
             prop_assert_eq!(unescaped(&announced["# HELP DCGM_FI_DEV_XID_ERRORS ".len()..]), help.clone());
             let end = usize::from(format == Format::OpenMetrics);
-            prop_assert_eq!(body.matches('\n').count(), 3 + 3 + end, "no raw line feed");
+            prop_assert_eq!(body.matches('\n').count(), 3 + 3 + end, "no raw line input");
         }
         let families = families(&encode(Format::Protobuf, &subjects, &options));
         let metric = Sample::decode(&families[0].metric[0][..]).expect("a metric");
@@ -427,41 +440,43 @@ proptest! {
 
 #[test]
 fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
-    const fn row(family: Family, when: &'static [(&'static str, &'static str)]) -> Vendor {
-        Vendor {
+    const fn row(id: Id, family: Family, when: &'static [(Label, &'static str)]) -> VendorName {
+        VendorName {
+            id,
             name: "npu_temperature",
             vocabulary: Vocabulary::Alias,
             family,
-            kind: Kind::Gauge,
+            kind: MetricKind::Gauge,
             unit: VendorUnit::Base,
             when,
-            keep: &[("sensor", "where")],
+            keep: &[(Label::Sensor, "where")],
             help: "Degrees.",
         }
     }
-    const fn entry(vendor: &'static [Vendor]) -> Metric {
-        Metric {
-            name: None,
-            kind: Kind::Gauge,
-            unit: Unit::Celsius,
-            scope: Scope::Device,
-            labels: &["sensor"],
-            help: "",
-            sources: &[],
-            sourceless: "",
-            integral: None,
-            vendor,
-        }
-    }
-    static FIRST: Metric =
-        entry(const { &[row(Family::Npu, &[("sensor", "gpu")]), row(Family::Nvidia, &[])] });
-    static SECOND: Metric = entry(const { &[row(Family::Npu, &[])] });
-    let families = grouped([(catalogue::TEMPERATURE.id, &FIRST), (catalogue::POWER.id, &SECOND)]);
+    static METRIC: Metric = Metric {
+        name: None,
+        kind: MetricKind::Gauge,
+        unit: Unit::Celsius,
+        scope: Scope::Device,
+        labels: &[Label::Sensor],
+        help: "",
+        sourceless: "",
+        integral: None,
+    };
+    const FIRST: Id = catalogue::TEMPERATURE.id;
+    const SECOND: Id = catalogue::POWER.id;
+    static ROWS: [VendorName; 3] = [
+        row(FIRST, Family::Npu, &[(Label::Sensor, "gpu")]),
+        row(FIRST, Family::Nvidia, &[]),
+        row(SECOND, Family::Npu, &[]),
+    ];
+    let rows = |wanted: Id| ROWS.iter().filter(|row| row.id == wanted).collect();
+    let families = grouped([(FIRST, &METRIC, rows(FIRST)), (SECOND, &METRIC, rows(SECOND))]);
 
     let mut batch = Batch::default();
-    batch.begin(&identity("npu", 2));
+    batch.begin(&identity(Family::Npu, 2));
     batch.put(catalogue::POWER, Labels::NONE, Ok(Watts(7.0)));
-    let subjects = [device(0), Subject { identity: identity("npu", 1), ..device(1) }, finished(batch)];
+    let subjects = [device(0), readings_of(identity(Family::Npu, 1), &device(1)), finished(batch)];
     assert_eq!(
         String::from_utf8(walk(Text::new(&TEXT), &families, &subjects, &BOTH)).expect("UTF-8"),
         r#"# HELP npu_temperature Degrees.
@@ -477,8 +492,8 @@ npu_temperature{gpu="2",modelName="NVIDIA H100 80GB HBM3"} 7
 #[test]
 fn readings_that_are_absent_leave_no_heading() {
     let mut batch = Batch::default();
-    batch.begin(&identity("nvidia", 0));
-    let fault = Fault { absence: reading::Absence::Unsupported, call: "nvmlDeviceGetPowerUsage", code: "x" };
+    batch.begin(&identity(Family::Nvidia, 0));
+    let fault = Fault::returned(reading::Absence::Unsupported, "nvmlDeviceGetPowerUsage", "x");
     batch.put(catalogue::POWER, Labels::NONE, Err(fault));
     batch.put(catalogue::ENERGY, Labels::NONE, Ok(Joules(f64::NAN)));
     assert_eq!(text(Format::Text, &[finished(batch)], &BOTH), "");
@@ -486,15 +501,16 @@ fn readings_that_are_absent_leave_no_heading() {
 
 #[test]
 fn a_row_may_ask_for_a_number() {
-    // The catalogue writes `when` values as text; a source is free to keep an index as a number.
+    // The catalogue has `when` values as text; a source may send an index as a number.
     for value in [LabelValue::Number(0), LabelValue::Word("0")] {
         let mut batch = Batch::default();
-        batch.begin(&identity("nvidia", 0));
-        batch.put(catalogue::FAN_SPEED, Labels::one("fan", 1), Ok(Ratio(0.5)));
-        batch.put(catalogue::FAN_SPEED, Labels::NONE, Ok(Ratio(0.5)));
-        let mut subject = finished(batch);
-        assert!(!text(Format::Text, std::slice::from_ref(&subject), &BOTH).contains("DCGM_"));
-        subject.readings[0].labels = Labels::NONE.with("fan", value);
-        assert!(text(Format::Text, &[subject], &BOTH).contains("DCGM_FI_DEV_FAN_SPEED{"));
+        batch.begin(&identity(Family::Nvidia, 0));
+        batch.put(catalogue::FAN_SPEED, Labels::one(Label::Fan, 1), Ok(Ratio(0.5)));
+        let other = finished(batch);
+        assert!(!text(Format::Text, std::slice::from_ref(&other), &BOTH).contains("DCGM_"));
+        let labels = Labels::NONE.with(Label::Fan, value);
+        let first = Reading { labels, ..other.readings()[0].clone() };
+        let first = Subject::new(Some(identity(Family::Nvidia, 0)), vec![first]);
+        assert!(text(Format::Text, &[first], &BOTH).contains("DCGM_FI_DEV_FAN_SPEED{"));
     }
 }

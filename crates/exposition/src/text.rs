@@ -1,6 +1,6 @@
-//! The two text formats: one writer, and their differences as data.
+//! The two text formats: one writer, with their differences as data.
 
-use naming::{Distribution, Kind, Value};
+use naming::{Distribution, MetricKind, Value};
 
 use crate::{
     encode::Writer,
@@ -8,17 +8,17 @@ use crate::{
     plan::Heading,
 };
 
-/// Where the text formats differ.
+/// The differences between the text formats.
 pub(crate) struct Dialect {
     /// The family's name in its heading, and its type.
     family: fn(&Heading<'_>) -> (&'static str, &'static str),
-    /// Characters that HELP escapes.
+    /// Characters that are escaped in HELP.
     help_specials: &'static [u8],
     /// Whether a heading has a UNIT line.
     units: bool,
-    /// What follows a whole number in `le`.
+    /// Appended to a whole number in `le`.
     whole_bound: &'static str,
-    /// The last line.
+    /// The last line of the body.
     end: &'static str,
 }
 
@@ -26,9 +26,9 @@ pub(crate) struct Dialect {
 pub(crate) static TEXT: Dialect = Dialect {
     family: |heading| {
         let kind = match heading.kind {
-            Kind::Gauge | Kind::Info | Kind::StateSet => "gauge",
-            Kind::Counter => "counter",
-            Kind::Histogram => "histogram",
+            MetricKind::Gauge | MetricKind::Info | MetricKind::StateSet => "gauge",
+            MetricKind::Counter => "counter",
+            MetricKind::Histogram => "histogram",
         };
         (heading.name, kind)
     },
@@ -46,10 +46,10 @@ pub(crate) static OPENMETRICS: Dialect = Dialect {
             None => (heading.name, "unknown"),
         };
         match heading.kind {
-            Kind::Gauge | Kind::StateSet => (heading.name, "gauge"),
-            Kind::Info => stem("_info", "info"),
-            Kind::Counter => stem("_total", "counter"),
-            Kind::Histogram => (heading.name, "histogram"),
+            MetricKind::Gauge | MetricKind::StateSet => (heading.name, "gauge"),
+            MetricKind::Info => stem("_info", "info"),
+            MetricKind::Counter => stem("_total", "counter"),
+            MetricKind::Histogram => (heading.name, "histogram"),
         }
     },
     help_specials: b"\\\n\"",
@@ -58,7 +58,7 @@ pub(crate) static OPENMETRICS: Dialect = Dialect {
     end: "# EOF\n",
 };
 
-/// Characters that a label's value escapes, in both formats.
+/// Characters that are escaped in a label value, in both formats.
 const LABEL_SPECIALS: &[u8] = b"\\\n\"";
 
 pub(crate) struct Text {
@@ -77,7 +77,7 @@ impl Text {
         }
     }
 
-    /// The part of a line before its number: the name with `suffix`, and the labels with `le`.
+    /// Appends the part of a line before its number: the name with `suffix`, and the labels with `le`.
     fn series(&mut self, heading: &Heading<'_>, suffix: &str, labels: &[u8], le: Option<&str>) {
         self.push(&[heading.name, suffix]);
         if !labels.is_empty() || le.is_some() {
@@ -153,9 +153,9 @@ impl Writer for Text {
     }
 }
 
-/// Appends `text` with a backslash before each of `specials`, a line feed as `\n`.
+/// Appends `text` with a backslash before each of `specials`, and a line input as `\n`.
 fn push_escaped(out: &mut Vec<u8>, text: &str, specials: &[u8]) {
-    // The specials are ASCII, so no byte inside a longer character can be taken for one.
+    // The special characters are ASCII, so no byte of a multi-byte character can equal one.
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|byte| specials.contains(byte)) {
         out.extend_from_slice(&rest[..at]);

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches};
-use exporter::{Common, Opened, SourceSpec, UsageError};
 use naming::{Family, VendorFilter, Vocabulary};
+use source::{Common, Opened, SourceSpec, UsageError};
 
 use crate::session::GaudiSource;
 
@@ -16,8 +16,8 @@ pub const SPEC: SourceSpec = SourceSpec {
     open,
 };
 
-// A program has the flags of every source: fields are called so that no two sources share a name, and there is
-// no group, which would be called like the struct.
+// A program has the flags of every source: fields are called so that no two sources share a name, and there
+// is no group, which would be called like the struct.
 #[derive(Args)]
 #[group(skip)]
 struct Flags {

@@ -2,16 +2,18 @@
 
 use std::{path::Path, sync::Arc};
 
+use naming::{Family, Label};
 use reading::{Identity, Labels};
 
 use crate::{
-    kernel::{self, Node},
+    driver::{self, Node},
     raw::Hpu,
 };
 
-/// What does not change while a card is plugged in. Empty text is a fact that nobody tells.
+/// What does not change while a card is plugged in. Empty text stands for what neither library nor driver
+/// has.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct Inventory {
     /// Place in HLML's list, or the number of the device's node where there is no list.
     index: u32,
     minor: Option<u32>,
@@ -29,18 +31,18 @@ pub struct Facts {
     pcb_versions: [String; 2],
 }
 
-impl Facts {
-    /// Asks library and driver once; either may be missing.
+impl Inventory {
+    /// Reads it from library and driver; either may be missing.
     pub fn read(index: u32, address: &str, hpu: Option<&Hpu>, node: Option<&Node>, sysfs: &Path) -> Self {
         let file = |name| node.and_then(|node| node.text(name)).unwrap_or_default();
         let first = |files: &[&'static str], library: Option<String>| {
             let found = files.iter().map(|name| file(name)).find(|text| !text.is_empty());
             found.or(library).unwrap_or_default()
         };
-        let library = |ask: fn(&Hpu) -> Option<String>| hpu.and_then(ask);
+        let library = |read: fn(&Hpu) -> Option<String>| hpu.and_then(read);
         let module = library(|hpu| hpu.module_id().ok().map(|module| module.to_string()));
         let pcb = hpu.and_then(|hpu| hpu.pcb_versions().ok()).unwrap_or_default();
-        let driver = kernel::driver_version(sysfs).ok();
+        let driver = driver::driver_version(sysfs).ok();
         Self {
             index,
             minor: node.map(|node| node.minor).or_else(|| hpu?.minor_number().ok()),
@@ -67,26 +69,22 @@ impl Facts {
 
     /// Labels of the device's series.
     pub fn identity(&self) -> Arc<Identity> {
-        let known = |labels: Vec<(&'static str, String)>| -> Vec<_> {
-            labels.into_iter().filter(|(_, value)| !value.is_empty()).collect()
-        };
+        // The official exporter's labels in its order; `device` is the serial number there, too.
+        let vendor = [
+            ("Serial", self.serial.clone()),
+            ("UUID", self.uuid.clone()),
+            ("device", self.serial.clone()),
+            ("driver", self.driver_version.clone()),
+            ("fit", self.fit_version.clone()),
+            ("id", self.index.to_string()),
+            ("spi", self.spi_version.clone()),
+        ];
+        // The node's number stays with the card when another card drops out of the list.
+        let device = format!("hpu{}", self.minor.unwrap_or(self.index));
         Arc::new(Identity {
-            unified: known(vec![
-                ("family", "gaudi".into()),
-                // The node's number stays with the card when another card drops out of the list.
-                ("device", format!("hpu{}", self.minor.unwrap_or(self.index))),
-                ("uuid", self.uuid.clone()),
-            ]),
-            // The official exporter's labels in its order; `device` is the serial number there, too.
-            vendor: known(vec![
-                ("Serial", self.serial.clone()),
-                ("UUID", self.uuid.clone()),
-                ("device", self.serial.clone()),
-                ("driver", self.driver_version.clone()),
-                ("fit", self.fit_version.clone()),
-                ("id", self.index.to_string()),
-                ("spi", self.spi_version.clone()),
-            ]),
+            uuid: Some(self.uuid.clone()).filter(|uuid| !uuid.is_empty()),
+            vendor: vendor.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
+            ..Identity::new(Family::Gaudi, device)
         })
     }
 
@@ -94,19 +92,19 @@ impl Facts {
     pub fn info(&self) -> Labels {
         let [pcb, assembly] = &self.pcb_versions;
         let facts = [
-            ("vendor", "Intel"),
-            ("model", if self.model.is_empty() { &self.device_type } else { &self.model }),
-            ("architecture", &self.device_type),
-            ("pci_bus_id", &self.pci_bus_id),
-            ("serial", &self.serial),
-            ("driver_version", &self.driver_version),
-            ("library_version", &self.library_version),
-            ("firmware_version", &self.spi_version),
-            ("fit_version", &self.fit_version),
-            ("cpld_version", &self.cpld_version),
-            ("module_id", &self.module),
-            ("pcb_version", pcb),
-            ("pcb_assembly_version", assembly),
+            (Label::Vendor, "Intel"),
+            (Label::Model, if self.model.is_empty() { &self.device_type } else { &self.model }),
+            (Label::Architecture, &self.device_type),
+            (Label::PciBusId, &self.pci_bus_id),
+            (Label::Serial, &self.serial),
+            (Label::DriverVersion, &self.driver_version),
+            (Label::LibraryVersion, &self.library_version),
+            (Label::FirmwareVersion, &self.spi_version),
+            (Label::FitVersion, &self.fit_version),
+            (Label::CpldVersion, &self.cpld_version),
+            (Label::ModuleId, &self.module),
+            (Label::PcbVersion, pcb),
+            (Label::PcbAssemblyVersion, assembly),
         ];
         let known = facts.into_iter().filter(|(_, value)| !value.is_empty());
         Labels::Shared(known.map(|(name, value)| (name, value.to_owned())).collect())
@@ -119,7 +117,7 @@ mod tests {
 
     #[test]
     fn labels_come_in_the_official_exporters_order_and_none_is_empty() {
-        let facts = Facts {
+        let inventory = Inventory {
             index: 1,
             minor: Some(4),
             uuid: "01P4".into(),
@@ -127,21 +125,23 @@ mod tests {
             driver_version: "1.22.1".into(),
             fit_version: "63.0".into(),
             spi_version: "63.1".into(),
-            ..Facts::default()
+            ..Inventory::default()
         };
-        let print = |labels: &[(&str, String)]| {
-            labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+        let unified = |identity: &Identity| {
+            identity.labels().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
         };
-        let identity = facts.identity();
-        assert_eq!(print(&identity.unified), "family=gaudi,device=hpu4,uuid=01P4");
-        assert_eq!(
-            print(&identity.vendor),
-            "Serial=AM1,UUID=01P4,device=AM1,driver=1.22.1,fit=63.0,id=1,spi=63.1"
-        );
-        let bare = Facts { index: 3, ..Facts::default() }.identity();
-        assert_eq!(
-            (print(&bare.unified), print(&bare.vendor)),
-            ("family=gaudi,device=hpu3".into(), "id=3".into())
-        );
+        let vendor = |identity: &Identity| {
+            identity
+                .vendor
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let identity = inventory.identity();
+        assert_eq!(unified(&identity), "family=gaudi,device=hpu4,uuid=01P4");
+        assert_eq!(vendor(&identity), "Serial=AM1,UUID=01P4,device=AM1,driver=1.22.1,fit=63.0,id=1,spi=63.1");
+        let bare = Inventory { index: 3, ..Inventory::default() }.identity();
+        assert_eq!((unified(&bare), vendor(&bare)), ("family=gaudi,device=hpu3".into(), "id=3".into()));
     }
 }

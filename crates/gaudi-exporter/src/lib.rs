@@ -1,14 +1,13 @@
 //! Intel Gaudi through HLML and the kernel's files: one source, both vocabularies.
 //!
-//! `raw` says what HLML says, one call at a time; `kernel` and `sensors` say what the driver's files say;
-//! `map` is the only place where either becomes a base unit. `sampler` runs a round, `slow` reads what takes
-//! long beside it, `events` remembers what happened; `session` opens the library or does without, and lists
-//! devices; `identity` builds labels; `cli` is what a user can set.
+//! `raw` calls HLML, one call at a time; `driver` and `sensors` read the driver's files; `map` is the only
+//! place where values of either become base units. `sampler` runs a round, and `slow` reads what takes long
+//! beside it; `session` opens the library or does without, and lists devices; `identity` builds labels; `cli`
+//! is what a user can set.
 
 mod cli;
-mod events;
+mod driver;
 mod identity;
-mod kernel;
 mod map;
 mod raw;
 mod sampler;

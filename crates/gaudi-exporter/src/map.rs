@@ -7,32 +7,32 @@
 use std::time::Duration;
 
 use hlml_sys::constants::{PSTATE_MAX, THROTTLE_POWER, THROTTLE_THERMAL};
+use kernel::pci::Link;
 use naming::{
-    Bytes, BytesPerSecond, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m,
+    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Hertz, Joules, Label, Ratio, Seconds, Watts,
+    catalogue as m,
 };
-use reading::{Absence, Batch, Fault, Labels};
-use sysfs::pci::Link;
+use reading::{Absence, Batch, Fault, Labels, Measured};
 
 use crate::{
-    events::Heard,
-    kernel::Kernel,
-    raw::{EVENTS, Got, Raw, SlowRaw},
+    driver::{DriverFiles, NO_NODE},
+    raw::{EVENTS, HlmlEventHistory, Port, Raw, SlowRaw},
 };
 
 /// Everything that one round over a device yielded.
-pub struct Round<'a> {
-    /// What the library said.
+pub struct DeviceSample<'a> {
+    /// What the library returned.
     pub raw: &'a Raw,
     /// The driver's files, where they can be seen.
-    pub kernel: Option<&'a Kernel>,
+    pub files: Option<&'a DriverFiles>,
     /// The PCIe link.
-    pub link: Got<Link>,
+    pub link: Measured<Link>,
     /// Hard and soft resets, where the driver's files can be seen.
-    pub resets: Option<[Got<u64>; 2]>,
+    pub resets: Option<[Measured<u64>; 2]>,
     /// What is read at a lower rate, and its age.
-    pub slow: Got<(Duration, SlowRaw)>,
-    /// Critical events heard, or why none can be.
-    pub heard: Got<Heard>,
+    pub slow: Measured<(Duration, SlowRaw)>,
+    /// Critical events so far, or why none can be received.
+    pub events: Measured<HlmlEventHistory>,
     /// Labels of the info metric.
     pub info: &'a Labels,
 }
@@ -55,25 +55,18 @@ const ECC: [(&str, &str); 4] = [
 /// Bits of the throttle mask.
 const REASONS: [(u64, &str); 2] = [(THROTTLE_POWER, "power"), (THROTTLE_THERMAL, "thermal")];
 
-/// Whole gigatransfers per second and lane of PCIe generations 1 to 7, cut off as the official exporter cuts
-/// them.
-const GIGATRANSFERS: [u64; 7] = [2, 5, 8, 16, 32, 64, 128];
-
-/// The driver's files where nobody has found them.
-const NO_NODE: Fault = Fault { absence: Absence::Unsupported, call: "class/accel", code: "ENOENT" };
-
 /// Puts a whole device into the batch.
-pub fn device(round: &Round<'_>, batch: &mut Batch) {
-    batch.put(m::DEVICE_INFO, round.info.clone(), Ok(Flag(true)));
+pub fn device(sample: &DeviceSample<'_>, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, sample.info.clone(), Ok(Flag(true)));
     batch.put(m::DEVICE_CONFIG, Labels::NONE, Ok(Flag(true)));
-    compute(round.raw, batch);
-    temperatures(round, batch);
-    power(round, batch);
-    clocks(round, batch);
-    ports(&round.raw.ports, batch);
-    pcie(round, batch);
-    health(round, batch);
-    let age = round.slow.as_ref().map(|(age, _)| Seconds(age.as_secs_f64()));
+    compute(sample.raw, batch);
+    temperatures(sample, batch);
+    power(sample, batch);
+    clocks(sample, batch);
+    ports(&sample.raw.ports, batch);
+    pcie(sample, batch);
+    health(sample, batch);
+    let age = sample.slow.as_ref().map(|(age, _)| Seconds(age.as_secs_f64()));
     batch.put(m::SLOW_READINGS_AGE, Labels::NONE, age.map_err(|fault| *fault));
 }
 
@@ -86,24 +79,25 @@ fn compute(raw: &Raw, batch: &mut Batch) {
 }
 
 /// From hwmon where the channel is known, since HLML's call leaks; else from the slow readings.
-fn temperatures(round: &Round<'_>, batch: &mut Batch) {
-    let channels = round.kernel.map_or([Err(NO_NODE); 3], |kernel| kernel.sensors.millidegrees());
+fn temperatures(sample: &DeviceSample<'_>, batch: &mut Batch) {
+    let channels = sample.files.map_or([Err(NO_NODE); 3], |files| files.sensors.millidegrees());
     for (index, sensor) in SENSORS.into_iter().enumerate() {
-        let value = match &round.slow {
+        let value = match &sample.slow {
             Ok((_, SlowRaw { temperatures_c, .. })) => match temperatures_c[index] {
                 Some(celsius) => celsius.map(|celsius| Celsius(celsius.into())),
                 None => channels[index].map(millidegrees),
             },
-            // Without slow readings hwmon is all there is; where it has nothing, what is too slow is why.
+            // Without slow readings only hwmon is left; where it has nothing, the fault is that of the slow
+            // readings.
             Err(slow) => channels[index].map(millidegrees).map_err(|fault| match slow.absence {
                 Absence::TimedOut => *slow,
                 _ => fault,
             }),
         };
-        batch.put(m::TEMPERATURE, Labels::one("sensor", sensor), value);
+        batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, sensor), value);
     }
-    for ((sensor, limit), value) in THRESHOLDS.into_iter().zip(round.raw.thresholds_c) {
-        let labels = Labels::one("sensor", sensor).with("limit", limit);
+    for ((sensor, limit), value) in THRESHOLDS.into_iter().zip(sample.raw.thresholds_c) {
+        let labels = Labels::one(Label::Sensor, sensor).with(Label::Limit, limit);
         batch.put(m::TEMPERATURE_LIMIT, labels, value.map(|celsius| Celsius(celsius.into())));
     }
 }
@@ -112,150 +106,121 @@ fn millidegrees(milli: i64) -> Celsius {
     Celsius(milli as f64 / 1e3)
 }
 
-fn power(round: &Round<'_>, batch: &mut Batch) {
-    let raw = round.raw;
+fn power(sample: &DeviceSample<'_>, batch: &mut Batch) {
+    let raw = sample.raw;
     let watts = |milli: u32| Watts::from_milli(milli.into());
     // HLML first: it documents its unit, the driver's hwmon follows the class.
     let drawn = raw.power_mw.map(watts).or_else(|fault| {
-        let microwatts = round.kernel.ok_or(fault)?.sensors.microwatts();
+        let microwatts = sample.files.ok_or(fault)?.sensors.microwatts();
         if_unsupported(fault, microwatts.map(|micro| Watts(micro as f64 / 1e6)))
     });
     batch.put(m::POWER, Labels::NONE, drawn);
     let [enforced, default, lowest, highest] = raw.limits_mw;
     let enforced =
-        enforced.or_else(|fault| if_unsupported(fault, round.kernel.ok_or(fault)?.limit_milliwatts()));
+        enforced.or_else(|fault| if_unsupported(fault, sample.files.ok_or(fault)?.limit_milliwatts()));
     for (limit, value) in [("enforced", enforced), ("default", default), ("min", lowest), ("max", highest)] {
-        batch.put(m::POWER_LIMIT, Labels::one("limit", limit), value.map(watts));
+        batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, limit), value.map(watts));
     }
     batch.put(m::ENERGY, Labels::NONE, raw.energy_mj.map(Joules::from_milli));
 }
 
-/// What the driver's files say in place of a call that does not exist; a call that fails stays a failure.
-fn if_unsupported<T>(fault: Fault, kernel: Got<T>) -> Got<T> {
+/// The value of the driver's files in place of a call that is not supported; a call that fails stays a
+/// failure.
+fn if_unsupported<T>(fault: Fault, kernel: Measured<T>) -> Measured<T> {
     if fault.absence == Absence::Unsupported { kernel.map_err(|_| fault) } else { Err(fault) }
 }
 
-fn clocks(round: &Round<'_>, batch: &mut Batch) {
-    let raw = round.raw;
+fn clocks(sample: &DeviceSample<'_>, batch: &mut Batch) {
+    let raw = sample.raw;
     for (index, metric) in [m::CLOCK, m::CLOCK_MAX].into_iter().enumerate() {
         let clock = raw.clocks_mhz[index]
-            .or_else(|fault| if_unsupported(fault, round.kernel.ok_or(fault)?.megahertz()[index]));
-        batch.put(metric, Labels::one("domain", "soc"), clock.map(|mega| Hertz::from_mega(mega.into())));
+            .or_else(|fault| if_unsupported(fault, sample.files.ok_or(fault)?.megahertz()[index]));
+        batch.put(metric, Labels::one(Label::Domain, "soc"), clock.map(|mega| Hertz::from_mega(mega.into())));
     }
     let state = raw.performance_state.and_then(|state| match state {
         0..=PSTATE_MAX => Ok(Count(state.into())),
-        _ => Err(Fault::no_data("hlml_device_get_performance_state", "unknown_state")),
+        _ => Err(Fault::new("hlml_device_get_performance_state", FaultCode::UnknownState)),
     });
     batch.put(m::PERFORMANCE_STATE, Labels::NONE, state);
     for (bit, reason) in REASONS {
         let active = raw.throttle_reasons.map(|mask| Flag(mask & bit != 0));
-        batch.put(m::THROTTLE_ACTIVE, Labels::one("reason", reason), active);
+        batch.put(m::THROTTLE_ACTIVE, Labels::one(Label::Reason, reason), active);
     }
 }
 
-fn ports(ports: &Got<Vec<crate::raw::Port>>, batch: &mut Batch) {
+fn ports(ports: &Measured<Vec<Port>>, batch: &mut Batch) {
     let ports = match ports {
         Ok(ports) => ports,
         Err(fault) => {
-            batch.put(m::LINK_UP, Labels::one("kind", "roce_internal"), Err(*fault));
+            batch.put(m::LINK_UP, Labels::one(Label::Kind, "roce_internal"), Err(*fault));
             return;
         }
     };
     for port in ports {
-        let (kind, place) =
+        let (kind, port_type) =
             if port.external { ("roce_external", "external") } else { ("roce_internal", "internal") };
         let up = port.up.map(Flag);
-        batch.put(m::LINK_UP, Labels::one("link", port.number).with("kind", kind), up);
-        batch.put(m::NIC_PORT, Labels::one("port", port.number).with("port_type", place), up);
+        batch.put(m::LINK_UP, Labels::one(Label::Link, port.number).with(Label::Kind, kind), up);
+        batch.put(m::NIC_PORT, Labels::one(Label::Port, port.number).with(Label::PortType, port_type), up);
     }
 }
 
-fn pcie(round: &Round<'_>, batch: &mut Batch) {
-    let link = round.link;
+fn pcie(sample: &DeviceSample<'_>, batch: &mut Batch) {
+    let link = sample.link;
     batch.put(m::PCIE_GENERATION, Labels::NONE, link.map(|link| Count(link.generation.into())));
     batch.put(m::PCIE_WIDTH, Labels::NONE, link.map(|link| Count(link.width.into())));
-    let speed = link.and_then(|link| {
-        let place = usize::try_from(link.generation).unwrap_or(usize::MAX).wrapping_sub(1);
-        let none = Fault::no_data("current_link_speed", "unknown_generation");
-        GIGATRANSFERS.get(place).map(|giga| Count(*giga)).ok_or(none)
-    });
+    // Whole gigatransfers, as the official exporter prints them.
+    let speed = link.map(|link| Count((link.megatransfers_per_second() / 1000).into()));
     batch.put(m::PCIE_SPEED, Labels::NONE, speed);
-    let best = round.kernel.map_or(Err(NO_NODE), |kernel| kernel.function().link_max());
+    let best = sample.files.map_or(Err(NO_NODE), |files| files.function().link_max());
     batch.put(m::PCIE_GENERATION_MAX, Labels::NONE, best.map(|link| Count(link.generation.into())));
     batch.put(m::PCIE_WIDTH_MAX, Labels::NONE, best.map(|link| Count(link.width.into())));
-    let labels = || Labels::one("link", 0u32).with("kind", "pcie");
+    let labels = || Labels::one(Label::Link, 0u32).with(Label::Kind, "pcie");
     let capacity = link.map(|link| BytesPerSecond(link.bytes_per_second().round()));
     batch.put(m::LINK_BANDWIDTH, labels(), capacity);
-    let replays = round.raw.pcie_replays.map(|replays| Count(replays.into()));
+    let replays = sample.raw.pcie_replays.map(|replays| Count(replays.into()));
     batch.put(m::PCIE_REPLAYS, Labels::NONE, replays);
-    // Beside the count of its own: what a link had to send again is an error of the link.
-    batch.put(m::LINK_ERRORS, labels().with("error", "replay"), replays);
+    // Also counted as an error of the link, since the link had to send again.
+    batch.put(m::LINK_ERRORS, labels().with(Label::Error, "replay"), replays);
     for (index, direction) in ["transmit", "receive"].into_iter().enumerate() {
-        let rate = round.slow.as_ref().map_err(|fault| *fault).and_then(|(_, slow)| {
+        let rate = sample.slow.as_ref().map_err(|fault| *fault).and_then(|(_, slow)| {
             slow.pcie_kilobytes_per_second[index].map(|kilo| BytesPerSecond(f64::from(kilo) * 1e3))
         });
-        batch.put(m::PCIE_RATE, Labels::one("direction", direction), rate);
+        batch.put(m::PCIE_RATE, Labels::one(Label::Direction, direction), rate);
     }
 }
 
-fn health(round: &Round<'_>, batch: &mut Batch) {
-    let raw = round.raw;
+fn health(sample: &DeviceSample<'_>, batch: &mut Batch) {
+    let raw = sample.raw;
     batch.put(m::ECC_ENABLED, Labels::NONE, raw.ecc_enabled.map(Flag));
     for (metric, counts) in [(m::ECC_ERRORS, raw.ecc_errors), (m::SRAM_ECC_ERRORS, raw.sram_errors)] {
         for ((severity, scope), count) in ECC.into_iter().zip(counts) {
-            batch.put(metric, Labels::one("severity", severity).with("scope", scope), count.map(Count));
+            batch.put(
+                metric,
+                Labels::one(Label::Severity, severity).with(Label::Scope, scope),
+                count.map(Count),
+            );
         }
     }
     for (cause, rows) in ["correctable", "uncorrectable"].into_iter().zip(raw.rows) {
-        batch.put(m::ROWS_REMAPPED, Labels::one("cause", cause), rows.map(|rows| Count(rows.into())));
+        batch.put(m::ROWS_REMAPPED, Labels::one(Label::Cause, cause), rows.map(|rows| Count(rows.into())));
     }
     batch.put(m::ROW_REMAP_PENDING, Labels::NONE, raw.rows_pending.map(Flag));
-    let resets = round.resets.unwrap_or([Err(NO_NODE); 2]);
+    let resets = sample.resets.unwrap_or([Err(NO_NODE); 2]);
     for (kind, count) in ["hard", "soft"].into_iter().zip(resets) {
-        batch.put(m::RESETS, Labels::one("kind", kind), count.map(Count));
+        batch.put(m::RESETS, Labels::one(Label::Kind, kind), count.map(Count));
     }
-    let labels = || Labels::one("kind", "hlml_event");
-    match round.heard {
-        Ok(heard) => {
-            for (((_, code), count), last) in EVENTS.into_iter().zip(heard.counts).zip(heard.last) {
-                batch.put(m::ERRORS, labels().with("code", code), Ok(Count(count)));
-                if let Some(unix_seconds) = last {
-                    batch.put(m::ERROR_LAST, labels().with("code", code), Ok(Seconds(unix_seconds)));
+    let labels = || Labels::one(Label::Kind, "hlml_event");
+    match &sample.events {
+        Ok(history) => {
+            for (_, code) in EVENTS {
+                let count = history.counts.get(code).copied().unwrap_or(0);
+                batch.put(m::ERRORS, labels().with(Label::Code, code), Ok(Count(count)));
+                if let Some(unix_seconds) = history.times.get(code) {
+                    batch.put(m::ERROR_LAST, labels().with(Label::Code, code), Ok(Seconds(*unix_seconds)));
                 }
             }
         }
-        Err(fault) => batch.put(m::ERRORS, labels(), Err(fault)),
-    }
-}
-
-/// A link from the words of HLML: `32 GT/s` or `32.0GT/s`, and `x16` or `16`.
-pub fn link(speed: &str, width: &str) -> Option<Link> {
-    let digits = |text: &str| {
-        let number: String = text.chars().take_while(char::is_ascii_digit).collect();
-        number.parse::<u64>().ok()
-    };
-    let place = GIGATRANSFERS.iter().position(|giga| digits(speed) == Some(*giga))?;
-    let width = u32::try_from(digits(width.trim_start_matches(['x', 'X']))?).ok()?;
-    (1..=32).contains(&width).then_some(Link { generation: u32::try_from(place).ok()? + 1, width })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Link, link};
-
-    #[test]
-    fn the_librarys_words_are_a_link() {
-        for (speed, width, expected) in [
-            ("32 GT/s", "x16", Some((5, 16))),
-            ("32.0GT/s", "16", Some((5, 16))),
-            ("2.5 GT/s", "x1", Some((1, 1))),
-            ("Unknown", "x16", None),
-            ("33 GT/s", "x16", None),
-            ("16 GT/s", "x255", None),
-            ("16 GT/s", "", None),
-        ] {
-            let expected = expected.map(|(generation, width)| Link { generation, width });
-            assert_eq!(link(speed, width), expected, "{speed} {width}");
-        }
+        Err(fault) => batch.put(m::ERRORS, labels(), Err(*fault)),
     }
 }

@@ -2,151 +2,129 @@
 
 use std::{sync::Arc, time::Instant};
 
-use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
-use sysfs::pci::Link;
+use kernel::pci::Link;
+use reading::{Batch, Fault, FaultCode, Labels, Lost, Measured, Sampler};
+use source::Known;
 
 use crate::{
-    events::Log,
-    identity::Facts,
-    kernel::{Kernel, Node},
+    driver::{self, DriverFiles, Node},
     map,
-    raw::{self, Events, Got, Hpu, Raw},
-    session::Place,
-    slow::SlowLane,
+    raw::{self, Events, HlmlEventHistory, HlmlEventLog, Hpu, LOSSES, Raw},
+    session::SourceState,
+    slow::SlowReader,
 };
 
-/// A card as it was found.
+/// What is kept of a card beside its identity.
 #[derive(Clone)]
 pub struct Card {
-    /// What tells it from others across enumerations, with and without a library: its PCI address.
-    pub key: String,
-    /// Labels of its series.
-    pub identity: Arc<Identity>,
-    info: Labels,
+    /// Labels of the info metric.
+    pub info: Labels,
     /// Where the driver lists it.
     pub node: Option<Node>,
 }
 
-impl Card {
-    /// With what was found out about it.
-    pub fn new(address: String, facts: &Facts, node: Option<Node>) -> Self {
-        Self { key: address, identity: facts.identity(), info: facts.info(), node }
-    }
-}
-
-/// A card and what its last rounds left behind.
+/// A card and what is kept from one round to the next.
 pub struct HpuSampler {
-    card: Card,
-    kernel: Option<Kernel>,
-    hlml: Option<Hlml>,
+    card: Known<Card>,
+    files: Option<DriverFiles>,
+    hlml: Option<HlmlDevice>,
 }
 
-/// The side of the library.
-struct Hlml {
+/// The card as the library has it.
+struct HlmlDevice {
     hpu: Hpu,
-    /// What the handle must still answer.
-    mark: String,
-    events: Got<Events>,
-    log: Log,
-    slow: Arc<SlowLane>,
+    events: Measured<Events>,
+    log: HlmlEventLog,
+    slow: Arc<SlowReader>,
     /// Temperatures of die, board and memory that only the library has.
     wanted: [bool; 3],
 }
 
 impl HpuSampler {
     /// Prepares what is read every round, and reads what is slow for the first time.
-    pub fn open(card: Card, hlml: Option<(Hpu, String)>, place: &Place) -> Self {
-        let kernel = card.node.as_ref().map(|node| Kernel::open(node, &place.sensors));
-        let wanted = kernel.as_ref().map_or([true; 3], |kernel| kernel.sensors.have().map(|has| !has));
-        let hlml = hlml.map(|(hpu, mark)| {
-            let slow = place.slow.of(&card.key);
+    pub fn open(card: Known<Card>, hpu: Option<Hpu>, state: &SourceState) -> Self {
+        let files = card.facts.node.as_ref().map(|node| DriverFiles::open(node, &state.sensors));
+        let wanted = files.as_ref().map_or([true; 3], |files| files.sensors.have().map(|has| !has));
+        let hlml = hpu.map(|hpu| {
+            let slow = state.slow.of(&card.key);
             slow.read(&hpu, wanted);
-            Hlml { events: Events::listen(&hpu), log: place.log.clone(), slow, hpu, mark, wanted }
+            HlmlDevice { events: Events::register(&hpu), log: state.log.clone(), slow, hpu, wanted }
         });
-        Self { card, kernel, hlml }
+        Self { card, files, hlml }
     }
 
-    /// Answers whether the card works, and the handle still is the silicon that the labels name.
+    /// Checks that the card works, and that the handle still is the silicon that the labels name.
     fn check(&self) -> Result<(), Lost> {
-        if let Some(kernel) = &self.kernel {
-            kernel.check_status().map_err(Lost::Device)?;
+        if let Some(files) = &self.files {
+            files.check_status().map_err(Lost::Device)?;
         }
         let Some(hlml) = &self.hlml else { return Ok(()) };
         match hlml.hpu.mark() {
-            Ok(mark) if mark == hlml.mark => Ok(()),
-            Ok(_) => Err(device_lost("hlml_device_get_uuid", "identity_changed")),
-            Err(fault) if raw::means_session_lost(&fault) => Err(Lost::Session(fault)),
-            Err(fault) => Err(Lost::Device(fault)),
+            Ok(mark) if mark == self.card.mark => Ok(()),
+            Ok(_) => Err(device_lost("hlml_device_get_uuid", FaultCode::IdentityChanged)),
+            Err(fault) => Err(LOSSES.of_list(fault)),
         }
     }
 
-    /// Resets so far. The one before a round must be the one after it, or its values are of two lives.
-    fn resets(&self) -> Option<[Result<u64, Fault>; 2]> {
-        self.kernel.as_ref().map(Kernel::resets)
+    /// Resets so far. The count before a round must be that after it: else some values are from before the
+    /// reset.
+    fn resets(&self) -> Option<[Measured<u64>; 2]> {
+        self.files.as_ref().map(DriverFiles::resets)
     }
 
-    fn link(&self) -> Got<Link> {
-        let no_node = Fault { absence: Absence::Unsupported, call: "class/accel", code: "ENOENT" };
-        let link = self.kernel.as_ref().map_or(Err(no_node), |kernel| kernel.function().link());
-        // Where the driver's files cannot be seen, the library says it in words.
+    fn link(&self) -> Measured<Link> {
+        let link = self.files.as_ref().map_or(Err(driver::NO_NODE), |files| files.function().link());
+        // Without the driver's files the library has it as text.
         link.or_else(|fault| {
             let (speed, width) = self.hlml.as_ref().ok_or(fault)?.hpu.pci_link()?;
-            map::link(&speed, &width).ok_or(Fault::no_data("hlml_device_get_pci_info", "garbage"))
+            Link::parse(&speed, &width).ok_or(Fault::new("hlml_device_get_pci_info", FaultCode::Garbage))
         })
     }
 }
 
-const fn device_lost(call: &'static str, code: &'static str) -> Lost {
-    Lost::Device(Fault { absence: Absence::Failed, call, code })
+const fn device_lost(call: &'static str, code: FaultCode) -> Lost {
+    Lost::Device(Fault::new(call, code))
+}
+
+impl HlmlDevice {
+    /// Records the events since the last round and returns all so far.
+    fn events(&self, key: &str) -> Measured<HlmlEventHistory> {
+        let events = self.events.as_ref().map_err(|fault| *fault)?;
+        for code in events.take()? {
+            tracing::warn!(key, code, "critical event");
+            self.log.record(key.to_owned(), code);
+        }
+        Ok(self.log.history(&key.to_owned()).unwrap_or_default())
+    }
 }
 
 impl Sampler for HpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
-        let no_library = Fault { absence: Absence::Unsupported, call: "libhlml", code: "library_missing" };
         self.check()?;
         let resets = self.resets();
         batch.begin(&self.card.identity);
-        let raw = self.hlml.as_ref().map_or_else(|| Raw::absent(no_library), |hlml| raw::read(&hlml.hpu));
-        if let Some(lost) = lost(&raw) {
+        let hlml = self.hlml.as_ref().ok_or(Fault::new("libhlml", FaultCode::LibraryMissing));
+        let raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));
+        if let Some(lost) = raw.vital_faults().find_map(|fault| LOSSES.of_round(fault)) {
             return Err(lost);
         }
-        let heard = self.hlml.as_ref().map_or(Err(no_library), |hlml| {
-            let masks = hlml.events.as_ref().map_err(|fault| *fault)?.look()?;
-            hlml.log.record(&self.card.key, &masks);
-            Ok(hlml.log.heard(&self.card.key))
-        });
-        let slow = self.hlml.as_ref().map_or(Err(no_library), |hlml| {
-            hlml.slow.refresh(&hlml.hpu, hlml.wanted);
-            hlml.slow.newest(Instant::now())
-        });
-        map::device(
-            &map::Round {
-                raw: &raw,
-                kernel: self.kernel.as_ref(),
-                link: self.link(),
-                resets,
-                slow,
-                heard,
-                info: &self.card.info,
-            },
-            batch,
-        );
+        let sample = map::DeviceSample {
+            raw: &raw,
+            files: self.files.as_ref(),
+            link: self.link(),
+            resets,
+            events: hlml.and_then(|hlml| hlml.events(&self.card.key)),
+            slow: hlml.and_then(|hlml| {
+                hlml.slow.refresh(&hlml.hpu, hlml.wanted);
+                hlml.slow.newest(Instant::now())
+            }),
+            info: &self.card.facts.info,
+        };
+        map::device(&sample, batch);
         self.check()?;
         if self.resets() != resets {
-            return Err(device_lost("hard_reset_cnt", "reset_while_read"));
+            return Err(device_lost("hard_reset_cnt", FaultCode::ResetWhileRead));
         }
         Ok(())
     }
-}
-
-/// Whether a call that every board answers says that board or driver is gone; the UUID may be answered from
-/// HLML's own memory.
-fn lost(raw: &Raw) -> Option<Lost> {
-    raw.vital_faults().find_map(|fault| {
-        if raw::means_session_lost(&fault) {
-            Some(Lost::Session(fault))
-        } else {
-            raw::means_device_lost(&fault).then_some(Lost::Device(fault))
-        }
-    })
 }

@@ -7,11 +7,11 @@
 
 use std::{fs, path::Path};
 
-use reading::{Absence, Fault};
-use sysfs::{
+use kernel::{
     File,
     hwmon::{Attribute, Channel, Chip, Quantity},
 };
+use reading::{Absence, Fault, FaultCode, Measured};
 
 /// How labels begin, by what they are: "On Chip" is what HLML itself looks for, the others are the words of
 /// its sensors (`hlml_temperature_sensors_t`).
@@ -57,9 +57,9 @@ impl Sensors {
     }
 
     /// The hottest channel of each, m°C.
-    pub fn millidegrees(&self) -> [Result<i64, Fault>; 3] {
+    pub fn millidegrees(&self) -> [Measured<i64>; 3] {
         self.groups.each_ref().map(|files| {
-            let none = Fault { absence: Absence::Unsupported, call: "temp_input", code: "no_label" };
+            let none = Fault::new("temp_input", FaultCode::NoLabel);
             // One channel that cannot be read may be the hottest.
             let all: Vec<i64> = files.iter().map(File::number).collect::<Result<_, _>>()?;
             all.into_iter().max().ok_or(none)
@@ -67,8 +67,8 @@ impl Sensors {
     }
 
     /// Draw of the board, µW.
-    pub fn microwatts(&self) -> Result<u64, Fault> {
-        let none = Fault { absence: Absence::Unsupported, call: "power_input", code: "ENOENT" };
+    pub fn microwatts(&self) -> Measured<u64> {
+        let none = Fault::returned(Absence::Unsupported, "power_input", "ENOENT");
         self.power.as_ref().ok_or(none)?.number()
     }
 }
@@ -81,7 +81,7 @@ fn read(configuration: &Path) -> Option<String> {
 /// Channel and label of the `label temp<n> "..."` statements for a chip; later ones win. A channel that an
 /// `ignore` statement names has none.
 fn labels(configuration: &str, chip: &str) -> Vec<(u32, String)> {
-    // As libsensors names a chip on the PCI bus; the address at the end is not told apart.
+    // As libsensors names a chip on the PCI bus; the address at the end makes no difference.
     let name = format!("{chip}-pci-0");
     let mut is_ours = false;
     let mut labels = Vec::new();
@@ -106,7 +106,7 @@ fn labels(configuration: &str, chip: &str) -> Vec<(u32, String)> {
     labels
 }
 
-/// Whether a name fits a pattern in which `*` stands for anything.
+/// Whether a name matches a pattern in which `*` matches anything.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
@@ -157,9 +157,9 @@ mod tests {
         assert_eq!(sensors.millidegrees(), [Ok(63_500), Ok(41_000), Ok(70_000)]);
         assert_eq!(sensors.microwatts(), Ok(226_000_000));
         fs::write(board.path().join("hwmon/hwmon3/temp2_input"), "broken").expect("written");
-        assert_eq!(sensors.millidegrees()[0].map_err(|fault| fault.code), Err("garbage"));
+        assert_eq!(sensors.millidegrees()[0].map_err(|fault| fault.code.name()), Err("garbage"));
         fs::remove_file(board.path().join("hwmon/hwmon3/temp5_input")).expect("removed");
-        assert_eq!(sensors.millidegrees()[2].map_err(|fault| fault.code), Err("ENOENT"));
+        assert_eq!(sensors.millidegrees()[2].map_err(|fault| fault.code.name()), Err("ENOENT"));
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
         let board = board();
         let none = Sensors::find(&[board.path()], &board.path().join("no-such-file"));
         assert_eq!(none.have(), [false; 3]);
-        assert_eq!(none.millidegrees()[0].map_err(|fault| fault.code), Err("no_label"));
+        assert_eq!(none.millidegrees()[0].map_err(|fault| fault.code.name()), Err("no_label"));
         fs::write(board.path().join("hwmon/hwmon3/temp1_label"), "On Chip\n").expect("written");
         let own = Sensors::find(&[board.path()], &board.path().join("no-such-file"));
         assert_eq!(own.millidegrees()[0], Ok(41_000));

@@ -1,43 +1,44 @@
 //! The source: opening HLML, or doing without, and listing devices.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use naming::Family;
-use reading::{Absence, Backend, BusMatch, Fault, Found, Lost, Session, Source, Unavailable};
+use reading::{Absence, Backend, Fault, FaultCode, Found, Lost, Session, Source, Unavailable};
+use source::{Known, KnownDevices};
 
 use crate::{
-    events::Log,
-    identity::Facts,
-    kernel::{self, Node},
-    raw::{self, Hpu, Library, Missing},
+    driver::{self, Node},
+    identity::Inventory,
+    raw::{HlmlEventLog, Hpu, LOSSES, Library, Missing},
     sampler::{Card, HpuSampler},
-    slow::SlowLanes,
+    slow::SlowReaders,
 };
 
 /// Gaudis on this node.
 pub struct GaudiSource {
     library: Option<PathBuf>,
-    place: Arc<Place>,
+    state: Arc<SourceState>,
 }
 
-/// What stays when the library comes and goes.
-pub struct Place {
+/// What remains when the library comes and goes.
+pub struct SourceState {
     /// Root of the host's sysfs.
     pub sysfs: PathBuf,
     /// Configuration of lm-sensors.
     pub sensors: PathBuf,
-    /// What was heard.
-    pub log: Log,
+    /// Events that were announced.
+    pub log: HlmlEventLog,
     /// What is read slowly.
-    pub slow: SlowLanes,
+    pub slow: SlowReaders,
 }
 
 impl GaudiSource {
-    /// A source that opens `library`, or searches for it; kernel files below `sysfs`, labels of hwmon channels
-    /// in `sensors`.
+    /// A source that opens `library`, or searches for it; kernel files below `sysfs`, labels of hwmon
+    /// channels in `sensors`.
     pub fn new(library: Option<PathBuf>, sysfs: PathBuf, sensors: PathBuf) -> Self {
-        let place = Place { sysfs, sensors, log: Log::default(), slow: SlowLanes::default() };
-        Self { library, place: Arc::new(place) }
+        let log = HlmlEventLog::new(Duration::ZERO);
+        let state = SourceState { sysfs, sensors, log, slow: SlowReaders::default() };
+        Self { library, state: Arc::new(state) }
     }
 }
 
@@ -46,35 +47,30 @@ impl Source for GaudiSource {
         Family::Gaudi
     }
 
-    fn bus(&self) -> Option<BusMatch> {
-        // Processing accelerators.
-        Some(BusMatch { vendor: kernel::VENDOR, classes: &[0x1200] })
-    }
-
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        let place = Arc::clone(&self.place);
-        if !kernel::is_loaded(&place.sysfs) {
+        let state = Arc::clone(&self.state);
+        if !driver::is_loaded(&state.sysfs) {
             return Err(Unavailable(format!(
                 "no {}/module/habanalabs: the driver is not loaded; load it (modprobe habanalabs)",
-                place.sysfs.display()
+                state.sysfs.display()
             )));
         }
         match Library::open(self.library.as_ref()) {
-            Ok(Ok(library)) => Ok(Box::new(HlmlSession { library, place, known: HashMap::new() })),
+            Ok(Ok(library)) => Ok(Box::new(HlmlSession { library, state, known: KnownDevices::default() })),
             Ok(Err(refused)) => Err(refused),
             Err(Missing(why)) => {
-                let mend = "install Intel's firmware tools, or name the library with --library.hlml";
-                if kernel::nodes(&place.sysfs).is_empty() {
-                    return Err(Unavailable(format!("{why}; {mend}")));
+                let what_to_do = "install Intel's firmware tools, or name the library with --library.hlml";
+                if driver::nodes(&state.sysfs).is_empty() {
+                    return Err(Unavailable(format!("{why}; {what_to_do}")));
                 }
-                tracing::warn!("{why}; the kernel's files give what they can; {mend}");
-                let driver = kernel::driver_version(&place.sysfs).unwrap_or_else(|_| "unknown".into());
+                tracing::warn!("{why}; only the kernel's files are read; {what_to_do}");
+                let driver = driver::driver_version(&state.sysfs).unwrap_or_else(|_| "unknown".into());
                 let backend = Backend {
-                    library: format!("{}/class ({why})", place.sysfs.display()),
+                    library: format!("{}/class ({why})", state.sysfs.display()),
                     version: format!("driver {driver}"),
-                    simulated: sysfs::simulated(&place.sysfs).map(|machine| machine.name),
+                    simulated: source::simulated::in_sysfs(&state.sysfs).map(|machine| machine.name),
                 };
-                Ok(Box::new(KernelSession { library: self.library.clone(), place, backend }))
+                Ok(Box::new(KernelSession { library: self.library.clone(), state, backend }))
             }
         }
     }
@@ -82,51 +78,28 @@ impl Source for GaudiSource {
 
 struct HlmlSession {
     library: Library,
-    place: Arc<Place>,
-    /// What was last found at each index; facts and labels are asked once per card.
-    known: HashMap<u32, Known>,
-}
-
-#[derive(Clone)]
-struct Known {
-    mark: String,
-    card: Card,
+    state: Arc<SourceState>,
+    known: KnownDevices<Card>,
 }
 
 impl HlmlSession {
-    fn found(&mut self, index: u32, nodes: &[Node]) -> Result<Option<Found>, Lost> {
-        let hpu = Hpu::by_index(&self.library, index);
-        match hpu.and_then(|hpu| hpu.mark().map(|mark| (hpu, mark))) {
-            Ok((hpu, mark)) => Ok(Some(self.named(index, hpu, mark, nodes))),
-            Err(fault) if raw::means_session_lost(&fault) => Err(Lost::Session(fault)),
-            Err(fault) if raw::means_device_lost(&fault) => Ok(None),
-            // A failed call says nothing about the card: one that has a worker keeps it.
-            Err(fault) => Ok(self.known.get(&index).map(|Known { card, .. }| Found {
-                key: card.key.clone(),
-                identity: Arc::clone(&card.identity),
-                open: Box::new(move || Err(fault)),
-            })),
-        }
-    }
-
-    fn named(&mut self, index: u32, hpu: Hpu, mark: String, nodes: &[Node]) -> Found {
-        let node_of = |address: &str| nodes.iter().find(|node| node.function.address == address);
-        // The driver may have numbered the card anew, or list it only now.
-        let is_still =
-            |known: &&Known| known.mark == mark && known.card.node.as_ref() == node_of(&known.card.key);
-        let known = if let Some(known) = self.known.get(&index).filter(is_still) {
-            known.clone()
-        } else {
-            let address = hpu.pci_bus_id().map(|address| sysfs::pci::address(&address));
-            let address = address.unwrap_or_else(|_| mark.clone());
-            let node = node_of(&address);
-            let facts = Facts::read(index, &address, Some(&hpu), node, &self.place.sysfs);
-            let known = Known { mark, card: Card::new(address, &facts, node.cloned()) };
-            self.known.insert(index, known.clone());
-            known
-        };
-        let Known { mark, card } = known;
-        found(card, Some((hpu, mark)), &self.place)
+    fn device(&mut self, index: u32, nodes: &[Node]) -> Result<Option<Found>, Lost> {
+        let asked = Hpu::by_index(&self.library, index).and_then(|hpu| hpu.mark().map(|mark| (hpu, mark)));
+        let node_at = |address: &str| nodes.iter().find(|node| node.function.address == address);
+        let state = &self.state;
+        self.known.listed(index, asked, &LOSSES, |known, (hpu, mark)| {
+            // The driver may have given the card another number, or list it only now.
+            let is_still =
+                |known: &Known<Card>| known.mark == mark && known.facts.node.as_ref() == node_at(&known.key);
+            let card = known.get_or_read(index, is_still, || {
+                let address = hpu.pci_bus_id().map(|address| kernel::pci::address(&address));
+                let address = address.unwrap_or_else(|_| mark.clone());
+                let node = node_at(&address);
+                let inventory = Inventory::read(index, &address, Some(&hpu), node, &state.sysfs);
+                card(mark.clone(), address, &inventory, node.cloned())
+            });
+            found(card, Some(hpu), state)
+        })
     }
 }
 
@@ -136,17 +109,17 @@ impl Session for HlmlSession {
     }
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
-        let count = self.library.device_count().map_err(lost)?;
-        let nodes = kernel::nodes(&self.place.sysfs);
-        let found: Result<Vec<_>, _> = (0..count).map(|index| self.found(index, &nodes)).collect();
-        Ok(found?.into_iter().flatten().collect())
+        let count = self.library.device_count().map_err(|fault| LOSSES.of_list(fault))?;
+        let nodes = driver::nodes(&self.state.sysfs);
+        let devices: Result<Vec<_>, _> = (0..count).map(|index| self.device(index, &nodes)).collect();
+        Ok(devices?.into_iter().flatten().collect())
     }
 }
 
 /// Devices by the kernel's files alone.
 struct KernelSession {
     library: Option<PathBuf>,
-    place: Arc<Place>,
+    state: Arc<SourceState>,
     backend: Backend,
 }
 
@@ -157,35 +130,32 @@ impl Session for KernelSession {
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
         if Library::is_there(self.library.as_ref()) {
-            let fault = Fault::no_data("libhlml", "library_appeared");
-            return Err(Lost::Session(fault));
+            return Err(Lost::Session(Fault::new("libhlml", FaultCode::LibraryAppeared)));
         }
-        let sysfs = &self.place.sysfs;
-        if !kernel::is_loaded(sysfs) {
-            let fault = Fault { absence: Absence::Failed, call: "module/habanalabs", code: "ENOENT" };
-            return Err(Lost::Session(fault));
+        let sysfs = &self.state.sysfs;
+        if !driver::is_loaded(sysfs) {
+            return Err(Lost::Session(Fault::returned(Absence::Failed, "module/habanalabs", "ENOENT")));
         }
-        let nodes = kernel::nodes(sysfs).into_iter();
-        Ok(nodes
-            .map(|node| {
-                let address = node.function.address.clone();
-                let facts = Facts::read(node.minor, &address, None, Some(&node), sysfs);
-                found(Card::new(address, &facts, Some(node)), None, &self.place)
-            })
-            .collect())
+        let device = |node: Node| {
+            let address = node.function.address.clone();
+            let inventory = Inventory::read(node.minor, &address, None, Some(&node), sysfs);
+            found(card(address.clone(), address, &inventory, Some(node)), None, &self.state)
+        };
+        Ok(driver::nodes(sysfs).into_iter().map(device).collect())
     }
 }
 
-fn found(card: Card, hlml: Option<(Hpu, String)>, place: &Arc<Place>) -> Found {
-    let place = Arc::clone(place);
+/// A card's key is its PCI address, which is the same with and without a library.
+fn card(mark: String, address: String, inventory: &Inventory, node: Option<Node>) -> Known<Card> {
+    let facts = Card { info: inventory.info(), node };
+    Known { mark, key: address, identity: inventory.identity(), facts }
+}
+
+fn found(card: Known<Card>, hpu: Option<Hpu>, state: &Arc<SourceState>) -> Found {
+    let state = Arc::clone(state);
     Found {
         key: card.key.clone(),
         identity: Arc::clone(&card.identity),
-        open: Box::new(move || Ok(Box::new(HpuSampler::open(card, hlml, &place)))),
+        open: Box::new(move || Ok(Box::new(HpuSampler::open(card, hpu, &state)))),
     }
-}
-
-/// An enumeration that fails without the driver being gone costs no running device.
-fn lost(fault: Fault) -> Lost {
-    if raw::means_session_lost(&fault) { Lost::Session(fault) } else { Lost::Device(fault) }
 }

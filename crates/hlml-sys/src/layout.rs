@@ -1,43 +1,43 @@
-//! Which bytes of HLML's structs mean what, release by release (x86-64, System V).
+//! The layout of HLML's structs in each release (x86-64, System V).
 
-/// Releases with the same structs, oldest first.
+/// A range of releases with the same structs, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Generation {
     /// Up to 1.12.
     V1_10,
-    /// 1.13 to 1.17: the link's maxima and the PCI revision came.
+    /// 1.13 to 1.17: with the maxima of the link and the PCI revision.
     V1_13,
-    /// 1.18: the PCI subsystem came.
+    /// 1.18: with the PCI subsystem.
     V1_18,
-    /// From 1.19: eight-digit PCI domains move all that follows, and utilization has a second member.
+    /// From 1.19: eight-digit PCI domains move all later members, and utilization has a second member.
     V1_19,
 }
 
-/// A member's place in its struct.
+/// The position of a member in its struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// First byte.
+    /// Offset of the first byte.
     pub offset: usize,
-    /// How many.
+    /// Length in bytes.
     pub length: usize,
 }
 
-/// Name, first byte and length of a member.
+/// Name, offset and length of a member, bytes.
 pub type Member = (&'static str, usize, usize);
 
-/// A struct.
+/// The layout of a struct.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Its name in `hlml.h`.
     pub name: &'static str,
-    /// Its size.
+    /// Its size in bytes.
     pub size: usize,
-    /// Those of a struct within are written `caps.link_speed`.
+    /// Its members; those of a nested struct are written `caps.link_speed`.
     pub members: &'static [Member],
 }
 
 impl Layout {
-    /// The place of a member, where this release has it.
+    /// Returns the position of a member; `None` if this release does not have it.
     pub fn span(&self, member: &str) -> Option<Span> {
         let (_, offset, length) = *self.members.iter().find(|(name, ..)| *name == member)?;
         Some(Span { offset, length })
@@ -64,7 +64,7 @@ const UTILIZATION: [Layout; 2] = [
     Layout { name: "hlml_utilization_t", size: 8, members: &[("aip", 0, 4), ("memory", 4, 4)] },
 ];
 
-/// Members of `hlml_pci_info_t` up to 1.18; an older release has the first of them.
+/// Members of `hlml_pci_info_t` up to 1.18; an older release has a prefix of them.
 const PCI_MEMBERS: &[Member] = &[
     ("bus", 0, 4),
     ("bus_id", 4, 15),
@@ -102,16 +102,16 @@ const PCI_INFO: [Layout; 4] = [
     },
 ];
 
-/// The PCI address in any `hlml_pci_info_t`: it begins at the same byte in every release, ends in a NUL, and
-/// never reaches further than this.
+/// The PCI address in any `hlml_pci_info_t`: it begins at the same byte in every release, ends with a NUL,
+/// and is never longer than this.
 pub const BUS_ID: Span = Span { offset: 4, length: 19 };
 
 impl Generation {
     /// All of them, oldest first.
     pub const ALL: [Self; 4] = [Self::V1_10, Self::V1_13, Self::V1_18, Self::V1_19];
 
-    /// The generation of a library by what it says of itself: the first `major.minor` in the text, such as
-    /// `hl-1.22.1-rc` or `1.10.0`. Later releases are taken for the newest that is known.
+    /// Returns the generation for the version that a library reports: the first `major.minor` in the text,
+    /// such as `hl-1.22.1-rc` or `1.10.0`. Later releases count as the newest known one.
     pub fn of_version(version: &str) -> Option<Self> {
         let release = version.split(|c: char| !c.is_ascii_digit() && c != '.').find_map(|part| {
             let mut numbers = part.split('.').map(str::parse::<u32>);
@@ -132,7 +132,7 @@ impl Generation {
         &UTILIZATION[if matches!(self, Self::V1_19) { 1 } else { 0 }]
     }
 
-    /// Every struct of this generation.
+    /// Returns every struct of this generation.
     pub const fn layouts(self) -> [&'static Layout; 5] {
         [self.pci_info(), self.utilization(), &MEMORY, &PCB_INFO, &EVENT_DATA]
     }

@@ -21,7 +21,7 @@ pub enum Return {
     InsufficientSize,
     /// The kernel module is not loaded.
     DriverNotLoaded,
-    /// Nothing within the time: the everyday answer of `hlml_event_set_wait`.
+    /// Nothing came in time: what `hlml_event_set_wait` usually returns.
     Timeout,
     /// The card has fallen off the bus.
     AipIsLost,
@@ -29,7 +29,7 @@ pub enum Return {
     Memory,
     /// No value now.
     NoData,
-    /// The library does not say.
+    /// The library gives no reason.
     Unknown,
     /// A code that this table does not have.
     Other(c_int),
@@ -67,9 +67,9 @@ impl Return {
         }
     }
 
-    /// The name in `hlml.h`; `unknown_return_code` for a number that has none there.
-    pub fn name(self) -> &'static str {
-        TABLE.iter().find(|row| row.1 == self).map_or("unknown_return_code", |row| row.2)
+    /// The name in `hlml.h`; `None` for a number that has none there.
+    pub fn name(self) -> Option<&'static str> {
+        TABLE.iter().find(|row| row.1 == self).map(|row| row.2)
     }
 }
 
@@ -83,9 +83,9 @@ mod tests {
             assert_eq!(Return::from(code).code(), code);
         }
         for (code, meaning, name) in TABLE {
-            assert_eq!((Return::from(code), meaning.name()), (meaning, name));
+            assert_eq!((Return::from(code), meaning.name()), (meaning, Some(name)));
         }
         assert_eq!(Return::from(4), Return::Other(4));
-        assert_eq!(Return::Other(4).name(), "unknown_return_code");
+        assert_eq!(Return::Other(4).name(), None);
     }
 }

@@ -1,6 +1,7 @@
-//! The symbols of `libhlml.so` that are looked up, each on its own: one that a release lacks is `None`.
+//! The symbols of `libhlml.so`, each looked up separately: one that a release lacks is `None`.
 //!
-//! Only functions that read. None that injects an error, sets a limit or clears an affinity is ever resolved.
+//! Only functions that read are looked up, never one that injects an error, sets a limit or clears an
+//! affinity.
 
 use std::{
     ffi::{OsStr, c_char, c_int, c_uint, c_ulonglong, c_void},
@@ -9,9 +10,9 @@ use std::{
 
 use libloading::Library;
 
-/// `hlml_device_t`: a token that the library looks up.
+/// `hlml_device_t`: an opaque handle.
 pub type Device = *mut c_void;
-/// `hlml_event_set_t`: a token that the library looks up.
+/// `hlml_event_set_t`: an opaque handle.
 pub type EventSet = *mut c_void;
 
 macro_rules! symbols {
@@ -24,13 +25,13 @@ macro_rules! symbols {
         )*}
 
         impl Symbols {
-            /// The names that are looked up.
+            /// The names of the functions.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
 
             fn of(library: &Library) -> Self {
                 Self {$(
                     $name: {
-                        // SAFETY: hlml.h declares the name with this prototype; the pointer is kept beside
+                        // SAFETY: hlml.h declares the name with this prototype; the pointer is stored with
                         // the library that it points into.
                         let symbol = unsafe { library.get(concat!(stringify!($name), "\0").as_bytes()) };
                         symbol.ok().map(|symbol| *symbol)
@@ -41,7 +42,7 @@ macro_rules! symbols {
     };
 }
 
-// Structs that a release may have grown are `c_void`: the caller's buffer is larger than any of them.
+// Structs that grow between releases are `c_void`: the caller's buffer is larger than any of them.
 symbols! {
     hlml_init();
     hlml_shutdown();
@@ -89,30 +90,30 @@ symbols! {
     hlml_device_register_events(device: Device, events: c_ulonglong, set: EventSet);
 }
 
-/// An open library. Opening it is not initialising it: that is `hlml_init`.
+/// An open library. Opening it does not initialise it; `hlml_init` does.
 #[derive(Debug)]
 pub struct Hlml {
     symbols: Symbols,
-    /// Last, so that it is closed after the addresses are gone.
+    /// Last, so that it is dropped after the addresses.
     library: Library,
 }
 
 impl Hlml {
-    /// Opens a library by name or path and looks its symbols up.
+    /// Opens a library by name or path and looks up its symbols.
     ///
     /// # Errors
-    /// The loader's own.
+    /// The error of the dynamic loader.
     ///
     /// # Safety
-    /// Loading runs the library's constructors, and what has the name of an HLML function must be that
+    /// Loading runs the library's constructors, and each symbol with the name of an HLML function must be that
     /// function.
     pub unsafe fn open(path: &OsStr) -> Result<Self, libloading::Error> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees it.
         let library = unsafe { Library::new(path) }?;
         Ok(Self { symbols: Symbols::of(&library), library })
     }
 
-    /// The library itself, to look other symbols up.
+    /// Returns the library, to look up other symbols.
     pub fn library(&self) -> &Library {
         &self.library
     }
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_library_without_a_single_symbol_opens() {
-        // SAFETY: the C library has no symbol of HLML's, and is open already.
+        // SAFETY: the C library has no symbol of HLML and is already open.
         let opened = unsafe { Hlml::open("libc.so.6".as_ref()) }.expect("it is there");
         assert!(opened.hlml_init.is_none() && opened.hlml_nic_get_link.is_none());
         // SAFETY: there is no such file.

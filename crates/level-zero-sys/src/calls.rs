@@ -1,8 +1,8 @@
-//! The functions: opened one by one from the loader, called through methods that turn C's protocol of counts
-//! and out-parameters into values and lists.
+//! The functions, looked up one by one in the loader. Methods convert C's counts and out-parameters to values
+//! and lists.
 
 use std::{
-    ffi::{CStr, OsStr, c_char, c_void},
+    ffi::{OsStr, c_void},
     mem::ManuallyDrop,
     ptr,
 };
@@ -20,38 +20,38 @@ use crate::{
     value,
 };
 
-/// The variable that makes `zeInit` of an older loader initialise Sysman too.
+/// The environment variable that makes `zeInit` of an older loader initialise Sysman too.
 pub const SYSMAN_VARIABLE: &str = "ZES_ENABLE_SYSMAN";
 
-/// A driver may answer any count; no device has more of anything than this.
+/// Upper bound of a list: a driver may report any count, and no device has more elements than this.
 const LIST_MAX: u32 = 256;
 
-/// Why a call gave no value.
+/// Why a call returned no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The function.
+    /// The name of the function.
     pub call: &'static str,
-    /// What it answered; `None` when the loader does not have it.
+    /// Its result code; `None` if the loader does not have the function.
     pub code: Option<Code>,
 }
 
 /// Why Level Zero cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    /// The loader could not be opened, in its own words.
+    /// The loader could not be opened; the message of the dynamic loader.
     Library(String),
-    /// The loader has neither way to begin.
+    /// The loader has neither `zesInit` nor `zeInit`.
     Incomplete,
     /// Initialisation failed.
     Failed(Failure),
 }
 
-/// How Sysman was initialised. Handles of the two ways are never mixed.
+/// The function by which Sysman was initialised. Handles of the two are never mixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// By `zesInit` (specification 1.5).
+pub enum InitFunction {
+    /// `zesInit` (specification 1.5).
     Sysman,
-    /// By `zeInit` with [`SYSMAN_VARIABLE`] in the environment; its handles are cast.
+    /// `zeInit` with [`SYSMAN_VARIABLE`] in the environment; its handles are cast.
     Core,
 }
 
@@ -62,7 +62,7 @@ macro_rules! handles {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct $name(*mut c_void);
 
-        // SAFETY: an opaque name that any thread may use; the driver owns and locks what is behind it.
+        // SAFETY: an opaque handle that any thread may use; the driver owns and locks the object behind it.
         unsafe impl Send for $name {}
         // SAFETY: as above.
         unsafe impl Sync for $name {}
@@ -92,21 +92,21 @@ handles! {
     FabricPort,
 }
 
-/// Initialises: `zesInit` and `zeInit`.
+/// Prototype of `zesInit` and `zeInit`.
 type Init = unsafe extern "C" fn(flags: u32) -> Code;
-/// Lists what is below nothing.
+/// Prototype of a function that lists the top-level handles.
 type ListAll<T> = unsafe extern "C" fn(count: *mut u32, list: *mut T) -> Code;
-/// Lists what is below a handle.
+/// Prototype of a function that lists the handles below a handle.
 type List<H, T> = unsafe extern "C" fn(handle: H, count: *mut u32, list: *mut T) -> Code;
-/// Fills one struct or number.
+/// Prototype of a function that fills one struct or number.
 type Get<H, T> = unsafe extern "C" fn(handle: H, value: *mut T) -> Code;
 
-/// Answers the address of a function, if the library has it.
+/// Returns the address of a function, if the library has it.
 ///
 /// # Safety
 /// `T` must be the type that the header declares for `name`.
 unsafe fn symbol<T: Copy>(library: &Library, name: &str) -> Option<T> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let found = unsafe { library.get::<T>(name.as_bytes()) };
     found.ok().map(|symbol| *symbol)
 }
@@ -174,7 +174,7 @@ macro_rules! calls {
     };
 }
 
-/// What a list is filled with before the driver fills it.
+/// The initial value of list elements, before the driver fills them.
 trait FromNull {
     fn from_null() -> Self;
 }
@@ -192,69 +192,69 @@ impl FromNull for PowerLimit {
 
 calls! {
     lists {
-        /// The engine groups; none without root on current drivers.
+        /// Returns the engine groups; empty without root on current drivers.
         engines = zesDeviceEnumEngineGroups: Device => Engine;
-        /// The memory modules.
+        /// Returns the memory modules.
         memories = zesDeviceEnumMemoryModules: Device => Memory;
-        /// The power domains.
+        /// Returns the power domains.
         powers = zesDeviceEnumPowerDomains: Device => Power;
-        /// The temperature sensors.
+        /// Returns the temperature sensors.
         temperatures = zesDeviceEnumTemperatureSensors: Device => Temperature;
-        /// The clock domains.
+        /// Returns the clock domains.
         frequencies = zesDeviceEnumFrequencyDomains: Device => Frequency;
-        /// The fans.
+        /// Returns the fans.
         fans = zesDeviceEnumFans: Device => Fan;
-        /// The error sets.
+        /// Returns the error sets.
         ras_sets = zesDeviceEnumRasErrorSets: Device => Ras;
-        /// The fabric ports.
+        /// Returns the fabric ports.
         ports = zesDeviceEnumFabricPorts: Device => FabricPort;
-        /// The limits of a power domain.
+        /// Returns the limits of a power domain.
         power_limits = zesPowerGetLimitsExt: Power => PowerLimit;
     }
     values {
-        /// What the device is.
+        /// Returns the properties of the device.
         device_properties = zesDeviceGetProperties: Device => DeviceProperties;
-        /// Whether it must be reset.
+        /// Returns whether the device must be reset.
         device_state = zesDeviceGetState: Device => DeviceState;
-        /// Where it is on the bus.
+        /// Returns the PCI address and limits of the device.
         pci_properties = zesDevicePciGetProperties: Device => PciProperties;
-        /// How its PCIe link is.
+        /// Returns the state of the PCIe link.
         pci_state = zesDevicePciGetState: Device => PciState;
-        /// What went over it.
+        /// Returns the traffic counters of the PCIe link.
         pci_stats = zesDevicePciGetStats: Device => PciStats;
-        /// Whether its memory is protected.
+        /// Returns the ECC state of the device memory.
         ecc_state = zesDeviceGetEccState: Device => EccProperties;
-        /// What an engine group is.
+        /// Returns the properties of an engine group.
         engine_properties = zesEngineGetProperties: Engine => EngineProperties;
-        /// How long it was busy.
+        /// Returns the busy time of an engine group.
         engine_activity = zesEngineGetActivity: Engine => EngineStats;
-        /// What a memory module is.
+        /// Returns the properties of a memory module.
         memory_properties = zesMemoryGetProperties: Memory => MemoryProperties;
-        /// How full it is.
+        /// Returns the free and total size of a memory module.
         memory_state = zesMemoryGetState: Memory => MemoryState;
-        /// What was read and written.
+        /// Returns the read and write traffic of a memory module.
         memory_bandwidth = zesMemoryGetBandwidth: Memory => MemoryBandwidth;
-        /// Energy of a power domain.
+        /// Returns the energy of a power domain.
         energy = zesPowerGetEnergyCounter: Power => EnergyCounter;
-        /// What a sensor is.
+        /// Returns the properties of a temperature sensor.
         temperature_properties = zesTemperatureGetProperties: Temperature => TemperatureProperties;
-        /// What it measures, °C.
+        /// Returns the temperature of a sensor, °C.
         temperature = zesTemperatureGetState: Temperature => f64;
-        /// What a clock domain is.
+        /// Returns the properties of a clock domain.
         frequency_properties = zesFrequencyGetProperties: Frequency => FrequencyProperties;
-        /// How fast it is, and what holds it back.
+        /// Returns the clock of a domain and its throttle reasons.
         frequency_state = zesFrequencyGetState: Frequency => FrequencyState;
-        /// What a fan can do.
+        /// Returns the properties of a fan.
         fan_properties = zesFanGetProperties: Fan => FanProperties;
-        /// What an error set counts.
+        /// Returns the properties of an error set.
         ras_properties = zesRasGetProperties: Ras => RasProperties;
-        /// What a port is.
+        /// Returns the properties of a fabric port.
         port_properties = zesFabricPortGetProperties: FabricPort => PortProperties;
-        /// How it is.
+        /// Returns the state of a fabric port.
         port_state = zesFabricPortGetState: FabricPort => PortState;
-        /// What went over it.
+        /// Returns the traffic counters of a fabric port.
         port_throughput = zesFabricPortGetThroughput: FabricPort => PortThroughput;
-        /// What went wrong on it.
+        /// Returns the error counters of a fabric port.
         port_errors = zesFabricPortGetFabricErrorCounters: FabricPort => PortErrors;
     }
     others {
@@ -270,51 +270,53 @@ calls! {
     }
 }
 
-/// An initialised Level Zero.
+/// An initialised Level Zero loader.
 pub struct LevelZero {
     functions: Functions,
-    way: Way,
-    /// Never closed: a driver's threads and our handles outlive every session.
-    library: ManuallyDrop<Library>,
+    init_function: InitFunction,
 }
 
 impl LevelZero {
-    /// Opens the loader at `path` and initialises Sysman: by `zesInit` where the loader has it, else by
-    /// `zeInit`, for which [`SYSMAN_VARIABLE`] must be in the environment already.
+    /// Opens the loader at `path` and initialises Sysman: with `zesInit` if the loader has it, otherwise with
+    /// `zeInit`, for which [`SYSMAN_VARIABLE`] must already be in the environment.
     ///
     /// # Errors
-    /// The loader is not there, is no loader, or does not find a driver.
+    /// The loader is missing, is not a Level Zero loader, or does not find a driver.
     pub fn open(path: &OsStr) -> Result<Self, OpenError> {
-        // SAFETY: loading runs the library's constructors; that of a Level Zero loader may run at any time.
+        // SAFETY: loading runs the library's constructors; those of a Level Zero loader may run at any time.
         let library = unsafe { Library::new(path) }.map_err(|error| OpenError::Library(error.to_string()))?;
+        // Never closed: the driver's threads and the handles outlive every session.
         let library = ManuallyDrop::new(library);
         let functions = Functions::open(&library);
         let modern =
             functions.zes_init.filter(|_| functions.zes_drivers.is_some() && functions.zes_devices.is_some());
-        let (way, call, init) = match (modern, functions.ze_init) {
-            (Some(init), _) => (Way::Sysman, "zesInit", init),
-            (None, Some(init)) => (Way::Core, "zeInit", init),
+        let (init_function, call, init) = match (modern, functions.ze_init) {
+            (Some(init), _) => (InitFunction::Sysman, "zesInit", init),
+            (None, Some(init)) => (InitFunction::Core, "zeInit", init),
             (None, None) => return Err(OpenError::Incomplete),
         };
-        // SAFETY: the header's prototype; no flag is defined for Sysman, and 0 is every kind of device for core.
+        // SAFETY: the header's prototype; no flag is defined for Sysman, and 0 is every kind of device for
+        // core.
         done(call, unsafe { init(0) }).map_err(OpenError::Failed)?;
-        Ok(Self { functions, way, library })
+        Ok(Self { functions, init_function })
     }
 
-    /// How it was initialised.
-    pub fn way(&self) -> Way {
-        self.way
+    /// Returns the function by which Sysman was initialised.
+    pub fn init_function(&self) -> InitFunction {
+        self.init_function
     }
 
-    /// Every device of every driver.
+    /// Returns every device of every driver.
     ///
     /// # Errors
-    /// As the functions say that list drivers and devices.
+    /// Those of the functions that list drivers and devices.
     pub fn devices(&self) -> Result<Vec<Device>, Failure> {
         let functions = &self.functions;
-        let (drivers_call, drivers, devices_call, devices) = match self.way {
-            Way::Sysman => ("zesDriverGet", functions.zes_drivers, "zesDeviceGet", functions.zes_devices),
-            Way::Core => ("zeDriverGet", functions.ze_drivers, "zeDeviceGet", functions.ze_devices),
+        let (drivers_call, drivers, devices_call, devices) = match self.init_function {
+            InitFunction::Sysman => {
+                ("zesDriverGet", functions.zes_drivers, "zesDeviceGet", functions.zes_devices)
+            }
+            InitFunction::Core => ("zeDriverGet", functions.ze_drivers, "zeDeviceGet", functions.ze_devices),
         };
         let drivers = drivers.ok_or(Failure { call: drivers_call, code: None })?;
         let devices = devices.ok_or(Failure { call: devices_call, code: None })?;
@@ -332,26 +334,26 @@ impl LevelZero {
         Ok(all)
     }
 
-    /// Limits of a power domain in general, and which domain it is (0 when the driver does not say).
+    /// Returns the properties of a power domain, and which domain it is (0 if the driver does not report it).
     ///
     /// # Errors
-    /// As `zesPowerGetProperties` says.
+    /// Those of `zesPowerGetProperties`.
     pub fn power_properties(&self, power: Power) -> Result<(PowerProperties, u32), Failure> {
         const CALL: &str = "zesPowerGetProperties";
         let function = self.functions.get_power_properties.ok_or(Failure { call: CALL, code: None })?;
         let mut domain = PowerDomain::default();
         let mut properties = PowerProperties { next: (&raw mut domain).cast(), ..PowerProperties::default() };
-        // SAFETY: the header's prototype; the chained struct lives as long as the call and has its tag, and its
-        // pointer is null, which says that the default limit is not wanted.
+        // SAFETY: the header's prototype; the chained struct lives as long as the call and has its tag, and
+        // its pointer is null, which means that the default limit is not requested.
         done(CALL, unsafe { function(power, &raw mut properties) })?;
         properties.next = ptr::null_mut();
         Ok((properties, domain.domain))
     }
 
-    /// Speed of a fan in `units` ([`value::FAN_RPM`] or [`value::FAN_PERCENT`]); -1 is unknown.
+    /// Returns the speed of a fan in `units` ([`value::FAN_RPM`] or [`value::FAN_PERCENT`]); -1 is unknown.
     ///
     /// # Errors
-    /// As `zesFanGetState` says.
+    /// Those of `zesFanGetState`.
     pub fn fan_speed(&self, fan: Fan, units: u32) -> Result<i32, Failure> {
         const CALL: &str = "zesFanGetState";
         debug_assert!(units == value::FAN_RPM || units == value::FAN_PERCENT);
@@ -362,32 +364,17 @@ impl LevelZero {
         Ok(speed)
     }
 
-    /// Errors by category. Never clears them: others count on them too.
+    /// Returns the errors by category. It never clears them, because other programs read them too.
     ///
     /// # Errors
-    /// As `zesRasGetState` says.
+    /// Those of `zesRasGetState`.
     pub fn ras_state(&self, set: Ras) -> Result<RasState, Failure> {
         const CALL: &str = "zesRasGetState";
         let function = self.functions.get_ras_state.ok_or(Failure { call: CALL, code: None })?;
         let mut state = RasState::default();
-        // SAFETY: the header's prototype and a live struct to fill, all zero, since drivers add to it.
+        // SAFETY: the header's prototype and a live struct to fill; it is zero because drivers add to it.
         done(CALL, unsafe { function(set, 0, &raw mut state) })?;
         Ok(state)
-    }
-
-    /// The text that a function without arguments answers, for symbols that are not Level Zero's: a driver
-    /// that is simulated says so by one.
-    pub fn extra_text(&self, name: &str) -> Option<String> {
-        // SAFETY: only looked up here; whoever exports such a symbol declares `const char *name(void)`.
-        let function = unsafe { symbol::<unsafe extern "C" fn() -> *const c_char>(&self.library, name) }?;
-        // SAFETY: the prototype above.
-        let answer = unsafe { function() };
-        if answer.is_null() {
-            return None;
-        }
-        // SAFETY: not null, and the function answers text that ends in a NUL and is never freed.
-        let answer = unsafe { CStr::from_ptr(answer) };
-        Some(answer.to_string_lossy().into_owned())
     }
 }
 
@@ -395,8 +382,7 @@ fn done(call: &'static str, answer: Code) -> Result<(), Failure> {
     if answer == code::SUCCESS { Ok(()) } else { Err(Failure { call, code: Some(answer) }) }
 }
 
-/// Asks for the count, then for as many. A driver that then has fewer says so; one that says nothing twice
-/// has nothing.
+/// Reads the count, then that many elements. The driver may return fewer the second time.
 fn enumerate<T: Copy>(
     call: &'static str,
     blank: T,

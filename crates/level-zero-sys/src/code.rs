@@ -1,19 +1,19 @@
-//! `ze_result_t`: the codes that a client decides on, and the names of the others.
+//! `ze_result_t`: the codes that change a client's behaviour, and the names of the others.
 
 /// A result code of Level Zero.
 pub type Code = u32;
 
-/// Done.
+/// Success.
 pub const SUCCESS: Code = 0;
-/// The device hung, was reset or removed.
+/// The device hung, was reset or was removed.
 pub const DEVICE_LOST: Code = 0x7000_0001;
 /// The device needs a reset.
 pub const DEVICE_REQUIRES_RESET: Code = 0x7000_0006;
 /// The device is asleep.
 pub const DEVICE_IN_LOW_POWER_STATE: Code = 0x7000_0007;
-/// The caller may not.
+/// The caller lacks the permission.
 pub const INSUFFICIENT_PERMISSIONS: Code = 0x7001_0000;
-/// Not now: busy, asleep, not ready.
+/// Not available at present: busy, asleep, or not ready.
 pub const NOT_AVAILABLE: Code = 0x7001_0001;
 /// Something that the driver needs is missing.
 pub const DEPENDENCY_UNAVAILABLE: Code = 0x7002_0000;
@@ -21,7 +21,7 @@ pub const DEPENDENCY_UNAVAILABLE: Code = 0x7002_0000;
 pub const UNINITIALIZED: Code = 0x7800_0001;
 /// The loader or driver is too old or too new.
 pub const UNSUPPORTED_VERSION: Code = 0x7800_0002;
-/// The device does not have it, and never will.
+/// The device does not support it.
 pub const UNSUPPORTED_FEATURE: Code = 0x7800_0003;
 /// An argument is wrong.
 pub const INVALID_ARGUMENT: Code = 0x7800_0004;
@@ -33,7 +33,7 @@ pub const INVALID_NULL_POINTER: Code = 0x7800_0007;
 pub const INVALID_SIZE: Code = 0x7800_0008;
 /// The device runs on its recovery firmware.
 pub const SURVIVABILITY_MODE: Code = 0x7800_0020;
-/// The driver does not know.
+/// Unknown error.
 pub const UNKNOWN: Code = 0x7fff_fffe;
 
 /// Every code above by its name in the header, without `ZE_RESULT_`.
@@ -56,7 +56,7 @@ pub const NAMES: &[(Code, &str)] = &[
     (UNKNOWN, "ERROR_UNKNOWN"),
 ];
 
-/// The header's name of a code, or `unknown_code`.
-pub fn name(code: Code) -> &'static str {
-    NAMES.iter().find(|(known, _)| *known == code).map_or("unknown_code", |(_, name)| name)
+/// Returns the header's name of a code, without `ZE_RESULT_`; `None` for a code that is not in the table.
+pub fn name(code: Code) -> Option<&'static str> {
+    NAMES.iter().find(|(known, _)| *known == code).map(|(_, name)| *name)
 }

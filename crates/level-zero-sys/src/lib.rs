@@ -1,12 +1,12 @@
-//! Sysman, the management half of oneAPI Level Zero: its structs, its constants, and its functions opened
-//! at run time from the loader (`libze_loader.so.1`), each of them optional.
+//! Sysman, the management interface of oneAPI Level Zero: its structs, its constants, and its functions,
+//! looked up at run time in the loader (`libze_loader.so.1`). Each function is optional.
 //!
-//! Layouts, values and prototypes are those of `zes_api.h` (specification 1.17), typed anew and compared
-//! with the header by a C compiler in the tests. Enumerations are plain numbers here: a driver newer than
-//! this crate may answer a value that it does not know, and a driver does answer values that no header has.
+//! Layouts, values and prototypes are those of `zes_api.h` (specification 1.17), written anew and compared
+//! with the header by a C compiler in the tests. Enumerations are plain numbers: a newer driver may return a
+//! value that is unknown to this crate, and drivers return values that are in no header.
 //!
-//! The calls are safe: handles come from enumeration alone, and the loader is never unloaded, so a handle
-//! stays one for the life of the process.
+//! The calls are safe: handles come from enumeration only, and the loader is never unloaded, so a handle
+//! stays valid for the life of the process.
 
 mod calls;
 mod structs;
@@ -15,7 +15,7 @@ pub mod code;
 pub mod value;
 
 pub use calls::{
-    Device, Driver, Engine, FabricPort, Failure, Fan, Frequency, LevelZero, Memory, OpenError, Power, Ras,
-    SYSMAN_VARIABLE, Temperature, Way,
+    Device, Driver, Engine, FabricPort, Failure, Fan, Frequency, InitFunction, LevelZero, Memory, OpenError,
+    Power, Ras, SYSMAN_VARIABLE, Temperature,
 };
 pub use structs::*;

@@ -1,5 +1,5 @@
-//! Values of Sysman's enumerations that a client or a simulated driver decides on. All of them are `u32` in
-//! the structs, since a driver may answer others.
+//! Values of Sysman's enumerations that a client or a simulated driver uses. All of them are `u32` in the
+//! structs, because a driver may return other values.
 
 macro_rules! values {
     ($($(#[$doc:meta])* $name:ident = $value:literal as $c:ident;)*) => {
@@ -21,7 +21,7 @@ values! {
     ENGINE_COPY_ALL = 3 as ZES_ENGINE_GROUP_COPY_ALL;
     /// One compute engine.
     ENGINE_COMPUTE = 4 as ZES_ENGINE_GROUP_COMPUTE_SINGLE;
-    /// One render engine, which computes too.
+    /// One render engine, which also runs compute work.
     ENGINE_RENDER = 5 as ZES_ENGINE_GROUP_RENDER_SINGLE;
     /// One decoder.
     ENGINE_DECODE = 6 as ZES_ENGINE_GROUP_MEDIA_DECODE_SINGLE;
@@ -37,37 +37,37 @@ values! {
     MEMORY_DEVICE = 1 as ZES_MEM_LOC_DEVICE;
     /// GDDR6.
     MEMORY_GDDR6 = 17 as ZES_MEM_TYPE_GDDR6;
-    /// The memory is well.
+    /// The memory is healthy.
     MEMORY_HEALTH_OK = 1 as ZES_MEM_HEALTH_OK;
     /// Power limit over seconds.
     LEVEL_SUSTAINED = 1 as ZES_POWER_LEVEL_SUSTAINED;
     /// Power limit over milliseconds.
     LEVEL_BURST = 2 as ZES_POWER_LEVEL_BURST;
-    /// Power limit that is never passed.
+    /// Power limit that is never exceeded.
     LEVEL_PEAK = 3 as ZES_POWER_LEVEL_PEAK;
-    /// Whatever feeds the device.
+    /// Any power source of the device.
     SOURCE_ANY = 0 as ZES_POWER_SOURCE_ANY;
     /// The limit is in milliwatts.
     LIMIT_POWER = 2 as ZES_LIMIT_UNIT_POWER;
-    /// Hottest of all.
+    /// Maximum of all sensors.
     SENSOR_GLOBAL = 0 as ZES_TEMP_SENSORS_GLOBAL;
-    /// The GPU.
+    /// GPU temperature.
     SENSOR_GPU = 1 as ZES_TEMP_SENSORS_GPU;
-    /// Its memory.
+    /// Memory temperature.
     SENSOR_MEMORY = 2 as ZES_TEMP_SENSORS_MEMORY;
     /// The graphics and compute clock.
     CLOCK_GPU = 0 as ZES_FREQ_DOMAIN_GPU;
     /// The memory clock.
     CLOCK_MEMORY = 1 as ZES_FREQ_DOMAIN_MEMORY;
-    /// Errors that the device put right.
+    /// Errors that the device corrected.
     RAS_CORRECTABLE = 0 as ZES_RAS_ERROR_TYPE_CORRECTABLE;
-    /// Errors that it did not.
+    /// Errors that it did not correct.
     RAS_UNCORRECTABLE = 1 as ZES_RAS_ERROR_TYPE_UNCORRECTABLE;
     /// The GPU shares the host's memory.
     DEVICE_INTEGRATED = 1 as ZE_DEVICE_PROPERTY_FLAG_INTEGRATED;
     /// A GPU.
     DEVICE_GPU = 1 as ZE_DEVICE_TYPE_GPU;
-    /// The driver gave the device up.
+    /// The driver declared the device wedged.
     RESET_WEDGED = 1 as ZES_RESET_REASON_FLAG_WEDGED;
     /// A repair waits for a reset.
     RESET_REPAIR = 2 as ZES_RESET_REASON_FLAG_REPAIR;
@@ -93,17 +93,17 @@ values! {
     THROTTLE_BURST_POWER = 0x2 as ZES_FREQ_THROTTLE_REASON_FLAG_BURST_PWR_CAP;
     /// Throttled by the current limit.
     THROTTLE_CURRENT = 0x4 as ZES_FREQ_THROTTLE_REASON_FLAG_CURRENT_LIMIT;
-    /// Throttled by heat.
+    /// Throttled by temperature.
     THROTTLE_THERMAL = 0x8 as ZES_FREQ_THROTTLE_REASON_FLAG_THERMAL_LIMIT;
     /// Throttled by the power supply.
     THROTTLE_SUPPLY = 0x10 as ZES_FREQ_THROTTLE_REASON_FLAG_PSU_ALERT;
-    /// Throttled by a range that software set.
+    /// Throttled by a frequency range that software set.
     THROTTLE_SOFTWARE_RANGE = 0x20 as ZES_FREQ_THROTTLE_REASON_FLAG_SW_RANGE;
-    /// Throttled by a range of the hardware.
+    /// Throttled by a frequency range of the hardware.
     THROTTLE_HARDWARE_RANGE = 0x40 as ZES_FREQ_THROTTLE_REASON_FLAG_HW_RANGE;
 }
 
-/// Values that came after the 1.4 header, which Debian 12 has: `zes_api.h` of specification 1.17.
+/// Values added after specification 1.4, the version in Debian 12: from `zes_api.h` of specification 1.17.
 pub mod newer {
     values! {
         /// The GPU's own power.
@@ -124,7 +124,7 @@ pub mod newer {
         ENGINE_CODEC = 14 as ZES_ENGINE_GROUP_MEDIA_CODEC_SINGLE;
         /// Throttled because the voltage is too low.
         THROTTLE_VOLTAGE = 0x80 as ZES_FREQ_THROTTLE_REASON_FLAG_VOLTAGE;
-        /// Throttled by heat.
+        /// Throttled by temperature.
         THROTTLE_HEAT = 0x100 as ZES_FREQ_THROTTLE_REASON_FLAG_THERMAL;
         /// Throttled by power.
         THROTTLE_POWER = 0x200 as ZES_FREQ_THROTTLE_REASON_FLAG_POWER;

@@ -1,9 +1,9 @@
 //! Constructors that keep the catalogue readable: an entry states only what makes it different.
 
-use crate::{Family, Id, Kind, Metric, Scope, Unit, Vendor, VendorUnit, Vocabulary};
+use crate::{Id, Label, Metric, MetricKind, Scope, Unit};
 
 /// A device metric of the unified schema.
-const fn device(kind: Kind, name: &'static str, help: &'static str) -> Metric {
+const fn device(kind: MetricKind, name: &'static str, help: &'static str) -> Metric {
     Metric {
         name: Some(name),
         kind,
@@ -11,39 +11,37 @@ const fn device(kind: Kind, name: &'static str, help: &'static str) -> Metric {
         scope: Scope::Device,
         labels: &[],
         help,
-        sources: &[],
         sourceless: "",
         integral: None,
-        vendor: &[],
     }
 }
 
 pub(crate) const fn gauge(name: &'static str, help: &'static str) -> Metric {
-    device(Kind::Gauge, name, help)
+    device(MetricKind::Gauge, name, help)
 }
 
 pub(crate) const fn counter(name: &'static str, help: &'static str) -> Metric {
-    device(Kind::Counter, name, help)
+    device(MetricKind::Counter, name, help)
 }
 
 pub(crate) const fn state_set(name: &'static str, help: &'static str) -> Metric {
-    device(Kind::StateSet, name, help)
+    device(MetricKind::StateSet, name, help)
 }
 
 pub(crate) const fn info(name: &'static str, help: &'static str) -> Metric {
-    device(Kind::Info, name, help)
+    device(MetricKind::Info, name, help)
 }
 
 /// A quantity that only a vendor's vocabulary has; `help` says why the unified schema spells it otherwise.
 pub(crate) const fn vendor_only(help: &'static str) -> Metric {
-    Metric { name: None, ..device(Kind::Gauge, "", help) }
+    Metric { name: None, ..device(MetricKind::Gauge, "", help) }
 }
 
 /// A metric that the exporter makes itself.
 pub(crate) const fn own(
-    kind: Kind,
+    kind: MetricKind,
     name: &'static str,
-    labels: &'static [&'static str],
+    labels: &'static [Label],
     help: &'static str,
 ) -> Metric {
     Metric {
@@ -55,13 +53,8 @@ pub(crate) const fn own(
 }
 
 impl Metric {
-    pub(crate) const fn labels(mut self, labels: &'static [&'static str]) -> Self {
+    pub(crate) const fn labels(mut self, labels: &'static [Label]) -> Self {
         self.labels = labels;
-        self
-    }
-
-    pub(crate) const fn from(mut self, sources: &'static [(Family, &'static str)]) -> Self {
-        self.sources = sources;
         self
     }
 
@@ -72,62 +65,6 @@ impl Metric {
 
     pub(crate) const fn sourceless(mut self, why: &'static str) -> Self {
         self.sourceless = why;
-        self
-    }
-
-    pub(crate) const fn vendor(mut self, vendor: &'static [Vendor]) -> Self {
-        self.vendor = vendor;
-        self
-    }
-}
-
-/// A gauge of dcgm-exporter.
-pub(crate) const fn dcgm(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
-    Vendor {
-        name,
-        vocabulary: Vocabulary::Dcgm,
-        family: Family::Nvidia,
-        kind: Kind::Gauge,
-        unit,
-        when: &[],
-        keep: &[],
-        help,
-    }
-}
-
-/// A counter of dcgm-exporter.
-pub(crate) const fn dcgm_counter(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
-    Vendor { kind: Kind::Counter, ..dcgm(name, unit, help) }
-}
-
-/// A gauge that people write for a family that has no vendor exporter.
-pub(crate) const fn alias(
-    family: Family,
-    name: &'static str,
-    unit: VendorUnit,
-    help: &'static str,
-) -> Vendor {
-    Vendor { vocabulary: Vocabulary::Alias, family, ..dcgm(name, unit, help) }
-}
-
-/// A gauge of Intel's Gaudi exporter; it has no other kind.
-pub(crate) const fn habana(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
-    Vendor { vocabulary: Vocabulary::Habana, family: Family::Gaudi, ..dcgm(name, unit, help) }
-}
-
-/// One of its names that promise another unit than they carry.
-pub(crate) const fn accelerator(name: &'static str, unit: VendorUnit, help: &'static str) -> Vendor {
-    Vendor { vocabulary: Vocabulary::Accelerator, ..habana(name, unit, help) }
-}
-
-impl Vendor {
-    pub(crate) const fn when(mut self, when: &'static [(&'static str, &'static str)]) -> Self {
-        self.when = when;
-        self
-    }
-
-    pub(crate) const fn keep(mut self, keep: &'static [(&'static str, &'static str)]) -> Self {
-        self.keep = keep;
         self
     }
 }

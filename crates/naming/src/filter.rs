@@ -1,6 +1,6 @@
 //! A user's choice among one vocabulary's names, such as dcgm-exporter's counters file.
 
-use crate::{Kind, Vocabulary};
+use crate::{MetricKind, Vocabulary};
 
 /// Which names of a vocabulary to print, and how to describe them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct FilterEntry {
     /// A name of the vocabulary.
     pub name: &'static str,
     /// Gauge or counter.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// HELP text.
     pub help: String,
 }

@@ -2,70 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::{Family, Id, Kind, METRICS, Metric, Scope, Unit, Vendor, VendorUnit, Vocabulary, XID_CODES};
-
-/// Labels that readings may carry. A new one is a decision: it multiplies series and joins.
-const LABELS: &[&str] = &[
-    "action",
-    "availability",
-    "call",
-    "cause",
-    "clock_event",
-    "code",
-    "direction",
-    "domain",
-    "engine",
-    "err_code",
-    "err_msg",
-    "error",
-    "family",
-    "fan",
-    "fault",
-    "kind",
-    "limit",
-    "link",
-    "port",
-    "port_type",
-    "reason",
-    "scope",
-    "sensor",
-    "severity",
-    "simulated",
-    "source",
-    "state",
-    "version",
-    "window_size_in_ms",
-    "xid",
-];
-
-/// Labels of info metrics only: they describe, they are never joined over time.
-const INFO_LABELS: &[&str] = &[
-    "architecture",
-    "board_part_number",
-    "brand",
-    "cpld_version",
-    "driver_version",
-    "ecc_inforom_version",
-    "features",
-    "firmware_version",
-    "fit_version",
-    "inforom_version",
-    "library_version",
-    "model",
-    "module_id",
-    "oem_inforom_version",
-    "partition_profile",
-    "pcb_assembly_version",
-    "pcb_version",
-    "pci_bus_id",
-    "power_inforom_version",
-    "rated_tops",
-    "runtime_version",
-    "sched_mode",
-    "serial",
-    "signal_sources",
-    "vendor",
-];
+use crate::{
+    Family, Id, METRICS, Metric, MetricKind, Scope, Unit, VendorName, VendorUnit, Vocabulary, XID_CODES,
+    vendor_names,
+};
 
 /// Spellings of units that are not base units, and so must not appear in a unified name.
 const NOT_BASE: &[&str] = &[
@@ -106,8 +46,8 @@ fn unified() -> impl Iterator<Item = (&'static str, &'static Metric)> {
     METRICS.iter().filter_map(|metric| Some((metric.name?, metric)))
 }
 
-fn vendors() -> impl Iterator<Item = (&'static Metric, &'static Vendor)> {
-    METRICS.iter().flat_map(|metric| metric.vendor.iter().map(move |vendor| (metric, vendor)))
+fn vendors() -> impl Iterator<Item = (&'static Metric, &'static VendorName)> {
+    vendor_names().map(|row| (row.id.metric(), row))
 }
 
 #[test]
@@ -124,8 +64,8 @@ fn unit_suffix_agrees_with_the_unit() {
 #[test]
 fn total_if_and_only_if_counter() {
     for (name, metric) in unified() {
-        assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
-        assert_eq!(name.ends_with("_info"), metric.kind == Kind::Info, "{name}");
+        assert_eq!(name.ends_with("_total"), metric.kind == MetricKind::Counter, "{name}");
+        assert_eq!(name.ends_with("_info"), metric.kind == MetricKind::Info, "{name}");
     }
 }
 
@@ -153,14 +93,19 @@ fn no_duplicate_names() {
     }
 }
 
-/// Whether no reading can match both rows: some label must have two values.
-fn contradict(a: &Vendor, b: &Vendor) -> bool {
-    a.when.iter().any(|(label, wanted)| b.when.iter().any(|(other, value)| label == other && wanted != value))
+/// Whether no two readings become the same series through these rows: some label must have two values, or the
+/// rows print different labels.
+fn never_collide(a: &VendorName, b: &VendorName) -> bool {
+    let printed = |row: &VendorName| row.keep.iter().map(|(_, name)| *name).collect::<BTreeSet<_>>();
+    printed(a) != printed(b)
+        || a.when
+            .iter()
+            .any(|(label, wanted)| b.when.iter().any(|(other, value)| label == other && wanted != value))
 }
 
 #[test]
 fn vendor_rows_of_one_name_agree_and_do_not_overlap() {
-    let mut rows: HashMap<&str, Vec<(&Metric, &Vendor)>> = HashMap::new();
+    let mut rows: HashMap<&str, Vec<(&Metric, &VendorName)>> = HashMap::new();
     for (metric, vendor) in vendors() {
         rows.entry(vendor.name).or_default().push((metric, vendor));
     }
@@ -175,7 +120,7 @@ fn vendor_rows_of_one_name_agree_and_do_not_overlap() {
         }
         for (i, (_, a)) in rows.iter().enumerate() {
             assert!(
-                rows[..i].iter().all(|(_, b)| a.family != b.family || contradict(a, b)),
+                rows[..i].iter().all(|(_, b)| a.family != b.family || never_collide(a, b)),
                 "{name} is written twice for one reading"
             );
         }
@@ -192,10 +137,10 @@ fn vendor_names_look_like_their_vocabulary() {
             Vocabulary::Alias => &["habana_", "xe_", "npu_", "cpu_amx_"],
         };
         assert!(prefixes.iter().any(|prefix| vendor.name.starts_with(prefix)), "{}", vendor.name);
-        assert!(matches!(vendor.kind, Kind::Gauge | Kind::Counter), "{}", vendor.name);
+        assert!(matches!(vendor.kind, MetricKind::Gauge | MetricKind::Counter), "{}", vendor.name);
         assert!(!vendor.help.is_empty(), "{}", vendor.name);
         assert!(
-            metric.sources.iter().any(|(family, _)| *family == vendor.family),
+            metric.source(vendor.family).is_some(),
             "{} has a name for a family without source",
             vendor.name
         );
@@ -216,21 +161,11 @@ fn vendor_names_look_like_their_vocabulary() {
 }
 
 #[test]
-fn labels_come_from_the_allowed_sets() {
-    for metric in METRICS {
-        let allowed =
-            |label: &&str| LABELS.contains(label) || metric.kind == Kind::Info && INFO_LABELS.contains(label);
-        let strange: Vec<_> = metric.labels.iter().filter(|label| !allowed(label)).collect();
-        assert!(strange.is_empty(), "{:?}: {strange:?}", metric.name);
-    }
-}
-
-#[test]
 fn dcgm_labels_are_facts_of_the_info_metric() {
     let info = crate::catalogue::DEVICE_INFO.id.metric();
     assert!(crate::DCGM_LABELS.is_sorted_by_key(|(field, _)| field));
     for (field, fact) in crate::DCGM_LABELS {
-        assert!(info.labels.contains(fact), "{field}: {fact}");
+        assert!(info.labels.contains(fact), "{field}: {fact:?}");
     }
 }
 
@@ -238,10 +173,11 @@ fn dcgm_labels_are_facts_of_the_info_metric() {
 fn every_metric_has_a_source_or_says_why_not() {
     for metric in METRICS {
         let label = metric.name.unwrap_or(metric.help);
-        assert_eq!(metric.sources.is_empty(), !metric.sourceless.is_empty(), "{label}");
-        assert!(metric.name.is_some() || !metric.vendor.is_empty(), "{label} has no name at all");
-        let families: BTreeSet<_> = metric.sources.iter().map(|(family, _)| family).collect();
-        assert_eq!(families.len(), metric.sources.len(), "{label} lists a family twice");
+        assert_eq!(metric.sources().next().is_none(), !metric.sourceless.is_empty(), "{label}");
+        assert!(
+            metric.name.is_some() || metric.vendor_names().next().is_some(),
+            "{label} has no name at all"
+        );
     }
 }
 
@@ -253,8 +189,8 @@ fn help_is_one_sentence_with_a_full_stop() {
         assert!(help.starts_with(|c: char| c.is_ascii_uppercase()), "{help}");
         assert!(!metric.help.contains(". ") && !metric.help.contains('\n'), "two sentences: {help}");
         assert!(metric.help.len() >= 12, "{help}");
-        for (family, call) in metric.sources {
-            assert!(help.contains(&format!("{family}: {call}")), "{help}");
+        for (family, source) in metric.sources() {
+            assert!(help.contains(&format!("{family}: {source}")), "{help}");
         }
     }
 }
@@ -264,7 +200,7 @@ fn integrals_are_counters_of_seconds_with_the_same_labels() {
     for id in Id::all() {
         let Some(integral) = id.metric().integral else { continue };
         assert_eq!(id.metric().unit, Unit::Ratio);
-        assert_eq!(integral.metric().kind, Kind::Counter);
+        assert_eq!(integral.metric().kind, MetricKind::Counter);
         assert_eq!(integral.metric().unit, Unit::Seconds);
         assert_eq!(integral.metric().labels, id.metric().labels);
         let stem = integral.metric().name.and_then(|name| name.strip_suffix("_busy_seconds_total"));
@@ -276,8 +212,16 @@ fn integrals_are_counters_of_seconds_with_the_same_labels() {
 #[test]
 fn every_family_of_the_design_is_represented() {
     for family in Family::ALL {
-        let count = METRICS.iter().filter(|metric| metric.sources.iter().any(|(f, _)| *f == family)).count();
+        let count = family.sources().len();
         assert!(count >= 8, "{family} has only {count} metrics");
+    }
+}
+
+#[test]
+fn families_list_each_metric_once_in_catalogue_order() {
+    for family in Family::ALL {
+        let ids: Vec<_> = family.sources().iter().map(|(id, _)| id).collect();
+        assert!(ids.is_sorted_by(|one, next| one < next), "{family}: {ids:?}");
     }
 }
 

@@ -8,20 +8,26 @@
 
 pub mod catalogue;
 mod entry;
+mod family;
+mod fault;
 mod filter;
+mod label;
 mod metric;
 mod unit;
-mod vendor;
+pub mod vocabularies;
 mod xid;
 
 pub use catalogue::METRICS;
+pub use family::{Family, PciMatch};
+pub use fault::{Absence, FaultCode};
 pub use filter::{FilterEntry, VendorFilter};
-pub use metric::{Family, Id, Kind, Metric, MetricOf, Scope};
+pub use label::{Label, LabelValues};
+pub use metric::{Id, Metric, MetricKind, MetricOf, Scope};
 pub use unit::{
     Bytes, BytesPerSecond, Celsius, Count, Distribution, Flag, Hertz, Joules, Quantity, Ratio, Seconds, Unit,
     Value, Watts,
 };
-pub use vendor::{DCGM_DEFAULT_LABEL, DCGM_LABELS, Vendor, VendorUnit, Vocabulary};
+pub use vocabularies::{DCGM_DEFAULT_LABEL, DCGM_LABELS, VendorName, VendorUnit, Vocabulary, vendor_names};
 pub use xid::{XID_CODES, xid_text};
 
 #[cfg(test)]

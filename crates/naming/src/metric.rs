@@ -1,52 +1,15 @@
 //! The shape of a catalogue entry.
 
-use std::{fmt, marker::PhantomData};
+use std::marker::PhantomData;
 
 use crate::{
-    Unit, Vendor,
+    Label, Unit,
     catalogue::{HANDLES, METRICS},
 };
 
-/// A kind of silicon; also the value of the `family` label and the name of its source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// NVIDIA GPUs through NVML.
-    Nvidia,
-    /// Intel Gaudi through HLML.
-    Gaudi,
-    /// Intel GPUs through Level Zero Sysman and the kernel.
-    Xpu,
-    /// Intel NPUs through sysfs.
-    Npu,
-    /// Xeon AMX and its socket through perf, RAPL and MSRs.
-    Amx,
-}
-
-impl Family {
-    /// Every family, in the order of documents and tables.
-    pub const ALL: [Self; 5] = [Self::Nvidia, Self::Gaudi, Self::Xpu, Self::Npu, Self::Amx];
-
-    /// The label value.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Nvidia => "nvidia",
-            Self::Gaudi => "gaudi",
-            Self::Xpu => "xpu",
-            Self::Npu => "npu",
-            Self::Amx => "amx",
-        }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
 /// How a series behaves over time. Formats that lack a kind print its nearest (see `exposition`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Goes up and down.
     Gauge,
     /// Only rises, until its origin restarts.
@@ -59,7 +22,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// The word used in documents and in `accelscope fields`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -104,37 +67,33 @@ impl Id {
 }
 
 /// One entry of the catalogue.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// The name in the unified schema; `None` for a quantity that only a vendor's vocabulary has.
     pub name: Option<&'static str>,
-    /// Kind in the unified schema.
-    pub kind: Kind,
+    /// MetricKind in the unified schema.
+    pub kind: MetricKind,
     /// Base unit.
     pub unit: Unit,
     /// What it describes.
     pub scope: Scope,
     /// Labels that each reading carries, beyond those of its scope.
-    pub labels: &'static [&'static str],
+    pub labels: &'static [Label],
     /// One sentence without its full stop: what is measured.
     pub help: &'static str,
-    /// Per family, the call or file that it is read from.
-    pub sources: &'static [(Family, &'static str)],
     /// Why an entry has no source. Empty when it has one.
     pub sourceless: &'static str,
     /// The counter of seconds that the exporter integrates from this ratio.
     pub integral: Option<Id>,
-    /// Names of the same quantity in vendors' vocabularies.
-    pub vendor: &'static [Vendor],
 }
 
 impl Metric {
     /// HELP of the unified family: the sentence with its sources.
     pub fn help_text(&self) -> String {
-        if self.sources.is_empty() {
+        let sources: Vec<_> = self.sources().map(|(family, source)| format!("{family}: {source}")).collect();
+        if sources.is_empty() {
             return format!("{}.", self.help);
         }
-        let sources: Vec<_> = self.sources.iter().map(|(family, call)| format!("{family}: {call}")).collect();
         format!("{} ({}).", self.help, sources.join("; "))
     }
 }

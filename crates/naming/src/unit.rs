@@ -56,7 +56,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value as a float; a histogram answers its sum.
+    /// The value as a float; of a histogram, its sum.
     pub fn as_f64(&self) -> f64 {
         match self {
             Self::Float(v) => *v,

@@ -1,8 +1,14 @@
 //! Intel NPUs through the driver `intel_vpu`'s files and the SoC's PMT telemetry.
 //!
-//! `part` knows the models; `raw` reads what the kernel says, in its units; `telemetry` finds and reads the
-//! PMT region; `rates` keeps what rounds add up to; `map` is the only place where a kernel unit becomes a base
-//! unit; `sampler` runs a round, `session` lists devices and is all that the command line needs.
+//! | module | purpose |
+//! |---|---|
+//! | `session` | the source: the driver and the NPUs that it has bound |
+//! | `sampler` | one round over an NPU |
+//! | `part` | names and rated performance by PCI device id |
+//! | `raw` | kernel files of an NPU, in the kernel's units |
+//! | `telemetry` | registers of the SoC's PMT region |
+//! | `rates` | what two rounds give that one does not |
+//! | `map` | from the kernel's units to base units and the catalogue |
 
 #![forbid(unsafe_code)]
 

@@ -1,64 +1,56 @@
 //! From the kernel's units to base units and the catalogue.
 
-use naming::{Bytes, Celsius, Count, Flag, Hertz, Joules, Ratio, Seconds, Watts, catalogue as m};
-use reading::{Absence, Batch, Fault, Labels};
+use naming::{Bytes, Celsius, Count, Flag, Hertz, Joules, Label, Ratio, Seconds, Watts, catalogue as m};
+use reading::{Absence, Batch, Labels, Measured, plausible_celsius};
 
-use crate::{
-    rates::Sums,
-    raw::{Got, Raw},
-};
+use crate::{rates::Sums, raw::Raw, telemetry::CALL};
 
 /// PMT counts energy in 2^-14 J.
 const ENERGY_PER_JOULE: f64 = 16384.0;
-/// No silicon is hotter and still answers.
-const CELSIUS_MAX: u64 = 200;
 
-/// One round.
-pub struct Round<'a> {
+/// What one round yields, before units are converted.
+pub struct Sample<'a> {
     /// Labels of the info metric.
     pub info: &'a Labels,
-    /// Files and registers.
+    /// Kernel files and registers.
     pub raw: &'a Raw,
-    /// Busy share.
-    pub busy: Got<f64>,
-    /// PMT counters.
-    pub sums: Got<Sums>,
+    /// Busy share since the last reading.
+    pub busy: Measured<f64>,
+    /// Sums of the PMT registers.
+    pub sums: Measured<Sums>,
 }
 
-/// Puts a whole NPU into the batch.
-pub fn device(round: &Round<'_>, batch: &mut Batch) {
-    let raw = round.raw;
-    batch.put(m::DEVICE_INFO, round.info.clone(), Ok(Flag(true)));
+/// Puts all metrics of an NPU into the batch.
+pub fn device(sample: &Sample<'_>, batch: &mut Batch) {
+    let raw = sample.raw;
+    batch.put(m::DEVICE_INFO, sample.info.clone(), Ok(Flag(true)));
     batch.put(m::DEVICE_ASLEEP, Labels::NONE, raw.asleep.map(Flag));
     for (state, milliseconds) in ["active", "suspended"].into_iter().zip(raw.runtime_ms) {
         let seconds = milliseconds.map(|ms| Seconds(ms as f64 / 1e3));
-        batch.put(m::RUNTIME_SECONDS, Labels::one("state", state), seconds);
+        batch.put(m::RUNTIME_SECONDS, Labels::one(Label::State, state), seconds);
     }
-    batch.put(m::UTILIZATION, Labels::NONE, round.busy.map(Ratio));
-    batch.put(m::ENGINE_ACTIVE, Labels::one("engine", "npu"), round.busy.map(Ratio));
+    batch.put(m::UTILIZATION, Labels::NONE, sample.busy.map(Ratio));
+    batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, "npu"), sample.busy.map(Ratio));
     batch.put(m::MEMORY_USED, Labels::NONE, raw.memory_bytes.map(Bytes));
 
-    let temperature = raw.telemetry.and_then(|registers| match registers.temperature {
-        0..=CELSIUS_MAX => Ok(Celsius(registers.temperature as f64)),
-        _ => Err(Fault::no_data("intel_pmt/telem", "over_200_celsius")),
-    });
-    batch.put(m::TEMPERATURE, Labels::one("sensor", "npu"), temperature);
-    let energy = round.sums.map(|sums| Joules(sums.energy as f64 / ENERGY_PER_JOULE));
+    let celsius = raw.telemetry.and_then(|registers| plausible_celsius(CALL, registers.temperature as f64));
+    batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "npu"), celsius.map(Celsius));
+    let energy = sample.sums.map(|sums| Joules(sums.energy as f64 / ENERGY_PER_JOULE));
     batch.put(m::ENERGY, Labels::NONE, energy);
-    let power = round.sums.and_then(|sums| sums.power).map(|power| Watts(power / ENERGY_PER_JOULE));
+    let power = sample.sums.and_then(|sums| sums.power).map(|power| Watts(power / ENERGY_PER_JOULE));
     batch.put(m::POWER, Labels::NONE, power);
-    let traffic = round.sums.map(|sums| Bytes(sums.memory_traffic.saturating_mul(1000)));
+    let traffic = sample.sums.map(|sums| Bytes(sums.memory_traffic.saturating_mul(1000)));
     batch.put(m::MEMORY_TRAFFIC, Labels::NONE, traffic);
 
-    // The driver's file where there is one: it says 0 while the NPU sleeps. Telemetry on kernels before it, and
-    // not for a file that fails, since a series has one source.
+    // The driver's file, which reads 0 while the NPU sleeps. Telemetry replaces it on kernels that do not
+    // have the file, but not when reading it fails: a series has one source.
     let clock = raw.clock_mhz.map(Hertz::from_mega).or_else(|fault| match (fault.absence, raw.telemetry) {
         (Absence::Unsupported, Ok(registers)) => Ok(Hertz(registers.clock as f64)),
         _ => Err(fault),
     });
-    batch.put(m::CLOCK, Labels::one("domain", "npu"), clock);
-    batch.put(m::CLOCK_MAX, Labels::one("domain", "npu"), raw.clock_max_mhz.map(Hertz::from_mega));
+    batch.put(m::CLOCK, Labels::one(Label::Domain, "npu"), clock);
+    batch.put(m::CLOCK_MAX, Labels::one(Label::Domain, "npu"), raw.clock_max_mhz.map(Hertz::from_mega));
     for (code, count) in raw.resets {
-        batch.put(m::ERRORS, Labels::one("kind", "reset").with("code", code), count.map(Count));
+        batch.put(m::ERRORS, Labels::one(Label::Kind, "reset").with(Label::Code, code), count.map(Count));
     }
 }

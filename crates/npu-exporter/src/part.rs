@@ -1,14 +1,14 @@
 //! The NPUs that the driver `intel_vpu` binds, by PCI device id (drivers/accel/ivpu/ivpu_drv.h).
 
-/// What is known of a part before it is asked.
+/// What is known of a part by its PCI device id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     id: u64,
-    /// The SoC, for people.
+    /// Name with the SoC's, for people.
     pub name: &'static str,
     /// Its code name.
     pub architecture: &'static str,
-    /// Tera-operations per second at int8 that Intel promises for the generation's fastest NPU, where it has
+    /// Tera-operations per second at int8 that Intel specifies for the generation's fastest NPU, where it has
     /// published a figure.
     pub tops: Option<u32>,
 }
@@ -22,7 +22,7 @@ const PARTS: [Part; 6] = [
     Part { id: 0xd71d, name: "Intel NPU (Nova Lake)", architecture: "nova-lake", tops: None },
 ];
 
-/// The part with this PCI device id; one that is newer than this table has no more than a name.
+/// The part with this PCI device id; one that is newer than the table has only a generic name.
 pub fn of_device(id: u64) -> Part {
     let unknown = Part { id, name: "Intel NPU", architecture: "", tops: None };
     PARTS.into_iter().find(|part| part.id == id).unwrap_or(unknown)

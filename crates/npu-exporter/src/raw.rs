@@ -1,47 +1,44 @@
-//! What the kernel says of one NPU, file by file, in its own units
-//! (Documentation/ABI/testing/sysfs-driver-ivpu, Documentation/power/runtime_pm.rst).
+//! Kernel files of one NPU, in the kernel's units (Documentation/ABI/testing/sysfs-driver-ivpu,
+//! Documentation/power/runtime_pm.rst).
 //!
-//! Every file is optional by its presence, never by a kernel version. None of them wakes a sleeping NPU: the
-//! driver answers them without a reference on the device, or with one that it takes only while it is awake.
-//! Letting such a reference go restarts the delay after which the NPU falls asleep (Linux 6.17,
-//! `pm_runtime_put_autosuspend`), so the clock is read no more often than once a second.
+//! Whether a file is used depends on whether it exists, never on a kernel version. Reading them does not wake
+//! a sleeping NPU: the driver takes a reference on the device only while it is awake. Releasing that
+//! reference restarts the delay after which the NPU is suspended (Linux 6.17, `pm_runtime_put_autosuspend`),
+//! so the clock is read at most once a second.
 
 use std::{path::Path, time::Instant};
 
-use reading::{Absence, Fault};
-use sysfs::{
+use kernel::{
     File,
     pci::{Function, Power},
 };
+use reading::{Absence, Fault, Measured};
 
 use crate::{
     rates::PERIOD,
     telemetry::{Registers, Telemetry},
 };
 
-/// A value in the kernel's unit, or why there is none.
-pub type Got<T> = Result<T, Fault>;
-
-/// Counters of resets in debugfs, which root alone may read: our word, file.
+/// Counters of resets in debugfs, which only root may read: label value, file.
 const RESETS: [(&str, &str); 2] = [("device", "reset_counter"), ("engine", "engine_reset_counter")];
 
-/// One round.
+/// What one round reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw {
     /// Whether runtime power management has suspended the NPU.
-    pub asleep: Got<bool>,
-    /// Milliseconds awake and asleep.
-    pub runtime_ms: [Got<u64>; 2],
-    /// Bytes of host memory that the NPU's buffer objects hold, whatever the file's name says.
-    pub memory_bytes: Got<u64>,
+    pub asleep: Measured<bool>,
+    /// Milliseconds awake and asleep since the driver was loaded.
+    pub runtime_ms: [Measured<u64>; 2],
+    /// Bytes of host memory that the NPU's buffer objects hold; no utilization, in spite of the file's name.
+    pub memory_bytes: Measured<u64>,
     /// MHz; 0 while asleep.
-    pub clock_mhz: Got<u64>,
+    pub clock_mhz: Measured<u64>,
     /// MHz.
-    pub clock_max_mhz: Got<u64>,
+    pub clock_max_mhz: Measured<u64>,
     /// PMT registers.
-    pub telemetry: Got<Registers>,
-    /// Resets of the device and of an engine since the driver was loaded, by our word.
-    pub resets: [(&'static str, Got<u64>); 2],
+    pub telemetry: Measured<Registers>,
+    /// Resets of the device and of an engine since the driver was loaded, by label value.
+    pub resets: [(&'static str, Measured<u64>); 2],
 }
 
 /// The files of one NPU.
@@ -53,14 +50,14 @@ pub struct Files {
     memory_bytes: File,
     clock_mhz: [File; 2],
     /// When the clock of an NPU that is awake was last read, and what it was.
-    awake_clock_mhz: Option<(Instant, Got<u64>)>,
+    awake_clock_mhz: Option<(Instant, Measured<u64>)>,
     clock_max_mhz: [File; 2],
     resets: [(&'static str, File); 2],
     telemetry: Telemetry,
 }
 
 impl Files {
-    /// The files of a function below `sysfs`.
+    /// The files of `function` below `sysfs`.
     pub fn new(sysfs: &Path, function: Function) -> Self {
         let file = |name| File::new(&function.folder, name);
         let debug = sysfs.join("kernel/debug/accel").join(&function.address);
@@ -77,19 +74,20 @@ impl Files {
         }
     }
 
-    /// Whether the driver still has the NPU.
+    /// Whether the NPU is still bound to its driver.
     pub fn is_bound(&self) -> bool {
         self.function.driver().as_deref() == Some(crate::session::DRIVER)
     }
 
-    /// Microseconds in which at least one job was submitted and not completed. The driver takes the lock of
-    /// its submissions to answer, and asks to be read no more than once a second.
-    pub fn busy_us(&self) -> Got<u64> {
+    /// Microseconds in which at least one job was submitted and not completed. The driver takes its
+    /// submission lock for this, and its documentation asks to read it at most once a second.
+    pub fn busy_us(&self) -> Measured<u64> {
         self.busy_us.number()
     }
 
-    /// 0 while it sleeps, which is told at once.
-    fn clock_mhz(&mut self, now: Instant, asleep: bool) -> Got<u64> {
+    /// MHz. An awake NPU's clock is read at most once a [`PERIOD`]; when it falls asleep, 0 is reported at
+    /// once.
+    fn clock_mhz(&mut self, now: Instant, asleep: bool) -> Measured<u64> {
         let fresh = |(at, _): &(Instant, _)| !asleep && now.saturating_duration_since(*at) < PERIOD;
         if let Some((_, clock)) = self.awake_clock_mhz.filter(fresh) {
             return clock;
@@ -99,7 +97,7 @@ impl Files {
         clock
     }
 
-    /// Everything else.
+    /// Reads everything but [`Self::busy_us`].
     pub fn read(&mut self, now: Instant) -> Raw {
         let asleep = self.function.power().map(|power| power == Power::Suspended);
         Raw {
@@ -114,8 +112,9 @@ impl Files {
     }
 }
 
-/// The same quantity under the names that kernels have given it. Without any, the first is the one missing.
-fn first_that_exists(files: &[File; 2]) -> Got<u64> {
+/// The same quantity under the two names that kernels have for it. Without either, the fault is that of the
+/// first.
+fn first_that_exists(files: &[File; 2]) -> Measured<u64> {
     let [first, second] = files;
     first.number().or_else(|fault: Fault| match fault.absence {
         Absence::Unsupported => second.number().map_err(|_| fault),

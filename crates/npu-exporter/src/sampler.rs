@@ -1,39 +1,42 @@
-//! One NPU, round after round.
+//! The sampler of one NPU.
 
 use std::{sync::Arc, time::Instant};
 
-use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
+use reading::{Batch, Fault, FaultCode, Identity, Labels, Lost, Sampler};
 
 use crate::{
     map,
-    rates::{Busy, Totals},
+    rates::{BusyShare, RegisterSums},
     raw::Files,
 };
 
-/// An NPU and what its last rounds left behind.
+/// An NPU and the state that rates need.
 pub struct NpuSampler {
     files: Files,
     identity: Arc<Identity>,
     info: Labels,
-    busy: Busy,
-    totals: Totals,
+    busy: BusyShare,
+    sums: RegisterSums,
 }
 
 impl NpuSampler {
-    /// A sampler that has seen nothing yet.
+    /// A sampler that has read nothing yet.
     pub fn new(files: Files, identity: Arc<Identity>, info: Labels) -> Self {
-        Self { files, identity, info, busy: Busy::default(), totals: Totals::default() }
+        Self { files, identity, info, busy: BusyShare::default(), sums: RegisterSums::default() }
     }
 
-    /// One round at `now`.
+    /// Reads the NPU at `now`.
+    ///
+    /// # Errors
+    /// `Failed` `unbound` when it is no longer bound to its driver.
     pub fn round(&mut self, now: Instant, batch: &mut Batch) -> Result<(), Lost> {
         self.check_bound()?;
         batch.begin(&self.identity);
         let raw = self.files.read(now);
         let busy = self.busy.ratio(now, || self.files.busy_us());
-        let sums = self.totals.add(now, raw.telemetry);
-        map::device(&map::Round { info: &self.info, raw: &raw, busy, sums }, batch);
-        // A driver that went meanwhile took its files with it, which is no property of the NPU.
+        let sums = self.sums.add(now, raw.telemetry);
+        map::device(&map::Sample { info: &self.info, raw: &raw, busy, sums }, batch);
+        // If the driver was unbound meanwhile, its files are missing for that reason only.
         self.check_bound()
     }
 
@@ -41,7 +44,7 @@ impl NpuSampler {
         if self.files.is_bound() {
             return Ok(());
         }
-        Err(Lost::Device(Fault { absence: Absence::Failed, call: "driver", code: "unbound" }))
+        Err(Lost::Device(Fault::new("driver", FaultCode::Unbound)))
     }
 }
 

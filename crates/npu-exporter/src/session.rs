@@ -1,21 +1,21 @@
-//! The source: finding the driver and the NPUs that it has bound.
+//! The source: the driver `intel_vpu` and the NPUs that it has bound.
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use exporter::{Opened, SourceSpec};
-use naming::Family;
-use reading::{Backend, BusMatch, Found, Identity, Labels, Lost, Session, Source, Unavailable};
-use sysfs::{File, pci::Function};
+use kernel::{File, pci::Function};
+use naming::{Family, Label};
+use reading::{Backend, Found, Identity, Labels, Lost, Session, Source, Unavailable};
+use source::{Opened, SourceSpec};
 
 use crate::{part, raw::Files, sampler::NpuSampler};
 
-/// The kernel driver. The class `accel` has devices of other vendors' drivers, too.
+/// The kernel driver. NPUs are found by it, since the class `accel` has devices of other vendors too.
 pub const DRIVER: &str = "intel_vpu";
 
-/// How the command line knows this source.
+/// This source for the command line.
 pub const SPEC: SourceSpec = SourceSpec {
     family: Family::Npu,
     about: "Intel NPUs through sysfs and PMT telemetry",
@@ -25,9 +25,9 @@ pub const SPEC: SourceSpec = SourceSpec {
     },
 };
 
-/// The driver below a sysfs root.
+/// The driver below a root of sysfs.
 pub struct NpuSource {
-    /// The root.
+    /// Root of sysfs.
     pub sysfs: PathBuf,
 }
 
@@ -36,16 +36,11 @@ impl Source for NpuSource {
         Family::Npu
     }
 
-    fn bus(&self) -> Option<BusMatch> {
-        // Processing accelerators of Intel's.
-        Some(BusMatch { vendor: 0x8086, classes: &[0x1200] })
-    }
-
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
         let driver = self.sysfs.join("bus/pci/drivers").join(DRIVER);
         if !driver.exists() {
             return Err(Unavailable(format!(
-                "{}: no such driver; load {DRIVER}, which needs Linux 6.3 and an Intel NPU",
+                "{}: no such driver; load {DRIVER} (Linux 6.3 or later, and an Intel NPU)",
                 driver.display()
             )));
         }
@@ -53,7 +48,7 @@ impl Source for NpuSource {
         let backend = Backend {
             library: driver.display().to_string(),
             version: format!("{DRIVER} {version}"),
-            simulated: sysfs::simulated(&self.sysfs).map(|machine| machine.name),
+            simulated: source::simulated::in_sysfs(&self.sysfs).map(|machine| machine.name),
         };
         Ok(Box::new(NpuSession { sysfs: self.sysfs.clone(), backend }))
     }
@@ -77,10 +72,8 @@ impl Session for NpuSession {
 
 fn found(sysfs: &Path, index: usize, function: Function) -> Found {
     let device = format!("npu{index}");
-    let identity = Arc::new(Identity {
-        unified: vec![("family", Family::Npu.name().to_owned()), ("device", device.clone())],
-        vendor: vec![("device", device)],
-    });
+    let identity =
+        Arc::new(Identity { vendor: vec![("device", device.clone())], ..Identity::new(Family::Npu, device) });
     let (sysfs, key, labels) = (sysfs.to_owned(), function.address.clone(), Arc::clone(&identity));
     let open = move || {
         let info = info(&sysfs, &function);
@@ -89,19 +82,19 @@ fn found(sysfs: &Path, index: usize, function: Function) -> Found {
     Found { key, identity, open: Box::new(open) }
 }
 
-/// Labels of `accel_device_info`; what the kernel does not tell is left out.
+/// Labels of `accel_device_info`; what the kernel does not report is left out.
 fn info(sysfs: &Path, function: &Function) -> Labels {
     let part = part::of_device(function.device().unwrap_or_default());
     let debug = sysfs.join("kernel/debug/accel").join(&function.address);
     let facts = [
-        ("vendor", "Intel".to_owned()),
-        ("model", part.name.to_owned()),
-        ("architecture", part.architecture.to_owned()),
-        ("pci_bus_id", function.address.clone()),
-        ("driver_version", module_version(sysfs).unwrap_or_default()),
-        ("firmware_version", File::new(&debug, "fw_version").text().unwrap_or_default()),
-        ("rated_tops", part.tops.map(|tops| tops.to_string()).unwrap_or_default()),
-        ("sched_mode", File::new(&function.folder, "sched_mode").text().unwrap_or_default()),
+        (Label::Vendor, "Intel".to_owned()),
+        (Label::Model, part.name.to_owned()),
+        (Label::Architecture, part.architecture.to_owned()),
+        (Label::PciBusId, function.address.clone()),
+        (Label::DriverVersion, module_version(sysfs).unwrap_or_default()),
+        (Label::FirmwareVersion, File::new(&debug, "fw_version").text().unwrap_or_default()),
+        (Label::RatedTops, part.tops.map(|tops| tops.to_string()).unwrap_or_default()),
+        (Label::SchedMode, File::new(&function.folder, "sched_mode").text().unwrap_or_default()),
     ];
     Labels::Shared(facts.into_iter().filter(|(_, value)| !value.is_empty()).collect())
 }

@@ -1,19 +1,18 @@
 //! The NPU's registers in the SoC's Platform Monitoring Technology region: energy, temperature, work point,
 //! memory traffic (Documentation/ABI/testing/sysfs-class-intel_pmt, offsets of Intel's PMT definitions).
 //!
-//! The region belongs to the SoC, not to the NPU, so reading it does not wake the NPU. Its layout is known by
-//! its GUID and by nothing else: another GUID is another layout, which is not guessed. `telem` is readable by
-//! root and with CAP_DAC_READ_SEARCH alone.
+//! The region belongs to the SoC, so reading it does not wake the NPU. Only its GUID identifies its layout: a
+//! region with an unknown GUID is not read. `telem` is readable by root and with CAP_DAC_READ_SEARCH only.
 
 use std::path::{Path, PathBuf};
 
-use reading::{Absence, Fault};
-use sysfs::{File, entries};
+use kernel::{File, entries, file::missing};
+use reading::{Fault, FaultCode, Measured};
 
-/// How faults call the region.
-const CALL: &str = "intel_pmt/telem";
+/// The name of the region in faults.
+pub const CALL: &str = "intel_pmt/telem";
 
-/// Where the words lie in a region, and what the frequency ratio stands for.
+/// Offsets of the registers in a region, and the unit of the frequency ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
     guid: u64,
@@ -21,8 +20,8 @@ struct Layout {
     temperatures: u64,
     workpoint: u64,
     memory_traffic: u64,
-    /// Hertz per step of the frequency ratio, as a fraction: the driver's own formulas are ratio · 100 / 3 MHz
-    /// (a ratio of 50 MHz, two thirds of it) up to Arrow Lake and ratio · 25 MHz since.
+    /// Hertz per step of the frequency ratio, as a fraction. The driver computes ratio · 100 / 3 MHz (two
+    /// thirds of 50 MHz per step) up to Arrow Lake and ratio · 25 MHz since.
     hertz: (u64, u64),
 }
 
@@ -63,7 +62,7 @@ const LAYOUTS: [Layout; 6] = [
     },
 ];
 
-/// What the registers say, in their own units.
+/// The registers, in their own units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registers {
     /// Energy in 2^-14 J, 32 bits wide.
@@ -76,8 +75,9 @@ pub struct Registers {
     pub memory_traffic: u64,
 }
 
-/// The region of this machine's NPU, looked for until it is there, and again when it is another's: the kernel
-/// numbers regions as their driver finds them, so a number may stand for another region after a reload.
+/// The region of this machine's NPU, looked up until it exists, and again when its GUID changes: the kernel
+/// numbers regions in the order in which their driver finds them, so after a reload the same number may be
+/// another region.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     class: PathBuf,
@@ -92,7 +92,7 @@ struct Region {
 }
 
 impl Telemetry {
-    /// Below a sysfs root.
+    /// The region below `sysfs`, not looked up yet.
     pub fn new(sysfs: &Path) -> Self {
         Self { class: sysfs.join("class/intel_pmt"), region: None }
     }
@@ -100,21 +100,20 @@ impl Telemetry {
     /// Reads the registers.
     ///
     /// # Errors
-    /// `ENOENT` when the kernel shows no region at all, `unknown_guid` when it shows only others; without
-    /// permission `EACCES`; `short` when the region ends before its registers do.
-    pub fn read(&mut self) -> Result<Registers, Fault> {
-        self.region = self.region.take().filter(Region::is_still);
-        if self.region.is_none() {
-            self.region = Some(self.find()?);
-        }
-        self.region.as_ref().map_or(Err(unsupported("ENOENT")), Region::read)
+    /// `ENOENT` when the kernel lists no region, `unknown_guid` when no listed one is known, `EACCES` without
+    /// permission, `short` when the region ends before its registers do.
+    pub fn read(&mut self) -> Measured<Registers> {
+        let known = self.region.take().filter(Region::is_current);
+        let region = known.map_or_else(|| self.find(), Ok)?;
+        self.region.insert(region).read()
     }
 
-    /// A region whose GUID is known.
-    fn find(&self) -> Result<Region, Fault> {
+    /// The first region whose GUID is known.
+    fn find(&self) -> Measured<Region> {
         let regions = entries(&self.class);
         let mut regions = regions.iter().filter(|name| name.starts_with("telem")).peekable();
-        let missing = if regions.peek().is_none() { "ENOENT" } else { "unknown_guid" };
+        let none_known =
+            if regions.peek().is_none() { missing(CALL) } else { Fault::new(CALL, FaultCode::UnknownGuid) };
         let known = regions.find_map(|region| {
             let folder = self.class.join(region);
             let guid = File::new(&folder, "guid");
@@ -122,25 +121,22 @@ impl Telemetry {
             let layout = LAYOUTS.into_iter().find(|layout| layout.guid == found)?;
             Some(Region { guid, telem: File::called(folder.join("telem"), CALL), layout })
         });
-        known.ok_or(unsupported(missing))
+        known.ok_or(none_known)
     }
-}
-
-const fn unsupported(code: &'static str) -> Fault {
-    Fault { absence: Absence::Unsupported, call: CALL, code }
 }
 
 impl Region {
-    fn is_still(&self) -> bool {
+    /// Whether it still has this layout.
+    fn is_current(&self) -> bool {
         self.guid.hex() == Ok(self.layout.guid)
     }
 
-    fn read(&self) -> Result<Registers, Fault> {
+    fn read(&self) -> Measured<Registers> {
         let Layout { energy, temperatures, workpoint, memory_traffic, hertz, .. } = self.layout;
         let [energy, temperatures, workpoint, traffic] =
             self.telem.words([energy, temperatures, workpoint, memory_traffic])?;
         Ok(Registers {
-            // U32.18.14: whatever stands above is not energy.
+            // Fixed point in 32 bits, 14 of them after the point; the upper word is another field.
             energy: energy & u64::from(u32::MAX),
             temperature: temperatures >> 40 & 0xff,
             clock: (workpoint & 0xff) * hertz.0 / hertz.1,
@@ -152,6 +148,8 @@ impl Region {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use reading::Absence;
 
     use super::*;
 
@@ -169,7 +167,7 @@ mod tests {
     }
 
     fn read(sysfs: &tempfile::TempDir) -> Result<Registers, (Absence, &'static str)> {
-        Telemetry::new(sysfs.path()).read().map_err(|fault| (fault.absence, fault.code))
+        Telemetry::new(sysfs.path()).read().map_err(|fault| (fault.absence, fault.code.name()))
     }
 
     #[test]
@@ -193,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_beside_a_field_is_not_read_as_the_field() {
+    fn neighbouring_bits_are_not_read_as_part_of_a_field() {
         let words = [(0x5d0, u64::MAX), (0x70, u64::MAX), (0x18, u64::MAX), (0xc18, u64::MAX)];
         let registers = read(&region("0x3072005", 0xc20, &words)).expect("whole");
         let widest = Registers {

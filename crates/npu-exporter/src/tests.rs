@@ -8,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::pci::Function;
+use naming::Family;
 use reading::{Absence, Batch, Identity, Labels, Lost};
-use sysfs::pci::Function;
 
 use crate::{raw::Files, sampler::NpuSampler};
 
@@ -68,20 +69,19 @@ impl Tree {
 
     fn sampler(&self) -> NpuSampler {
         let files = Files::new(self.root(), Function::at(self.root(), ADDRESS));
-        NpuSampler::new(files, Arc::new(Identity::default()), Labels::NONE)
+        NpuSampler::new(files, Arc::new(Identity::new(Family::Npu, "npu0")), Labels::Shared([].into()))
     }
 }
 
 fn round(sampler: &mut NpuSampler, at: Instant) -> Batch {
     let mut batch = Batch::default();
     sampler.round(at, &mut batch).expect("the driver has it");
-    batch.finish();
     batch
 }
 
 /// The value of the series of this name with this text in its labels.
 fn value(batch: &Batch, name: &str, label: &str) -> Option<f64> {
-    let mut found = batch.subjects[0].readings.iter().filter(|reading| {
+    let mut found = batch.groups[0].readings.iter().filter(|reading| {
         let mut labels = String::new();
         reading.labels.for_each(|_, value| labels.push_str(value));
         reading.id.metric().name == Some(name) && labels.contains(label)
@@ -91,7 +91,7 @@ fn value(batch: &Batch, name: &str, label: &str) -> Option<f64> {
 
 fn absence(batch: &Batch, name: &str) -> Option<(Absence, &'static str)> {
     let absent = batch.absences.iter().find(|absent| absent.id.metric().name == Some(name));
-    absent.map(|absent| (absent.fault.absence, absent.fault.code))
+    absent.map(|absent| (absent.fault.absence, absent.fault.code.name()))
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn a_second_of_a_lunar_lake() {
     let start = Instant::now();
     let mut sampler = tree.sampler();
     let first = round(&mut sampler, start);
-    assert_eq!(absence(&first, "accel_utilization_ratio"), Some((Absence::NoData, "no_interval")));
-    assert_eq!(absence(&first, "accel_power_watts"), Some((Absence::NoData, "no_interval")));
+    assert_eq!(absence(&first, "accel_utilization_ratio"), Some((Absence::NoData, "first_reading")));
+    assert_eq!(absence(&first, "accel_power_watts"), Some((Absence::NoData, "first_reading")));
     assert_eq!(value(&first, "accel_energy_joules_total", ""), Some(0.0));
     assert_eq!(value(&first, "accel_memory_traffic_bytes_total", ""), Some(0.0));
 
@@ -180,7 +180,8 @@ fn files_are_optional_one_by_one() {
     for name in ["accel_memory_used_bytes", "accel_clock_hertz", "accel_clock_max_hertz"] {
         assert_eq!(absence(&batch, name), Some((Absence::Unsupported, "ENOENT")), "{name}");
     }
-    // Newer kernels have the same under another name; older ones have telemetry, with Arrow Lake's own formula.
+    // Newer kernels have the same under another name; older ones have telemetry, with Arrow Lake's own
+    // formula.
     tree.put("freq/hw_max_freq", "1950");
     tree.put_words("0x1306a0b3", &[(0x68, 42)]);
     let batch = round(&mut tree.sampler(), Instant::now());

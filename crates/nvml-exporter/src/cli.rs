@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches, ValueEnum};
-use exporter::{Common, Opened, SourceSpec, UsageError};
 use naming::{DCGM_DEFAULT_LABEL, Family};
+use source::{Common, Opened, SourceSpec, UsageError};
 
-use crate::{counters::Counters, identity::Naming, session::NvmlSource};
+use crate::{counters::Counters, identity::DcgmLabelOptions, session::NvmlSource};
 
 /// How the command line knows this source.
 pub const SPEC: SourceSpec = SourceSpec {
@@ -47,7 +47,7 @@ fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageErro
     let flags = Flags::from_arg_matches(matches).map_err(|error| UsageError(error.to_string()))?;
     let counters = flags.collectors.map(|path| Counters::load(&path)).transpose()?;
     let host = |label| Some((label, common.hostname.clone()));
-    let naming = Naming {
+    let labels = DcgmLabelOptions {
         host: match flags.host_label {
             HostLabel::Capital => host("Hostname"),
             HostLabel::Small => host("hostname"),
@@ -59,7 +59,7 @@ fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageErro
         },
     };
     Ok(Opened {
-        source: Box::new(NvmlSource::new(flags.library, naming)),
+        source: Box::new(NvmlSource::new(flags.library, labels)),
         filters: counters.map(|counters| counters.filter).into_iter().collect(),
     })
 }

@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path};
 
-use exporter::UsageError;
-use naming::{DCGM_LABELS, FilterEntry, Kind, METRICS, VendorFilter, Vocabulary};
+use naming::{DCGM_LABELS, FilterEntry, MetricKind, VendorFilter, Vocabulary};
+use source::UsageError;
 
-/// What a counters file asks for.
+/// What a counters file selects.
 #[derive(Debug)]
 pub struct Counters {
     /// The DCGM names to print.
@@ -18,14 +18,14 @@ pub struct Counters {
 #[derive(serde::Deserialize)]
 struct Record(String, String, String);
 
-/// A line's number and what is to be said of it.
+/// A line's number, and a text about it.
 type AtLine = (usize, String);
 
 impl Counters {
-    /// Reads a file. A field that accelscope cannot give is one warning line, not an error.
+    /// Reads a file. A field that accelscope does not have is a line in the log, not an error.
     ///
     /// # Errors
-    /// One line with file, line and mend, when the file cannot be read or a record is malformed.
+    /// One line with file, line and what to do, when the file cannot be read or a record is malformed.
     pub fn load(path: &Path) -> Result<Self, UsageError> {
         let place = path.display();
         let text = fs::read_to_string(path).map_err(|error| {
@@ -36,7 +36,7 @@ impl Counters {
         let (counters, unknown) =
             Self::parse(&text).map_err(|(line, problem)| UsageError(format!("{place}:{line}: {problem}")))?;
         for (line, field) in unknown {
-            tracing::warn!("{place}:{line}: {field} is not a field that NVML can give; it is left out");
+            tracing::warn!("{place}:{line}: {field} is not a field that NVML has; it is left out");
         }
         Ok(counters)
     }
@@ -45,7 +45,7 @@ impl Counters {
     ///
     /// Lines are read one by one, since the CSV reader counts comment lines with the record after them.
     fn parse(text: &str) -> Result<(Self, Vec<AtLine>), AtLine> {
-        const MEND: &str = "write FIELD, gauge|counter|label, HELP";
+        const WHAT_TO_DO: &str = "write FIELD, gauge|counter|label, HELP";
         let mut counters = Self {
             filter: VendorFilter { vocabulary: Vocabulary::Dcgm, entries: Vec::new() },
             label_fields: Vec::new(),
@@ -60,10 +60,10 @@ impl Counters {
                 .from_reader(text.as_bytes());
             let Some(record) = reader.deserialize().next() else { continue };
             let Record(field, kind, help) =
-                record.map_err(|_| (line, format!("not three columns of CSV; {MEND}")))?;
+                record.map_err(|_| (line, format!("not three columns of CSV; {WHAT_TO_DO}")))?;
             let kind = match kind.as_str() {
-                "gauge" => Kind::Gauge,
-                "counter" => Kind::Counter,
+                "gauge" => MetricKind::Gauge,
+                "counter" => MetricKind::Counter,
                 "label" => {
                     match DCGM_LABELS.iter().find(|(name, _)| *name == field) {
                         Some((name, _)) => counters.label_fields.push(name),
@@ -71,7 +71,7 @@ impl Counters {
                     }
                     continue;
                 }
-                other => return Err((line, format!("{other:?} is not a type; {MEND}"))),
+                other => return Err((line, format!("{other:?} is not a type; {WHAT_TO_DO}"))),
             };
             match known(&field) {
                 Some(name) if counters.filter.get(name).is_some() => {
@@ -87,7 +87,7 @@ impl Counters {
 
 /// The catalogue's spelling of a DCGM name.
 fn known(field: &str) -> Option<&'static str> {
-    let mut vendors = METRICS.iter().flat_map(|metric| metric.vendor);
+    let mut vendors = naming::vendor_names();
     vendors
         .find(|vendor| vendor.vocabulary == Vocabulary::Dcgm && vendor.name == field)
         .map(|vendor| vendor.name)
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_records_name_their_line_and_the_mend() {
+    fn malformed_records_name_their_line_and_what_to_do() {
         let cases = [
             ("DCGM_FI_DEV_GPU_TEMP, gauge\n", 1, "not three columns"),
             ("DCGM_FI_DEV_GPU_TEMP, gauge, a\n# x\nDCGM_FI_DEV_FB_USED, gauge\n", 3, "not three columns"),
@@ -130,7 +130,7 @@ mod tests {
             let (at, message) = Counters::parse(text).expect_err(text);
             assert_eq!(at, line, "{text}");
             assert!(message.contains(problem), "{message}");
-            assert!(message.contains(';'), "no mend: {message}");
+            assert!(message.contains(';'), "nothing to do: {message}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use naming::DCGM_LABELS;
+use naming::{DCGM_LABELS, Family, Label};
 use nvml_wrapper::enum_wrappers::device::InfoRom;
 use reading::{Identity, Labels};
 
@@ -10,16 +10,16 @@ use crate::raw::{Gpu, Instance};
 
 /// What the user chose about labels of the DCGM vocabulary.
 #[derive(Clone, Debug, Default)]
-pub struct Naming {
+pub struct DcgmLabelOptions {
     /// Name and value of the host label, if it is wanted.
     pub host: Option<(&'static str, String)>,
     /// DCGM fields that are printed as labels of every series, sorted.
     pub label_fields: Vec<&'static str>,
 }
 
-/// What does not change while a GPU is plugged in. Empty text is a fact that the board does not tell.
+/// What does not change while a GPU is plugged in. Empty text stands for what the board does not have.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct Inventory {
     index: u32,
     uuid: String,
     minor: Option<u32>,
@@ -39,8 +39,8 @@ pub struct Facts {
     cuda_version: String,
 }
 
-impl Facts {
-    /// Asks the board once.
+impl Inventory {
+    /// Reads it from the board.
     pub fn read(gpu: &Gpu, index: u32, uuid: String) -> Self {
         let library = gpu.library();
         Self {
@@ -64,36 +64,28 @@ impl Facts {
         }
     }
 
-    /// Whether the board told what every board can tell; one that did not may have been busy.
-    pub fn are_told(&self) -> bool {
+    /// Whether it has what every board returns; a board that did not may have been busy.
+    pub fn is_complete(&self) -> bool {
         !self.name.is_empty() && !self.pci_bus_id.is_empty()
     }
 
     /// Labels of the GPU's series.
-    pub fn identity(&self, naming: &Naming) -> Arc<Identity> {
+    pub fn identity(&self, options: &DcgmLabelOptions) -> Arc<Identity> {
         Arc::new(Identity {
-            unified: vec![
-                ("family", "nvidia".into()),
-                ("device", self.device()),
-                ("uuid", self.uuid.clone()),
-            ],
-            vendor: self.dcgm_labels(naming, &[]),
+            uuid: Some(self.uuid.clone()),
+            vendor: self.dcgm_labels(options, &[]),
+            ..Identity::new(Family::Nvidia, self.device())
         })
     }
 
     /// Labels of a MIG instance's series: its own UUID in the unified schema, the GPU's in DCGM's.
-    pub fn instance_identity(&self, naming: &Naming, instance: &Instance) -> Arc<Identity> {
+    pub fn instance_identity(&self, options: &DcgmLabelOptions, instance: &Instance) -> Arc<Identity> {
+        let vendor = [("GPU_I_PROFILE", instance.profile.clone()), ("GPU_I_ID", instance.id.to_string())];
         Arc::new(Identity {
-            unified: vec![
-                ("family", "nvidia".into()),
-                ("device", self.device()),
-                ("uuid", instance.uuid.clone()),
-                ("partition", format!("gi{}", instance.id)),
-            ],
-            vendor: self.dcgm_labels(
-                naming,
-                &[("GPU_I_PROFILE", instance.profile.clone()), ("GPU_I_ID", instance.id.to_string())],
-            ),
+            uuid: Some(instance.uuid.clone()),
+            partition: Some(format!("gi{}", instance.id)),
+            vendor: self.dcgm_labels(options, &vendor),
+            ..Identity::new(Family::Nvidia, self.device())
         })
     }
 
@@ -103,27 +95,27 @@ impl Facts {
         Labels::Shared(known.collect())
     }
 
-    /// Every fact by its label of `accel_device_info`, empty where the board does not tell it.
-    fn facts(&self, profile: Option<&str>) -> [(&'static str, String); 16] {
+    /// Every fact by its label of `accel_device_info`, empty where the board does not have it.
+    fn facts(&self, profile: Option<&str>) -> [(Label, String); 16] {
         [
-            ("vendor", "NVIDIA"),
-            ("model", &self.name),
-            ("architecture", &self.architecture),
-            ("brand", &self.brand),
-            ("pci_bus_id", &sysfs::pci::address(&self.pci_bus_id)),
-            ("serial", &self.serial),
-            ("board_part_number", &self.board_part_number),
-            ("driver_version", &self.driver_version),
-            ("library_version", &self.nvml_version),
-            ("runtime_version", &self.cuda_version),
-            ("firmware_version", &self.vbios_version),
-            ("inforom_version", &self.inforom_image),
-            ("oem_inforom_version", &self.inforom_oem),
-            ("ecc_inforom_version", &self.inforom_ecc),
-            ("power_inforom_version", &self.inforom_power),
-            ("partition_profile", profile.unwrap_or_default()),
+            (Label::Vendor, "NVIDIA"),
+            (Label::Model, &self.name),
+            (Label::Architecture, &self.architecture),
+            (Label::Brand, &self.brand),
+            (Label::PciBusId, &kernel::pci::address(&self.pci_bus_id)),
+            (Label::Serial, &self.serial),
+            (Label::BoardPartNumber, &self.board_part_number),
+            (Label::DriverVersion, &self.driver_version),
+            (Label::LibraryVersion, &self.nvml_version),
+            (Label::RuntimeVersion, &self.cuda_version),
+            (Label::FirmwareVersion, &self.vbios_version),
+            (Label::InforomVersion, &self.inforom_image),
+            (Label::OemInforomVersion, &self.inforom_oem),
+            (Label::EccInforomVersion, &self.inforom_ecc),
+            (Label::PowerInforomVersion, &self.inforom_power),
+            (Label::PartitionProfile, profile.unwrap_or_default()),
         ]
-        .map(|(name, value)| (name, value.to_owned()))
+        .map(|(label, value)| (label, value.to_owned()))
     }
 
     fn device(&self) -> String {
@@ -133,7 +125,7 @@ impl Facts {
     /// dcgm-exporter's labels in its order: identity, instance, host, then the label fields sorted.
     fn dcgm_labels(
         &self,
-        naming: &Naming,
+        options: &DcgmLabelOptions,
         instance: &[(&'static str, String)],
     ) -> Vec<(&'static str, String)> {
         let mut labels = vec![
@@ -144,11 +136,11 @@ impl Facts {
             ("modelName", self.name.clone()),
         ];
         labels.extend_from_slice(instance);
-        labels.extend(naming.host.clone());
+        labels.extend(options.host.clone());
         let facts = self.facts(None);
-        let wanted = DCGM_LABELS.iter().filter(|(field, _)| naming.label_fields.contains(field));
+        let wanted = DCGM_LABELS.iter().filter(|(field, _)| options.label_fields.contains(field));
         labels.extend(wanted.filter_map(|(field, fact)| {
-            let (_, value) = facts.iter().find(|(name, _)| name == fact)?;
+            let (_, value) = facts.iter().find(|(label, _)| label == fact)?;
             Some((*field, value.clone()))
         }));
         labels
@@ -161,7 +153,7 @@ mod tests {
 
     #[test]
     fn dcgm_labels_come_in_dcgm_exporters_order() {
-        let facts = Facts {
+        let inventory = Inventory {
             index: 0,
             uuid: "GPU-1".into(),
             minor: Some(4),
@@ -169,14 +161,14 @@ mod tests {
             pci_bus_id: "00000000:1A:00.0".into(),
             serial: "15".into(),
             driver_version: "570.1".into(),
-            ..Facts::default()
+            ..Inventory::default()
         };
-        let naming = Naming {
+        let options = DcgmLabelOptions {
             host: Some(("Hostname", "node1".into())),
             label_fields: vec!["DCGM_FI_DEV_SERIAL", "DCGM_FI_DRIVER_VERSION"],
         };
-        let names: Vec<_> = facts
-            .dcgm_labels(&naming, &[("GPU_I_PROFILE", "1g.10gb".into()), ("GPU_I_ID", "7".into())])
+        let names: Vec<_> = inventory
+            .dcgm_labels(&options, &[("GPU_I_PROFILE", "1g.10gb".into()), ("GPU_I_ID", "7".into())])
             .into_iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();

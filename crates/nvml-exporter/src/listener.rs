@@ -1,60 +1,62 @@
-//! The thread that listens for XIDs.
+//! The thread that waits for XIDs.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use reading::Fault;
+use reading::{Fault, Measured};
 
 use crate::{
-    raw::{self, EventSet, Gpu, Library, XidEvent},
-    xid::{Heard, Log},
+    raw::{EventSet, Gpu, LOSSES, Library, XidEvent},
+    xid::{self, XidHistory, XidLog},
 };
 
-/// Hears XIDs on a thread of its own, since waiting for them blocks.
+/// Receives XIDs on a thread of its own, since waiting for them blocks.
 pub struct Listener {
     library: Library,
     /// What is waited on; another one once a device in it is lost.
-    set: Mutex<Result<Arc<EventSet>, Fault>>,
-    log: Log,
-    /// The devices in the set with their UUIDs, by handle: a device that is lost can no longer be asked who
-    /// it is, and that is when its most important event comes.
+    set: Mutex<Measured<Arc<EventSet>>>,
+    log: XidLog,
+    /// The devices in the set with their UUIDs, by handle: a device that is lost no longer returns its UUID,
+    /// and that is when its most important event comes.
     registered: Mutex<HashMap<usize, (Gpu, String)>>,
-    /// Why a device's XIDs cannot be heard, by UUID.
-    deaf: Mutex<HashMap<String, Fault>>,
-    /// Why no XID can be heard at all.
-    broken: Mutex<Option<Fault>>,
+    /// Why a device could not be registered, by UUID.
+    refused: Mutex<HashMap<String, Fault>>,
+    /// Why no XID can be received at all.
+    failed: Mutex<Option<Fault>>,
     stop: AtomicBool,
 }
 
 /// How long one wait lasts: the longest that the thread outlives its session.
 const WAIT: Duration = Duration::from_millis(500);
+/// Pause before the set is looked at again while it has no device.
+const EMPTY_PAUSE: Duration = Duration::from_millis(50);
 
 impl Listener {
-    /// Starts to listen; devices are added by [`Listener::register`].
-    pub fn start(library: &Library, log: Log) -> Arc<Self> {
+    /// Starts the thread; devices are added by [`Listener::register`].
+    pub fn start(library: &Library, log: XidLog) -> Arc<Self> {
         let set = EventSet::new(library).map(Arc::new);
-        let broken = Mutex::new(set.as_ref().err().copied());
+        let failed = Mutex::new(set.as_ref().err().copied());
         let listener = Arc::new(Self {
             library: library.clone(),
             set: Mutex::new(set),
             log,
             registered: Mutex::default(),
-            deaf: Mutex::default(),
-            broken,
+            refused: Mutex::default(),
+            failed,
             stop: AtomicBool::new(false),
         });
-        let heard = Arc::clone(&listener);
+        let shared = Arc::clone(&listener);
         let spawned = thread::Builder::new()
             .name("nvml-events".into())
             .stack_size(128 * 1024)
-            .spawn(move || heard.listen());
+            .spawn(move || shared.listen());
         if let Err(error) = spawned {
             tracing::warn!(%error, "no thread for XID events: they are not exported");
         }
@@ -64,22 +66,22 @@ impl Listener {
     fn listen(&self) {
         while !self.stop.load(Ordering::Relaxed) {
             let Ok(set) = lock(&self.set).clone() else { return };
-            // Waiting on a set without devices answers an error; there is nothing to hear yet.
+            // Waiting on a set without devices fails.
             if lock(&self.registered).is_empty() {
-                thread::sleep(Duration::from_millis(50));
+                thread::sleep(EMPTY_PAUSE);
                 continue;
             }
             let started = Instant::now();
-            match set.wait(u32::try_from(WAIT.as_millis()).unwrap_or(0)) {
+            match set.wait(WAIT) {
                 Ok(event) => {
-                    *lock(&self.broken) = None;
+                    *lock(&self.failed) = None;
                     if let Some(event) = event {
                         self.record(&event);
                     }
                 }
                 Err(fault) => {
-                    let mended = raw::means_device_lost(&fault) && self.leave_out_lost().is_ok();
-                    *lock(&self.broken) = (!mended).then_some(fault);
+                    let recovered = LOSSES.loses_device(&fault) && self.leave_out_lost().is_ok();
+                    *lock(&self.failed) = (!recovered).then_some(fault);
                     // A call that fails at once must not spin.
                     thread::sleep(WAIT.saturating_sub(started.elapsed()));
                 }
@@ -92,21 +94,21 @@ impl Listener {
         match known.map_or_else(|| event.gpu.uuid(), Ok) {
             Ok(uuid) => {
                 tracing::warn!(uuid, xid = event.code, instance = event.instance, "XID");
-                self.log.record(&uuid, event.instance, event.code);
+                self.log.record((uuid, event.instance), xid::code(event.code));
             }
-            Err(fault) => tracing::warn!(%fault, xid = event.code, "XID of a device that cannot be named"),
+            Err(fault) => tracing::warn!(%fault, xid = event.code, "XID of a device without a UUID"),
         }
     }
 
-    /// Waits on a new set from now on, without the devices that are lost: with one of them in it, a set only
-    /// says that a device is lost, and the others could not be heard.
-    fn leave_out_lost(&self) -> Result<(), Fault> {
+    /// Waits on a new set from now on, without the devices that are lost: with one of them in it, waiting
+    /// only returns that a device is lost, and events of the others are not received.
+    fn leave_out_lost(&self) -> Measured<()> {
         let mut registered = lock(&self.registered);
         let set = Arc::new(EventSet::new(&self.library)?);
         registered.retain(|_, (gpu, uuid)| match gpu.uuid().and_then(|_| set.register(gpu)) {
             Ok(()) => true,
             Err(fault) => {
-                lock(&self.deaf).insert(uuid.clone(), fault);
+                lock(&self.refused).insert(uuid.clone(), fault);
                 false
             }
         });
@@ -114,7 +116,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Starts to listen to a device, unless it is being listened to.
+    /// Adds a device, unless it was added before.
     pub fn register(&self, gpu: &Gpu, uuid: &str) {
         let mut registered = lock(&self.registered);
         let Ok(set) = lock(&self.set).clone() else { return };
@@ -123,11 +125,11 @@ impl Listener {
         }
         match set.register(gpu) {
             Ok(()) => {
-                lock(&self.deaf).remove(uuid);
+                lock(&self.refused).remove(uuid);
                 registered.insert(gpu.token(), (gpu.clone(), uuid.to_owned()));
             }
             Err(fault) => {
-                lock(&self.deaf).insert(uuid.to_owned(), fault);
+                lock(&self.refused).insert(uuid.to_owned(), fault);
             }
         }
     }
@@ -137,19 +139,22 @@ impl Listener {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// What was heard of a device or a GPU instance of it, or why nothing can be.
-    pub fn history(&self, uuid: &str, instance: Option<u32>, now: Instant) -> Result<Heard, Fault> {
-        if let Some(fault) = *lock(&self.broken) {
+    /// The XIDs of a device or of a GPU instance on it.
+    ///
+    /// # Errors
+    /// Why none can be received.
+    pub fn history(&self, uuid: &str, instance: Option<u32>) -> Measured<XidHistory> {
+        if let Some(fault) = *lock(&self.failed) {
             return Err(fault);
         }
-        if let Some(fault) = lock(&self.deaf).get(uuid) {
+        if let Some(fault) = lock(&self.refused).get(uuid) {
             return Err(*fault);
         }
-        Ok(Heard { history: self.log.history(uuid, instance).unwrap_or_default(), now })
+        Ok(self.log.history(&(uuid.to_owned(), instance)).unwrap_or_default())
     }
 }
 
-/// Plain data behind every lock here: a panic elsewhere leaves nothing half-written.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+/// Plain data is behind every lock here: a panic elsewhere leaves nothing half-written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,51 +1,54 @@
-//! What a device's rounds add up to: rates and integrals that NVML leaves to its callers, and the window
-//! of clock events.
+//! What NVML leaves to its callers: rates and sums over the rounds of one device, and the window of clock
+//! events.
 
 use std::{collections::VecDeque, time::Instant};
 
-use nvml_wrapper_sys::bindings::field_id;
+use reading::Measured;
+use source::Rate;
 
 use crate::{
-    raw::{ALL_LINKS, FieldValues, GpmMetric, GpmMetrics},
+    raw::{FieldValues, GpmMetric, GpmMetrics, fields as f},
     xid,
 };
 
-/// Rates and integrals that NVML leaves to its callers.
+/// Traffic of one device's links, from round to round.
 #[derive(Default)]
-pub struct Traffic {
+pub struct LinkTraffic {
+    /// Over all NVLinks, and over link 0.
+    nvlink: [Rate; 2],
     last: Option<Instant>,
-    /// KiB over all links and over link 0, both directions, as of the last round.
-    nvlink_kib: [Option<u64>; 2],
-    /// KiB per second over all links and over link 0, both directions.
-    pub nvlink_kib_per_second: [Option<f64>; 2],
-    /// Bytes sent and received over PCIe, integrated from GPM's rates.
+    pcie_bytes: [Option<f64>; 2],
+}
+
+/// The traffic as of one round.
+pub struct LinkRates {
+    /// KiB per second over all NVLinks and over link 0, both directions together.
+    pub nvlink_kib_per_second: [Measured<f64>; 2],
+    /// Bytes sent and received over PCIe since the device was opened, integrated from GPM's rates.
     pub pcie_bytes: [Option<f64>; 2],
 }
 
-impl Traffic {
-    /// Takes in one round.
-    pub fn advance(&mut self, now: Instant, fields: &FieldValues, gpm: &GpmMetrics) {
+impl LinkTraffic {
+    /// Takes the values of one round.
+    pub fn advance(&mut self, now: Instant, fields: &FieldValues, gpm: &GpmMetrics) -> LinkRates {
+        let (sent, received) =
+            (f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX);
+        let mut rate = |slot: usize, sent, received| {
+            let kib =
+                fields.unsigned(sent).and_then(|sent| Ok(sent.saturating_add(fields.unsigned(received)?)));
+            self.nvlink[slot].per_second(sent.name(), now, kib)
+        };
+        let nvlink_kib_per_second =
+            [rate(0, sent.sum(), received.sum()), rate(1, sent.of(0), received.of(0))];
         let seconds = self.last.replace(now).map(|last| now.duration_since(last).as_secs_f64());
-        for (slot, scope) in [ALL_LINKS, 0].into_iter().enumerate() {
-            let kib = |id| fields.unsigned(id, scope).ok();
-            let total = kib(field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX)
-                .zip(kib(field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX))
-                .map(|(tx, rx)| tx.saturating_add(rx));
-            let before = std::mem::replace(&mut self.nvlink_kib[slot], total);
-            // A counter that went back has restarted: no rate for this interval.
-            self.nvlink_kib_per_second[slot] = match (total, before, seconds) {
-                (Some(total), Some(before), Some(seconds)) if total >= before && seconds > 0.0 => {
-                    Some((total - before) as f64 / seconds)
-                }
-                _ => None,
-            };
-        }
-        for (slot, metric) in [GpmMetric::PcieTxPerSec, GpmMetric::PcieRxPerSec].into_iter().enumerate() {
+        for (sum, metric) in
+            self.pcie_bytes.iter_mut().zip([GpmMetric::PcieTxPerSec, GpmMetric::PcieRxPerSec])
+        {
             if let (Ok(mib_per_second), Some(seconds)) = (gpm.get(metric), seconds) {
-                let bytes = mib_per_second * 1_048_576.0 * seconds;
-                self.pcie_bytes[slot] = Some(self.pcie_bytes[slot].unwrap_or(0.0) + bytes);
+                *sum = Some(sum.unwrap_or(0.0) + mib_per_second * 1_048_576.0 * seconds);
             }
         }
+        LinkRates { nvlink_kib_per_second, pcie_bytes: self.pcie_bytes }
     }
 }
 
@@ -54,7 +57,7 @@ impl Traffic {
 pub struct ClockEvents(VecDeque<(Instant, u64)>);
 
 impl ClockEvents {
-    /// Takes in one round.
+    /// Takes the mask of one round.
     pub fn record(&mut self, now: Instant, mask: u64) {
         self.0.push_back((now, mask));
         while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) > xid::WINDOW) {

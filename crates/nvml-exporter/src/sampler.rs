@@ -2,89 +2,34 @@
 
 use std::{sync::Arc, time::Instant};
 
-use nvml_wrapper_sys::bindings::field_id;
-use reading::{Absence, Batch, Fault, Identity, Labels, Lost, Sampler};
+use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler};
+use source::Known;
 
 use crate::{
-    identity::{Facts, Naming},
+    identity::{DcgmLabelOptions, Inventory},
     listener::Listener,
     map,
-    rates::{ClockEvents, Traffic},
-    raw::{self, ALL_LINKS, FieldValues, Got, Gpm, GpmMetrics, Gpu, Instance, Raw},
+    rates::{ClockEvents, LinkTraffic},
+    raw::{self, FieldValues, Gpm, GpmMetrics, Gpu, Instance, LOSSES, Raw, fields},
 };
 
 /// NVML knows no board with more NVLinks (nvml.h, `NVML_NVLINK_MAX_LINKS`).
-const LINKS_MAX: u64 = 36;
+const LINKS_MAX: u32 = 36;
 
-/// Fields that are asked for whatever the board.
-const FIELDS: &[u32] = &[
-    field_id::NVML_FI_DEV_MEMORY_TEMP,
-    field_id::NVML_FI_DEV_POWER_INSTANT,
-    field_id::NVML_FI_DEV_ECC_SBE_VOL_TOTAL,
-    field_id::NVML_FI_DEV_ECC_DBE_VOL_TOTAL,
-    field_id::NVML_FI_DEV_ECC_SBE_AGG_TOTAL,
-    field_id::NVML_FI_DEV_ECC_DBE_AGG_TOTAL,
-    field_id::NVML_FI_DEV_RETIRED_SBE,
-    field_id::NVML_FI_DEV_RETIRED_DBE,
-    field_id::NVML_FI_DEV_RETIRED_PENDING,
-    field_id::NVML_FI_DEV_REMAPPED_COR,
-    field_id::NVML_FI_DEV_REMAPPED_UNC,
-    field_id::NVML_FI_DEV_REMAPPED_PENDING,
-    field_id::NVML_FI_DEV_REMAPPED_FAILURE,
-    field_id::NVML_FI_DEV_PERF_POLICY_POWER,
-    field_id::NVML_FI_DEV_PERF_POLICY_THERMAL,
-    field_id::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST,
-    field_id::NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT,
-    field_id::NVML_FI_DEV_PERF_POLICY_LOW_UTILIZATION,
-    field_id::NVML_FI_DEV_PERF_POLICY_RELIABILITY,
-    raw::SW_THERMAL_NS,
-    raw::HW_THERMAL_NS,
-    raw::HW_POWER_BRAKE_NS,
-    field_id::NVML_FI_DEV_PCIE_COUNT_TX_BYTES,
-    field_id::NVML_FI_DEV_PCIE_COUNT_RX_BYTES,
-    field_id::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION,
-];
-
-/// Fields of a board with NVLink, for all links together.
-const NVLINK_FIELDS: &[(u32, u32)] = &[
-    (field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, ALL_LINKS),
-    (field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, ALL_LINKS),
-    (field_id::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON, 0),
-    (field_id::NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL, 0),
-    (field_id::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL, 0),
-    (field_id::NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL, 0),
-    (field_id::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL, 0),
-];
-
-/// Fields of each NVLink.
-const LINK_FIELDS: &[u32] = &[
-    field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX,
-    field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX,
-    field_id::NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES,
-    field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES,
-    field_id::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY,
-    field_id::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY,
-    field_id::NVML_FI_DEV_NVLINK_ERROR_DL_CRC,
-    field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_ERRORS,
-    field_id::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_EVENTS,
-    field_id::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_ERRORS,
-    field_id::NVML_FI_DEV_NVLINK_GET_SPEED,
-];
-
-/// A GPU and what its last rounds left behind.
+/// A GPU and what is kept from one round to the next.
 pub struct GpuSampler {
     gpu: Gpu,
     uuid: String,
-    facts: Facts,
-    naming: Naming,
+    inventory: Inventory,
+    labels: DcgmLabelOptions,
     identity: Arc<Identity>,
     info: Labels,
     listener: Arc<Listener>,
     fields: FieldValues,
-    links: Got<u32>,
-    gpm: Got<Gpm>,
+    links: Measured<u32>,
+    gpm: Measured<Gpm>,
     partitions: Vec<Partition>,
-    traffic: Traffic,
+    traffic: LinkTraffic,
     clock_events: ClockEvents,
 }
 
@@ -93,62 +38,53 @@ struct Partition {
     instance: Instance,
     identity: Arc<Identity>,
     info: Labels,
-    gpm: Got<Gpm>,
+    gpm: Measured<Gpm>,
 }
 
 impl GpuSampler {
-    /// Prepares the batches for what the board has.
+    /// Prepares to read what the board has.
     pub fn open(
         gpu: Gpu,
-        uuid: String,
-        facts: Facts,
-        naming: Naming,
-        identity: Arc<Identity>,
+        known: Known<Inventory>,
+        labels: DcgmLabelOptions,
         listener: Arc<Listener>,
     ) -> Self {
+        let Known { mark: uuid, identity, facts: inventory, .. } = known;
         let links = link_count(&gpu);
-        let gpm = open_gpm(&gpu);
         Self {
-            fields: fields(&gpu, links.unwrap_or(0)),
-            info: facts.info(None),
+            fields: FieldValues::every_round(&gpu, links.unwrap_or(0)),
+            info: inventory.info(None),
+            gpm: open_gpm(&gpu),
             gpu,
             uuid,
-            facts,
-            naming,
+            inventory,
+            labels,
             identity,
             listener,
             links,
-            gpm,
             partitions: Vec::new(),
-            traffic: Traffic::default(),
+            traffic: LinkTraffic::default(),
             clock_events: ClockEvents::default(),
         }
     }
 
-    /// Answers whether the handle still is the silicon that the labels name.
+    /// Checks that the handle still is the silicon that the labels name.
     fn check_identity(&self) -> Result<(), Lost> {
         match self.gpu.uuid() {
             Ok(uuid) if uuid == self.uuid => Ok(()),
-            Ok(_) => Err(Lost::Device(Fault {
-                absence: Absence::Failed,
-                call: "nvmlDeviceGetUUID",
-                code: "identity_changed",
-            })),
-            Err(fault) if raw::means_session_lost(&fault) => Err(Lost::Session(fault)),
-            Err(fault) => Err(Lost::Device(fault)),
+            Ok(_) => Err(Lost::Device(Fault::new("nvmlDeviceGetUUID", FaultCode::IdentityChanged))),
+            Err(fault) => Err(LOSSES.of_list(fault)),
         }
     }
 
-    /// Asks again what a board has, where the question has failed: else the device would be without it, as
+    /// Looks again for what a board has where the call has failed: else the device would be without it, as
     /// if it had none, for as long as it is sampled.
-    fn ask_again(&mut self) {
-        if self.links.is_err_and(has_failed) {
+    fn retry_failed(&mut self) {
+        if self.links.is_err_and(|fault| has_failed(&fault)) {
             self.links = link_count(&self.gpu);
-            self.fields = fields(&self.gpu, self.links.unwrap_or(0));
+            self.fields = FieldValues::every_round(&self.gpu, self.links.unwrap_or(0));
         }
-        if self.gpm.as_ref().is_err_and(|fault| has_failed(*fault)) {
-            self.gpm = open_gpm(&self.gpu);
-        }
+        retry_failed_gpm(&mut self.gpm, &self.gpu);
     }
 
     fn sample_partitions(&mut self, mig_enabled: bool, now: Instant, batch: &mut Batch) {
@@ -159,31 +95,30 @@ impl GpuSampler {
         }
         let mut old = std::mem::take(&mut self.partitions);
         for instance in instances {
-            // The driver makes an instance's UUID of the device's and of ids that the next instance gets again:
-            // one of another profile is another instance, and the handle is asked anew each time.
+            // The driver makes an instance's UUID of the device's and of ids that the next instance gets
+            // again: one of another profile is another instance, and the handle is a new one each time.
             let same = |old: &Instance| (&old.uuid, &old.profile) == (&instance.uuid, &instance.profile);
             let known = old.iter().position(|partition| same(&partition.instance));
             let mut partition = match known {
                 Some(index) => Partition { instance, ..old.swap_remove(index) },
                 None => Partition {
-                    identity: self.facts.instance_identity(&self.naming, &instance),
-                    info: self.facts.info(Some(&instance.profile)),
+                    identity: self.inventory.instance_identity(&self.labels, &instance),
+                    info: self.inventory.info(Some(&instance.profile)),
                     gpm: open_gpm(&self.gpu),
                     instance,
                 },
             };
             batch.begin(&partition.identity);
-            let id = partition.instance.id;
-            if partition.gpm.as_ref().is_err_and(|fault| has_failed(*fault)) {
-                partition.gpm = open_gpm(&self.gpu);
-            }
-            let gpm = match &mut partition.gpm {
-                Ok(gpm) => gpm.read(&self.gpu, Some(id)),
-                Err(fault) => GpmMetrics::absent(*fault),
+            let id = Some(partition.instance.id);
+            retry_failed_gpm(&mut partition.gpm, &self.gpu);
+            let sample = map::PartitionSample {
+                memory: raw::memory(&partition.instance.gpu),
+                gpm: &read_gpm(&mut partition.gpm, &self.gpu, id),
+                info: &partition.info,
+                xids: self.listener.history(&self.uuid, id),
+                now,
             };
-            let xids = self.listener.history(&self.uuid, Some(id), now);
-            let memory = raw::memory(&partition.instance.gpu);
-            map::partition(&partition.info, memory, &gpm, xids, batch);
+            map::partition(&sample, batch);
             self.partitions.push(partition);
         }
     }
@@ -193,74 +128,66 @@ impl Sampler for GpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         self.check_identity()?;
         batch.begin(&self.identity);
-        self.ask_again();
+        self.retry_failed();
         let raw = raw::read(&self.gpu, self.links.unwrap_or(0));
         if let Some(lost) = lost(&raw) {
             return Err(lost);
         }
         self.fields.read(&self.gpu);
-        let gpm = match &mut self.gpm {
-            Ok(gpm) => gpm.read(&self.gpu, None),
-            Err(fault) => GpmMetrics::absent(*fault),
-        };
+        let gpm = read_gpm(&mut self.gpm, &self.gpu, None);
         let now = Instant::now();
-        self.traffic.advance(now, &self.fields, &gpm);
         if let Ok(mask) = raw.clocks_event_reasons {
             self.clock_events.record(now, mask);
         }
-        map::device(
-            &map::Round {
-                raw: &raw,
-                links: self.links,
-                fields: &self.fields,
-                gpm: &gpm,
-                traffic: &self.traffic,
-                clock_events: &self.clock_events,
-                info: &self.info,
-                xids: self.listener.history(&self.uuid, None, now),
-            },
-            batch,
-        );
+        let sample = map::DeviceSample {
+            raw: &raw,
+            links: self.links,
+            fields: &self.fields,
+            gpm: &gpm,
+            rates: self.traffic.advance(now, &self.fields, &gpm),
+            clock_events: &self.clock_events,
+            info: &self.info,
+            xids: self.listener.history(&self.uuid, None),
+            now,
+        };
+        map::device(&sample, batch);
         self.sample_partitions(raw.mig_enabled == Ok(true), now, batch);
         self.check_identity()
     }
 }
 
-/// Whether a call that every board answers says that board or driver is gone; the UUID may be answered
-/// from NVML's own memory.
+/// Whether a call that every board supports returned that board or driver is gone; the UUID may come from
+/// NVML's own memory.
 fn lost(raw: &Raw) -> Option<Lost> {
     let faults = [raw.temperature_c.err(), raw.power_mw.err(), raw.memory.err()];
-    faults.into_iter().flatten().find_map(|fault| {
-        if raw::means_session_lost(&fault) {
-            Some(Lost::Session(fault))
-        } else {
-            raw::means_device_lost(&fault).then_some(Lost::Device(fault))
-        }
-    })
+    faults.into_iter().flatten().find_map(|fault| LOSSES.of_round(fault))
 }
 
 /// How many NVLinks the board has.
-fn link_count(gpu: &Gpu) -> Got<u32> {
-    let id = field_id::NVML_FI_DEV_NVLINK_LINK_COUNT;
-    let mut count = FieldValues::new(gpu, vec![(id, 0)]);
-    count.read(gpu);
-    count.unsigned(id, 0).map(|links| u32::try_from(links.min(LINKS_MAX)).unwrap_or(0))
+fn link_count(gpu: &Gpu) -> Measured<u32> {
+    let mut at_open = FieldValues::at_open(gpu);
+    at_open.read(gpu);
+    let links = at_open.unsigned(fields::NVML_FI_DEV_NVLINK_LINK_COUNT)?;
+    Ok(u32::try_from(links).unwrap_or(u32::MAX).min(LINKS_MAX))
 }
 
-/// The fields of a board with so many NVLinks.
-fn fields(gpu: &Gpu, links: u32) -> FieldValues {
-    let mut keys: Vec<_> = FIELDS.iter().map(|id| (*id, 0)).collect();
-    if links > 0 {
-        keys.extend_from_slice(NVLINK_FIELDS);
-        keys.extend((0..links).flat_map(|link| LINK_FIELDS.iter().map(move |id| (*id, link))));
-    }
-    FieldValues::new(gpu, keys)
-}
-
-fn open_gpm(gpu: &Gpu) -> Got<Gpm> {
+fn open_gpm(gpu: &Gpu) -> Measured<Gpm> {
     Gpm::supported(gpu).and_then(|()| Gpm::new(gpu.library()))
 }
 
-fn has_failed(fault: Fault) -> bool {
+fn retry_failed_gpm(gpm: &mut Measured<Gpm>, gpu: &Gpu) {
+    if gpm.as_ref().is_err_and(has_failed) {
+        *gpm = open_gpm(gpu);
+    }
+}
+
+fn read_gpm(gpm: &mut Measured<Gpm>, gpu: &Gpu, instance: Option<u32>) -> GpmMetrics {
+    match gpm {
+        Ok(gpm) => gpm.read(gpu, instance),
+        Err(fault) => GpmMetrics::absent(*fault),
+    }
+}
+
+fn has_failed(fault: &Fault) -> bool {
     fault.absence != Absence::Unsupported
 }

@@ -1,29 +1,30 @@
 //! The source: opening NVML and listing its devices.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use naming::Family;
-use reading::{Backend, BusMatch, Fault, Found, Identity, Lost, Session, Source, Unavailable};
+use reading::{Backend, Found, Lost, Session, Source, Unavailable};
+use source::{Known, KnownDevices};
 
 use crate::{
-    identity::{Facts, Naming},
+    identity::{DcgmLabelOptions, Inventory},
     listener::Listener,
-    raw::{self, Gpu, Library},
+    raw::{Gpu, LOSSES, Library},
     sampler::GpuSampler,
-    xid::Log,
+    xid::{self, XidLog},
 };
 
 /// NVML on this node.
 pub struct NvmlSource {
     library: Option<PathBuf>,
-    naming: Naming,
-    log: Log,
+    labels: DcgmLabelOptions,
+    log: XidLog,
 }
 
 impl NvmlSource {
     /// A source that opens `library`, or searches for it.
-    pub fn new(library: Option<PathBuf>, naming: Naming) -> Self {
-        Self { library, naming, log: Log::default() }
+    pub fn new(library: Option<PathBuf>, labels: DcgmLabelOptions) -> Self {
+        Self { library, labels, log: XidLog::new(xid::WINDOW) }
     }
 }
 
@@ -32,70 +33,40 @@ impl Source for NvmlSource {
         Family::Nvidia
     }
 
-    fn bus(&self) -> Option<BusMatch> {
-        // VGA and 3D controllers of vendor NVIDIA; the boards' audio and USB functions are other classes.
-        Some(BusMatch { vendor: 0x10de, classes: &[0x0300, 0x0302] })
-    }
-
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
         let library = Library::open(self.library.as_ref())?;
         let listener = Listener::start(&library, self.log.clone());
-        Ok(Box::new(NvmlSession { library, naming: self.naming.clone(), listener, known: HashMap::new() }))
+        let labels = self.labels.clone();
+        Ok(Box::new(NvmlSession { library, labels, listener, known: KnownDevices::default() }))
     }
 }
 
 struct NvmlSession {
     library: Library,
-    naming: Naming,
+    labels: DcgmLabelOptions,
     listener: Arc<Listener>,
-    /// What was last found at each index; facts and labels are asked once per board.
-    known: HashMap<u32, Known>,
-}
-
-#[derive(Clone)]
-struct Known {
-    uuid: String,
-    facts: Facts,
-    identity: Arc<Identity>,
+    known: KnownDevices<Inventory>,
 }
 
 impl NvmlSession {
-    fn found(&mut self, index: u32) -> Result<Option<Found>, Lost> {
-        let gpu = Gpu::by_index(&self.library, index);
-        match gpu.and_then(|gpu| gpu.uuid().map(|uuid| (gpu, uuid))) {
-            Ok((gpu, uuid)) => Ok(Some(self.named(index, gpu, uuid))),
-            Err(fault) if raw::means_session_lost(&fault) => Err(Lost::Session(fault)),
-            Err(fault) if raw::means_device_lost(&fault) => Ok(None),
-            // A failed call says nothing about the board: one that has a worker keeps it.
-            Err(fault) => Ok(self.known.get(&index).map(|known| Found {
-                key: known.uuid.clone(),
+    fn device(&mut self, index: u32) -> Result<Option<Found>, Lost> {
+        let asked = Gpu::by_index(&self.library, index).and_then(|gpu| gpu.uuid().map(|uuid| (gpu, uuid)));
+        let (labels, listener) = (&self.labels, &self.listener);
+        self.known.listed(index, asked, &LOSSES, |known, (gpu, uuid)| {
+            let is_still = |known: &Known<Inventory>| known.mark == uuid && known.facts.is_complete();
+            let known = known.get_or_read(index, is_still, || {
+                let inventory = Inventory::read(&gpu, index, uuid.clone());
+                let identity = inventory.identity(labels);
+                Known { mark: uuid.clone(), key: uuid.clone(), identity, facts: inventory }
+            });
+            listener.register(&gpu, &uuid);
+            let (labels, listener) = (labels.clone(), Arc::clone(listener));
+            Found {
+                key: known.key.clone(),
                 identity: Arc::clone(&known.identity),
-                open: Box::new(move || Err(fault)),
-            })),
-        }
-    }
-
-    fn named(&mut self, index: u32, gpu: Gpu, uuid: String) -> Found {
-        let known = match self.known.get(&index) {
-            Some(known) if known.uuid == uuid && known.facts.are_told() => known.clone(),
-            _ => {
-                let facts = Facts::read(&gpu, index, uuid.clone());
-                let identity = facts.identity(&self.naming);
-                let known = Known { uuid, facts, identity };
-                self.known.insert(index, known.clone());
-                known
+                open: Box::new(move || Ok(Box::new(GpuSampler::open(gpu, known, labels, listener)))),
             }
-        };
-        let Known { uuid, facts, identity } = known;
-        self.listener.register(&gpu, &uuid);
-        let (naming, listener) = (self.naming.clone(), Arc::clone(&self.listener));
-        Found {
-            key: uuid.clone(),
-            identity: Arc::clone(&identity),
-            open: Box::new(move || {
-                Ok(Box::new(GpuSampler::open(gpu, uuid, facts, naming, identity, listener)))
-            }),
-        }
+        })
     }
 }
 
@@ -105,9 +76,9 @@ impl Session for NvmlSession {
     }
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
-        let count = self.library.device_count().map_err(lost)?;
-        let found: Result<Vec<_>, _> = (0..count).map(|index| self.found(index)).collect();
-        Ok(found?.into_iter().flatten().collect())
+        let count = self.library.device_count().map_err(|fault| LOSSES.of_list(fault))?;
+        let devices: Result<Vec<_>, _> = (0..count).map(|index| self.device(index)).collect();
+        Ok(devices?.into_iter().flatten().collect())
     }
 }
 
@@ -115,9 +86,4 @@ impl Drop for NvmlSession {
     fn drop(&mut self) {
         self.listener.stop();
     }
-}
-
-/// An enumeration that fails without the driver being gone costs no running device.
-fn lost(fault: Fault) -> Lost {
-    if raw::means_session_lost(&fault) { Lost::Session(fault) } else { Lost::Device(fault) }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use naming::{Id, MetricOf, Quantity, Value};
+use naming::{FaultCode, Id, LabelValues, MetricOf, Quantity, Value};
 
-use crate::{Fault, Identity, Labels};
+use crate::{Fault, Identity, LabelValue, Labels};
 
 /// One value of one metric.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,87 +22,182 @@ pub struct Reading {
 pub struct Absent {
     /// Which metric.
     pub id: Id,
-    /// Its own labels.
+    /// Its own labels; those that depend on the missing value are left out.
     pub labels: Labels,
     /// Why.
     pub fault: Fault,
 }
 
-/// A device, a partition of one, or the exporter itself, with its readings.
+/// A device, a partition of one, or the exporter itself, with its readings in catalogue order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subject {
-    /// Whose readings these are.
-    pub identity: Arc<Identity>,
-    /// Values, in the order of the catalogue once [`Subject::order`] has run.
+    identity: Option<Arc<Identity>>,
+    readings: Vec<Reading>,
+}
+
+impl Subject {
+    /// Puts readings into catalogue order; those of one metric stay as they came.
+    pub fn new(identity: Option<Arc<Identity>>, mut readings: Vec<Reading>) -> Self {
+        // Keys are sorted and then readings are moved: sorting the large readings would take as much memory
+        // again.
+        readings.sort_by_cached_key(|reading| reading.id);
+        Self { identity, readings }
+    }
+
+    /// Whose readings these are; `None` for the exporter's own.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+
+    /// The readings, in catalogue order.
+    pub fn readings(&self) -> &[Reading] {
+        &self.readings
+    }
+}
+
+/// Readings of one device or partition while a round collects them, in any order.
+#[derive(Debug)]
+pub struct Group {
+    /// Whose readings these are; `None` for the exporter's own.
+    pub identity: Option<Arc<Identity>>,
+    /// What was read so far.
     pub readings: Vec<Reading>,
 }
 
-/// Collects one round: values and absences, for a device and its partitions.
+/// Collects one round: values and absences, for a device and its partitions. [`Batch::finish`] puts it in
+/// order.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The device first, then its partitions.
-    pub subjects: Vec<Subject>,
+    pub groups: Vec<Group>,
     /// What has no value, and why.
     pub absences: Vec<Absent>,
-    /// How many readings to make room for when a subject begins. A round is much like the one before it,
-    /// and growing in steps would leave each worker's heap a third larger.
-    pub room: usize,
+    /// How many readings to make room for when a group begins. A round is much like the one before it, and
+    /// growing in steps would leave each worker's heap a third larger.
+    pub capacity: usize,
 }
 
 impl Batch {
     /// Starts the readings of `identity`; what is put next belongs to it.
     pub fn begin(&mut self, identity: &Arc<Identity>) {
-        self.subjects
-            .push(Subject { identity: Arc::clone(identity), readings: Vec::with_capacity(self.room) });
+        self.begin_group(Some(Arc::clone(identity)));
     }
 
-    /// Records a value or its absence.
+    /// Starts the exporter's own readings.
+    pub fn begin_exporter(&mut self) {
+        self.begin_group(None);
+    }
+
+    fn begin_group(&mut self, identity: Option<Arc<Identity>>) {
+        self.groups.push(Group { identity, readings: Vec::with_capacity(self.capacity) });
+    }
+
+    /// Records a value or its absence. A number that is not finite is absent.
     ///
     /// # Panics
-    /// When no subject was begun: a programming error that the first sample shows.
+    /// When no group was begun, and in debug builds when the labels are not those of the metric's entry: both
+    /// are programming errors that the first sample shows.
     pub fn put<Q: Quantity>(&mut self, metric: MetricOf<Q>, labels: Labels, value: Result<Q, Fault>) {
+        let id = metric.id;
+        let value = value.map(Quantity::value).and_then(|value| match value {
+            Value::Float(float) if !float.is_finite() => {
+                Err(Fault::new(id.metric().name.unwrap_or("value"), FaultCode::NotFinite))
+            }
+            value => Ok(value),
+        });
         match value {
-            Ok(quantity) => self.subjects.last_mut().expect("begin comes first").readings.push(Reading {
-                id: metric.id,
-                labels,
-                value: quantity.value(),
-            }),
-            Err(fault) => self.absences.push(Absent { id: metric.id, labels, fault }),
+            Ok(value) => {
+                debug_assert_eq!(
+                    disagreement(id, &labels),
+                    None,
+                    "labels differ from those of the catalogue"
+                );
+                let group = self.groups.last_mut().expect("begin comes first");
+                group.readings.push(Reading { id, labels, value });
+            }
+            Err(fault) => self.absences.push(Absent { id, labels, fault }),
         }
     }
 
-    /// [`Self::drop_unusable`], and puts each subject's readings into catalogue order, which exposition relies on.
-    pub fn finish(&mut self) {
-        self.drop_unusable();
-        self.subjects.iter_mut().for_each(Subject::order);
-    }
-
-    /// Drops values that no base unit has (NaN, infinities) as [`crate::Absence::NoData`].
-    pub fn drop_unusable(&mut self) {
-        for subject in &mut self.subjects {
-            subject.readings.retain(|reading| match reading.value {
-                Value::Float(v) if !v.is_finite() => {
-                    self.absences.push(Absent {
-                        id: reading.id,
-                        labels: reading.labels.clone(),
-                        fault: Fault {
-                            absence: crate::Absence::NoData,
-                            call: reading.id.metric().name.unwrap_or("value"),
-                            code: "not_finite",
-                        },
-                    });
-                    false
-                }
-                _ => true,
-            });
-        }
+    /// The round's subjects in the order in which they were begun, each with its readings in catalogue order.
+    pub fn finish(self) -> Vec<Subject> {
+        self.groups.into_iter().map(|Group { identity, readings }| Subject::new(identity, readings)).collect()
     }
 }
 
-impl Subject {
-    /// Puts the readings into catalogue order; those of one metric stay as they came. Keys are sorted, and then
-    /// readings moved: those are large, and sorting them would take as much memory again.
-    pub fn order(&mut self) {
-        self.readings.sort_by_cached_key(|reading| reading.id);
+/// What is wrong with the labels of a reading: they are those of the entry, in its order, and a closed label
+/// has one of its words, or a number that is newer than them. An info metric leaves out what is not known.
+fn disagreement(id: Id, labels: &Labels) -> Option<String> {
+    let metric = id.metric();
+    let wanted = metric.labels;
+    let name = metric.name.unwrap_or(metric.help);
+    let given: Vec<_> = labels.names().collect();
+    let same = match labels {
+        Labels::Inline { .. } => given == wanted,
+        Labels::Shared(_) => given.iter().all(|label| wanted.contains(label)),
+    };
+    if !same {
+        return Some(format!("{name} has {given:?} instead of {wanted:?}"));
+    }
+    let Labels::Inline { items, len } = labels else { return None };
+    items[..usize::from(*len)].iter().find_map(|(label, value)| match (label.values(), value) {
+        (LabelValues::Closed(words), LabelValue::Word(word)) if !words.contains(word) => {
+            Some(format!("{name}: {word} is not a value of {}", label.name()))
+        }
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use naming::{Bytes, Celsius, Label, catalogue as m};
+
+    use super::*;
+
+    #[test]
+    fn labels_are_compared_with_the_catalogue() {
+        let check = |labels| disagreement(m::LINK_RECEIVE.id, &labels);
+        let link = || Labels::one(Label::Link, 0);
+        assert_eq!(check(link().with(Label::Kind, "pcie")), None);
+        assert!(check(Labels::one(Label::Kind, "pcie")).is_some(), "a label is missing");
+        assert!(check(Labels::one(Label::Kind, "pcie").with(Label::Link, 0)).is_some(), "in another order");
+        assert!(check(link().with(Label::Kind, "pcie").with(Label::Fan, 0)).is_some(), "one too many");
+        assert!(check(link().with(Label::Kind, "usb")).is_some(), "not one of its words");
+        assert_eq!(check(link().with(Label::Kind, 7)), None, "a number that is newer than the list");
+        let facts = |label| Labels::Shared([(label, "x".to_owned())].into());
+        assert_eq!(disagreement(m::DEVICE_INFO.id, &facts(Label::Serial)), None);
+        assert!(disagreement(m::DEVICE_INFO.id, &facts(Label::Sensor)).is_some());
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "labels differ")]
+    fn a_reading_with_other_labels_is_refused() {
+        let mut batch = Batch::default();
+        batch.begin_exporter();
+        batch.put(m::LINK_RECEIVE, Labels::one(Label::Kind, "pcie"), Ok(Bytes(1)));
+    }
+
+    #[test]
+    fn what_is_not_finite_is_absent() {
+        let mut batch = Batch::default();
+        batch.begin_exporter();
+        for celsius in [f64::NAN, 50.0, f64::INFINITY] {
+            batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), Ok(Celsius(celsius)));
+        }
+        assert!(batch.absences.iter().all(|absent| absent.fault.code == FaultCode::NotFinite));
+        assert_eq!((batch.absences.len(), batch.finish()[0].readings().len()), (2, 1));
+    }
+
+    #[test]
+    fn a_finished_round_is_in_catalogue_order() {
+        let mut batch = Batch::default();
+        batch.begin_exporter();
+        batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "memory"), Ok(Celsius(1.0)));
+        batch.put(m::MEMORY_TOTAL, Labels::NONE, Ok(Bytes(2)));
+        batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), Ok(Celsius(3.0)));
+        let values =
+            |subject: &Subject| subject.readings().iter().map(|r| r.value.as_f64()).collect::<Vec<_>>();
+        assert_eq!(values(&batch.finish()[0]), [2.0, 1.0, 3.0]);
     }
 }

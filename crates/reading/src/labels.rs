@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use naming::Label;
+
 /// The value of one inline label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LabelValue {
@@ -23,7 +25,7 @@ impl From<u32> for LabelValue {
     }
 }
 
-/// A reading's own labels, beyond those of its [`Identity`].
+/// A reading's own labels, beyond those of its [`Identity`](crate::Identity).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Labels {
     /// None to three labels of words and numbers.
@@ -31,19 +33,19 @@ pub enum Labels {
         /// How many of `items` count.
         len: u8,
         /// Name and value; entries past `len` are filler.
-        items: [(&'static str, LabelValue); 3],
+        items: [(Label, LabelValue); 3],
     },
     /// Free text, built once per session (info metrics).
-    Shared(Arc<[(&'static str, String)]>),
+    Shared(Arc<[(Label, String)]>),
 }
 
 impl Labels {
     /// No labels.
-    pub const NONE: Self = Self::Inline { len: 0, items: [("", LabelValue::Word("")); 3] };
+    pub const NONE: Self = Self::Inline { len: 0, items: [(Label::Action, LabelValue::Word("")); 3] };
 
     /// One label.
-    pub fn one(name: &'static str, value: impl Into<LabelValue>) -> Self {
-        Self::NONE.with(name, value)
+    pub fn one(label: Label, value: impl Into<LabelValue>) -> Self {
+        Self::NONE.with(label, value)
     }
 
     /// This and one more label.
@@ -51,49 +53,47 @@ impl Labels {
     /// # Panics
     /// On a fourth inline label or on shared labels: both are programming errors, found by the first test.
     #[must_use]
-    pub fn with(self, name: &'static str, value: impl Into<LabelValue>) -> Self {
+    pub fn with(self, label: Label, value: impl Into<LabelValue>) -> Self {
         match self {
             Self::Inline { len, mut items } => {
-                items[usize::from(len)] = (name, value.into());
+                items[usize::from(len)] = (label, value.into());
                 Self::Inline { len: len + 1, items }
             }
             Self::Shared(_) => panic!("labels of an info metric are built whole"),
         }
     }
 
-    /// Calls `visit` with each name and value, in order. Not through `Display`: that doubles the time that
-    /// a body takes to print.
-    pub fn for_each(&self, mut visit: impl FnMut(&'static str, &str)) {
+    /// The labels, in order.
+    pub fn names(&self) -> impl Iterator<Item = Label> {
+        let (inline, shared): (&[_], &[_]) = match self {
+            Self::Inline { len, items } => (&items[..usize::from(*len)], &[]),
+            Self::Shared(all) => (&[], all),
+        };
+        inline.iter().map(|(label, _)| *label).chain(shared.iter().map(|(label, _)| *label))
+    }
+
+    /// Calls `visit` with each label and its value, in order. Not through `Display`: that doubles the time
+    /// that a body takes to print.
+    pub fn for_each(&self, mut visit: impl FnMut(Label, &str)) {
         match self {
             Self::Inline { len, items } => {
-                for (name, value) in &items[..usize::from(*len)] {
+                for (label, value) in &items[..usize::from(*len)] {
                     match value {
-                        LabelValue::Word(word) => visit(name, word),
-                        LabelValue::Number(number) => visit(name, itoa::Buffer::new().format(*number)),
+                        LabelValue::Word(word) => visit(*label, word),
+                        LabelValue::Number(number) => visit(*label, itoa::Buffer::new().format(*number)),
                     }
                 }
             }
-            Self::Shared(all) => all.iter().for_each(|(name, value)| visit(name, value)),
+            Self::Shared(all) => all.iter().for_each(|(label, value)| visit(*label, value)),
         }
     }
 
-    /// Calls `visit` with the value of the label called `wanted`, if there is one.
-    pub fn with_value(&self, wanted: &str, mut visit: impl FnMut(&str)) {
-        self.for_each(|name, value| {
-            if name == wanted {
+    /// Calls `visit` with the value of the label, if the reading has it.
+    pub fn with_value(&self, wanted: Label, mut visit: impl FnMut(&str)) {
+        self.for_each(|label, value| {
+            if label == wanted {
                 visit(value);
             }
         });
     }
-}
-
-/// Who a group of readings belongs to: the labels that every one of them carries.
-///
-/// The exporter's own readings have an identity without labels.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// Labels of the unified schema: `family`, `device`, then `uuid` and `partition` where they exist.
-    pub unified: Vec<(&'static str, String)>,
-    /// Labels of the vendor's vocabulary, in the vendor's order.
-    pub vendor: Vec<(&'static str, String)>,
 }

@@ -7,13 +7,18 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod counter;
 mod fault;
+mod identity;
 mod labels;
 mod plausible;
 mod source;
 
-pub use batch::{Absent, Batch, Reading, Subject};
-pub use fault::{Absence, Fault};
-pub use labels::{Identity, LabelValue, Labels};
-pub use plausible::Blanks;
-pub use source::{Backend, BusMatch, Found, Lost, Sampler, Session, Source, Unavailable};
+pub use batch::{Absent, Batch, Group, Reading, Subject};
+pub use counter::WrappingCounter;
+pub use fault::{Code, Fault, Measured};
+pub use identity::Identity;
+pub use labels::{LabelValue, Labels};
+pub use naming::{Absence, FaultCode};
+pub use plausible::{Blanks, plausible_celsius};
+pub use source::{Backend, Found, Lost, Sampler, Session, Source, Unavailable};

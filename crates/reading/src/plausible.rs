@@ -1,15 +1,31 @@
-//! Answers that say success and mean nothing: vendors' blanks and impossible numbers.
+//! Results of successful calls that mean nothing: vendors' blanks and impossible numbers.
 //!
 //! Only what cannot be a measurement is rejected; a surprising value is still a value.
 
 use std::ops::RangeInclusive;
 
-use crate::Fault;
+use naming::FaultCode;
+
+use crate::{Fault, Measured};
 
 /// As DCGM does: no sensor of these parts survives more.
 const TEMPERATURE_MAX_C: u32 = 200;
+/// No accelerator works where it is colder.
+const TEMPERATURE_MIN_C: f64 = -60.0;
 
-/// What a vendor answers where it has no number. All ones are a blank everywhere.
+/// A temperature in degrees Celsius that a working part can have.
+///
+/// # Errors
+/// `over_200_celsius` or `under_60_below_zero`.
+pub fn plausible_celsius(call: &'static str, celsius: f64) -> Measured<f64> {
+    match celsius {
+        celsius if celsius > f64::from(TEMPERATURE_MAX_C) => Err(Fault::new(call, FaultCode::Over200Celsius)),
+        celsius if celsius < TEMPERATURE_MIN_C => Err(Fault::new(call, FaultCode::Under60BelowZero)),
+        celsius => Ok(celsius),
+    }
+}
+
+/// What a vendor returns where it has no number. All ones are a blank everywhere.
 #[derive(Clone, Debug)]
 pub struct Blanks {
     /// Its other blanks of 32 bits.
@@ -28,7 +44,7 @@ impl Blanks {
     /// `blank`.
     pub fn number32(&self, call: &'static str, value: u32) -> Result<u32, Fault> {
         let blank = value == u32::MAX || self.bits32.contains(&value);
-        if blank { Err(Fault::no_data(call, "blank")) } else { Ok(value) }
+        if blank { Err(Fault::new(call, FaultCode::Blank)) } else { Ok(value) }
     }
 
     /// A 64-bit number that is not a blank.
@@ -37,7 +53,7 @@ impl Blanks {
     /// `blank`.
     pub fn number64(&self, call: &'static str, value: u64) -> Result<u64, Fault> {
         let blank = value == u64::MAX || self.bits64.contains(&value);
-        if blank { Err(Fault::no_data(call, "blank")) } else { Ok(value) }
+        if blank { Err(Fault::new(call, FaultCode::Blank)) } else { Ok(value) }
     }
 
     /// A temperature in Celsius.
@@ -45,10 +61,8 @@ impl Blanks {
     /// # Errors
     /// `blank`, or `over_200_celsius`.
     pub fn temperature(&self, call: &'static str, value: u32) -> Result<u32, Fault> {
-        match self.number32(call, value)? {
-            value @ 0..=TEMPERATURE_MAX_C => Ok(value),
-            _ => Err(Fault::no_data(call, "over_200_celsius")),
-        }
+        let value = self.number32(call, value)?;
+        plausible_celsius(call, value.into()).map(|_| value)
     }
 
     /// Memory sizes that fit each other.
@@ -60,7 +74,7 @@ impl Blanks {
             self.number64(call, value)?;
         }
         if total == 0 || used > total || free > total {
-            return Err(Fault::no_data(call, "sizes_disagree"));
+            return Err(Fault::new(call, FaultCode::SizesDisagree));
         }
         Ok(())
     }
@@ -71,7 +85,7 @@ mod tests {
     use super::*;
 
     fn code<T>(got: Result<T, Fault>) -> Option<&'static str> {
-        got.err().map(|fault| fault.code)
+        got.err().map(|fault| fault.code.name())
     }
 
     #[test]
@@ -97,6 +111,8 @@ mod tests {
         assert_eq!(code(blanks.temperature("call", u32::MAX)), Some("blank"));
         assert_eq!(code(blanks.temperature("call", 255)), Some("over_200_celsius"));
         assert_eq!(blanks.temperature("call", 200), Ok(200));
+        assert_eq!(code(plausible_celsius("call", -60.5)), Some("under_60_below_zero"));
+        assert_eq!(plausible_celsius("call", -40.0), Ok(-40.0));
         assert_eq!(code(blanks.sizes("call", 80, u64::MAX, 0)), Some("blank"));
         assert_eq!(code(blanks.sizes("call", 80, 81, 0)), Some("sizes_disagree"));
         assert_eq!(code(blanks.sizes("call", 0, 0, 0)), Some("sizes_disagree"));

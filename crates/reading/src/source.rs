@@ -15,33 +15,19 @@ pub trait Source: Send {
     /// Which family; its name is the source's name.
     fn family(&self) -> Family;
 
-    /// How the family's devices show on the PCI bus, to tell expected from found.
-    fn bus(&self) -> Option<BusMatch> {
-        None
-    }
-
     /// Opens the library and initialises it. Called again, with back-off, until it succeeds, and after
     /// the session is lost.
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable>;
 }
 
-/// PCI functions of one vendor and some device classes.
-#[derive(Clone, Copy, Debug)]
-pub struct BusMatch {
-    /// PCI vendor id.
-    pub vendor: u16,
-    /// The upper 16 bits of the PCI class code (class and subclass).
-    pub classes: &'static [u16],
-}
-
-/// Why a source cannot be used now: what failed, where, and the mend, in one line.
+/// Why a source cannot be used now: what failed, where, and what to do, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(pub String);
 
 /// A connected source. Dropping it lets the driver go, once the samplers are gone too.
 pub trait Session: Send {
-    /// What answered.
+    /// The backend of the session.
     fn backend(&self) -> &Backend;
 
     /// The devices that are present now. Called every few seconds.
@@ -52,7 +38,7 @@ pub trait Session: Send {
     fn devices(&mut self) -> Result<Vec<Found>, Lost>;
 }
 
-/// What answered behind a session, for `probe`, the landing page and the build information.
+/// The library or interface behind a session, for `probe`, the landing page and the build information.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backend {
     /// The library or path that was opened.
@@ -78,7 +64,7 @@ pub trait Sampler: Send {
     /// Reads everything once. Single failing calls are absences in the batch, not errors.
     ///
     /// # Errors
-    /// [`Lost::Device`] when the device no longer answers at all or is no longer the same silicon;
+    /// [`Lost::Device`] when the device cannot be read at all or is no longer the same silicon;
     /// [`Lost::Session`] when the driver went away under every device.
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost>;
 }

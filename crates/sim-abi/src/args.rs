@@ -1,5 +1,5 @@
-//! C arguments made safe: one type for each way in which vendors' headers pass something. `take` checks what can
-//! be checked (handles, null pointers), so that bodies follow no pointer.
+//! C arguments made safe: one type for each way in which vendors' headers pass something. `take` checks what
+//! can be checked (handles, null pointers), so that bodies follow no pointer.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong};
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 
 use sim::control::Garbage;
 
-use crate::{Answer, Call, Library};
+use crate::{Call, Library, Result};
 
 /// How one C parameter becomes one safe value.
 pub trait Argument<L: Library>: Sized {
@@ -17,12 +17,12 @@ pub trait Argument<L: Library>: Sized {
     /// Takes it.
     ///
     /// # Errors
-    /// What the library answers to an argument that cannot be.
+    /// The code that the library returns for an argument that is not valid.
     ///
     /// # Safety
     /// `raw` is what the vendor's header asks for: null, or a pointer to the declared type that stays valid for
     /// the call.
-    unsafe fn take(raw: Self::Raw, call: &Call<'_, L>) -> Answer<Self, L>;
+    unsafe fn take(raw: Self::Raw, call: &Call<'_, L>) -> Result<Self, L>;
 }
 
 macro_rules! plain {
@@ -30,50 +30,60 @@ macro_rules! plain {
         impl<L: Library> Argument<L> for $type {
             type Raw = Self;
 
-            unsafe fn take(raw: Self, _: &Call<'_, L>) -> Answer<Self, L> {
+            unsafe fn take(raw: Self, _: &Call<'_, L>) -> Result<Self, L> {
                 Ok(raw)
             }
         }
     )*};
 }
 
-plain!(c_int c_uint c_ulonglong);
+plain!(u8 c_int c_uint c_ulonglong);
 
 /// A pointer that no body follows: a handle of what the library keeps, or what is never looked at.
 impl<T, L: Library> Argument<L> for *mut T {
     type Raw = Self;
 
-    unsafe fn take(raw: Self, _: &Call<'_, L>) -> Answer<Self, L> {
+    unsafe fn take(raw: Self, _: &Call<'_, L>) -> Result<Self, L> {
         Ok(raw)
     }
 }
 
-/// A place for a value; null is an invalid argument.
+/// A place for a value; null is an error.
 #[derive(Clone, Copy)]
 pub struct Out<T, L>(NonNull<T>, PhantomData<L>);
 
 impl<T, L: Library> Argument<L> for Out<T, L> {
     type Raw = *mut T;
 
-    unsafe fn take(raw: Self::Raw, _: &Call<'_, L>) -> Answer<Self, L> {
-        NonNull::new(raw).map(|place| Self(place, PhantomData)).ok_or(L::INVALID_ARGUMENT)
+    unsafe fn take(raw: Self::Raw, _: &Call<'_, L>) -> Result<Self, L> {
+        NonNull::new(raw).map(|place| Self(place, PhantomData)).ok_or(L::NULL_POINTER)
     }
 }
 
 impl<T, L: Library> Out<T, L> {
-    /// Gives the caller the value, or nonsense in its place when the control file asks for it.
-    pub fn set(self, call: &Call<'_, L>, value: T) -> Answer<(), L>
+    /// Writes the value, or a wrong one when the control file asks for it.
+    pub fn set(self, call: &Call<'_, L>, value: T) -> Result<(), L>
     where
         T: Garble<L>,
     {
         if call.garbage == Some(Garbage::Untouched) { Ok(()) } else { self.put(call.garbled(value)) }
     }
 
-    /// Gives the caller the value as it is.
-    pub fn put(self, value: T) -> Answer<(), L> {
+    /// Writes the value.
+    pub fn put(self, value: T) -> Result<(), L> {
         // SAFETY: `take` saw that it is not null; the header: the caller's memory for one T, writable.
         unsafe { self.0.write(value) };
         Ok(())
+    }
+
+    /// Changes some members of the caller's struct, and leaves the others as the caller has written them.
+    pub fn update(self, change: impl FnOnce(&mut T) -> Result<(), L>) -> Result<(), L>
+    where
+        T: Copy,
+    {
+        let mut value = self.get();
+        change(&mut value)?;
+        self.put(value)
     }
 
     /// What the caller has written there.
@@ -96,8 +106,8 @@ impl<T, L: Library> Out<T, L> {
         Out(self.0.cast(), PhantomData)
     }
 
-    /// Member `index` of the caller's array; the body keeps below the length that the header or the count beside
-    /// it gives.
+    /// Member `index` of the caller's array; the body keeps below the length that the header or the count
+    /// beside it gives.
     #[must_use]
     pub fn nth(self, index: usize) -> Self {
         // SAFETY: the header: the array holds as many.
@@ -113,7 +123,7 @@ impl<L: Library> Buffer<L> {
     ///
     /// # Errors
     /// When they do not.
-    pub fn write(self, length: c_uint, text: &str) -> Answer<(), L> {
+    pub fn write(self, length: c_uint, text: &str) -> Result<(), L> {
         if length as usize <= text.len() {
             return Err(L::INSUFFICIENT_SIZE);
         }
@@ -130,9 +140,9 @@ pub struct Text(pub String);
 impl<L: Library> Argument<L> for Text {
     type Raw = *const c_char;
 
-    unsafe fn take(raw: Self::Raw, _: &Call<'_, L>) -> Answer<Self, L> {
+    unsafe fn take(raw: Self::Raw, _: &Call<'_, L>) -> Result<Self, L> {
         if raw.is_null() {
-            return Err(L::INVALID_ARGUMENT);
+            return Err(L::NULL_POINTER);
         }
         // SAFETY: not null; the header: the caller's string ends in a NUL.
         let text = unsafe { CStr::from_ptr(raw) };
@@ -140,9 +150,49 @@ impl<L: Library> Argument<L> for Text {
     }
 }
 
-/// A value that a library may replace by nonsense.
+/// The first of a caller's array, or null.
+#[derive(Clone, Copy)]
+pub struct Items<T>(*mut T);
+
+impl<T, L: Library> Argument<L> for Items<T> {
+    type Raw = *mut T;
+
+    unsafe fn take(raw: Self::Raw, _: &Call<'_, L>) -> Result<Self, L> {
+        Ok(Self(raw))
+    }
+}
+
+impl<T> Items<T> {
+    /// Whether the caller passed none.
+    pub fn is_null(&self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Writes the values one after another; the body has checked that there is room.
+    pub fn write(self, values: impl IntoIterator<Item = T>) {
+        for (index, value) in values.into_iter().enumerate() {
+            // SAFETY: the header: the array holds as many as the count beside it says, and the body checked
+            // that.
+            let place = unsafe { self.0.add(index) };
+            // SAFETY: as above.
+            unsafe { place.write(value) };
+        }
+    }
+}
+
+/// The text in a fixed array, cut to fit, with its NUL.
+#[must_use]
+pub fn text<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (place, byte) in bytes.iter_mut().take(N - 1).zip(text.bytes()) {
+        *place = byte;
+    }
+    bytes
+}
+
+/// A value that a library may replace by a wrong one.
 pub trait Garble<L>: Copy {
-    /// The value, unless this class of nonsense has something for its type.
+    /// The wrong value of this class; the value itself where the class has none for its type.
     #[must_use]
     fn garble(self, _: Garbage) -> Self {
         self
@@ -150,7 +200,7 @@ pub trait Garble<L>: Copy {
 }
 
 impl<L> Call<'_, L> {
-    /// The value, or nonsense in its place when the control file asks for it.
+    /// The value, or a wrong one when the control file asks for it.
     pub fn garbled<T: Garble<L>>(&self, value: T) -> T {
         self.garbage.map_or(value, |class| value.garble(class))
     }

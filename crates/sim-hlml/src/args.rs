@@ -8,7 +8,7 @@ use sim::control::Garbage;
 use sim_abi::Garble;
 pub(crate) use sim_abi::{Argument, Text};
 
-use crate::call::{Answer, Call, Hlml, HlmlCall as _};
+use crate::call::{Call, Hlml, HlmlCall as _, Result};
 
 /// A place for a value.
 pub(crate) type Out<T> = sim_abi::Out<T, Hlml>;
@@ -16,7 +16,7 @@ pub(crate) type Out<T> = sim_abi::Out<T, Hlml>;
 /// A caller's buffer for a string.
 pub(crate) type Buffer = sim_abi::Buffer<Hlml>;
 
-/// What a handle says, in its top bits.
+/// The top bits of a handle.
 const MARK: u64 = 0x484c;
 
 /// The handle of a device, valid for one load of the driver.
@@ -32,7 +32,7 @@ pub(crate) struct Device(pub(crate) usize);
 impl Argument<Hlml> for Device {
     type Raw = *mut c_void;
 
-    unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Answer<Self> {
+    unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Result<Self> {
         let device = raw.addr() & 0xffff;
         if raw != handle(device, call.epoch) {
             return Err(Return::InvalidArgument);
@@ -53,7 +53,7 @@ pub(crate) struct Struct(NonNull<u8>);
 impl Argument<Hlml> for Struct {
     type Raw = *mut c_void;
 
-    unsafe fn take(raw: Self::Raw, _: &Call<'_>) -> Answer<Self> {
+    unsafe fn take(raw: Self::Raw, _: &Call<'_>) -> Result<Self> {
         NonNull::new(raw.cast()).map(Self).ok_or(Return::InvalidArgument)
     }
 }
@@ -61,7 +61,7 @@ impl Argument<Hlml> for Struct {
 impl Struct {
     /// Writes a struct with these members; those that the release does not have are left out. Blank, all ones
     /// in place of every number, when the control file asks for it.
-    pub(crate) fn set(self, call: &Call<'_>, layout: &Layout, members: &[(&str, Member)]) -> Answer {
+    pub(crate) fn set(self, call: &Call<'_>, layout: &Layout, members: &[(&str, Member)]) -> Result {
         if call.garbage == Some(Garbage::Untouched) {
             return Ok(());
         }

@@ -1,11 +1,12 @@
-//! HLML around every call: its return codes, and what its bodies ask of a call. The rest is `sim-abi`'s.
+//! HLML around every call: its return codes, and what its bodies need of a call. The rest is in `sim-abi`.
 
 use std::ffi::c_int;
 
 use hlml_sys::{Generation, Return};
-use sim::gaudi::Hpu;
+use sim::Profile;
+use sim::family::gaudi::Hpu;
 use sim::profile::Gaudi;
-use sim_abi::Library;
+use sim_abi::{Library, Machine};
 
 use crate::session;
 
@@ -18,7 +19,10 @@ impl Library for Hlml {
     type Return = c_int;
 
     const UNINITIALIZED: Return = Return::Uninitialized;
+    const NO_MACHINE: Return = Return::Unknown;
+    const NO_DEVICE: Return = Return::DriverNotLoaded;
     const INVALID_ARGUMENT: Return = Return::InvalidArgument;
+    const NULL_POINTER: Return = Return::InvalidArgument;
     const INSUFFICIENT_SIZE: Return = Return::InsufficientSize;
     const LOST: Return = Return::AipIsLost;
 
@@ -26,16 +30,23 @@ impl Library for Hlml {
         Return::from(number.cast_signed())
     }
 
-    fn returned(answer: Answer) -> c_int {
-        answer.err().unwrap_or(Return::Success).code()
+    fn returned(result: Result) -> c_int {
+        result.err().unwrap_or(Return::Success).code()
     }
 
-    fn run(name: &'static str, body: impl FnOnce(Call<'_>) -> Answer) -> c_int {
-        let session = session::load();
-        sim_abi::run(name, session.as_deref().map(|session| &session.live), session::epoch(), body)
+    fn machine() -> &'static Machine<Self> {
+        &session::MACHINE
     }
 
-    /// The driver answers nothing about a device that it resets.
+    fn epoch() -> Option<u32> {
+        session::epoch()
+    }
+
+    fn has_devices(profile: &Profile) -> bool {
+        profile.device.gaudi.is_some()
+    }
+
+    /// The driver returns nothing about a device that it is resetting.
     fn refusal(call: &Call<'_>) -> Option<Return> {
         let standing = call.moment.conditions().device(call.device.get()?)?;
         standing.reset.running.then_some(Return::Unknown)
@@ -43,31 +54,31 @@ impl Library for Hlml {
 }
 
 /// What a body returns: a value or HLML's code.
-pub(crate) type Answer<T = ()> = sim_abi::Answer<T, Hlml>;
+pub(crate) type Result<T = ()> = sim_abi::Result<T, Hlml>;
 
 /// A call in progress.
 pub(crate) type Call<'a> = sim_abi::Call<'a, Hlml>;
 
-/// What HLML's bodies ask of a call.
+/// What HLML's bodies need of a call.
 pub(crate) trait HlmlCall {
     /// A device that an argument named.
-    fn hpu(&self, device: usize) -> Answer<Hpu<'_>>;
-    /// What the machine's library is.
-    fn hlml(&self) -> Answer<&Gaudi>;
+    fn hpu(&self, device: usize) -> Result<Hpu<'_>>;
+    /// The machine's table of HLML facts.
+    fn hlml(&self) -> Result<&Gaudi>;
     /// Which structs it writes.
-    fn generation(&self) -> Answer<Generation>;
+    fn generation(&self) -> Result<Generation>;
 }
 
 impl HlmlCall for Call<'_> {
-    fn hpu(&self, device: usize) -> Answer<Hpu<'_>> {
+    fn hpu(&self, device: usize) -> Result<Hpu<'_>> {
         self.moment.device(device).and_then(Hpu::new).ok_or(Return::InvalidArgument)
     }
 
-    fn hlml(&self) -> Answer<&Gaudi> {
+    fn hlml(&self) -> Result<&Gaudi> {
         self.moment.machine().profile().device.gaudi.as_ref().ok_or(Return::DriverNotLoaded)
     }
 
-    fn generation(&self) -> Answer<Generation> {
+    fn generation(&self) -> Result<Generation> {
         Ok(Generation::of_version(&self.hlml()?.hlml_version).unwrap_or(Generation::V1_19))
     }
 }
@@ -77,20 +88,16 @@ macro_rules! entries {
     ($($entry:tt)*) => { sim_abi::entries! { $crate::call::Hlml; $($entry)* } };
 }
 
-/// Declares HLML functions that take a device and give one value: `name: type = |hpu| answer;`.
+/// Declares HLML functions that take a device and return one value: `name: type = |hpu| result;`.
 macro_rules! readings {
-    ($($name:ident: $value:ty = |$hpu:ident| $answer:expr;)*) => {
-        $crate::call::entries! {$(
-            fn $name(call, device: $crate::args::Device, value: $crate::args::Out<$value>) {
-                let $hpu = $crate::call::HlmlCall::hpu(call, device.0)?;
-                let answer: $crate::call::Answer<$value> = $answer;
-                value.set(call, answer?)
-            }
-        )*}
+    ($($reading:tt)*) => {
+        sim_abi::readings! {
+            $crate::call::Hlml, $crate::args::Device => $crate::call::HlmlCall::hpu; $($reading)*
+        }
     };
 }
 
-/// Declares HLML functions that take a device and give one text: `name = |hpu| text;`.
+/// Declares HLML functions that take a device and return one text: `name = |hpu| text;`.
 macro_rules! texts {
     ($($name:ident = |$hpu:ident| $text:expr;)*) => {
         $crate::call::entries! {$(

@@ -1,4 +1,4 @@
-//! Everything that is asked about one device.
+//! Functions about one device.
 
 use std::ffi::{c_int, c_uint, c_ulonglong, c_void};
 use std::thread::sleep;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use hlml_sys::{Return, constants as hlml, layout};
 use sim::control::{Garbage, Scope, Severity};
 use sim::cycle::Channel;
-use sim::gaudi::Hpu;
+use sim::family::gaudi::Hpu;
 
 use crate::args::{Device, Member, Out, Struct};
-use crate::call::{Answer, Call, HlmlCall as _, entries, readings, texts};
+use crate::call::{Call, HlmlCall as _, Result, entries, readings, texts};
 
 texts! {
     hlml_device_get_name = |hpu| hpu.device().facts().name;
@@ -56,7 +56,7 @@ fn performance_state(hpu: &Hpu<'_>) -> c_uint {
 }
 
 /// The only clock of a Gaudi.
-fn soc(clock: c_uint) -> Answer {
+fn soc(clock: c_uint) -> Result {
     match clock {
         hlml::CLOCK_SOC => Ok(()),
         1..=3 => Err(Return::NotSupported),
@@ -255,7 +255,7 @@ entries! {
     }
 }
 
-fn errors(call: &Call<'_>, device: Device, kind: c_uint, counter: c_uint, scope: Scope) -> Answer<u64> {
+fn errors(call: &Call<'_>, device: Device, kind: c_uint, counter: c_uint, scope: Scope) -> Result<u64> {
     let hpu = call.hpu(device.0)?;
     let severity = match kind {
         hlml::ERROR_CORRECTED => Severity::Corrected,

@@ -1,22 +1,20 @@
 //! The library itself: initialisation, shutdown, versions, devices.
 
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 
 use hlml_sys::Return;
+use sim_abi::Library as _;
 
 use crate::args::{Buffer, Out, Text, handle};
-use crate::call::{Answer, Call, Hlml, HlmlCall as _, entries};
+use crate::call::{Call, Hlml, HlmlCall as _, Result, entries};
 use crate::session;
 
 fn init(name: &'static str) -> c_int {
-    let initialised = || -> Answer {
-        let session = session::open()?;
-        let moment = session.live.now();
-        sim_abi::meet_faults::<Hlml>(&moment, name, None)?;
-        session::enter(&session)
-    };
-    initialised().err().unwrap_or(Return::Success).code()
+    // Each initialisation reads the environment anew.
+    sim_abi::initialise::<Hlml>(name, false, session::enter)
 }
+
+sim_abi::machine_symbol!(Hlml);
 
 /// `hlml_init` as hlml.h declares it.
 #[unsafe(no_mangle)]
@@ -24,7 +22,7 @@ extern "C" fn hlml_init() -> c_int {
     init("hlml_init")
 }
 
-/// `hlml_init_with_flags` as hlml.h declares it; no flag changes what a simulated machine answers.
+/// `hlml_init_with_flags` as hlml.h declares it; no flag changes a simulated machine.
 #[unsafe(no_mangle)]
 extern "C" fn hlml_init_with_flags(_flags: c_uint) -> c_int {
     init("hlml_init_with_flags")
@@ -33,15 +31,7 @@ extern "C" fn hlml_init_with_flags(_flags: c_uint) -> c_int {
 /// `hlml_shutdown` as hlml.h declares it.
 #[unsafe(no_mangle)]
 extern "C" fn hlml_shutdown() -> c_int {
-    session::leave().err().unwrap_or(Return::Success).code()
-}
-
-/// Name of the simulated machine's profile, or null before the first `hlml_init`. The driver's own library has
-/// no such symbol: finding it is how a program knows that it is looking at a simulation. The string stays
-/// valid until the library is initialised as another machine.
-#[unsafe(no_mangle)]
-extern "C" fn accelsim_machine() -> *const c_char {
-    session::load().as_ref().map_or(std::ptr::null(), |session| session.machine_name.as_ptr())
+    Hlml::returned(session::leave())
 }
 
 entries! {
@@ -78,8 +68,8 @@ entries! {
     }
 }
 
-/// The handle of the present device of which `wanted` says so, by its place in the list and its index.
-fn nth(call: &Call<'_>, wanted: impl Fn(usize, usize) -> bool) -> Answer<*mut c_void> {
+/// The handle of the present device that `wanted` selects by its place in the list and its index.
+fn nth(call: &Call<'_>, wanted: impl Fn(usize, usize) -> bool) -> Result<*mut c_void> {
     let found = call.moment.present().enumerate().find(|(place, index)| wanted(*place, *index));
     found.map(|(_, index)| handle(index, call.epoch)).ok_or(Return::NotFound)
 }

@@ -1,10 +1,11 @@
-//! What a simulated Gaudi does not have, or must not be asked for: these answer that they are not supported.
+//! Functions for what a simulated Gaudi does not have, and functions that would change it: all return "not
+//! supported".
 
 use std::ffi::c_int;
 
 use hlml_sys::Return;
 
-/// Declares functions of `hlml.h` whose arguments nobody looks at, which C's calling convention allows.
+/// Declares functions of `hlml.h` whose arguments are not read, which C's calling convention allows.
 macro_rules! unsupported {
     ($($name:ident)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: not supported.")]

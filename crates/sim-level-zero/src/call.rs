@@ -1,131 +1,180 @@
-//! What happens around every call: is a driver loaded, is the handle one of ours, does the device sleep, what does
-//! the control file say about the call, and only then the body.
-//!
-//! The contract of every entry point is `zes_api.h`'s: each pointer is null or points to what its declared type
-//! says, a count says how long the list beside it is, and structs carry their type tag.
+//! Level Zero around every call: its return codes, its handles, and what its bodies need of a call. The rest
+//! is in `sim-abi`.
 
 use std::{
     ffi::c_void,
     fs::File,
     io::Write as _,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use level_zero_sys::code::{self, Code};
-use sim::{Live, Options, conditions::Effect, control::Garbage, xpu::Gpu};
+use sim::{Live, Profile, family::xpu::Gpu};
+use sim_abi::{Argument, Items, Library, Machine};
 
-/// A body's answer: a value or Level Zero's code.
-pub type Answer<T = ()> = Result<T, Code>;
+/// Level Zero, as `sim-abi` sees it.
+#[derive(Clone, Copy)]
+pub struct LevelZero;
+
+static MACHINE: Machine<LevelZero> = Machine::closed();
+/// Whether the last initialisation found a driver and an Intel GPU.
+static INITIALISED: AtomicBool = AtomicBool::new(false);
+
+impl Library for LevelZero {
+    type Code = Code;
+    type Return = Code;
+
+    const UNINITIALIZED: Code = code::UNINITIALIZED;
+    const NO_MACHINE: Code = code::UNINITIALIZED;
+    const NO_DEVICE: Code = code::UNINITIALIZED;
+    const INVALID_ARGUMENT: Code = code::INVALID_ARGUMENT;
+    const NULL_POINTER: Code = code::INVALID_NULL_POINTER;
+    const INSUFFICIENT_SIZE: Code = code::INVALID_SIZE;
+    const LOST: Code = code::DEVICE_LOST;
+
+    fn code(number: u32) -> Code {
+        number
+    }
+
+    fn returned(result: Result) -> Code {
+        result.err().unwrap_or(code::SUCCESS)
+    }
+
+    fn machine() -> &'static Machine<Self> {
+        &MACHINE
+    }
+
+    /// A reload of the driver does not end the initialisation.
+    fn epoch() -> Option<u32> {
+        let opened = INITIALISED.load(Ordering::Acquire).then(|| MACHINE.load())?;
+        opened.as_ref()?.live.now().driver_epoch()
+    }
+
+    fn has_devices(profile: &Profile) -> bool {
+        profile.device.xpu.is_some()
+    }
+}
+
+/// What a body returns: a value or Level Zero's code.
+pub type Result<T = ()> = sim_abi::Result<T, LevelZero>;
+
+/// A call in progress.
+pub type Call<'a> = sim_abi::Call<'a, LevelZero>;
+
+/// A place for a value.
+pub type Out<T> = sim_abi::Out<T, LevelZero>;
+
+/// Initialises the library as the function `name`; without a kernel driver there is no device.
+pub fn init(name: &'static str) -> Code {
+    let enter = |live: &Live| live.now().driver_epoch().map(|_| ()).ok_or(code::UNINITIALIZED);
+    let result = sim_abi::initialise::<LevelZero>(name, false, enter);
+    INITIALISED.store(result == code::SUCCESS, Ordering::Release);
+    result
+}
 
 /// An opaque handle: a number that names what it stands for.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub struct Handle(*mut c_void);
 
-/// What a handle stands for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Kind {
-    /// The only driver.
-    Driver = 0x5a00,
-    /// A device.
-    Device,
-    /// An engine group.
-    Engine,
-    /// A memory module.
-    Memory,
-    /// A power domain.
-    Power,
-    /// A temperature sensor.
-    Temperature,
-    /// A clock domain.
-    Frequency,
-    /// A fan.
-    Fan,
-    /// An error set.
-    Ras,
-    /// A fabric port.
-    Port,
-}
-
 impl Handle {
     /// The handle of a part of a device.
-    pub fn new(kind: Kind, device: usize, part: usize) -> Self {
-        Self(std::ptr::without_provenance_mut((kind as usize) << 16 | (device & 0xff) << 8 | part & 0xff))
+    pub fn new(kind: usize, device: usize, part: usize) -> Self {
+        Self(std::ptr::without_provenance_mut(kind << 16 | (device & 0xff) << 8 | part & 0xff))
     }
+}
 
-    /// Device and part, if it is of this kind.
-    fn target(self, kind: Kind) -> Answer<(usize, usize)> {
-        match self.0.addr() {
+/// A handle that the function ignores.
+impl Argument<LevelZero> for Handle {
+    type Raw = Self;
+
+    unsafe fn take(raw: Self, _: &Call<'_>) -> Result<Self> {
+        Ok(raw)
+    }
+}
+
+/// A part of a device, or the whole of it as part 0, by its handle; `KIND` is in the handle's top bits.
+#[derive(Clone, Copy)]
+pub struct Part<const KIND: usize> {
+    device: usize,
+    /// Its place among the parts of its kind.
+    pub index: usize,
+}
+
+impl<const KIND: usize> Argument<LevelZero> for Part<KIND> {
+    type Raw = Handle;
+
+    unsafe fn take(raw: Handle, call: &Call<'_>) -> Result<Self> {
+        match raw.0.addr() {
             0 => Err(code::INVALID_NULL_HANDLE),
-            number if number >> 16 == kind as usize => Ok((number >> 8 & 0xff, number & 0xff)),
+            number if number >> 16 == KIND => {
+                let part = Self { device: number >> 8 & 0xff, index: number & 0xff };
+                call.device.set(Some(part.device));
+                Ok(part)
+            }
             _ => Err(code::INVALID_ARGUMENT),
         }
     }
 }
 
-static LIVE: OnceLock<Option<Live>> = OnceLock::new();
-static INITIALISED: AtomicBool = AtomicBool::new(false);
+impl<const KIND: usize> Part<KIND> {
+    /// Handles of the parts of `device`.
+    pub fn handles(device: usize, count: usize) -> impl Iterator<Item = Handle> {
+        (0..count).map(move |part| Handle::new(KIND, device, part))
+    }
 
-/// Opens the machine at the first initialisation; without one, or without a kernel driver, there is no device.
-pub fn init() -> Code {
-    let open = || {
-        let live = Options::from_env().and_then(|options| Live::open(&options));
-        live.inspect_err(|error| eprintln!("accelsim: {error}")).ok()
-    };
-    let loaded = LIVE.get_or_init(open).as_ref().is_some_and(|live| {
-        live.now().driver_epoch().is_some() && live.machine().profile().device.xpu.is_some()
-    });
-    INITIALISED.store(loaded, Ordering::Release);
-    if loaded { code::SUCCESS } else { code::UNINITIALIZED }
+    /// The GPU, at the time of the call. A GPU that sleeps is counted as woken.
+    pub fn gpu<'a>(self, call: &'a Call<'_>) -> Result<Gpu<'a>> {
+        let gpu = Gpu::of(&call.moment, self.device).ok_or(code::INVALID_ARGUMENT)?;
+        if gpu.device.standing().hidden {
+            return Err(code::DEVICE_LOST);
+        }
+        if gpu.asleep {
+            count_wake(call.name);
+        }
+        Ok(gpu)
+    }
 }
 
-/// The machine, while its driver is loaded.
-pub fn live() -> Answer<&'static Live> {
-    let live = LIVE.get().and_then(Option::as_ref).filter(|_| INITIALISED.load(Ordering::Acquire));
-    let live = live.ok_or(code::UNINITIALIZED)?;
-    if live.now().driver_epoch().is_some() { Ok(live) } else { Err(code::UNINITIALIZED) }
+/// The kinds of handle.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
+        $($(#[$doc])* pub type $name = Part<$number>;)*
+    };
 }
 
-/// Runs `body` with the device that `handle` names; `body` is told which part, and what nonsense to answer.
-pub fn about<T>(
-    name: &str,
-    handle: Handle,
-    kind: Kind,
-    body: impl FnOnce(&Gpu<'_>, usize, Option<Garbage>) -> Answer<T>,
-) -> Answer<T> {
-    let live = live()?;
-    let (device, part) = handle.target(kind)?;
-    let garbage = match live.now().meet(name, Some(device)) {
-        Some(Effect::Error(code)) => return Err(code),
-        Some(Effect::Lost) => return Err(code::DEVICE_LOST),
-        Some(Effect::Garbage(garbage)) => Some(garbage),
-        Some(Effect::Slow(_) | Effect::Hang(_)) | None => None,
-    };
-    // What the body reads is of the time after them.
-    let moment = live.now();
-    let gpu = Gpu::of(&moment, device).ok_or(code::INVALID_ARGUMENT)?;
-    if gpu.device.standing().hidden {
-        return Err(code::DEVICE_LOST);
-    }
-    if gpu.asleep {
-        count_wake(name);
-    }
-    body(&gpu, part, garbage)
+kinds! {
+    /// The only driver.
+    Driver = 0x5a00;
+    /// A device.
+    Device = 0x5a01;
+    /// An engine group.
+    Engine = 0x5a02;
+    /// A memory module.
+    Memory = 0x5a03;
+    /// A power domain.
+    Power = 0x5a04;
+    /// A temperature sensor.
+    Temperature = 0x5a05;
+    /// A clock domain.
+    Frequency = 0x5a06;
+    /// A fan.
+    Fan = 0x5a07;
+    /// An error set.
+    Ras = 0x5a08;
+    /// A fabric port.
+    Port = 0x5a09;
 }
 
 fn count_wake(name: &str) {
     if let Some(path) = std::env::var_os("ACCELSIM_WAKES") {
         let file = File::options().create(true).append(true).open(path);
-        // A count that cannot be kept is missing where it is looked for.
+        // A count that cannot be written is missing where it is looked for.
         let _ = file.and_then(|mut file| writeln!(file, "{name}"));
     }
 }
 
-/// Whether the process is root, to whom alone the driver lists engines. `ACCELSIM_EUID` says who it is taken for.
+/// Whether the process is root: the driver lists engines to root alone. `ACCELSIM_EUID` overrides the user.
 pub fn is_root() -> bool {
     if let Some(user) = std::env::var_os("ACCELSIM_EUID") {
         return user == "0";
@@ -135,93 +184,53 @@ pub fn is_root() -> bool {
     uids.and_then(|uids| uids.split_whitespace().nth(1)) == Some("0")
 }
 
-/// The code of an answer.
-pub fn code_of(answer: Answer) -> Code {
-    answer.err().unwrap_or(code::SUCCESS)
-}
-
-/// Fills a C value through `body`, where the pointer is there.
-///
-/// # Safety
-/// `value` is null or points to a `T` that nobody else uses during the call.
-pub unsafe fn fill<T>(value: *mut T, body: impl FnOnce(&mut T) -> Answer) -> Answer {
-    // SAFETY: the caller's promise.
-    let value = unsafe { value.as_mut() };
-    body(value.ok_or(code::INVALID_NULL_POINTER)?)
-}
-
-/// Answers a list by C's protocol: the count alone when it is 0 or there is no list, else as many as fit.
-///
-/// # Safety
-/// `count` is null or points to a number; `list` is null or points to as many `T` as `count` says.
-pub unsafe fn list<T>(count: *mut u32, list: *mut T, all: impl IntoIterator<Item = T>) -> Answer {
+/// Writes a list by Level Zero's protocol: the count alone when it is 0 or there is no list, else as many as
+/// fit.
+pub fn list<T>(count: Out<u32>, list: Items<T>, all: impl IntoIterator<Item = T>) -> Result {
     let mut items = all.into_iter().collect::<Vec<_>>();
-    // SAFETY: the caller's promise.
-    let count = unsafe { count.as_mut() }.ok_or(code::INVALID_NULL_POINTER)?;
-    if *count == 0 || list.is_null() {
-        *count = items.len() as u32;
-        return Ok(());
+    let room = count.get() as usize;
+    if room == 0 || list.is_null() {
+        return count.put(items.len() as u32);
     }
-    items.truncate(*count as usize);
-    *count = items.len() as u32;
-    for (place, item) in items.into_iter().enumerate() {
-        // SAFETY: `place` is below the count, so inside the list.
-        let slot = unsafe { list.add(place) };
-        // SAFETY: as above; the slot is aligned for `T` and needs no drop.
-        unsafe { slot.write(item) };
-    }
+    items.truncate(room);
+    count.put(items.len() as u32)?;
+    list.write(items);
     Ok(())
 }
 
-/// Declares Sysman functions: `values` fill one struct or number of a part of a device, `lists` list parts.
+/// Declares Level Zero functions, as [`sim_abi::entries`] says.
 macro_rules! entries {
-    (
-        values { $($value:ident($kind:ident, $type:ty) = |$gpu:ident, $part:ident, $out:ident, $garbage:ident| $body:expr;)* }
-        lists { $($list:ident = |$owner:ident| $child:ident x $count:expr;)* }
-    ) => {
-        $(
-            #[doc = concat!("`", stringify!($value), "` as zes_api.h declares it.")]
-            #[unsafe(no_mangle)]
-            pub(crate) unsafe extern "C" fn $value(
-                handle: $crate::call::Handle,
-                value: *mut $type,
-            ) -> level_zero_sys::code::Code {
-                $crate::call::code_of($crate::call::about(
-                    stringify!($value),
-                    handle,
-                    $crate::call::Kind::$kind,
-                    |$gpu, $part, $garbage| {
-                        let _ = ($part, $garbage);
-                        let body = |$out: &mut $type| $body;
-                        // SAFETY: the caller passes what the header declares for this parameter.
-                        unsafe { $crate::call::fill(value, body) }
-                    },
-                ))
+    ($($entry:tt)*) => { sim_abi::entries! { $crate::call::LevelZero; $($entry)* } };
+}
+
+/// Declares functions that fill one struct or number of a part: `name(Kind, Type) = |gpu, part, out, garbage|
+/// body;`.
+macro_rules! values {
+    ($($name:ident($kind:ident, $type:ty) = |$gpu:ident, $part:ident, $out:ident, $garbage:ident| $body:expr;)*) => {
+        $crate::call::entries! {$(
+            pub(crate) fn $name(call, part: $crate::call::$kind, value: $crate::call::Out<$type>) {
+                let ($gpu, $part, $garbage) = (&part.gpu(call)?, part.index, call.garbage);
+                let _ = ($gpu, $part, $garbage);
+                value.update(|$out| $body)
             }
-        )*
-        $(
-            #[doc = concat!("`", stringify!($list), "` as zes_api.h declares it.")]
-            #[unsafe(no_mangle)]
-            pub(crate) unsafe extern "C" fn $list(
-                handle: $crate::call::Handle,
-                count: *mut u32,
-                list: *mut $crate::call::Handle,
-            ) -> level_zero_sys::code::Code {
-                $crate::call::code_of($crate::call::about(
-                    stringify!($list),
-                    handle,
-                    $crate::call::Kind::Device,
-                    |$owner, _, _| {
-                        let device = $owner.device.index();
-                        let count_of: usize = $count;
-                        let parts = (0..count_of)
-                            .map(|part| $crate::call::Handle::new($crate::call::Kind::$child, device, part));
-                        // SAFETY: the caller passes what the header declares for these parameters.
-                        unsafe { $crate::call::list(count, list, parts) }
-                    },
-                ))
-            }
-        )*
+        )*}
     };
 }
-pub(crate) use entries;
+
+/// Declares functions that list the parts of a device: `name = |gpu| Kind x count;`.
+macro_rules! lists {
+    ($($name:ident = |$gpu:ident| $kind:ident x $count:expr;)*) => {
+        $crate::call::entries! {$(
+            pub(crate) fn $name(
+                call, device: $crate::call::Device, count: $crate::call::Out<u32>,
+                handles: ::sim_abi::Items<$crate::call::Handle>,
+            ) {
+                let $gpu = &device.gpu(call)?;
+                let parts: usize = $count;
+                $crate::call::list(count, handles, $crate::call::$kind::handles($gpu.device.index(), parts))
+            }
+        )*}
+    };
+}
+
+pub(crate) use {entries, lists, values};

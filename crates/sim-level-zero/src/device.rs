@@ -1,4 +1,4 @@
-//! Initialisation, and what is said of a device as a whole.
+//! Initialisation, and functions about a device as a whole.
 
 use level_zero_sys::{
     CoreProperties, DeviceProperties, DeviceState, EccProperties, PciAddress, PciProperties, PciSpeed,
@@ -6,175 +6,139 @@ use level_zero_sys::{
     code::{self, Code},
     value as v,
 };
-use sim::{control::RecoveryAction, cycle::Channel, xpu::Gpu};
+use sim::{control::RecoveryAction, cycle::Channel, family::xpu::Gpu};
 
-use crate::call::{Handle, Kind, about, code_of, entries, fill, init, list, live};
+use sim_abi::{Items, text};
+
+use crate::call::{Device, Driver, Handle, Out, entries, init, list, values};
 
 /// `zeInit` as ze_api.h declares it.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn zeInit(_flags: u32) -> Code {
-    init()
+    init("zeInit")
 }
 
 /// `zesInit` as zes_api.h declares it.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn zesInit(flags: u32) -> Code {
-    if flags == 0 { init() } else { code::INVALID_ARGUMENT }
+    if flags == 0 { init("zesInit") } else { code::INVALID_ARGUMENT }
 }
 
-/// `zeDriverGet` as ze_api.h declares it.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn zeDriverGet(count: *mut u32, drivers: *mut Handle) -> Code {
-    code_of(live().and_then(|_| {
-        // SAFETY: the caller passes what the header declares.
-        unsafe { list(count, drivers, [Handle::new(Kind::Driver, 0, 0)]) }
-    }))
-}
+entries! {
+    pub(crate) fn zeDriverGet(_call, count: Out<u32>, drivers: Items<Handle>) {
+        list(count, drivers, Driver::handles(0, 1))
+    }
 
-/// `zesDriverGet` as zes_api.h declares it.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn zesDriverGet(count: *mut u32, drivers: *mut Handle) -> Code {
-    // SAFETY: the two declarations are the same.
-    unsafe { zeDriverGet(count, drivers) }
-}
+    pub(crate) fn zesDriverGet(_call, count: Out<u32>, drivers: Items<Handle>) {
+        list(count, drivers, Driver::handles(0, 1))
+    }
 
-/// `zeDeviceGet` as ze_api.h declares it.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn zeDeviceGet(_driver: Handle, count: *mut u32, devices: *mut Handle) -> Code {
-    code_of(live().and_then(|live| {
-        let present: Vec<_> = live.now().present().collect();
-        let handles = present.into_iter().map(|device| Handle::new(Kind::Device, device, 0));
-        // SAFETY: the caller passes what the header declares.
-        unsafe { list(count, devices, handles) }
-    }))
-}
+    pub(crate) fn zeDeviceGet(call, _driver: Handle, count: Out<u32>, devices: Items<Handle>) {
+        list(count, devices, call.moment.present().flat_map(|device| Device::handles(device, 1)))
+    }
 
-/// `zesDeviceGet` as zes_api.h declares it.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn zesDeviceGet(driver: Handle, count: *mut u32, devices: *mut Handle) -> Code {
-    // SAFETY: the two declarations are the same.
-    unsafe { zeDeviceGet(driver, count, devices) }
-}
+    pub(crate) fn zesDeviceGet(call, _driver: Handle, count: Out<u32>, devices: Items<Handle>) {
+        list(count, devices, call.moment.present().flat_map(|device| Device::handles(device, 1)))
+    }
 
-/// `zeDriverGetApiVersion` as ze_api.h declares it: 1.4, as the loader of Debian 12.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn zeDriverGetApiVersion(_driver: Handle, version: *mut u32) -> Code {
-    let put = |version: &mut u32| {
-        *version = 0x0001_0004;
-        Ok(())
-    };
-    // SAFETY: the caller passes what the header declares.
-    code_of(unsafe { fill(version, put) })
-}
-
-/// `zeDeviceGetProperties` as ze_api.h declares it.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn zeDeviceGetProperties(device: Handle, value: *mut CoreProperties) -> Code {
-    code_of(about("zeDeviceGetProperties", device, Kind::Device, |gpu, _, _| {
-        // SAFETY: the caller passes what the header declares.
-        unsafe {
-            fill(value, |out| {
-                core(gpu, out);
-                Ok(())
-            })
-        }
-    }))
-}
-
-/// `zesDeviceProcessesGetState` as zes_api.h declares it.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn zesDeviceProcessesGetState(
-    device: Handle,
-    count: *mut u32,
-    processes: *mut ProcessState,
-) -> Code {
-    code_of(about("zesDeviceProcessesGetState", device, Kind::Device, |gpu, _, _| {
-        let all = gpu.device.processes().map(|process| ProcessState {
+    pub(crate) fn zesDeviceProcessesGetState(
+        call, device: Device, count: Out<u32>, processes: Items<ProcessState>,
+    ) {
+        let gpu = device.gpu(call)?;
+        list(count, processes, gpu.device.processes().map(|process| ProcessState {
             process: process.id,
             memory: process.memory_bytes,
             engines: 1 << 1,
             ..ProcessState::default()
-        });
-        // SAFETY: the caller passes what the header declares.
-        unsafe { list(count, processes, all) }
-    }))
+        }))
+    }
 }
 
-entries! {
-    values {
-        zesDeviceGetProperties(Device, DeviceProperties) = |gpu, _part, out, _garbage| {
-            let facts = gpu.device.facts();
-            core(gpu, &mut out.core);
-            out.subdevices = if gpu.facts.tiles > 1 { gpu.facts.tiles } else { 0 };
-            let brand = format!("accelsim:{}", gpu.machine);
-            let serial = if facts.first_serial == 0 { "unknown".to_owned() } else { gpu.device.serial() };
-            text(&mut out.serial, &serial);
-            text(&mut out.board, "unknown");
-            text(&mut out.brand, &brand);
-            text(&mut out.model, &facts.name);
-            text(&mut out.vendor, "Intel(R) Corporation");
-            // The driver says the module's source hash, which is no version.
-            text(&mut out.driver, "6B0C0E5B1F2D3A4C5E6F708");
-            Ok(())
+/// `zeDriverGetApiVersion` as ze_api.h declares it: 1.4, as the loader of Debian 12, initialised or not.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn zeDriverGetApiVersion(_driver: Handle, version: *mut u32) -> Code {
+    // SAFETY: the caller passes what the header declares.
+    let Some(version) = (unsafe { version.as_mut() }) else { return code::INVALID_NULL_POINTER };
+    *version = 0x0001_0004;
+    code::SUCCESS
+}
+
+values! {
+    zeDeviceGetProperties(Device, CoreProperties) = |gpu, _part, out, _garbage| {
+        core(gpu, out);
+        Ok(())
+    };
+    zesDeviceGetProperties(Device, DeviceProperties) = |gpu, _part, out, _garbage| {
+        let facts = gpu.device.facts();
+        core(gpu, &mut out.core);
+        out.subdevices = if gpu.facts.tiles > 1 { gpu.facts.tiles } else { 0 };
+        let brand = format!("accelsim:{}", gpu.machine);
+        let serial = if facts.first_serial == 0 { "unknown".to_owned() } else { gpu.device.serial() };
+        out.serial = text(&serial);
+        out.board = text("unknown");
+        out.brand = text(&brand);
+        out.model = text(&facts.name);
+        out.vendor = text("Intel(R) Corporation");
+        // The driver reports the module's source hash, which is no version.
+        out.driver = text("6B0C0E5B1F2D3A4C5E6F708");
+        Ok(())
+    };
+    zesDeviceGetState(Device, DeviceState) = |gpu, _part, out, _garbage| {
+        out.reset = match gpu.device.standing().recovery {
+            RecoveryAction::None => 0,
+            RecoveryAction::Reset => v::RESET_WEDGED,
+            _ => v::RESET_REPAIR,
         };
-        zesDeviceGetState(Device, DeviceState) = |gpu, _part, out, _garbage| {
-            out.reset = match gpu.device.standing().recovery {
-                RecoveryAction::None => 0,
-                RecoveryAction::Reset => v::RESET_WEDGED,
-                _ => v::RESET_REPAIR,
-            };
-            out.repaired = 0;
-            Ok(())
-        };
-        zesDevicePciGetProperties(Device, PciProperties) = |gpu, _part, out, _garbage| {
-            let (domain, bus, device) = gpu.device.pci_numbers();
-            out.address = PciAddress { domain, bus, device, function: 0 };
-            out.max_speed = if gpu.facts.integrated { unknown_speed() } else { speed(gpu) };
-            out.has_bandwidth = u8::from(!gpu.facts.integrated);
-            out.has_packets = out.has_bandwidth;
-            out.has_replays = 0;
-            Ok(())
-        };
-        zesDevicePciGetState(Device, PciState) = |gpu, _part, out, _garbage| {
-            if gpu.facts.integrated {
-                return Err(code::UNSUPPORTED_FEATURE);
-            }
-            out.status = 1;
-            out.speed = speed(gpu);
-            Ok(())
-        };
-        zesDevicePciGetStats(Device, PciStats) = |gpu, _part, out, garbage| {
-            if gpu.facts.integrated {
-                return Err(code::UNSUPPORTED_FEATURE);
-            }
-            out.timestamp = (gpu.uptime_seconds * 1e6) as u64;
-            out.received = gpu.device.total(Channel::PcieReceive) as u64;
-            out.transmitted = gpu.device.total(Channel::PcieTransmit) as u64;
-            out.speed = unknown_speed();
-            if garbage.is_some() {
-                // A carry between the reads of the two words.
-                out.received ^= u64::from(torn()) << 32;
-            }
-            Ok(())
-        };
-        zesDeviceGetEccState(Device, EccProperties) = |gpu, _part, out, _garbage| {
-            if !gpu.facts.ras {
-                return Err(code::UNSUPPORTED_FEATURE);
-            }
-            out.current = v::ECC_ENABLED;
-            out.pending = v::ECC_ENABLED;
-            Ok(())
-        };
-        zesDeviceEccAvailable(Device, u8) = |gpu, _part, out, _garbage| {
-            *out = u8::from(gpu.facts.ras);
-            Ok(())
-        };
-        zesDeviceEccConfigurable(Device, u8) = |gpu, _part, out, _garbage| {
-            *out = u8::from(gpu.facts.ras);
-            Ok(())
-        };
-    }
-    lists {}
+        out.repaired = 0;
+        Ok(())
+    };
+    zesDevicePciGetProperties(Device, PciProperties) = |gpu, _part, out, _garbage| {
+        let (domain, bus, device) = gpu.device.pci_numbers();
+        out.address = PciAddress { domain, bus, device, function: 0 };
+        out.max_speed = if gpu.facts.integrated { unknown_speed() } else { speed(gpu) };
+        out.has_bandwidth = u8::from(!gpu.facts.integrated);
+        out.has_packets = out.has_bandwidth;
+        out.has_replays = 0;
+        Ok(())
+    };
+    zesDevicePciGetState(Device, PciState) = |gpu, _part, out, _garbage| {
+        if gpu.facts.integrated {
+            return Err(code::UNSUPPORTED_FEATURE);
+        }
+        out.status = 1;
+        out.speed = speed(gpu);
+        Ok(())
+    };
+    zesDevicePciGetStats(Device, PciStats) = |gpu, _part, out, garbage| {
+        if gpu.facts.integrated {
+            return Err(code::UNSUPPORTED_FEATURE);
+        }
+        out.timestamp = (gpu.uptime_seconds * 1e6) as u64;
+        out.received = gpu.device.total(Channel::PcieReceive) as u64;
+        out.transmitted = gpu.device.total(Channel::PcieTransmit) as u64;
+        out.speed = unknown_speed();
+        if garbage.is_some() {
+            // A carry between the reads of the two words.
+            out.received ^= u64::from(torn()) << 32;
+        }
+        Ok(())
+    };
+    zesDeviceGetEccState(Device, EccProperties) = |gpu, _part, out, _garbage| {
+        if !gpu.facts.ras {
+            return Err(code::UNSUPPORTED_FEATURE);
+        }
+        out.current = v::ECC_ENABLED;
+        out.pending = v::ECC_ENABLED;
+        Ok(())
+    };
+    zesDeviceEccAvailable(Device, u8) = |gpu, _part, out, _garbage| {
+        *out = u8::from(gpu.facts.ras);
+        Ok(())
+    };
+    zesDeviceEccConfigurable(Device, u8) = |gpu, _part, out, _garbage| {
+        *out = u8::from(gpu.facts.ras);
+        Ok(())
+    };
 }
 
 fn core(gpu: &Gpu<'_>, out: &mut CoreProperties) {
@@ -188,18 +152,12 @@ fn core(gpu: &Gpu<'_>, out: &mut CoreProperties) {
     for (byte, hex) in out.uuid.iter_mut().zip(hex_bytes(gpu.device.uuid())) {
         *byte = hex;
     }
-    text(&mut out.name, &facts.name);
+    out.name = text(&facts.name);
 }
 
 fn hex_bytes(uuid: &str) -> impl Iterator<Item = u8> {
     let digits: Vec<u8> = uuid.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
     (0..digits.len() / 2).map(move |place| digits[2 * place] << 4 | digits[2 * place + 1])
-}
-
-/// Text in a fixed array, cut to fit, with its NUL.
-fn text<const N: usize>(out: &mut [u8; N], text: &str) {
-    let bytes = text.bytes().take(N - 1).chain(std::iter::repeat(0));
-    out.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = byte);
 }
 
 fn speed(gpu: &Gpu<'_>) -> PciSpeed {

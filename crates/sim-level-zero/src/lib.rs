@@ -6,15 +6,16 @@
 //! - as a stand-in for a **loader** that has `zesInit` (specification 1.5), which Debian 12's has not: the same
 //!   functions under their names.
 //!
-//! Preloaded into a program, it also answers for the machine's render nodes (`render_node`).
+//! Preloaded into a program, it also implements the `ioctl`s of the machine's render nodes (`render_node`).
 //!
-//! What a part of the profile's kind does not have answers as Intel's driver does there: Battlemage counts no
-//! errors and has no fabric, an integrated GPU invents memory and has no sensors, engines are listed to root alone.
+//! A function for what the profile's part does not have returns what Intel's driver returns: Battlemage
+//! counts no errors and has no fabric, an integrated GPU reports host memory and has no sensors, engines are
+//! listed to root alone.
 //!
-//! The machine is the one that `ACCELSIM_MACHINE` and its sisters name; see `sim-nvml`. Each device's brand name is
-//! `accelsim:` and the machine, so that a program can say that what it shows is simulated. `ACCELSIM_WAKES` names a
-//! file that grows by a line for each call that would have woken a sleeping device; `ACCELSIM_EUID`
-//! says which user the process is taken for.
+//! The machine is the one that `ACCELSIM_MACHINE` and its sisters name; see `sim-nvml`. Each device's brand
+//! name is `accelsim:` and the machine, so that a program can report that its values are simulated.
+//! `ACCELSIM_WAKES` names a file that grows by a line for each call that would have woken a sleeping device;
+//! `ACCELSIM_EUID` overrides the user of the process.
 
 // C's names are the ABI.
 #![allow(non_snake_case)]

@@ -4,16 +4,16 @@ use level_zero_sys::{
     EnergyCounter, EngineProperties, EngineStats, FanProperties, FrequencyProperties, FrequencyRange,
     FrequencyState, MemoryBandwidth, MemoryProperties, MemoryState, PortErrors, PortProperties, PortSpeed,
     PortState, PortThroughput, PowerDomain, PowerLimit, PowerProperties, RasProperties, RasState,
-    TemperatureProperties,
-    code::{self, Code},
-    value as v,
+    TemperatureProperties, code, value as v,
 };
 use sim::{
     control::{Garbage, Scope, Severity},
-    xpu::{ENERGY_WRAP_MICROJOULES, Gpu, TICKS_PER_SECOND},
+    family::xpu::{ENERGY_WRAP_MICROJOULES, Gpu, TICKS_PER_SECOND},
 };
 
-use crate::call::{Handle, Kind, about, code_of, entries, fill, is_root, list};
+use sim_abi::Items;
+
+use crate::call::{Fan, Out, Power, Ras, entries, is_root, list, lists, values};
 
 /// `zes_structure_type_t` of [`PowerDomain`].
 const POWER_EXT_PROPERTIES: u32 = 0x28;
@@ -23,8 +23,8 @@ const MEMORY_TYPE_NONE: u32 = 0x7fff_ffff;
 /// An engine group: its kind, and the classes of engines that it counts.
 type Group = (u32, Vec<&'static str>);
 
-/// The groups that the driver lists: every engine, then all together. A video engine decodes and encodes, and is
-/// listed as both.
+/// The groups that the driver lists: every engine, then all together. A video engine decodes and encodes, and
+/// is listed as both.
 fn groups(gpu: &Gpu<'_>) -> Vec<Group> {
     if !is_root() {
         return Vec::new();
@@ -72,162 +72,161 @@ fn only_discrete(gpu: &Gpu<'_>, count: usize) -> usize {
     if gpu.facts.integrated { 0 } else { count }
 }
 
-entries! {
-    values {
-        zesEngineGetProperties(Engine, EngineProperties) = |gpu, part, out, _garbage| {
-            out.kind = groups(gpu).get(part).ok_or(code::INVALID_ARGUMENT)?.0;
-            out.on_subdevice = 0;
-            out.subdevice = 0;
-            Ok(())
+values! {
+    zesEngineGetProperties(Engine, EngineProperties) = |gpu, part, out, _garbage| {
+        out.kind = groups(gpu).get(part).ok_or(code::INVALID_ARGUMENT)?.0;
+        out.on_subdevice = 0;
+        out.subdevice = 0;
+        Ok(())
+    };
+    zesEngineGetActivity(Engine, EngineStats) = |gpu, part, out, _garbage| {
+        let groups = groups(gpu);
+        let (_, classes) = groups.get(part).ok_or(code::INVALID_ARGUMENT)?;
+        let busy: f64 = classes.iter().map(|class| gpu.busy_seconds(class)).sum();
+        out.active = (busy / classes.len() as f64 * TICKS_PER_SECOND) as u64;
+        out.timestamp = (gpu.uptime_seconds * TICKS_PER_SECOND) as u64;
+        Ok(())
+    };
+    zesMemoryGetProperties(Memory, MemoryProperties) = |gpu, _part, out, _garbage| {
+        let memory = &gpu.device.facts().memory;
+        let own = !gpu.facts.integrated;
+        out.kind = if own { v::MEMORY_GDDR6 } else { MEMORY_TYPE_NONE };
+        out.location = if own { v::MEMORY_DEVICE } else { v::MEMORY_SYSTEM };
+        out.physical_bytes = memory.total_mib << 20;
+        out.bus_width = if own { memory.bus_width_bits.cast_signed() } else { -1 };
+        out.channels = -1;
+        Ok(())
+    };
+    zesMemoryGetState(Memory, MemoryState) = |gpu, _part, out, garbage| {
+        let memory = gpu.device.memory_bytes();
+        out.health = v::MEMORY_HEALTH_OK;
+        out.size = memory.total;
+        out.free = memory.total - memory.reserved - memory.used;
+        match garbage {
+            // As where the caller may not know.
+            Some(Garbage::Nan) => out.free = out.size,
+            Some(_) => out.free = u64::MAX,
+            None => {}
+        }
+        Ok(())
+    };
+    zesMemoryGetBandwidth(Memory, MemoryBandwidth) = |gpu, _part, out, _garbage| {
+        if gpu.facts.integrated {
+            return Err(code::UNSUPPORTED_FEATURE);
+        }
+        (out.read, out.written) = gpu.memory_traffic_bytes();
+        out.max = (gpu.facts.memory_gigabytes_per_second * 1e9) as u64;
+        out.timestamp = (gpu.uptime_seconds * 1e6) as u64;
+        Ok(())
+    };
+    zesPowerGetProperties(Power, PowerProperties) = |gpu, part, out, _garbage| {
+        let limit = (gpu.device.facts().power.limit_watts * 1e3) as i32;
+        (out.default_limit, out.min_limit, out.max_limit) = (limit, -1, limit);
+        let domain: *mut PowerDomain = out.next.cast();
+        // SAFETY: the header lets a caller chain structs, each with its tag; this one alone is known.
+        if let Some(domain) = unsafe { domain.as_mut() }.filter(|chained| chained.stype == POWER_EXT_PROPERTIES) {
+            domain.domain = DOMAINS[part % DOMAINS.len()];
+        }
+        Ok(())
+    };
+    zesPowerGetEnergyCounter(Power, EnergyCounter) = |gpu, part, out, garbage| {
+        let card = gpu.energy_microjoules();
+        let energy = if DOMAINS[part % DOMAINS.len()] == v::newer::DOMAIN_CARD { card } else { card / 10 * 9 };
+        out.energy = if garbage.is_some() { 0 } else { energy % ENERGY_WRAP_MICROJOULES };
+        out.timestamp = (gpu.uptime_seconds * 1e6) as u64;
+        Ok(())
+    };
+    zesTemperatureGetProperties(Temperature, TemperatureProperties) = |_gpu, part, out, _garbage| {
+        out.kind = SENSORS[part % SENSORS.len()];
+        out.max = -1.0;
+        Ok(())
+    };
+    zesTemperatureGetState(Temperature, f64) = |gpu, part, out, garbage| {
+        let (package, memory) = gpu.celsius();
+        let memory = memory.unwrap_or(package);
+        *out = match (garbage, SENSORS[part % SENSORS.len()]) {
+            (Some(Garbage::Nan | Garbage::Blank), _) => f64::NAN,
+            (Some(Garbage::Hot), _) => 255.0,
+            (Some(Garbage::Untouched), _) => return Ok(()),
+            (None, v::SENSOR_GLOBAL) => package.max(memory),
+            (None, v::SENSOR_GPU) => package,
+            (None, v::SENSOR_MEMORY) => memory,
+            (None, _) => package + 6.0,
         };
-        zesEngineGetActivity(Engine, EngineStats) = |gpu, part, out, _garbage| {
-            let groups = groups(gpu);
-            let (_, classes) = groups.get(part).ok_or(code::INVALID_ARGUMENT)?;
-            let busy: f64 = classes.iter().map(|class| gpu.busy_seconds(class)).sum();
-            out.active = (busy / classes.len() as f64 * TICKS_PER_SECOND) as u64;
-            out.timestamp = (gpu.uptime_seconds * TICKS_PER_SECOND) as u64;
-            Ok(())
-        };
-        zesMemoryGetProperties(Memory, MemoryProperties) = |gpu, _part, out, _garbage| {
-            let memory = &gpu.device.facts().memory;
-            let own = !gpu.facts.integrated;
-            out.kind = if own { v::MEMORY_GDDR6 } else { MEMORY_TYPE_NONE };
-            out.location = if own { v::MEMORY_DEVICE } else { v::MEMORY_SYSTEM };
-            out.physical_bytes = memory.total_mib << 20;
-            out.bus_width = if own { memory.bus_width_bits.cast_signed() } else { -1 };
-            out.channels = -1;
-            Ok(())
-        };
-        zesMemoryGetState(Memory, MemoryState) = |gpu, _part, out, garbage| {
-            let memory = gpu.device.memory_bytes();
-            out.health = v::MEMORY_HEALTH_OK;
-            out.size = memory.total;
-            out.free = memory.total - memory.reserved - memory.used;
-            match garbage {
-                // As where the caller may not know.
-                Some(Garbage::Nan) => out.free = out.size,
-                Some(_) => out.free = u64::MAX,
-                None => {}
-            }
-            Ok(())
-        };
-        zesMemoryGetBandwidth(Memory, MemoryBandwidth) = |gpu, _part, out, _garbage| {
-            if gpu.facts.integrated {
-                return Err(code::UNSUPPORTED_FEATURE);
-            }
-            (out.read, out.written) = gpu.memory_traffic_bytes();
-            out.max = (gpu.facts.memory_gigabytes_per_second * 1e9) as u64;
-            out.timestamp = (gpu.uptime_seconds * 1e6) as u64;
-            Ok(())
-        };
-        zesPowerGetProperties(Power, PowerProperties) = |gpu, part, out, _garbage| {
-            let limit = (gpu.device.facts().power.limit_watts * 1e3) as i32;
-            (out.default_limit, out.min_limit, out.max_limit) = (limit, -1, limit);
-            let domain: *mut PowerDomain = out.next.cast();
-            // SAFETY: the header lets a caller chain structs, each with its tag; this one alone is known.
-            if let Some(domain) = unsafe { domain.as_mut() }.filter(|chained| chained.stype == POWER_EXT_PROPERTIES) {
-                domain.domain = DOMAINS[part % DOMAINS.len()];
-            }
-            Ok(())
-        };
-        zesPowerGetEnergyCounter(Power, EnergyCounter) = |gpu, part, out, garbage| {
-            let card = gpu.energy_microjoules();
-            let energy = if DOMAINS[part % DOMAINS.len()] == v::newer::DOMAIN_CARD { card } else { card / 10 * 9 };
-            out.energy = if garbage.is_some() { 0 } else { energy % ENERGY_WRAP_MICROJOULES };
-            out.timestamp = (gpu.uptime_seconds * 1e6) as u64;
-            Ok(())
-        };
-        zesTemperatureGetProperties(Temperature, TemperatureProperties) = |_gpu, part, out, _garbage| {
-            out.kind = SENSORS[part % SENSORS.len()];
-            out.max = -1.0;
-            Ok(())
-        };
-        zesTemperatureGetState(Temperature, f64) = |gpu, part, out, garbage| {
-            let (package, memory) = gpu.celsius();
-            let memory = memory.unwrap_or(package);
-            *out = match (garbage, SENSORS[part % SENSORS.len()]) {
-                (Some(Garbage::Nan | Garbage::Blank), _) => f64::NAN,
-                (Some(Garbage::Hot), _) => 255.0,
-                (Some(Garbage::Untouched), _) => return Ok(()),
-                (None, v::SENSOR_GLOBAL) => package.max(memory),
-                (None, v::SENSOR_GPU) => package,
-                (None, v::SENSOR_MEMORY) => memory,
-                (None, _) => package + 6.0,
-            };
-            Ok(())
-        };
-        zesFrequencyGetProperties(Frequency, FrequencyProperties) = |gpu, part, out, _garbage| {
-            let (tile, on_tile, domain, gt) = *clocks(gpu).get(part).ok_or(code::INVALID_ARGUMENT)?;
-            (out.kind, out.on_subdevice, out.subdevice) = (domain, u8::from(on_tile), tile);
-            out.min = gpu.device.facts().clocks.core_idle_megahertz;
-            out.max = gpu.clock_max_megahertz(gt).into();
-            Ok(())
-        };
-        zesFrequencyGetRange(Frequency, FrequencyRange) = |gpu, part, out, _garbage| {
-            let (_, _, _, gt) = *clocks(gpu).get(part).ok_or(code::INVALID_ARGUMENT)?;
-            out.min = gpu.device.facts().clocks.core_idle_megahertz;
-            out.max = gpu.clock_max_megahertz(gt).into();
-            Ok(())
-        };
-        zesFrequencyGetState(Frequency, FrequencyState) = |gpu, part, out, _garbage| {
-            let (_, _, _, gt) = *clocks(gpu).get(part).ok_or(code::INVALID_ARGUMENT)?;
-            (out.voltage, out.tdp, out.efficient) = (-1.0, -1.0, -1.0);
-            out.actual = gpu.clock_megahertz(gt).into();
-            out.request = out.actual;
-            let reasons = gpu.throttle();
-            // The driver knows four of the kernel's reasons.
-            out.throttle = [
-                ("pl1", v::THROTTLE_AVERAGE_POWER),
-                ("pl2", v::THROTTLE_BURST_POWER),
-                ("pl4", v::THROTTLE_CURRENT),
-                ("thermal", v::THROTTLE_THERMAL),
-            ]
-            .into_iter()
-            .filter(|(reason, _)| reasons.contains(reason))
-            .fold(0, |mask, (_, bit)| mask | bit);
-            Ok(())
-        };
-        zesFanGetProperties(Fan, FanProperties) = |_gpu, _part, out, _garbage| {
-            (out.modes, out.units, out.max_rpm, out.max_points) = (1, 1, -1, -1);
-            Ok(())
-        };
-        zesRasGetProperties(Ras, RasProperties) = |_gpu, part, out, _garbage| {
-            out.kind = if part == 0 { v::RAS_CORRECTABLE } else { v::RAS_UNCORRECTABLE };
-            Ok(())
-        };
-        zesFabricPortGetProperties(Port, PortProperties) = |_gpu, part, out, _garbage| {
-            out.id.port = part as u8;
-            (out.max_receive, out.max_transmit) = (lane_speed(), lane_speed());
-            Ok(())
-        };
-        zesFabricPortGetState(Port, PortState) = |gpu, part, out, _garbage| {
-            out.status = if gpu.device.link_is_up(part as u32) { v::PORT_HEALTHY } else { v::PORT_FAILED };
-            (out.receive, out.transmit) = (lane_speed(), lane_speed());
-            Ok(())
-        };
-        zesFabricPortGetThroughput(Port, PortThroughput) = |gpu, _part, out, _garbage| {
-            out.timestamp = (gpu.uptime_seconds * 1e6) as u64;
-            // No workload of the model crosses the fabric of these parts.
-            (out.received, out.transmitted) = (0, 0);
-            Ok(())
-        };
-        zesFabricPortGetFabricErrorCounters(Port, PortErrors) = |gpu, part, out, _garbage| {
-            let errors = gpu.device.link_errors(part as u32);
-            (out.failures, out.degradations) = (errors.recoveries, errors.replays);
-            (out.firmware, out.firmware_communication) = (0, errors.crc_errors);
-            Ok(())
-        };
-    }
-    lists {
-        zesDeviceEnumEngineGroups = |gpu| Engine x groups(gpu).len();
-        zesDeviceEnumMemoryModules = |_gpu| Memory x 1;
-        zesDeviceEnumPowerDomains = |gpu| Power x only_discrete(gpu, DOMAINS.len());
-        zesDeviceEnumTemperatureSensors = |gpu| Temperature x only_discrete(gpu, SENSORS.len());
-        zesDeviceEnumFrequencyDomains = |gpu| Frequency x clocks(gpu).len();
-        zesDeviceEnumFans = |gpu| Fan x usize::from(gpu.facts.fan_max_rpm > 0);
-        zesDeviceEnumRasErrorSets = |gpu| Ras x if gpu.facts.ras { 2 } else { 0 };
-        zesDeviceEnumFabricPorts = |gpu| Port x gpu.facts.fabric_ports as usize;
-    }
+        Ok(())
+    };
+    zesFrequencyGetProperties(Frequency, FrequencyProperties) = |gpu, part, out, _garbage| {
+        let (tile, on_tile, domain, gt) = *clocks(gpu).get(part).ok_or(code::INVALID_ARGUMENT)?;
+        (out.kind, out.on_subdevice, out.subdevice) = (domain, u8::from(on_tile), tile);
+        out.min = gpu.device.facts().clocks.core_idle_megahertz;
+        out.max = gpu.clock_max_megahertz(gt).into();
+        Ok(())
+    };
+    zesFrequencyGetRange(Frequency, FrequencyRange) = |gpu, part, out, _garbage| {
+        let (_, _, _, gt) = *clocks(gpu).get(part).ok_or(code::INVALID_ARGUMENT)?;
+        out.min = gpu.device.facts().clocks.core_idle_megahertz;
+        out.max = gpu.clock_max_megahertz(gt).into();
+        Ok(())
+    };
+    zesFrequencyGetState(Frequency, FrequencyState) = |gpu, part, out, _garbage| {
+        let (_, _, _, gt) = *clocks(gpu).get(part).ok_or(code::INVALID_ARGUMENT)?;
+        (out.voltage, out.tdp, out.efficient) = (-1.0, -1.0, -1.0);
+        out.actual = gpu.clock_megahertz(gt).into();
+        out.request = out.actual;
+        let reasons = gpu.throttle();
+        // The driver knows four of the kernel's reasons.
+        out.throttle = [
+            ("pl1", v::THROTTLE_AVERAGE_POWER),
+            ("pl2", v::THROTTLE_BURST_POWER),
+            ("pl4", v::THROTTLE_CURRENT),
+            ("thermal", v::THROTTLE_THERMAL),
+        ]
+        .into_iter()
+        .filter(|(reason, _)| reasons.contains(reason))
+        .fold(0, |mask, (_, bit)| mask | bit);
+        Ok(())
+    };
+    zesFanGetProperties(Fan, FanProperties) = |_gpu, _part, out, _garbage| {
+        (out.modes, out.units, out.max_rpm, out.max_points) = (1, 1, -1, -1);
+        Ok(())
+    };
+    zesRasGetProperties(Ras, RasProperties) = |_gpu, part, out, _garbage| {
+        out.kind = if part == 0 { v::RAS_CORRECTABLE } else { v::RAS_UNCORRECTABLE };
+        Ok(())
+    };
+    zesFabricPortGetProperties(Port, PortProperties) = |_gpu, part, out, _garbage| {
+        out.id.port = part as u8;
+        (out.max_receive, out.max_transmit) = (lane_speed(), lane_speed());
+        Ok(())
+    };
+    zesFabricPortGetState(Port, PortState) = |gpu, part, out, _garbage| {
+        out.status = if gpu.device.link_is_up(part as u32) { v::PORT_HEALTHY } else { v::PORT_FAILED };
+        (out.receive, out.transmit) = (lane_speed(), lane_speed());
+        Ok(())
+    };
+    zesFabricPortGetThroughput(Port, PortThroughput) = |gpu, _part, out, _garbage| {
+        out.timestamp = (gpu.uptime_seconds * 1e6) as u64;
+        // No workload of the model crosses the fabric of these parts.
+        (out.received, out.transmitted) = (0, 0);
+        Ok(())
+    };
+    zesFabricPortGetFabricErrorCounters(Port, PortErrors) = |gpu, part, out, _garbage| {
+        let errors = gpu.device.link_errors(part as u32);
+        (out.failures, out.degradations) = (errors.recoveries, errors.replays);
+        (out.firmware, out.firmware_communication) = (0, errors.crc_errors);
+        Ok(())
+    };
+}
+
+lists! {
+    zesDeviceEnumEngineGroups = |gpu| Engine x groups(gpu).len();
+    zesDeviceEnumMemoryModules = |_gpu| Memory x 1;
+    zesDeviceEnumPowerDomains = |gpu| Power x only_discrete(gpu, DOMAINS.len());
+    zesDeviceEnumTemperatureSensors = |gpu| Temperature x only_discrete(gpu, SENSORS.len());
+    zesDeviceEnumFrequencyDomains = |gpu| Frequency x clocks(gpu).len();
+    zesDeviceEnumFans = |gpu| Fan x usize::from(gpu.facts.fan_max_rpm > 0);
+    zesDeviceEnumRasErrorSets = |gpu| Ras x if gpu.facts.ras { 2 } else { 0 };
+    zesDeviceEnumFabricPorts = |gpu| Port x gpu.facts.fabric_ports as usize;
 }
 
 /// 53 Gbit/s on each of 4 lanes.
@@ -235,66 +234,45 @@ fn lane_speed() -> PortSpeed {
     PortSpeed { bit_rate: 53_125_000_000, width: 4 }
 }
 
-/// `zesPowerGetLimitsExt` as zes_api.h declares it.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn zesPowerGetLimitsExt(
-    handle: Handle,
-    count: *mut u32,
-    limits: *mut PowerLimit,
-) -> Code {
-    code_of(about("zesPowerGetLimitsExt", handle, Kind::Power, |gpu, _, _| {
-        let milli = |watts: f64| (watts * 1e3) as i32;
-        let limit = |level, limit| PowerLimit {
+entries! {
+    pub(crate) fn zesPowerGetLimitsExt(call, domain: Power, count: Out<u32>, limits: Items<PowerLimit>) {
+        let gpu = domain.gpu(call)?;
+        let limit = |level, watts: f64| PowerLimit {
             level,
             source: v::SOURCE_ANY,
             unit: v::LIMIT_POWER,
-            // Like the driver, which does not say whether it is enabled.
+            // Like the driver, which does not report whether it is enabled.
             enabled_locked: 1,
             interval: -1,
-            limit,
+            limit: (watts * 1e3) as i32,
             ..PowerLimit::default()
         };
-        let all = [
-            limit(v::LEVEL_SUSTAINED, milli(gpu.device.facts().power.limit_watts)),
-            limit(v::LEVEL_BURST, milli(gpu.facts.burst_watts)),
-        ];
-        // SAFETY: the caller passes what the header declares.
-        unsafe { list(count, limits, all) }
-    }))
-}
+        list(count, limits, [
+            limit(v::LEVEL_SUSTAINED, gpu.device.facts().power.limit_watts),
+            limit(v::LEVEL_BURST, gpu.facts.burst_watts),
+        ])
+    }
 
-/// `zesFanGetState` as zes_api.h declares it.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn zesFanGetState(handle: Handle, units: u32, speed: *mut i32) -> Code {
-    code_of(about("zesFanGetState", handle, Kind::Fan, |gpu, _, _| {
+    pub(crate) fn zesFanGetState(call, fan: Fan, units: u32, speed: Out<i32>) {
+        let gpu = fan.gpu(call)?;
         if units != v::FAN_RPM {
             return Err(code::UNSUPPORTED_FEATURE);
         }
-        let rpm = gpu.fan_rpm().ok_or(code::NOT_AVAILABLE)?;
-        let put = |speed: &mut i32| {
-            *speed = rpm.cast_signed();
-            Ok(())
-        };
-        // SAFETY: the caller passes what the header declares.
-        unsafe { fill(speed, put) }
-    }))
-}
+        speed.put(gpu.fan_rpm().ok_or(code::NOT_AVAILABLE)?.cast_signed())
+    }
 
-/// `zesRasGetState` as zes_api.h declares it. Clearing is refused: it is not for a reader.
-#[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn zesRasGetState(handle: Handle, clear: u8, state: *mut RasState) -> Code {
-    code_of(about("zesRasGetState", handle, Kind::Ras, |gpu, part, _| {
+    pub(crate) fn zesRasGetState(call, errors: Ras, clear: u8, state: Out<RasState>) {
+        let gpu = errors.gpu(call)?;
+        // Clearing is refused: it is not for a reader.
         if clear != 0 {
             return Err(code::INSUFFICIENT_PERMISSIONS);
         }
-        let severity = if part == 0 { Severity::Corrected } else { Severity::Uncorrectable };
-        let add = |state: &mut RasState| {
+        let severity = if errors.index == 0 { Severity::Corrected } else { Severity::Uncorrectable };
+        state.update(|state| {
             // Like the driver, which adds to what it finds.
             state.category[5] += gpu.device.ecc_errors_volatile(severity, Scope::Sram);
             state.category[3] += gpu.device.ecc_errors_volatile(severity, Scope::Dram);
             Ok(())
-        };
-        // SAFETY: the caller passes what the header declares.
-        unsafe { fill(state, add) }
-    }))
+        })
+    }
 }

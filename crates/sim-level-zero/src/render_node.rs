@@ -1,7 +1,7 @@
 //! Render nodes that are plain files: `ioctl`, for a program that has this library preloaded (`LD_PRELOAD`).
 //!
-//! The memory-region queries of xe and i915 on a file that the simulated machine wrote are answered from it, by the
-//! kernel's protocol: first the length, then as much. Every other call goes to the kernel.
+//! The memory-region queries of xe and i915 on a file that the simulated machine wrote return what that file
+//! holds, by the kernel's protocol: first the length, then as much. Every other call goes to the kernel.
 
 use std::{
     ffi::{c_int, c_ulong, c_void},
@@ -13,52 +13,20 @@ use std::{
     },
 };
 
-use sim::xpu::NODE_MAGIC;
-
-/// `DRM_IOCTL_XE_DEVICE_QUERY`, and its query for memory regions.
-const XE_QUERY: c_ulong = 0xc028_6440;
-const XE_MEMORY_REGIONS: u32 = 1;
-/// `DRM_IOCTL_I915_QUERY`, and its query for memory regions.
-const I915_QUERY: c_ulong = 0xc010_6479;
-const I915_MEMORY_REGIONS: u64 = 4;
-
-/// The part of `struct drm_xe_device_query` that is used.
-#[repr(C)]
-struct XeQuery {
-    extensions: u64,
-    query: u32,
-    size: u32,
-    data: *mut u8,
-}
-
-/// `struct drm_i915_query`.
-#[repr(C)]
-struct I915Query {
-    items: u32,
-    flags: u32,
-    item: *mut I915Item,
-}
-
-/// `struct drm_i915_query_item`.
-#[repr(C)]
-struct I915Item {
-    query: u64,
-    length: i32,
-    flags: u32,
-    data: *mut u8,
-}
+use drm_sys::{i915, xe};
+use sim::family::xpu::NODE_MAGIC;
 
 /// `ioctl` as libc declares it: on Linux the third argument is passed alike whether or not it is variadic.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
-    let answered = match request {
+    let result = match request {
         // SAFETY: the request says that the argument is this struct, which the caller owns.
-        XE_QUERY => simulated(fd).map(|answer| unsafe { xe(&answer, argument.cast()) }),
+        xe::QUERY => simulated(fd).map(|regions| unsafe { query_xe(&regions, argument.cast()) }),
         // SAFETY: as above.
-        I915_QUERY => simulated(fd).map(|answer| unsafe { i915(&answer, argument.cast()) }),
+        i915::QUERY => simulated(fd).map(|regions| unsafe { query_i915(&regions, argument.cast()) }),
         _ => None,
     };
-    match answered {
+    match result {
         Some(Ok(())) => 0,
         Some(Err(error)) => {
             // SAFETY: libc's own place for the calling thread's error number.
@@ -72,7 +40,7 @@ unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -
     }
 }
 
-/// What the node answers, if it is one of ours.
+/// The regions of a node that is one of ours.
 fn simulated(fd: RawFd) -> Option<Vec<u8>> {
     // SAFETY: the caller has the file open during the call, and it is not closed here.
     let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
@@ -84,49 +52,55 @@ fn simulated(fd: RawFd) -> Option<Vec<u8>> {
 
 /// # Safety
 /// `query` is null or points to the caller's struct, whose data is null or as long as its size says.
-unsafe fn xe(answer: &[u8], query: *mut XeQuery) -> Result<(), c_int> {
+unsafe fn query_xe(regions: &[u8], query: *mut xe::Query) -> Result<(), c_int> {
     // SAFETY: the caller's promise.
     let query = unsafe { query.as_mut() }.ok_or(libc::EFAULT)?;
-    if query.query != XE_MEMORY_REGIONS || query.extensions != 0 {
+    if query.query != xe::MEMORY_REGIONS || query.extensions != 0 {
         return Err(libc::EINVAL);
     }
     if query.size == 0 {
-        query.size = answer.len() as u32;
+        query.size = regions.len() as u32;
         return Ok(());
     }
     // SAFETY: the caller's promise.
-    unsafe { copy(answer, query.data, query.size as usize) }
+    unsafe { copy(regions, query.data, query.size as usize) }
 }
 
 /// # Safety
 /// `query` is null or points to the caller's struct, whose item's data is null or as long as its length says.
-unsafe fn i915(answer: &[u8], query: *mut I915Query) -> Result<(), c_int> {
+unsafe fn query_i915(regions: &[u8], query: *mut i915::Query) -> Result<(), c_int> {
     // SAFETY: the caller's promise.
     let query = unsafe { query.as_mut() }.ok_or(libc::EFAULT)?;
-    if query.items != 1 || query.flags != 0 {
+    if query.count != 1 || query.flags != 0 {
         return Err(libc::EINVAL);
     }
     // SAFETY: the caller's promise.
-    let item = unsafe { query.item.as_mut() }.ok_or(libc::EFAULT)?;
-    if item.query != I915_MEMORY_REGIONS || item.flags != 0 {
+    let item = unsafe { pointer::<i915::Item>(query.items).as_mut() }.ok_or(libc::EFAULT)?;
+    if item.query != i915::MEMORY_REGIONS || item.flags != 0 {
         item.length = -libc::EINVAL;
         return Ok(());
     }
     if item.length == 0 {
-        item.length = answer.len() as i32;
+        item.length = regions.len() as i32;
         return Ok(());
     }
     // SAFETY: the caller's promise.
-    unsafe { copy(answer, item.data, item.length as usize) }
+    unsafe { copy(regions, item.data, item.length as usize) }
 }
 
 /// # Safety
-/// `data` is null or has room for `size` bytes.
-unsafe fn copy(answer: &[u8], data: *mut u8, size: usize) -> Result<(), c_int> {
-    if size != answer.len() || data.is_null() {
+/// `address` is 0 or has room for `size` bytes.
+unsafe fn copy(regions: &[u8], address: u64, size: usize) -> Result<(), c_int> {
+    let data = pointer::<u8>(address);
+    if size != regions.len() || data.is_null() {
         return Err(libc::EINVAL);
     }
     // SAFETY: the caller's promise, and the two are of one length and do not overlap.
-    unsafe { data.copy_from_nonoverlapping(answer.as_ptr(), size) };
+    unsafe { data.copy_from_nonoverlapping(regions.as_ptr(), size) };
     Ok(())
+}
+
+/// What the kernel's structs pass as a number.
+fn pointer<T>(address: u64) -> *mut T {
+    std::ptr::with_exposed_provenance_mut(address as usize)
 }

@@ -1,8 +1,10 @@
-//! The tables of functions that a loader asks a driver for (`ze_ddi.h`, `zes_ddi.h`, `zet_ddi.h` of 1.4, and what
-//! `zesInit` of 1.5 and later goes through). Tables grow at their end, so a loader says of which version its are.
+//! The tables of functions that a loader asks a driver for (`ze_ddi.h`, `zes_ddi.h`, `zet_ddi.h` of 1.4, and
+//! what `zesInit` of 1.5 and later goes through). Tables grow at their end, so a loader passes the version of
+//! its tables.
 //!
-//! A table is an array of function pointers, all null when the loader hands it over; a driver fills in what it has.
-//! All have to be answered, or the loader drops the driver: compute and tools have none of theirs filled.
+//! A table is an array of function pointers, all null when the loader hands it over; a driver fills in what
+//! it has. Each function must return success, or the loader drops the driver; the tables for compute and
+//! tools stay empty.
 
 use std::ffi::c_void;
 
@@ -29,9 +31,10 @@ use crate::{
 };
 
 /// A function in a table: the table's and the member's name in the header, and its place.
-pub type Place = (&'static str, &'static str, usize);
+pub type TableSlot = (&'static str, &'static str, usize);
 
-/// `ZE_API_VERSION_1_5`, which brought `zesInit`, and `ZE_API_VERSION_1_7`, which brought errors of fabric ports.
+/// `ZE_API_VERSION_1_5`, which brought `zesInit`, and `ZE_API_VERSION_1_7`, which brought errors of fabric
+/// ports.
 const V1_5: u32 = 0x0001_0005;
 const V1_7: u32 = 0x0001_0007;
 
@@ -74,7 +77,7 @@ macro_rules! tables {
         )*
 
         /// Where each function is put, for a C compiler to compare.
-        pub const PLACES: &[Place] = &[$($((stringify!($table), stringify!($member), $place),)*)*];
+        pub const PLACES: &[TableSlot] = &[$($((stringify!($table), stringify!($member), $place),)*)*];
     };
 }
 

@@ -14,49 +14,26 @@ pub(crate) const fn version<T>(number: u32) -> u32 {
     size_of::<T>() as u32 | number << 24
 }
 
-/// How a struct lies in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// The type's name in `nvml.h`.
-    pub name: &'static str,
-    /// Size, bytes; `None` when the size differs from header to header.
-    pub size: Option<usize>,
-    /// Alignment, bytes.
-    pub align: usize,
-    /// Each member, nested ones with a dot, and its offset in bytes.
-    pub members: Vec<(&'static str, usize)>,
-}
+/// An expression over `nvml.h`, and the value that it has here.
+pub type Fact = (&'static str, u64);
 
 /// Declares [`layouts`].
 macro_rules! layouts {
     ($($name:ident { $($member:ident $(. $inner:ident)?),* })*) => {
-        /// Every struct that this library reads or writes for a caller.
-        pub fn layouts() -> Vec<Layout> {
-            vec![
-                // The array at its end has grown with the header: 98 metrics, 210, 333, 477. What comes
-                // before it, and the size of one metric (below), are what has to agree.
-                Layout {
-                    name: "nvmlGpmMetricsGet_t",
-                    size: None,
-                    align: align_of::<sys::nvmlGpmMetricsGet_t>(),
-                    members: vec![
-                        ("version", std::mem::offset_of!(sys::nvmlGpmMetricsGet_t, version)),
-                        ("numMetrics", std::mem::offset_of!(sys::nvmlGpmMetricsGet_t, numMetrics)),
-                        ("sample1", std::mem::offset_of!(sys::nvmlGpmMetricsGet_t, sample1)),
-                        ("sample2", std::mem::offset_of!(sys::nvmlGpmMetricsGet_t, sample2)),
-                        ("metrics", std::mem::offset_of!(sys::nvmlGpmMetricsGet_t, metrics)),
-                    ],
-                },
-                $(Layout {
-                    name: stringify!($name),
-                    size: Some(size_of::<sys::$name>()),
-                    align: align_of::<sys::$name>(),
-                    members: vec![$((
-                        concat!(stringify!($member) $(, ".", stringify!($inner))?),
-                        std::mem::offset_of!(sys::$name, $member $(. $inner)?),
-                    )),*],
-                }),*
-            ]
+        /// Size, alignment and offsets of every struct that this library reads or writes for a caller.
+        pub fn layouts() -> Vec<Fact> {
+            let mut all = vec![$(
+                (concat!("sizeof(", stringify!($name), ")"), size_of::<sys::$name>() as u64),
+                (concat!("_Alignof(", stringify!($name), ")"), align_of::<sys::$name>() as u64),
+                $((
+                    concat!("offsetof(", stringify!($name), ", ", stringify!($member) $(, ".", stringify!($inner))?, ")"),
+                    std::mem::offset_of!(sys::$name, $member $(. $inner)?) as u64,
+                ),)*
+            )*];
+            // The array at its end has grown with the header: 98 metrics, 210, 333, 477. What comes before
+            // it, and the size of one metric, are what has to agree.
+            all.retain(|(expression, _)| *expression != "sizeof(nvmlGpmMetricsGet_t)");
+            all
         }
     };
 }
@@ -91,6 +68,7 @@ layouts! {
     nvmlGpmMetric_t {
         metricId, nvmlReturn, value, metricInfo.shortName, metricInfo.longName, metricInfo.unit
     }
+    nvmlGpmMetricsGet_t { version, numMetrics, sample1, sample2, metrics }
     nvmlGpmSupport_t { version, isSupportedDevice }
     nvmlGpuDynamicPstatesInfo_t { flags, utilization }
     nvmlGpuFabricInfo_t { clusterUuid, status, cliqueId, state }
@@ -140,7 +118,7 @@ fn c_name(path: &'static str) -> &'static str {
 macro_rules! constants {
     ($(#[$doc:meta])* $function:ident: $($name:ident $(:: $inner:ident)?)*) => {
         $(#[$doc])*
-        pub fn $function() -> Vec<(&'static str, u64)> {
+        pub fn $function() -> Vec<Fact> {
             vec![$((c_name(stringify!($name $(:: $inner)?)), u64::from(sys::$name $(:: $inner)?))),*]
         }
     };
@@ -148,7 +126,7 @@ macro_rules! constants {
 
 /// Every constant that this library relies on, with its value: those of the bindings, the version words, and
 /// two that the bindings lack.
-pub fn constants() -> Vec<(&'static str, u64)> {
+pub fn constants() -> Vec<Fact> {
     let mut all = bound_constants();
     all.extend([
         (

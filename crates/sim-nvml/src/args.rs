@@ -1,4 +1,4 @@
-//! C arguments made safe that only nvml.h has: handles, and values with NVML's kinds of nonsense.
+//! C arguments made safe that only nvml.h has: handles, and NVML's wrong values.
 
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong};
 
@@ -7,8 +7,8 @@ use sim_abi::Garble;
 pub(crate) use sim_abi::{Argument, Text};
 
 use crate::abi::sys::{nvmlComputeInstance_t, nvmlDevice_t, nvmlGpuInstance_t};
-use crate::call::{Answer, Call, Nvml, code};
-use crate::handle::{Kind, Target};
+use crate::call::{Call, Nvml, Result, code};
+use crate::handle::{HandleKind, Target};
 
 /// A place for a value.
 pub(crate) type Out<T> = sim_abi::Out<T, Nvml>;
@@ -21,7 +21,7 @@ pub(crate) type Buffer = sim_abi::Buffer<Nvml>;
 pub(crate) struct Gpu(pub(crate) usize);
 
 /// Decodes a handle, notes its device for the faults, and checks that it still stands for something.
-fn target<T>(raw: *mut T, kind: Kind, call: &Call<'_>) -> Answer<Target> {
+fn target<T>(raw: *mut T, kind: HandleKind, call: &Call<'_>) -> Result<Target> {
     let (target, generation) = Target::decode(raw, kind, call.epoch).ok_or(code::INVALID_ARGUMENT)?;
     let standing = call.moment.conditions().device(target.device).ok_or(code::INVALID_ARGUMENT)?;
     call.device.set(Some(target.device));
@@ -37,13 +37,13 @@ fn target<T>(raw: *mut T, kind: Kind, call: &Call<'_>) -> Answer<Target> {
 impl Argument<Nvml> for Gpu {
     type Raw = nvmlDevice_t;
 
-    unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Answer<Self> {
-        let target = target(raw, Kind::Device, call)?;
+    unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Result<Self> {
+        let target = target(raw, HandleKind::Device, call)?;
         if target.instance.is_some() { Err(code::NOT_SUPPORTED) } else { Ok(Self(target.device)) }
     }
 }
 
-/// Handles of whatever they may stand for.
+/// Handles, by what they may stand for.
 macro_rules! handles {
     ($($(#[$doc:meta])* $name:ident: $raw:ty = $kind:ident;)*) => {$(
         $(#[$doc])*
@@ -53,8 +53,8 @@ macro_rules! handles {
         impl Argument<Nvml> for $name {
             type Raw = $raw;
 
-            unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Answer<Self> {
-                target(raw, Kind::$kind, call).map(Self)
+            unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Result<Self> {
+                target(raw, HandleKind::$kind, call).map(Self)
             }
         }
     )*};
@@ -69,12 +69,9 @@ handles! {
     ComputeInstance: nvmlComputeInstance_t = ComputeInstance;
 }
 
-/// Writes the text and NULs into a struct's `char` array, cut to fit.
+/// Writes the text into a struct's `char` array, cut to fit, with NULs behind it.
 pub(crate) fn fill<const N: usize>(array: &mut [c_char; N], text: &str) {
-    array.fill(0);
-    for (place, byte) in array.iter_mut().take(N - 1).zip(text.bytes()) {
-        *place = c_char::from_ne_bytes([byte]);
-    }
+    *array = sim_abi::text(text).map(|byte| c_char::from_ne_bytes([byte]));
 }
 
 impl Garble<Nvml> for c_uint {

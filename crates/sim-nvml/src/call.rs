@@ -1,11 +1,11 @@
-//! NVML around every call: its return codes, and what its bodies ask of a call. The rest is `sim-abi`'s.
+//! NVML around every call: its return codes, and what its bodies need of a call. The rest is in `sim-abi`.
 
-use sim::Device;
 use sim::control::Garbage;
-use sim_abi::Library;
+use sim::{Device, Profile};
+use sim_abi::{Library, Machine};
 
 use crate::abi::sys::nvmlReturn_t;
-use crate::handle::{Kind, Target};
+use crate::handle::{HandleKind, Target};
 use crate::session;
 
 /// `nvmlReturn_t`, by the names that the bodies use.
@@ -36,7 +36,10 @@ impl Library for Nvml {
     type Return = nvmlReturn_t;
 
     const UNINITIALIZED: nvmlReturn_t = code::UNINITIALIZED;
+    const NO_MACHINE: nvmlReturn_t = code::UNKNOWN;
+    const NO_DEVICE: nvmlReturn_t = code::DRIVER_NOT_LOADED;
     const INVALID_ARGUMENT: nvmlReturn_t = code::INVALID_ARGUMENT;
+    const NULL_POINTER: nvmlReturn_t = code::INVALID_ARGUMENT;
     const INSUFFICIENT_SIZE: nvmlReturn_t = code::INSUFFICIENT_SIZE;
     const LOST: nvmlReturn_t = code::GPU_IS_LOST;
 
@@ -44,38 +47,45 @@ impl Library for Nvml {
         number
     }
 
-    fn returned(answer: Answer) -> nvmlReturn_t {
-        answer.err().unwrap_or(code::SUCCESS)
+    fn returned(result: Result) -> nvmlReturn_t {
+        result.err().unwrap_or(code::SUCCESS)
     }
 
-    fn run(name: &'static str, body: impl FnOnce(Call<'_>) -> Answer) -> nvmlReturn_t {
-        let session = session::load();
-        sim_abi::run(name, session.as_deref().map(|session| &session.live), session::epoch(), body)
+    fn machine() -> &'static Machine<Self> {
+        &session::MACHINE
+    }
+
+    fn epoch() -> Option<u32> {
+        session::epoch()
+    }
+
+    fn has_devices(profile: &Profile) -> bool {
+        profile.device.nvidia.is_some()
     }
 }
 
 /// What a body returns: a value or NVML's code.
-pub(crate) type Answer<T = ()> = sim_abi::Answer<T, Nvml>;
+pub(crate) type Result<T = ()> = sim_abi::Result<T, Nvml>;
 
 /// A call in progress.
 pub(crate) type Call<'a> = sim_abi::Call<'a, Nvml>;
 
-/// What NVML's bodies ask of a call.
+/// What NVML's bodies need of a call.
 pub(crate) trait NvmlCall {
     /// A device that an argument named.
-    fn gpu(&self, device: usize) -> Answer<Device<'_>>;
+    fn gpu(&self, device: usize) -> Result<Device<'_>>;
     /// The handle of a device or instance, valid until the driver is reloaded or the instance is gone.
-    fn handle<T>(&self, kind: Kind, target: Target) -> *mut T;
+    fn handle<T>(&self, kind: HandleKind, target: Target) -> *mut T;
     /// Whole degrees, or 255 when the control file asks for it.
     fn celsius(&self, degrees: f64) -> u32;
 }
 
 impl NvmlCall for Call<'_> {
-    fn gpu(&self, device: usize) -> Answer<Device<'_>> {
+    fn gpu(&self, device: usize) -> Result<Device<'_>> {
         self.moment.device(device).ok_or(code::INVALID_ARGUMENT)
     }
 
-    fn handle<T>(&self, kind: Kind, target: Target) -> *mut T {
+    fn handle<T>(&self, kind: HandleKind, target: Target) -> *mut T {
         let standing = self.moment.conditions().device(target.device);
         target.encode(kind, self.epoch, standing.map_or(0, |standing| standing.mig_generation))
     }
@@ -90,16 +100,12 @@ macro_rules! entries {
     ($($entry:tt)*) => { sim_abi::entries! { $crate::call::Nvml; $($entry)* } };
 }
 
-/// Declares NVML functions that take a GPU and give one value: `name: type = |device| answer;`.
+/// Declares NVML functions that take a GPU and return one value: `name: type = |device| result;`.
 macro_rules! readings {
-    ($($name:ident: $value:ty = |$device:ident| $answer:expr;)*) => {
-        $crate::call::entries! {$(
-            fn $name(call, gpu: $crate::args::Gpu, value: $crate::args::Out<$value>) {
-                let $device = $crate::call::NvmlCall::gpu(call, gpu.0)?;
-                let answer: $crate::call::Answer<$value> = $answer;
-                value.set(call, answer?)
-            }
-        )*}
+    ($($reading:tt)*) => {
+        sim_abi::readings! {
+            $crate::call::Nvml, $crate::args::Gpu => $crate::call::NvmlCall::gpu; $($reading)*
+        }
     };
 }
 

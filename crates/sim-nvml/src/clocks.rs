@@ -7,7 +7,7 @@ use sim::cycle::Channel;
 
 use crate::abi::sys::{self, nvmlPerfPolicyType_t, nvmlViolationTime_t};
 use crate::args::{Gpu, Out, garble};
-use crate::call::{Answer, NvmlCall, code, entries, readings};
+use crate::call::{NvmlCall, Result, code, entries, readings};
 use crate::lists::{Items, list};
 
 use sys::{
@@ -100,7 +100,7 @@ entries! {
     }
 }
 
-fn current(device: &Device<'_>, kind: c_uint) -> Answer<u32> {
+fn current(device: &Device<'_>, kind: c_uint) -> Result<u32> {
     Ok(match kind {
         GRAPHICS | SM => device.sm_clock_megahertz(),
         MEMORY => device.facts().clocks.memory_megahertz,
@@ -109,7 +109,7 @@ fn current(device: &Device<'_>, kind: c_uint) -> Answer<u32> {
     })
 }
 
-fn highest(device: &Device<'_>, kind: c_uint) -> Answer<u32> {
+fn highest(device: &Device<'_>, kind: c_uint) -> Result<u32> {
     let clocks = &device.facts().clocks;
     Ok(match kind {
         GRAPHICS | SM => clocks.core_max_megahertz as u32,
@@ -120,7 +120,7 @@ fn highest(device: &Device<'_>, kind: c_uint) -> Answer<u32> {
 }
 
 /// Application clocks stand at their default, the highest clock, and there are none for video.
-fn application(device: &Device<'_>, kind: c_uint) -> Answer<u32> {
+fn application(device: &Device<'_>, kind: c_uint) -> Result<u32> {
     if kind == VIDEO { Err(code::NOT_SUPPORTED) } else { highest(device, kind) }
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn nanoseconds(device: &Device<'_>, reasons: &[Channel]) -> u64 {
 }
 
 /// Time in which a performance policy held clocks down, since the driver was loaded.
-pub(crate) fn violation_nanoseconds(device: &Device<'_>, policy: nvmlPerfPolicyType_t) -> Answer<u64> {
+pub(crate) fn violation_nanoseconds(device: &Device<'_>, policy: nvmlPerfPolicyType_t) -> Result<u64> {
     use Channel::{HardwareThermal, PowerBrake, PowerCap, SoftwareThermal};
     let reasons: &[Channel] = match policy {
         sys::nvmlPerfPolicyType_enum_NVML_PERF_POLICY_POWER => &[PowerCap],

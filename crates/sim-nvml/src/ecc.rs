@@ -13,7 +13,7 @@ use crate::abi::sys::{
 };
 use crate::abi::version;
 use crate::args::{Gpu, Out, garble};
-use crate::call::{Answer, Call, NvmlCall, code, entries, readings};
+use crate::call::{Call, NvmlCall, Result, code, entries, readings};
 use crate::lists::{Items, list};
 use crate::parts::Part;
 
@@ -141,7 +141,7 @@ entries! {
     }
 }
 
-fn of_type(severity: nvmlMemoryErrorType_t) -> Answer<Severity> {
+fn of_type(severity: nvmlMemoryErrorType_t) -> Result<Severity> {
     match severity {
         sys::nvmlMemoryErrorType_enum_NVML_MEMORY_ERROR_TYPE_CORRECTED => Ok(Severity::Corrected),
         sys::nvmlMemoryErrorType_enum_NVML_MEMORY_ERROR_TYPE_UNCORRECTED => Ok(Severity::Uncorrectable),
@@ -150,7 +150,7 @@ fn of_type(severity: nvmlMemoryErrorType_t) -> Answer<Severity> {
 }
 
 /// Whether a counter lasts for the device's life, and not only since the driver was loaded.
-fn lasting(counter: nvmlEccCounterType_t) -> Answer<bool> {
+fn lasting(counter: nvmlEccCounterType_t) -> Result<bool> {
     match counter {
         sys::nvmlEccCounterType_enum_NVML_VOLATILE_ECC => Ok(false),
         sys::nvmlEccCounterType_enum_NVML_AGGREGATE_ECC => Ok(true),
@@ -174,16 +174,16 @@ pub(crate) fn total(device: &Device<'_>, severity: Severity, lasting: bool) -> u
 }
 
 /// Not supported where pages are retired instead.
-pub(crate) fn remaps_rows(device: &Device<'_>) -> Answer {
+pub(crate) fn remaps_rows(device: &Device<'_>) -> Result {
     if device.retires_pages() { Err(code::NOT_SUPPORTED) } else { Ok(()) }
 }
 
 /// Not supported where rows are remapped instead.
-pub(crate) fn retires_pages(device: &Device<'_>) -> Answer {
+pub(crate) fn retires_pages(device: &Device<'_>) -> Result {
     if device.retires_pages() { Ok(()) } else { Err(code::NOT_SUPPORTED) }
 }
 
-fn retired_pending(device: &Device<'_>) -> Answer<nvmlEnableState_t> {
+fn retired_pending(device: &Device<'_>) -> Result<nvmlEnableState_t> {
     retires_pages(device)?;
     Ok(u32::from(device.standing().rows.pending))
 }
@@ -193,7 +193,7 @@ fn retired(
     call: &Call<'_>,
     gpu: Gpu,
     cause: c_uint,
-) -> Answer<(impl Iterator<Item = u64> + Clone + use<>, u64)> {
+) -> Result<(impl Iterator<Item = u64> + Clone + use<>, u64)> {
     use sys::{
         nvmlPageRetirementCause_enum_NVML_PAGE_RETIREMENT_CAUSE_DOUBLE_BIT_ECC_ERROR as DOUBLE,
         nvmlPageRetirementCause_enum_NVML_PAGE_RETIREMENT_CAUSE_MULTIPLE_SINGLE_BIT_ECC_ERRORS as SINGLE,

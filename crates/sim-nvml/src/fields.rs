@@ -12,13 +12,13 @@ use sim::profile::Architecture;
 
 use crate::abi::sys::{self, field_id as fi, nvmlFieldValue_t, nvmlValue_t};
 use crate::args::{AnyDevice, Out};
-use crate::call::{Answer, Call, NvmlCall, code, entries};
+use crate::call::{Call, NvmlCall, Result, code, entries};
 use crate::parts::{Part, milliwatts};
 use crate::{clocks, ecc, nvlink, thermal_power};
 
 /// Scope of a field that is about a whole: all links, or (0) the GPU.
 const ALL_LINKS: u32 = u32::MAX;
-/// Driver releases that began to answer newer fields.
+/// Driver releases that brought newer fields.
 const DRIVER_WITH_PCIE_BYTES: u32 = 545;
 const DRIVER_WITH_RECOVERY_ACTION: u32 = 565;
 const DRIVER_WITH_EVENT_TIMES: u32 = 570;
@@ -48,12 +48,12 @@ entries! {
             let place = values.nth(index);
             let begin = Instant::now();
             let asked = place.get();
-            let answer = if device.0.instance.is_some() {
+            let result = if device.0.instance.is_some() {
                 Err(code::NOT_SUPPORTED)
             } else {
                 read(call, &call.gpu(device.0.device)?, asked.fieldId, asked.scopeId)
             };
-            let (valueType, value) = match &answer {
+            let (valueType, value) = match &result {
                 // Drivers were seen to add these counts to what the caller left there.
                 Ok(Long(count)) if ECC_TOTALS.contains(&asked.fieldId) => {
                     // SAFETY: the union holds numbers only, and every bit pattern is a valid one.
@@ -67,7 +67,7 @@ entries! {
                 timestamp: (call.moment.seconds() * 1e6) as i64,
                 latencyUsec: begin.elapsed().as_micros() as i64,
                 valueType,
-                nvmlReturn: answer.err().unwrap_or(code::SUCCESS),
+                nvmlReturn: result.err().unwrap_or(code::SUCCESS),
                 value,
                 ..asked
             })?;
@@ -96,9 +96,9 @@ impl Value {
     }
 }
 
-/// Reads one field: each group knows its own, and says `None` to the others.
-fn read(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Answer<Value> {
-    let groups: [&dyn Fn() -> Answer<Option<Value>>; 6] = [
+/// Reads one field: each group knows its own, and returns `None` for the others.
+fn read(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Result<Value> {
+    let groups: [&dyn Fn() -> Result<Option<Value>>; 6] = [
         &|| errors(device, field),
         &|| link_by_number(device, field),
         &|| link_by_scope(device, field, scope),
@@ -121,7 +121,7 @@ fn flag(flag: bool) -> Value {
 }
 
 /// Memory errors, and what was done about them.
-fn errors(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
+fn errors(device: &Device<'_>, field: u32) -> Result<Option<Value>> {
     if let Some((severity, scope, lasting)) = ecc_field(field)? {
         return Ok(Some(Long(match scope {
             Some(scope) => ecc::errors(device, severity, scope, lasting),
@@ -152,7 +152,7 @@ fn errors(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
 }
 
 /// Severity, place (`None`: all) and whether it lasts, of an ECC counter.
-fn ecc_field(field: u32) -> Answer<Option<(Severity, Option<Scope>, bool)>> {
+fn ecc_field(field: u32) -> Result<Option<(Severity, Option<Scope>, bool)>> {
     use Severity::{Corrected, Uncorrectable};
     Ok(match field {
         fi::NVML_FI_DEV_ECC_SBE_VOL_TOTAL => Some((Corrected, None, false)),
@@ -163,7 +163,7 @@ fn ecc_field(field: u32) -> Answer<Option<(Severity, Option<Scope>, bool)>> {
         fi::NVML_FI_DEV_ECC_DBE_VOL_DEV => Some((Uncorrectable, Some(Scope::Dram), false)),
         fi::NVML_FI_DEV_ECC_SBE_AGG_DEV => Some((Corrected, Some(Scope::Dram), true)),
         fi::NVML_FI_DEV_ECC_DBE_AGG_DEV => Some((Uncorrectable, Some(Scope::Dram), true)),
-        // From Turing on the caches are not told apart.
+        // From Turing on the caches are counted together.
         fi::NVML_FI_DEV_ECC_SBE_VOL_L1..=fi::NVML_FI_DEV_ECC_DBE_AGG_CBU => return Err(code::NOT_SUPPORTED),
         _ => None,
     })
@@ -219,7 +219,7 @@ fn link_error_field(field: u32) -> Option<(LinkCounter, Option<u32>)> {
     })
 }
 
-fn old_link_errors(device: &Device<'_>, counter: LinkCounter, link: Option<u32>) -> Answer<u64> {
+fn old_link_errors(device: &Device<'_>, counter: LinkCounter, link: Option<u32>) -> Result<u64> {
     let links = device.nvlink()?.links;
     if device.nvidia().architecture >= Architecture::Hopper {
         return Err(code::NOT_SUPPORTED);
@@ -246,13 +246,13 @@ fn link_speed_field(field: u32) -> Option<u32> {
     }
 }
 
-fn link_speed(device: &Device<'_>, link: u32) -> Answer<u32> {
+fn link_speed(device: &Device<'_>, link: u32) -> Result<u32> {
     let speed = device.nvlink()?.link_megabytes_per_second;
     Ok(if device.link_is_up(link) { speed } else { 0 })
 }
 
 /// Links that are named by the field.
-fn link_by_number(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
+fn link_by_number(device: &Device<'_>, field: u32) -> Result<Option<Value>> {
     if let Some((counter, link)) = link_error_field(field) {
         return old_link_errors(device, counter, link).map(|count| Some(Long(count)));
     }
@@ -261,7 +261,7 @@ fn link_by_number(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
 }
 
 /// Links that are named by the scope, and what holds for all of them.
-fn link_by_scope(device: &Device<'_>, field: u32, scope: u32) -> Answer<Option<Value>> {
+fn link_by_scope(device: &Device<'_>, field: u32, scope: u32) -> Result<Option<Value>> {
     Ok(Some(match field {
         fi::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON => Unsigned(device.nvlink()?.link_megabytes_per_second),
         fi::NVML_FI_DEV_NVLINK_LINK_COUNT => Unsigned(device.nvlink()?.links),
@@ -296,7 +296,7 @@ fn link_by_scope(device: &Device<'_>, field: u32, scope: u32) -> Answer<Option<V
 }
 
 /// Power, energy, temperatures and their margins.
-fn power_and_heat(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Answer<Option<Value>> {
+fn power_and_heat(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Result<Option<Value>> {
     let power = &device.facts().power;
     let thermal = &device.facts().thermal;
     let margin = |limit| device.since(Architecture::Ada).map(|()| Signed(thermal.gpu_max_celsius - limit));
@@ -326,7 +326,7 @@ fn power_and_heat(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) 
 }
 
 /// Time in which clocks were held down: by performance policy, and under newer drivers by reason.
-fn time_held_down(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
+fn time_held_down(device: &Device<'_>, field: u32) -> Result<Option<Value>> {
     let policy = match field {
         fi::NVML_FI_DEV_PERF_POLICY_POWER..=fi::NVML_FI_DEV_PERF_POLICY_RELIABILITY => {
             field - fi::NVML_FI_DEV_PERF_POLICY_POWER
@@ -355,7 +355,7 @@ fn event_time_field(device: &Device<'_>, field: u32) -> Option<Channel> {
 }
 
 /// The PCIe link, and what MIG can do without a reset.
-fn pcie(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
+fn pcie(device: &Device<'_>, field: u32) -> Result<Option<Value>> {
     let since_hopper = |value| device.since(Architecture::Hopper).map(|()| value);
     let bytes = |direction| {
         device.since_driver(DRIVER_WITH_PCIE_BYTES)?;
@@ -391,14 +391,14 @@ fn pcie(device: &Device<'_>, field: u32) -> Answer<Option<Value>> {
 }
 
 /// NVLink traffic since the driver was loaded: of one link, or of all.
-fn kibibytes(device: &Device<'_>, direction: Channel, scope: u32, raw: bool) -> Answer<Value> {
+fn kibibytes(device: &Device<'_>, direction: Channel, scope: u32, raw: bool) -> Result<Value> {
     device.nvlink()?;
     let link = if scope == ALL_LINKS { None } else { Some(device.link(scope)?) };
     Ok(Long((device.link_bytes(direction, link, raw) / 1024.0) as u64))
 }
 
 /// Link errors by scope, as nvml.h has them on every part before Blackwell: of one link, or of all.
-fn link_errors(device: &Device<'_>, scope: u32, counter: LinkCounter) -> Answer<Value> {
+fn link_errors(device: &Device<'_>, scope: u32, counter: LinkCounter) -> Result<Value> {
     let links = device.nvlink()?.links;
     if scope == ALL_LINKS {
         return Ok(Long(over_links(device, links, counter)));

@@ -14,7 +14,7 @@ use sim_abi::Registry;
 
 use crate::abi::sys::{self, nvmlGpmMetric_t, nvmlGpmMetricsGet_t, nvmlGpmSample_t, nvmlGpmSupport_t};
 use crate::args::{AnyDevice, Argument, Gpu, Out, garble};
-use crate::call::{Answer, Call, Nvml, NvmlCall, code, entries};
+use crate::call::{Call, Nvml, NvmlCall, Result, code, entries};
 use crate::parts::Part;
 
 const MIB: f64 = 1_048_576.0;
@@ -36,13 +36,13 @@ type Sample = Mutex<Option<Shot>>;
 static SAMPLES: Registry<Sample> = Registry::empty();
 
 /// What a sample is of.
-fn taken(sample: nvmlGpmSample_t) -> Answer<Shot> {
+fn taken(sample: nvmlGpmSample_t) -> Result<Shot> {
     let sample = SAMPLES.get(sample.addr()).ok_or(code::INVALID_ARGUMENT)?;
     let shot = *sample.lock().unwrap_or_else(PoisonError::into_inner);
     shot.ok_or(code::INVALID_ARGUMENT)
 }
 
-fn keep(sample: nvmlGpmSample_t, shot: Shot) -> Answer {
+fn keep(sample: nvmlGpmSample_t, shot: Shot) -> Result {
     let sample = SAMPLES.get(sample.addr()).ok_or(code::INVALID_ARGUMENT)?;
     *sample.lock().unwrap_or_else(PoisonError::into_inner) = Some(shot);
     Ok(())
@@ -60,7 +60,7 @@ struct Request {
 impl Argument<Nvml> for Request {
     type Raw = *mut nvmlGpmMetricsGet_t;
 
-    unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Answer<Self> {
+    unsafe fn take(raw: Self::Raw, call: &Call<'_>) -> Result<Self> {
         let head: Out<Head> = {
             // SAFETY: this function's own contract; the head is the beginning of the caller's struct.
             unsafe { Out::take(raw.cast(), call) }?
@@ -130,12 +130,12 @@ entries! {
         for index in 0..request.count {
             let place = request.metrics.nth(index);
             let mut metric = place.get();
-            let answer = METRICS
+            let result = METRICS
                 .iter()
                 .find(|known| known.ids.contains(&metric.metricId))
                 .ok_or(code::INVALID_ARGUMENT)
                 .and_then(|known| Ok((known, mean(&device, &request, known, metric.metricId)?)));
-            match answer {
+            match result {
                 Ok((known, value)) => {
                     metric.nvmlReturn = code::SUCCESS;
                     metric.value = call.garbled(value);
@@ -151,12 +151,12 @@ entries! {
     }
 }
 
-/// nvml.h declares the texts as `char *`; nobody writes there.
+/// nvml.h declares the texts as `char *`; they are never written.
 fn text(text: &'static CStr) -> *mut c_char {
     text.as_ptr().cast_mut()
 }
 
-fn shot(call: &Call<'_>, device: &Device<'_>, instance: Option<u32>) -> Answer<Shot> {
+fn shot(call: &Call<'_>, device: &Device<'_>, instance: Option<u32>) -> Result<Shot> {
     device.since(Architecture::Hopper)?;
     if let Some(id) = instance {
         let instance = device.instance(id).ok_or(code::INVALID_ARGUMENT)?;
@@ -323,7 +323,7 @@ static METRICS: [Metric; 21] = [
 ];
 
 /// The metric between the request's two samples.
-fn mean(device: &Device<'_>, request: &Request, metric: &Metric, id: u32) -> Answer<f64> {
+fn mean(device: &Device<'_>, request: &Request, metric: &Metric, id: u32) -> Result<f64> {
     let instance = match request.to.instance {
         None => None,
         Some(id) => Some(device.instance(id).ok_or(code::INVALID_ARGUMENT)?),

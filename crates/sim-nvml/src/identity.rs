@@ -13,8 +13,8 @@ use crate::abi::sys::{
 };
 use crate::abi::version;
 use crate::args::{AnyDevice, Argument, Buffer, Gpu, Out, Text, fill, garble};
-use crate::call::{Answer, Call, Nvml, NvmlCall, code, entries, readings};
-use crate::handle::{Kind, Target};
+use crate::call::{Call, Nvml, NvmlCall, Result, code, entries, readings};
+use crate::handle::{HandleKind, Target};
 use crate::parts::Part;
 
 /// PCI class of a 3D controller, as base class and subclass.
@@ -28,7 +28,7 @@ struct ByIndex(usize);
 impl Argument<Nvml> for ByIndex {
     type Raw = c_uint;
 
-    unsafe fn take(raw: c_uint, call: &Call<'_>) -> Answer<Self> {
+    unsafe fn take(raw: c_uint, call: &Call<'_>) -> Result<Self> {
         let device = call.moment.present().nth(raw as usize).ok_or(code::INVALID_ARGUMENT)?;
         call.device.set(Some(device));
         Ok(Self(device))
@@ -44,7 +44,7 @@ macro_rules! by_text {
         impl Argument<Nvml> for $name {
             type Raw = *const c_char;
 
-            unsafe fn take(raw: Self::Raw, $call: &Call<'_>) -> Answer<Self> {
+            unsafe fn take(raw: Self::Raw, $call: &Call<'_>) -> Result<Self> {
                 // SAFETY: this function's own contract.
                 let text = unsafe { Text::take(raw, $call) }?;
                 let $text = text.0.as_str();
@@ -93,7 +93,7 @@ fn pci_address_is(call: &Call<'_>, device: usize, text: &str) -> bool {
         .any(|address| address.eq_ignore_ascii_case(text))
 }
 
-fn uuid(call: &Call<'_>, target: Target) -> Answer<String> {
+fn uuid(call: &Call<'_>, target: Target) -> Result<String> {
     let gpu = call.gpu(target.device)?;
     match (target.instance, target.compute) {
         (Some(instance), Some(compute)) => {
@@ -114,27 +114,27 @@ entries! {
     fn nvmlDeviceGetCount(call, number: Out<c_uint>) { number.set(call, count(call)) }
 
     fn nvmlDeviceGetHandleByIndex_v2(call, found: ByIndex, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, Target::gpu(found.0)))
+        device.put(call.handle(HandleKind::Device, Target::gpu(found.0)))
     }
 
     fn nvmlDeviceGetHandleByIndex(call, found: ByIndex, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, Target::gpu(found.0)))
+        device.put(call.handle(HandleKind::Device, Target::gpu(found.0)))
     }
 
     fn nvmlDeviceGetHandleByUUID(call, found: ByUuid, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, found.0))
+        device.put(call.handle(HandleKind::Device, found.0))
     }
 
     fn nvmlDeviceGetHandleByPciBusId_v2(call, found: ByPciAddress, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, found.0))
+        device.put(call.handle(HandleKind::Device, found.0))
     }
 
     fn nvmlDeviceGetHandleByPciBusId(call, found: ByPciAddress, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, found.0))
+        device.put(call.handle(HandleKind::Device, found.0))
     }
 
     fn nvmlDeviceGetHandleBySerial(call, found: BySerial, device: Out<nvmlDevice_t>) {
-        device.put(call.handle(Kind::Device, found.0))
+        device.put(call.handle(HandleKind::Device, found.0))
     }
 
     fn nvmlDeviceGetUUID(call, device: AnyDevice, text: Buffer, length: c_uint) {
@@ -318,7 +318,7 @@ readings! {
 }
 
 /// `NNNNNNNN:BB:DD.0` in 32 bytes, and `NNNN:BB:DD.0` in the 16 that came before.
-fn pci_info(call: &Call<'_>, gpu: Gpu) -> Answer<nvmlPciInfo_t> {
+fn pci_info(call: &Call<'_>, gpu: Gpu) -> Result<nvmlPciInfo_t> {
     let device = call.gpu(gpu.0)?;
     let (domain, bus, slot) = device.pci_numbers();
     Ok(pci_info_of((domain, bus, slot), device.facts().pci_device_id, device.facts().pci_subsystem_id))

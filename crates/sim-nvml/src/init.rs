@@ -2,22 +2,20 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 
+use sim_abi::Library as _;
+
 use crate::abi::sys::{nvmlHwbcEntry_t, nvmlReturn_t, nvmlSystemDriverBranchInfo_v1_t};
 use crate::abi::version;
 use crate::args::{Buffer, Out, fill};
-use crate::call::{Answer, Nvml, code, entries};
+use crate::call::{Nvml, code, entries};
 use crate::lists::Items;
 use crate::session;
 
 fn init(name: &'static str) -> nvmlReturn_t {
-    let initialised = || -> Answer {
-        let session = session::open()?;
-        let moment = session.live.now();
-        sim_abi::meet_faults::<Nvml>(&moment, name, None)?;
-        session::enter(&session)
-    };
-    initialised().err().unwrap_or(code::SUCCESS)
+    sim_abi::initialise::<Nvml>(name, session::in_use(), session::enter)
 }
+
+sim_abi::machine_symbol!(Nvml);
 
 /// `nvmlInit_v2` as nvml.h declares it.
 #[unsafe(no_mangle)]
@@ -31,7 +29,7 @@ extern "C" fn nvmlInit() -> nvmlReturn_t {
     init("nvmlInit")
 }
 
-/// `nvmlInitWithFlags` as nvml.h declares it; no flag changes what a simulated machine answers.
+/// `nvmlInitWithFlags` as nvml.h declares it; no flag changes a simulated machine.
 #[unsafe(no_mangle)]
 extern "C" fn nvmlInitWithFlags(_flags: c_uint) -> nvmlReturn_t {
     init("nvmlInitWithFlags")
@@ -40,15 +38,7 @@ extern "C" fn nvmlInitWithFlags(_flags: c_uint) -> nvmlReturn_t {
 /// `nvmlShutdown` as nvml.h declares it.
 #[unsafe(no_mangle)]
 extern "C" fn nvmlShutdown() -> nvmlReturn_t {
-    session::leave().err().unwrap_or(code::SUCCESS)
-}
-
-/// Name of the simulated machine's profile, or null before the first `nvmlInit`. The driver's own library has
-/// no such symbol: finding it is how a program knows that it is looking at a simulation. The string stays
-/// valid until the library is initialised as another machine.
-#[unsafe(no_mangle)]
-extern "C" fn accelsim_machine() -> *const c_char {
-    session::load().as_ref().map_or(std::ptr::null(), |session| session.machine_name.as_ptr())
+    Nvml::returned(session::leave())
 }
 
 /// `nvmlErrorString` as nvml.h declares it.

@@ -3,8 +3,8 @@
 //!
 //! An entry point is a few lines: `entries!` (in `call`) checks the state of the library, turns C arguments
 //! into safe ones, lets the faults of the control file happen, and runs the body, which only reads the
-//! machine. What a real part does not have answers `NVML_ERROR_NOT_SUPPORTED`, and so does every function of
-//! `nvml.h` that no client here calls (`unsupported`).
+//! machine. A function for what the real part does not have returns `NVML_ERROR_NOT_SUPPORTED`, and so does
+//! every function of `nvml.h` that no client here calls (`unsupported`).
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
@@ -15,8 +15,8 @@
 //! | `ACCELSIM_SEED` | identities and small variations | 1 |
 //!
 //! The variables are read by the `nvmlInit` that finds the library uninitialised. One symbol is not NVML's:
-//! `const char *accelsim_machine(void)` gives the profile's name, so that a program can say that what it
-//! shows is simulated.
+//! `const char *accelsim_machine(void)` returns the profile's name, so that a program can report that its
+//! values are simulated.
 //!
 //! A panic cannot leave through the C ABI: an `extern "C"` function that unwinds aborts the process, and the
 //! bodies neither index out of bounds nor unwrap.

@@ -7,7 +7,7 @@ use sim::device::MemoryBytes;
 use crate::abi::sys::{nvmlBAR1Memory_t, nvmlMemory_t, nvmlMemory_v2_t};
 use crate::abi::version;
 use crate::args::{AnyDevice, Gpu, Out, garble};
-use crate::call::{Answer, Call, NvmlCall, code, entries, readings};
+use crate::call::{Call, NvmlCall, Result, code, entries, readings};
 use crate::handle::Target;
 
 const MIB: u64 = 1 << 20;
@@ -48,7 +48,7 @@ readings! {
     nvmlDeviceGetMemoryBusWidth: c_uint = |device| Ok(device.facts().memory.bus_width_bits);
 }
 
-fn bytes(call: &Call<'_>, target: Target) -> Answer<MemoryBytes> {
+fn bytes(call: &Call<'_>, target: Target) -> Result<MemoryBytes> {
     let device = call.gpu(target.device)?;
     match target.instance {
         None => Ok(device.memory_bytes()),

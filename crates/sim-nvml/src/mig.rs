@@ -13,8 +13,8 @@ use crate::abi::sys::{
 };
 use crate::abi::version;
 use crate::args::{AnyDevice, ComputeInstance, Gpu, GpuInstance, Out, fill, garble};
-use crate::call::{Answer, Call, NvmlCall, code, entries, readings};
-use crate::handle::{Kind, Target};
+use crate::call::{Call, NvmlCall, Result, code, entries, readings};
+use crate::handle::{HandleKind, Target};
 use crate::lists::{Items, list};
 
 /// Compute instances that a GPU can have, in all.
@@ -31,7 +31,7 @@ garble! {
     nvmlComputeInstanceProfileInfo_v2_t {}
 }
 
-/// What every version of the struct says of a profile, and what is its own.
+/// What the versions of the struct have in common, and the members of each.
 macro_rules! profile_info {
     ($info:ident, $profile:expr, $($own:ident: $value:expr),*) => {
         $info {
@@ -79,7 +79,7 @@ entries! {
             })
         });
         let target = found.nth(index as usize).ok_or(code::NOT_FOUND)?;
-        device.put(call.handle(Kind::Device, target))
+        device.put(call.handle(HandleKind::Device, target))
     }
 
     fn nvmlDeviceIsMigDeviceHandle(_call, device: AnyDevice, is: Out<c_uint>) {
@@ -88,7 +88,7 @@ entries! {
 
     fn nvmlDeviceGetDeviceHandleFromMigDeviceHandle(call, device: AnyDevice, parent: Out<nvmlDevice_t>) {
         device.0.instance.ok_or(code::INVALID_ARGUMENT)?;
-        parent.put(call.handle(Kind::Device, Target::gpu(device.0.device)))
+        parent.put(call.handle(HandleKind::Device, Target::gpu(device.0.device)))
     }
 
     fn nvmlDeviceGetGpuInstanceId(call, device: AnyDevice, id: Out<c_uint>) {
@@ -134,7 +134,7 @@ entries! {
         let device = call.gpu(gpu_instance.0.device)?;
         let instance = instance(&device, gpu_instance.0)?;
         info.set(call, nvmlGpuInstanceInfo_t {
-            device: call.handle(Kind::Device, Target::gpu(gpu_instance.0.device)),
+            device: call.handle(HandleKind::Device, Target::gpu(gpu_instance.0.device)),
             id: instance.id,
             profileId: instance.profile.id,
             placement: nvmlGpuInstancePlacement_t {
@@ -265,27 +265,27 @@ entries! {
     }
 }
 
-fn can_be_cut(device: &Device<'_>) -> Answer {
+fn can_be_cut(device: &Device<'_>) -> Result {
     if device.nvidia().mig_profiles.is_empty() { Err(code::NOT_SUPPORTED) } else { Ok(()) }
 }
 
-fn is_cut(device: &Device<'_>) -> Answer {
+fn is_cut(device: &Device<'_>) -> Result {
     if device.standing().mig_enabled { Ok(()) } else { Err(code::NOT_SUPPORTED) }
 }
 
 fn gpu_instance(call: &Call<'_>, device: usize, id: u32) -> nvmlGpuInstance_t {
-    call.handle(Kind::GpuInstance, Target { device, instance: Some(id), compute: None })
+    call.handle(HandleKind::GpuInstance, Target { device, instance: Some(id), compute: None })
 }
 
 fn compute_instance(call: &Call<'_>, target: Target, id: u32) -> nvmlComputeInstance_t {
-    call.handle(Kind::ComputeInstance, Target { compute: Some(id), ..target })
+    call.handle(HandleKind::ComputeInstance, Target { compute: Some(id), ..target })
 }
 
-fn instance<'a>(device: &Device<'a>, target: Target) -> Answer<&'a Instance> {
+fn instance<'a>(device: &Device<'a>, target: Target) -> Result<&'a Instance> {
     target.instance.and_then(|id| device.instance(id)).ok_or(code::INVALID_ARGUMENT)
 }
 
-fn by_kind<'a>(device: &Device<'a>, kind: u32) -> Answer<&'a InstanceProfile> {
+fn by_kind<'a>(device: &Device<'a>, kind: u32) -> Result<&'a InstanceProfile> {
     can_be_cut(device)?;
     if kind >= sys::NVML_GPU_INSTANCE_PROFILE_COUNT {
         return Err(code::INVALID_ARGUMENT);
@@ -293,12 +293,12 @@ fn by_kind<'a>(device: &Device<'a>, kind: u32) -> Answer<&'a InstanceProfile> {
     device.nvidia().mig_profiles.iter().find(|profile| profile.kind == kind).ok_or(code::NOT_SUPPORTED)
 }
 
-fn by_id<'a>(device: &Device<'a>, id: u32) -> Answer<&'a InstanceProfile> {
+fn by_id<'a>(device: &Device<'a>, id: u32) -> Result<&'a InstanceProfile> {
     can_be_cut(device)?;
     device.nvidia().mig_profiles.iter().find(|profile| profile.id == id).ok_or(code::INVALID_ARGUMENT)
 }
 
-fn attributes_of(call: &Call<'_>, target: Target) -> Answer<nvmlDeviceAttributes_t> {
+fn attributes_of(call: &Call<'_>, target: Target) -> Result<nvmlDeviceAttributes_t> {
     // nvml.h: for MIG device handles only.
     target.instance.ok_or(code::NOT_SUPPORTED)?;
     let device = call.gpu(target.device)?;
@@ -322,7 +322,7 @@ fn versioned_instance_profile(
     call: &Call<'_>,
     profile: &InstanceProfile,
     info: Out<nvmlGpuInstanceProfileInfo_v2_t>,
-) -> Answer {
+) -> Result {
     let asked = info.get().version;
     let mut name = [0; 96];
     fill(&mut name, &format!("MIG {}", profile.name));
@@ -349,7 +349,7 @@ fn list_placements(
     profile: &InstanceProfile,
     placements: Items<nvmlGpuInstancePlacement_t>,
     count: Out<c_uint>,
-) -> Answer {
+) -> Result {
     let size = profile.placement_slices;
     let all = profile.placements.iter().map(|&start| nvmlGpuInstancePlacement_t { start, size });
     if placements.is_null() {
@@ -376,7 +376,7 @@ fn compute_profile(instance: &Instance) -> nvmlComputeInstanceProfileInfo_t {
     }
 }
 
-fn compute_profile_of_kind(instance: &Instance, kind: u32) -> Answer<nvmlComputeInstanceProfileInfo_t> {
+fn compute_profile_of_kind(instance: &Instance, kind: u32) -> Result<nvmlComputeInstanceProfileInfo_t> {
     let slices = match kind {
         sys::NVML_COMPUTE_INSTANCE_PROFILE_1_SLICE => 1,
         sys::NVML_COMPUTE_INSTANCE_PROFILE_2_SLICE => 2,
@@ -398,13 +398,13 @@ fn compute_profile_of_kind(instance: &Instance, kind: u32) -> Answer<nvmlCompute
     })
 }
 
-fn compute_info(call: &Call<'_>, target: Target) -> Answer<nvmlComputeInstanceInfo_t> {
+fn compute_info(call: &Call<'_>, target: Target) -> Result<nvmlComputeInstanceInfo_t> {
     let device = call.gpu(target.device)?;
     let instance = instance(&device, target)?;
     let id = target.compute.ok_or(code::INVALID_ARGUMENT)?;
     let size = instance.compute_slices();
     Ok(nvmlComputeInstanceInfo_t {
-        device: call.handle(Kind::Device, Target::gpu(target.device)),
+        device: call.handle(HandleKind::Device, Target::gpu(target.device)),
         gpuInstance: gpu_instance(call, target.device, instance.id),
         id,
         profileId: compute_profile(instance).id,

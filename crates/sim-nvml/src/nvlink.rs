@@ -11,7 +11,7 @@ use crate::abi::sys::{
 };
 use crate::abi::version;
 use crate::args::{Gpu, Out, garble};
-use crate::call::{Answer, Call, NvmlCall, code, entries};
+use crate::call::{Call, NvmlCall, Result, code, entries};
 use crate::identity::pci_info_of;
 use crate::parts::Part;
 
@@ -123,7 +123,7 @@ pub(crate) fn version_code(generation: u32) -> u32 {
     }
 }
 
-fn remote(call: &Call<'_>, gpu: Gpu, link: u32) -> Answer<nvmlPciInfo_t> {
+fn remote(call: &Call<'_>, gpu: Gpu, link: u32) -> Result<nvmlPciInfo_t> {
     let device = call.gpu(gpu.0)?;
     device.link(link)?;
     let switches = &device.nvlink()?.switch_addresses;
@@ -133,7 +133,7 @@ fn remote(call: &Call<'_>, gpu: Gpu, link: u32) -> Answer<nvmlPciInfo_t> {
 }
 
 /// The device's place in the fabric that its switches make, from Hopper on.
-fn fabric(device: &Device<'_>) -> Answer<nvmlGpuFabricInfo_v3_t> {
+fn fabric(device: &Device<'_>) -> Result<nvmlGpuFabricInfo_v3_t> {
     device.since(Architecture::Hopper)?;
     if device.nvlink()?.switch_addresses.is_empty() {
         return Err(code::NOT_SUPPORTED);

@@ -1,23 +1,23 @@
-//! What depends on the part: the questions that decide between an answer and `NVML_ERROR_NOT_SUPPORTED`.
+//! What depends on the part: the conditions under which a function returns `NVML_ERROR_NOT_SUPPORTED`.
 
 use sim::Device;
 use sim::cycle::Channel;
 use sim::profile::{Architecture, Nvlink};
 
-use crate::call::{Answer, code};
+use crate::call::{Result, code};
 
 /// What a part can do.
 pub(crate) trait Part {
     /// Not supported before this generation.
-    fn since(&self, architecture: Architecture) -> Answer;
+    fn since(&self, architecture: Architecture) -> Result;
     /// Not supported before this driver.
-    fn since_driver(&self, release: u32) -> Answer;
+    fn since_driver(&self, release: u32) -> Result;
     /// Not supported while the GPU is cut.
-    fn whole(&self) -> Answer;
+    fn whole(&self) -> Result;
     /// Not supported without NVLink.
-    fn nvlink(&self) -> Answer<&Nvlink>;
+    fn nvlink(&self) -> Result<&Nvlink>;
     /// An NVLink by number: beyond what NVML knows it is invalid, beyond what the part has not supported.
-    fn link(&self, link: u32) -> Answer<u32>;
+    fn link(&self, link: u32) -> Result<u32>;
     /// Whether pages are retired instead of rows remapped.
     fn retires_pages(&self) -> bool;
     /// Power as `nvmlDeviceGetPowerUsage` gives it: over a second from Ampere on, but for GA100.
@@ -27,23 +27,23 @@ pub(crate) trait Part {
 }
 
 impl Part for Device<'_> {
-    fn since(&self, architecture: Architecture) -> Answer {
+    fn since(&self, architecture: Architecture) -> Result {
         if self.nvidia().architecture >= architecture { Ok(()) } else { Err(code::NOT_SUPPORTED) }
     }
 
-    fn since_driver(&self, release: u32) -> Answer {
+    fn since_driver(&self, release: u32) -> Result {
         if self.driver().release().0 >= release { Ok(()) } else { Err(code::NOT_SUPPORTED) }
     }
 
-    fn whole(&self) -> Answer {
+    fn whole(&self) -> Result {
         if self.standing().mig_enabled { Err(code::NOT_SUPPORTED) } else { Ok(()) }
     }
 
-    fn nvlink(&self) -> Answer<&Nvlink> {
+    fn nvlink(&self) -> Result<&Nvlink> {
         self.nvidia().nvlink.as_ref().ok_or(code::NOT_SUPPORTED)
     }
 
-    fn link(&self, link: u32) -> Answer<u32> {
+    fn link(&self, link: u32) -> Result<u32> {
         if link >= crate::abi::sys::NVML_NVLINK_MAX_LINKS {
             Err(code::INVALID_ARGUMENT)
         } else if link >= self.nvlink()?.links {

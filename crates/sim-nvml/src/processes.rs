@@ -6,7 +6,7 @@ use sim::device::Process;
 
 use crate::abi::sys::{nvmlProcessInfo_v1_t, nvmlProcessInfo_v2_t, nvmlProcessUtilizationSample_t};
 use crate::args::{AnyDevice, Buffer, Gpu};
-use crate::call::{Answer, Call, NvmlCall, code, entries};
+use crate::call::{Call, NvmlCall, Result, code, entries};
 use crate::handle::Target;
 use crate::lists::{Items, list};
 use crate::parts::{Part, gpu_utilization, percent, recent};
@@ -100,13 +100,13 @@ entries! {
 }
 
 /// The servers of a GPU, or of one compute instance.
-fn compute(call: &Call<'_>, target: Target) -> Answer<Vec<Process>> {
+fn compute(call: &Call<'_>, target: Target) -> Result<Vec<Process>> {
     let device = call.gpu(target.device)?;
     let place = target.instance.zip(target.compute);
     Ok(device.processes().filter(|process| place.is_none() || process.instance == place).collect())
 }
 
 /// Nothing draws, and nothing runs under MPS.
-fn none(call: &Call<'_>, target: Target) -> Answer<Vec<Process>> {
+fn none(call: &Call<'_>, target: Target) -> Result<Vec<Process>> {
     call.gpu(target.device).map(|_| Vec::new())
 }

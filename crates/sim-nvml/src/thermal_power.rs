@@ -12,7 +12,7 @@ use crate::abi::sys::{
 };
 use crate::abi::version;
 use crate::args::{Gpu, Out, garble};
-use crate::call::{Answer, NvmlCall, code, entries, readings};
+use crate::call::{NvmlCall, Result, code, entries, readings};
 use crate::parts::{Part, milliwatts};
 
 /// `nvmlTemperatureSensors_t`: the only sensor that there is.
@@ -119,6 +119,6 @@ fn performance_state(device: &Device<'_>) -> nvmlPstates_t {
 }
 
 /// All the parts here are cooled by their chassis.
-fn no_fan(_device: &Device<'_>) -> Answer<c_uint> {
+fn no_fan(_device: &Device<'_>) -> Result<c_uint> {
     Err(code::NOT_SUPPORTED)
 }

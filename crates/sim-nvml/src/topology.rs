@@ -4,8 +4,8 @@ use std::ffi::{c_int, c_uint, c_ulong};
 
 use crate::abi::sys::{self, nvmlDevice_t, nvmlGpuP2PStatus_t, nvmlGpuTopologyLevel_t};
 use crate::args::{Gpu, Out};
-use crate::call::{Answer, Call, NvmlCall, code, entries};
-use crate::handle::{Kind, Target};
+use crate::call::{Call, NvmlCall, Result, code, entries};
+use crate::handle::{HandleKind, Target};
 use crate::lists::{Items, list};
 
 /// Logical processors of the simulated host, half on each of two nodes.
@@ -85,7 +85,7 @@ fn processors(node: u32) -> u128 {
     half << (node * (PROCESSORS / 2) % PROCESSORS)
 }
 
-fn write_set(words: c_uint, set: Items<c_ulong>, word: impl Fn(u32) -> c_ulong) -> Answer {
+fn write_set(words: c_uint, set: Items<c_ulong>, word: impl Fn(u32) -> c_ulong) -> Result {
     if words == 0 || set.is_null() {
         return Err(code::INVALID_ARGUMENT);
     }
@@ -93,7 +93,7 @@ fn write_set(words: c_uint, set: Items<c_ulong>, word: impl Fn(u32) -> c_ulong) 
     Ok(())
 }
 
-fn common_ancestor(call: &Call<'_>, one: Gpu, other: Gpu) -> Answer<nvmlGpuTopologyLevel_t> {
+fn common_ancestor(call: &Call<'_>, one: Gpu, other: Gpu) -> Result<nvmlGpuTopologyLevel_t> {
     let (first, second) = (call.gpu(one.0)?, call.gpu(other.0)?);
     Ok(if one.0 == other.0 {
         sys::nvmlGpuLevel_enum_NVML_TOPOLOGY_INTERNAL
@@ -106,6 +106,6 @@ fn common_ancestor(call: &Call<'_>, one: Gpu, other: Gpu) -> Answer<nvmlGpuTopol
 
 fn handles(call: &Call<'_>, devices: Vec<usize>) -> impl Iterator<Item = nvmlDevice_t> + Clone {
     let handles: Vec<nvmlDevice_t> =
-        devices.into_iter().map(|device| call.handle(Kind::Device, Target::gpu(device))).collect();
+        devices.into_iter().map(|device| call.handle(HandleKind::Device, Target::gpu(device))).collect();
     handles.into_iter()
 }

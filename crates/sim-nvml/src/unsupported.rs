@@ -1,24 +1,22 @@
 //! The functions of `nvml.h` that no client here relies on: they exist, as in the driver's library, and
-//! answer that the device does not support them. (Faults of the control file that name them still happen.)
-
-use sim_abi::Library as _;
+//! return that the device does not support them. (Faults of the control file that name them still happen.)
 
 use crate::abi::sys::nvmlReturn_t;
 use crate::call::{Nvml, code};
 
-/// Declares them. The callers' arguments are never looked at, and under the C ABI need not be declared.
+/// Declares them. The callers' arguments are not read, and under the C ABI need not be declared.
 macro_rules! unsupported {
     ($($name:ident)*) => {$(
         #[doc = concat!("`", stringify!($name), "`: not supported.")]
         #[unsafe(no_mangle)]
         extern "C" fn $name() -> nvmlReturn_t {
-            answer(stringify!($name))
+            not_supported(stringify!($name))
         }
     )*};
 }
 
-fn answer(name: &'static str) -> nvmlReturn_t {
-    Nvml::run(name, |call| call.after_faults().and(Err(code::NOT_SUPPORTED)))
+fn not_supported(name: &'static str) -> nvmlReturn_t {
+    sim_abi::run::<Nvml>(name, |call| call.after_faults().and(Err(code::NOT_SUPPORTED)))
 }
 
 unsupported! {

@@ -11,7 +11,7 @@ use crate::abi::sys::{
     nvmlGpuDynamicPstatesInfo_st__bindgen_ty_1 as Domain, nvmlGpuDynamicPstatesInfo_t, nvmlUtilization_t,
 };
 use crate::args::{Gpu, Out, garble};
-use crate::call::{Answer, NvmlCall, code, entries};
+use crate::call::{NvmlCall, Result, code, entries};
 use crate::lists::{Items, list};
 use crate::parts::{Part, UTILIZATION_PERIOD_SECONDS, gpu_utilization, percent, recent};
 
@@ -31,7 +31,7 @@ macro_rules! media_engines {
             fn $name(call, gpu: Gpu, utilization: Out<c_uint>, period: Out<c_uint>) {
                 let $device = call.gpu(gpu.0)?;
                 $device.whole()?;
-                let ratio: Answer<f64> = $ratio;
+                let ratio: Result<f64> = $ratio;
                 utilization.set(call, percent(ratio?))?;
                 period.put(PERIOD_MICROSECONDS)
             }
@@ -104,7 +104,7 @@ entries! {
     }
 }
 
-fn jpeg(device: &Device<'_>) -> Answer<f64> {
+fn jpeg(device: &Device<'_>) -> Result<f64> {
     if device.nvidia().engines.jpeg == 0 {
         return Err(code::NOT_SUPPORTED);
     }

@@ -33,7 +33,7 @@ fn library() -> PathBuf {
 fn on(test: &str, machines: &[&str], body: impl FnOnce(&str, &Path) -> Outcome) {
     if let Some(control) = std::env::var_os(CHILD) {
         let machine = std::env::var("ACCELSIM_MACHINE").expect("the parent sets it");
-        body(&machine, Path::new(&control)).expect("the library answers");
+        body(&machine, Path::new(&control)).expect("the library returns");
         return;
     }
     for machine in machines {
@@ -261,7 +261,10 @@ fn events_are_delivered_once_and_old_ones_never() {
                 .register_events(EventTypes::CRITICAL_XID_ERROR, events)
                 .map_err(|error| error.error)?;
         }
-        assert!(matches!(events.wait(300), Err(NvmlError::Timeout)), "what was there before is not told");
+        assert!(
+            matches!(events.wait(300), Err(NvmlError::Timeout)),
+            "what was there before is not delivered"
+        );
 
         let new = Xid { id: 2, device: 3, code: 79, ..Xid::default() };
         let ecc = vec![Ecc { device: 1, severity: Severity::Uncorrectable, scope: Scope::Dram, count: 1 }];
@@ -303,8 +306,8 @@ fn errors_and_rows_show_what_the_control_file_adds() {
 }
 
 #[test]
-fn a_device_off_the_bus_is_neither_counted_nor_answered() {
-    on("a_device_off_the_bus_is_neither_counted_nor_answered", &["h100-sxm-8"], |_, control| {
+fn a_device_off_the_bus_is_neither_counted_nor_found() {
+    on("a_device_off_the_bus_is_neither_counted_nor_found", &["h100-sxm-8"], |_, control| {
         let nvml = init()?;
         let gone = nvml.device_by_index(3)?;
         let last = nvml.device_by_index(7)?;

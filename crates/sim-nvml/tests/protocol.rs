@@ -1,5 +1,5 @@
-//! NVML's manners, through the bare bindings: what a call says to a null pointer, an invented handle, a short
-//! buffer, a wrong version word, and before it is initialised.
+//! NVML's protocol, through the bare bindings: what a call returns for a null pointer, an invented handle, a
+//! short buffer, a wrong version word, and before it is initialised.
 
 use std::ffi::{CStr, c_char};
 use std::ptr::{null, null_mut, without_provenance_mut};

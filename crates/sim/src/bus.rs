@@ -1,13 +1,14 @@
 //! The machine's PCI bus as sysfs shows it, for programs that count the devices a node should have.
 
 use crate::kernel::Files;
+use crate::live::Moment;
 use crate::profile::Profile;
 
-/// A bridge that every host has, so that a reader must tell accelerators from the rest.
+/// A bridge that every host has, so that a reader must distinguish accelerators from other devices.
 const HOST_BRIDGE: (&str, u32, u32, u32) = ("0000:00:00.0", 0x8086, 0x09a2, 0x06_0000);
 
-/// The files `bus/pci/devices/<address>/{vendor,device,subsystem_vendor,subsystem_device,class,numa_node}`, of
-/// all devices of the machine but the `hidden` ones.
+/// The files `bus/pci/devices/<address>/{vendor,device,subsystem_vendor,subsystem_device,class,numa_node}`,
+/// of all devices of the machine but the `hidden` ones.
 pub fn files(profile: &Profile, hidden: &[usize]) -> Files {
     let mut files = Files::default();
     let (address, vendor, device, class) = HOST_BRIDGE;
@@ -29,12 +30,22 @@ pub fn files(profile: &Profile, hidden: &[usize]) -> Files {
     files
 }
 
+/// The same at a moment, of the devices that are present, and the name of the simulated machine.
+pub fn marked(moment: &Moment<'_>) -> Files {
+    let profile = moment.machine().profile();
+    let present: Vec<_> = moment.present().collect();
+    let hidden: Vec<_> = (0..profile.device_count()).filter(|index| !present.contains(index)).collect();
+    let mut all = Files::of_machine(&profile.name);
+    all.extend(files(profile, &hidden));
+    all
+}
+
 /// Where a function's files are, below the root.
 pub fn folder(address: &str) -> String {
     format!("bus/pci/devices/{address}")
 }
 
-/// What every function says of itself.
+/// The files that every function has.
 pub fn identify(files: &mut Files, address: &str, vendor: u32, device: u32, class: u32) {
     let folder = folder(address);
     files.put(format!("{folder}/vendor"), format_args!("{vendor:#06x}"));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::control::{
-    Control, DriverState, Fault, Garbage, Kind, Link, RecoveryAction, Reset, Rows, Scope, Severity, Xid,
+    Control, DriverState, Fault, FaultKind, Garbage, Link, RecoveryAction, Reset, Rows, Scope, Severity, Xid,
     strain::Strain,
 };
 use crate::mig::{self, Instance};
@@ -20,7 +20,7 @@ pub enum Effect {
     Hang(Option<Duration>),
     /// Hold the call for so long, then go on.
     Slow(Duration),
-    /// Succeed with nonsense of this class.
+    /// Succeed with a wrong value of this class.
     Garbage(Garbage),
 }
 
@@ -47,7 +47,7 @@ pub struct DeviceConditions {
     pub ecc: [[u64; 2]; 2],
     /// Remapped rows or retired pages.
     pub rows: Rows,
-    /// NVLink trouble, one entry per link that has any.
+    /// NVLink faults, one entry for each link that has one.
     pub links: Vec<Link>,
     /// What fills or heats it beside its load.
     pub(crate) strain: Strain,
@@ -59,7 +59,7 @@ pub struct DeviceConditions {
     pub mig_enabled: bool,
     /// Instances, in the order in which they were made; empty unless MIG mode is on.
     pub instances: Vec<Instance>,
-    /// Changes when the instances do, so that a handle to an old one can be told.
+    /// Changes when the instances do, so that a handle to an old one can be recognised.
     pub mig_generation: u16,
 }
 
@@ -188,11 +188,11 @@ fn effect(fault: &Fault) -> Result<Effect, String> {
     let missing = |key: &str| format!("fault: kind = \"{:?}\" needs `{key}`", fault.kind).to_lowercase();
     let time = |seconds: f64| Duration::try_from_secs_f64(seconds).map_err(|error| format!("fault: {error}"));
     Ok(match fault.kind {
-        Kind::Error => Effect::Error(fault.code.ok_or_else(|| missing("code"))?),
-        Kind::Lost => Effect::Lost,
-        Kind::Hang => Effect::Hang(fault.seconds.map(time).transpose()?),
-        Kind::Slow => Effect::Slow(time(fault.ms.ok_or_else(|| missing("ms"))? / 1e3)?),
-        Kind::Garbage => Effect::Garbage(fault.value.ok_or_else(|| missing("value"))?),
+        FaultKind::Error => Effect::Error(fault.code.ok_or_else(|| missing("code"))?),
+        FaultKind::Lost => Effect::Lost,
+        FaultKind::Hang => Effect::Hang(fault.seconds.map(time).transpose()?),
+        FaultKind::Slow => Effect::Slow(time(fault.ms.ok_or_else(|| missing("ms"))? / 1e3)?),
+        FaultKind::Garbage => Effect::Garbage(fault.value.ok_or_else(|| missing("value"))?),
     })
 }
 
@@ -216,7 +216,7 @@ fn occurrences(at: Option<f64>, every: Option<f64>, now: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{Conditions, Effect};
-    use crate::control::{Control, Fault, Garbage, Heat, Kind, Memory, Mig, Xid};
+    use crate::control::{Control, Fault, FaultKind, Garbage, Heat, Memory, Mig, Xid};
     use crate::profile::Profile;
 
     fn conditions(fault: Vec<Fault>) -> Conditions {
@@ -285,7 +285,7 @@ mod tests {
             Control { hidden: vec![1], ..Control::default() },
             Control { fault: vec![Fault::lost().device(9)], ..Control::default() },
             Control { fault: vec![Fault { code: None, ..Fault::error(1) }], ..Control::default() },
-            Control { fault: vec![Fault { kind: Kind::Slow, ..Fault::lost() }], ..Control::default() },
+            Control { fault: vec![Fault { kind: FaultKind::Slow, ..Fault::lost() }], ..Control::default() },
             Control { fault: vec![Fault::hang_for(-1.0)], ..Control::default() },
             Control { memory: vec![Memory { device: 0, fill: 1.5 }], ..Control::default() },
             Control { heat: vec![Heat { device: 1, celsius: 5.0 }], ..Control::default() },

@@ -87,7 +87,7 @@
 //! acceptance_ratio = 0.4       # drafted tokens that are accepted
 //! waiting = 20                 # requests that wait for room
 //! asleep = false
-//! down = false                 # scrapes are answered with 503
+//! down = false                 # scrapes return 503
 //! at = 1750000000.0            # optional: begin, unix seconds (default: from the start)
 //! for = 600.0                  #   how long from then (default: for ever)
 //! ```
@@ -103,7 +103,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use engine::Engine;
-pub use fault::{Fault, Garbage, Kind};
+pub use fault::{Fault, FaultKind, Garbage};
 pub use file::ControlFile;
 pub use strain::{Heat, Memory};
 
@@ -129,7 +129,7 @@ pub struct Control {
     pub ecc: Vec<Ecc>,
     /// Remapped rows or retired pages.
     pub rows: Vec<Rows>,
-    /// NVLink trouble.
+    /// NVLink faults.
     pub link: Vec<Link>,
     /// Memory that something beside the load has allocated.
     pub memory: Vec<Memory>,
@@ -149,7 +149,7 @@ pub struct Control {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DriverState {
-    /// Calls are answered.
+    /// Calls return.
     #[default]
     Loaded,
     /// Initialisation fails, and what was initialised is no longer.
@@ -230,7 +230,7 @@ pub struct Rows {
     pub failure: bool,
 }
 
-/// NVLink trouble to add.
+/// NVLink faults to add.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Link {
@@ -248,7 +248,7 @@ pub struct Link {
     pub crc_errors: u64,
 }
 
-/// What the driver tells an operator to do.
+/// What the driver recommends to an operator.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recovery {
@@ -258,7 +258,7 @@ pub struct Recovery {
     pub action: RecoveryAction,
 }
 
-/// What the driver tells an operator to do, in the vendor's order.
+/// What the driver recommends to an operator, in the vendor's order.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryAction {
@@ -318,7 +318,7 @@ impl Control {
         std::fs::rename(&part, path)
     }
 
-    /// These tables with `over` laid on top: what a control file does to a profile.
+    /// These tables, overridden by those of `over`: what a control file does to a profile.
     #[must_use]
     pub fn overlaid(&self, over: &Self) -> Self {
         fn joined<T: Clone>(below: &[T], above: &[T]) -> Vec<T> {

@@ -1,4 +1,4 @@
-//! One period of the machine's life, worked out in advance: a workload in, and out of it power, heat, clocks,
+//! One period of the machine's life, computed in advance: from a workload follow power, heat, clocks,
 //! traffic and reasons to slow down, each following from the others, with the integral of each over time.
 //!
 //! A lookup is an interpolation between two rows: constant time, no state. An integral over any stretch is
@@ -30,8 +30,8 @@ const POWER_CLOCK_EXPONENT: f64 = 2.2;
 const POWER_SM: f64 = 0.13;
 const POWER_TENSOR: f64 = 0.70;
 const POWER_DRAM: f64 = 0.45;
-/// Part of the memory that model weights take, and that the KV cache can take beside them: nine tenths together, which
-/// is what vLLM allows itself unless it is told otherwise.
+/// Part of the memory that model weights take, and that the KV cache can take beside them: nine tenths
+/// together, which is what vLLM allows itself by default.
 pub(crate) const WEIGHTS_RATIO: f64 = 0.68;
 pub(crate) const KV_CACHE_RATIO: f64 = 0.22;
 
@@ -102,7 +102,7 @@ pub enum Channel {
     SoftwareThermal,
     /// Clocks are halved by the hardware: too hot.
     HardwareThermal,
-    /// Clocks are halved by the hardware: the power supply asks for it.
+    /// Clocks are halved by the hardware: the power supply demands it.
     PowerBrake,
 }
 
@@ -129,7 +129,7 @@ pub struct Cycle {
 }
 
 impl Cycle {
-    /// Works out the period. The same arguments give the same cycle.
+    /// Computes the period. The same arguments give the same cycle.
     pub fn new(silicon: &Silicon, workload: Workload, seed: u64) -> Self {
         let mut state = State::settled(silicon);
         // Temperatures and caches must end where they began: by the third pass they do, to below a sensor's

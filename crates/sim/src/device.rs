@@ -1,4 +1,4 @@
-//! One device at one moment: every quantity that a vendor's library can be asked for, with its unit in its
+//! One device at one moment: every quantity that a vendor's library can return, with its unit in its
 //! name. All of it is arithmetic on the machine, the conditions and the time; nothing is stored.
 
 mod memory;
@@ -11,7 +11,7 @@ use crate::cycle::Channel;
 use crate::hash;
 use crate::machine::{Machine, Variation};
 use crate::mig::Instance;
-use crate::profile::{Driver, Facts, Nvidia, pci_numbers};
+use crate::profile::{DeviceProfile, Driver, Nvidia, pci_numbers};
 
 /// NVLink packets carry this much more than their payload.
 const NVLINK_PROTOCOL_OVERHEAD: f64 = 1.18;
@@ -63,7 +63,7 @@ impl<'a> Device<'a> {
     }
 
     /// What the device is.
-    pub fn facts(&self) -> &'a Facts {
+    pub fn facts(&self) -> &'a DeviceProfile {
         &self.machine.profile.device
     }
 
@@ -81,7 +81,7 @@ impl<'a> Device<'a> {
         &self.machine.profile.driver
     }
 
-    /// What the control tables say of it.
+    /// What the control tables say about it.
     pub fn standing(&self) -> &'a DeviceConditions {
         self.standing
     }
@@ -262,7 +262,7 @@ impl<'a> Device<'a> {
         self.total(direction) as u64 & (u64::MAX >> (64 - bits))
     }
 
-    /// Happenings of a kind from a second after boot until now.
+    /// Number of events of a kind from a second after boot until now.
     fn occurrences(&self, per_day: f64, kind: u64, from_seconds: f64) -> u64 {
         let salt = self.machine.event_salt(self.index, kind);
         hash::occurrences(per_day, salt, from_seconds, self.now - self.machine.profile.boot)
@@ -323,7 +323,7 @@ mod tests {
         Conditions::new(machine.profile(), &control).expect("it fits")
     }
 
-    /// Everything a device says, as text: equal text is equal state.
+    /// Everything that a device reports, as text: equal text is equal state.
     fn dump(device: &Device<'_>) -> String {
         let levels: Vec<f64> = [Channel::Power, Channel::Tensor, Channel::PcieReceive, Channel::SmClock]
             .iter()

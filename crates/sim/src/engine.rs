@@ -32,7 +32,7 @@ use load::{Levels, Load};
 use table::Table;
 use totals::Totals;
 
-/// When an engine starts, unless told otherwise: 2025-06-01 00:00:00 UTC, as the built-in machines boot.
+/// Default start of an engine: 2025-06-01 00:00:00 UTC, as the built-in machines boot.
 pub const STARTED: u64 = 1_748_736_000;
 
 const PERIOD: u64 = PERIOD_SECONDS as u64;
@@ -41,12 +41,12 @@ const PERIOD: u64 = PERIOD_SECONDS as u64;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The engine and its version.
-    pub engine: tables::Kind,
+    pub engine: tables::EngineSpec,
     /// Name of the model that it serves.
     pub model: String,
     /// Small variations follow from it.
     pub seed: u64,
-    /// What the machine is asked to do.
+    /// The load of the machine.
     pub workload: Workload,
     /// When the engine was started, unix seconds: counters begin at 0 here.
     pub started: u64,

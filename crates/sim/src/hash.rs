@@ -36,7 +36,7 @@ pub(crate) fn uuid(words: &[u64]) -> String {
 
 /// How often something happens between two instants (seconds) when it happens at a steady rate.
 ///
-/// `salt` fixes the instants, so that the count between two times is the same whoever asks, and so that
+/// `salt` fixes the instants, so that the count between two times is the same for every caller, and so that
 /// `occurrences(a, b) + occurrences(b, c) == occurrences(a, c)`.
 pub(crate) fn occurrences(per_day: f64, salt: u64, from_seconds: f64, to_seconds: f64) -> u64 {
     let offset = unit(&[salt]);

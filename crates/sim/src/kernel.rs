@@ -12,7 +12,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What stands at a path.
+/// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
     File(Vec<u8>),
@@ -23,7 +23,18 @@ enum Content {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files(BTreeMap<String, Content>);
 
+/// The folder below the root that no kernel has. It marks the files as simulated, and holds what a real
+/// machine has in system calls instead of files.
+pub const SIMULATED: &str = "accelsim";
+
 impl Files {
+    /// The files of a simulated machine, which name it.
+    pub fn of_machine(name: &str) -> Self {
+        let mut files = Self::default();
+        files.put(format!("{SIMULATED}/machine"), name);
+        files
+    }
+
     /// A text file: the value and a line break, as the kernel writes.
     pub fn put(&mut self, path: impl Into<String>, value: impl Display) {
         self.bytes(path, format!("{value}\n").into_bytes());
@@ -65,7 +76,7 @@ impl Tree {
         Ok(Self { root: root.to_owned(), staging, written: Files::default() })
     }
 
-    /// Makes the tree show `files`: writes what is new or other, removes what is gone.
+    /// Makes the tree show `files`: writes what is new or different, removes what is gone.
     ///
     /// # Errors
     /// The first file that cannot be written; those before it are.

@@ -4,12 +4,12 @@
 //! state kept in this crate. That state is a **pure function of profile, seed and clock**: two processes that
 //! open the same machine read the same values, and a frozen clock gives the same bytes for ever.
 //!
-//! | module | room |
+//! | module | purpose |
 //! |---|---|
 //! | [`profile`] | what the machine is: a TOML file of `machines/`, compiled in or read from disk |
 //! | [`clock`] | the wall clock, or one frozen instant |
-//! | [`workload`] | what the devices are asked to do: phases by schedule |
-//! | [`cycle`] | the coupled answer, worked out for one period: power, heat, clocks, traffic, their integrals |
+//! | [`workload`] | the load of the devices: phases by schedule |
+//! | [`cycle`] | what follows from the load, computed for one period: power, heat, clocks, traffic, their integrals |
 //! | [`machine`] | a profile, a cycle and the variation from device to device |
 //! | [`device`] | one device at one moment: every quantity, with its unit in its name |
 //! | [`control`] | the control file: faults, errors and topology changes, while the machine runs |
@@ -17,21 +17,17 @@
 //! | [`live`] | a machine with its clock and its control file, as the libraries hold it |
 //! | [`mig`] | how a GPU is cut into instances |
 //! | [`part`] | a part that the kernel alone shows: its table, cycle, clock and control file |
-//! | [`npu`] | an Intel NPU: sysfs, debugfs, PMT |
-//! | [`amx`] | Xeon sockets: topology, RAPL, coretemp, throttling, and their perf events |
+//! | [`family`] | the families of devices: what each has beyond the others, and what the kernel shows of it |
 //! | [`bus`] | the machine's PCI bus as sysfs shows it |
-//! | [`gaudi`] | what HLML and the kernel say of a Gaudi |
 //! | [`kernel`] | a machine's kernel files below a root, kept up to date |
 //! | `engine` | an inference engine beside the machine, and its metrics over HTTP (feature `engine`) |
-//! | [`xpu`] | what only Intel GPUs have, and the kernel's files about them |
 //! | [`library`] | an older driver: a copy of a library with symbols taken out |
 //!
-//! Nothing here knows a vendor's ABI, and nothing here is `unsafe`.
+//! Nothing here knows the ABI of a vendor's library, and nothing here is `unsafe`.
 #![forbid(unsafe_code)]
 // A model's floats become the integers that hardware reports; `as` saturates, which is what a sensor does.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
-pub mod amx;
 pub mod bus;
 pub mod clock;
 pub mod conditions;
@@ -40,18 +36,16 @@ pub mod cycle;
 pub mod device;
 #[cfg(feature = "engine")]
 pub mod engine;
-pub mod gaudi;
+pub mod family;
 mod hash;
 pub mod kernel;
 pub mod library;
 pub mod live;
 pub mod machine;
 pub mod mig;
-pub mod npu;
 pub mod part;
 pub mod profile;
 pub mod workload;
-pub mod xpu;
 
 pub use control::Control;
 pub use device::Device;

@@ -30,11 +30,11 @@ const HANG_LOOK_INTERVAL: Duration = Duration::from_millis(60);
 pub struct Options {
     /// Name of a built-in profile, or a path.
     pub machine: String,
-    /// The control file; `None` for a machine that nobody disturbs.
+    /// The control file; `None` for a machine without faults.
     pub control: Option<PathBuf>,
     /// The machine's clock.
     pub clock: Clock,
-    /// What the devices are asked to do.
+    /// The load of the devices.
     pub workload: Workload,
     /// Identities and small variations follow from it.
     pub seed: u64,

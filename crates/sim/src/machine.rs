@@ -25,7 +25,7 @@ const INLET_OFFSET_MAX_CELSIUS: f64 = 3.0;
 /// Least of the shared load that a device takes.
 const GAIN_MIN: f64 = 0.95;
 
-/// A machine that can be asked for its state at any time.
+/// A machine; its state can be computed for any time.
 pub struct Machine {
     pub(crate) profile: Profile,
     pub(crate) cycle: Cycle,

@@ -1,8 +1,8 @@
 //! How a GPU is cut into instances: the profiles a device offers, and the layout that a list of names makes.
 //!
 //! An instance is written `3g.40gb`: one GPU instance with one compute instance that fills it. `3g.40gb:3`
-//! has three equal compute instances, and `3g.40gb:0` none, which is how a GPU instance looks before anyone
-//! has made one (and how its counters come to have no data).
+//! has three equal compute instances, and `3g.40gb:0` none, which is how a GPU instance looks before its
+//! first compute instance (its counters then have no data).
 
 use serde::Deserialize;
 

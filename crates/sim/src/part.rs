@@ -118,10 +118,9 @@ impl<T> Part<T> {
 #[cfg(test)]
 mod tests {
     use super::Part;
-    use crate::amx;
     use crate::cycle::{Channel, PERIOD_SECONDS};
+    use crate::family::{amx, npu};
     use crate::live::Options;
-    use crate::npu;
     use crate::workload::Workload;
 
     fn stays_within<T: serde::de::DeserializeOwned>(
@@ -148,17 +147,17 @@ mod tests {
     #[test]
     fn every_level_stays_within_what_the_hardware_can_do() {
         for machine in ["nuc-arrow-lake", "nuc-lunar-lake", "nuc-panther-lake"] {
-            stays_within(machine, "npu", |facts: &npu::Facts| &facts.physics);
+            stays_within(machine, "npu", |facts: &npu::NpuProfile| &facts.physics);
         }
         for machine in ["xeon6-amx", "sierra-forest"] {
-            stays_within(machine, "amx", |facts: &amx::Facts| &facts.physics);
+            stays_within(machine, "amx", |facts: &amx::XeonProfile| &facts.physics);
         }
     }
 
     #[test]
     fn a_machine_without_the_table_has_no_such_part() {
         let options = Options { machine: "t4-1".to_owned(), ..Options::default() };
-        let part = Part::open(&options, "npu", |facts: &npu::Facts| &facts.physics).expect("it opens");
+        let part = Part::open(&options, "npu", |facts: &npu::NpuProfile| &facts.physics).expect("it opens");
         assert!(part.is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! What a machine is: a TOML file of `machines/`, compiled in and chosen by name, or read from a path.
 //!
-//! A profile may say `extends = "<name or path>"`; its tables are then laid over the other profile's, key by
+//! A profile may say `extends = "<name or path>"`; its tables then override the other profile's, key by
 //! key, and an array replaces the array it meets. All sizes carry their unit in the key.
 
 use std::path::Path;
@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use crate::control::Control;
 use crate::cycle::Silicon;
+use crate::family::{DeviceFamily, FAMILIES, TableOf};
 use crate::mig::InstanceProfile;
 
 mod gaudi;
@@ -20,29 +21,41 @@ pub use gaudi::Gaudi;
 pub use nvidia::{Architecture, Engines, Inforom, Nvidia, Nvlink};
 pub use xpu::Xpu;
 
-/// The profiles that are compiled in: name and text.
-pub const BUILT_IN: &[(&str, &str)] = &[
-    ("a100-8", include_str!("../../../machines/a100-8.toml")),
-    ("battlematrix-8", include_str!("../../../machines/battlematrix-8.toml")),
-    ("gaudi3-8", include_str!("../../../machines/gaudi3-8.toml")),
-    ("h100-mig", include_str!("../../../machines/h100-mig.toml")),
-    ("h100-sxm-4", include_str!("../../../machines/h100-sxm-4.toml")),
-    ("h100-sxm-8", include_str!("../../../machines/h100-sxm-8.toml")),
-    ("nuc-arrow-lake", include_str!("../../../machines/nuc-arrow-lake.toml")),
-    ("nuc-lunar-lake", include_str!("../../../machines/nuc-lunar-lake.toml")),
-    ("nuc-panther-lake", include_str!("../../../machines/nuc-panther-lake.toml")),
-    ("sierra-forest", include_str!("../../../machines/sierra-forest.toml")),
-    ("t4-1", include_str!("../../../machines/t4-1.toml")),
-    ("xeon6-amx", include_str!("../../../machines/xeon6-amx.toml")),
-];
+/// Calls the macro `$call` with every profile that is compiled in: an identifier and its name.
+#[macro_export]
+macro_rules! built_in {
+    ($call:ident) => {
+        $call! {
+            a100_8 = "a100-8";
+            battlematrix_8 = "battlematrix-8";
+            gaudi3_8 = "gaudi3-8";
+            h100_mig = "h100-mig";
+            h100_sxm_4 = "h100-sxm-4";
+            h100_sxm_8 = "h100-sxm-8";
+            nuc_arrow_lake = "nuc-arrow-lake";
+            nuc_lunar_lake = "nuc-lunar-lake";
+            nuc_panther_lake = "nuc-panther-lake";
+            sierra_forest = "sierra-forest";
+            t4_1 = "t4-1";
+            xeon6_amx = "xeon6-amx";
+        }
+    };
+}
 
-/// Tables of a machine file that are not about its PCI accelerators; see [`section`].
-const SECTIONS: &[&str] = &["npu", "amx"];
+macro_rules! texts {
+    ($($_identifier:ident = $name:literal;)*) => {
+        /// The profiles that are compiled in: name and text.
+        const BUILT_IN: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../../machines/", $name, ".toml")))),*];
+    };
+}
 
-/// Longest chain of `extends` that is followed; a longer one is taken for a loop.
+built_in!(texts);
+
+/// Longest chain of `extends` that is followed; a longer one is an error, since it is a loop.
 const EXTENDS_DEPTH_MAX: usize = 8;
 
-/// A profile that cannot be used; the message names the profile and the mend, in one line.
+/// A profile that cannot be used; the message names the profile and what to change, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Neither a built-in name nor a path.
@@ -83,7 +96,7 @@ pub struct Profile {
     /// The kernel driver.
     pub driver: Driver,
     /// What every device is.
-    pub device: Facts,
+    pub device: DeviceProfile,
     /// Faults, instances and errors that the machine has without a control file.
     #[serde(default)]
     pub control: Control,
@@ -108,7 +121,7 @@ impl Driver {
 /// What every device of the machine is.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Facts {
+pub struct DeviceProfile {
     /// Marketing name.
     pub name: String,
     /// Serial number of device 0; the others count up from it.
@@ -221,7 +234,7 @@ pub struct Pcie {
     pub byte_counter_bits: Option<u32>,
 }
 
-/// How memory errors come and how they are mended.
+/// How often memory errors occur, and how they are repaired.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ecc {
@@ -238,7 +251,7 @@ fn class_3d_controller() -> u32 {
     0x03_0200
 }
 
-impl Facts {
+impl DeviceProfile {
     /// What the cycle needs to know.
     pub fn silicon(&self) -> Silicon {
         let nvlink = self.nvidia.as_ref().and_then(|nvidia| nvidia.nvlink.as_ref());
@@ -272,7 +285,9 @@ impl Profile {
     pub fn open(name: &str) -> Result<Self, Error> {
         let invalid = |reason: String| Error::Invalid { name: name.to_owned(), reason };
         let mut table = table(name, EXTENDS_DEPTH_MAX)?;
-        table.retain(|key, _| !SECTIONS.contains(&key));
+        for part in FAMILIES.iter().filter(|family| family.table == TableOf::Machine) {
+            table.remove(part.name);
+        }
         let mut profile: Self = Value::Table(table).try_into().map_err(|error| invalid(one_line(&error)))?;
         name.clone_into(&mut profile.name);
         profile.check().map_err(invalid)?;
@@ -326,7 +341,7 @@ fn hold(rows: &[(bool, &str)]) -> Result<(), String> {
     }
 }
 
-/// What a machine file says of another family: its own table, beside what every machine has.
+/// The table of another family in a machine file, with what every machine has.
 #[derive(Clone, Debug)]
 pub struct Section<T> {
     /// When the machine booted, unix seconds.
@@ -335,6 +350,19 @@ pub struct Section<T> {
     pub control: Control,
     /// The family's own table.
     pub facts: T,
+}
+
+/// Whether a machine has devices of a family.
+///
+/// # Errors
+/// When there is no such machine, or its file is not TOML.
+pub fn has(name: &str, family: &DeviceFamily) -> Result<bool, Error> {
+    let table = table(name, EXTENDS_DEPTH_MAX)?;
+    let parent = match family.table {
+        TableOf::Machine => Some(&table),
+        TableOf::Device => table.get("device").and_then(Value::as_table),
+    };
+    Ok(parent.is_some_and(|parent| parent.contains_key(family.name)))
 }
 
 /// Reads the table `key` of a machine file; `None` when the machine has no such devices.

@@ -1,4 +1,4 @@
-//! What the devices are asked to do: phases by schedule, each with the load that an inference server puts on
+//! The load of the devices: phases by schedule, each with the load that an inference server puts on
 //! every engine.
 
 use std::str::FromStr;

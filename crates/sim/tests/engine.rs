@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use sim::Control;
 use sim::control::Engine as Condition;
-use sim::engine::tables::Kind;
+use sim::engine::tables::EngineSpec;
 use sim::engine::{Engine, Options, STARTED};
 use sim::workload::Workload;
 
 /// In the last seconds of the mixed workload's peak, so that nothing is 0 that could be more.
 const INSTANT: u64 = 1_760_000_050;
 
-fn options(engine: Kind) -> Options {
+fn options(engine: EngineSpec) -> Options {
     Options { engine, model: "llama".to_owned(), seed: 1, workload: Workload::Mixed, started: STARTED }
 }
 
@@ -133,7 +133,7 @@ fn assert_monotonic(before: &Samples, after: &Samples, text: &str) {
 
 #[test]
 fn each_engine_prints_its_golden() {
-    for kind in Kind::ALL {
+    for kind in EngineSpec::ALL {
         let mut engine = engine(kind.name, &[]);
         engine.advance(INSTANT as f64);
         let path =
@@ -148,7 +148,7 @@ fn each_engine_prints_its_golden() {
 
 #[test]
 fn promtool_parses_each_engine() {
-    for kind in Kind::ALL {
+    for kind in EngineSpec::ALL {
         let mut engine = engine(kind.name, &[]);
         engine.advance(INSTANT as f64);
         let mut promtool = Command::new("promtool")
@@ -366,12 +366,12 @@ proptest! {
     /// Whatever the conditions: nothing steps back, histograms add up, and how often one looks is no matter.
     #[test]
     fn counters_grow_and_add_up(
-        kind in 0..Kind::ALL.len(),
+        kind in 0..EngineSpec::ALL.len(),
         seed in any::<u64>(),
         conditions in conditions(),
         steps in proptest::collection::vec(0u64..1500, 1..5),
     ) {
-        let options = Options { seed, ..options(Kind::ALL[kind]) };
+        let options = Options { seed, ..options(EngineSpec::ALL[kind]) };
         let mut often = Engine::new(options.clone(), &conditions).expect("good conditions");
         let mut second = STARTED;
         let mut before = at(&mut often, second);
@@ -394,12 +394,12 @@ proptest! {
     /// A control file that changes while the engine runs leaves what was counted.
     #[test]
     fn a_change_of_conditions_takes_nothing_back(
-        kind in 0..Kind::ALL.len(),
+        kind in 0..EngineSpec::ALL.len(),
         first in conditions(),
         second in conditions(),
         step in 1u64..900,
     ) {
-        let mut engine = Engine::new(options(Kind::ALL[kind]), &first).expect("good conditions");
+        let mut engine = Engine::new(options(EngineSpec::ALL[kind]), &first).expect("good conditions");
         let before = at(&mut engine, INSTANT);
         engine.set_conditions(&second).expect("good conditions");
         let after = at(&mut engine, INSTANT + step);
@@ -426,13 +426,13 @@ impl Server {
         Self { child, address: address.trim().to_owned() }
     }
 
-    /// All answers to some requests on one connection, the last of which closes it.
+    /// All responses to some requests on one connection, the last of which closes it.
     fn ask(&self, requests: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.write_all(requests.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers and closes");
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("it responds and closes");
+        response
     }
 
     fn get(&self, path: &str) -> String {
@@ -452,7 +452,7 @@ impl Drop for Server {
 fn the_server_speaks_http_and_serves_what_the_engine_prints() {
     let clock = format!("fixed:{INSTANT}");
     let server = Server::start(&["--engine", "trtllm", "--clock", &clock]);
-    let answer = server.ask(
+    let response = server.ask(
         "GET /prometheus/metrics HTTP/1.1\r\nHost: x\r\n\r\n\
          HEAD /prometheus/metrics HTTP/1.1\r\nHost: x\r\n\r\n\
          POST /prometheus/metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
@@ -460,11 +460,11 @@ fn the_server_speaks_http_and_serves_what_the_engine_prints() {
     let mut engine = engine("trtllm", &[]);
     engine.advance(INSTANT as f64);
     let body = engine.render();
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{}", &answer[..200]);
-    assert_eq!(answer.matches(&body).count(), 1, "GET has a body and HEAD has none");
-    assert_eq!(answer.matches(&format!("content-length: {}\r\n", body.len())).count(), 2);
-    assert_eq!(answer.matches("content-type: text/plain; version=0.0.4; charset=utf-8\r\n").count(), 3);
-    assert!(answer.contains("HTTP/1.1 405 ") && answer.contains("allow: GET, HEAD\r\n"));
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{}", &response[..200]);
+    assert_eq!(response.matches(&body).count(), 1, "GET has a body and HEAD has none");
+    assert_eq!(response.matches(&format!("content-length: {}\r\n", body.len())).count(), 2);
+    assert_eq!(response.matches("content-type: text/plain; version=0.0.4; charset=utf-8\r\n").count(), 3);
+    assert!(response.contains("HTTP/1.1 405 ") && response.contains("allow: GET, HEAD\r\n"));
     assert!(server.get("/metrics").starts_with("HTTP/1.1 404 "), "/metrics is not Prometheus' there");
 }
 
@@ -486,14 +486,14 @@ fn the_server_follows_its_control_file() {
         Control { engine: vec![condition], ..Control::default() }.write(&path).expect("written");
     };
     write(Condition { waiting: Some(77), ..Condition::default() });
-    until("a queue", &|answer| answer.contains("\ntgi_queue_size 77\n"));
+    until("a queue", &|response| response.contains("\ntgi_queue_size 77\n"));
     std::fs::write(&path, "[[engine]]\nwaiting = \"many\"\n").expect("written");
     std::thread::sleep(Duration::from_millis(300));
-    until("the last good file", &|answer| answer.contains("\ntgi_queue_size 77\n"));
+    until("the last good file", &|response| response.contains("\ntgi_queue_size 77\n"));
     write(Condition { down: Some(true), ..Condition::default() });
-    until("down", &|answer| answer.starts_with("HTTP/1.1 503 "));
+    until("down", &|response| response.starts_with("HTTP/1.1 503 "));
     std::fs::remove_file(&path).expect("removed");
-    until("up again", &|answer| answer.starts_with("HTTP/1.1 200 "));
+    until("up again", &|response| response.starts_with("HTTP/1.1 200 "));
 }
 
 #[test]

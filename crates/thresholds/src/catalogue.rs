@@ -227,15 +227,16 @@ impl Catalogue {
         Duration((window.0 * self.rate_window.0 / RATE_WINDOW.0).max(1))
     }
 
-    /// How often something is evaluated that is asked for `every` so often: shorter rounds make it more frequent, longer
-    /// ones never rarer than it says, since what it records can be read for five minutes only.
+    /// How often something is evaluated that is asked for `every` so often: shorter rounds make it more
+    /// frequent, longer ones never rarer than it says, since what it records can be read for five minutes
+    /// only.
     pub fn paced(&self, every: Duration) -> Duration {
         let Some(round) = self.scrape_interval else { return every };
         Duration((every.0 * round.0 / ROUND.0).clamp(round.0, every.0.max(round.0)))
     }
 
-    /// An expression with its windows as the override file wants them. Names of recordings stay: what reads them
-    /// need not know.
+    /// An expression with its windows as the override file wants them. Names of recordings stay: what reads
+    /// them need not know.
     pub fn windowed(&self, expr: &str) -> String {
         if self.rate_window == RATE_WINDOW {
             return expr.to_owned();

@@ -8,11 +8,12 @@ use crate::{
 /// Labels that identify an engine's series; labels that some versions add are aggregated away.
 pub(crate) const ENGINE_LABELS: &str = "cluster, namespace, tenant, node, pod, job, instance, model";
 
-/// Labels in which series repeat each other: the replicas of a Prometheus pair, and ranks that report the same queue.
+/// Labels in which series repeat each other: the replicas of a Prometheus pair, and ranks that report the
+/// same queue.
 const REPEATED: &str = "replica, prometheus_replica, tp_rank, pp_rank, moe_ep_rank";
 
-/// How wrappers and releases spell the prefix of an engine: Ray replaces the colon and may put its own prefix before
-/// it, and so do routers and re-exporters.
+/// How wrappers and releases spell the prefix of an engine: Ray replaces the colon and may put its own prefix
+/// before it, and so do routers and re-exporters.
 const SPELLINGS: [(&str, &[&str]); 2] =
     [("vllm:", &["vllm:", "vllm_", "ray_vllm_"]), ("sglang:", &["sglang:", "sglang_"])];
 
@@ -25,8 +26,8 @@ fn spellings(metric: &str) -> Vec<String> {
     )
 }
 
-/// Readings of one source under each spelling of its name. `or` joins them, since a regular expression over names fails
-/// on versions that print a series under two of them.
+/// Readings of one source under each spelling of its name. `or` joins them, since a regular expression over
+/// names fails on versions that print a series under two of them.
 fn readings(source: &EngineSource, reading: impl Fn(&str) -> String) -> Vec<String> {
     spellings(&source.metric).iter().map(|metric| reading(metric)).collect()
 }
@@ -92,11 +93,12 @@ fn reading(source: &EngineSource, engines: &Engines, metric: &str) -> String {
     }
 }
 
-/// How many bounds of known layouts on each side of a promise are looked for: an operator may have changed the layout.
+/// How many bounds of known layouts on each side of a promise are looked for: an operator may have changed
+/// the layout.
 const NEAREST: usize = 3;
 
-/// Requests per second by engine, and those slower than `bound` seconds: the buckets beside the bound, interpolated in
-/// the engine's own layout.
+/// Requests per second by engine, and those slower than `bound` seconds: the buckets beside the bound,
+/// interpolated in the engine's own layout.
 pub(crate) fn late(engines: &Engines, bound: f64) -> (String, String) {
     let mut known: Vec<f64> = engines.layouts.values().flatten().copied().collect();
     known.sort_by(f64::total_cmp);
@@ -138,8 +140,8 @@ fn share_below(layout: &[f64], bound: f64) -> f64 {
     if share.is_finite() { share } else { 0.0 }
 }
 
-/// A bound as engines print it in the label `le`, as a regular expression: whole numbers as `1` or `1.0`, by client and
-/// by Prometheus version, and powers of a fraction with all their digits.
+/// A bound as engines print it in the label `le`, as a regular expression: whole numbers as `1` or `1.0`, by
+/// client and by Prometheus version, and powers of a fraction with all their digits.
 fn le_text(le: f64) -> String {
     let text = decimal(le);
     match text.split_once('.') {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use naming::{Family, Id, Metric, Scope, Vendor};
+use naming::{Family, Id, Metric, Scope, VendorName};
 
 use crate::{catalogue::Catalogue, model::Renamed, vocabulary::Vocabulary};
 
@@ -10,7 +10,8 @@ use crate::{catalogue::Catalogue, model::Renamed, vocabulary::Vocabulary};
 pub(crate) struct Context<'a> {
     pub catalogue: &'a Catalogue,
     pub family: Option<Family>,
-    /// Matcher of the family's recorded series that come out of the same rule file, where two files have some.
+    /// Matcher of the family's recorded series that come out of the same rule file, where two files have
+    /// some.
     pub origin: &'static str,
     /// What `&name` stands for.
     pub words: BTreeMap<String, String>,
@@ -21,7 +22,7 @@ pub(crate) struct Context<'a> {
 /// What a `$name` refers to.
 pub(crate) enum Name {
     Unified(&'static Metric),
-    Vendor(&'static Vendor),
+    Vendor(&'static VendorName),
 }
 
 /// Looks a `$name` up: a handle of the naming catalogue, or a vendor's name that one of its entries has.
@@ -32,7 +33,7 @@ pub(crate) fn resolve(name: &str) -> Result<Name, String> {
             None => Err(format!("`${name}` has no unified name")),
         };
     }
-    let vendor = naming::METRICS.iter().flat_map(|metric| metric.vendor).find(|vendor| vendor.name == name);
+    let vendor = naming::vendor_names().find(|row| row.name == name);
     vendor.map(Name::Vendor).ok_or_else(|| format!("`${name}` is no metric of the naming catalogue"))
 }
 
@@ -103,7 +104,8 @@ impl Context<'_> {
                 None => (vendor.name.to_owned(), Vec::new()),
             },
             Name::Unified(metric) => {
-                let has_family = metric.scope == Scope::Device || metric.labels.contains(&"family");
+                let has_family =
+                    metric.scope == Scope::Device || metric.labels.contains(&naming::Label::Family);
                 let matcher = family.filter(|_| has_family).map(|family| format!("family=\"{family}\""));
                 (metric.name.unwrap_or_default().to_owned(), matcher.into_iter().collect())
             }
@@ -127,8 +129,8 @@ impl Context<'_> {
         out + rest
     }
 
-    /// Prints a field of dcgm-exporter under its old or its new name. Over a window, the function around it is applied
-    /// to each, since only selectors have windows.
+    /// Prints a field of dcgm-exporter under its old or its new name. Over a window, the function around it
+    /// is applied to each, since only selectors have windows.
     fn either<'t>(&self, out: &mut String, renamed: &Renamed, after: &'t str) -> Result<&'t str, String> {
         let (mut old, mut new) = (String::new(), String::new());
         let mut rest = self.selector(&mut old, (renamed.old.clone(), Vec::new()), after);
@@ -192,7 +194,7 @@ pub(crate) fn missing_source(text: &str, family: Family) -> Option<&'static str>
             .iter()
             .find(|origin| origin.integral.is_some_and(|id| id.metric().name == metric.name))
             .unwrap_or(metric);
-        let known = origin.sources.is_empty() || origin.sources.iter().any(|(has, _)| *has == family);
+        let known = origin.source(family).is_some() || origin.sources().next().is_none();
         (!known).then_some(origin.name.unwrap_or_default())
     })
 }

@@ -1,8 +1,8 @@
-//! Signals, bands and alerts, each written once with its reason. Rule files, their tests, runbooks and dashboards are
-//! generated from them.
+//! Signals, bands and alerts, each written once with its reason. Rule files, their tests, runbooks and
+//! dashboards are generated from them.
 //!
-//! This crate is pure: the catalogue is compiled in, [`generate`] returns paths and texts, and the caller writes
-//! them. A bound that an [`Overrides`] changes moves every file that shows it.
+//! This crate is pure: the catalogue is compiled in, [`generate`] returns paths and texts, and the caller
+//! writes them. A bound that an [`Overrides`] changes moves every file that shows it.
 
 #![forbid(unsafe_code)]
 

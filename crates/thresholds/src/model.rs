@@ -27,7 +27,8 @@ pub(crate) struct Signal {
     pub id: String,
     pub title: String,
     pub unit: Unit,
-    /// Whether its bands explain a load and need no person, so that they do not count for the state of a device.
+    /// Whether its bands explain a load and need no person, so that they do not count for the state of a
+    /// device.
     #[serde(default)]
     pub explains: bool,
     /// Name of the recorded series; without it the value is written out where it is used.
@@ -396,12 +397,20 @@ pub(crate) struct XidAction {
     pub action: String,
 }
 
-pub(super) fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Family>, D::Error> {
+/// Families by their names; the name `all` alone stands for every one, also those that are added later.
+fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Family>, D::Error> {
     let family = |name: &String| {
         Family::ALL
             .into_iter()
             .find(|family| family.name() == name)
             .ok_or_else(|| de::Error::custom(format!("`{name}` is no family")))
     };
-    Vec::<String>::deserialize(deserializer)?.iter().map(family).collect()
+    let names = Vec::<String>::deserialize(deserializer)?;
+    if names == ["all"] {
+        return Ok(Family::ALL.to_vec());
+    }
+    if names.len() == Family::ALL.len() {
+        return Err(de::Error::custom("every family is listed; say [\"all\"]"));
+    }
+    names.iter().map(family).collect()
 }

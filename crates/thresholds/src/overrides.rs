@@ -74,7 +74,8 @@ pub struct OverridesError {
 }
 
 impl Overrides {
-    /// Reads `text`, the content of the file that is called `file`: YAML when it ends in `.yaml` or `.yml`, else TOML.
+    /// Reads `text`, the content of the file that is called `file`: YAML when it ends in `.yaml` or `.yml`,
+    /// else TOML.
     pub fn parse(file: &str, text: &str) -> Result<Self, OverridesError> {
         let extension = file.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
         let read =

@@ -1,4 +1,5 @@
-//! The rules of every file. A plan holds each rule with what it was made from; tests are generated from it afterwards.
+//! The rules of every file. A plan holds each rule with what it was made from; tests are generated from it
+//! afterwards.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,8 @@ use crate::{
 /// Name of the recorded states.
 pub(crate) const STATE: &str = "accel:signal_state";
 
-/// How often states are recorded, and alerts evaluated that wake nobody: a fleet has many times as many of them as of
-/// what pages.
+/// How often states are recorded, and alerts evaluated that wake nobody: a fleet has many times as many of
+/// them as of what pages.
 const SELDOM: Duration = Duration(60);
 
 /// A rule file, and the rule sets in it.
@@ -160,7 +161,8 @@ impl<'c> Builder<'c> {
             let exists = |family| expr::missing_source(text, family).is_none();
             if self.set.is_dcgm() || family.is_none_or(exists) {
                 let condition = self.set.normalized(&context.expand(text)?)?;
-                // Recorded values have the family, raw series of dcgm-exporter do not: without it one device is two.
+                // Recorded values have the family, raw series of dcgm-exporter do not: without it one device
+                // is two.
                 red.push(match family.filter(|_| self.set.is_dcgm()) {
                     Some(family) => {
                         format!("label_replace({condition}, \"family\", \"{family}\", \"\", \"\")")

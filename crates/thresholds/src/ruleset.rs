@@ -1,4 +1,5 @@
-//! Rule sets: the rules of one file that read the metrics of one family in one vocabulary, or of engines or exporters.
+//! Rule sets: the rules of one file that read the metrics of one family in one vocabulary, or of engines or
+//! exporters.
 
 use std::collections::BTreeMap;
 
@@ -24,14 +25,10 @@ pub(crate) struct RuleSet<'c> {
     pub vocabulary: Vocabulary,
 }
 
-const SETS: [(&str, Option<Family>, Vocabulary); 13] = [
-    ("nvidia", Some(Family::Nvidia), Vocabulary::Unified),
+/// The rule sets beside the one of each family's own file.
+const FURTHER: [(&str, Option<Family>, Vocabulary); 8] = [
     ("nvidia-dcgm", Some(Family::Nvidia), Vocabulary::Dcgm),
-    ("gaudi", Some(Family::Gaudi), Vocabulary::Unified),
-    ("xpu", Some(Family::Xpu), Vocabulary::Unified),
-    ("edge", Some(Family::Npu), Vocabulary::Unified),
     ("edge", Some(Family::Xpu), Vocabulary::Unified),
-    ("xeon", Some(Family::Amx), Vocabulary::Unified),
     ("engine", None, Vocabulary::Unified),
     ("slo", None, Vocabulary::Unified),
     ("efficiency", None, Vocabulary::Unified),
@@ -42,7 +39,9 @@ const SETS: [(&str, Option<Family>, Vocabulary); 13] = [
 
 /// Every rule set for these names.
 pub(crate) fn all(catalogue: &Catalogue, names: Names) -> impl Iterator<Item = RuleSet<'_>> {
-    SETS.into_iter()
+    let own = Family::ALL.map(|family| (family.rule_file(), Some(family), Vocabulary::Unified));
+    own.into_iter()
+        .chain(FURTHER)
         .map(|(file, family, vocabulary)| RuleSet { catalogue, file, family, vocabulary })
         .filter(move |set| match names {
             Names::Both => true,
@@ -51,17 +50,6 @@ pub(crate) fn all(catalogue: &Catalogue, names: Names) -> impl Iterator<Item = R
         })
         .filter(|set| set.family.is_none_or(|family| catalogue.families.contains(&family)))
         .filter(|set| set.file != "cost" || !catalogue.prices.is_empty())
-}
-
-/// The file of a family's own rules.
-fn own_file(family: Family) -> &'static str {
-    match family {
-        Family::Nvidia => "nvidia",
-        Family::Gaudi => "gaudi",
-        Family::Xpu => "xpu",
-        Family::Npu => "edge",
-        Family::Amx => "xeon",
-    }
 }
 
 impl<'c> RuleSet<'c> {
@@ -81,8 +69,8 @@ impl<'c> RuleSet<'c> {
     /// Whether a signal or alert of these families, declared for this file, belongs here.
     fn has(&self, families: &[Family], file: Option<&str>) -> bool {
         let Some(family) = self.family else { return file == Some(self.file) };
-        let own = if self.is_dcgm() { own_file(family) } else { self.file };
-        families.contains(&family) && file.unwrap_or(own_file(family)) == own
+        let own = if self.is_dcgm() { family.rule_file() } else { self.file };
+        families.contains(&family) && file.unwrap_or(family.rule_file()) == own
     }
 
     /// The signals of this set, each with the text of its value.
@@ -162,8 +150,8 @@ impl<'c> RuleSet<'c> {
         Context { catalogue: self.catalogue, family: self.family, origin, words, generations: true }
     }
 
-    /// NVIDIA's recordings come from two files, which may both be loaded: series of dcgm-exporter keep their label `gpu`,
-    /// by which each file selects its own recordings.
+    /// NVIDIA's recordings come from two files, which may both be loaded: series of dcgm-exporter keep their
+    /// label `gpu`, by which each file selects its own recordings.
     fn origin(&self) -> &'static str {
         match (self.family, self.vocabulary) {
             (_, Vocabulary::Dcgm) => "gpu!=\"\"",
@@ -172,7 +160,8 @@ impl<'c> RuleSet<'c> {
         }
     }
 
-    /// Signals of this set that do not come and go with the load, and one that shows that the device is there.
+    /// Signals of this set that do not come and go with the load, and one that shows that the device is
+    /// there.
     fn steady(&self) -> Vec<(String, String)> {
         let here = |signal: &&Signal| {
             let banded = BANDS.iter().any(|band| signal.bounds.contains_key(*band));
@@ -196,9 +185,9 @@ impl<'c> RuleSet<'c> {
         ]
     }
 
-    /// Gives series of dcgm-exporter the labels of the unified schema, and leaves out devices that the unified schema
-    /// shows too: one fault, one alert. After an exporter that prints both vocabularies ends, a window still holds
-    /// the samples of both; another exporter on the node takes over at once.
+    /// Gives series of dcgm-exporter the labels of the unified schema, and leaves out devices that the
+    /// unified schema shows too: one fault, one alert. After an exporter that prints both vocabularies ends,
+    /// a window still holds the samples of both; another exporter on the node takes over at once.
     pub fn normalized(&self, expr: &str) -> Result<String, String> {
         if !self.is_dcgm() {
             return Ok(expr.trim().to_owned());

@@ -10,7 +10,7 @@ use crate::{
     expr::{Context, references},
     model::{Alert, SloClass},
     plan::{fill, scaled},
-    prove::{example_value, first_device},
+    prove::example_value,
     slo,
     vocabulary::Vocabulary,
 };
@@ -154,7 +154,7 @@ fn severities(alert: &Alert) -> String {
 /// A label's value in the example of an alert's text.
 fn example_label(alert: &Alert, label: &str) -> String {
     let value = match label {
-        "device" => alert.families.first().copied().map_or("gpu0", first_device),
+        "device" => alert.families.first().copied().map_or("gpu0", Family::first_device),
         "family" => alert.families.first().map_or("nvidia", |family| family.name()),
         "instance" if alert.file.as_deref() == Some("engine") => "engine-0:8000",
         "instance" => "node-1:9477",

@@ -1,7 +1,8 @@
-//! Service levels: error ratios over the windows of the burn-rate alerts, made as signals and alerts like any other.
+//! Service levels: error ratios over the windows of the burn-rate alerts, made as signals and alerts like any
+//! other.
 //!
-//! The late share of a latency comes from the histogram's buckets beside the promised bound, interpolated in the
-//! engine's own layout. An alert also needs a number of requests: of a few, a share says nothing.
+//! The late share of a latency comes from the histogram's buckets beside the promised bound, interpolated in
+//! the engine's own layout. An alert also needs a number of requests: of a few, a share says nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,8 +28,8 @@ pub(crate) fn is_template(alert: &Alert) -> bool {
     alert.name == BURN
 }
 
-/// The windows whose burn a class can reach for a promise: past all requests there is nothing. Completeness depends on
-/// what clients ask for, and wakes nobody.
+/// The windows whose burn a class can reach for a promise: past all requests there is nothing. Completeness
+/// depends on what clients ask for, and wakes nobody.
 pub(crate) fn windows<'c>(
     catalogue: &'c Catalogue,
     class: &'c SloClass,
@@ -272,7 +273,8 @@ impl Level<'_> {
     }
 
     fn signal(&self, id: &str, title: &str, record: &str, expr: String, mut test: Example) -> Signal {
-        // Recorded series are selected by their labels; a model of this class is not one of the default class.
+        // Recorded series are selected by their labels; a model of this class is not one of the default
+        // class.
         let mut labels = test.labels.get(Vocabulary::Unified).cloned().unwrap_or_default();
         labels.insert("model".to_owned(), self.model());
         labels.insert("namespace".to_owned(), "inference".to_owned());
@@ -303,7 +305,8 @@ impl Level<'_> {
         }
     }
 
-    /// The alert of one window pair: the long window shows that it matters, the short one that it still goes on.
+    /// The alert of one window pair: the long window shows that it matters, the short one that it still goes
+    /// on.
     fn alert(&self, template: &Alert, window: &Window) -> Alert {
         let objective = objective(self.class, self.sli);
         let rate = |window: Duration, select: &str| format!("llm:slo_error:ratio_rate{window}{select}");

@@ -11,8 +11,8 @@ pub(crate) enum Vocabulary {
     Dcgm,
 }
 
-/// Something that is written once for each vocabulary: `key.unified = ...` and `key.dcgm = ...`. A plain `key = ...` is
-/// the one over unified names.
+/// Something that is written once for each vocabulary: `key.unified = ...` and `key.dcgm = ...`. A plain `key
+/// = ...` is the one over unified names.
 #[derive(Clone, Debug)]
 pub(crate) struct PerVocabulary<T> {
     unified: Option<T>,

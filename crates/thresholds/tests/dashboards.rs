@@ -17,7 +17,7 @@ const QUERIES_OF_DEVICE: usize = 40;
 /// Variables that Grafana defines itself.
 const BUILT_IN: [&str; 2] = ["__rate_interval", "__range"];
 
-/// Intervals that no query spells, to tell Grafana's apart.
+/// Intervals that no query contains, so that Grafana's own are recognised.
 const RATE_INTERVAL: u64 = 61;
 const RANGE: u64 = 3607;
 

@@ -1,4 +1,5 @@
-//! What a linter of rules would find: syntax, counters outside rates, lost labels, bare absences, templates in labels.
+//! What a linter of rules would find: syntax, counters outside rates, lost labels, bare absences, templates
+//! in labels.
 
 mod promql;
 

@@ -1,29 +1,27 @@
 //! One source per metric: the kernel's value where it has one, Level Zero's where it has none.
 //!
-//! The choice sticks. A metric that the kernel has told once is the kernel's: a file that cannot be read for a
-//! round costs the series that round, instead of a value from elsewhere that may differ. One that the kernel may tell
-//! next time is waited for.
+//! The choice is final. A metric that the kernel has reported once stays the kernel's: when its file cannot
+//! be read in one round, the series is absent in that round rather than filled from the other backend, whose
+//! value may differ. A metric for which the kernel may have a value in the next round is left to the kernel
+//! too.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashSet};
 
 use naming::{Id, catalogue::ENGINE_ACTIVE};
-use reading::{Absence, Batch, Identity, Labels, Reading, Subject};
+use reading::{Absence, Batch, Group, Labels};
 
-/// Whose series (a tile's name, or the card's), of which metric, with which labels.
+/// One series: the tile (`None` for the card), the metric and its labels.
 type Key = (Option<String>, Id, Labels);
 
-/// What has been chosen for one device.
+/// What was chosen for one device so far.
 #[derive(Debug, Default)]
 pub struct Chooser {
     kernel: HashSet<Key>,
     level_zero: BTreeSet<Id>,
 }
 
-/// What is chosen for itself: a tile's value is another than its card's. The two backends count engines in
-/// different pieces, so they are taken whole.
+/// What the choice is made for. A tile's value is not its card's, so each has its own choice. The two
+/// backends group engines differently, so all engines of a device come from one of them.
 fn key(tile: Option<&str>, id: Id, labels: &Labels) -> Key {
     if id == ENGINE_ACTIVE.id {
         return (None, id, Labels::NONE);
@@ -31,41 +29,44 @@ fn key(tile: Option<&str>, id: Id, labels: &Labels) -> Key {
     (tile.map(str::to_owned), id, labels.clone())
 }
 
-fn tile(whose: &Identity) -> Option<&str> {
-    whose.unified.iter().find(|(name, _)| *name == "partition").map(|(_, tile)| tile.as_str())
+fn tile(group: &Group) -> Option<&str> {
+    group.identity.as_deref()?.partition.as_deref()
 }
 
 impl Chooser {
-    /// Puts what the two backends read of one device into `batch`.
+    /// Puts what the two backends read from one device into `batch`.
     pub fn merge(&mut self, kernel: Batch, level_zero: Batch, batch: &mut Batch) {
-        for Subject { identity, readings } in kernel.subjects {
-            self.kernel.extend(readings.iter().map(|told| key(tile(&identity), told.id, &told.labels)));
-            add(batch, &identity, readings);
+        for group in kernel.groups {
+            let tile = tile(&group);
+            self.kernel.extend(group.readings.iter().map(|reading| key(tile, reading.id, &reading.labels)));
+            add(batch, group);
         }
-        let waited = kernel.absences.iter().filter(|absent| absent.fault.absence != Absence::Unsupported);
-        let waited: HashSet<_> = waited.map(|absent| key(None, absent.id, &absent.labels)).collect();
+        let pending = kernel.absences.iter().filter(|absent| absent.fault.absence != Absence::Unsupported);
+        let pending: HashSet<_> = pending.map(|absent| key(None, absent.id, &absent.labels)).collect();
         let mut filled = HashSet::new();
-        for Subject { identity, mut readings } in level_zero.subjects {
-            readings.retain(|reading| {
-                let key = key(tile(&identity), reading.id, &reading.labels);
-                !self.kernel.contains(&key) && !waited.contains(&key)
+        for mut group in level_zero.groups {
+            let tile = tile(&group).map(str::to_owned);
+            group.readings.retain(|reading| {
+                let key = key(tile.as_deref(), reading.id, &reading.labels);
+                !self.kernel.contains(&key) && !pending.contains(&key)
             });
-            filled.extend(readings.iter().map(|reading| (reading.id, reading.labels.clone())));
-            self.level_zero.extend(readings.iter().map(|reading| reading.id));
-            add(batch, &identity, readings);
+            filled.extend(group.readings.iter().map(|reading| (reading.id, reading.labels.clone())));
+            self.level_zero.extend(group.readings.iter().map(|reading| reading.id));
+            add(batch, group);
         }
         let of_kernel: HashSet<_> = kernel.absences.iter().map(|absent| absent.id).collect();
         let missing = |id: Id, labels: &Labels| !filled.contains(&(id, labels.clone()));
         batch
             .absences
             .extend(kernel.absences.into_iter().filter(|absent| missing(absent.id, &absent.labels)));
-        // Where both have nothing, the kernel's reason is the one to mend.
+        // Where neither has a value, the kernel's reason is the one to fix.
         batch.absences.extend(level_zero.absences.into_iter().filter(|absent| {
             !of_kernel.contains(&absent.id) && !self.kernel.contains(&key(None, absent.id, &absent.labels))
         }));
     }
 
-    /// Which source tells what, in words for the info metric: the kernel, or it and for which metrics the other.
+    /// Which backend fills which metrics, as text for the info metric: the kernel, and the metrics that come
+    /// from Level Zero.
     pub fn sources(&self) -> String {
         let names: Vec<_> = self.level_zero.iter().map(|id| short(*id)).collect();
         match (self.kernel.is_empty(), names.is_empty()) {
@@ -76,21 +77,22 @@ impl Chooser {
     }
 }
 
-/// Adds readings to whom they belong to, who is there once; of several of one name and labels the first. A driver
-/// that lists a part twice must cost that part, not the body, which no scraper takes when a series is there twice.
-pub fn add(batch: &mut Batch, identity: &Arc<Identity>, readings: Vec<Reading>) {
+/// Adds readings to the group of their identity, and drops those whose metric and labels are there already: a
+/// scraper refuses a whole body in which one series occurs twice, so a driver that lists a component twice
+/// must not cost more than that component.
+pub fn add(batch: &mut Batch, Group { identity, readings }: Group) {
     if readings.is_empty() {
         return;
     }
-    let place = batch.subjects.iter().position(|subject| subject.identity == *identity);
-    let place = place.unwrap_or_else(|| {
-        batch.begin(identity);
-        batch.subjects.len() - 1
+    let position = batch.groups.iter().position(|group| group.identity == identity);
+    let position = position.unwrap_or_else(|| {
+        batch.groups.push(Group { identity, readings: Vec::with_capacity(readings.len()) });
+        batch.groups.len() - 1
     });
-    let own = &mut batch.subjects[place].readings;
+    let present = &mut batch.groups[position].readings;
     for reading in readings {
-        if !own.iter().any(|known| known.id == reading.id && known.labels == reading.labels) {
-            own.push(reading);
+        if !present.iter().any(|known| known.id == reading.id && known.labels == reading.labels) {
+            present.push(reading);
         }
     }
 }
@@ -108,25 +110,25 @@ fn short(id: Id) -> &'static str {
 mod tests {
     use std::sync::Arc;
 
-    use naming::{Bytes, Celsius, Hertz, Joules, Ratio, Watts, catalogue as m};
-    use reading::{Absence, Batch, Fault, Identity, Labels};
+    use naming::{Bytes, Celsius, Family, FaultCode, Hertz, Joules, Label, Ratio, Watts, catalogue as m};
+    use reading::{Batch, Fault, Identity, Labels};
 
     use super::Chooser;
 
-    const FAULT: Fault = Fault { absence: Absence::Unsupported, call: "fdinfo", code: "needs" };
+    const FAULT: Fault = Fault::new("fdinfo", FaultCode::NoEngineTime);
 
     fn batch(put: impl FnOnce(&mut Batch)) -> Batch {
         let mut batch = Batch::default();
-        batch.begin(&Arc::new(Identity::default()));
+        batch.begin(&Arc::new(Identity::new(Family::Xpu, "card1")));
         put(&mut batch);
         batch
     }
 
     #[test]
-    fn the_kernel_comes_first_and_the_choice_sticks() {
+    fn the_kernel_comes_first_and_the_choice_is_final() {
         let mut chooser = Chooser::default();
-        let sensor = |name| Labels::one("sensor", name);
-        let engine = |name| Labels::one("engine", name);
+        let sensor = |name| Labels::one(Label::Sensor, name);
+        let engine = |name| Labels::one(Label::Engine, name);
         let level_zero = || {
             batch(|batch| {
                 batch.put(m::TEMPERATURE, sensor("gpu"), Ok(Celsius(62.0)));
@@ -144,7 +146,7 @@ mod tests {
         let mut merged = Batch::default();
         chooser.merge(kernel, level_zero(), &mut merged);
         let seen = |batch: &Batch| -> Vec<f64> {
-            batch.subjects[0].readings.iter().map(|reading| reading.value.as_f64()).collect()
+            batch.groups[0].readings.iter().map(|reading| reading.value.as_f64()).collect()
         };
         assert_eq!(seen(&merged), [61.0, 0.25, 70.0, 2.0]);
         assert_eq!(merged.absences.len(), 1, "{:?}", merged.absences);
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_may_tell_next_time_is_waited_for() {
+    fn what_the_kernel_may_report_next_time_is_left_to_it() {
         let mut chooser = Chooser::default();
         let level_zero = || {
             batch(|batch| {
@@ -166,7 +168,7 @@ mod tests {
                 batch.put(m::ENERGY, Labels::NONE, Ok(Joules(2.0)));
             })
         };
-        let first = Fault { absence: Absence::NoData, ..FAULT };
+        let first = Fault::new("energy_input", FaultCode::FirstReading);
         let rounds = [(Err(first), Err(FAULT)), (Ok(Watts(180.0)), Err(FAULT))];
         let seen = rounds.map(|(power, energy)| {
             let kernel = batch(|batch| {
@@ -175,15 +177,15 @@ mod tests {
             });
             let mut merged = Batch::default();
             chooser.merge(kernel, level_zero(), &mut merged);
-            merged.subjects[0].readings.iter().map(|reading| reading.value.as_f64()).collect::<Vec<_>>()
+            merged.groups[0].readings.iter().map(|reading| reading.value.as_f64()).collect::<Vec<_>>()
         });
         assert_eq!(seen, [vec![2.0], vec![180.0, 2.0]], "power has one source from the beginning");
     }
 
     #[test]
-    fn a_tiles_value_is_not_its_cards() {
-        let tile =
-            Arc::new(Identity { unified: vec![("partition", "tile1".to_owned())], vendor: Vec::new() });
+    fn a_tile_and_its_card_are_chosen_for_separately() {
+        let partition = Some("tile1".to_owned());
+        let tile = Arc::new(Identity { partition, ..Identity::new(Family::Xpu, "card1") });
         let level_zero = || {
             batch(|batch| {
                 batch.put(m::MEMORY_TOTAL, Labels::NONE, Ok(Bytes(2)));
@@ -194,23 +196,23 @@ mod tests {
         let kernel = batch(|batch| batch.put(m::MEMORY_TOTAL, Labels::NONE, Ok(Bytes(3))));
         let mut merged = Batch::default();
         Chooser::default().merge(kernel, level_zero(), &mut merged);
-        let seen = merged.subjects.iter().flat_map(|subject| {
-            subject.readings.iter().map(|reading| (subject.identity.unified.len(), reading.value.as_f64()))
+        let seen = merged.groups.iter().flat_map(|group| {
+            group.readings.iter().map(|reading| (super::tile(group), reading.value.as_f64()))
         });
-        assert_eq!(seen.collect::<Vec<_>>(), [(0, 3.0), (1, 1.0)]);
+        assert_eq!(seen.collect::<Vec<_>>(), [(None, 3.0), (Some("tile1"), 1.0)]);
     }
 
     #[test]
-    fn a_part_that_is_listed_twice_is_told_once() {
+    fn a_component_that_is_listed_twice_is_reported_once() {
         let kernel = batch(|batch| {
             for hertz in [1e9, 2e9] {
-                batch.put(m::CLOCK, Labels::one("domain", "graphics"), Ok(Hertz(hertz)));
+                batch.put(m::CLOCK, Labels::one(Label::Domain, "graphics"), Ok(Hertz(hertz)));
             }
-            batch.put(m::CLOCK, Labels::one("domain", "video"), Ok(Hertz(3e9)));
+            batch.put(m::CLOCK, Labels::one(Label::Domain, "video"), Ok(Hertz(3e9)));
         });
         let mut merged = Batch::default();
         Chooser::default().merge(kernel, Batch::default(), &mut merged);
-        let seen = merged.subjects[0].readings.iter().map(|reading| reading.value.as_f64());
+        let seen = merged.groups[0].readings.iter().map(|reading| reading.value.as_f64());
         assert_eq!(seen.collect::<Vec<_>>(), [1e9, 3e9]);
     }
 

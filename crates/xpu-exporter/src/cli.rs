@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches};
-use exporter::{Common, Opened, SourceSpec, UsageError};
 use naming::Family;
+use source::{Common, Opened, SourceSpec, UsageError};
 
 use crate::{
-    kernel::Roots,
+    drm::Roots,
     raw,
-    session::{Choice, XpuSource},
+    session::{BackendChoice, XpuSource},
 };
 
-/// How the command line knows this source.
+/// How the command line presents this source.
 pub const SPEC: SourceSpec = SourceSpec {
     family: Family::Xpu,
     about: "Intel GPUs through the kernel and Level Zero",
@@ -20,12 +20,12 @@ pub const SPEC: SourceSpec = SourceSpec {
     open,
 };
 
-// One program takes the flags of every source, so the names here say whose they are.
+// One program has the flags of every source, so each name here begins with its source.
 #[derive(Args)]
 #[expect(clippy::struct_field_names, reason = "see above")]
 struct XpuFlags {
-    /// The Level Zero loader. Without this flag it is libze_loader.so.1 on the loader's path, and is opened for
-    /// root, or where the kernel shows no Intel GPU.
+    /// The Level Zero loader. Without this flag it is libze_loader.so.1 on the loader's path, and is opened
+    /// for root, or where the kernel shows no Intel GPU.
     #[arg(long = "library.level-zero", value_name = "PATH")]
     xpu_library: Option<PathBuf>,
 
@@ -33,19 +33,19 @@ struct XpuFlags {
     #[arg(long = "path.dev", value_name = "DIR", default_value = "/dev")]
     xpu_dev: PathBuf,
 
-    /// Who is asked: the kernel first and Level Zero for the rest, or one of them alone.
+    /// Which backends are read: the kernel first and Level Zero for the rest, or one of them alone.
     #[arg(long = "xpu.backend", value_name = "BACKEND", value_enum, default_value = "auto")]
-    xpu_backend: Choice,
+    xpu_backend: BackendChoice,
 
-    /// Read the engines' own counters too: the kernel's PMU where not every process can be seen, and Level Zero's.
-    /// The driver keeps a GPU awake while they are open.
+    /// Read the engines' own counters too: the kernel's PMU where not every process is visible, and Level
+    /// Zero's. The driver keeps a GPU awake while they are open.
     #[arg(long = "xpu.hold-awake")]
     xpu_hold_awake: bool,
 }
 
 fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageError> {
     let flags = XpuFlags::from_arg_matches(matches).map_err(|error| UsageError(error.to_string()))?;
-    if flags.xpu_backend != Choice::Kernel {
+    if flags.xpu_backend != BackendChoice::Kernel {
         raw::enable_sysman();
     }
     let roots = Roots { sysfs: common.sysfs.clone(), procfs: common.procfs.clone(), dev: flags.xpu_dev };

@@ -1,13 +1,16 @@
-//! Labels: who a card or a tile is.
+//! What identifies a card and its tiles: labels of their series and of the info metric.
 //!
-//! A card is called by its number in the drm class. There is no `uuid` label: the kernel knows none, and labels
-//! that depend on who may open Level Zero would make two series of one.
+//! A card is named as in the drm class. There is no `uuid` label: the kernel has none, and a label that is
+//! there only for those who may open Level Zero would split one series in two.
 
 use std::sync::Arc;
 
+use naming::{Family, Label};
 use reading::{Identity, Labels};
 
-/// PCI device ids and what Intel sells them as, for nodes without Level Zero, which knows the name. Ids and cards are
+use crate::level_zero::Gpu;
+
+/// PCI device ids and product names, for nodes without Level Zero, which reports the name. Ids and cards are
 /// those of compute-runtime's `devices_base.inl`.
 const MODELS: &[(u64, &str)] = &[
     (0xe209, "Intel Arc B580"),
@@ -38,15 +41,15 @@ const MODELS: &[(u64, &str)] = &[
     (0xb08f, "Intel Graphics (Panther Lake)"),
 ];
 
-/// The name of a PCI device id; the id itself when it is not in the table.
+/// The product name of a PCI device id; the id itself when it is not in the table.
 pub fn model(device: u64) -> String {
     let known = MODELS.iter().find(|(id, _)| *id == device);
     known.map_or_else(|| format!("Intel 0x{device:04x}"), |(_, name)| (*name).to_owned())
 }
 
-/// What does not change while a card is plugged in. Empty text is a fact that nobody tells.
+/// What does not change while a card is plugged in. Empty text is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct CardInfo {
     /// `card1`.
     pub device: String,
     /// Marketing name.
@@ -61,30 +64,36 @@ pub struct Facts {
     pub driver: String,
 }
 
-impl Facts {
+impl CardInfo {
     /// Labels of the series of the card, or of one of its tiles.
     pub fn identity(&self, tile: Option<u32>) -> Arc<Identity> {
-        let mut unified = vec![("family", "xpu".to_owned()), ("device", self.device.clone())];
         let mut vendor = vec![("device", self.device.clone()), ("pci_bus_id", self.address.clone())];
         if let Some(tile) = tile {
-            unified.push(("partition", format!("tile{tile}")));
             vendor.push(("tile", tile.to_string()));
         }
-        Arc::new(Identity { unified, vendor })
+        let partition = tile.map(|tile| format!("tile{tile}"));
+        Arc::new(Identity { partition, vendor, ..Identity::new(Family::Xpu, &*self.device) })
     }
 
-    /// Labels of `accel_device_info`; `sources` says who tells what.
-    pub fn info(&self, sources: &str) -> Labels {
+    /// Adds what Level Zero reports and the kernel does not.
+    pub fn add(&mut self, gpu: &Gpu) {
+        self.model.clone_from(&gpu.name);
+        self.serial.clone_from(&gpu.serial);
+        self.board.clone_from(&gpu.board);
+    }
+
+    /// Labels of `accel_device_info`; `sources` names the backends and what they fill.
+    pub fn labels(&self, sources: &str) -> Labels {
         let facts = [
-            ("vendor", "Intel"),
-            ("model", &self.model),
-            ("pci_bus_id", &self.address),
-            ("serial", &self.serial),
-            ("board_part_number", &self.board),
-            ("driver_version", &self.driver),
-            ("signal_sources", sources),
+            (Label::Vendor, "Intel"),
+            (Label::Model, &self.model),
+            (Label::PciBusId, &self.address),
+            (Label::Serial, &self.serial),
+            (Label::BoardPartNumber, &self.board),
+            (Label::DriverVersion, &self.driver),
+            (Label::SignalSources, sources),
         ];
         let known = facts.into_iter().filter(|(_, value)| !value.is_empty());
-        Labels::Shared(known.map(|(name, value)| (name, value.to_owned())).collect())
+        Labels::Shared(known.map(|(label, value)| (label, value.to_owned())).collect())
     }
 }

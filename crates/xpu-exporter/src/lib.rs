@@ -2,34 +2,29 @@
 //! Level Zero Sysman.
 //!
 //! ```text
-//! session -> sampler -+-> rest: may an idle GPU be read now, or shall it fall asleep?
-//!                     +-> kernel      -> map::kernel     -+
-//!                     +-> level_zero  -> map::level_zero -+-> choose: one source per metric -> Batch
+//! session -> sampler -+-> idle_backoff: may an awake GPU be read now, or is it left alone to suspend?
+//!                     +-> drm           -> map::drm        -+
+//!                     +-> level_zero    -> map::level_zero -+-> choose: one source per metric -> Batch
 //! ```
 //!
-//! The kernel comes first: most of it is readable without privilege, its energy counter does not wrap, and its
-//! files say whether reading would wake the GPU. Level Zero fills in what the kernel does not tell. A GPU
-//! that runtime power management has suspended is reported asleep and left asleep; one that idles is left
-//! alone long enough to fall asleep.
+//! The kernel comes first: most of its files are readable without privilege, its energy counter does not
+//! wrap, and it reports whether reading would wake the GPU. Level Zero supplies what the kernel does not
+//! report. A GPU that runtime power management has suspended is reported asleep and not woken; an idle one is
+//! not read for long enough that it can suspend.
 //!
-//! `raw` holds the only unsafe code; `rates` is what two readings tell that one does not; `cli` is what a user
-//! can set.
+//! `raw` holds the only unsafe code; `cli` declares the flags.
 
 mod choose;
 mod cli;
+mod drm;
 mod identity;
-mod kernel;
+mod idle_backoff;
 mod level_zero;
 mod map;
-mod rates;
 mod raw;
-mod rest;
 mod sampler;
 mod session;
 
 pub use cli::SPEC;
-pub use kernel::Roots;
-pub use session::{Choice, XpuSource};
-
-/// A value in the source's own unit, or why there is none.
-type Got<T> = Result<T, reading::Fault>;
+pub use drm::Roots;
+pub use session::{BackendChoice, XpuSource};

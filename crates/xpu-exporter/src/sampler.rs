@@ -1,121 +1,116 @@
-//! One GPU, round after round: whether it may be read, which backends are asked, and the order of a round.
+//! One GPU, round after round: whether it may be read, from which backends, and in which order.
 
 use std::{sync::Arc, time::Instant};
 
-use naming::{Flag, catalogue as m};
-use reading::{Absence, Batch, Fault, Labels, Lost, Sampler, Subject};
+use naming::{FaultCode, Flag, catalogue as m};
+use reading::{Batch, Fault, Labels, Lost, Sampler};
 
 use crate::{
     choose::{Chooser, add},
-    identity::Facts,
-    kernel::{Awake, Card, Rapl},
-    level_zero::{self, Sysman},
-    map::{self, Names},
-    rest::Rest,
+    drm::{Card, CardFiles, Rapl},
+    identity::CardInfo,
+    idle_backoff::IdleBackoff,
+    level_zero::Sysman,
+    map::{self, Identities},
     session::Shared,
 };
 
-/// A GPU and what its last rounds left behind.
+/// A GPU and what is kept of it from round to round.
 pub struct GpuSampler {
     shared: Arc<Shared>,
-    /// As the kernel sees it; `None` when only Level Zero lists it.
+    /// The kernel's view of it; `None` when only Level Zero lists it.
     card: Option<Card>,
-    facts: Facts,
-    names: Names,
-    info: (String, Labels),
-    awake: Option<Awake>,
+    info: CardInfo,
+    identities: Identities,
+    /// Labels of the info metric, and the text about sources that is among them.
+    info_labels: (String, Labels),
+    /// Found when the card is awake for the first time, and again after each sleep.
+    files: Option<CardFiles>,
     rapl: Option<Rapl>,
     sysman: Option<Sysman>,
-    /// Whether its clocks stood when Level Zero was asked last.
-    stood: bool,
-    rest: Rest,
+    /// Whether its clocks were 0 in the last round of Level Zero.
+    clocks_were_stopped: bool,
+    backoff: IdleBackoff,
     chooser: Chooser,
 }
 
 impl GpuSampler {
-    /// Prepares the labels; the device is not touched before it is known to be awake.
-    pub fn new(shared: Arc<Shared>, card: Option<Card>, facts: Facts) -> Self {
-        let names = Names { card: facts.identity(None), tiles: Vec::new() };
+    /// Prepares the labels. The device is not touched before it is known to be awake.
+    pub fn new(shared: Arc<Shared>, card: Option<Card>, info: CardInfo) -> Self {
         Self {
             shared,
             card,
-            info: (String::new(), facts.info("")),
-            facts,
-            names,
-            awake: None,
+            identities: Identities { card: info.identity(None), tiles: Vec::new() },
+            info_labels: (String::new(), info.labels("")),
+            info,
+            files: None,
             rapl: None,
             sysman: None,
-            stood: false,
-            rest: Rest::default(),
+            clocks_were_stopped: false,
+            backoff: IdleBackoff::default(),
             chooser: Chooser::default(),
         }
     }
 
-    /// What can be told without waking the card.
-    fn about(&self, asleep: Option<bool>, batch: &mut Batch) {
-        batch.begin(&self.names.card);
-        batch.put(m::DEVICE_INFO, self.info.1.clone(), Ok(Flag(true)));
+    /// Puts what is known without waking the card.
+    fn put_info(&self, asleep: Option<bool>, batch: &mut Batch) {
+        batch.begin(&self.identities.card);
+        batch.put(m::DEVICE_INFO, self.info_labels.1.clone(), Ok(Flag(true)));
         if let Some(asleep) = asleep {
             batch.put(m::DEVICE_ASLEEP, Labels::NONE, Ok(Flag(asleep)));
         }
     }
 
-    /// Gives each tile its labels, once it is known how many there are. A card with one tile is its tile.
-    fn name_tiles(&mut self, tiles: u32) {
-        if self.names.tiles.is_empty() && tiles > 1 {
-            self.names.tiles = (0..tiles).map(|tile| self.facts.identity(Some(tile))).collect();
+    /// Gives each tile its identity, once their number is known. A card with one tile has no partitions.
+    fn identify_tiles(&mut self, tiles: u32) {
+        if self.identities.tiles.is_empty() && tiles > 1 {
+            self.identities.tiles = (0..tiles).map(|tile| self.info.identity(Some(tile))).collect();
         }
     }
 
-    /// Reads the kernel's files; answers whether the card did nothing since the last round.
+    /// Reads the kernel's files, and returns whether the card did nothing since the last round.
     fn read_kernel(&mut self, card: &Card) -> (Batch, bool) {
         let Shared { roots, open, hold_awake, .. } = &*self.shared;
         let hold_awake = *hold_awake;
-        let awake = self.awake.get_or_insert_with(|| Awake::open(card, roots, open, hold_awake));
+        let files = self.files.get_or_insert_with(|| CardFiles::open(card, roots, open, hold_awake));
         if self.rapl.is_none() {
             self.rapl = Rapl::of(card, roots);
         }
-        let round = awake.read(self.rapl.as_mut());
-        self.name_tiles(round.gts.iter().map(|gt| gt.tile + 1).max().unwrap_or(0));
+        let sample = files.read(self.rapl.as_mut());
+        self.identify_tiles(sample.gts.iter().map(|gt| gt.tile + 1).max().unwrap_or(0));
         let mut batch = Batch::default();
-        map::kernel::put(&self.names, &round, &mut batch);
-        (batch, round.is_idle())
+        map::drm::put(&self.identities, &sample, &mut batch);
+        (batch, sample.is_idle())
     }
 
-    /// Reads through Level Zero; answers whether the card's clocks stand.
+    /// Reads through Level Zero, and returns whether the card's clocks are stopped.
     fn read_level_zero(&mut self) -> Result<(Batch, bool), Lost> {
         let mut batch = Batch::default();
         if self.sysman.is_none() {
-            let gpu = self.shared.gpu(&self.facts.address);
-            self.name_tiles(gpu.as_ref().map_or(0, |gpu| gpu.tiles));
+            let gpu = self.shared.gpu(&self.info.address);
+            self.identify_tiles(gpu.as_ref().map_or(0, |gpu| gpu.tiles));
             self.sysman = gpu.map(|gpu| Sysman::open(&gpu, self.shared.hold_awake));
         }
         let Some(sysman) = &mut self.sysman else {
             let integrated = self.card.as_ref().is_some_and(Card::is_integrated);
-            map::level_zero::put_unopened(&self.names, integrated, self.shared.why_closed, &mut batch);
+            map::level_zero::put_unopened(&self.identities, integrated, self.shared.why_closed, &mut batch);
             return Ok((batch, false));
         };
-        match sysman.read() {
-            Ok(round) => {
-                map::level_zero::put(&self.names, &round, &mut batch);
-                Ok((batch, round.is_idle()))
-            }
-            Err(fault) if level_zero::means_session_lost(&fault) => Err(Lost::Session(fault)),
-            Err(fault) => Err(Lost::Device(fault)),
-        }
+        let sample = sysman.read()?;
+        map::level_zero::put(&self.identities, &sample, &mut batch);
+        Ok((batch, sample.clocks_are_stopped()))
     }
 
-    /// Says in the info metric who tells what, when that has changed.
-    fn remember_sources(&mut self) {
-        let mut facts = self.facts.clone();
-        // Level Zero knows what the kernel does not.
-        if let Some(gpu) = self.shared.gpu(&facts.address) {
-            (facts.model, facts.serial, facts.board) = (gpu.name, gpu.serial, gpu.board);
+    /// Updates the labels of the info metric when their content has changed.
+    fn update_info(&mut self) {
+        let mut info = self.info.clone();
+        if let Some(gpu) = self.shared.gpu(&info.address) {
+            info.add(&gpu);
         }
         let sources = self.chooser.sources();
-        if facts != self.facts || sources != self.info.0 {
-            self.info = (sources.clone(), facts.info(&sources));
-            self.facts = facts;
+        if info != self.info || sources != self.info_labels.0 {
+            let labels = info.labels(&sources);
+            (self.info, self.info_labels) = (info, (sources, labels));
         }
     }
 }
@@ -125,42 +120,38 @@ impl Sampler for GpuSampler {
         let card = self.card.clone();
         if let Some(card) = &card {
             if card.is_asleep().map_err(Lost::Device)? {
-                self.rest.slept();
-                // A sleeping GT counts no idle time: rates begin anew when it is awake.
-                self.awake = None;
+                self.backoff.suspended();
+                // A sleeping GT does not count idle time, so its rates begin anew when it is awake.
+                self.files = None;
                 if let Some(rapl) = &mut self.rapl {
-                    rapl.slept();
+                    rapl.suspended();
                 }
-                self.about(Some(true), batch);
+                self.put_info(Some(true), batch);
                 return Ok(());
             }
-            if !self.rest.may_read(Instant::now()) {
-                self.about(Some(false), batch);
-                let resting = Fault {
-                    absence: Absence::NoData,
-                    call: "power/runtime_status",
-                    code: "left_alone_to_sleep",
-                };
-                batch.put(m::UTILIZATION, Labels::NONE, Err(resting));
+            if !self.backoff.may_read(Instant::now()) {
+                self.put_info(Some(false), batch);
+                let left_alone = Fault::new("power/runtime_status", FaultCode::LeftAlone);
+                batch.put(m::UTILIZATION, Labels::NONE, Err(left_alone));
                 return Ok(());
             }
         }
-        let asked = card.as_ref().filter(|_| self.shared.choice.kernel());
-        let (kernel, did_nothing) = asked.map(|card| self.read_kernel(card)).unzip();
-        let (level_zero, stands) = self.read_level_zero()?;
-        // A clock is read at an instant: once is chance.
-        let stood = std::mem::replace(&mut self.stood, stands);
+        let kernel_card = card.as_ref().filter(|_| self.shared.choice.reads_kernel());
+        let (kernel, did_nothing) = kernel_card.map(|card| self.read_kernel(card)).unzip();
+        let (level_zero, stopped) = self.read_level_zero()?;
+        // A clock is read at one instant, so one reading of 0 may be chance.
+        let were_stopped = std::mem::replace(&mut self.clocks_were_stopped, stopped);
         if let Some(card) = &card {
-            let delay = card.autosuspend().filter(|_| !self.shared.hold_awake);
-            self.rest.read(Instant::now(), delay, did_nothing.unwrap_or(stands && stood));
+            let delay = card.autosuspend_delay().filter(|_| !self.shared.hold_awake);
+            self.backoff.round_read(Instant::now(), delay, did_nothing.unwrap_or(stopped && were_stopped));
         }
-        let mut read = Batch::default();
-        self.chooser.merge(kernel.unwrap_or_default(), level_zero, &mut read);
-        self.remember_sources();
-        self.about(card.is_some().then_some(false), batch);
-        batch.absences.append(&mut read.absences);
-        for Subject { identity, readings } in read.subjects {
-            add(batch, &identity, readings);
+        let mut merged = Batch::default();
+        self.chooser.merge(kernel.unwrap_or_default(), level_zero, &mut merged);
+        self.update_info();
+        self.put_info(card.is_some().then_some(false), batch);
+        batch.absences.append(&mut merged.absences);
+        for group in merged.groups {
+            add(batch, group);
         }
         Ok(())
     }

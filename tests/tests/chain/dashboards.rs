@@ -1,4 +1,5 @@
-//! Every query of every panel, asked of the Prometheus of the run: it answers, or it is listed with the reason.
+//! Every query of every panel, against the Prometheus of the run: it returns data, or it is listed with the
+//! reason.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,7 +42,8 @@ struct Query {
     instant: bool,
 }
 
-/// Asks every query, prints what is listed, and fails on any that is silent and not listed, or listed and not silent.
+/// Asks every query, prints what is listed, and fails on any that is silent and not listed, or listed and not
+/// silent.
 pub fn answer(prometheus: &Prometheus) -> Result<()> {
     let queries = queries(prometheus)?;
     ensure!(queries.len() > 50, "only {} queries", queries.len());
@@ -98,7 +100,8 @@ fn ask(prometheus: &Prometheus, query: &Query) -> Result<bool> {
     Ok(answer["result"].as_array().is_some_and(|series| !series.is_empty()))
 }
 
-/// What `All` of a variable stands for, as Grafana expands it: a text of its own, or every value that there is.
+/// What `All` of a variable stands for, as Grafana expands it: a text of its own, or every value that there
+/// is.
 fn all(prometheus: &Prometheus, variable: &Value, expand: &dyn Fn(&str) -> String) -> Result<String> {
     let query = variable["query"]["query"].as_str().or(variable["query"].as_str()).unwrap_or_default();
     if let Some(text) = variable["allValue"].as_str().filter(|text| !text.is_empty()) {

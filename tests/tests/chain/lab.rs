@@ -16,7 +16,8 @@ use tempfile::TempDir;
 /// A label's value that is there, whatever it is.
 pub const ANY: &str = "*";
 
-/// Seconds between two scrapes and two evaluations: what the override file says, and enough for a busy machine.
+/// Seconds between two scrapes and two evaluations: what the override file says, and enough for a busy
+/// machine.
 const INTERVAL: u64 = 2;
 
 /// The same for alerts that wake nobody: a minute is shortened as rounds are.
@@ -25,7 +26,8 @@ const SELDOM: u64 = 8;
 /// The longest `for` of the override file.
 const HOLD_MAX: f64 = 4.0;
 
-/// How long a fleet is watched before anything is wrong: longer than every shortened `for` and window together.
+/// How long a fleet is watched before anything is wrong: longer than every shortened `for` and window
+/// together.
 const BASELINE: Duration = Duration::from_secs(16);
 
 /// How long after the last expected alert others are waited for.
@@ -34,7 +36,8 @@ const AFTERMATH: Duration = Duration::from_secs(6);
 /// Scrapes of each target before the baseline begins.
 const SCRAPES: f64 = 4.0;
 
-/// Alerts whose time the override file leaves alone, and why is said there; burn rates have windows of their own.
+/// Alerts whose time the override file leaves alone, and why is said there; burn rates have windows of their
+/// own.
 const UNSHORTENED: [&str; 11] = [
     "DeviceMissing",
     "DeviceResetting",
@@ -108,7 +111,8 @@ impl Chain {
         Ok(Self { prometheus, _alertmanager: alertmanager, webhook, _rules: rules })
     }
 
-    /// Waits until every target is scraped, and looks whether every rule is as quick as the override file says.
+    /// Waits until every target is scraped, and looks whether every rule is as quick as the override file
+    /// says.
     pub fn settled(&self, targets: usize) -> Result<()> {
         eventually("every target is scraped", || {
             let up = self.prometheus.value(&format!("count(sum_over_time(up[1m]) >= {SCRAPES})"))?;

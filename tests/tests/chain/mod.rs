@@ -1,5 +1,6 @@
-//! The whole way of an alert: a cause in a simulated machine or engine, the real exporter, Debian's Prometheus with
-//! the generated rules, Debian's Alertmanager, a webhook. Minutes are shortened by an override file and nothing else.
+//! The whole way of an alert: a cause in a simulated machine or engine, the real exporter, Debian's
+//! Prometheus with the generated rules, Debian's Alertmanager, a webhook. Minutes are shortened by an
+//! override file and nothing else.
 
 mod dashboards;
 mod lab;

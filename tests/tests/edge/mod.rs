@@ -118,7 +118,7 @@ fn a_neighbour_in_the_class_accel_is_not_taken_for_an_npu() -> Result<()> {
 }
 
 /// What the exporter may open of a sleeping NPU: files that the driver and the core of power management
-/// answer without waking it.
+/// return without waking it.
 const HARMLESS: [&str; 16] = [
     "vendor",
     "device",
@@ -229,7 +229,7 @@ fn a_reset_and_a_restarted_counter_are_told() -> Result<()> {
     })?;
     put(&node, &format!("{NPU}/npu_busy_time_us"), "10")?;
     exporter.until("the counter's restart is no busy time", |samples| {
-        ensure!(samples.faults("no_data", "npu_busy_time_us", "counter_reset") == 1.0);
+        ensure!(samples.faults("no_data", "npu_busy_time_us", "counter_fell") == 1.0);
         Ok(())
     })?;
     exporter.until("and it goes on", |samples| {
@@ -320,7 +320,7 @@ fn a_file_that_hangs_costs_one_thread_and_one_socket() -> Result<()> {
     })?;
     let staged = node.dir().join("energy");
     fs::write(&staged, &healthy)?;
-    // Whoever waits at the pipe gets an answer, and the next reader a file.
+    // A reader that waits at the pipe gets a value, and the next reader a file.
     let mut writer = fs::OpenOptions::new().write(true).open(&energy)?;
     fs::rename(&staged, &energy)?;
     writer.write_all(&healthy)?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{NUC, XEON};
 
-/// Runs `accelscope probe --json` as nobody, with these capabilities; answers its report.
+/// Runs `accelscope probe --json` as nobody, with these capabilities; returns its report.
 fn probe_as_nobody(node: &Node, capabilities: &str) -> Result<Value> {
     let probe = node.accelscope("probe", &["--json"])?;
     // Nobody may look into the node's folder, nor perhaps into the one that the binary was built in.

@@ -20,7 +20,7 @@ pub struct Vendor {
     pub series: [&'static str; 2],
     /// The code that says nothing.
     pub unknown: (u32, &'static str),
-    /// Calls that answer nonsense: the metric that is lost, with its labels, and what is said of it.
+    /// Calls that return a wrong value: the metric that is lost, with its labels, and its fault.
     pub garbage: &'static [(Garbage, &'static str, &'static str, Labels, &'static str)],
     /// An older library: symbols that it lacks, and the metrics that it costs.
     pub missing: (&'static [&'static str], &'static [&'static str]),
@@ -49,7 +49,7 @@ pub const NVIDIA: Vendor = Vendor {
             &[("sensor", "gpu")],
             "over_200_celsius",
         ),
-        (Garbage::Nan, "nvmlGpm*", "accel_sm_occupancy_ratio", &[], "nan"),
+        (Garbage::Nan, "nvmlGpm*", "accel_sm_occupancy_ratio", &[], "not_finite"),
     ],
     missing: (
         &["nvmlDeviceGetPowerUsage", "nvmlDeviceGetPcieReplayCounter"],
@@ -77,7 +77,7 @@ pub const GAUDI: Vendor = Vendor {
         (Garbage::Blank, "hlml_device_get_memory_info", "accel_memory_used_bytes", &[], "blank"),
         (Garbage::Blank, "hlml_device_get_utilization_rates", "accel_utilization_ratio", &[], "blank"),
         (Garbage::Blank, "hlml_get_mac_addr_info", "accel_link_up", &[("kind", "roce_external")], "blank"),
-        // Success without an answer.
+        // Success without a value.
         (Garbage::Untouched, "hlml_device_get_power_usage", "accel_power_watts", &[], "blank"),
         (Garbage::Untouched, "hlml_device_get_utilization_rates", "accel_utilization_ratio", &[], "blank"),
         (Garbage::Untouched, "hlml_device_get_total_ecc_errors", "accel_ecc_errors_total", &[], "blank"),
@@ -112,10 +112,10 @@ pub const LEVEL_ZERO: Vendor = Vendor {
     first: 1,
     call: "zesPowerGetEnergyCounter",
     series: ["accel_energy_joules_total", "accel_power_watts"],
-    unknown: (0x7abc_def0, "unknown_code"),
+    unknown: (0x7abc_def0, "unknown_return_code"),
     garbage: &[
         (Garbage::Blank, "zesPowerGetEnergyCounter", "accel_energy_joules_total", &[], "zero"),
-        (Garbage::Blank, "zesMemoryGetState", "accel_memory_used_bytes", &[], "free_over_size"),
+        (Garbage::Blank, "zesMemoryGetState", "accel_memory_used_bytes", &[], "sizes_disagree"),
         (
             Garbage::Hot,
             "zesTemperatureGetState",
@@ -130,8 +130,8 @@ pub const LEVEL_ZERO: Vendor = Vendor {
     ),
 };
 
-/// The same through the kernel's files, where there is no call to fail and no symbol to miss: what becomes of single
-/// files is in `xpu.rs`.
+/// The same through the kernel's files, where there is no call to fail and no symbol to miss: what becomes of
+/// single files is in `xpu.rs`.
 pub const KERNEL: Vendor = Vendor { flags: &["--xpu.backend", "kernel"], ..LEVEL_ZERO };
 
 impl Vendor {

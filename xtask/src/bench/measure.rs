@@ -1,4 +1,5 @@
-//! One exporter, measured: from its start through idling and back-to-back scrapes to many connections at once.
+//! One exporter, measured: from its start through idling and back-to-back scrapes to many connections at
+//! once.
 
 use std::{
     net::SocketAddr,

@@ -1,8 +1,9 @@
 //! `cargo xtask bench rules`: what all rules cost a real Prometheus, at fleets of 100 and 1,000 nodes.
 //!
-//! Every node is a target of its own. One server answers for all of them with what a real exporter and a simulated
-//! vLLM say at that moment, in the unified schema, reduced to the series that some rule reads, and with UUIDs of the
-//! node's own. All rule files are loaded. Nothing is measured before every window of five minutes is full.
+//! Every node is a target of its own. One server returns for all of them what a real exporter and a simulated
+//! vLLM say at that moment, in the unified schema, reduced to the series that some rule reads, and with UUIDs
+//! of the node's own. All rule files are loaded. Nothing is measured before every window of five minutes is
+//! full.
 
 use std::{
     collections::BTreeSet,
@@ -26,13 +27,14 @@ use crate::{setup, shell::build};
 const MACHINE: &str = "h100-sxm-8";
 const DEVICES: u64 = 8;
 
-/// Fleets; growth is told between the first and the last.
+/// Fleets; growth is measured between the first and the last.
 const FLEETS: [u64; 2] = [100, 1000];
 
 /// Seconds between two scrapes of a target and two rounds of the rules: what the README recommends.
 const INTERVAL: u64 = 15;
 
-/// The longest window of the rules that is filled; longer ones, of a quarter of an hour and of days, hold what there is.
+/// The longest window of the rules that is filled; longer ones, of a quarter of an hour and of days, hold
+/// what there is.
 const WINDOW: Duration = Duration::from_mins(5);
 
 /// Rounds that are looked at, once windows are full: two minutes, in which every group has its turn.
@@ -41,8 +43,8 @@ const ROUNDS: usize = 8;
 /// Rules that are listed.
 const DEAREST: usize = 20;
 
-/// A round at the largest fleet takes at most so long, on average: what has an interval of its own takes its share. It is
-/// the clock's time, and waiting for a core that does other work is in it.
+/// A round at the largest fleet takes at most so long, on average: what has an interval of its own takes its
+/// share. It is the clock's time, and waiting for a core that does other work is in it.
 const ROUND_SECONDS_MAX: f64 = 3.0;
 
 /// What was measured at one fleet.
@@ -157,7 +159,7 @@ impl Source {
     }
 }
 
-/// Answers the scrapes of one connection; the path is the node's number.
+/// Serves the scrapes of one connection; the path is the node's number.
 fn answer(mut stream: &TcpStream, body: &RwLock<String>) -> Result<()> {
     let mut lines = BufReader::new(stream).lines();
     while let Some(request) = lines.next() {

@@ -24,7 +24,7 @@ const MACHINE: &str = "h100-sxm-8";
 /// The exporter whose cost the field takes as cheap.
 const PEER: &str = "node_exporter";
 
-/// Machines of other vendors, and what the exporter is told there: column, machine, flags.
+/// Machines of other vendors, and the exporter there: column, machine, flags.
 const MACHINES: [(&str, &str, &[&str]); 5] = [
     ("gaudi3-8", "gaudi3-8", &[]),
     ("battlematrix-8, kernel", "battlematrix-8", &["--xpu.backend", "kernel"]),

@@ -2,13 +2,16 @@
 
 use std::{ffi::OsString, fs, time::Duration};
 
-use naming::{Family, METRICS};
+use naming::{Family, FaultCode, METRICS};
+use source::{Opened, SourceSpec, UsageError};
 
 use super::fake::{FakeSource, Machine};
-use crate::{
-    Opened, SourceSpec, UsageError,
+use crate::commands::{
     cli::{self, Parsed},
-    fields, metrics_page, probe,
+    fields,
+    flags::{Command, ServeFlags},
+    probe,
+    reference::{flags, manual, metrics},
     values::{ListenAddress, listen_address},
 };
 
@@ -29,6 +32,12 @@ fn parse(args: &[&str]) -> Result<Parsed, String> {
     cli::parse(cli::command("fake-exporter", "Fakes", &[SPEC]), &args).map_err(|error| error.to_string())
 }
 
+fn serve_flags(args: &[&str]) -> ServeFlags {
+    let Ok(Parsed::Run(command, _)) = parse(args) else { panic!("{args:?}") };
+    let Command::Serve(flags) = *command else { panic!("{args:?}") };
+    flags
+}
+
 fn mistake(args: &[&str]) -> String {
     parse(args).err().unwrap_or_else(|| panic!("{args:?} was taken"))
 }
@@ -36,26 +45,25 @@ fn mistake(args: &[&str]) -> String {
 #[test]
 fn serve_is_the_command_when_none_is_given() {
     for args in [&["--interval", "250ms"][..], &["serve", "--interval=250ms"]] {
-        let Ok(Parsed::Run(path, matches)) = parse(args) else { panic!("{args:?}") };
-        assert_eq!(path, ["serve"]);
-        assert_eq!(matches.get_one("interval"), Some(&Duration::from_millis(250)));
-        assert_eq!(matches.get_one("web.max-requests"), Some(&40_u32));
+        let flags = serve_flags(args);
+        assert_eq!(flags.sampling.interval, Duration::from_millis(250));
+        assert_eq!(flags.web.max_requests, 40);
         let all = ListenAddress::Tcp { host: String::new(), port: 9477 };
-        assert_eq!(matches.get_one("web.listen-address"), Some(&all));
+        assert_eq!(flags.web.listen_addresses, [all]);
     }
 }
 
 #[test]
 fn lists_are_repeated_or_separated_by_commas() {
     let args = ["--web.listen-address", ":1,[::1]:2", "--web.listen-address", "unix:/run/x"];
-    let Ok(Parsed::Run(_, matches)) = parse(&args) else { panic!("not parsed") };
-    let addresses = matches.get_many::<ListenAddress>("web.listen-address").expect("given");
+    let flags = serve_flags(&args);
+    let addresses = flags.web.listen_addresses.iter();
     assert_eq!(addresses.map(ToString::to_string).collect::<Vec<_>>(), [":1", "[::1]:2", "unix:/run/x"]);
 }
 
 #[test]
-fn every_mistake_is_one_line_with_place_and_mend() {
-    for (args, place, mend) in [
+fn every_mistake_is_one_line_that_names_the_place_and_how_to_write_it() {
+    for (args, place, how) in [
         (&["--interval", "5h"][..], "--interval: \"5h\"", "write 100ms to 5m"),
         (&["--interval", "99ms"], "--interval: \"99ms\"", "write 100ms to 5m"),
         (&["--interval", "soon"], "--interval: \"soon\"", "write 250ms, 1s or 5m"),
@@ -80,7 +88,7 @@ fn every_mistake_is_one_line_with_place_and_mend() {
         (&["--interval", "1s", "--interval", "2s"], "--interval", "cannot be used multiple times"),
     ] {
         let text = mistake(args);
-        assert!(text.contains(place) && text.contains(mend) && !text.contains('\n'), "{args:?}: {text}");
+        assert!(text.contains(place) && text.contains(how) && !text.contains('\n'), "{args:?}: {text}");
     }
 }
 
@@ -145,7 +153,21 @@ fn probe_shows_values_and_reasons() {
     assert_eq!(power["series"][0]["value"], 350.0);
     let fan = metrics.iter().find(|metric| metric["metric"] == "accel_fan_speed_ratio").expect("the fan");
     assert_eq!(fan["absent"][0]["kind"], "unsupported");
+    assert!(fan["absent"][0]["what_to_do"].is_null() && report.advice().is_empty(), "a code of the vendor");
     assert_eq!(json["sources"][0]["devices"][1]["unavailable"]["code"], "FAKE_BROKEN");
+}
+
+#[test]
+fn probe_says_what_to_do_about_each_code_of_ours_once() {
+    let machine = Machine::with(&["gpu0", "gpu1"]);
+    machine.set("sample gpu0", super::fake::Act::Panic);
+    machine.set("sample gpu1", super::fake::Act::Panic);
+    let report = probe::run(vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }]);
+    let (code, meaning, what_to_do) =
+        (FaultCode::Panic.name(), FaultCode::Panic.meaning(), FaultCode::Panic.what_to_do());
+    assert_eq!(report.advice(), format!("\n{code}: {meaning}\n  What to do: {what_to_do}\n"));
+    let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+    assert_eq!(json["sources"][0]["devices"][1]["unavailable"]["what_to_do"], what_to_do);
 }
 
 #[test]
@@ -163,11 +185,11 @@ fn probe_of_an_empty_node_says_why() {
 
 #[test]
 fn fields_and_the_metrics_page_have_every_name() {
-    let (table, page) = (fields::table(), metrics_page::page());
+    let (table, page) = (fields::table(), metrics::page());
     let json: serde_json::Value = serde_json::from_str(&fields::json()).expect("JSON");
     assert_eq!(json.as_array().map(Vec::len), Some(METRICS.len()));
     for metric in METRICS {
-        for name in metric.name.into_iter().chain(metric.vendor.iter().map(|vendor| vendor.name)) {
+        for name in metric.name.into_iter().chain(metric.vendor_names().map(|row| row.name)) {
             assert!(table.contains(name), "{name} is not in the table");
             assert!(page.contains(&format!("`{name}`")), "{name} is not in the page");
         }
@@ -176,7 +198,37 @@ fn fields_and_the_metrics_page_have_every_name() {
 }
 
 #[test]
-fn a_stale_page_is_told_by_its_first_wrong_line() {
+fn the_flags_page_and_the_manual_have_every_flag_of_the_program_and_its_sources() {
+    let program = cli::command("fake-exporter", "Fakes", &[SPEC]);
+    let page = flags::page(&program);
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `--interval ")).collect();
+    assert_eq!(
+        rows,
+        [
+            "| `--interval DURATION` | `ACCELSCOPE_INTERVAL` | `1s` | Time between two samples of a device, 100ms to 5m. |"
+        ]
+    );
+    assert!(
+        page.contains("### Fake devices\n")
+            && page.contains("| `--library.fake PATH` | `ACCELSCOPE_LIBRARY_FAKE` |")
+    );
+    assert!(page.contains("It also takes the flags under: Sources, Log, Fake devices.\n"), "{page}");
+    let manual = manual::pages(&program);
+    let serve =
+        manual.iter().find(|(path, _)| path == "share/man/man1/fake-exporter-serve.1").expect("a page");
+    let completions = manual::completions(&program, &[]);
+    assert_eq!(completions.len(), manual::SHELLS.len());
+    for flag in program.get_arguments().filter_map(clap::Arg::get_long) {
+        assert!(page.contains(&format!("`--{flag}")), "{flag} is not on the page");
+        assert!(serve.1.replace("\\-", "-").contains(&format!("--{flag}")), "{flag} is not in the manual");
+        for (path, text) in &completions {
+            assert!(text.contains(flag), "{flag} is not in {path}");
+        }
+    }
+}
+
+#[test]
+fn a_stale_page_is_reported_with_its_first_wrong_line() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().to_str().expect("text").to_owned();
     let generate = |more: &[&str]| {

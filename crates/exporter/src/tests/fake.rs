@@ -1,4 +1,4 @@
-//! A source whose every call answers, fails, panics or hangs as the test says.
+//! A source whose calls return a value, fail, panic or hang as the test chooses.
 
 use std::{
     collections::BTreeMap,
@@ -11,35 +11,33 @@ use std::{
 
 use exposition::{Format, Options, encode};
 use naming::{
-    Bytes, Family, Ratio, Watts,
+    Bytes, Family, Label, Ratio, Watts,
     catalogue::{ENGINE_ACTIVE, FAN_SPEED, LINK_RECEIVE, POWER, TEMPERATURE},
 };
 use reading::{
-    Absence, Backend, Batch, BusMatch, Fault, Found, Identity, Labels, Lost, Sampler, Session, Source,
-    Unavailable,
+    Absence, Backend, Batch, Fault, Found, Identity, Labels, Lost, Sampler, Session, Source, Unavailable,
 };
 
 use crate::{
-    board::Board,
-    own::{HttpCounts, Own},
-    supervisor::{self, Handle},
-    tempo::Tempo,
+    sampling::state::NodeState,
+    sampling::supervisor::{self, Handle},
+    sampling::timing::Timing,
+    self_metrics::{HttpCounts, SelfMetrics},
 };
 
 /// What a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    Answer,
+    Succeed,
     Fail,
     LoseSession,
     Panic,
-    /// Until the test says something else; then that.
+    /// Until the test chooses another act; then that.
     Hang,
 }
 
-pub const BROKEN: Fault = Fault { absence: Absence::Failed, call: "fake_call", code: "FAKE_BROKEN" };
-pub const MISSING: Fault =
-    Fault { absence: Absence::Unsupported, call: "fake_fan", code: "FAKE_NOT_SUPPORTED" };
+pub const BROKEN: Fault = Fault::returned(Absence::Failed, "fake_call", "FAKE_BROKEN");
+pub const MISSING: Fault = Fault::returned(Absence::Unsupported, "fake_fan", "FAKE_NOT_SUPPORTED");
 
 /// What the test sets and sees.
 #[derive(Debug, Default)]
@@ -102,17 +100,17 @@ impl Machine {
         self.state().sessions
     }
 
-    /// What the call does, once it no longer hangs.
+    /// What the call does, once it does not hang any more.
     fn act(&self, call: &str) -> Act {
         let mut state = self.state();
         *state.calls.entry(call.to_owned()).or_default() += 1;
-        let act = |state: &State| state.acts.get(call).copied().unwrap_or(Act::Answer);
+        let act = |state: &State| state.acts.get(call).copied().unwrap_or(Act::Succeed);
         while act(&state) == Act::Hang {
             state = self.0.1.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         let act = act(&state);
         drop(state);
-        assert!(act != Act::Panic, "told to panic in {call}");
+        assert!(act != Act::Panic, "the test wants a panic in {call}");
         act
     }
 
@@ -141,12 +139,8 @@ impl Source for FakeSource {
         Family::Nvidia
     }
 
-    fn bus(&self) -> Option<BusMatch> {
-        Some(BusMatch { vendor: 0xfa4e, classes: &[0x0302] })
-    }
-
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        if self.0.act("connect") != Act::Answer {
+        if self.0.act("connect") != Act::Succeed {
             return Err(Unavailable("libfake.so.1: not found; install it".to_owned()));
         }
         self.0.state().sessions += 1;
@@ -167,7 +161,7 @@ impl Session for FakeSession {
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
         match self.machine.act("devices") {
-            Act::Answer => {}
+            Act::Succeed => {}
             Act::LoseSession => return Err(Lost::Session(BROKEN)),
             _ => return Err(Lost::Device(BROKEN)),
         }
@@ -176,12 +170,9 @@ impl Session for FakeSession {
             let name = state.renamed.get(key).unwrap_or(key);
             let machine = self.machine.clone();
             let identity = Arc::new(Identity {
-                unified: vec![
-                    ("family", "nvidia".into()),
-                    ("device", (*name).to_owned()),
-                    ("uuid", format!("uuid-{key}")),
-                ],
+                uuid: Some(format!("uuid-{key}")),
                 vendor: vec![("gpu", (*name).to_owned())],
+                ..Identity::new(Family::Nvidia, *name)
             });
             let key = (*key).to_owned();
             Found {
@@ -203,7 +194,7 @@ impl Drop for FakeSession {
 fn open(machine: Machine, key: String, identity: Arc<Identity>) -> Result<Box<dyn Sampler>, Fault> {
     let inside = machine.enter(&key);
     match machine.act(&format!("open {key}")) {
-        Act::Answer => {
+        Act::Succeed => {
             drop(inside);
             Ok(Box::new(FakeSampler { machine, key, identity }))
         }
@@ -221,26 +212,26 @@ impl Sampler for FakeSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         let _inside = self.machine.enter(&self.key);
         match self.machine.act(&format!("sample {}", self.key)) {
-            Act::Answer => {}
+            Act::Succeed => {}
             Act::LoseSession => return Err(Lost::Session(BROKEN)),
             _ => return Err(Lost::Device(BROKEN)),
         }
         batch.begin(&self.identity);
         // A call of its own, so that one reading alone can fail.
         let power = match self.machine.act(&format!("power {}", self.key)) {
-            Act::Answer => Ok(Watts(350.0)),
+            Act::Succeed => Ok(Watts(350.0)),
             _ => Err(BROKEN),
         };
         batch.put(POWER, Labels::NONE, power);
-        batch.put(TEMPERATURE, Labels::one("sensor", "gpu"), Ok(naming::Celsius(54.0)));
-        batch.put(ENGINE_ACTIVE, Labels::one("engine", "sm"), Ok(Ratio(1.0)));
+        batch.put(TEMPERATURE, Labels::one(Label::Sensor, "gpu"), Ok(naming::Celsius(54.0)));
+        batch.put(ENGINE_ACTIVE, Labels::one(Label::Engine, "sm"), Ok(Ratio(1.0)));
         for label in ["a", "b"] {
-            batch.put(FAN_SPEED, Labels::one("fan", label), Err(MISSING));
+            batch.put(FAN_SPEED, Labels::one(Label::Fan, label), Err(MISSING));
         }
         for link in 0..self.machine.state().links {
             batch.put(
                 LINK_RECEIVE,
-                Labels::one("link", link).with("kind", "nvlink"),
+                Labels::one(Label::Link, link).with(Label::Kind, "nvlink"),
                 Ok(Bytes(u64::from(link))),
             );
         }
@@ -249,8 +240,8 @@ impl Sampler for FakeSampler {
 }
 
 /// Times short enough for a test and long enough for a busy machine.
-pub fn tempo() -> Tempo {
-    Tempo {
+pub fn timing() -> Timing {
+    Timing {
         epoch: Instant::now(),
         interval: Duration::from_millis(20),
         second_sample: Duration::from_millis(5),
@@ -258,13 +249,13 @@ pub fn tempo() -> Tempo {
         enumerate: Duration::from_millis(50),
         first_retry: Duration::from_millis(10),
         last_retry: Duration::from_millis(40),
-        farewell: Duration::from_millis(100),
+        shutdown_wait: Duration::from_millis(100),
     }
 }
 
 /// A supervised fake source, without HTTP.
 pub struct Rig {
-    pub board: Board,
+    pub node: NodeState,
     pub machine: Machine,
     pub supervisor: Handle,
     sysfs: tempfile::TempDir,
@@ -272,12 +263,12 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(machine: Machine) -> Self {
-        let board = Board::new([Family::Nvidia], false, tempo());
+        let node = NodeState::new([Family::Nvidia], false, timing());
         let sysfs = tempfile::tempdir().expect("a folder");
         let source = Box::new(FakeSource(machine.clone()));
-        let supervisor = supervisor::spawn(source, Arc::clone(&board.sources[0]), tempo(), sysfs.path())
+        let supervisor = supervisor::spawn(source, Arc::clone(&node.sources[0]), timing(), sysfs.path())
             .expect("a thread");
-        Self { board, machine, supervisor, sysfs }
+        Self { node, machine, supervisor, sysfs }
     }
 
     /// Adds a PCI function of the source's vendor.
@@ -286,17 +277,17 @@ impl Rig {
         let write = |file: &str, text: &str| fs::write(Path::new(&dir).join(file), text).expect("a file");
         fs::create_dir_all(&dir).expect("a folder");
         write("class", "0x030200\n");
-        write("vendor", "0xfa4e\n");
+        write("vendor", "0x10de\n");
         dir
     }
 
     /// What a scrape would show, one line per series of the unified schema.
     pub fn scrape(&self) -> String {
-        self.board.check(Instant::now());
-        let sources: Vec<_> = self.board.sources.iter().collect();
-        let own = Own::new(None).read(&self.board, &sources, &HttpCounts::default());
-        let snapshots = self.board.sources[0].snapshots();
-        let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own.subjects);
+        self.node.check(Instant::now());
+        let sources: Vec<_> = self.node.sources.iter().collect();
+        let own = SelfMetrics::new(None).read(&self.node, &sources, &HttpCounts::default());
+        let snapshots = self.node.sources[0].snapshots();
+        let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
         let options = Options { unified: true, vendor: false, filters: &[] };
         let body = String::from_utf8(encode(Format::Text, subjects, &options)).expect("text");
         body.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")

@@ -16,15 +16,15 @@ use flate2::read::GzDecoder;
 use naming::Family;
 use tokio::sync::oneshot;
 
-use super::fake::{Act, FakeSource, Machine, eventually, tempo};
+use super::fake::{Act, FakeSource, Machine, eventually, timing};
 use crate::{
-    board::Board,
-    body::{Bodies, Names},
-    connection::Limits,
-    listen::{self, Bound},
-    own::{HttpCounts, Own},
-    serve::{Serve, Web},
-    values::listen_address,
+    commands::serve::{Serve, Web},
+    commands::values::listen_address,
+    http::body::{BodyCache, Vocabularies},
+    http::connection::Timeouts,
+    http::listen::{self, BoundSocket},
+    sampling::state::NodeState,
+    self_metrics::{HttpCounts, SelfMetrics},
 };
 
 /// A server in this process.
@@ -39,7 +39,7 @@ fn web() -> Web {
         telemetry_path: "/metrics".into(),
         max_requests: 40,
         max_connections: 512,
-        limits: Limits { head: Duration::from_millis(300), idle: Duration::from_secs(20) },
+        timeouts: Timeouts { head: Duration::from_millis(300), idle: Duration::from_secs(20) },
     }
 }
 
@@ -55,21 +55,21 @@ impl Server {
         let listeners: Vec<_> = addresses
             .map(|address| listen::bind(&listen_address(address).expect("an address")).expect("bound"))
             .collect();
-        let Bound::Tcp(first) = &listeners[0] else { panic!("not TCP") };
+        let BoundSocket::Tcp(first) = &listeners[0] else { panic!("not TCP") };
         let address = first.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
-            let names = Names { unified: true, vendor: true, filters: vec![] };
+            let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
             let sources: Vec<Box<dyn reading::Source>> = vec![Box::new(FakeSource(machine))];
             let sysfs = "/nowhere".into();
             Serve {
                 name: "fake-exporter",
                 sources,
                 auto: false,
-                tempo: tempo(),
+                timing: timing(),
                 sysfs,
                 host: None,
-                names,
+                vocabularies,
                 listeners,
                 web,
             }
@@ -119,12 +119,12 @@ impl Server {
 }
 
 fn read_all(stream: &mut impl Read) -> String {
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("closed by the server, not reset or timed out");
-    String::from_utf8_lossy(&answer).into_owned()
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).expect("closed by the server, not reset or timed out");
+    String::from_utf8_lossy(&response).into_owned()
 }
 
-/// Reads the head of an answer; answers it in small letters, with its `Content-Length`.
+/// Reads the head of a response; returns it in lower case, with its `Content-Length`.
 fn read_head(stream: &mut impl Read) -> (String, usize) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -138,7 +138,7 @@ fn read_head(stream: &mut impl Read) -> (String, usize) {
     (head, length)
 }
 
-/// Reads one answer from a connection that stays open.
+/// Reads one response from a connection that stays open.
 fn read_one(stream: &mut impl Read) -> (String, Vec<u8>) {
     let (head, length) = read_head(stream);
     let mut body = vec![0; length];
@@ -230,15 +230,15 @@ fn ready_names_what_it_waits_for() {
     // A device past its deadline is down for a reason: there is nothing to wait for.
     eventually("it is ready", || waiting().starts_with("HTTP/1.1 200"), waiting);
     assert!(server.get("/").contains("gpu1: open: timed_out (deadline)"));
-    machine.set("open gpu1", Act::Answer);
+    machine.set("open gpu1", Act::Succeed);
 }
 
 #[test]
-fn ready_tells_why_a_source_is_down() {
+fn ready_has_the_reason_why_a_source_is_down() {
     let machine = Machine::with(&[]);
     let server = Server::start(&machine);
     let ready = || server.get("/-/ready");
-    eventually("it has an answer", || ready().starts_with("HTTP/1.1 200"), ready);
+    eventually("it has a reason", || ready().starts_with("HTTP/1.1 200"), ready);
     assert!(ready().contains("nvidia: ") && ready().contains("lists no device"), "{}", ready());
 }
 
@@ -276,16 +276,16 @@ fn a_hung_device_slows_no_scrape() {
         "{body}"
     );
     assert!(body.contains("accel_device_up{family=\"nvidia\",device=\"gpu1\",uuid=\"uuid-gpu1\"} 1\n"));
-    machine.set("sample gpu0", Act::Answer);
-    machine.set("devices", Act::Answer);
+    machine.set("sample gpu0", Act::Succeed);
+    machine.set("devices", Act::Succeed);
 }
 
 #[test]
 fn http_1_0_closes_unless_asked_to_keep() {
     let server = Server::start(&Machine::with(&["gpu0"]));
-    let answer = server.exchange("GET /metrics HTTP/1.0\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.0 200") && answer.contains("accel_device_up"), "{answer}");
-    assert!(!answer.contains("transfer-encoding"));
+    let response = server.exchange("GET /metrics HTTP/1.0\r\n\r\n");
+    assert!(response.starts_with("HTTP/1.0 200") && response.contains("accel_device_up"), "{response}");
+    assert!(!response.contains("transfer-encoding"));
     let mut stream = server.connect();
     for _ in 0..2 {
         stream.write_all(b"GET /-/healthy HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").expect("sent");
@@ -296,7 +296,7 @@ fn http_1_0_closes_unless_asked_to_keep() {
 }
 
 #[test]
-fn a_client_that_closes_its_half_still_gets_its_answer() {
+fn a_client_that_closes_its_half_still_gets_its_response() {
     let server = Server::start(&Machine::with(&["gpu0"]));
     let mut stream = server.connect();
     stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
@@ -305,17 +305,17 @@ fn a_client_that_closes_its_half_still_gets_its_answer() {
 }
 
 #[test]
-fn garbage_is_refused_and_closed() {
+fn garbage_is_rejected_and_closed() {
     let server = Server::start(&Machine::with(&["gpu0"]));
     for garbage in ["\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", "hello\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"] {
-        let answer = server.exchange(garbage);
-        assert!(answer.starts_with("HTTP/1.1 400"), "{garbage:?}: {answer}");
+        let response = server.exchange(garbage);
+        assert!(response.starts_with("HTTP/1.1 400"), "{garbage:?}: {response}");
     }
     server.until("accelscope_http_requests_total{code=\"400\"}", 3.0);
 }
 
 #[test]
-fn a_megabyte_of_headers_is_refused() {
+fn a_megabyte_of_headers_is_rejected() {
     let server = Server::start(&Machine::with(&["gpu0"]));
     let one = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
     assert!(server.exchange(&one).starts_with("HTTP/1.1 431"));
@@ -325,7 +325,7 @@ fn a_megabyte_of_headers_is_refused() {
 }
 
 #[test]
-fn a_slow_head_is_cut_off_and_a_slow_reader_is_not_hurried() {
+fn a_slow_head_times_out_and_a_slow_reader_does_not() {
     let server = Server::start(&Machine::with(&["gpu0"]));
     let started = Instant::now();
     let mut slow = server.connect();
@@ -333,7 +333,7 @@ fn a_slow_head_is_cut_off_and_a_slow_reader_is_not_hurried() {
     let mut kept = server.connect();
     kept.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     read_one(&mut kept);
-    // One byte at a time, each well within the time-out: it is the whole head that must come in time.
+    // One byte at a time, each well within the timeout: it is the whole head that must arrive in time.
     let mut sent = 0;
     for byte in b"GET /metrics HTTP/1.1\r\nHost: an-endless-name".iter().cycle() {
         if slow.write_all(&[*byte]).is_err() {
@@ -352,8 +352,8 @@ fn a_slow_head_is_cut_off_and_a_slow_reader_is_not_hurried() {
 
 #[test]
 fn an_idle_connection_is_closed() {
-    let limits = Limits { head: Duration::from_secs(20), idle: Duration::from_millis(200) };
-    let server = Server::with(&Machine::with(&["gpu0"]), Web { limits, ..web() }, None);
+    let timeouts = Timeouts { head: Duration::from_secs(20), idle: Duration::from_millis(200) };
+    let server = Server::with(&Machine::with(&["gpu0"]), Web { timeouts, ..web() }, None);
     let mut stream = server.connect();
     stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     assert!(read_all(&mut stream).ends_with("alive\n"));
@@ -363,7 +363,7 @@ fn an_idle_connection_is_closed() {
 fn connections_past_the_cap_are_closed_at_once_and_scrapes_go_on() {
     let web = Web {
         max_connections: 100,
-        limits: Limits { head: Duration::from_secs(5), ..web().limits },
+        timeouts: Timeouts { head: Duration::from_secs(5), ..web().timeouts },
         ..web()
     };
     let server = Server::with(&Machine::with(&["gpu0"]), web, None);
@@ -385,9 +385,9 @@ fn connections_past_the_cap_are_closed_at_once_and_scrapes_go_on() {
 }
 
 #[test]
-fn scrapes_past_the_limit_are_told_to_come_back() {
+fn scrapes_past_the_limit_get_503_and_retry_after() {
     let machine = Machine::with(&["gpu0"]);
-    // Larger than any socket buffer, so that an answer that is not read stays in flight.
+    // Larger than any socket buffer, so that a response that is not read stays in flight.
     machine.links(20_000);
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("socket");
@@ -401,14 +401,14 @@ fn scrapes_past_the_limit_are_told_to_come_back() {
             greedy.push(stream);
         }
     }
-    let answer = || server.get("/metrics");
-    eventually("too many", || answer().starts_with("HTTP/1.1 503"), String::new);
-    assert!(answer().contains("retry-after: 1\r\n"));
+    let response = || server.get("/metrics");
+    eventually("too many", || response().starts_with("HTTP/1.1 503"), String::new);
+    assert!(response().contains("retry-after: 1\r\n"));
     assert!(server.get("/-/healthy").starts_with("HTTP/1.1 200"), "only scrapes are limited");
     for stream in &mut greedy {
         assert!(read_all(stream).ends_with('\n'), "whoever was in time gets everything");
     }
-    eventually("room again", || answer().starts_with("HTTP/1.1 200"), String::new);
+    eventually("room again", || response().starts_with("HTTP/1.1 200"), String::new);
 }
 
 #[test]
@@ -451,12 +451,12 @@ fn a_stop_finishes_what_is_in_flight_within_two_seconds() {
     assert_eq!(rest.len(), length);
     assert_eq!(machine.sessions(), 0, "the driver was let go");
     assert!(TcpStream::connect(server.address).is_err(), "nobody listens any more");
-    machine.set("sample gpu0", Act::Answer);
+    machine.set("sample gpu0", Act::Succeed);
 }
 
 #[test]
 fn both_ip_families_are_served() {
-    let Bound::Tcp(listener) = listen::bind(&listen_address(":0").expect("an address")).expect("bound")
+    let BoundSocket::Tcp(listener) = listen::bind(&listen_address(":0").expect("an address")).expect("bound")
     else {
         panic!("not TCP")
     };
@@ -478,11 +478,16 @@ fn both_ip_families_are_served() {
 
 #[test]
 fn a_body_is_built_once_per_change() {
-    let mut tempo = tempo();
-    tempo.interval = Duration::from_mins(1);
-    let board = Arc::new(Board::new([Family::Nvidia], false, tempo));
-    let names = Names { unified: true, vendor: true, filters: vec![] };
-    let bodies = Bodies::new(Arc::clone(&board), names, Rc::new(HttpCounts::default()), Own::new(None));
+    let mut timing = timing();
+    timing.interval = Duration::from_mins(1);
+    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing));
+    let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
+    let bodies = BodyCache::new(
+        Arc::clone(&node),
+        vocabularies,
+        Rc::new(HttpCounts::default()),
+        SelfMetrics::new(None),
+    );
     let formats =
         [(Format::Text, false), (Format::Text, true), (Format::OpenMetrics, true), (Format::Protobuf, false)];
     let build = || formats.map(|(format, gzip)| bodies.whole(format, gzip).as_ptr());
@@ -490,7 +495,7 @@ fn a_body_is_built_once_per_change() {
     let first = bodies.whole(Format::Text, false);
     assert_eq!(build(), build(), "nothing changed");
     assert_eq!(first.as_ptr(), build()[0]);
-    board.sources[0].down("gone".to_owned(), None, None, false);
+    node.sources[0].down("gone".to_owned(), None, None, false);
     let second = bodies.whole(Format::Text, false);
     assert_ne!(first.as_ptr(), second.as_ptr());
     assert!(String::from_utf8_lossy(&second).contains("accelscope_source_up{source=\"nvidia\"} 0"));

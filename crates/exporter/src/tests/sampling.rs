@@ -31,7 +31,7 @@ fn a_library_that_is_absent_is_a_reason_and_is_found_when_it_appears() {
     assert_eq!(rig.value(&["accelscope_source_up"]), Some(0.0));
     assert_eq!(rig.up("gpu0"), None);
     assert_eq!(rig.value(&["accel_devices{"]), None, "unknown is not 0");
-    rig.machine.set("connect", Act::Answer);
+    rig.machine.set("connect", Act::Succeed);
     rig.until("the source is found", |rig| rig.up("gpu0") == Some(1.0));
 }
 
@@ -60,7 +60,7 @@ fn one_call_that_fails_costs_one_series_and_is_counted_once_per_sample() {
     });
     assert_eq!(rig.up("gpu0"), Some(1.0));
     assert_eq!(rig.value(&["accel_temperature_celsius"]), Some(54.0));
-    rig.machine.set("power gpu0", Act::Answer);
+    rig.machine.set("power gpu0", Act::Succeed);
     rig.until("power is back", |rig| rig.power("gpu0").is_some());
 }
 
@@ -84,14 +84,14 @@ fn a_lost_device_is_withdrawn_at_once_and_returns() {
     assert!(!rig.scrape().lines().any(|line| line.contains("gpu0") && !line.starts_with("accel_device_up")));
     assert_eq!(rig.up("gpu1"), Some(1.0));
     rig.until("it was opened again and again", |rig| rig.machine.calls("open gpu0") > 3);
-    rig.machine.set("sample gpu0", Act::Answer);
+    rig.machine.set("sample gpu0", Act::Succeed);
     rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
     assert!(rig.value(&["accel_engine_busy_seconds_total", "gpu0"]) >= Some(busy), "a counter never falls");
     assert_eq!(rig.machine.most_threads("gpu0"), 1);
 }
 
 #[test]
-fn a_hung_call_costs_one_thread_and_one_device_until_it_answers() {
+fn a_hung_call_costs_one_thread_and_one_device_until_it_returns() {
     let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
     rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
     rig.machine.set("sample gpu0", Act::Hang);
@@ -106,9 +106,9 @@ fn a_hung_call_costs_one_thread_and_one_device_until_it_answers() {
     assert_eq!(rig.machine.calls("devices"), listed, "no second call into a driver that hangs");
     rig.machine.set("sample gpu1", Act::Fail);
     rig.until("the other is down", |rig| rig.up("gpu1") == Some(0.0));
-    rig.machine.set("sample gpu1", Act::Answer);
+    rig.machine.set("sample gpu1", Act::Succeed);
     rig.until("unless it is needed", |rig| rig.up("gpu1") == Some(1.0));
-    rig.machine.set("sample gpu0", Act::Answer);
+    rig.machine.set("sample gpu0", Act::Succeed);
     rig.until("it rejoins", |rig| rig.up("gpu0") == Some(1.0));
     assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(0.0));
     assert_eq!(rig.machine.most_threads("gpu0"), 1, "never a second thread");
@@ -123,14 +123,14 @@ fn a_driver_reload_beside_a_hung_device_starts_no_second_thread_for_it() {
     rig.until("it hangs", |rig| rig.value(&["accelscope_stuck_threads"]) == Some(1.0));
     rig.machine.set("sample gpu1", Act::LoseSession);
     rig.until("the other is withdrawn", |rig| rig.up("gpu1") == Some(0.0));
-    rig.machine.set("sample gpu1", Act::Answer);
+    rig.machine.set("sample gpu1", Act::Succeed);
     rig.until("a new session has the other", |rig| rig.up("gpu1") == Some(1.0));
     assert_eq!(rig.value(&["accelscope_source_connects_total"]), Some(2.0));
     let samples = rig.machine.calls("sample gpu1");
     rig.until("the other goes on", |rig| rig.machine.calls("sample gpu1") > samples + 10);
     assert_eq!(rig.up("gpu0"), Some(0.0));
     assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(1.0));
-    rig.machine.set("sample gpu0", Act::Answer);
+    rig.machine.set("sample gpu0", Act::Succeed);
     rig.until("it rejoins", |rig| rig.up("gpu0") == Some(1.0));
     assert_eq!(rig.machine.most_threads("gpu0"), 1, "never a second thread");
 }
@@ -147,8 +147,8 @@ fn a_session_that_is_lost_is_connected_again() {
             && rig.value(&["accelscope_source_up"]) == Some(0.0)
     });
     rig.until("the driver was let go", |rig| rig.machine.sessions() == 0);
-    rig.machine.set("sample gpu1", Act::Answer);
-    rig.machine.set("connect", Act::Answer);
+    rig.machine.set("sample gpu1", Act::Succeed);
+    rig.machine.set("connect", Act::Succeed);
     rig.until("everything is back", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
     assert_eq!(rig.machine.sessions(), 1);
 }
@@ -205,7 +205,7 @@ fn a_reconnect_that_hangs_serves_nothing_old() {
     rig.until("it is withdrawn", |rig| rig.up("gpu0") == Some(0.0));
     assert_eq!(rig.power("gpu0"), None);
     assert_eq!(rig.faults(&["kind=\"timed_out\"", "code=\"stale\""]), Some(1.0));
-    rig.machine.set("connect", Act::Answer);
+    rig.machine.set("connect", Act::Succeed);
     rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
 }
 
@@ -227,8 +227,8 @@ fn an_enumeration_that_fails_costs_no_device() {
         "{tries} tries"
     );
     assert_eq!(rig.value(&["accelscope_source_connects_total"]), Some(1.0));
-    rig.machine.set("sample gpu0", Act::Answer);
-    rig.machine.set("devices", Act::Answer);
+    rig.machine.set("sample gpu0", Act::Succeed);
+    rig.machine.set("devices", Act::Succeed);
     rig.until("the list is known", |rig| rig.value(&["accel_devices{"]) == Some(1.0));
     rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
 }
@@ -243,19 +243,19 @@ fn an_enumeration_that_hangs_costs_no_device() {
     let samples = rig.machine.calls("sample gpu0");
     rig.until("its device goes on", |rig| rig.machine.calls("sample gpu0") > samples + 10);
     assert_eq!(rig.up("gpu0"), Some(1.0));
-    rig.machine.set("devices", Act::Answer);
+    rig.machine.set("devices", Act::Succeed);
     rig.until("the source is back", |rig| rig.value(&["accelscope_source_up"]) == Some(1.0));
     assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(0.0));
 }
 
 #[test]
-fn a_connect_that_hangs_is_told_and_served_when_it_answers() {
+fn a_connect_that_hangs_is_told_and_served_when_it_returns() {
     let machine = Machine::with(&["gpu0"]);
     machine.set("connect", Act::Hang);
     let rig = Rig::new(machine);
-    rig.until("it is told", |rig| rig.faults(&["kind=\"timed_out\"", "call=\"connect\""]) == Some(1.0));
+    rig.until("it is counted", |rig| rig.faults(&["kind=\"timed_out\"", "call=\"connect\""]) == Some(1.0));
     assert_eq!(rig.value(&["accelscope_source_up"]), Some(0.0));
-    rig.machine.set("connect", Act::Answer);
+    rig.machine.set("connect", Act::Succeed);
     rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
     assert_eq!(rig.machine.calls("connect"), 1);
 }
@@ -268,7 +268,7 @@ fn a_defect_in_a_sampler_costs_its_device_only() {
     rig.until("it is down", |rig| rig.up("gpu0") == Some(0.0));
     rig.until("it is counted", |rig| rig.faults(&["kind=\"failed\"", "code=\"panic\""]).is_some());
     assert_eq!(rig.up("gpu1"), Some(1.0));
-    rig.machine.set("sample gpu0", Act::Answer);
+    rig.machine.set("sample gpu0", Act::Succeed);
     rig.until("it is back", |rig| rig.up("gpu0") == Some(1.0));
 }
 
@@ -280,7 +280,7 @@ fn a_device_that_cannot_be_opened_is_down_and_tried_again() {
     rig.until("it was tried several times", |rig| rig.machine.calls("open gpu0") > 3);
     assert_eq!(rig.up("gpu0"), Some(0.0));
     assert_eq!(rig.value(&["accelscope_source_up"]), Some(1.0));
-    rig.machine.set("open gpu0", Act::Answer);
+    rig.machine.set("open gpu0", Act::Succeed);
     rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
 }
 
@@ -294,7 +294,7 @@ fn busy_seconds_are_the_integral_of_the_ratio() {
     thread::sleep(Duration::from_secs(1));
     let (elapsed, grown) = (start.elapsed().as_secs_f64(), busy(&rig) - first);
     // The ratio is 1. At each end the sample may be as old as is ever served.
-    let slack = rig.board.tempo.oldest().as_secs_f64();
+    let slack = rig.node.timing.oldest().as_secs_f64();
     assert!((grown - elapsed).abs() < slack, "{grown} s busy in {elapsed} s");
 }
 
@@ -309,5 +309,5 @@ fn a_stop_lets_the_driver_go_and_waits_for_no_hung_call() {
     eventually("the supervisor ends", || rig.supervisor.is_finished(), String::new);
     assert!(asked.elapsed() < Duration::from_secs(1));
     assert_eq!(rig.machine.sessions(), 0);
-    rig.machine.set("sample gpu0", Act::Answer);
+    rig.machine.set("sample gpu0", Act::Succeed);
 }

@@ -7,9 +7,9 @@ use hlml_sys::{
     constants::{FIELD_BYTES, VERSION_BYTES},
     layout::{BUS_ID, PCB_INFO},
 };
-use reading::{Absence, Fault};
+use reading::{Absence, Fault, FaultCode, Measured};
 
-use super::{Got, Library, answer::Answer, call, plausible::BLANKS};
+use super::{Library, call, out_buffer::OutBuffer, plausible::BLANKS};
 
 /// HLML's opaque device handle.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ pub struct Hpu {
 
 impl Hpu {
     /// The device at an index below [`Library::device_count`].
-    pub fn by_index(library: &Library, index: u32) -> Got<Self> {
+    pub fn by_index(library: &Library, index: u32) -> Measured<Self> {
         let mut handle = std::ptr::null_mut();
         call!(library, hlml_device_get_handle_by_index(index, &raw mut handle))?;
         Ok(Self { library: library.clone(), handle: Handle(handle) })
@@ -43,9 +43,9 @@ impl Hpu {
         self.handle.0
     }
 
-    /// What tells whether the handle still stands for the same card: its UUID, or its PCI address where the
+    /// What says whether the handle still is that of the same card: its UUID, or its PCI address where the
     /// library has no UUIDs.
-    pub fn mark(&self) -> Got<String> {
+    pub fn mark(&self) -> Measured<String> {
         self.uuid().or_else(|fault| match fault.absence {
             Absence::Unsupported => self.pci_bus_id(),
             _ => Err(fault),
@@ -53,55 +53,55 @@ impl Hpu {
     }
 
     /// N of `/dev/accel/accelN`.
-    pub fn minor_number(&self) -> Got<u32> {
+    pub fn minor_number(&self) -> Measured<u32> {
         let mut minor = c_uint::MAX;
         call!(&self.library, hlml_device_get_minor_number(self.handle(), &raw mut minor))?;
         BLANKS.number32("hlml_device_get_minor_number", minor)
     }
 
     /// Slot on the baseboard.
-    pub fn module_id(&self) -> Got<u32> {
+    pub fn module_id(&self) -> Measured<u32> {
         let mut module = c_uint::MAX;
         call!(&self.library, hlml_device_get_module_id(self.handle(), &raw mut module))?;
         BLANKS.number32("hlml_device_get_module_id", module)
     }
 
     /// PCI address as the library writes it.
-    pub fn pci_bus_id(&self) -> Got<String> {
+    pub fn pci_bus_id(&self) -> Measured<String> {
         const CALL: &str = "hlml_device_get_pci_info";
-        let mut answer = Answer::new();
-        call!(&self.library, hlml_device_get_pci_info(self.handle(), answer.as_mut_ptr()))?;
-        answer.checked(CALL)?.text(BUS_ID).ok_or(empty(CALL))
+        let mut out = OutBuffer::zeroed();
+        call!(&self.library, hlml_device_get_pci_info(self.handle(), out.as_mut_ptr()))?;
+        out.checked(CALL)?.text(BUS_ID).ok_or(empty(CALL))
     }
 
     /// Speed and width of the PCIe link as the library writes them (`32 GT/s`, `x16`), where its release is
     /// known.
-    pub fn pci_link(&self) -> Got<(String, String)> {
+    pub fn pci_link(&self) -> Measured<(String, String)> {
         const CALL: &str = "hlml_device_get_pci_info";
-        let unknown = Fault { absence: Absence::Unsupported, call: CALL, code: "release_unknown" };
+        let unknown = Fault::new(CALL, FaultCode::ReleaseUnknown);
         let layout = self.library.generation().ok_or(unknown)?.pci_info();
-        let mut answer = Answer::new();
-        call!(&self.library, hlml_device_get_pci_info(self.handle(), answer.as_mut_ptr()))?;
-        let answer = answer.checked(CALL)?;
-        let member = |name| answer.text(layout.span(name)?);
+        let mut out = OutBuffer::zeroed();
+        call!(&self.library, hlml_device_get_pci_info(self.handle(), out.as_mut_ptr()))?;
+        let out = out.checked(CALL)?;
+        let member = |name| out.text(layout.span(name)?);
         member("caps.link_speed").zip(member("caps.link_width")).ok_or(empty(CALL))
     }
 
     /// Versions of the board and of its assembly.
-    pub fn pcb_versions(&self) -> Got<[Option<String>; 2]> {
-        let mut answer = Answer::new();
-        call!(&self.library, hlml_device_get_pcb_info(self.handle(), answer.as_mut_ptr()))?;
-        let answer = answer.checked("hlml_device_get_pcb_info")?;
-        Ok(["pcb_ver", "pcb_assembly_ver"].map(|name| answer.text(PCB_INFO.span(name)?)))
+    pub fn pcb_versions(&self) -> Measured<[Option<String>; 2]> {
+        let mut out = OutBuffer::zeroed();
+        call!(&self.library, hlml_device_get_pcb_info(self.handle(), out.as_mut_ptr()))?;
+        let out = out.checked("hlml_device_get_pcb_info")?;
+        Ok(["pcb_ver", "pcb_assembly_ver"].map(|name| out.text(PCB_INFO.span(name)?)))
     }
 }
 
-/// Declares questions that are answered by a text: method, function of HLML, and how long the text may be.
+/// Declares calls that return a text: method, function of HLML, and how long the text may be.
 macro_rules! texts {
     ($($(#[$doc:meta])* $method:ident = $function:ident($bytes:ident);)*) => {
         impl Hpu {$(
             $(#[$doc])*
-            pub fn $method(&self) -> Got<String> {
+            pub fn $method(&self) -> Measured<String> {
                 text::<$bytes>(stringify!($function), |buffer, length| {
                     call!(&self.library, $function(self.handle(), buffer, length))
                 })
@@ -111,7 +111,7 @@ macro_rules! texts {
 }
 
 texts! {
-    /// UUID; also the call that tells whether the device still answers.
+    /// UUID; also the call that fails once the device is lost.
     uuid = hlml_device_get_uuid(VERSION_BYTES);
     /// Board name, such as `HL-325L`.
     name = hlml_device_get_name(FIELD_BYTES);
@@ -126,17 +126,18 @@ texts! {
 }
 
 const fn empty(call: &'static str) -> Fault {
-    Fault::no_data(call, "empty")
+    Fault::new(call, FaultCode::Empty)
 }
 
-/// A text of at most `N` bytes that is there: HLML answers some facts that a board lacks with an empty one.
+/// A text of at most `N` bytes that is not empty: HLML returns an empty one for some of what a board does not
+/// have.
 ///
-/// The buffer is larger than the length that the call is told, for a release that has a longer text.
+/// The buffer is larger than the length that is passed, in case a release writes a longer text.
 pub(super) fn text<const N: usize>(
     name: &'static str,
-    ask: impl FnOnce(*mut c_char, c_uint) -> Got<()>,
-) -> Got<String> {
-    let mut answer = Answer::new();
-    ask(answer.as_mut_ptr().cast(), c_uint::try_from(N).unwrap_or(0))?;
-    answer.checked(name)?.text(hlml_sys::Span { offset: 0, length: N }).ok_or(empty(name))
+    read: impl FnOnce(*mut c_char, c_uint) -> Measured<()>,
+) -> Measured<String> {
+    let mut out = OutBuffer::zeroed();
+    read(out.as_mut_ptr().cast(), c_uint::try_from(N).unwrap_or(0))?;
+    out.checked(name)?.text(hlml_sys::Span { offset: 0, length: N }).ok_or(empty(name))
 }

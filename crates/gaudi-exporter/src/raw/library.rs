@@ -1,7 +1,7 @@
-//! Opening libhlml and what it says of itself.
+//! Opening libhlml, and its versions.
 
 use std::{
-    ffi::{CStr, OsStr, c_char, c_uint},
+    ffi::{OsStr, c_uint},
     path::PathBuf,
     sync::{
         Arc,
@@ -10,26 +10,26 @@ use std::{
     time::Duration,
 };
 
-use exporter::Lane;
 use hlml_sys::{Generation, Hlml, Return, constants::VERSION_BYTES};
-use reading::{Backend, Unavailable};
+use reading::{Backend, FaultCode, Measured, Unavailable};
+use source::CallQueue;
 
-use super::{Got, call, device::text};
+use super::{call, device::text};
 
 /// Where the library is looked for when no path is given: the loader's own search, which the driver's package
 /// extends, the folder that it installs to, and a versioned name that no release is known to have but clients
 /// ask for.
 const SEARCH: &[&str] = &["libhlml.so", "/usr/lib/habanalabs/libhlml.so", "libhlml.so.1"];
 
-/// How many hold an initialised HLML in this process: it counts none itself, so the last of ours shuts it down.
-/// There is more than one while a thread that hangs in an earlier session keeps that one's.
+/// How many hold an initialised HLML in this process: HLML does not count them, so the last of ours shuts it
+/// down. There is more than one while a thread that hangs in an earlier session keeps its library.
 static USERS: AtomicU32 = AtomicU32::new(0);
 
-/// How long a call may keep all others waiting: ten times the slowest call that is known. Nothing says that HLML may be
-/// called from two threads at once, so each call takes a turn.
+/// How long a call may keep all others waiting: ten times the slowest call that is known. No document says
+/// that HLML may be called from two threads at once, so each call waits in a queue.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// No library could be opened: the loader's words about the first that was tried.
+/// No library could be opened; the loader's message about the first that was tried.
 #[derive(Debug)]
 pub struct Missing(pub String);
 
@@ -44,30 +44,30 @@ pub struct Library {
 
 struct Inner {
     hlml: Hlml,
-    lane: Lane,
+    queue: CallQueue,
 }
 
 impl Library {
     /// Opens a library, from `path` or by search, and initialises it.
     ///
     /// # Errors
-    /// [`Missing`] when there is none. One that is there and refuses is the inner error: one line with what it
-    /// said and the mend.
+    /// [`Missing`] when there is none. The inner error is that of a library that is there and does not initialise:
+    /// one line with the error and what to do.
     pub fn open(path: Option<&PathBuf>) -> Result<Result<Self, Unavailable>, Missing> {
         let (hlml, opened) = load(path)?;
-        let answer = match hlml.hlml_init {
-            None => "symbol_missing",
+        let error = match hlml.hlml_init {
+            None => FaultCode::SymbolMissing.name(),
             // SAFETY: hlml.h: takes nothing, and is the first call.
             Some(init) => match Return::from(unsafe { init() }) {
                 Return::Success => return Ok(Ok(Self::describe(hlml, &opened))),
                 Return::AlreadyInitialized if USERS.load(Ordering::Acquire) > 0 => {
                     return Ok(Ok(Self::describe(hlml, &opened)));
                 }
-                refused => refused.name(),
+                refused => refused.name().unwrap_or(FaultCode::UnknownReturnCode.name()),
             },
         };
         Ok(Err(Unavailable(format!(
-            "{opened}: initialisation failed ({answer}); load the habanalabs driver (hl-smi must work)"
+            "{opened}: initialisation failed ({error}); load the habanalabs driver (hl-smi must work)"
         ))))
     }
 
@@ -78,8 +78,8 @@ impl Library {
 
     fn describe(hlml: Hlml, opened: &str) -> Self {
         USERS.fetch_add(1, Ordering::AcqRel);
-        let simulated = simulated_machine(&hlml);
-        let inner = Arc::new(Inner { hlml, lane: Lane::new(PATIENCE) });
+        let simulated = source::simulated::in_library(hlml.library());
+        let inner = Arc::new(Inner { hlml, queue: CallQueue::new(PATIENCE) });
         let mut library = Self { inner, backend: Arc::default(), generation: None };
         let unknown = || "unknown".to_owned();
         let version = library.hlml_version().unwrap_or_else(|_| unknown());
@@ -98,7 +98,7 @@ impl Library {
         &self.backend
     }
 
-    /// Which structs it writes; `None` when it does not say its version.
+    /// Which structs it writes; `None` when its version cannot be read.
     pub fn generation(&self) -> Option<Generation> {
         self.generation
     }
@@ -109,26 +109,26 @@ impl Library {
     }
 
     /// The queue in front of it.
-    pub(super) fn lane(&self) -> &Lane {
-        &self.inner.lane
+    pub(super) fn queue(&self) -> &CallQueue {
+        &self.inner.queue
     }
 
     /// Version of the library itself.
-    pub fn hlml_version(&self) -> Got<String> {
+    pub fn hlml_version(&self) -> Measured<String> {
         text::<VERSION_BYTES>("hlml_get_hlml_version", |buffer, length| {
             call!(self, hlml_get_hlml_version(buffer, length))
         })
     }
 
     /// Version of the kernel driver.
-    pub fn driver_version(&self) -> Got<String> {
+    pub fn driver_version(&self) -> Measured<String> {
         text::<VERSION_BYTES>("hlml_get_driver_version", |buffer, length| {
             call!(self, hlml_get_driver_version(buffer, length))
         })
     }
 
     /// Devices that HLML lists now.
-    pub fn device_count(&self) -> Got<u32> {
+    pub fn device_count(&self) -> Measured<u32> {
         let mut count: c_uint = 0;
         call!(self, hlml_device_get_count(&raw mut count)).map(|()| count)
     }
@@ -140,11 +140,11 @@ impl Drop for Inner {
             return;
         }
         if let Some(shutdown) = self.hlml.hlml_shutdown {
-            let turn = self.lane.enter();
-            // A failure to shut down has no remedy: the driver lets go of what the process held.
+            let permit = self.queue.acquire();
+            // Nothing can be done about a failure: the driver frees what the process held.
             // SAFETY: hlml.h: takes nothing; nobody else holds the library any more.
             unsafe { shutdown() };
-            drop(turn);
+            drop(permit);
         }
     }
 }
@@ -165,21 +165,4 @@ fn load(path: Option<&PathBuf>) -> Result<(Hlml, String), Missing> {
         }
     }
     Err(Missing(first_error.unwrap_or_default()))
-}
-
-/// The name of the simulated machine, if the library is accelscope's own stand-in: it exports
-/// `const char *accelsim_machine(void)`, which no driver has.
-fn simulated_machine(hlml: &Hlml) -> Option<String> {
-    // SAFETY: only looked up here; the simulated library declares `const char *accelsim_machine(void)`.
-    let symbol =
-        unsafe { hlml.library().get::<unsafe extern "C" fn() -> *const c_char>(b"accelsim_machine\0") };
-    let function = symbol.ok()?;
-    // SAFETY: the prototype above; it takes nothing and may be called at any time after loading.
-    let name = unsafe { function() };
-    if name.is_null() {
-        return None;
-    }
-    // SAFETY: not null, and the simulated library answers a NUL-terminated string that it never frees.
-    let name = unsafe { CStr::from_ptr(name) };
-    Some(name.to_string_lossy().into_owned())
 }

@@ -1,4 +1,4 @@
-//! One round of calls over a device: every answer, in vendor units, each with its own result.
+//! One round of calls over a device: every value in vendor units, each with its own result.
 
 use std::ffi::{c_uint, c_ulonglong};
 
@@ -11,49 +11,48 @@ use hlml_sys::{
     },
     layout::{Generation, MEMORY},
 };
-use reading::Fault;
+use reading::{Fault, FaultCode, Measured};
 
 use super::{
-    Got, Hpu,
-    answer::Answer,
-    call,
+    Hpu, call,
+    out_buffer::OutBuffer,
     plausible::{self, BLANKS},
 };
 
-/// What a round answered. Units are in the names; MHz, mW, mJ, percent as HLML says.
+/// What a round returned. Units are in the names: MHz, mW, mJ and percent, as in HLML.
 pub struct Raw {
-    /// Percent of the last second; may be derived from power. Cut to 100.
-    pub utilization_percent: Got<u32>,
+    /// Percent of the last second, at most 100; some libraries derive it from power.
+    pub utilization_percent: Measured<u32>,
     /// HBM.
-    pub memory: Got<Memory>,
+    pub memory: Measured<Memory>,
     /// Limits: shutdown, slowdown, memory, die.
-    pub thresholds_c: [Got<u32>; 4],
+    pub thresholds_c: [Measured<u32>; 4],
     /// Power draw.
-    pub power_mw: Got<u32>,
+    pub power_mw: Measured<u32>,
     /// Power limits: in force, default, lowest and highest that can be set.
-    pub limits_mw: [Got<u32>; 4],
+    pub limits_mw: [Measured<u32>; 4],
     /// Energy since the driver was loaded.
-    pub energy_mj: Got<u64>,
+    pub energy_mj: Measured<u64>,
     /// SoC clock: now, and the highest.
-    pub clocks_mhz: [Got<u32>; 2],
+    pub clocks_mhz: [Measured<u32>; 2],
     /// Performance state; 32 is unknown.
-    pub performance_state: Got<u32>,
+    pub performance_state: Measured<u32>,
     /// Reasons that hold the clock down, as a mask.
-    pub throttle_reasons: Got<u64>,
+    pub throttle_reasons: Measured<u64>,
     /// Whether ECC is on.
-    pub ecc_enabled: Got<bool>,
+    pub ecc_enabled: Measured<bool>,
     /// Memory errors, by [`ECC`].
-    pub ecc_errors: [Got<u64>; 4],
+    pub ecc_errors: [Measured<u64>; 4],
     /// On-chip memory errors, by [`ECC`].
-    pub sram_errors: [Got<u64>; 4],
+    pub sram_errors: [Measured<u64>; 4],
     /// Replaced rows: after single-bit errors, after a double-bit error.
-    pub rows: [Got<u32>; 2],
+    pub rows: [Measured<u32>; 2],
     /// Whether rows wait for a reset to be replaced.
-    pub rows_pending: Got<bool>,
+    pub rows_pending: Measured<bool>,
     /// PCIe replays.
-    pub pcie_replays: Got<u32>,
+    pub pcie_replays: Measured<u32>,
     /// NIC ports, by number.
-    pub ports: Got<Vec<Port>>,
+    pub ports: Measured<Vec<Port>>,
 }
 
 /// HBM, in bytes.
@@ -75,16 +74,16 @@ pub struct Port {
     /// Whether it leaves the node.
     pub external: bool,
     /// Whether it has a link.
-    pub up: Got<bool>,
+    pub up: Measured<bool>,
 }
 
-/// What [`read_slow`] answered.
+/// What [`read_slow`] returned.
 #[derive(Clone, Debug)]
 pub struct SlowRaw {
     /// PCIe traffic from and to the device over 10 ms, KB/s.
-    pub pcie_kilobytes_per_second: [Got<u32>; 2],
-    /// Temperatures of die, board and memory; `None` for those that were not asked for.
-    pub temperatures_c: [Option<Got<u32>>; 3],
+    pub pcie_kilobytes_per_second: [Measured<u32>; 2],
+    /// Temperatures of die, board and memory; `None` for those that were not wanted.
+    pub temperatures_c: [Option<Measured<u32>>; 3],
 }
 
 /// Kind and counter of [`Raw::ecc_errors`] and [`Raw::sram_errors`].
@@ -118,14 +117,15 @@ impl Raw {
         }
     }
 
-    /// Faults of the calls that every board answers: they tell whether board and driver are there.
+    /// Faults of calls that every board supports: they say whether board and driver are there. The UUID may
+    /// come from HLML's own memory.
     pub fn vital_faults(&self) -> impl Iterator<Item = Fault> {
         [self.utilization_percent.err(), self.memory.err(), self.power_mw.err()].into_iter().flatten()
     }
 }
 
-/// A call that gives one 32-bit number: `number!(hpu, hlml_name, argument, ...)`. A library may succeed and write
-/// nothing, which must not pass for 0.
+/// A call that gives one 32-bit number: `number!(hpu, hlml_name, argument, ...)`. A library may succeed and
+/// write nothing, which must not be read as 0.
 macro_rules! number {
     ($hpu:expr, $name:ident $(, $argument:expr)*) => {{
         let mut value = c_uint::MAX;
@@ -150,7 +150,7 @@ macro_rules! limit {
     };
 }
 
-/// Asks everything once.
+/// Makes every call once.
 pub fn read(hpu: &Hpu) -> Raw {
     let [enforced, default, clock_max] = [
         limit!(hpu, hlml_device_get_power_management_limit),
@@ -188,60 +188,60 @@ pub fn read(hpu: &Hpu) -> Raw {
     }
 }
 
-fn utilization(hpu: &Hpu) -> Got<u32> {
+fn utilization(hpu: &Hpu) -> Measured<u32> {
     const CALL: &str = "hlml_device_get_utilization_rates";
-    let mut answer = Answer::blank();
-    call!(hpu.library(), hlml_device_get_utilization_rates(hpu.handle(), answer.as_mut_ptr()))?;
+    let mut out = OutBuffer::blank();
+    call!(hpu.library(), hlml_device_get_utilization_rates(hpu.handle(), out.as_mut_ptr()))?;
     // The first member of every release; what a second one means is not documented.
-    let percent = answer.checked(CALL)?.u32(Generation::V1_10.utilization(), "aip");
+    let percent = out.checked(CALL)?.u32(Generation::V1_10.utilization(), "aip");
     plausible::percent(CALL, percent.unwrap_or(u32::MAX))
 }
 
-fn memory(hpu: &Hpu) -> Got<Memory> {
+fn memory(hpu: &Hpu) -> Measured<Memory> {
     const CALL: &str = "hlml_device_get_memory_info";
-    let mut answer = Answer::blank();
-    call!(hpu.library(), hlml_device_get_memory_info(hpu.handle(), answer.as_mut_ptr()))?;
-    let answer = answer.checked(CALL)?;
+    let mut out = OutBuffer::blank();
+    call!(hpu.library(), hlml_device_get_memory_info(hpu.handle(), out.as_mut_ptr()))?;
+    let out = out.checked(CALL)?;
     let [total, used, free] =
-        ["total", "used", "free"].map(|member| answer.u64(&MEMORY, member).unwrap_or(u64::MAX));
+        ["total", "used", "free"].map(|member| out.u64(&MEMORY, member).unwrap_or(u64::MAX));
     BLANKS.sizes(CALL, total, used, free)?;
     Ok(Memory { total, used, free })
 }
 
-fn power_range(hpu: &Hpu) -> [Got<u32>; 2] {
+fn power_range(hpu: &Hpu) -> [Measured<u32>; 2] {
     const CALL: &str = "hlml_device_get_power_management_limit_constraints";
     let (mut lowest, mut highest) = (c_uint::MAX, c_uint::MAX);
-    let answer = call!(
+    let returned = call!(
         hpu.library(),
         hlml_device_get_power_management_limit_constraints(hpu.handle(), &raw mut lowest, &raw mut highest)
     );
-    let number = |milliwatts| answer.and_then(|()| BLANKS.number32(CALL, milliwatts));
+    let number = |milliwatts| returned.and_then(|()| BLANKS.number32(CALL, milliwatts));
     [number(lowest), number(highest).and_then(|milliwatts| plausible::limit(CALL, milliwatts))]
 }
 
-fn ecc_enabled(hpu: &Hpu) -> Got<bool> {
+fn ecc_enabled(hpu: &Hpu) -> Measured<bool> {
     let (mut current, mut pending) = (c_uint::MAX, c_uint::MAX);
     call!(hpu.library(), hlml_device_get_ecc_mode(hpu.handle(), &raw mut current, &raw mut pending))?;
     BLANKS.number32("hlml_device_get_ecc_mode", current).map(|state| state != 0)
 }
 
-fn replaced_rows(hpu: &Hpu, cause: c_uint) -> Got<u32> {
+fn replaced_rows(hpu: &Hpu, cause: c_uint) -> Measured<u32> {
     const CALL: &str = "hlml_device_get_replaced_rows";
-    // Without a place for addresses the call only counts; 0, should it take this for the number of places.
+    // With no buffer for addresses the call only counts; 0, in case it reads this as the size of the buffer.
     let mut count: c_uint = 0;
     let addresses = std::ptr::null_mut();
     call!(hpu.library(), hlml_device_get_replaced_rows(hpu.handle(), cause, &raw mut count, addresses))?;
     BLANKS.number32(CALL, count)
 }
 
-fn ports(hpu: &Hpu) -> Got<Vec<Port>> {
+fn ports(hpu: &Hpu) -> Measured<Vec<Port>> {
     const CALL: &str = "hlml_get_mac_addr_info";
     const WORD_BITS: u32 = u64::BITS;
     // Twice the words that any release is known to have.
     let (mut present, mut external) = ([0u64; 2 * PORT_WORDS], [0u64; 2 * PORT_WORDS]);
     call!(hpu.library(), hlml_get_mac_addr_info(hpu.handle(), present.as_mut_ptr(), external.as_mut_ptr()))?;
     if present[..PORT_WORDS].iter().all(|word| *word == u64::MAX) {
-        return Err(Fault::no_data(CALL, "blank"));
+        return Err(Fault::new(CALL, FaultCode::Blank));
     }
     let numbers = (0u32..).take(PORT_WORDS * 64);
     let has = |mask: &[u64], port: u32| mask[(port / WORD_BITS) as usize] >> (port % WORD_BITS) & 1 == 1;
@@ -251,21 +251,21 @@ fn ports(hpu: &Hpu) -> Got<Vec<Port>> {
         .collect())
 }
 
-fn link_is_up(hpu: &Hpu, port: u32) -> Got<bool> {
+fn link_is_up(hpu: &Hpu, port: u32) -> Measured<bool> {
     const CALL: &str = "hlml_nic_get_link";
     // C's bool; as a byte, since only 0 and 1 are a Rust bool.
     let mut up = u8::MAX;
     call!(hpu.library(), hlml_nic_get_link(hpu.handle(), port, &raw mut up))?;
-    if up == u8::MAX { Err(Fault::no_data(CALL, "blank")) } else { Ok(up != 0) }
+    if up == u8::MAX { Err(Fault::new(CALL, FaultCode::Blank)) } else { Ok(up != 0) }
 }
 
-/// Asks what takes long: PCIe traffic, which the firmware measures for 10 ms in each direction, and the
-/// temperatures that are `wanted` of die, board and memory, whose call leaks memory.
+/// Makes the calls that take long: PCIe traffic, which the firmware measures for 10 ms in each direction, and
+/// the temperatures that are `wanted` of die, board and memory, whose call leaks memory.
 pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
     let sensors = [TEMPERATURE_ON_AIP, TEMPERATURE_ON_BOARD, TEMPERATURE_HBM];
     let mut temperatures_c = [None; 3];
-    for ((place, sensor), wanted) in temperatures_c.iter_mut().zip(sensors).zip(wanted) {
-        *place = wanted.then(|| temperature(hpu, sensor));
+    for ((value, sensor), wanted) in temperatures_c.iter_mut().zip(sensors).zip(wanted) {
+        *value = wanted.then(|| temperature(hpu, sensor));
     }
     SlowRaw {
         pcie_kilobytes_per_second: [PCIE_TRANSMIT, PCIE_RECEIVE].map(|direction| {
@@ -278,7 +278,7 @@ pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
     }
 }
 
-fn temperature(hpu: &Hpu, sensor: c_uint) -> Got<u32> {
+fn temperature(hpu: &Hpu, sensor: c_uint) -> Measured<u32> {
     let mut celsius = c_uint::MAX;
     call!(slow hpu.library(), hlml_device_get_temperature(hpu.handle(), sensor, &raw mut celsius))?;
     BLANKS.temperature("hlml_device_get_temperature", celsius)

@@ -2,9 +2,9 @@
 
 use nvml_wrapper::{Device, enum_wrappers::device::InfoRom, error::NvmlError};
 use nvml_wrapper_sys::bindings::nvmlDevice_t;
-use reading::Fault;
+use reading::{Fault, FaultCode, Measured};
 
-use super::{Got, Library, call, fault};
+use super::{Library, call, fault};
 
 /// Brands by their number in nvml.h (`nvmlBrandType_enum`), in DCGM's words.
 const BRANDS: [&str; 17] = [
@@ -43,7 +43,7 @@ pub struct Gpu {
 
 /// A MIG GPU instance: its handle, ids and names.
 pub struct Instance {
-    /// Handle of the instance's first compute instance; memory is asked through it.
+    /// Handle of the instance's first compute instance; memory is read through it.
     pub gpu: Gpu,
     /// GPU instance id, DCGM's `GPU_I_ID`.
     pub id: u32,
@@ -55,7 +55,7 @@ pub struct Instance {
 
 impl Gpu {
     /// The device at an index below [`Library::device_count`].
-    pub fn by_index(library: &Library, index: u32) -> Got<Self> {
+    pub fn by_index(library: &Library, index: u32) -> Measured<Self> {
         let device =
             library.nvml().device_by_index(index).map_err(|e| fault("nvmlDeviceGetHandleByIndex_v2", &e))?;
         Ok(Self::from_device(library, &device))
@@ -72,7 +72,7 @@ impl Gpu {
         Self { library: library.clone(), handle: Handle(handle) }
     }
 
-    /// What tells this device's handle from every other of the same library.
+    /// What distinguishes this device's handle from every other of the same library.
     pub fn token(&self) -> usize {
         self.handle.0.addr()
     }
@@ -93,43 +93,43 @@ impl Gpu {
         unsafe { Device::new(self.handle.0, self.library.nvml()) }
     }
 
-    /// UUID; also the cheapest call that tells whether the device still answers.
-    pub fn uuid(&self) -> Got<String> {
+    /// UUID; also the cheapest call that fails once the device is lost.
+    pub fn uuid(&self) -> Measured<String> {
         text("nvmlDeviceGetUUID", self.device().uuid())
     }
 
     /// Product name.
-    pub fn name(&self) -> Got<String> {
+    pub fn name(&self) -> Measured<String> {
         text("nvmlDeviceGetName", self.device().name())
     }
 
     /// Board serial number.
-    pub fn serial(&self) -> Got<String> {
+    pub fn serial(&self) -> Measured<String> {
         text("nvmlDeviceGetSerial", self.device().serial())
     }
 
     /// Board part number.
-    pub fn board_part_number(&self) -> Got<String> {
+    pub fn board_part_number(&self) -> Measured<String> {
         text("nvmlDeviceGetBoardPartNumber", self.device().board_part_number())
     }
 
     /// VBIOS version.
-    pub fn vbios_version(&self) -> Got<String> {
+    pub fn vbios_version(&self) -> Measured<String> {
         text("nvmlDeviceGetVbiosVersion", self.device().vbios_version())
     }
 
     /// InfoROM image version.
-    pub fn inforom_image_version(&self) -> Got<String> {
+    pub fn inforom_image_version(&self) -> Measured<String> {
         text("nvmlDeviceGetInforomImageVersion", self.device().info_rom_image_version())
     }
 
     /// Version of one InfoROM object.
-    pub fn inforom_version(&self, object: InfoRom) -> Got<String> {
+    pub fn inforom_version(&self, object: InfoRom) -> Measured<String> {
         text("nvmlDeviceGetInforomVersion", self.device().info_rom_version(object))
     }
 
     /// Brand, spelled as DCGM spells it.
-    pub fn brand(&self) -> Got<String> {
+    pub fn brand(&self) -> Measured<String> {
         let name = |number: u32| BRANDS.get(usize::try_from(number).ok()?);
         let brand =
             self.device().brand().map(|brand| name(brand.as_c()).copied().unwrap_or_default().to_owned());
@@ -137,29 +137,29 @@ impl Gpu {
     }
 
     /// Architecture by name, such as `Hopper`.
-    pub fn architecture(&self) -> Got<String> {
+    pub fn architecture(&self) -> Measured<String> {
         text("nvmlDeviceGetArchitecture", self.device().architecture().map(|a| a.to_string()))
     }
 
     /// PCI address as NVML writes it, with an eight-digit domain.
-    pub fn pci_bus_id(&self) -> Got<String> {
+    pub fn pci_bus_id(&self) -> Measured<String> {
         text("nvmlDeviceGetPciInfo_v3", self.device().pci_info().map(|pci| pci.bus_id))
     }
 
     /// N of `/dev/nvidiaN`.
-    pub fn minor_number(&self) -> Got<u32> {
+    pub fn minor_number(&self) -> Measured<u32> {
         self.device().minor_number().map_err(|e| fault("nvmlDeviceGetMinorNumber", &e))
     }
 
     /// Whether MIG is on now.
-    pub fn mig_enabled(&self) -> Got<bool> {
+    pub fn mig_enabled(&self) -> Measured<bool> {
         self.device().mig_mode().map(|mode| mode.current == 1).map_err(|e| fault("nvmlDeviceGetMigMode", &e))
     }
 
     /// The GPU instances that exist now, one entry each, ascending by id.
     ///
-    /// Slots without an instance answer NOT_FOUND and are skipped; an instance whose identity cannot be
-    /// read is a fault of its own and the others stay.
+    /// For slots without an instance NVML returns NOT_FOUND, and they are skipped; an instance whose identity
+    /// cannot be read is a fault of its own, and the others remain.
     pub fn instances(&self, faults: &mut Vec<Fault>) -> Vec<Instance> {
         let slots = match self.device().mig_device_count() {
             Ok(slots) => slots,
@@ -189,7 +189,7 @@ impl Gpu {
         found
     }
 
-    fn into_instance(self) -> Got<Instance> {
+    fn into_instance(self) -> Measured<Instance> {
         let mut id = 0;
         call!(self.library, nvmlDeviceGetGpuInstanceId(self.handle(), &raw mut id))?;
         let name = self.name()?;
@@ -203,10 +203,10 @@ impl Gpu {
     }
 }
 
-/// A text that is there: NVML answers some facts that a board lacks with an empty string.
-fn text(call: &'static str, answer: Result<String, NvmlError>) -> Got<String> {
-    match answer {
-        Ok(text) if text.is_empty() => Err(Fault::no_data(call, "empty")),
+/// A text that is not empty: NVML returns an empty string for some of what a board does not have.
+fn text(call: &'static str, returned: Result<String, NvmlError>) -> Measured<String> {
+    match returned {
+        Ok(text) if text.is_empty() => Err(Fault::new(call, FaultCode::Empty)),
         Ok(text) => Ok(text),
         Err(error) => Err(fault(call, &error)),
     }

@@ -1,9 +1,11 @@
 //! The event set through which NVML announces XIDs.
 
-use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlEventSet_t, nvmlReturn_enum_NVML_ERROR_TIMEOUT};
-use reading::Fault;
+use std::time::Duration;
 
-use super::{Got, Gpu, Library, call, fault};
+use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlEventSet_t};
+use reading::{Absence, Measured};
+
+use super::{Gpu, Library, call};
 
 /// nvml.h, `nvmlEventTypeXidCriticalError`.
 const XID_CRITICAL_ERROR: u64 = 0x8;
@@ -12,7 +14,7 @@ const NO_INSTANCE: u32 = u32::MAX;
 
 /// An XID as NVML announced it.
 pub struct XidEvent {
-    /// The GPU, which may be lost by now and answer nothing.
+    /// The GPU, which may be lost by now.
     pub gpu: Gpu,
     /// The XID.
     pub code: u64,
@@ -33,44 +35,38 @@ unsafe impl Sync for EventSet {}
 
 impl EventSet {
     /// An empty set.
-    pub fn new(library: &Library) -> Got<Self> {
+    pub fn new(library: &Library) -> Measured<Self> {
         let mut set = std::ptr::null_mut();
         call!(library, nvmlEventSetCreate(&raw mut set))?;
         Ok(Self { library: library.clone(), set })
     }
 
     /// Adds a device; XIDs from before are not delivered.
-    pub fn register(&self, gpu: &Gpu) -> Got<()> {
+    pub fn register(&self, gpu: &Gpu) -> Measured<()> {
         call!(self.library, nvmlDeviceRegisterEvents(gpu.handle(), XID_CRITICAL_ERROR, self.set))
     }
 
-    /// Waits for one event.
-    ///
-    /// `Ok(None)` after `timeout_ms` without one.
-    pub fn wait(&self, timeout_ms: u32) -> Got<Option<XidEvent>> {
-        const CALL: &str = "nvmlEventSetWait_v2";
+    /// Waits for one event; `None` when none came in time.
+    pub fn wait(&self, timeout: Duration) -> Measured<Option<XidEvent>> {
         // SAFETY: integers and a handle: all-zero bytes are valid, and NVML overwrites them on success.
         let mut data: nvmlEventData_t = unsafe { std::mem::zeroed() };
-        let Ok(function) = self.library.symbols().nvmlEventSetWait_v2.as_ref() else {
-            return Err(Fault { absence: reading::Absence::Unsupported, call: CALL, code: "symbol_missing" });
-        };
-        // SAFETY: prototype of nvml.h; the set is alive as long as `self`, `data` is a live exclusive reference.
-        match unsafe { function(self.set, &raw mut data, timeout_ms) } {
-            0 if data.eventType & XID_CRITICAL_ERROR != 0 => {
+        let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        match call!(self.library, nvmlEventSetWait_v2(self.set, &raw mut data, timeout_ms)) {
+            Ok(()) if data.eventType & XID_CRITICAL_ERROR != 0 => {
                 let gpu = Gpu::from_handle(&self.library, data.device);
                 let instance = (data.gpuInstanceId != NO_INSTANCE).then_some(data.gpuInstanceId);
                 Ok(Some(XidEvent { gpu, code: data.eventData, instance }))
             }
-            0 => Ok(None),
-            code if code == nvmlReturn_enum_NVML_ERROR_TIMEOUT => Ok(None),
-            code => Err(fault(CALL, &nvml_wrapper::error::NvmlError::from(code))),
+            Ok(()) => Ok(None),
+            Err(fault) if fault.absence == Absence::TimedOut => Ok(None),
+            Err(fault) => Err(fault),
         }
     }
 }
 
 impl Drop for EventSet {
     fn drop(&mut self) {
-        // A failure to free has no remedy: the driver drops the set with the process.
+        // Nothing can be done about a failure: the driver drops the set with the process.
         let _ = call!(self.library, nvmlEventSetFree(self.set));
     }
 }

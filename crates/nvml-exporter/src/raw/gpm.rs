@@ -1,9 +1,9 @@
 //! GPM: the profiling counters of Hopper and later, two samples at a time, one batched call per device.
 
 use nvml_wrapper_sys::bindings::{nvmlGpmMetricsGet_t, nvmlGpmSample_t, nvmlGpmSupport_t};
-use reading::{Absence, Fault};
+use reading::{Fault, FaultCode, Measured};
 
-use super::{Got, Gpu, Library, TURNS, call, fault, plausible};
+use super::{Gpu, Library, QUEUE, call, fault, plausible};
 
 /// nvml.h, `NVML_GPM_METRICS_GET_VERSION`.
 const METRICS_GET_VERSION: u32 = 1;
@@ -18,7 +18,7 @@ macro_rules! gpm_metrics {
         pub enum GpmMetric { $($(#[$doc])* $variant = $id),* }
 
         impl GpmMetric {
-            /// All, in the order in which they are asked for.
+            /// All, in the order in which they are requested.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             const fn name(self) -> &'static str {
@@ -64,7 +64,7 @@ gpm_metrics! {
 }
 
 /// The metrics of one interval.
-pub struct GpmMetrics(Got<Vec<Got<f64>>>);
+pub struct GpmMetrics(Measured<Vec<Measured<f64>>>);
 
 impl GpmMetrics {
     /// No metrics, for one reason.
@@ -73,10 +73,10 @@ impl GpmMetrics {
     }
 
     /// One metric, in the vendor's unit.
-    pub fn get(&self, metric: GpmMetric) -> Got<f64> {
+    pub fn get(&self, metric: GpmMetric) -> Measured<f64> {
         let values = self.0.as_ref().map_err(|fault| *fault)?;
         let index = GpmMetric::ALL.iter().position(|known| *known == metric).unwrap_or(usize::MAX);
-        values.get(index).copied().unwrap_or(Err(Fault::no_data(metric.name(), "not_answered")))
+        values.get(index).copied().unwrap_or(Err(Fault::new(metric.name(), FaultCode::NotReturned)))
     }
 }
 
@@ -90,7 +90,7 @@ struct Sample {
 unsafe impl Send for Sample {}
 
 impl Sample {
-    fn new(library: &Library) -> Got<Self> {
+    fn new(library: &Library) -> Measured<Self> {
         let mut handle = std::ptr::null_mut();
         call!(library, nvmlGpmSampleAlloc(&raw mut handle))?;
         Ok(Self { library: library.clone(), handle })
@@ -99,7 +99,7 @@ impl Sample {
 
 impl Drop for Sample {
     fn drop(&mut self) {
-        // A failure to free has no remedy, and the process will not run out: it holds a handful.
+        // Nothing can be done about a failure, and the process holds a handful of buffers at most.
         let _ = call!(self.library, nvmlGpmSampleFree(self.handle));
     }
 }
@@ -118,32 +118,28 @@ unsafe impl Send for Gpm {}
 
 impl Gpm {
     /// Whether the device has GPM at all.
-    pub fn supported(gpu: &Gpu) -> Got<()> {
+    pub fn supported(gpu: &Gpu) -> Measured<()> {
         let mut support = nvmlGpmSupport_t { version: SUPPORT_VERSION, isSupportedDevice: 0 };
         call!(gpu.library(), nvmlGpmQueryDeviceSupport(gpu.handle(), &raw mut support))?;
         match support.isSupportedDevice {
-            0 => Err(Fault {
-                absence: Absence::Unsupported,
-                call: "nvmlGpmQueryDeviceSupport",
-                code: "device_without_gpm",
-            }),
+            0 => Err(Fault::new("nvmlGpmQueryDeviceSupport", FaultCode::DeviceWithoutGpm)),
             _ => Ok(()),
         }
     }
 
     /// Buffers for one device or instance.
-    pub fn new(library: &Library) -> Got<Self> {
+    pub fn new(library: &Library) -> Measured<Self> {
         // SAFETY: integers, doubles, raw pointers and arrays of them: all-zero bytes are valid.
         let request = unsafe { Box::<nvmlGpmMetricsGet_t>::new_zeroed().assume_init() };
         Ok(Self { newer: Sample::new(library)?, older: Sample::new(library)?, primed: false, request })
     }
 
-    /// Takes a sample of `gpu`, or of its GPU instance `instance`, and answers the metrics between the
-    /// last sample and this one. The first call of a pair has nothing to compare and is no data.
+    /// Takes a sample of `gpu`, or of its GPU instance `instance`, and returns the metrics between the
+    /// last sample and this one. The first call has nothing to compare with and returns no data.
     pub fn read(&mut self, gpu: &Gpu, instance: Option<u32>) -> GpmMetrics {
         std::mem::swap(&mut self.newer, &mut self.older);
         let taken = {
-            let _turn = TURNS.enter();
+            let _permit = QUEUE.acquire();
             match instance {
                 None => call!(gpu.library(), nvmlGpmSampleGet(gpu.handle(), self.newer.handle)),
                 Some(id) => call!(gpu.library(), nvmlGpmMigSampleGet(gpu.handle(), id, self.newer.handle)),
@@ -154,12 +150,12 @@ impl Gpm {
             return GpmMetrics::absent(fault);
         }
         if !std::mem::replace(&mut self.primed, true) {
-            return GpmMetrics::absent(Fault::no_data("nvmlGpmMetricsGet", "first_sample"));
+            return GpmMetrics::absent(Fault::new("nvmlGpmMetricsGet", FaultCode::FirstReading));
         }
         GpmMetrics(self.compare(gpu.library()))
     }
 
-    fn compare(&mut self, library: &Library) -> Got<Vec<Got<f64>>> {
+    fn compare(&mut self, library: &Library) -> Measured<Vec<Measured<f64>>> {
         let request = &mut *self.request;
         request.version = METRICS_GET_VERSION;
         request.numMetrics = u32::try_from(GpmMetric::ALL.len()).unwrap_or(0);

@@ -1,16 +1,12 @@
-//! Opening libnvidia-ml and what it says of itself.
+//! Opening libnvidia-ml, and its versions.
 
-use std::{
-    ffi::{CStr, OsStr, c_char},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{ffi::OsStr, path::PathBuf, sync::Arc};
 
 use nvml_wrapper::{Nvml, error::NvmlError};
 use nvml_wrapper_sys::bindings::NvmlLib;
-use reading::{Backend, Unavailable};
+use reading::{Backend, Measured, Unavailable};
 
-use super::{Got, fault};
+use super::fault;
 
 /// Where the driver's library is looked for when no path is given: the loader's own search first, then
 /// the places where container runtimes and node images mount the driver.
@@ -37,7 +33,7 @@ impl Library {
     /// Opens and initialises NVML, from `path` or by search.
     ///
     /// # Errors
-    /// One line: which library, what it said, and the mend.
+    /// One line: which library, the error, and what to do.
     pub fn open(path: Option<&PathBuf>) -> Result<Self, Unavailable> {
         let candidates: Vec<&OsStr> = match path {
             Some(path) => vec![path.as_os_str()],
@@ -72,7 +68,7 @@ impl Library {
         let backend = Backend {
             library: opened.to_string_lossy().into_owned(),
             version: format!("driver {driver}, NVML {library}"),
-            simulated: simulated_machine(&nvml),
+            simulated: source::simulated::in_library(&nvml.lib().__library),
         };
         Self { nvml: Arc::new(nvml), backend: Arc::new(backend) }
     }
@@ -93,17 +89,17 @@ impl Library {
     }
 
     /// Driver version, such as `570.86.15`.
-    pub fn driver_version(&self) -> Got<String> {
+    pub fn driver_version(&self) -> Measured<String> {
         self.nvml.sys_driver_version().map_err(|e| fault("nvmlSystemGetDriverVersion", &e))
     }
 
     /// Version of the library itself.
-    pub fn nvml_version(&self) -> Got<String> {
+    pub fn nvml_version(&self) -> Measured<String> {
         self.nvml.sys_nvml_version().map_err(|e| fault("nvmlSystemGetNVMLVersion", &e))
     }
 
     /// CUDA version that the driver supports, as `major.minor`.
-    pub fn cuda_version(&self) -> Got<String> {
+    pub fn cuda_version(&self) -> Measured<String> {
         // 1000 x major + 10 x minor (nvml.h, nvmlSystemGetCudaDriverVersion_v2).
         self.nvml
             .sys_cuda_driver_version()
@@ -112,24 +108,7 @@ impl Library {
     }
 
     /// Devices that NVML lists now.
-    pub fn device_count(&self) -> Got<u32> {
+    pub fn device_count(&self) -> Measured<u32> {
         self.nvml.device_count().map_err(|e| fault("nvmlDeviceGetCount_v2", &e))
     }
-}
-
-/// The name of the simulated machine, if the library is accelscope's own stand-in: it exports
-/// `const char *accelsim_machine(void)`, which no driver has.
-fn simulated_machine(nvml: &Nvml) -> Option<String> {
-    // SAFETY: only looked up here; the simulated library declares `const char *accelsim_machine(void)`.
-    let symbol =
-        unsafe { nvml.lib().__library.get::<unsafe extern "C" fn() -> *const c_char>(b"accelsim_machine\0") };
-    let function = symbol.ok()?;
-    // SAFETY: the prototype above; it takes nothing and may be called at any time after loading.
-    let name = unsafe { function() };
-    if name.is_null() {
-        return None;
-    }
-    // SAFETY: not null, and the simulated library answers a NUL-terminated string that it never frees.
-    let name = unsafe { CStr::from_ptr(name) };
-    Some(name.to_string_lossy().into_owned())
 }

@@ -1,4 +1,4 @@
-//! NVML as NVIDIA says it: calls, fields and structs in vendor units and names, each with its own failure.
+//! NVML as NVIDIA defines it: calls, fields and structs in vendor units and names, each with its own failure.
 //!
 //! This is the only room of the crate with unsafe code and the only one that knows NVML's types. Calls
 //! that `nvml-wrapper` does safely go through it; the others go through its `sys` symbols, one by one, so
@@ -8,7 +8,8 @@
 
 mod device;
 mod events;
-mod fields;
+mod field_values;
+pub mod fields;
 mod gpm;
 mod library;
 mod plausible;
@@ -16,29 +17,28 @@ mod sample;
 
 pub use device::{Gpu, Instance};
 pub use events::{EventSet, XidEvent};
-pub use fields::{ALL_LINKS, FieldValues, HW_POWER_BRAKE_NS, HW_THERMAL_NS, SW_THERMAL_NS};
+pub use field_values::FieldValues;
+pub use fields::{FieldKey, LinkField, SummedLinkField};
 pub use gpm::{Gpm, GpmMetric, GpmMetrics};
 pub use library::Library;
-pub use sample::{Link, Memory, Raw, memory, read};
+pub use sample::{Memory, NvLink, Raw, memory, read};
 
 use std::time::Duration;
 
-use exporter::Lane;
 use nvml_wrapper::error::NvmlError;
-use reading::{Absence, Fault};
+use reading::{Absence, Fault, FaultCode};
+use source::{CallQueue, LossCodes};
 
-/// A value in the vendor's unit, or why there is none.
-pub type Got<T> = Result<T, Fault>;
-
-/// Turns at the calls that are not thread-safe, for the whole process, as the library is one for all of it.
+/// The queue in front of the calls that are not thread-safe. There is one per process, as the library is
+/// loaded once.
 ///
-/// nvml.h says that NVML is thread-safe, and its users found otherwise: threads that met in `nvmlGpmSampleGet`
-/// crashed, in `nvmlDeviceGetFieldValues` they lost fields of NVLink, also when each had a device of its own
-/// (DataDog/datadog-agent, pull requests 54458 and 54821).
+/// nvml.h says that NVML is thread-safe, and its users found otherwise: threads that were in
+/// `nvmlGpmSampleGet` at the same time crashed, and in `nvmlDeviceGetFieldValues` they lost fields of NVLink,
+/// also with a device each (DataDog/datadog-agent, pull requests 54458 and 54821).
 ///
-/// Such a call takes milliseconds; one that takes longer hangs in the driver, and must not take the other devices
-/// with it: together with their own calls, the wait is well below the shortest deadline.
-static TURNS: Lane = Lane::new(Duration::from_millis(500));
+/// Such a call takes milliseconds; one that takes longer hangs in the driver, and must not stop the other
+/// devices: together with their own calls, the wait is well below the shortest deadline.
+static QUEUE: CallQueue = CallQueue::new(Duration::from_millis(500));
 
 /// NVML return codes that `nvml-wrapper` 0.13 does not name (nvml.h, `nvmlReturn_enum`).
 const RETURN_NAMES: &[(u32, Absence, &str)] = &[
@@ -52,11 +52,14 @@ const RETURN_NAMES: &[(u32, Absence, &str)] = &[
     (30, Absence::Unsupported, "NVML_ERROR_RESET_TYPE_NOT_SUPPORTED"),
 ];
 
-/// Turns NVML's answer into ours: what does not exist is told apart from what fails.
+/// The fault of an NVML error: what does not exist is distinguished from what fails.
 pub fn fault(call: &'static str, error: &NvmlError) -> Fault {
     use Absence::{Failed, NoData, TimedOut, Unsupported};
     let (absence, code) = match error {
-        NvmlError::FailedToLoadSymbol(_) => (Unsupported, "symbol_missing"),
+        NvmlError::FailedToLoadSymbol(_) => return Fault::new(call, FaultCode::SymbolMissing),
+        NvmlError::Utf8Error(_) | NvmlError::NulError(_) | NvmlError::StringTooLong { .. } => {
+            return Fault::new(call, FaultCode::BadString);
+        }
         NvmlError::FunctionNotFound => (Unsupported, "NVML_ERROR_FUNCTION_NOT_FOUND"),
         NvmlError::NotSupported => (Unsupported, "NVML_ERROR_NOT_SUPPORTED"),
         NvmlError::NoPermission => (Unsupported, "NVML_ERROR_NO_PERMISSION"),
@@ -77,30 +80,24 @@ pub fn fault(call: &'static str, error: &NvmlError) -> Fault {
         NvmlError::InsufficientMemory => (Failed, "NVML_ERROR_MEMORY"),
         NvmlError::InUse => (Failed, "NVML_ERROR_IN_USE"),
         NvmlError::Unknown => (Failed, "NVML_ERROR_UNKNOWN"),
-        NvmlError::UnexpectedVariant(code) => RETURN_NAMES
-            .iter()
-            .find(|(known, ..)| known == code)
-            .map_or((Failed, "unknown_return_code"), |(_, absence, name)| (*absence, *name)),
-        NvmlError::Utf8Error(_) | NvmlError::NulError(_) | NvmlError::StringTooLong { .. } => {
-            (Failed, "bad_string")
-        }
-        _ => (Failed, "unexpected_answer"),
+        NvmlError::UnexpectedVariant(code) => match RETURN_NAMES.iter().find(|(known, ..)| known == code) {
+            Some((_, absence, name)) => (*absence, *name),
+            None => return Fault::new(call, FaultCode::UnknownReturnCode),
+        },
+        _ => return Fault::new(call, FaultCode::UnexpectedAnswer),
     };
-    Fault { absence, call, code }
+    Fault::returned(absence, call, code)
 }
 
-/// Whether the fault says that the device as such is gone, not just one of its values.
-pub fn means_device_lost(fault: &Fault) -> bool {
-    matches!(fault.code, "NVML_ERROR_GPU_IS_LOST" | "NVML_ERROR_RESET_REQUIRED" | "NVML_ERROR_GPU_NOT_FOUND")
-}
-
-/// Whether the fault says that the driver went away under every device.
-pub fn means_session_lost(fault: &Fault) -> bool {
-    matches!(
-        fault.code,
-        "NVML_ERROR_UNINITIALIZED" | "NVML_ERROR_DRIVER_NOT_LOADED" | "NVML_ERROR_LIB_RM_VERSION_MISMATCH"
-    )
-}
+/// The return codes that mean more than that a value is missing.
+pub const LOSSES: LossCodes = LossCodes {
+    device: &["NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED", "NVML_ERROR_GPU_NOT_FOUND"],
+    session: &[
+        "NVML_ERROR_UNINITIALIZED",
+        "NVML_ERROR_DRIVER_NOT_LOADED",
+        "NVML_ERROR_LIB_RM_VERSION_MISMATCH",
+    ],
+};
 
 /// `NVML_STRUCT_VERSION`: the size of a versioned struct with its version in the top byte.
 #[expect(clippy::cast_possible_truncation, reason = "NVML structs are far below 16 MiB")]
@@ -113,7 +110,7 @@ macro_rules! call {
     ($library:expr, $name:ident($($arg:expr),* $(,)?)) => {{
         const CALL: &str = stringify!($name);
         match $library.symbols().$name.as_ref() {
-            Err(_) => Err(::reading::Fault { absence: ::reading::Absence::Unsupported, call: CALL, code: "symbol_missing" }),
+            Err(_) => Err(::reading::Fault::new(CALL, ::reading::FaultCode::SymbolMissing)),
             // SAFETY: the symbol has the prototype that nvml.h declares for this name, NVML is initialised
             // for the life of the library, handles come from it, and each out-parameter is a live
             // exclusive reference to the type in the prototype, versioned where NVML asks for it.

@@ -1,30 +1,28 @@
-//! Answers of NVML that say success and mean nothing.
+//! Values that NVML returns with success and that cannot be measurements.
 
-use reading::{Blanks, Fault};
+use reading::{Blanks, Fault, FaultCode, Measured};
 
-use super::Got;
-
-/// dcgm_structs.h: DCGM's blanks start here and run a few values up; some drivers leak them. NVML's own "not
-/// available" is all ones.
+/// dcgm_structs.h: DCGM's blanks are the first few values from here on; some drivers return them. NVML's own
+/// "not available" is all ones.
 pub const BLANKS: Blanks =
     Blanks { bits32: 0x7fff_fff0..=0x7fff_ffff, bits64: 0x7fff_ffff_ffff_fff0..=0x7fff_ffff_ffff_ffff };
 
 /// A whole percentage.
-pub fn percent(call: &'static str, value: u32) -> Got<u32> {
+pub fn percent(call: &'static str, value: u32) -> Measured<u32> {
     match BLANKS.number32(call, value)? {
         value @ 0..=100 => Ok(value),
-        _ => Err(Fault::no_data(call, "over_100_percent")),
+        _ => Err(Fault::new(call, FaultCode::Over100Percent)),
     }
 }
 
-/// A GPM value that is a number, and for a percentage (`limit`) not far over it: counters of one interval
-/// may overshoot by rounding, a whole percent is beyond that.
-pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Got<f64> {
-    if value.is_nan() {
-        return Err(Fault::no_data(call, "nan"));
+/// A GPM value that is a number, and for a percentage at most `limit`: rounding may take the counters of one
+/// interval above it, but not by a whole percent.
+pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Measured<f64> {
+    if !value.is_finite() {
+        return Err(Fault::new(call, FaultCode::NotFinite));
     }
-    if !value.is_finite() || value < 0.0 || limit.is_some_and(|limit| value > limit + 1.0) {
-        return Err(Fault::no_data(call, "out_of_range"));
+    if value < 0.0 || limit.is_some_and(|limit| value > limit + 1.0) {
+        return Err(Fault::new(call, FaultCode::OutOfRange));
     }
     Ok(limit.map_or(value, |limit| value.min(limit)))
 }
@@ -33,8 +31,8 @@ pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Got<f64> {
 mod tests {
     use super::*;
 
-    fn code<T>(got: Got<T>) -> Option<&'static str> {
-        got.err().map(|fault| fault.code)
+    fn code<T>(got: Measured<T>) -> Option<&'static str> {
+        got.err().map(|fault| fault.code.name())
     }
 
     #[test]
@@ -55,9 +53,9 @@ mod tests {
 
     #[test]
     fn gpm_rejects_nan_and_clamps_rounding() {
-        assert_eq!(code(gpm("call", f64::NAN, None)), Some("nan"));
+        assert_eq!(code(gpm("call", f64::NAN, None)), Some("not_finite"));
         assert_eq!(code(gpm("call", -1.0, None)), Some("out_of_range"));
-        assert_eq!(code(gpm("call", f64::INFINITY, None)), Some("out_of_range"));
+        assert_eq!(code(gpm("call", f64::INFINITY, None)), Some("not_finite"));
         assert_eq!(code(gpm("call", 102.0, Some(100.0))), Some("out_of_range"));
         assert_eq!(gpm("call", 100.4, Some(100.0)), Ok(100.0));
         assert_eq!(gpm("call", 60_000.0, None), Ok(60_000.0));

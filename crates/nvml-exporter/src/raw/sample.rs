@@ -1,7 +1,7 @@
-//! One round of single-value calls over a device: every answer, in vendor units, each with its own result.
+//! One round of single-value calls over a device: every value in vendor units, each with its own result.
 
 use super::{
-    Got, Gpu, call, fault,
+    Gpu, call, fault,
     plausible::{self, BLANKS},
     struct_version,
 };
@@ -14,69 +14,70 @@ use nvml_wrapper_sys::bindings::{
     nvmlEccSramErrorStatus_t, nvmlGpuFabricInfo_v2_t, nvmlGpuFabricInfo_v3_t, nvmlGridLicensableFeatures_t,
     nvmlMarginTemperature_t, nvmlMemory_t, nvmlRowRemapperHistogramValues_t,
 };
+use reading::Measured;
 
-/// What the single-value calls answered. Units are in the names; MHz, mW, mJ, percent as NVML says.
+/// What the single-value calls returned. Units are in the names: MHz, mW, mJ and percent, as in NVML.
 pub struct Raw {
     /// Percent of time with any kernel, percent of time with any memory access.
-    pub utilization_percent: Got<(u32, u32)>,
+    pub utilization_percent: Measured<(u32, u32)>,
     /// Video encoder.
-    pub encoder_percent: Got<u32>,
+    pub encoder_percent: Measured<u32>,
     /// Video decoder.
-    pub decoder_percent: Got<u32>,
+    pub decoder_percent: Measured<u32>,
     /// JPEG engine.
-    pub jpeg_percent: Got<u32>,
+    pub jpeg_percent: Measured<u32>,
     /// Optical flow engine.
-    pub ofa_percent: Got<u32>,
+    pub ofa_percent: Measured<u32>,
     /// Processes with a compute context.
-    pub compute_processes: Got<u32>,
+    pub compute_processes: Measured<u32>,
     /// Framebuffer.
-    pub memory: Got<Memory>,
+    pub memory: Measured<Memory>,
     /// BAR1 aperture.
-    pub bar1: Got<Bar1>,
+    pub bar1: Measured<Bar1>,
     /// Die temperature.
-    pub temperature_c: Got<u32>,
+    pub temperature_c: Measured<u32>,
     /// Degrees to the nearest limit; negative past it.
-    pub margin_c: Got<i32>,
+    pub margin_c: Measured<i32>,
     /// Thresholds: slowdown, shutdown, GPU operating, memory operating.
-    pub thresholds_c: [Got<u32>; 4],
+    pub thresholds_c: [Measured<u32>; 4],
     /// Power draw.
-    pub power_mw: Got<u32>,
+    pub power_mw: Measured<u32>,
     /// Power limits.
     pub limits_mw: Limits,
     /// Energy since driver load.
-    pub energy_mj: Got<u64>,
+    pub energy_mj: Measured<u64>,
     /// SM, memory, graphics and video clocks, in the order of [`CLOCKS`].
-    pub clocks_mhz: [Got<u32>; 4],
+    pub clocks_mhz: [Measured<u32>; 4],
     /// Their maxima.
-    pub max_clocks_mhz: [Got<u32>; 4],
+    pub max_clocks_mhz: [Measured<u32>; 4],
     /// P-state.
-    pub performance_state: Got<u32>,
+    pub performance_state: Measured<u32>,
     /// Reasons that hold clocks down now, as a mask.
-    pub clocks_event_reasons: Got<u64>,
+    pub clocks_event_reasons: Measured<u64>,
     /// Reasons that the device can report, as a mask.
-    pub supported_reasons: Got<u64>,
+    pub supported_reasons: Measured<u64>,
     /// Percent per fan; empty where the board has none.
-    pub fans_percent: Got<Vec<Got<u32>>>,
+    pub fans_percent: Measured<Vec<Measured<u32>>>,
     /// Current PCIe generation and width.
-    pub pcie_current: (Got<u32>, Got<u32>),
+    pub pcie_current: (Measured<u32>, Measured<u32>),
     /// Highest PCIe generation and width of device and slot.
-    pub pcie_max: (Got<u32>, Got<u32>),
+    pub pcie_max: (Measured<u32>, Measured<u32>),
     /// PCIe replays.
-    pub pcie_replays: Got<u32>,
+    pub pcie_replays: Measured<u32>,
     /// NVLinks, by number.
-    pub links: Vec<Link>,
+    pub links: Vec<NvLink>,
     /// Whether ECC is on.
-    pub ecc_enabled: Got<bool>,
+    pub ecc_enabled: Measured<bool>,
     /// On-chip ECC.
-    pub sram_ecc: Got<SramEcc>,
+    pub sram_ecc: Measured<SramEcc>,
     /// Spare rows left, by bank.
-    pub row_banks: Got<RowBanks>,
+    pub row_banks: Measured<RowBanks>,
     /// Fabric registration and health.
-    pub fabric: Got<Fabric>,
+    pub fabric: Measured<Fabric>,
     /// Whether MIG is on.
-    pub mig_enabled: Got<bool>,
+    pub mig_enabled: Measured<bool>,
     /// Whether a vGPU licence is held.
-    pub license_active: Got<bool>,
+    pub license_active: Measured<bool>,
 }
 
 /// The clock domains of [`Raw::clocks_mhz`].
@@ -100,7 +101,7 @@ pub struct Memory {
     /// Not allocated.
     pub free: u64,
     /// Reserved by driver and firmware; unknown to the old call.
-    pub reserved: Got<u64>,
+    pub reserved: Measured<u64>,
 }
 
 /// BAR1 aperture, in bytes.
@@ -117,21 +118,21 @@ pub struct Bar1 {
 /// Power limits, in milliwatts.
 pub struct Limits {
     /// The lowest of all limits in force.
-    pub enforced: Got<u32>,
-    /// What an operator asked for.
-    pub requested: Got<u32>,
+    pub enforced: Measured<u32>,
+    /// What an operator has set.
+    pub requested: Measured<u32>,
     /// The board's default.
-    pub default: Got<u32>,
+    pub default: Measured<u32>,
     /// Smallest and largest limit that can be set.
-    pub range: Got<(u32, u32)>,
+    pub range: Measured<(u32, u32)>,
 }
 
 /// One NVLink.
-pub struct Link {
+pub struct NvLink {
     /// Link number.
     pub number: u32,
     /// Whether it is up.
-    pub active: Got<bool>,
+    pub active: Measured<bool>,
 }
 
 /// On-chip ECC counts.
@@ -158,17 +159,17 @@ pub struct Fabric {
     pub health_mask: u32,
 }
 
-/// Asks a device everything once. `links` is how many NVLinks the board has.
+/// Makes every call once. `links` is how many NVLinks the board has.
 pub fn read(gpu: &Gpu, links: u32) -> Raw {
     let device = gpu.device();
-    let got = |call, answer: Result<u32, NvmlError>| {
-        answer.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.number32(call, value))
+    let number = |call, returned: Result<u32, NvmlError>| {
+        returned.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.number32(call, value))
     };
-    let percent = |call, answer: Result<u32, NvmlError>| {
-        answer.map_err(|e| fault(call, &e)).and_then(|value| plausible::percent(call, value))
+    let percent = |call, returned: Result<u32, NvmlError>| {
+        returned.map_err(|e| fault(call, &e)).and_then(|value| plausible::percent(call, value))
     };
-    let celsius = |call, answer: Result<u32, NvmlError>| {
-        answer.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.temperature(call, value))
+    let celsius = |call, returned: Result<u32, NvmlError>| {
+        returned.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.temperature(call, value))
     };
     Raw {
         utilization_percent: utilization(&device),
@@ -184,7 +185,7 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
             .and_then(|value| plausible::percent("nvmlDeviceGetJpgUtilization", value)),
         ofa_percent: out2(|o, us| call!(gpu.library(), nvmlDeviceGetOfaUtilization(gpu.handle(), o, us)))
             .and_then(|value| plausible::percent("nvmlDeviceGetOfaUtilization", value)),
-        compute_processes: got(
+        compute_processes: number(
             "nvmlDeviceGetComputeRunningProcesses_v3",
             device.running_compute_processes_count(),
         ),
@@ -195,11 +196,14 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         thresholds_c: THRESHOLDS.map(|threshold| {
             celsius("nvmlDeviceGetTemperatureThreshold", device.temperature_threshold(threshold))
         }),
-        power_mw: got("nvmlDeviceGetPowerUsage", device.power_usage()),
+        power_mw: number("nvmlDeviceGetPowerUsage", device.power_usage()),
         limits_mw: Limits {
-            enforced: got("nvmlDeviceGetEnforcedPowerLimit", device.enforced_power_limit()),
-            requested: got("nvmlDeviceGetPowerManagementLimit", device.power_management_limit()),
-            default: got("nvmlDeviceGetPowerManagementDefaultLimit", device.power_management_limit_default()),
+            enforced: number("nvmlDeviceGetEnforcedPowerLimit", device.enforced_power_limit()),
+            requested: number("nvmlDeviceGetPowerManagementLimit", device.power_management_limit()),
+            default: number(
+                "nvmlDeviceGetPowerManagementDefaultLimit",
+                device.power_management_limit_default(),
+            ),
             range: device
                 .power_management_limit_constraints()
                 .map(|range| (range.min_limit, range.max_limit))
@@ -209,9 +213,9 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
             .total_energy_consumption()
             .map_err(|e| fault("nvmlDeviceGetTotalEnergyConsumption", &e))
             .and_then(|value| BLANKS.number64("nvmlDeviceGetTotalEnergyConsumption", value)),
-        clocks_mhz: CLOCKS.map(|clock| got("nvmlDeviceGetClockInfo", device.clock_info(clock))),
-        max_clocks_mhz: CLOCKS.map(|clock| got("nvmlDeviceGetMaxClockInfo", device.max_clock_info(clock))),
-        performance_state: got(
+        clocks_mhz: CLOCKS.map(|clock| number("nvmlDeviceGetClockInfo", device.clock_info(clock))),
+        max_clocks_mhz: CLOCKS.map(|clock| number("nvmlDeviceGetMaxClockInfo", device.max_clock_info(clock))),
+        performance_state: number(
             "nvmlDeviceGetPerformanceState",
             device.performance_state().map(|state| state.as_c()),
         ),
@@ -230,16 +234,16 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         }),
         fans_percent: fans(&device),
         pcie_current: (
-            got("nvmlDeviceGetCurrPcieLinkGeneration", device.current_pcie_link_gen()),
-            got("nvmlDeviceGetCurrPcieLinkWidth", device.current_pcie_link_width()),
+            number("nvmlDeviceGetCurrPcieLinkGeneration", device.current_pcie_link_gen()),
+            number("nvmlDeviceGetCurrPcieLinkWidth", device.current_pcie_link_width()),
         ),
         pcie_max: (
-            got("nvmlDeviceGetMaxPcieLinkGeneration", device.max_pcie_link_gen()),
-            got("nvmlDeviceGetMaxPcieLinkWidth", device.max_pcie_link_width()),
+            number("nvmlDeviceGetMaxPcieLinkGeneration", device.max_pcie_link_gen()),
+            number("nvmlDeviceGetMaxPcieLinkWidth", device.max_pcie_link_width()),
         ),
-        pcie_replays: got("nvmlDeviceGetPcieReplayCounter", device.pcie_replay_counter()),
+        pcie_replays: number("nvmlDeviceGetPcieReplayCounter", device.pcie_replay_counter()),
         links: (0..links)
-            .map(|number| Link {
+            .map(|number| NvLink {
                 number,
                 active: device
                     .link_wrapper_for(number)
@@ -260,34 +264,34 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
 }
 
 /// Runs a call with one number as its out-parameter.
-fn out<T: Default>(call: impl FnOnce(*mut T) -> Got<()>) -> Got<T> {
+fn out<T: Default>(call: impl FnOnce(*mut T) -> Measured<()>) -> Measured<T> {
     let mut value = T::default();
     call(&raw mut value)?;
     Ok(value)
 }
 
-/// Runs a call with a number and a sampling period as its out-parameters; answers the number.
-fn out2(call: impl FnOnce(*mut u32, *mut u32) -> Got<()>) -> Got<u32> {
+/// Runs a call with a number and a sampling period as its out-parameters, and returns the number.
+fn out2(call: impl FnOnce(*mut u32, *mut u32) -> Measured<()>) -> Measured<u32> {
     let (mut value, mut period_us) = (0, 0);
     call(&raw mut value, &raw mut period_us)?;
     Ok(value)
 }
 
-fn utilization(device: &Device<'_>) -> Got<(u32, u32)> {
+fn utilization(device: &Device<'_>) -> Measured<(u32, u32)> {
     const CALL: &str = "nvmlDeviceGetUtilizationRates";
     let rates = device.utilization_rates().map_err(|e| fault(CALL, &e))?;
     Ok((plausible::percent(CALL, rates.gpu)?, plausible::percent(CALL, rates.memory)?))
 }
 
-fn bar1(device: &Device<'_>) -> Got<Bar1> {
+fn bar1(device: &Device<'_>) -> Measured<Bar1> {
     const CALL: &str = "nvmlDeviceGetBAR1MemoryInfo";
     let bar1 = device.bar1_memory_info().map_err(|e| fault(CALL, &e))?;
     BLANKS.sizes(CALL, bar1.total, bar1.used, bar1.free)?;
     Ok(Bar1 { total: bar1.total, used: bar1.used, free: bar1.free })
 }
 
-/// Framebuffer: the newer call tells what the driver reserves; drivers before 510 have only the older.
-pub fn memory(gpu: &Gpu) -> Got<Memory> {
+/// Framebuffer: only the newer call has what the driver reserves, and drivers before 510 have only the older.
+pub fn memory(gpu: &Gpu) -> Measured<Memory> {
     const NEW: &str = "nvmlDeviceGetMemoryInfo_v2";
     match gpu.device().memory_info() {
         Ok(m) => {
@@ -309,7 +313,7 @@ pub fn memory(gpu: &Gpu) -> Got<Memory> {
     }
 }
 
-fn margin(gpu: &Gpu) -> Got<i32> {
+fn margin(gpu: &Gpu) -> Measured<i32> {
     let mut margin = nvmlMarginTemperature_t {
         version: struct_version::<nvmlMarginTemperature_t>(1),
         marginTemperature: 0,
@@ -318,7 +322,7 @@ fn margin(gpu: &Gpu) -> Got<i32> {
     Ok(margin.marginTemperature)
 }
 
-fn fans(device: &Device<'_>) -> Got<Vec<Got<u32>>> {
+fn fans(device: &Device<'_>) -> Measured<Vec<Measured<u32>>> {
     let count = device.num_fans().map_err(|e| fault("nvmlDeviceGetNumFans", &e))?;
     // A fan may be driven above 100 percent of its nominal speed, so only blanks are rejected.
     let speed = |fan| {
@@ -328,7 +332,7 @@ fn fans(device: &Device<'_>) -> Got<Vec<Got<u32>>> {
     Ok((0..count).map(speed).collect())
 }
 
-fn sram_ecc(gpu: &Gpu) -> Got<SramEcc> {
+fn sram_ecc(gpu: &Gpu) -> Measured<SramEcc> {
     // SAFETY: integers only: all-zero bytes are valid.
     let mut s: nvmlEccSramErrorStatus_t = unsafe { std::mem::zeroed() };
     s.version = struct_version::<nvmlEccSramErrorStatus_t>(1);
@@ -340,30 +344,30 @@ fn sram_ecc(gpu: &Gpu) -> Got<SramEcc> {
     })
 }
 
-fn row_banks(gpu: &Gpu) -> Got<RowBanks> {
+fn row_banks(gpu: &Gpu) -> Measured<RowBanks> {
     let mut v = nvmlRowRemapperHistogramValues_t { max: 0, high: 0, partial: 0, low: 0, none: 0 };
     call!(gpu.library(), nvmlDeviceGetRowRemapperHistogram(gpu.handle(), &raw mut v))?;
     Ok(RowBanks([v.max, v.high, v.partial, v.low, v.none]))
 }
 
 /// Fabric state. Version 3 of the struct only appends to version 2, so drivers that know no more than
-/// version 2 are asked for that in the same buffer.
-fn fabric(gpu: &Gpu) -> Got<Fabric> {
+/// version 2 get the same buffer as that version.
+fn fabric(gpu: &Gpu) -> Measured<Fabric> {
     // SAFETY: integers and byte arrays only: all-zero bytes are valid.
     let mut info: nvmlGpuFabricInfo_v3_t = unsafe { std::mem::zeroed() };
     info.version = struct_version::<nvmlGpuFabricInfo_v3_t>(3);
-    let answer = call!(gpu.library(), nvmlDeviceGetGpuFabricInfoV(gpu.handle(), &raw mut info));
-    if answer.is_err_and(|fault| fault.code == "NVML_ERROR_ARGUMENT_VERSION_MISMATCH") {
+    let returned = call!(gpu.library(), nvmlDeviceGetGpuFabricInfoV(gpu.handle(), &raw mut info));
+    if returned.is_err_and(|fault| fault.code == "NVML_ERROR_ARGUMENT_VERSION_MISMATCH") {
         info.version = struct_version::<nvmlGpuFabricInfo_v2_t>(2);
         call!(gpu.library(), nvmlDeviceGetGpuFabricInfoV(gpu.handle(), &raw mut info))?;
     } else {
-        answer?;
+        returned?;
     }
     Ok(Fabric { state: info.state, health_mask: info.healthMask })
 }
 
-/// Whether any vGPU feature is licensed; hosts without vGPU answer that none is.
-fn license_active(gpu: &Gpu) -> Got<bool> {
+/// Whether any vGPU feature is licensed; on hosts without vGPU none is.
+fn license_active(gpu: &Gpu) -> Measured<bool> {
     /// nvml.h, `NVML_GRID_LICENSE_FEATURE_CODE_VGPU`.
     const VGPU: u32 = 1;
     // SAFETY: integers and character arrays only: all-zero bytes are valid.

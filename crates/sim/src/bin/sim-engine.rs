@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use sim::clock::Clock;
 use sim::engine::serve::{self, Live};
-use sim::engine::{Options, STARTED, tables::Kind};
+use sim::engine::{Options, STARTED, tables::EngineSpec};
 use sim::workload::Workload;
 
 /// Serves the metrics of a simulated inference engine.
@@ -17,7 +17,7 @@ use sim::workload::Workload;
 struct Flags {
     /// vllm, vllm-0.6, vllm-0.9, vllm-0.10, sglang, tgi, trtllm or triton
     #[arg(long)]
-    engine: Kind,
+    engine: EngineSpec,
     /// Name of the model that it serves
     #[arg(long, default_value = "llama")]
     model: String,

@@ -31,10 +31,10 @@ pub struct Engine {
     /// Requests that wait for room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<u32>,
-    /// The engine sleeps: it answers scrapes, and serves nothing.
+    /// The engine sleeps: scrapes succeed, and no request is served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asleep: Option<bool>,
-    /// Scrapes are answered with 503.
+    /// Scrapes return 503.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub down: Option<bool>,
     /// Begin, unix seconds; absent is from the start.
@@ -67,7 +67,7 @@ impl Engine {
         within("for", self.lasts, 1e11)
     }
 
-    /// This condition with `over` laid on top; neither model nor schedule are part of the result.
+    /// This condition, overridden by `over`; neither model nor schedule are part of the result.
     #[must_use]
     pub fn overlaid(&self, over: &Self) -> Self {
         Self {

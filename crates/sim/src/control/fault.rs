@@ -13,17 +13,17 @@ pub struct Fault {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
     /// What happens.
-    pub kind: Kind,
-    /// For [`Kind::Error`]: the vendor's return code.
+    pub kind: FaultKind,
+    /// For [`FaultKind::Error`]: the vendor's return code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u32>,
-    /// For [`Kind::Hang`]: how long each call hangs; absent is until the fault is gone.
+    /// For [`FaultKind::Hang`]: how long each call hangs; absent is until the fault is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// For [`Kind::Slow`]: how long each call is held up.
+    /// For [`FaultKind::Slow`]: how long each call is held up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ms: Option<f64>,
-    /// For [`Kind::Garbage`]: the class of wrong value.
+    /// For [`FaultKind::Garbage`]: the class of wrong value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Garbage>,
     /// First begin, unix seconds; absent is the machine's boot.
@@ -40,20 +40,20 @@ pub struct Fault {
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum FaultKind {
     /// It returns a code.
     Error,
-    /// It says that the device has fallen off the bus.
+    /// It reports that the device has fallen off the bus.
     Lost,
     /// It does not return.
     Hang,
     /// It returns late.
     Slow,
-    /// It returns at once, with success and nonsense.
+    /// It returns at once, with success and a wrong value.
     Garbage,
 }
 
-/// A class of nonsense.
+/// A class of wrong values.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Garbage {
@@ -68,7 +68,7 @@ pub enum Garbage {
 }
 
 impl Fault {
-    fn of(kind: Kind) -> Self {
+    fn of(kind: FaultKind) -> Self {
         Self {
             device: None,
             call: None,
@@ -85,32 +85,32 @@ impl Fault {
 
     /// The call returns `code`.
     pub fn error(code: u32) -> Self {
-        Self { code: Some(code), ..Self::of(Kind::Error) }
+        Self { code: Some(code), ..Self::of(FaultKind::Error) }
     }
 
     /// The device is lost.
     pub fn lost() -> Self {
-        Self::of(Kind::Lost)
+        Self::of(FaultKind::Lost)
     }
 
     /// The call hangs until the fault is gone.
     pub fn hang() -> Self {
-        Self::of(Kind::Hang)
+        Self::of(FaultKind::Hang)
     }
 
-    /// Each call hangs for `seconds`, and then answers.
+    /// Each call hangs for `seconds`, and then returns.
     pub fn hang_for(seconds: f64) -> Self {
-        Self { seconds: Some(seconds), ..Self::of(Kind::Hang) }
+        Self { seconds: Some(seconds), ..Self::of(FaultKind::Hang) }
     }
 
     /// Each call is held up for `ms`.
     pub fn slow(ms: f64) -> Self {
-        Self { ms: Some(ms), ..Self::of(Kind::Slow) }
+        Self { ms: Some(ms), ..Self::of(FaultKind::Slow) }
     }
 
-    /// The call succeeds with nonsense.
+    /// The call succeeds with a wrong value.
     pub fn garbage(value: Garbage) -> Self {
-        Self { value: Some(value), ..Self::of(Kind::Garbage) }
+        Self { value: Some(value), ..Self::of(FaultKind::Garbage) }
     }
 
     /// Only on this device.

@@ -69,7 +69,7 @@ pub struct Levels {
     pub requests_per_second: f64,
     /// Mean prompt, tokens.
     pub prompt_tokens: f64,
-    /// Mean answer, tokens.
+    /// Mean number of generated tokens.
     pub generation_tokens: f64,
     /// Mean time in the queue.
     pub queue_seconds: f64,
@@ -155,7 +155,7 @@ pub struct Request {
     pub prompt_tokens: u64,
     /// Of these, found in the prefix cache.
     pub cached_tokens: u64,
-    /// Tokens of the answer.
+    /// Generated tokens.
     pub generation_tokens: u64,
     /// Most tokens that the client asked for.
     pub max_tokens: u64,
@@ -217,7 +217,7 @@ impl Passes {
     }
 }
 
-/// What the engine is asked to do, for one period.
+/// The engine's load, for one period.
 pub struct Load {
     seed: u64,
     /// Share of full load in prompts and in tokens, and KV use, at each second of the period.
@@ -242,7 +242,7 @@ enum Salt {
 }
 
 impl Load {
-    /// Works out one period. The same arguments give the same load.
+    /// Computes one period. The same arguments give the same load.
     pub fn new(workload: Workload, seed: u64) -> Self {
         let mut state = [0.0; 3];
         let mut rows = Vec::new();
@@ -375,7 +375,7 @@ fn generate(levels: &Levels, request: &Request, part: f64, totals: &mut Totals) 
     }
 }
 
-/// One request out of a second's levels; `unit` gives its luck by salt.
+/// One request out of a second's levels; `unit` returns a random number for a salt.
 fn request(levels: &Levels, unit: impl Fn(Salt) -> f64, preemptions: u64) -> Request {
     let micros = |salt, seconds: f64, spread| (spread_out(unit(salt), seconds, spread) * 1e6).max(1.0) as u64;
     let tokens = |salt, mean, spread| spread_out(unit(salt), mean, spread).round().max(2.0) as u64;

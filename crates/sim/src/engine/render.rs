@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use super::Options;
 use super::load::Levels;
-use super::table::{Dialect, Family, Kind, MODEL, Series, Table, Value};
+use super::table::{Dialect, Family, MODEL, MetricKind, Series, Table, Value};
 use super::totals::{Count, Histogram, Totals};
 
-/// What a summary says of the distribution.
+/// The quantiles that a summary reports.
 const QUANTILES: [f64; 7] = [0.0, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0];
 
 /// A bucket's or a quantile's label, which some clients put last.
@@ -26,10 +26,10 @@ pub fn exposition(table: &Table, options: &Options, levels: &Levels, totals: &To
     for family in &table.families {
         let mut is_headed = false;
         for series in &family.series {
-            // Totals were laid out by the same walk over the same table.
+            // Totals have the order of the same table.
             let histogram = matches!(series.value, Value::Histogram(..)).then(|| histograms.next()).flatten();
             let is_begun = match &series.value {
-                Value::Counts(counts) => family.kind == Kind::Gauge || totals.sum_of(counts) > 0,
+                Value::Counts(counts) => family.kind == MetricKind::Gauge || totals.sum_of(counts) > 0,
                 Value::Histogram(..) => histogram.is_some_and(|histogram| histogram.count() > 0),
                 Value::AcceptedPerDraft => totals.sum_of(&[Count::Drafts]) > 0,
                 Value::Constant(_) | Value::Level(_) => true,
@@ -55,7 +55,9 @@ pub fn exposition(table: &Table, options: &Options, levels: &Levels, totals: &To
                 Value::AcceptedPerDraft => renderer.accepted(family, series, levels, totals),
             }
         }
-        if table.dialect == Dialect::Python && matches!(family.kind, Kind::Counter | Kind::Histogram) {
+        if table.dialect == Dialect::Python
+            && matches!(family.kind, MetricKind::Counter | MetricKind::Histogram)
+        {
             renderer.created(family);
         }
         if table.dialect == Dialect::Rust && is_headed {
@@ -66,7 +68,7 @@ pub fn exposition(table: &Table, options: &Options, levels: &Levels, totals: &To
 }
 
 impl Renderer<'_> {
-    fn head(&mut self, name: &str, help: &str, kind: Kind) {
+    fn head(&mut self, name: &str, help: &str, kind: MetricKind) {
         if !help.is_empty() {
             writeln!(self.out, "# HELP {name} {help}").expect("a string takes all");
         }
@@ -110,11 +112,11 @@ impl Renderer<'_> {
     /// When each series began, as a family of its own.
     fn created(&mut self, family: &Family) {
         let stem = match family.kind {
-            Kind::Counter => family.name.strip_suffix("_total").unwrap_or(&family.name),
+            MetricKind::Counter => family.name.strip_suffix("_total").unwrap_or(&family.name),
             _ => family.name.as_str(),
         };
         let name = format!("{stem}_created");
-        self.head(&name, &family.help, Kind::Gauge);
+        self.head(&name, &family.help, MetricKind::Gauge);
         for series in &family.series {
             self.sample(&name, series, None, self.options.started as f64);
         }

@@ -1,5 +1,5 @@
-//! The engine over HTTP/1.1: its metrics at its path, and nothing else. A time server: the state moves on while
-//! nobody asks, so that a change of the control file counts from the second in which it happened.
+//! The engine over HTTP/1.1: its metrics at its path, and nothing else. A time server: the state advances
+//! between requests, so that a change of the control file counts from the second in which it happened.
 
 use std::convert::Infallible;
 use std::io;
@@ -60,7 +60,7 @@ impl Live {
         engine
     }
 
-    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let engine = self.now();
         let (status, body) = if request.uri().path() != engine.path() {
             (StatusCode::NOT_FOUND, format!("metrics are at {}\n", engine.path()))
@@ -110,7 +110,7 @@ async fn accept(live: Arc<Live>, listener: TcpListener) -> io::Result<()> {
 
 async fn connection(live: Arc<Live>, stream: tokio::net::TcpStream) {
     let service = service_fn(move |request| {
-        let response = live.answer(&request);
+        let response = live.respond(&request);
         async { Ok::<_, Infallible>(response) }
     });
     // A broken connection is its client's matter.

@@ -1,5 +1,5 @@
-//! An engine's table, read from TOML: families in the order of the exposition, each with where its values come
-//! from.
+//! An engine's table, read from TOML: families in the order of the exposition, each with where its values
+//! come from.
 //!
 //! ```toml
 //! path = "/metrics"
@@ -68,14 +68,14 @@ pub struct Family {
     /// Empty where the engine prints none.
     pub help: String,
     /// As `# TYPE` prints it.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// All its series.
     pub series: Vec<Series>,
 }
 
 /// A family's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows.
     Counter,
     /// A level.
@@ -86,7 +86,7 @@ pub enum Kind {
     Summary,
 }
 
-impl Kind {
+impl MetricKind {
     /// As `# TYPE` prints it.
     pub fn name(self) -> &'static str {
         match self {
@@ -267,11 +267,11 @@ impl FamilyText {
     /// The family, or the name that means nothing.
     fn read(&self, table: &TableText) -> Result<Family, String> {
         let sources = [
-            (Kind::Gauge, &self.gauge),
-            (Kind::Counter, &self.counter),
-            (Kind::Gauge, &self.tally),
-            (Kind::Histogram, &self.histogram),
-            (Kind::Summary, &self.summary),
+            (MetricKind::Gauge, &self.gauge),
+            (MetricKind::Counter, &self.counter),
+            (MetricKind::Gauge, &self.tally),
+            (MetricKind::Histogram, &self.histogram),
+            (MetricKind::Summary, &self.summary),
         ];
         let mut given = sources.iter().filter_map(|(kind, source)| Some((*kind, source.as_ref()?)));
         let (Some((kind, source)), None) = (given.next(), given.next()) else {
@@ -292,27 +292,27 @@ impl FamilyText {
         Ok(Family { name: self.name.clone(), help: self.help.clone(), kind, series })
     }
 
-    fn value(&self, table: &TableText, kind: Kind, name: &str) -> Result<Value, String> {
+    fn value(&self, table: &TableText, kind: MetricKind, name: &str) -> Result<Value, String> {
         let unknown = || name.to_owned();
         Ok(match kind {
-            Kind::Gauge if self.tally.is_none() => match name.parse() {
+            MetricKind::Gauge if self.tally.is_none() => match name.parse() {
                 Ok(number) => Value::Constant(number),
                 Err(_) => Value::Level(level(name).ok_or_else(unknown)?),
             },
-            Kind::Gauge | Kind::Counter if name == "0" => Value::Counts(Vec::new()),
-            Kind::Gauge | Kind::Counter => {
+            MetricKind::Gauge | MetricKind::Counter if name == "0" => Value::Counts(Vec::new()),
+            MetricKind::Gauge | MetricKind::Counter => {
                 let counts = name.split('+').map(|name| Count::named(name).ok_or_else(unknown));
                 Value::Counts(counts.collect::<Result<_, _>>()?)
             }
-            Kind::Histogram => {
+            MetricKind::Histogram => {
                 let (observed, unit) = observed(name).ok_or_else(unknown)?;
                 let unit = if self.milliseconds { Unit::Milliseconds } else { unit };
                 let buckets = self.buckets.as_deref().unwrap_or_default();
                 let buckets = table.buckets.get(buckets).ok_or_else(|| buckets.to_owned())?;
                 Value::Histogram(observed, unit, buckets.bounds())
             }
-            Kind::Summary if name == "accepted_per_draft" => Value::AcceptedPerDraft,
-            Kind::Summary => return Err(unknown()),
+            MetricKind::Summary if name == "accepted_per_draft" => Value::AcceptedPerDraft,
+            MetricKind::Summary => return Err(unknown()),
         })
     }
 }
@@ -373,7 +373,7 @@ fn observed(name: &str) -> Option<(Observed, Unit)> {
         "generation_tokens" => (Request(|request| request.generation_tokens), Unit::One),
         "max_tokens" => (Request(|request| request.max_tokens), Unit::One),
         "preemptions" => (Request(|request| request.preemptions), Unit::One),
-        "answers" => (Request(|_| 1), Unit::One),
+        "choices" => (Request(|_| 1), Unit::One),
         "pass_tokens" => (Passes(None, |passes| passes.tokens), Unit::One),
         "prefill_pass_batch" => (Passes(Some(true), |passes| passes.batch), Unit::One),
         "prefill_pass_tokens" => (Passes(Some(true), |passes| passes.tokens), Unit::One),

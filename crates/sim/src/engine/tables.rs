@@ -3,10 +3,10 @@
 //! Left out are the series of the language's runtime and web framework (`process_*`, `python_*`, `http_*`),
 //! of the GPU and CPU below (Triton's `nv_gpu_*`, `nv_cpu_*`), of features that are off by default (adapters,
 //! KV transfer between instances, multi-modal and diffusion models, tracing), and of SGLang and trtllm-serve
-//! what tells only of their insides. Speculative decoding is on, with three tokens a draft. Of
+//! what describes only their internals. Speculative decoding is on, with three tokens a draft. Of
 //! `vllm:cache_config_info` only the labels that readers use are there.
 //!
-//! All are text 0.0.4. vLLM's front end in Rust answers OpenMetrics to everyone; what is imitated here is its
+//! All are text 0.0.4. vLLM's front end in Rust always returns OpenMetrics; what is imitated here is its
 //! front end in Python, with the same names and labels.
 
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use super::table::Table;
 
 /// An engine and its version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct EngineSpec {
     /// The name that the command line knows it by.
     pub name: &'static str,
     text: &'static str,
@@ -23,21 +23,21 @@ pub struct Kind {
     version: &'static str,
 }
 
-const fn kind(name: &'static str, text: &'static str, version: &'static str) -> Kind {
-    Kind { name, text, version }
+const fn engine(name: &'static str, text: &'static str, version: &'static str) -> EngineSpec {
+    EngineSpec { name, text, version }
 }
 
-impl Kind {
+impl EngineSpec {
     /// All of them.
     pub const ALL: &[Self] = &[
-        kind("vllm", include_str!("tables/vllm.toml"), "0.33"),
-        kind("vllm-0.6", include_str!("tables/vllm-v0.toml"), "0.6"),
-        kind("vllm-0.9", include_str!("tables/vllm.toml"), "0.9"),
-        kind("vllm-0.10", include_str!("tables/vllm.toml"), "0.10"),
-        kind("sglang", include_str!("tables/sglang.toml"), "0.5.23"),
-        kind("tgi", include_str!("tables/tgi.toml"), "3"),
-        kind("trtllm", include_str!("tables/trtllm.toml"), "1"),
-        kind("triton", include_str!("tables/triton.toml"), "2"),
+        engine("vllm", include_str!("tables/vllm.toml"), "0.33"),
+        engine("vllm-0.6", include_str!("tables/vllm-v0.toml"), "0.6"),
+        engine("vllm-0.9", include_str!("tables/vllm.toml"), "0.9"),
+        engine("vllm-0.10", include_str!("tables/vllm.toml"), "0.10"),
+        engine("sglang", include_str!("tables/sglang.toml"), "0.5.23"),
+        engine("tgi", include_str!("tables/tgi.toml"), "3"),
+        engine("trtllm", include_str!("tables/trtllm.toml"), "1"),
+        engine("triton", include_str!("tables/triton.toml"), "2"),
     ];
 
     /// What the engine exports.
@@ -46,7 +46,7 @@ impl Kind {
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for EngineSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {

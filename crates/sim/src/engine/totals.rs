@@ -28,7 +28,7 @@ pub enum Count {
     CachedTokens,
     /// Of the prompt tokens, computed.
     ComputedTokens,
-    /// Tokens of answers.
+    /// Generated tokens.
     GenerationTokens,
     /// Times that tokens were drafted.
     Drafts,
@@ -55,7 +55,7 @@ pub enum Count {
     PrefillMicros,
     /// Time from first to last token.
     DecodeMicros,
-    /// Time of writing answers: a microsecond for each token.
+    /// Time of sending generated tokens: a microsecond for each.
     OutputMicros,
 }
 

@@ -8,7 +8,7 @@ use super::hold;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gaudi {
-    /// What the library says of itself; its release decides which structs it writes.
+    /// The version that the library reports; its release decides which structs it writes.
     pub hlml_version: String,
     /// Bytes that the library writes behind each struct: a release that is not known yet.
     #[serde(default)]

@@ -1,5 +1,5 @@
-//! Grafana dashboards from the same catalogue: `catalogue/dashboards.toml` lists the panels; queries, units, words and
-//! bands are those of the signals.
+//! Grafana dashboards from the same catalogue: `catalogue/dashboards.toml` lists the panels; queries, units,
+//! words and bands are those of the signals.
 
 mod model;
 mod paint;

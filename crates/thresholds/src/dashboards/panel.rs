@@ -14,7 +14,8 @@ use super::{
 /// The data source that is chosen on top of each dashboard.
 pub(super) const SOURCE: DataSource = DataSource { kind: "prometheus", uid: "${datasource}" };
 
-/// Green, amber and red judge by the thresholds; what only explains is in shades of blue, which judges nothing.
+/// Green, amber and red judge by the thresholds; what only explains is in shades of blue, which judges
+/// nothing.
 const JUDGED: Color = Color { mode: "thresholds", fixed_color: None };
 const EXPLAINING: Color = Color { mode: "shades", fixed_color: Some(paint::BLUE) };
 

@@ -1,4 +1,5 @@
-//! promtool tests from worked examples: series that move through good and bad values, and the expected results.
+//! promtool tests from worked examples: series that move through good and bad values, and the expected
+//! results.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,6 @@ mod alert;
 mod series;
 
 pub(crate) use alert::{example_value, first_reference};
-pub(crate) use series::first_device;
 use series::{engine_labels, engine_series};
 
 /// The tests of a planned rule file.
@@ -218,8 +218,9 @@ impl Prover<'_> {
     }
 }
 
-/// Puts proofs into one group that do not disturb each other, since each group evaluates every rule of its file:
-/// those without any data, and, where every series names what it belongs to, those that keep the same times.
+/// Puts proofs into one group that do not disturb each other, since each group evaluates every rule of its
+/// file: those without any data, and, where every series names what it belongs to, those that keep the same
+/// times.
 fn together(groups: Vec<TestGroup>, are_named: bool) -> Vec<TestGroup> {
     let times = |group: &TestGroup| -> Vec<(String, String)> {
         group.alert_rule_test.iter().map(|check| (check.alertname.clone(), check.eval_time.clone())).collect()

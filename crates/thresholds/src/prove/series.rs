@@ -73,7 +73,7 @@ impl Prover<'_> {
             series: input
                 .series
                 .replace(from, to)
-                .replace(&format!("device=\"{}\"", first_device(family)), "device=\"other0\""),
+                .replace(&format!("device=\"{}\"", family.first_device()), "device=\"other0\""),
             values: input.values.clone(),
         };
         let mut strangers = Vec::new();
@@ -92,8 +92,9 @@ impl Prover<'_> {
         strangers
     }
 
-    /// Over dcgm-exporter's names: the same series from a second device that is seen in the unified schema as well,
-    /// and so is left to the other file; and a device of another family that shares this one's UUID by accident.
+    /// Over dcgm-exporter's names: the same series from a second device that is seen in the unified schema as
+    /// well, and so is left to the other file; and a device of another family that shares this one's UUID by
+    /// accident.
     pub(super) fn seen_twice(inputs: &[InputSeries], phases: &[Phase]) -> Vec<InputSeries> {
         let mut twice: Vec<_> = inputs
             .iter()
@@ -207,7 +208,7 @@ impl Prover<'_> {
             add(&exporter);
             // `$DEVICE_UP:npu` is another family's device.
             let family = self.set.family.filter(|family| selector.contains(&format!("family=\"{family}\"")));
-            add(&[("device", family.map_or("other0", first_device)), ("uuid", "UUID-0")]);
+            add(&[("device", family.map_or("other0", Family::first_device)), ("uuid", "UUID-0")]);
         } else {
             add(&engine);
         }
@@ -328,17 +329,6 @@ pub(super) fn engine_labels(engines: &Engines, source: &EngineSource, model: &st
         labels.insert(keep.clone(), source.set.clone().unwrap_or_else(|| "stop".to_owned()));
     }
     labels
-}
-
-/// The short name of a family's first device.
-pub(crate) fn first_device(family: Family) -> &'static str {
-    match family {
-        Family::Nvidia => "gpu0",
-        Family::Gaudi => "hpu0",
-        Family::Xpu => "card0",
-        Family::Npu => "npu0",
-        Family::Amx => "socket0",
-    }
 }
 
 /// Adds labels that a selector does not spell itself.

@@ -1,8 +1,9 @@
-//! For the tests that look for what linters look for: everything that there can be, and walking through PromQL.
+//! For the tests that look for what linters look for: everything that there can be, and walking through
+//! PromQL.
 
 use std::collections::BTreeSet;
 
-use naming::{Kind, METRICS};
+use naming::{METRICS, MetricKind};
 use promql_parser::parser::Expr;
 use thresholds::Overrides;
 
@@ -59,15 +60,17 @@ pub fn selector_name(expr: &Expr) -> Option<&str> {
 
 /// Counters whose increase is the signal, in either vocabulary.
 pub fn counters() -> BTreeSet<&'static str> {
-    // These counters are states since the driver was loaded or over the device's life: their level is the signal.
+    // These counters are states since the driver was loaded or over the device's life: their level is the
+    // signal.
     let levels = ["ECC_ERRORS", "ROWS_REMAPPED", "PAGES_RETIRED", "ERRORS"]
         .map(|handle| naming::Id::of_handle(handle).unwrap().metric());
     METRICS
         .iter()
         .filter(|metric| !levels.iter().any(|level| std::ptr::eq(*level, *metric)))
         .flat_map(|metric| {
-            let own = metric.name.filter(|_| metric.kind == Kind::Counter);
-            own.into_iter().chain(metric.vendor.iter().filter(|v| v.kind == Kind::Counter).map(|v| v.name))
+            let own = metric.name.filter(|_| metric.kind == MetricKind::Counter);
+            own.into_iter()
+                .chain(metric.vendor_names().filter(|v| v.kind == MetricKind::Counter).map(|v| v.name))
         })
         .collect()
 }

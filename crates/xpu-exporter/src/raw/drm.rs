@@ -1,59 +1,20 @@
-//! How much video memory a card has and how much of it is used: the memory-region queries of the xe and i915
-//! render nodes.
+//! Size and use of a card's video memory: the memory-region queries of the xe and i915 render nodes.
 //!
-//! Layouts and numbers are those of `drm/xe_drm.h` and `drm/i915_drm.h`; both answer a 4- or 16-byte head and
-//! then regions of 88 bytes.
+//! Both drivers return a head, which begins with the count, and then the regions.
 
 use std::{
-    ffi::{c_int, c_ulong, c_void},
+    ffi::{c_int, c_void},
     fs::File,
     io,
     os::fd::AsRawFd,
     path::Path,
 };
 
-use reading::{Absence, Fault};
+use drm_sys::{i915, xe};
+use reading::{Fault, FaultCode, Measured};
 
-use crate::Got;
-
-/// A card has two regions, one with several tiles a few more.
-const ANSWER_MAX: u32 = 64 * 1024;
-/// `sizeof(struct drm_xe_mem_region)` and `sizeof(struct drm_i915_memory_region_info)`.
-const REGION_BYTES: usize = 88;
-
-/// `DRM_IOCTL_XE_DEVICE_QUERY` and `DRM_XE_DEVICE_QUERY_MEM_REGIONS`.
-const XE_QUERY: c_ulong = 0xc028_6440;
-const XE_MEMORY_REGIONS: u32 = 1;
-/// `DRM_IOCTL_I915_QUERY` and `DRM_I915_QUERY_MEMORY_REGIONS`.
-const I915_QUERY: c_ulong = 0xc010_6479;
-const I915_MEMORY_REGIONS: u64 = 4;
-
-/// `struct drm_xe_device_query`.
-#[repr(C)]
-struct XeQuery {
-    extensions: u64,
-    query: u32,
-    size: u32,
-    data: u64,
-    reserved: [u64; 2],
-}
-
-/// `struct drm_i915_query`.
-#[repr(C)]
-struct I915Query {
-    items: u32,
-    flags: u32,
-    items_address: u64,
-}
-
-/// `struct drm_i915_query_item`.
-#[repr(C)]
-struct I915Item {
-    query: u64,
-    length: i32,
-    flags: u32,
-    data: u64,
-}
+/// Far more than a card returns: it has two regions, and one more for each further tile.
+const REPLY_BYTES_MAX: u32 = 64 * 1024;
 
 /// The driver of a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,109 +47,103 @@ impl Driver {
 pub struct VideoMemory {
     /// All of it.
     pub total: u64,
-    /// What is allocated of it, if the driver tells this caller.
-    pub used: Got<u64>,
+    /// How much of it is allocated, if the driver reports that to this process.
+    pub used: Measured<u64>,
 }
 
-/// Asks a render node. Wakes the card.
+/// Queries a render node. Wakes the card.
 ///
 /// # Errors
-/// `Unsupported` with what is missing: the node, its group, or video memory. `Failed` when the driver refuses.
-pub fn video_memory(driver: Driver, node: &Path) -> Got<VideoMemory> {
+/// What is missing (the node, its group, video memory), or the error that the driver returned.
+pub fn video_memory(driver: Driver, node: &Path) -> Measured<VideoMemory> {
     let call = driver.call();
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            Fault { absence: Absence::Unsupported, call, code: "needs_group_render" }
-        }
-        _ => sysfs::file::fault(call, &error),
+        io::ErrorKind::PermissionDenied => Fault::new(call, FaultCode::NeedsGroupRender),
+        _ => kernel::file::fault(call, &error),
     };
     let file = File::options().read(true).write(true).open(node).map_err(failed)?;
-    let answer = match driver {
-        Driver::Xe => ask_xe(&file),
-        Driver::I915 => ask_i915(&file),
+    let reply = match driver {
+        Driver::Xe => query_xe(&file),
+        Driver::I915 => query_i915(&file),
     };
-    parse(driver, &answer.map_err(failed)?)
+    parse(driver, &reply.map_err(failed)?)
 }
 
-fn ask_xe(node: &File) -> io::Result<Vec<u8>> {
-    let mut query = XeQuery { extensions: 0, query: XE_MEMORY_REGIONS, size: 0, data: 0, reserved: [0; 2] };
-    ioctl(node, XE_QUERY, &mut query)?;
-    let mut answer = vec![0; query.size.min(ANSWER_MAX) as usize];
-    query.data = answer.as_mut_ptr() as u64;
+fn query_xe(node: &File) -> io::Result<Vec<u8>> {
+    let mut query = xe::Query { query: xe::MEMORY_REGIONS, ..xe::Query::default() };
+    ioctl(node, xe::QUERY, &mut query)?;
+    let mut reply = vec![0; query.size.min(REPLY_BYTES_MAX) as usize];
+    query.data = reply.as_mut_ptr() as u64;
     // With a buffer and its exact size, the driver fills it; it writes no more than `size`.
-    query.size = query.size.min(ANSWER_MAX);
-    ioctl(node, XE_QUERY, &mut query)?;
-    Ok(answer)
+    query.size = query.size.min(REPLY_BYTES_MAX);
+    ioctl(node, xe::QUERY, &mut query)?;
+    Ok(reply)
 }
 
-fn ask_i915(node: &File) -> io::Result<Vec<u8>> {
-    let mut item = I915Item { query: I915_MEMORY_REGIONS, length: 0, flags: 0, data: 0 };
-    let mut query = I915Query { items: 1, flags: 0, items_address: (&raw mut item) as u64 };
-    ioctl(node, I915_QUERY, &mut query)?;
+fn query_i915(node: &File) -> io::Result<Vec<u8>> {
+    let mut item = i915::Item { query: i915::MEMORY_REGIONS, ..i915::Item::default() };
+    let mut query = i915::Query { count: 1, flags: 0, items: (&raw mut item) as u64 };
+    ioctl(node, i915::QUERY, &mut query)?;
     let length = i915_length(item.length)?;
-    let mut answer = vec![0; length];
-    item.data = answer.as_mut_ptr() as u64;
-    query.items_address = (&raw mut item) as u64;
-    ioctl(node, I915_QUERY, &mut query)?;
+    let mut reply = vec![0; length];
+    item.data = reply.as_mut_ptr() as u64;
+    query.items = (&raw mut item) as u64;
+    ioctl(node, i915::QUERY, &mut query)?;
     i915_length(item.length)?;
-    Ok(answer)
+    Ok(reply)
 }
 
-/// i915 answers an item's own error as a negative length.
+/// i915 returns the error of an item as a negative length.
 fn i915_length(length: i32) -> io::Result<usize> {
     match usize::try_from(length) {
-        Ok(length) => Ok(length.min(ANSWER_MAX as usize)),
+        Ok(length) => Ok(length.min(REPLY_BYTES_MAX as usize)),
         Err(_) => Err(io::Error::from_raw_os_error(-length)),
     }
 }
 
-fn ioctl<T>(node: &File, request: c_ulong, argument: &mut T) -> io::Result<()> {
+fn ioctl<T>(node: &File, request: u64, argument: &mut T) -> io::Result<()> {
     let argument: *mut c_void = std::ptr::from_mut(argument).cast();
     // SAFETY: `request` carries the size and direction of `T`, which the kernel checks against the node's
     // driver; every address inside `T` is null or of a live buffer at least as long as the size beside it.
-    let answer: c_int = unsafe { libc::ioctl(node.as_raw_fd(), request as _, argument) };
-    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let returned: c_int = unsafe { libc::ioctl(node.as_raw_fd(), request as _, argument) };
+    if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Adds up the regions of video memory.
-fn parse(driver: Driver, answer: &[u8]) -> Got<VideoMemory> {
+fn parse(driver: Driver, reply: &[u8]) -> Measured<VideoMemory> {
     let call = driver.call();
-    let no_data = |code| Fault { absence: Absence::NoData, call, code };
-    let unsupported = |code| Fault { absence: Absence::Unsupported, call, code };
-    let head = match driver {
-        Driver::Xe => 8,
-        Driver::I915 => 16,
+    let layout = match driver {
+        Driver::Xe => xe::LAYOUT,
+        Driver::I915 => i915::LAYOUT,
     };
-    let count = number(answer, 0, 4).ok_or(no_data("truncated"))?;
-    let count = usize::try_from(count).map_err(|_| no_data("garbage"))?;
-    let regions = answer.get(head..).unwrap_or_default().chunks_exact(REGION_BYTES);
+    let count = number(reply, 0, 4).ok_or(Fault::new(call, FaultCode::Short))?;
+    let count = usize::try_from(count).map_err(|_| Fault::new(call, FaultCode::Garbage))?;
+    let regions = reply.get(layout.head..).unwrap_or_default().chunks_exact(layout.region);
     if regions.len() < count {
-        return Err(no_data("truncated"));
+        return Err(Fault::new(call, FaultCode::Short));
     }
     let mut memory = (0u64, 0u64);
     for region in regions.take(count) {
-        // Class 1 is the card's own memory in both, 0 the host's.
-        if number(region, 0, 2) != Some(1) {
+        if number(region, layout.class, 2) != Some(layout.video_memory.into()) {
             continue;
         }
         let at = |offset| number(region, offset, 8).unwrap_or(0);
         let (total, used) = match driver {
-            Driver::Xe => (at(8), Some(at(16))),
-            // Total and what is not allocated of it.
-            Driver::I915 => (at(8), at(8).checked_sub(at(16))),
+            Driver::Xe => (at(layout.total), Some(at(layout.rest))),
+            Driver::I915 => (at(layout.total), at(layout.total).checked_sub(at(layout.rest))),
         };
-        let used = used.filter(|used| *used <= total).ok_or(no_data("used_over_total"))?;
+        let used = used.filter(|used| *used <= total).ok_or(Fault::new(call, FaultCode::SizesDisagree))?;
         memory = (memory.0.saturating_add(total), memory.1.saturating_add(used));
     }
     match memory {
-        (0, _) => Err(unsupported("no_video_memory")),
-        // The driver itself always has some: without the capability it answers 0, i915 on every kernel.
-        (total, 0) => Ok(VideoMemory { total, used: Err(unsupported("needs_cap_perfmon")) }),
+        (0, _) => Err(Fault::new(call, FaultCode::NoVideoMemory)),
+        // The driver itself always uses some. Without the capability 0 is reported, by i915 on every kernel.
+        (total, 0) => Ok(VideoMemory { total, used: Err(Fault::new(call, FaultCode::NeedsCapPerfmon)) }),
         (total, used) => Ok(VideoMemory { total, used: Ok(used) }),
     }
 }
 
-/// A little-endian number of `len` bytes, as both drivers run on little-endian machines alone.
+/// A little-endian number of `len` bytes; both drivers run on little-endian machines only.
 fn number(bytes: &[u8], offset: usize, len: usize) -> Option<u64> {
     let field = bytes.get(offset..offset + len)?;
     Some(field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
@@ -196,16 +151,16 @@ fn number(bytes: &[u8], offset: usize, len: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Driver, REGION_BYTES, parse, video_memory};
+    use super::{Driver, parse, video_memory};
 
     const GIB: u64 = 1 << 30;
 
-    /// An answer with one region per `(class, first number, second number)`.
-    fn answer(head: usize, regions: &[(u16, u64, u64)]) -> Vec<u8> {
+    /// A reply with one region per `(class, first number, second number)`.
+    fn reply(head: usize, regions: &[(u16, u64, u64)]) -> Vec<u8> {
         let mut bytes = vec![0; head];
         bytes[0] = u8::try_from(regions.len()).expect("few");
         for (class, first, second) in regions {
-            let mut region = vec![0; REGION_BYTES];
+            let mut region = vec![0; 88];
             region[..2].copy_from_slice(&class.to_le_bytes());
             region[8..16].copy_from_slice(&first.to_le_bytes());
             region[16..24].copy_from_slice(&second.to_le_bytes());
@@ -215,32 +170,32 @@ mod tests {
     }
 
     #[test]
-    fn video_memory_is_told_and_what_is_no_truth_is_not() {
+    fn video_memory_is_added_up_and_what_cannot_be_true_is_absent() {
         let used = |driver, bytes: &[u8]| {
-            let memory = parse(driver, bytes).map_err(|fault| fault.code)?;
-            Ok((memory.total, memory.used.map_err(|fault| fault.code)))
+            let memory = parse(driver, bytes).map_err(|fault| fault.code.name())?;
+            Ok((memory.total, memory.used.map_err(|fault| fault.code.name())))
         };
-        let xe = answer(8, &[(0, 64 * GIB, 9), (1, 24 * GIB, 3 * GIB)]);
+        let xe = reply(8, &[(0, 64 * GIB, 9), (1, 24 * GIB, 3 * GIB)]);
         assert_eq!(used(Driver::Xe, &xe), Ok((24 * GIB, Ok(3 * GIB))));
-        let tiles = answer(8, &[(1, GIB, 1), (1, GIB, 2)]);
+        let tiles = reply(8, &[(1, GIB, 1), (1, GIB, 2)]);
         assert_eq!(used(Driver::Xe, &tiles), Ok((2 * GIB, Ok(3))));
-        let old = answer(8, &[(1, 24 * GIB, 0)]);
+        let old = reply(8, &[(1, 24 * GIB, 0)]);
         assert_eq!(used(Driver::Xe, &old), Ok((24 * GIB, Err("needs_cap_perfmon"))));
-        let i915 = answer(16, &[(1, 16 * GIB, 15 * GIB)]);
+        let i915 = reply(16, &[(1, 16 * GIB, 15 * GIB)]);
         assert_eq!(used(Driver::I915, &i915), Ok((16 * GIB, Ok(GIB))));
-        let blind = answer(16, &[(1, 16 * GIB, 16 * GIB)]);
+        let blind = reply(16, &[(1, 16 * GIB, 16 * GIB)]);
         assert_eq!(used(Driver::I915, &blind), Ok((16 * GIB, Err("needs_cap_perfmon"))));
-        assert_eq!(used(Driver::Xe, &answer(8, &[(0, GIB, 5)])), Err("no_video_memory"));
-        assert_eq!(used(Driver::Xe, &answer(8, &[(1, GIB, 2 * GIB)])), Err("used_over_total"));
-        assert_eq!(used(Driver::Xe, &xe[..100]), Err("truncated"));
-        assert_eq!(used(Driver::Xe, &[]), Err("truncated"));
+        assert_eq!(used(Driver::Xe, &reply(8, &[(0, GIB, 5)])), Err("no_video_memory"));
+        assert_eq!(used(Driver::Xe, &reply(8, &[(1, GIB, 2 * GIB)])), Err("sizes_disagree"));
+        assert_eq!(used(Driver::Xe, &xe[..100]), Err("short"));
+        assert_eq!(used(Driver::Xe, &[]), Err("short"));
     }
 
     #[test]
-    fn a_file_that_is_no_node_is_told_by_its_errno() {
+    fn a_file_that_is_not_a_node_is_reported_by_its_errno() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         for driver in [Driver::Xe, Driver::I915] {
-            let fault = video_memory(driver, file.path()).expect_err("no driver answers");
+            let fault = video_memory(driver, file.path()).expect_err("not a render node");
             assert_eq!(fault.code, "ENOTTY", "{fault}");
         }
     }

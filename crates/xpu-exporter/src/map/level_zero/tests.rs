@@ -1,18 +1,19 @@
-//! What Intel's driver answers, case by case.
+//! What Intel's driver returns, case by case.
 
 use std::sync::Arc;
 
 use level_zero_sys::{DeviceState, FrequencyState, PortState, PowerLimit};
+use naming::Family;
 use reading::Identity;
 
 use super::*;
-use crate::level_zero::FrequencyRound;
+use crate::level_zero::FrequencySample;
 
-const NONE: Fault = Fault { absence: Absence::Unsupported, call: "test", code: "none" };
+const NONE: Fault = Fault::new("test", FaultCode::None);
 
 /// A device that has nothing.
-fn nothing() -> Round {
-    Round {
+fn nothing() -> Sample {
+    Sample {
         engines: Err(NONE),
         frequencies: Vec::new(),
         memories: Err(NONE),
@@ -31,33 +32,45 @@ fn nothing() -> Round {
     }
 }
 
-/// The series of a round but the recovery action's, as `name{labels} value`, and the codes of what is absent.
-fn series(round: &Round) -> (Vec<String>, Vec<&'static str>) {
+/// The series of a sample except the recovery action's, as `name{labels} value`, and the codes of what is
+/// absent.
+fn series(sample: &Sample) -> (Vec<String>, Vec<&'static str>) {
     let tile = |tile: u32| {
-        Arc::new(Identity { unified: vec![("partition", format!("tile{tile}"))], vendor: vec![] })
+        Arc::new(Identity { partition: Some(format!("tile{tile}")), ..Identity::new(Family::Xpu, "card1") })
     };
-    let names = Names { card: Arc::default(), tiles: vec![tile(0), tile(1)] };
+    let identities =
+        Identities { card: Arc::new(Identity::new(Family::Xpu, "card1")), tiles: vec![tile(0), tile(1)] };
     let mut batch = Batch::default();
-    put(&names, round, &mut batch);
+    put(&identities, sample, &mut batch);
     let mut all = Vec::new();
-    for subject in batch.subjects {
-        for reading in subject.readings.iter().filter(|reading| reading.id != m::RECOVERY_ACTION.id) {
-            let mut labels: Vec<_> = subject.identity.unified.iter().map(|(_, tile)| tile.clone()).collect();
+    for group in batch.groups {
+        for reading in group.readings.iter().filter(|reading| reading.id != m::RECOVERY_ACTION.id) {
+            let partition = group.identity.as_ref().and_then(|identity| identity.partition.clone());
+            let mut labels: Vec<_> = partition.into_iter().collect();
             reading.labels.for_each(|_, value| labels.push(value.to_owned()));
             let name = reading.id.metric().name.expect("a unified name");
             all.push(format!("{name}{{{}}} {}", labels.join(","), reading.value.as_f64()));
         }
     }
-    (all, batch.absences.iter().map(|absent| absent.fault.code).filter(|code| *code != NONE.code).collect())
+    (
+        all,
+        batch
+            .absences
+            .iter()
+            .map(|absent| absent.fault)
+            .filter(|fault| fault.code != NONE.code)
+            .map(|fault| fault.code.name())
+            .collect(),
+    )
 }
 
 #[test]
-fn what_is_newer_than_this_program_keeps_its_number() {
-    let engine = |kind, busy| EngineRound { tile: None, kind, busy: Ok(busy) };
+fn what_is_newer_than_the_tables_keeps_its_number() {
+    let engine = |kind, busy| EngineSample { tile: None, kind, busy: Ok(busy) };
     let state = FrequencyState { actual: 1000.0, throttle: 1 << 12, ..FrequencyState::default() };
-    let round = Round {
+    let sample = Sample {
         engines: Ok(vec![engine(77, 0.5), engine(v::ENGINE_COPY, 0.25), engine(v::ENGINE_ALL, 1.0)]),
-        frequencies: vec![FrequencyRound { tile: None, kind: 9, max_mhz: -1.0, state: Ok(state) }],
+        frequencies: vec![FrequencySample { tile: None, kind: 9, max_mhz: -1.0, state: Ok(state) }],
         temperatures: vec![
             (None, 42, Ok(50.0)),
             (None, 8, Ok(60.0)),
@@ -66,7 +79,7 @@ fn what_is_newer_than_this_program_keeps_its_number() {
         ],
         ..nothing()
     };
-    let (series, absent) = series(&round);
+    let (series, absent) = series(&sample);
     for expected in [
         "accel_utilization_ratio{} 0.5",
         "accel_engine_active_ratio{77} 0.5",
@@ -80,8 +93,8 @@ fn what_is_newer_than_this_program_keeps_its_number() {
         assert!(series.iter().any(|one| one == expected), "{expected} in {series:?}");
     }
     let heat = series.iter().filter(|one| one.starts_with("accel_temperature"));
-    assert_eq!(heat.count(), 2, "each series once, and the lowest of several is none: {series:?}");
-    assert!(!series.iter().any(|one| one.starts_with("accel_clock_max")), "-1 is no clock: {series:?}");
+    assert_eq!(heat.count(), 2, "each series once, and the lowest of several is not exported: {series:?}");
+    assert!(!series.iter().any(|one| one.starts_with("accel_clock_max")), "-1 is unknown: {series:?}");
     assert_eq!(absent, ["unknown"]);
 }
 
@@ -89,28 +102,28 @@ fn what_is_newer_than_this_program_keeps_its_number() {
 fn limits_are_in_watts_and_0_is_no_limit_and_no_clock() {
     let limit = |level, unit, limit| PowerLimit { level, unit, limit, ..PowerLimit::default() };
     let state = FrequencyState { actual: 0.0, ..FrequencyState::default() };
-    let round = Round {
+    let sample = Sample {
         limits: Ok(vec![
             limit(v::LEVEL_SUSTAINED, v::LIMIT_POWER, 190_000),
             limit(v::LEVEL_BURST, v::LIMIT_POWER, 0),
             limit(v::LEVEL_PEAK, v::LIMIT_POWER, -1),
-            // The peak of a server's card is a current.
+            // The peak limit of a server's card is a current.
             limit(v::LEVEL_PEAK, 1, 300_000),
         ]),
-        // The driver says 0 where it does not know the highest clock.
-        frequencies: vec![FrequencyRound { tile: None, kind: v::CLOCK_GPU, max_mhz: 0.0, state: Ok(state) }],
+        // The driver reports 0 where it does not know the highest clock.
+        frequencies: vec![FrequencySample { tile: None, kind: v::CLOCK_GPU, max_mhz: 0.0, state: Ok(state) }],
         ..nothing()
     };
-    let (series, absent) = series(&round);
-    let told = |name: &str| series.iter().filter(|one| one.starts_with(name)).cloned().collect::<Vec<_>>();
-    assert_eq!(told("accel_power_limit_watts"), ["accel_power_limit_watts{enforced} 190"]);
-    assert_eq!(told("accel_clock"), ["accel_clock_hertz{graphics} 0"], "a clock that stands");
+    let (series, absent) = series(&sample);
+    let named = |name: &str| series.iter().filter(|one| one.starts_with(name)).cloned().collect::<Vec<_>>();
+    assert_eq!(named("accel_power_limit_watts"), ["accel_power_limit_watts{enforced} 190"]);
+    assert_eq!(named("accel_clock"), ["accel_clock_hertz{graphics} 0"], "a clock that is stopped");
     assert_eq!(absent, ["disabled", "unknown", "unknown"]);
 }
 
 #[test]
-fn a_port_is_up_or_down_or_not_known() {
-    let port = |number, status| PortRound {
+fn a_port_is_up_or_down_or_unknown() {
+    let port = |number, status| PortSample {
         tile: None,
         number,
         state: Ok(PortState { status, ..PortState::default() }),
@@ -119,27 +132,27 @@ fn a_port_is_up_or_down_or_not_known() {
     };
     let ports = [v::PORT_HEALTHY, v::PORT_DEGRADED, v::PORT_FAILED, v::PORT_DISABLED, 0];
     let ports = (0..).zip(ports).map(|(number, status)| port(number, status)).collect();
-    let (series, absent) = series(&Round { ports, ..nothing() });
+    let (series, absent) = series(&Sample { ports, ..nothing() });
     let up = |number, up| format!("accel_link_up{{{number},xelink}} {up}");
     assert_eq!(series, [up(0, 1), up(1, 1), up(2, 0), up(3, 0)]);
-    // Of each its speed, and of the last its status too.
+    // The speed of each, and the status of the last.
     assert_eq!(absent, ["unknown"; 6]);
 }
 
 #[test]
-fn memory_is_its_tiles_and_all_of_it_free_is_not_true() {
-    let module = |tile, free| MemoryRound {
+fn memory_is_per_tile_and_all_of_it_free_is_a_missing_capability() {
+    let module = |tile, free| MemorySample {
         tile,
         physical_bytes: 100,
         state: Ok(MemoryState { free, size: 90, ..MemoryState::default() }),
         bandwidth: Err(NONE),
         active: Err(NONE),
     };
-    let round = Round {
+    let sample = Sample {
         memories: Ok(vec![module(Some(0), 80), module(Some(0), 70), module(Some(1), 90)]),
         ..nothing()
     };
-    let (series, absent) = series(&round);
+    let (series, absent) = series(&sample);
     assert_eq!(
         series,
         [
@@ -150,7 +163,7 @@ fn memory_is_its_tiles_and_all_of_it_free_is_not_true() {
         ]
     );
     assert_eq!(absent, ["needs_cap_perfmon", "needs_cap_perfmon"]);
-    let nobody = MemoryRound { physical_bytes: 0, state: Ok(MemoryState::default()), ..module(None, 0) };
-    let (series, _) = self::series(&Round { memories: Ok(vec![nobody]), ..nothing() });
+    let unknown = MemorySample { physical_bytes: 0, state: Ok(MemoryState::default()), ..module(None, 0) };
+    let (series, _) = self::series(&Sample { memories: Ok(vec![unknown]), ..nothing() });
     assert_eq!(series, [""; 0], "a size of 0 is unknown");
 }

@@ -1,0 +1,197 @@
+//! The commands and every flag that does not belong to one source. What a user reads in `--help`, in the
+//! manual page and in `docs/flags.md` is written here, once.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use tracing::Level;
+
+use super::{
+    generate::Generate,
+    values::{ListenAddress, interval, listen_address, positive, request_path},
+};
+
+// A comment on a type of this module would become the description of the command that takes its flags.
+
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
+pub struct CommandLine {
+    #[command(flatten)]
+    pub serve: ServeFlags,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve metrics over HTTP; the command that runs when none is given
+    Serve(ServeFlags),
+    /// Show what is on this node, which library reported it, and each metric or why it is missing
+    Probe(ProbeFlags),
+    /// List every metric with its vendor names and sources
+    Fields(JsonFlag),
+    /// Write what follows from the catalogues and the command line
+    Generate(Generate),
+}
+
+#[derive(Args)]
+pub struct ServeFlags {
+    #[command(flatten)]
+    pub sampling: SamplingFlags,
+    #[command(flatten)]
+    pub sources: SourceFlags,
+    #[command(flatten)]
+    pub log: LogFlags,
+    #[command(flatten)]
+    pub names: NamesFlags,
+    #[command(flatten)]
+    pub web: WebFlags,
+}
+
+#[derive(Args)]
+pub struct ProbeFlags {
+    #[command(flatten)]
+    pub json: JsonFlag,
+    #[command(flatten)]
+    pub sources: SourceFlags,
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+#[derive(Args)]
+pub struct JsonFlag {
+    /// Print JSON for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Sampling")]
+pub struct SamplingFlags {
+    /// Time between two samples of a device, 100ms to 5m
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+
+    /// Export load and memory of the host as context; node_exporter has more
+    #[arg(long = "host.metrics")]
+    pub host_metrics: bool,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Sources")]
+pub struct SourceFlags {
+    /// Which kinds of device to look for; auto is all of them
+    #[arg(long, value_name = "SOURCE", default_value = "auto", value_delimiter = ',')]
+    pub source: Vec<String>,
+
+    /// Root of the host's sysfs
+    #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys")]
+    pub sysfs: PathBuf,
+
+    /// Root of the host's procfs
+    #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc")]
+    pub procfs: PathBuf,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Log")]
+pub struct LogFlags {
+    /// Least severe message to log
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = levels())]
+    pub level: Level,
+
+    /// Format of the log lines on standard error
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "text")]
+    pub format: LogFormat,
+}
+
+fn levels() -> impl TypedValueParser<Value = Level> {
+    PossibleValuesParser::new(["error", "warn", "info", "debug"])
+        .map(|level| level.parse().expect("each of these is a level"))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Names")]
+pub struct NamesFlags {
+    /// Names to export: one schema for all devices, and those of the vendor's own exporter
+    #[arg(long, value_name = "SCHEMA", default_value = "unified,vendor", value_delimiter = ',')]
+    pub names: Vec<Schema>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Schema {
+    Unified,
+    Vendor,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Web")]
+pub struct WebFlags {
+    /// Where to listen: :9477, 127.0.0.1:9477, [::1]:9477 or unix:/run/accelscope.sock; repeatable
+    #[arg(
+        long = "web.listen-address",
+        value_name = "ADDRESS",
+        default_value = ":9477",
+        value_delimiter = ',',
+        value_parser = listen_address
+    )]
+    pub listen_addresses: Vec<ListenAddress>,
+
+    /// Serve on the sockets that systemd passes, instead of --web.listen-address
+    #[arg(long = "web.systemd-socket")]
+    pub systemd_socket: bool,
+
+    /// Path of the metrics
+    #[arg(
+        long = "web.telemetry-path",
+        value_name = "PATH",
+        default_value = "/metrics",
+        value_parser = request_path
+    )]
+    pub telemetry_path: String,
+
+    /// Scrapes served at the same time; past it, 503
+    #[arg(
+        long = "web.max-requests",
+        value_name = "COUNT",
+        default_value = "40",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_requests: u32,
+
+    /// Open connections; past it, new ones are closed at once
+    #[arg(
+        long = "web.max-connections",
+        value_name = "COUNT",
+        default_value = "512",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_connections: u32,
+
+    /// Time in which a client must send a whole request head
+    #[arg(
+        long = "web.header-timeout",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = positive
+    )]
+    pub header_timeout: Duration,
+
+    /// Time after which a connection without traffic is closed
+    #[arg(
+        long = "web.idle-timeout",
+        value_name = "DURATION",
+        default_value = "2m",
+        value_parser = positive
+    )]
+    pub idle_timeout: Duration,
+}

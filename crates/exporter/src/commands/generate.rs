@@ -1,0 +1,228 @@
+//! `generate`: files that follow from the catalogues and the command line, printed, written below a folder,
+//! or compared with those in it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{
+    Args, Command, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use clap_complete::Shell;
+use source::UsageError;
+use thresholds::{File, Format, Kind, Names, Overrides};
+
+use crate::{
+    Failure,
+    commands::{
+        flags::Schema,
+        print,
+        reference::{cardinality, faults, flags, manual, metrics},
+    },
+};
+
+#[derive(Args)]
+pub struct Generate {
+    #[command(subcommand)]
+    what: What,
+
+    /// Write below this folder; without it, print
+    #[arg(short, long, value_name = "DIR", global = true)]
+    output: Option<PathBuf>,
+
+    /// Write nothing; exit 1 when a file below --output (default .) is stale
+    #[arg(long, global = true)]
+    check: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Every metric and label, docs/metrics.md, and how many series a fleet has
+    Metrics {
+        /// Bodies of /metrics: count series by device, node and fleet, docs/cardinality.md
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        exposition: Vec<PathBuf>,
+    },
+    /// Every flag with its variable and default, docs/flags.md
+    Flags,
+    /// Every reason for an absent value and what to do about it, docs/faults.md
+    Faults,
+    /// Manual pages, share/man/man1/
+    Man,
+    /// Completions of this command line for shells, in the folder below share/ where each looks for them
+    Completions {
+        /// The shells; all of them when none is given
+        #[arg(value_parser = shells())]
+        shell: Vec<Shell>,
+    },
+    /// Recording rules and alerts, alerts/
+    Rules {
+        #[command(flatten)]
+        names: HardwareNames,
+
+        /// Rule files, or PrometheusRule resources of the Prometheus Operator
+        #[arg(long, value_name = "FORMAT", default_value = "prometheus")]
+        format: RuleFormat,
+
+        #[command(flatten)]
+        bounds: Bounds,
+    },
+    /// Unit tests of the rules for promtool, alerts/tests/
+    Tests {
+        #[command(flatten)]
+        names: HardwareNames,
+        #[command(flatten)]
+        bounds: Bounds,
+    },
+    /// A page per alert, docs/runbooks/
+    Runbooks(Bounds),
+    /// Dashboards for Grafana, dashboards/, and their list, docs/dashboards.md
+    Dashboards(Bounds),
+}
+
+fn shells() -> impl TypedValueParser<Value = Shell> {
+    PossibleValuesParser::new(manual::SHELLS.map(|(shell, _)| shell.to_string()))
+        .map(|shell| shell.parse().expect("each of these is a shell"))
+}
+
+#[derive(Args)]
+struct HardwareNames {
+    /// Names that hardware rules read: the unified schema, or those of stock dcgm-exporter
+    #[arg(long, value_name = "SCHEMA", default_value = "unified,vendor", value_delimiter = ',')]
+    names: Vec<Schema>,
+}
+
+impl HardwareNames {
+    fn choice(&self) -> Names {
+        match [Schema::Unified, Schema::Vendor].map(|schema| self.names.contains(&schema)) {
+            [true, false] => Names::Unified,
+            [false, true] => Names::Vendor,
+            _ => Names::Both,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RuleFormat {
+    Prometheus,
+    Operator,
+}
+
+#[derive(Args)]
+struct Bounds {
+    /// Your own bounds, durations, objectives, prices and labels, in TOML or YAML
+    #[arg(long, value_name = "FILE")]
+    overrides: Option<PathBuf>,
+}
+
+impl Bounds {
+    fn load(&self) -> Result<Overrides, UsageError> {
+        let Some(path) = &self.overrides else { return Ok(Overrides::default()) };
+        let text = read("--overrides", path)?;
+        Overrides::parse(&path.display().to_string(), &text).map_err(|error| UsageError(error.to_string()))
+    }
+}
+
+fn read(flag: &str, path: &Path) -> Result<String, UsageError> {
+    let unreadable = |error| UsageError(format!("{}: {error}; {flag} takes a readable file", path.display()));
+    fs::read_to_string(path).map_err(unreadable)
+}
+
+impl Generate {
+    /// Prints, writes or compares the files; `program` is the whole command line.
+    pub fn run(&self, program: &Command) -> Result<ExitCode, Failure> {
+        let files = self.what.files(program)?;
+        match &self.output {
+            output if self.check => check(output.as_deref().unwrap_or(Path::new(".")), &files),
+            Some(root) => write(root, &files),
+            None => print_all(&files),
+        }
+    }
+}
+
+impl What {
+    fn files(&self, program: &Command) -> Result<Vec<File>, UsageError> {
+        Ok(match self {
+            Self::Metrics { exposition } => metrics_pages(exposition)?,
+            Self::Flags => vec![("docs/flags.md".to_owned(), flags::page(program))],
+            Self::Faults => vec![("docs/faults.md".to_owned(), faults::page())],
+            Self::Man => manual::pages(program),
+            Self::Completions { shell } => manual::completions(program, shell),
+            Self::Rules { names, format, bounds } => {
+                let format = match format {
+                    RuleFormat::Prometheus => Format::Prometheus,
+                    RuleFormat::Operator => Format::Operator,
+                };
+                thresholds::generate(Kind::Rules, &bounds.load()?, names.choice(), format)
+            }
+            Self::Tests { names, bounds } => {
+                thresholds::generate(Kind::Tests, &bounds.load()?, names.choice(), Format::Prometheus)
+            }
+            Self::Runbooks(bounds) => {
+                thresholds::generate(Kind::Runbooks, &bounds.load()?, Names::Both, Format::Prometheus)
+            }
+            Self::Dashboards(bounds) => {
+                thresholds::generate(Kind::Dashboards, &bounds.load()?, Names::Both, Format::Prometheus)
+            }
+        })
+    }
+}
+
+/// The reference of metrics, and the numbers of series where expositions are given.
+fn metrics_pages(expositions: &[PathBuf]) -> Result<Vec<File>, UsageError> {
+    let mut files = vec![("docs/metrics.md".to_owned(), metrics::page())];
+    if !expositions.is_empty() {
+        let named = |path: &PathBuf| {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            Ok((name, read("--exposition", path)?))
+        };
+        let texts = expositions.iter().map(named).collect::<Result<Vec<_>, UsageError>>()?;
+        files.push(("docs/cardinality.md".to_owned(), cardinality::page(&texts).map_err(UsageError)?));
+    }
+    Ok(files)
+}
+
+/// One file as it is; several as documents, each below its path.
+fn print_all(files: &[File]) -> Result<ExitCode, Failure> {
+    if let [(_, only)] = files {
+        return print::text(only);
+    }
+    let all: Vec<_> = files.iter().map(|(path, text)| format!("# {path}\n---\n{text}")).collect();
+    print::text(&all.join("\n"))
+}
+
+fn write(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
+    for (path, text) in files {
+        let file = root.join(path);
+        let folder = file.parent().unwrap_or(root);
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&file, text))
+            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(root: &Path, files: &[File]) -> Result<ExitCode, Failure> {
+    for (path, text) in files {
+        let file = root.join(path);
+        let committed = fs::read_to_string(&file).unwrap_or_default();
+        if let Some(difference) = first_difference(&committed, text) {
+            return Err(Failure::Run(format!("{} is stale: {difference}", file.display())));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where two texts first differ, in one line.
+fn first_difference(old: &str, new: &str) -> Option<String> {
+    if old == new {
+        return None;
+    }
+    let same = old.lines().zip(new.lines()).take_while(|(old, new)| old == new).count();
+    let line =
+        |text: &str| text.lines().nth(same).map_or_else(|| "nothing".to_owned(), |line| format!("{line:?}"));
+    Some(format!("line {} has {} and should have {}", same + 1, line(old), line(new)))
+}

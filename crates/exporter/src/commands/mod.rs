@@ -1,0 +1,14 @@
+//! The command line: flags, their values, and one module for each command.
+
+pub mod cli;
+pub mod fields;
+pub mod flags;
+pub mod generate;
+pub mod log;
+pub mod mistake;
+pub mod print;
+pub mod probe;
+pub mod reference;
+pub mod serve;
+pub mod settings;
+pub mod values;

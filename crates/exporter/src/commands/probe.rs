@@ -1,0 +1,373 @@
+//! The `probe` command: what is on this node, which library reported it, and every metric or why it is
+//! missing.
+//!
+//! Each device is sampled twice, since rates need two points. The JSON is, with fields only ever added:
+//!
+//! ```text
+//! {"sources": [{
+//!     "source": "nvidia", "library": "...", "version": "...", "simulated": null | "machine",
+//!     "unavailable": null | "reason",
+//!     "devices": [{
+//!         "key": "...", "labels": {"family": "...", "device": "...", ...}, "info": {"model": "...", ...},
+//!         "unavailable": null | {"kind": "...", "call": "...", "code": "...", ...},
+//!         "metrics": [{
+//!             "metric": "accel_power_watts", "unit": "watts",
+//!             "series": [{"labels": {...}, "value": 412.5}],
+//!             "absent": [{"labels": {...}, "kind": "...", "call": "...", "code": "...",
+//!                         "meaning": null | "...", "what_to_do": null | "..."}]
+//! }]}]}]}
+//! ```
+//!
+//! A metric with neither series nor absences was not reported: the device has nothing of that kind.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use naming::{Family, Id, Scope, Value, catalogue::DEVICE_INFO};
+use reading::{Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Source};
+use serde::Serialize;
+
+use source::Opened;
+
+use crate::sampling::worker::{Open, STACK_BYTES};
+
+/// How long opening a library may take: a driver without persistence mode needs seconds for each device.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+/// How long listing the devices, or two samples of one, may take.
+const DEVICE_DEADLINE: Duration = Duration::from_secs(10);
+/// Between the two samples of a device.
+const BETWEEN_SAMPLES: Duration = Duration::from_millis(150);
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    sources: Vec<SourceReport>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct SourceReport {
+    source: &'static str,
+    library: String,
+    version: String,
+    simulated: Option<String>,
+    unavailable: Option<String>,
+    devices: Vec<DeviceReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct DeviceReport {
+    key: String,
+    labels: BTreeMap<&'static str, String>,
+    info: BTreeMap<&'static str, String>,
+    unavailable: Option<Reason>,
+    metrics: Vec<MetricReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct MetricReport {
+    metric: &'static str,
+    unit: &'static str,
+    series: Vec<Series>,
+    absent: Vec<Missing>,
+}
+
+#[derive(Debug, Serialize)]
+struct Series {
+    labels: BTreeMap<&'static str, String>,
+    value: Number,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Number {
+    Int(u64),
+    Float(f64),
+}
+
+#[derive(Debug, Serialize)]
+struct Missing {
+    labels: BTreeMap<&'static str, String>,
+    #[serde(flatten)]
+    reason: Reason,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Reason {
+    kind: &'static str,
+    call: &'static str,
+    code: &'static str,
+    /// `None` for a code of the vendor or the kernel.
+    meaning: Option<&'static str>,
+    what_to_do: Option<&'static str>,
+}
+
+impl From<Fault> for Reason {
+    fn from(fault: Fault) -> Self {
+        let known = match fault.code {
+            Code::Known(code) => Some(code),
+            Code::Returned(_) => None,
+        };
+        Self {
+            kind: fault.absence.name(),
+            call: fault.call,
+            code: fault.code.name(),
+            meaning: known.map(FaultCode::meaning),
+            what_to_do: known.map(FaultCode::what_to_do),
+        }
+    }
+}
+
+/// Looks at every source once.
+pub fn run(opened: Vec<Opened>) -> Report {
+    Report { sources: opened.into_iter().map(|opened| source(opened.source)).collect() }
+}
+
+fn source(mut source: Box<dyn Source>) -> SourceReport {
+    let family = source.family();
+    let none = SourceReport { source: family.name(), ..SourceReport::default() };
+    let connecting = in_thread(move || source.connect());
+    let mut session = match wait(&connecting, "connect", Instant::now() + CONNECT_DEADLINE) {
+        Ok(Ok(session)) => session,
+        Ok(Err(unavailable)) => return SourceReport { unavailable: Some(unavailable.to_string()), ..none },
+        Err(fault) => return SourceReport { unavailable: Some(fault.to_string()), ..none },
+    };
+    let Backend { library, version, simulated } = session.backend().clone();
+    let known = SourceReport { library, version, simulated, ..none };
+    let listing = in_thread(move || {
+        let found = session.devices().map_err(fault_of);
+        (session, found)
+    });
+    let (session, found) = match wait(&listing, "devices", Instant::now() + DEVICE_DEADLINE) {
+        Ok((session, Ok(found))) => (session, found),
+        Ok((_, Err(fault))) | Err(fault) => {
+            return SourceReport { unavailable: Some(fault.to_string()), ..known };
+        }
+    };
+    let sampling: Vec<_> = found
+        .into_iter()
+        .map(|Found { key, identity, open }| (key, identity, in_thread(move || sample(open))))
+        .collect();
+    let until = Instant::now() + DEVICE_DEADLINE;
+    let devices = sampling
+        .into_iter()
+        .map(|(key, identity, sampled)| {
+            let sampled = wait(&sampled, "sample", until).unwrap_or_else(Err);
+            device(family, key, &identity, sampled)
+        })
+        .collect();
+    // Closing the driver may hang as well; nothing depends on it any more.
+    let _ = wait(&in_thread(move || drop(session)), "close", Instant::now() + DEVICE_DEADLINE);
+    SourceReport { devices, ..known }
+}
+
+fn sample(open: Open) -> Result<Batch, Fault> {
+    let mut sampler = open()?;
+    sampler.sample(&mut Batch::default()).map_err(fault_of)?;
+    thread::sleep(BETWEEN_SAMPLES);
+    let mut batch = Batch::default();
+    sampler.sample(&mut batch).map_err(fault_of)?;
+    Ok(batch)
+}
+
+fn fault_of(lost: Lost) -> Fault {
+    let (Lost::Device(fault) | Lost::Session(fault)) = lost;
+    fault
+}
+
+/// Runs driver calls on a thread that can be abandoned.
+fn in_thread<T: Send + 'static>(calls: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (sender, receiver) = mpsc::channel();
+    // Without a thread, as after a panic, the sender is dropped and the wait ends at once. A late result
+    // may have no receiver any more.
+    let _ = thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
+        let _ = sender.send(calls());
+    });
+    receiver
+}
+
+fn wait<T>(result: &Receiver<T>, call: &'static str, until: Instant) -> Result<T, Fault> {
+    result.recv_timeout(until.saturating_duration_since(Instant::now())).map_err(|error| match error {
+        RecvTimeoutError::Timeout => Fault::new(call, FaultCode::Deadline),
+        RecvTimeoutError::Disconnected => Fault::new(call, FaultCode::Panic),
+    })
+}
+
+fn device(
+    family: Family,
+    key: String,
+    identity: &Arc<Identity>,
+    sampled: Result<Batch, Fault>,
+) -> DeviceReport {
+    let identity: BTreeMap<_, _> = identity.labels().map(|(name, value)| (name, value.to_owned())).collect();
+    let (batch, unavailable) = match sampled {
+        Ok(batch) => (batch, None),
+        Err(fault) => (Batch::default(), Some(fault.into())),
+    };
+    let info = batch.groups.iter().flat_map(|group| &group.readings);
+    let info = info.clone().find(|reading| reading.id == DEVICE_INFO.id).map(|reading| &reading.labels);
+    let reported = |id: Id| {
+        let metric = id.metric();
+        let mut series = Vec::new();
+        for group in &batch.groups {
+            for reading in group.readings.iter().filter(|reading| reading.id == id) {
+                let mut labels = labels(&reading.labels);
+                // What distinguishes a partition from its device.
+                let own = group.identity.iter().flat_map(|identity| identity.labels());
+                let own = own.filter(|(name, value)| identity.get(name).is_none_or(|of| of != value));
+                labels.extend(own.map(|(name, value)| (name, value.to_owned())));
+                series.push(Series { labels, value: number(&reading.value) });
+            }
+        }
+        let absent = batch.absences.iter().filter(|absent| absent.id == id);
+        let absent =
+            absent.map(|absent| Missing { labels: labels(&absent.labels), reason: absent.fault.into() });
+        // A quantity that the unified schema does not have is listed under the vendor's name.
+        let vendor = || metric.vendor_names().find(|row| row.family == family).map(|row| row.name);
+        let name = metric.name.or_else(vendor);
+        MetricReport {
+            metric: name.unwrap_or_default(),
+            unit: metric.unit.suffix(),
+            series,
+            absent: absent.collect(),
+        }
+    };
+    let of_family = |id: &Id| {
+        let metric = id.metric();
+        metric.scope == Scope::Device && metric.source(family).is_some()
+    };
+    DeviceReport {
+        key,
+        info: info.map(labels).unwrap_or_default(),
+        metrics: if unavailable.is_some() {
+            Vec::new()
+        } else {
+            Id::all().filter(of_family).map(reported).collect()
+        },
+        labels: identity,
+        unavailable,
+    }
+}
+
+fn labels(labels: &Labels) -> BTreeMap<&'static str, String> {
+    let mut all = BTreeMap::new();
+    labels.for_each(|label, value| {
+        all.insert(label.name(), value.to_owned());
+    });
+    all
+}
+
+fn number(value: &Value) -> Number {
+    match value {
+        Value::Int(value) => Number::Int(*value),
+        value => Number::Float(value.as_f64()),
+    }
+}
+
+impl Report {
+    /// Whether there is no device on this node.
+    pub fn found_nothing(&self) -> bool {
+        self.sources.iter().all(|source| source.devices.is_empty())
+    }
+
+    /// For machines.
+    pub fn json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("no map has keys other than strings");
+        text.push('\n');
+        text
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let lines: Vec<_> = self.sources.iter().flat_map(SourceReport::lines).collect();
+        lines.join("\n") + "\n"
+    }
+
+    /// For people, below the table: the meaning of each of its codes, and what to do about it.
+    pub fn advice(&self) -> String {
+        let devices = self.sources.iter().flat_map(|source| &source.devices);
+        let reasons = devices.flat_map(|device| {
+            let absent = device.metrics.iter().filter(|metric| metric.series.is_empty());
+            let absent = absent.filter_map(|metric| metric.absent.first());
+            device.unavailable.iter().chain(absent.map(|missing| &missing.reason))
+        });
+        let advice: BTreeMap<_, _> =
+            reasons.filter_map(|reason| Some((reason.code, (reason.meaning?, reason.what_to_do?)))).collect();
+        advice.iter().fold(String::new(), |mut text, (code, (meaning, what_to_do))| {
+            let heading = if text.is_empty() { "\n" } else { "" };
+            text.extend([heading, code, ": ", meaning, "\n  What to do: ", what_to_do, "\n"]);
+            text
+        })
+    }
+}
+
+impl SourceReport {
+    fn lines(&self) -> Vec<String> {
+        let name = self.source;
+        let mut lines = Vec::new();
+        if !self.library.is_empty() {
+            lines.push(format!("{name}: {}, {}", self.library, self.version));
+        }
+        if let Some(machine) = &self.simulated {
+            lines.push(format!("  SIMULATED machine {machine}: no number here is a measurement"));
+        }
+        match &self.unavailable {
+            Some(reason) => lines.push(format!("{name}: {reason}")),
+            None if self.devices.is_empty() => lines.push(format!("{name}: no device")),
+            None => {}
+        }
+        for device in &self.devices {
+            lines.push(String::new());
+            lines.extend(device.lines());
+        }
+        lines
+    }
+}
+
+impl DeviceReport {
+    fn lines(&self) -> Vec<String> {
+        let field = |name| self.info.get(name).or_else(|| self.labels.get(name)).map_or("", String::as_str);
+        let title = ["device", "model", "uuid", "pci_bus_id"].map(field);
+        let title: Vec<_> = title.into_iter().filter(|part| !part.is_empty()).collect();
+        let mut lines = vec![format!("  {}", title.join("  "))];
+        if let Some(Reason { kind, call, code, .. }) = &self.unavailable {
+            lines.push(format!("    {kind}: {call} ({code})"));
+        }
+        let widest = self.metrics.iter().map(|metric| metric.metric.len()).max().unwrap_or(0);
+        for metric in &self.metrics {
+            lines.push(format!("    {:widest$}  {}", metric.metric, metric.summary()));
+        }
+        lines
+    }
+}
+
+impl MetricReport {
+    /// The value, one of several, or the reason.
+    fn summary(&self) -> String {
+        let braces = |labels: &BTreeMap<&str, String>| {
+            let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            if labels.is_empty() { String::new() } else { format!(" {{{}}}", labels.join(",")) }
+        };
+        let value = |series: &Series| match &series.value {
+            Number::Int(value) => value.to_string(),
+            Number::Float(value) => value.to_string(),
+        };
+        match (&*self.series, &*self.absent) {
+            ([one], []) if self.metric == DEVICE_INFO.name() => value(one),
+            ([one], _) => format!("{}{}", value(one), braces(&one.labels)),
+            ([first, rest @ ..], _) => {
+                format!("{}{}  and {} more series", value(first), braces(&first.labels), rest.len())
+            }
+            ([], [Missing { reason: Reason { kind, call, code, .. }, .. }, ..]) => {
+                format!("{kind}: {call} ({code})")
+            }
+            ([], []) => "not reported".to_owned(),
+        }
+    }
+}

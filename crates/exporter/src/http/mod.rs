@@ -1,0 +1,7 @@
+//! The HTTP server: listeners, connections with timeouts, routes and encoded bodies, all on one thread.
+
+pub mod body;
+pub mod connection;
+pub mod landing;
+pub mod listen;
+pub mod routes;

@@ -1,0 +1,215 @@
+//! The response to each request.
+
+use std::{collections::BTreeSet, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use exposition::negotiate;
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    header::{
+        ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+        CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+
+use crate::{
+    http::body::BodyCache,
+    http::landing,
+    sampling::device::Status,
+    sampling::state::{ConnectionStatus, NodeState, SourceState},
+    self_metrics::HttpCounts,
+};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What the HTTP server of one process serves.
+pub struct Routes {
+    /// The program's name.
+    pub name: &'static str,
+    /// State of the sources.
+    pub node: Arc<NodeState>,
+    /// Encoded metrics.
+    pub bodies: BodyCache,
+    /// Path of the metrics.
+    pub telemetry_path: String,
+    /// Scrapes served at the same time.
+    pub max_requests: u32,
+    /// What is counted of requests.
+    pub counts: Rc<HttpCounts>,
+}
+
+fn response(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+fn text(status: StatusCode, text: impl Into<String>) -> Response<Bytes> {
+    response(status, HeaderValue::from_static(TEXT), text.into())
+}
+
+impl Routes {
+    /// The response to a request. Never waits: everything that is served is in memory.
+    pub fn respond<B>(&self, request: &Request<B>) -> Response<Bytes> {
+        let mut response = self.route(request);
+        self.counts.count_response(response.status().as_u16());
+        let length = HeaderValue::from(response.body().len());
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if request.method() == Method::HEAD {
+            response.body_mut().clear();
+        }
+        response
+    }
+
+    fn route<B>(&self, request: &Request<B>) -> Response<Bytes> {
+        let path = request.uri().path();
+        let metrics = path == self.telemetry_path;
+        if !metrics && !["/", "/-/healthy", "/-/ready"].contains(&path) {
+            return text(
+                StatusCode::NOT_FOUND,
+                format!("not found; metrics are at {}\n", self.telemetry_path),
+            );
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are supported\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            _ if metrics => self.metrics(request),
+            "/-/healthy" => text(StatusCode::OK, "alive\n"),
+            "/-/ready" => self.ready(),
+            _ => {
+                let page = landing::page(self.name, &self.node, &self.telemetry_path);
+                let html = HeaderValue::from_static("text/html; charset=utf-8");
+                let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+                let mut response = response(StatusCode::OK, html, page);
+                response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+                response
+            }
+        }
+    }
+
+    fn metrics<B>(&self, request: &Request<B>) -> Response<Bytes> {
+        if self.counts.in_flight.get() > self.max_requests {
+            let reason =
+                format!("more than {} requests at a time; see --web.max-requests\n", self.max_requests);
+            let mut response = text(StatusCode::SERVICE_UNAVAILABLE, reason);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            return response;
+        }
+        let sources = match self.selected(request.uri().query().unwrap_or_default()) {
+            Ok(sources) => sources,
+            Err(mistake) => return text(StatusCode::BAD_REQUEST, mistake),
+        };
+        let negotiated = negotiate(header(request.headers(), &ACCEPT).as_deref());
+        let gzip = wants_gzip(header(request.headers(), &ACCEPT_ENCODING).as_deref().unwrap_or_default());
+        let body = match sources {
+            None => self.bodies.whole(negotiated.format, gzip),
+            Some(sources) => self.bodies.filtered(negotiated.format, gzip, &sources),
+        };
+        let content_type =
+            HeaderValue::from_str(&negotiated.content_type).expect("made of our own and known parts");
+        let vary = HeaderValue::from_static("accept, accept-encoding");
+        let mut response = response(StatusCode::OK, content_type, body);
+        response.headers_mut().insert(VARY, vary);
+        if gzip {
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
+
+    /// The sources that `collect[]` or `exclude[]` leave; `None` when the query has neither.
+    fn selected(&self, query: &str) -> Result<Option<Vec<&Arc<SourceState>>>, String> {
+        let (mut collect, mut exclude) = (BTreeSet::new(), BTreeSet::new());
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            let names = match &*key {
+                "collect[]" => &mut collect,
+                "exclude[]" => &mut exclude,
+                _ => continue,
+            };
+            if !self.node.sources.iter().any(|source| source.family.name() == value) {
+                let known: Vec<_> = self.node.sources.iter().map(|source| source.family.name()).collect();
+                return Err(format!("{key}: no source {value:?} here; there is {}\n", known.join(", ")));
+            }
+            names.insert(value);
+        }
+        if !collect.is_empty() && !exclude.is_empty() {
+            return Err("collect[] and exclude[] cannot be used together; use one\n".to_owned());
+        }
+        if collect.is_empty() && exclude.is_empty() {
+            return Ok(None);
+        }
+        let selected = |source: &&Arc<SourceState>| {
+            let name = source.family.name();
+            if exclude.is_empty() { collect.contains(name) } else { !exclude.contains(name) }
+        };
+        Ok(Some(self.node.sources.iter().filter(selected).collect()))
+    }
+
+    /// Ready once each source has either a sample of every device or a reason for having none, which is in
+    /// the body.
+    fn ready(&self) -> Response<Bytes> {
+        let mut waits = Vec::new();
+        let mut ready = "ready\n".to_owned();
+        for source in &self.node.sources {
+            let name = source.family.name();
+            match source.connection().status {
+                ConnectionStatus::Starting => waits.push(format!("{name}: connecting\n")),
+                ConnectionStatus::Up => {}
+                ConnectionStatus::Down(reason) => ready.extend([name, ": ", &reason, "\n"]),
+            }
+            for snapshot in source.snapshots() {
+                if snapshot.status == Status::Starting {
+                    waits.push(format!("{name}: waiting for the first sample of {}\n", snapshot.name()));
+                }
+            }
+        }
+        if waits.is_empty() {
+            text(StatusCode::OK, ready)
+        } else {
+            text(StatusCode::SERVICE_UNAVAILABLE, waits.concat())
+        }
+    }
+}
+
+/// All lines of a list header as one; a line that is not text is ignored.
+fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let lines: Vec<_> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+    (!lines.is_empty()).then(|| lines.join(","))
+}
+
+/// Whether an `Accept-Encoding` prefers gzip to plain bytes, which it need not name, or accepts both equally.
+fn wants_gzip(accepted: &str) -> bool {
+    let weight = |wanted: &str| {
+        accepted.split(',').find_map(|entry| {
+            let mut parts = entry.split(';').map(str::trim);
+            if !parts.next()?.eq_ignore_ascii_case(wanted) {
+                return None;
+            }
+            let q = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            Some(q.map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0)))
+        })
+    };
+    let gzip = weight("gzip").or_else(|| weight("*")).unwrap_or(0.0);
+    gzip > 0.0 && gzip >= weight("identity").unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wants_gzip;
+
+    #[test]
+    fn gzip_is_used_when_asked_for_and_not_refused() {
+        for accepted in
+            ["gzip", "GZIP;q=0.5", "br, gzip", "*", "deflate, *;q=0.1", "gzip;q=0.5, identity;q=0.5"]
+        {
+            assert!(wants_gzip(accepted), "{accepted}");
+        }
+        for refused in ["", "identity", "gzip;q=0", "gzip;q=0, *", "br", "gzip;q=0.1, identity", "gzip;q=x"] {
+            assert!(!wants_gzip(refused), "{refused}");
+        }
+    }
+}

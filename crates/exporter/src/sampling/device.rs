@@ -1,0 +1,220 @@
+//! One device as scrapes see it: an immutable snapshot that its worker replaces, and that is withdrawn
+//! when the worker fails, hangs or goes silent.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use naming::{Flag, catalogue::DEVICE_UP};
+use reading::{Batch, Fault, FaultCode, Identity, Labels, Subject};
+use tracing::{info, warn};
+
+use crate::{
+    sampling::call::DriverCall, sampling::integral::Integrals, sampling::state::Generation,
+    sampling::timing::Timing,
+};
+
+/// What is known of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Listed, not yet sampled.
+    Starting,
+    /// Its last sample succeeded.
+    Up,
+    /// Cannot be read, and why.
+    Down(Fault),
+    /// No longer listed by its driver.
+    Gone,
+}
+
+/// What a scrape prints of a device. Immutable: a change makes a new one.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The labels of `accel_device_up`.
+    pub identity: Arc<Identity>,
+    /// Whether there are readings, and if not, why.
+    pub status: Status,
+    /// When the sample was begun.
+    pub taken: Instant,
+    /// `accel_device_up`, then what the sampler read.
+    pub subjects: Vec<Subject>,
+}
+
+impl Snapshot {
+    fn new(identity: Arc<Identity>, status: Status, taken: Instant, sampled: Vec<Subject>) -> Self {
+        let mut subjects = Vec::with_capacity(1 + sampled.len());
+        if status != Status::Starting {
+            let mut batch = Batch::default();
+            batch.begin(&identity);
+            batch.put(DEVICE_UP, Labels::NONE, Ok(Flag(status == Status::Up)));
+            subjects.append(&mut batch.finish());
+        }
+        subjects.extend(sampled);
+        Self { identity, status, taken, subjects }
+    }
+
+    /// Its age while it is served.
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        (self.status == Status::Up).then(|| now.saturating_duration_since(self.taken))
+    }
+
+    /// The device's readable name.
+    pub fn name(&self) -> &str {
+        &self.identity.device
+    }
+}
+
+/// A device, kept for the life of the process once it was seen.
+#[derive(Debug)]
+pub struct Device {
+    /// What identifies the silicon across enumerations.
+    pub key: String,
+    state: Mutex<State>,
+    snapshot: ArcSwap<Snapshot>,
+    generation: Generation,
+}
+
+/// What the device's worker, its supervisor and the watchdog share.
+#[derive(Debug, Default)]
+struct State {
+    /// The serial number of the current worker; 0 after it was asked to stop. A worker that returns from a
+    /// hung call after it was given up is no longer current and changes nothing.
+    worker: u64,
+    call: DriverCall,
+    integrals: Integrals,
+}
+
+impl Device {
+    /// A device that enumeration has just found.
+    pub fn new(key: String, identity: Arc<Identity>, generation: Generation) -> Self {
+        let snapshot = Snapshot::new(identity, Status::Starting, Instant::now(), Vec::new());
+        Self { key, state: Mutex::default(), snapshot: ArcSwap::from_pointee(snapshot), generation }
+    }
+
+    /// What to print now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Whether its worker is in a call.
+    pub fn is_in_call(&self) -> bool {
+        self.state().call.is_running()
+    }
+
+    /// Whether its worker is in a call past its deadline.
+    pub fn is_stuck(&self) -> bool {
+        self.state().call.is_late()
+    }
+
+    /// Makes a new worker the current one. What was printed until now stays until that worker publishes or
+    /// fails.
+    pub fn assign(&self, worker: u64, identity: &Arc<Identity>) {
+        let mut state = self.state();
+        state.worker = worker;
+        state.integrals.interrupt();
+        let old = self.snapshot.load_full();
+        if old.identity != *identity {
+            let status = if old.status == Status::Up { Status::Starting } else { old.status };
+            self.replace(&state, Snapshot::new(Arc::clone(identity), status, old.taken, Vec::new()));
+        }
+    }
+
+    /// Leaves the device without a current worker.
+    pub fn revoke(&self) {
+        self.state().worker = 0;
+    }
+
+    /// The worker enters a driver call.
+    pub fn begin(&self, call: &'static str, now: Instant) {
+        self.state().call.begin(call, now);
+    }
+
+    /// The call returned. Returns whether it was late.
+    pub fn end(&self) -> bool {
+        let mut state = self.state();
+        let late = state.call.end();
+        if late {
+            state.integrals.interrupt();
+        }
+        late
+    }
+
+    /// A whole round of `worker`, begun at `taken`.
+    pub fn publish(&self, worker: u64, mut batch: Batch, taken: Instant) {
+        let mut state = self.state();
+        if state.worker == worker {
+            state.integrals.add(&mut batch, taken);
+            let identity = Arc::clone(&self.snapshot.load().identity);
+            self.replace(&state, Snapshot::new(identity, Status::Up, taken, batch.finish()));
+        }
+    }
+
+    /// `worker` cannot read the device. Returns whether it is the current worker.
+    pub fn fail(&self, worker: u64, fault: Fault) -> bool {
+        let state = self.state();
+        let counts = state.worker == worker;
+        if counts {
+            self.withdraw(&state, Status::Down(fault));
+        }
+        counts
+    }
+
+    /// Withdraws the device's series and leaves it without a current worker.
+    pub fn give_up(&self, status: Status) {
+        let mut state = self.state();
+        state.worker = 0;
+        self.withdraw(&state, status);
+    }
+
+    /// Withdraws the series when the worker hangs or the snapshot is too old to serve, and returns the fault.
+    pub fn check(&self, now: Instant, timing: &Timing) -> Option<Fault> {
+        let mut state = self.state();
+        let snapshot = self.snapshot.load();
+        let hung = state.call.overdue(now, timing.deadline).filter(|_| state.worker != 0);
+        // A worker in a call has its deadline. Any other is checked again only after a while, so what would
+        // be too old by then is withdrawn now.
+        let waits = state.worker != 0 && state.call.is_running();
+        let age = now.saturating_duration_since(snapshot.taken) + timing.watch();
+        let too_old = snapshot.status == Status::Up && !waits && age > timing.oldest();
+        let fault = match hung {
+            Some(call) => Fault::new(call, FaultCode::Deadline),
+            None if too_old => Fault::new("sample", FaultCode::Stale),
+            None => return None,
+        };
+        self.withdraw(&state, Status::Down(fault));
+        Some(fault)
+    }
+
+    fn withdraw(&self, state: &MutexGuard<'_, State>, status: Status) {
+        let old = self.snapshot.load_full();
+        if old.status != status {
+            self.replace(state, Snapshot::new(Arc::clone(&old.identity), status, old.taken, Vec::new()));
+        }
+    }
+
+    /// Replaces what is printed, always under the lock, and logs a change of status. Nothing else replaces
+    /// it.
+    fn replace(&self, _locked: &MutexGuard<'_, State>, new: Snapshot) {
+        let old = self.snapshot.load();
+        let (family, name, key) = (new.identity.family.name(), new.name(), &*self.key);
+        match (old.status, new.status) {
+            (old, new) if old == new => {}
+            (Status::Starting, Status::Up) => info!(family, device = name, key, "device is up"),
+            (_, Status::Up) => info!(family, device = name, key, "device is up again"),
+            (_, Status::Down(fault)) => warn!(family, device = name, key, %fault, "device is down"),
+            (_, Status::Gone) => {
+                warn!(family, device = name, key, "device is no longer listed by its driver");
+            }
+            (_, Status::Starting) => info!(family, device = name, key, "device has a new identity"),
+        }
+        self.snapshot.store(Arc::new(new));
+        self.generation.bump();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is changed in single steps, so it is whole even after a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

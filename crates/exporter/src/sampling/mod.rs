@@ -1,0 +1,11 @@
+//! Reading devices: one supervisor thread for each source, one worker thread for each device, and the state
+//! that they publish.
+
+pub mod bus;
+pub mod call;
+pub mod device;
+pub mod integral;
+pub mod state;
+pub mod supervisor;
+pub mod timing;
+pub mod worker;

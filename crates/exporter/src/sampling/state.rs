@@ -1,0 +1,329 @@
+//! What supervisors, workers, the watchdog and the HTTP server share: the state of every source.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, Once, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use naming::{Distribution, Family, Label};
+use reading::{Backend, Fault, FaultCode, Identity, Labels};
+use tracing::{info, warn};
+
+use crate::{
+    sampling::call::DriverCall,
+    sampling::device::{Device, Snapshot, Status},
+    sampling::timing::Timing,
+};
+
+/// Upper bounds of `accelscope_sample_duration_seconds`: a healthy sample takes milliseconds, and the
+/// deadline is at least 2 s.
+const DURATION_BOUNDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+
+/// The number of changes of what a scrape prints, shared by all that change it.
+#[derive(Clone, Debug, Default)]
+pub struct Generation(Arc<AtomicU64>);
+
+impl Generation {
+    /// Notes a change.
+    pub fn bump(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+
+    /// The number of changes so far.
+    pub fn now(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The state of every source.
+#[derive(Debug)]
+pub struct NodeState {
+    /// In the order of the command line.
+    pub sources: Vec<Arc<SourceState>>,
+    /// Bumped by all of them.
+    pub generation: Generation,
+    /// Intervals and deadlines of this run.
+    pub timing: Timing,
+    absent_reported: Once,
+}
+
+impl NodeState {
+    /// The initial state; with `auto` no family was requested by name.
+    pub fn new(families: impl IntoIterator<Item = Family>, auto: bool, timing: Timing) -> Self {
+        let generation = Generation::default();
+        let source = |family| Arc::new(SourceState::new(family, auto, generation.clone(), timing.clone()));
+        let sources = families.into_iter().map(source).collect();
+        Self { sources, generation, timing, absent_reported: Once::new() }
+    }
+
+    /// The name of the simulated machine, when any source runs on one.
+    pub fn simulated(&self) -> Option<String> {
+        self.sources.iter().find_map(|source| source.connection().backend.as_ref()?.simulated.clone())
+    }
+
+    /// Withdraws what hangs or is too old.
+    pub fn check(&self, now: Instant) {
+        self.sources.iter().for_each(|source| source.check(now));
+        if !self.absent_reported.is_completed() {
+            self.report_absent();
+        }
+    }
+
+    /// Logs in one line which families are not on this machine, once each has been looked for.
+    fn report_absent(&self) {
+        let connections: Vec<_> =
+            self.sources.iter().map(|source| (source.family, source.connection())).collect();
+        if connections.iter().any(|(_, connection)| connection.status == ConnectionStatus::Starting) {
+            return;
+        }
+        let absent = connections.iter().filter(|(_, connection)| connection.absent).filter_map(
+            |(family, connection)| {
+                let ConnectionStatus::Down(reason) = &connection.status else { return None };
+                // What follows is the advice; nothing needs to be done.
+                Some(format!("{family} ({})", reason.split(';').next().unwrap_or_default()))
+            },
+        );
+        let absent: Vec<_> = absent.collect();
+        self.absent_reported.call_once(|| {
+            if !absent.is_empty() {
+                info!("not on this machine: {}", absent.join(", "));
+            }
+        });
+    }
+}
+
+/// State of a source's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionStatus {
+    /// The first attempt has not ended.
+    Starting,
+    /// Connected.
+    Up,
+    /// Not connected, and why.
+    Down(String),
+}
+
+/// A source's connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Whether it works.
+    pub status: ConnectionStatus,
+    /// The backend, while connected.
+    pub backend: Option<Backend>,
+    /// Devices that the driver listed last, while that is known.
+    pub found: Option<usize>,
+    /// Devices on the PCI bus, where there is one.
+    pub expected: Option<usize>,
+    /// Down because no such device has been on this machine, and none was requested.
+    absent: bool,
+}
+
+/// Counts since the process started.
+#[derive(Debug)]
+pub struct SourceCounts {
+    /// Attempts to connect.
+    pub connects: u64,
+    /// Faults with their labels, which are built once.
+    pub faults: BTreeMap<Fault, (Labels, u64)>,
+    /// Times of samples.
+    pub durations: Distribution,
+}
+
+/// One source.
+#[derive(Debug)]
+pub struct SourceState {
+    /// Its family; the name of the source.
+    pub family: Family,
+    auto: bool,
+    generation: Generation,
+    timing: Timing,
+    connection: Mutex<(Connection, DriverCall)>,
+    devices: ArcSwap<Vec<Arc<Device>>>,
+    counts: Mutex<SourceCounts>,
+}
+
+impl SourceState {
+    fn new(family: Family, auto: bool, generation: Generation, timing: Timing) -> Self {
+        let status = ConnectionStatus::Starting;
+        let connection = Connection { status, backend: None, found: None, expected: None, absent: false };
+        let durations = Distribution::new(DURATION_BOUNDS);
+        Self {
+            family,
+            auto,
+            generation,
+            timing,
+            connection: Mutex::new((connection, DriverCall::default())),
+            devices: ArcSwap::default(),
+            counts: Mutex::new(SourceCounts { connects: 0, faults: BTreeMap::new(), durations }),
+        }
+    }
+
+    /// The current connection.
+    pub fn connection(&self) -> Connection {
+        lock(&self.connection).0.clone()
+    }
+
+    /// The counts. The guard must be held briefly, since workers need it too.
+    pub fn counts(&self) -> MutexGuard<'_, SourceCounts> {
+        lock(&self.counts)
+    }
+
+    /// Every device ever seen.
+    pub fn devices(&self) -> Arc<Vec<Arc<Device>>> {
+        self.devices.load_full()
+    }
+
+    /// What to print of each device. A device that is gone is left out when another has the same labels,
+    /// since one series would appear twice.
+    pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
+        let devices = self.devices.load();
+        let mut snapshots: Vec<_> = devices.iter().map(|device| device.snapshot()).collect();
+        snapshots.sort_by_key(|snapshot| snapshot.status == Status::Gone);
+        let mut taken: Vec<Arc<Snapshot>> = Vec::with_capacity(snapshots.len());
+        for snapshot in snapshots {
+            if !taken.iter().any(|other| other.identity.is_same(&snapshot.identity)) {
+                taken.push(snapshot);
+            }
+        }
+        taken
+    }
+
+    /// Threads in a call past its deadline.
+    pub fn stuck_threads(&self) -> usize {
+        let supervisor = lock(&self.connection).1.is_late();
+        usize::from(supervisor) + self.devices.load().iter().filter(|device| device.is_stuck()).count()
+    }
+
+    /// The supervisor enters a driver call.
+    pub fn begin(&self, call: &'static str, now: Instant) {
+        lock(&self.connection).1.begin(call, now);
+    }
+
+    /// The call returned.
+    pub fn end(&self) {
+        lock(&self.connection).1.end();
+    }
+
+    /// The connection works. `found` is how many devices it lists, `expected` how many the bus shows.
+    pub fn up(&self, backend: &Backend, found: Option<usize>, expected: Option<usize>) {
+        let (status, backend) = (ConnectionStatus::Up, Some(backend.clone()));
+        let connection = Connection { status, backend, found, expected, absent: false };
+        self.set_connection(&mut lock(&self.connection).0, connection);
+    }
+
+    /// Nothing can be sampled, for this reason; `absent` where the machine shows no such device.
+    pub fn down(&self, reason: String, found: Option<usize>, expected: Option<usize>, absent: bool) {
+        let mut locked = lock(&self.connection);
+        let connection = &mut locked.0;
+        let absent =
+            absent && self.auto && (connection.absent || connection.status == ConnectionStatus::Starting);
+        let new =
+            Connection { status: ConnectionStatus::Down(reason), backend: None, found, expected, absent };
+        self.set_connection(connection, new);
+    }
+
+    fn set_connection(&self, connection: &mut Connection, new: Connection) {
+        let source = self.family.name();
+        // An absent family is logged once by the node, and gets warnings from the moment when its hardware
+        // appears.
+        if !new.absent && (connection.absent || connection.status != new.status) {
+            match (&new.status, &new.backend) {
+                (ConnectionStatus::Down(reason), _) => {
+                    warn!(source, reason, "source is down and will be tried again");
+                }
+                (_, Some(Backend { library, version, simulated: Some(machine) })) => {
+                    warn!(source, library, version, machine, "source is up, on a SIMULATED machine");
+                }
+                (_, Some(Backend { library, version, .. })) => {
+                    info!(source, library, version, "source is up");
+                }
+                (_, None) => {}
+            }
+        }
+        if new.status == ConnectionStatus::Up
+            && (connection.found, connection.expected) != (new.found, new.expected)
+        {
+            if let Some(found) = new.found {
+                info!(source, found, expected = new.expected, "devices listed");
+            } else {
+                warn!(source, "devices cannot be listed; known devices are still sampled");
+            }
+        }
+        *connection = new;
+        self.generation.bump();
+    }
+
+    /// The device of this key, created when it is new.
+    pub fn device(&self, key: &str, identity: &Arc<Identity>) -> Arc<Device> {
+        let devices = self.devices.load_full();
+        if let Some(device) = devices.iter().find(|device| device.key == key) {
+            return Arc::clone(device);
+        }
+        let device = Arc::new(Device::new(key.to_owned(), Arc::clone(identity), self.generation.clone()));
+        // Only the supervisor adds devices, so nothing is lost between load and store.
+        self.devices.store(Arc::new(devices.iter().chain([&device]).map(Arc::clone).collect()));
+        device
+    }
+
+    /// Counts faults.
+    pub fn count(&self, faults: &[Fault]) {
+        if faults.is_empty() {
+            return;
+        }
+        let mut counts = self.counts();
+        for fault in faults {
+            counts.faults.entry(*fault).or_insert_with(|| (self.fault_labels(*fault), 0)).1 += 1;
+        }
+    }
+
+    fn fault_labels(&self, fault: Fault) -> Labels {
+        let Fault { absence, call, code } = fault;
+        let values = [
+            (Label::Source, self.family.name()),
+            (Label::Kind, absence.name()),
+            (Label::Call, call),
+            (Label::Code, code.name()),
+        ];
+        Labels::Shared(values.map(|(label, value)| (label, value.to_owned())).into())
+    }
+
+    /// Counts a sample's duration.
+    pub fn observe(&self, duration: Duration) {
+        self.counts().durations.observe(duration.as_secs_f64());
+    }
+
+    fn check(&self, now: Instant) {
+        let mut locked = lock(&self.connection);
+        let (connection, call) = &mut *locked;
+        if let Some(call) = call.overdue(now, self.timing.deadline) {
+            let reason = format!(
+                "{call} timed out after {:?}; it rejoins when the driver answers",
+                self.timing.deadline
+            );
+            let new = Connection {
+                status: ConnectionStatus::Down(reason),
+                found: None,
+                absent: false,
+                ..connection.clone()
+            };
+            self.set_connection(connection, new);
+            self.count(&[Fault::new(call, FaultCode::Deadline)]);
+        }
+        drop(locked);
+        for device in self.devices.load().iter() {
+            if let Some(fault) = device.check(now, &self.timing) {
+                self.count(&[fault]);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The state is changed in single steps, so it is whole even after a panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,79 @@
+//! What a device is, and whether it is there.
+
+use crate::{
+    Count, Flag, Label, MetricKind, Seconds,
+    entry::{counter, gauge, info, own, vendor_only},
+};
+
+entries! { from 0;
+
+    DEVICE_INFO: Flag = info(
+        "accel_device_info",
+        "What the device is: model, address, serial, driver and firmware versions",
+    )
+    .labels(&[
+        Label::Vendor,
+        Label::Model,
+        Label::Architecture,
+        Label::PciBusId,
+        Label::Serial,
+        Label::BoardPartNumber,
+        Label::DriverVersion,
+        Label::LibraryVersion,
+        Label::RuntimeVersion,
+        Label::FirmwareVersion,
+        Label::InforomVersion,
+        Label::EccInforomVersion,
+        Label::PowerInforomVersion,
+        Label::OemInforomVersion,
+        Label::Brand,
+        Label::PartitionProfile,
+        Label::RatedTops,
+        Label::SchedMode,
+        Label::Features,
+        Label::SignalSources,
+        Label::FitVersion,
+        Label::CpldVersion,
+        Label::ModuleId,
+        Label::PcbVersion,
+        Label::PcbAssemblyVersion,
+    ]);
+
+    DEVICE_CONFIG: Flag = vendor_only(
+        "Intel's Gaudi exporter prints a constant 1 beside its labels; the unified schema has \
+         accel_device_info",
+    );
+
+    DEVICE_UP: Flag = gauge(
+        "accel_device_up",
+        "Whether the device answered within its deadline, 0 while it has no other series",
+    )
+    .sourceless("Made by the exporter from each device's last sample.");
+
+    DEVICE_ASLEEP: Flag = gauge(
+        "accel_device_asleep",
+        "Whether runtime power management has suspended the device",
+    );
+
+    RUNTIME_SECONDS: Seconds = counter(
+        "accel_runtime_seconds_total",
+        "Time that the device has been awake (state active) and asleep (state suspended), as runtime \
+         power management counts it",
+    )
+    .labels(&[Label::State]);
+
+    DEVICES: Count = own(
+        MetricKind::Gauge,
+        "accel_devices",
+        &[Label::Family],
+        "Devices that the family's driver lists now",
+    );
+
+    DEVICES_EXPECTED: Count = own(
+        MetricKind::Gauge,
+        "accel_devices_expected",
+        &[Label::Family],
+        "Devices of the family on the PCI bus, from the vendor and class files under bus/pci/devices, \
+         without those that virtual machines are given",
+    );
+}

@@ -1,0 +1,80 @@
+//! PCIe, NVLink, Xe Link and Ethernet ports.
+
+use crate::{
+    Bytes, BytesPerSecond, Count, Flag, Label,
+    entry::{counter, gauge, vendor_only},
+};
+
+entries! { from super::thermal::END;
+
+    LINK_RECEIVE: Bytes = counter(
+        "accel_link_receive_bytes_total",
+        "Bytes received over the link; payload on NVLink, with protocol overhead on PCIe",
+    )
+    .labels(&[Label::Link, Label::Kind]);
+
+    LINK_TRANSMIT: Bytes = counter(
+        "accel_link_transmit_bytes_total",
+        "Bytes sent over the link; payload on NVLink, with protocol overhead on PCIe",
+    )
+    .labels(&[Label::Link, Label::Kind]);
+
+    LINK_BANDWIDTH: BytesPerSecond = gauge(
+        "accel_link_bandwidth_bytes_per_second",
+        "Raw capacity of the link in each direction",
+    )
+    .labels(&[Label::Link, Label::Kind]);
+
+    LINK_UP: Flag = gauge("accel_link_up", "Whether the link is up")
+        .labels(&[Label::Link, Label::Kind]);
+
+    NIC_PORT: Flag = vendor_only(
+        "Intel's Gaudi exporter has labels of its own for NIC ports; the unified schema has accel_link_up",
+    )
+    .labels(&[Label::Port, Label::PortType]);
+
+    LINK_ERRORS: Count = counter(
+        "accel_link_errors_total",
+        "Errors on the link; most are corrected by a retry, a steady rate is a bad cable or connector",
+    )
+    .labels(&[Label::Link, Label::Kind, Label::Error]);
+
+    NVLINK_ERRORS: Count = vendor_only(
+        "DCGM prints the sums over all links; the unified schema has accel_link_errors_total, one series \
+         per link where the links count for themselves",
+    )
+    .labels(&[Label::Error]);
+
+    PCIE_GENERATION: Count = gauge(
+        "accel_pcie_link_generation",
+        "PCIe generation in use now, lower while the device idles",
+    );
+
+    PCIE_GENERATION_MAX: Count = gauge(
+        "accel_pcie_link_generation_max",
+        "Highest PCIe generation of device and slot together",
+    );
+
+    PCIE_WIDTH: Count = gauge("accel_pcie_link_width", "PCIe lanes in use now");
+
+    PCIE_WIDTH_MAX: Count = gauge("accel_pcie_link_width_max", "PCIe lanes of device and slot together");
+
+    PCIE_REPLAYS: Count = counter("accel_pcie_replays_total", "PCIe packets sent again after an error");
+
+    PCIE_SPEED: Count = vendor_only(
+        "Intel's Gaudi exporter prints whole gigatransfers per second and lane; the unified schema has \
+         accel_pcie_link_generation",
+    );
+
+    PCIE_RATE: BytesPerSecond = vendor_only(
+        "DCGM and Intel's Gaudi exporter print the rate of the last interval; the unified schema has \
+         accel_link_receive_bytes_total and accel_link_transmit_bytes_total, where bytes are counted",
+    )
+    .labels(&[Label::Direction]);
+
+    NVLINK_RATE: BytesPerSecond = vendor_only(
+        "DCGM prints the rate of the last interval; the unified schema has accel_link_receive_bytes_total \
+         and accel_link_transmit_bytes_total",
+    )
+    .labels(&[Label::Direction]);
+}

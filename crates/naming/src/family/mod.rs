@@ -1,0 +1,123 @@
+//! The families. Each has a module with its row: what differs between families wherever all of them are
+//! named, and where each of its metrics is read.
+
+use std::fmt;
+
+use crate::{Id, Metric};
+
+mod amx;
+mod gaudi;
+mod npu;
+mod nvidia;
+mod xpu;
+
+/// PCI functions of one vendor and some device classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PciMatch {
+    /// PCI vendor id.
+    pub vendor: u16,
+    /// The upper 16 bits of the PCI class code: 0x0300 VGA controller, 0x0302 3D controller, 0x0380 other
+    /// display controller, 0x1200 processing accelerator.
+    pub classes: &'static [u16],
+}
+
+/// PCI vendor id of Intel.
+const INTEL: u16 = 0x8086;
+
+/// What a family's module says of it.
+struct Row {
+    /// The label value.
+    name: &'static str,
+    /// The `device` label of the first device.
+    first_device: &'static str,
+    /// The rule file with the family's own rules, without its extension.
+    rule_file: &'static str,
+    /// How its devices show on the PCI bus; `None` for one that is not on it.
+    pci: Option<PciMatch>,
+    /// Its metrics in catalogue order, each with the calls or files that it is read from.
+    sources: &'static [(Id, &'static str)],
+}
+
+macro_rules! families {
+    ($($(#[$doc:meta])* $variant:ident: $module:ident;)*) => {
+        /// A kind of silicon; also the value of the `family` label and the name of its source.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Family {
+            $($(#[$doc])* $variant),*
+        }
+
+        const ROWS: &[Row] = &[$($module::ROW),*];
+
+        impl Family {
+            /// Every family, in the order of documents and tables.
+            pub const ALL: [Self; ROWS.len()] = [$(Self::$variant),*];
+
+            /// The label value of every family.
+            pub(crate) const NAMES: [&str; ROWS.len()] = [$($module::ROW.name),*];
+        }
+    };
+}
+
+families! {
+    /// NVIDIA GPUs through NVML.
+    Nvidia: nvidia;
+    /// Intel Gaudi through HLML.
+    Gaudi: gaudi;
+    /// Intel GPUs through the kernel and Level Zero Sysman.
+    Xpu: xpu;
+    /// Intel NPUs through sysfs.
+    Npu: npu;
+    /// Xeon AMX and its socket through perf and RAPL.
+    Amx: amx;
+}
+
+impl Family {
+    const fn row(self) -> &'static Row {
+        &ROWS[self as usize]
+    }
+
+    /// The label value.
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The `device` label of the family's first device.
+    pub const fn first_device(self) -> &'static str {
+        self.row().first_device
+    }
+
+    /// The rule file with the family's own rules, without its extension.
+    pub const fn rule_file(self) -> &'static str {
+        self.row().rule_file
+    }
+
+    /// How the family's devices show on the PCI bus; `None` for one that is not on it.
+    pub const fn pci(self) -> Option<PciMatch> {
+        self.row().pci
+    }
+
+    /// The metrics that the family reads, in catalogue order, each with the calls or files that it is read
+    /// from.
+    pub(crate) const fn sources(self) -> &'static [(Id, &'static str)] {
+        self.row().sources
+    }
+}
+
+impl Metric {
+    /// The calls or files that a family reads it from; `None` when the family does not read it.
+    pub fn source(&self, family: Family) -> Option<&'static str> {
+        let row = family.sources().iter().find(|(id, _)| std::ptr::eq(id.metric(), self));
+        row.map(|(_, source)| *source)
+    }
+
+    /// The families that read it, with the calls or files that each reads it from.
+    pub fn sources(&self) -> impl Iterator<Item = (Family, &'static str)> {
+        Family::ALL.into_iter().filter_map(|family| Some((family, self.source(family)?)))
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

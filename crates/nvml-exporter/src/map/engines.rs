@@ -1,0 +1,48 @@
+//! Utilization: of the device as a whole, and of each engine and pipe.
+
+use naming::{Count, Label, Ratio, catalogue as m};
+use reading::{Batch, Labels, Measured};
+
+use crate::raw::{GpmMetric, GpmMetrics, Raw};
+
+/// GPM percentages of engines.
+const PIPES: [(&str, GpmMetric); 10] = [
+    ("graphics", GpmMetric::GraphicsUtil),
+    ("sm", GpmMetric::SmUtil),
+    ("tensor", GpmMetric::AnyTensorUtil),
+    ("tensor_dfma", GpmMetric::DfmaTensorUtil),
+    ("tensor_hmma", GpmMetric::HmmaTensorUtil),
+    ("tensor_imma", GpmMetric::ImmaTensorUtil),
+    ("fp64", GpmMetric::Fp64Util),
+    ("fp32", GpmMetric::Fp32Util),
+    ("fp16", GpmMetric::Fp16Util),
+    ("int", GpmMetric::IntegerUtil),
+];
+
+/// What every device has: coarse utilization, media engines, processes.
+pub fn utilization(raw: &Raw, batch: &mut Batch) {
+    let ratio = |percent: Measured<u32>| percent.map(|p| Ratio::from_percent(p.into()));
+    let (gpu, memory) =
+        (raw.utilization_percent.map(|(gpu, _)| gpu), raw.utilization_percent.map(|(_, m)| m));
+    batch.put(m::UTILIZATION, Labels::NONE, ratio(gpu));
+    batch.put(m::MEMORY_CONTROLLER_ACTIVE, Labels::NONE, ratio(memory));
+    for (engine, percent) in [
+        ("encode", raw.encoder_percent),
+        ("decode", raw.decoder_percent),
+        ("jpeg", raw.jpeg_percent),
+        ("optical_flow", raw.ofa_percent),
+    ] {
+        batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, engine), ratio(percent));
+    }
+    batch.put(m::COMPUTE_PROCESSES, Labels::NONE, raw.compute_processes.map(|n| Count(n.into())));
+}
+
+/// GPM's counters of a device or instance.
+pub fn profiling(gpm: &GpmMetrics, batch: &mut Batch) {
+    let ratio = |metric| gpm.get(metric).map(Ratio::from_percent);
+    for (engine, metric) in PIPES {
+        batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, engine), ratio(metric));
+    }
+    batch.put(m::SM_OCCUPANCY, Labels::NONE, ratio(GpmMetric::SmOccupancy));
+    batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, ratio(GpmMetric::DramBwUtil));
+}

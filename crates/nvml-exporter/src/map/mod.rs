@@ -1,0 +1,89 @@
+//! From NVML's units and names to base units and the catalogue: one line per quantity, nothing else.
+//!
+//! Past this room no value is in megahertz, milliwatts, percent or KiB.
+
+mod clocks;
+mod engines;
+mod events;
+mod health;
+mod links;
+mod memory;
+mod thermal;
+
+use std::time::Instant;
+
+use naming::{Flag, catalogue as m};
+use reading::{Batch, Labels, Measured};
+
+use crate::{
+    rates::{ClockEvents, LinkRates},
+    raw::{FieldValues, GpmMetrics, Memory, Raw},
+    xid::XidHistory,
+};
+
+/// Everything that one round over a device yielded.
+pub struct DeviceSample<'a> {
+    /// Single-value calls.
+    pub raw: &'a Raw,
+    /// How many NVLinks the board has.
+    pub links: Measured<u32>,
+    /// Field values.
+    pub fields: &'a FieldValues,
+    /// Profiling counters.
+    pub gpm: &'a GpmMetrics,
+    /// Traffic of the links.
+    pub rates: LinkRates,
+    /// Clock events of the window.
+    pub clock_events: &'a ClockEvents,
+    /// Labels of the info metric.
+    pub info: &'a Labels,
+    /// XIDs, or why none can be received.
+    pub xids: Measured<XidHistory>,
+    /// When the round was taken.
+    pub now: Instant,
+}
+
+/// What NVML counts per MIG instance. Links belong to the device as a whole.
+pub struct PartitionSample<'a> {
+    /// Framebuffer of the instance.
+    pub memory: Measured<Memory>,
+    /// Profiling counters.
+    pub gpm: &'a GpmMetrics,
+    /// Labels of the info metric.
+    pub info: &'a Labels,
+    /// XIDs, or why none can be received.
+    pub xids: Measured<XidHistory>,
+    /// When the round was taken.
+    pub now: Instant,
+}
+
+/// Puts a whole device into the batch.
+pub fn device(sample: &DeviceSample<'_>, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, sample.info.clone(), Ok(Flag(true)));
+    engines::utilization(sample.raw, batch);
+    engines::profiling(sample.gpm, batch);
+    memory::framebuffer(sample.raw.memory, batch);
+    memory::bar1(sample.raw, batch);
+    thermal::temperatures(sample, batch);
+    thermal::power(sample, batch);
+    thermal::fans(sample.raw, batch);
+    clocks::clocks(sample.raw, batch);
+    clocks::events(sample, batch);
+    links::rates(sample.gpm, batch);
+    links::nvlink(sample, batch);
+    links::pcie(sample, batch);
+    health::ecc(sample, batch);
+    health::memory_repair(sample, batch);
+    health::recovery(sample, batch);
+    health::fabric(sample.raw, batch);
+    health::modes(sample.raw, batch);
+    events::device(sample.xids.as_ref(), sample.now, batch);
+}
+
+/// Puts a MIG instance into the batch.
+pub fn partition(sample: &PartitionSample<'_>, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, sample.info.clone(), Ok(Flag(true)));
+    engines::profiling(sample.gpm, batch);
+    memory::framebuffer(sample.memory, batch);
+    events::partition(sample.xids.as_ref(), sample.now, batch);
+}

@@ -1,0 +1,60 @@
+//! Temperatures, power and fans.
+
+use naming::{Celsius, FaultCode, Joules, Label, Ratio, Watts, catalogue as m};
+use reading::{Batch, Fault, Labels};
+
+use super::DeviceSample;
+use crate::raw::{Raw, fields as f};
+
+/// Sensors and limits of [`Raw::thresholds_c`].
+const THRESHOLDS: [(&str, &str); 4] =
+    [("gpu", "slowdown"), ("gpu", "shutdown"), ("gpu", "operating"), ("memory", "operating")];
+
+/// Temperatures and their limits.
+pub fn temperatures(sample: &DeviceSample<'_>, batch: &mut Batch) {
+    let celsius = |c: u32| Celsius(c.into());
+    let (die, memory) = (sample.raw.temperature_c, sample.fields.memory_temperature());
+    batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), die.map(celsius));
+    batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "memory"), memory.map(celsius));
+    for ((sensor, limit), value) in THRESHOLDS.into_iter().zip(sample.raw.thresholds_c) {
+        let labels = Labels::one(Label::Sensor, sensor).with(Label::Limit, limit);
+        batch.put(m::TEMPERATURE_LIMIT, labels, value.map(celsius));
+    }
+    batch.put(m::TEMPERATURE_MARGIN, Labels::NONE, sample.raw.margin_c.map(|c| Celsius(c.into())));
+}
+
+/// Power, its limits, and energy.
+pub fn power(sample: &DeviceSample<'_>, batch: &mut Batch) {
+    let raw = sample.raw;
+    let watts = |milli: u32| Watts::from_milli(milli.into());
+    batch.put(m::POWER, Labels::NONE, raw.power_mw.map(watts));
+    let instant = sample.fields.unsigned(f::NVML_FI_DEV_POWER_INSTANT);
+    batch.put(m::POWER_INSTANT, Labels::NONE, instant.map(Watts::from_milli));
+    for (limit, value) in [
+        ("enforced", raw.limits_mw.enforced),
+        ("requested", raw.limits_mw.requested),
+        ("default", raw.limits_mw.default),
+        ("min", raw.limits_mw.range.map(|(min, _)| min)),
+        ("max", raw.limits_mw.range.map(|(_, max)| max)),
+    ] {
+        batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, limit), value.map(watts));
+    }
+    batch.put(m::ENERGY, Labels::NONE, raw.energy_mj.map(Joules::from_milli));
+}
+
+/// The board's fans, if it has any.
+pub fn fans(raw: &Raw, batch: &mut Batch) {
+    match &raw.fans_percent {
+        Ok(fans) if fans.is_empty() => {
+            let none = Fault::new("nvmlDeviceGetNumFans", FaultCode::NoFan);
+            batch.put(m::FAN_SPEED, Labels::NONE, Err(none));
+        }
+        Ok(fans) => {
+            for (fan, speed) in (0u32..).zip(fans) {
+                let ratio = speed.map(|percent| Ratio::from_percent(percent.into()));
+                batch.put(m::FAN_SPEED, Labels::one(Label::Fan, fan), ratio);
+            }
+        }
+        Err(fault) => batch.put(m::FAN_SPEED, Labels::NONE, Err(*fault)),
+    }
+}

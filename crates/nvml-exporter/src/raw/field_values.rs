@@ -1,0 +1,256 @@
+//! Field values: many of a device's numbers in one call, each with its own result.
+
+use nvml_wrapper::{FieldIdScheme, error::NvmlError};
+use nvml_wrapper_sys::bindings::{
+    nvmlFieldValue_t, nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT as INVALID_ARGUMENT,
+    nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED as NOT_SUPPORTED, nvmlValue_t, nvmlValueType_t,
+};
+use reading::{Absence, Fault, FaultCode, Measured};
+
+use super::{
+    Gpu, QUEUE, call, fault,
+    fields::{self, FieldKey},
+    plausible::BLANKS,
+};
+
+/// Rounds between two that ask for everything. A board with NVLink has some ninety fields of other
+/// generations, which cost as much as those that have a value; what is not supported may become so (MIG is
+/// switched off), but not often.
+const ROUNDS_BETWEEN_ALL: u32 = 60;
+
+/// A batch of fields: set up once, then read again in place.
+pub struct FieldValues {
+    /// What is read, and where its value is; ascending by field and scope.
+    keys: Vec<(FieldKey, usize)>,
+    /// Those that are supported come first.
+    values: Vec<nvmlFieldValue_t>,
+    /// How many are supported, as of the last round that asked for everything.
+    supported: usize,
+    round: u32,
+    /// Why the whole batch failed, if it did.
+    failed: Option<Fault>,
+}
+
+/// `nvmlFieldValue_t` holds plain numbers only, but its union makes it neither `Default` nor `Send`-checked.
+fn entry(id: u32, scope: u32) -> nvmlFieldValue_t {
+    // SAFETY: all-zero bytes are a valid value of every field of the struct (integers and a union of
+    // numbers).
+    let mut value: nvmlFieldValue_t = unsafe { std::mem::zeroed() };
+    value.fieldId = id;
+    value.scopeId = scope;
+    value
+}
+
+/// A field's number for the loaded driver: 580.82 gave 251 to 255 other numbers.
+fn number(id: u32, scheme: FieldIdScheme) -> u32 {
+    match (scheme, id) {
+        (FieldIdScheme::V13Update1, 251..=255) => id + 18,
+        _ => id,
+    }
+}
+
+/// Whether the device does not have a field. The only arguments of a field are its number and its scope: a
+/// driver that returns that they are invalid is older than the field.
+fn is_unsupported(code: u32) -> bool {
+    matches!(code, NOT_SUPPORTED | INVALID_ARGUMENT)
+}
+
+impl FieldValues {
+    /// The values that are read when a device is opened.
+    pub fn at_open(gpu: &Gpu) -> Self {
+        Self::new(gpu, fields::at_open())
+    }
+
+    /// The values that are read in every round of a device with so many NVLinks.
+    pub fn every_round(gpu: &Gpu, links: u32) -> Self {
+        Self::new(gpu, fields::every_round(links))
+    }
+
+    fn new(gpu: &Gpu, mut keys: Vec<FieldKey>) -> Self {
+        keys.sort_unstable_by_key(|key| (key.id(), key.scope()));
+        let scheme = gpu.library().nvml().field_id_scheme();
+        let values = keys.iter().map(|key| entry(number(key.id(), scheme), key.scope())).collect();
+        let keys = keys.into_iter().zip(0..).collect();
+        Self { keys, values, supported: 0, round: 0, failed: None }
+    }
+
+    /// Reads the batch. What was not supported in the last round that asked for everything is not asked for.
+    pub fn read(&mut self, gpu: &Gpu) {
+        let all = self.round == 0;
+        self.round = (self.round + 1) % ROUNDS_BETWEEN_ALL;
+        let asked = if all { self.values.len() } else { self.supported };
+        self.request(gpu, asked);
+        if all && self.failed.is_none() {
+            self.sort_out();
+        } else if self.failed.is_some() {
+            self.round = 0;
+        }
+    }
+
+    /// Puts the supported values first.
+    fn sort_out(&mut self) {
+        let is_supported = |place: &usize| !is_unsupported(self.values[*place].nvmlReturn);
+        let (mut order, others): (Vec<_>, Vec<_>) = (0..self.values.len()).partition(is_supported);
+        self.supported = order.len();
+        order.extend(others);
+        let mut places = vec![0; order.len()];
+        for (place, before) in order.iter().enumerate() {
+            places[*before] = place;
+        }
+        self.values = order.iter().map(|before| self.values[*before]).collect();
+        for (_, place) in &mut self.keys {
+            *place = places[*place];
+        }
+    }
+
+    fn request(&mut self, gpu: &Gpu, count: usize) {
+        self.failed = None;
+        let asked = &mut self.values[..count];
+        for value in &mut *asked {
+            // A driver that forgets an entry must not leave the last round's number behind.
+            value.nvmlReturn = nvml_wrapper_sys::bindings::nvmlReturn_enum_NVML_ERROR_UNKNOWN;
+            // Nor may one that adds its count to what it finds (seen with ECC errors: NVIDIA/go-nvml, issue
+            // 46).
+            value.value = nvmlValue_t { ullVal: 0 };
+        }
+        // NVML returns that the argument is invalid for an empty batch.
+        if asked.is_empty() {
+            return;
+        }
+        let count = i32::try_from(asked.len()).unwrap_or(i32::MAX);
+        let _permit = QUEUE.acquire();
+        let read = call!(gpu.library(), nvmlDeviceGetFieldValues(gpu.handle(), count, asked.as_mut_ptr()));
+        self.failed = read.err();
+    }
+
+    fn find(&self, key: FieldKey) -> Measured<&nvmlFieldValue_t> {
+        if let Some(failed) = self.failed {
+            return Err(failed);
+        }
+        let position = |key: FieldKey| (key.id(), key.scope());
+        let found = self.keys.binary_search_by_key(&position(key), |(key, _)| position(*key));
+        let index = found.map_err(|_| Fault::new(key.name(), FaultCode::NotAsked))?;
+        let value = &self.values[self.keys[index].1];
+        match value.nvmlReturn {
+            0 => Ok(value),
+            code => {
+                let fault = fault(key.name(), &NvmlError::from(code));
+                let unsupported = Fault { absence: Absence::Unsupported, ..fault };
+                Err(if is_unsupported(code) { unsupported } else { fault })
+            }
+        }
+    }
+
+    /// The value as an unsigned integer, by its declared type; a negative or fractional one is no data.
+    pub fn unsigned(&self, key: FieldKey) -> Measured<u64> {
+        let field = self.find(key)?;
+        let value = integer(field).ok_or(Fault::new(key.name(), FaultCode::NotACount))?;
+        match field.valueType {
+            TYPE_UNSIGNED_INT => {
+                BLANKS.number32(key.name(), u32::try_from(value).unwrap_or(u32::MAX)).map(u64::from)
+            }
+            _ => BLANKS.number64(key.name(), value),
+        }
+    }
+
+    /// The memory temperature in Celsius. Its low 32 bits count whatever type the driver declares: some
+    /// r545 drivers declare a double and write an integer.
+    pub fn memory_temperature(&self) -> Measured<u32> {
+        let key = fields::NVML_FI_DEV_MEMORY_TEMP;
+        let value = self.find(key)?;
+        // SAFETY: nvmlDeviceGetFieldValues returned success for this entry, so the union holds a number, and
+        // every bit pattern is a valid u32.
+        let celsius = unsafe { value.value.uiVal };
+        BLANKS.temperature(key.name(), celsius)
+    }
+
+    /// Whether a cumulative field is only 32 bits wide, so that it wraps too fast to be a counter of bytes.
+    pub fn is_narrow(&self, key: FieldKey) -> bool {
+        self.find(key).is_ok_and(|value| value.valueType == TYPE_UNSIGNED_INT)
+    }
+}
+
+/// nvml.h, `nvmlValueType_enum`.
+const TYPE_DOUBLE: nvmlValueType_t = 0;
+const TYPE_UNSIGNED_INT: nvmlValueType_t = 1;
+const TYPE_UNSIGNED_LONG: nvmlValueType_t = 2;
+const TYPE_UNSIGNED_LONG_LONG: nvmlValueType_t = 3;
+const TYPE_SIGNED_LONG_LONG: nvmlValueType_t = 4;
+const TYPE_SIGNED_INT: nvmlValueType_t = 5;
+const TYPE_UNSIGNED_SHORT: nvmlValueType_t = 6;
+
+fn integer(field: &nvmlFieldValue_t) -> Option<u64> {
+    let value = field.value;
+    match field.valueType {
+        TYPE_DOUBLE => {
+            // SAFETY: the type tag says double.
+            let double = unsafe { value.dVal };
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "checked: whole and in range"
+            )]
+            (double >= 0.0 && double.fract() == 0.0 && double < 9e15).then_some(double as u64)
+        }
+        // SAFETY: the type tag says unsigned int.
+        TYPE_UNSIGNED_INT => Some(u64::from(unsafe { value.uiVal })),
+        // SAFETY: the type tag says unsigned long, 64 bits on every platform that accelscope runs on.
+        TYPE_UNSIGNED_LONG => Some(unsafe { value.ulVal }),
+        // SAFETY: the type tag says unsigned long long.
+        TYPE_UNSIGNED_LONG_LONG => Some(unsafe { value.ullVal }),
+        // SAFETY: the type tag says signed long long.
+        TYPE_SIGNED_LONG_LONG => u64::try_from(unsafe { value.sllVal }).ok(),
+        // SAFETY: the type tag says signed int.
+        TYPE_SIGNED_INT => u64::try_from(unsafe { value.siVal }).ok(),
+        // SAFETY: the type tag says unsigned short.
+        TYPE_UNSIGNED_SHORT => Some(u64::from(unsafe { value.usVal })),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nvml_wrapper::FieldIdScheme;
+    use reading::Absence;
+
+    use super::{
+        FieldValues, INVALID_ARGUMENT, NOT_SUPPORTED, TYPE_UNSIGNED_LONG_LONG, entry,
+        fields::{
+            NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN as HW_POWER_BRAKE,
+            NVML_FI_DEV_MEMORY_TEMP, NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES as XMIT_BYTES,
+        },
+        number,
+    };
+
+    #[test]
+    fn what_is_not_supported_is_set_aside_and_everything_is_still_found() {
+        let keys: Vec<_> = (0..6).map(|link| XMIT_BYTES.of(link)).zip(0..).collect();
+        let values = keys.iter().map(|(key, place)| {
+            let mut value = entry(key.id(), key.scope());
+            value.valueType = TYPE_UNSIGNED_LONG_LONG;
+            value.value.ullVal = u64::from(key.scope()) * 10;
+            value.nvmlReturn = [NOT_SUPPORTED, 0, 0, INVALID_ARGUMENT][place % 4];
+            value
+        });
+        let mut fields = FieldValues { values: values.collect(), keys, supported: 0, round: 1, failed: None };
+        fields.sort_out();
+        assert_eq!(fields.supported, 3);
+        for link in 0..6 {
+            let value = fields.unsigned(XMIT_BYTES.of(link));
+            if [0, 3, 4].contains(&link) {
+                assert_eq!(value.expect_err("not supported").absence, Absence::Unsupported);
+            } else {
+                assert_eq!(value, Ok(u64::from(link) * 10));
+            }
+        }
+    }
+
+    #[test]
+    fn newer_drivers_number_clock_events_anew() {
+        let numbers = |key: super::FieldKey| {
+            [FieldIdScheme::V12, FieldIdScheme::V13Update1].map(|scheme| number(key.id(), scheme))
+        };
+        assert_eq!(numbers(HW_POWER_BRAKE), [253, 271]);
+        assert_eq!(numbers(NVML_FI_DEV_MEMORY_TEMP), [82, 82]);
+    }
+}

@@ -1,0 +1,38 @@
+//! Who a group of readings belongs to.
+
+use naming::Family;
+
+/// The labels that every reading of a device, or of a partition of it, carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Kind of silicon.
+    pub family: Family,
+    /// Short readable name on this node: `gpu0`, `card1`, `socket0`.
+    pub device: String,
+    /// The hardware's own identifier, where it has one.
+    pub uuid: Option<String>,
+    /// Part of the device: a MIG instance, a tile, a core.
+    pub partition: Option<String>,
+    /// Labels of the vendor's vocabulary, in the vendor's order. Empty where the vendor has none.
+    pub vendor: Vec<(&'static str, String)>,
+}
+
+impl Identity {
+    /// A whole device without a UUID and without labels of a vendor.
+    pub fn new(family: Family, device: impl Into<String>) -> Self {
+        Self { family, device: device.into(), uuid: None, partition: None, vendor: Vec::new() }
+    }
+
+    /// The labels of the unified schema, in the order in which they are printed.
+    pub fn labels(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [("family", self.family.name()), ("device", self.device.as_str())]
+            .into_iter()
+            .chain(self.uuid.as_deref().map(|uuid| ("uuid", uuid)))
+            .chain(self.partition.as_deref().map(|partition| ("partition", partition)))
+    }
+
+    /// Whether both carry the same labels in the unified schema.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.labels().eq(other.labels())
+    }
+}

@@ -1,0 +1,129 @@
+//! Events that a driver announced since the exporter started: counts and times by code, and a sliding window.
+//!
+//! A driver announces each event once, to those who listen. The log therefore lives as long as the process,
+//! through resets and driver reloads, so that its counters never fall.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// Events that a window holds at most. A storm keeps the newest; the counters have them all.
+const WINDOW_EVENTS_MAX: usize = 4096;
+
+/// The events of one device or partition. `C` is the vendor's code.
+#[derive(Clone, Debug)]
+pub struct EventHistory<C> {
+    /// Events by code.
+    pub counts: BTreeMap<C, u64>,
+    /// Unix time of the last event of each code, in seconds.
+    pub times: BTreeMap<C, f64>,
+    /// Code of the last event.
+    pub last: Option<C>,
+    recent: VecDeque<(Instant, C)>,
+}
+
+impl<C> Default for EventHistory<C> {
+    fn default() -> Self {
+        Self { counts: BTreeMap::new(), times: BTreeMap::new(), last: None, recent: VecDeque::new() }
+    }
+}
+
+impl<C: Copy + Ord> EventHistory<C> {
+    /// Events by code within `window` before `now`; the log keeps none for longer than its own window.
+    pub fn within(&self, window: Duration, now: Instant) -> BTreeMap<C, u64> {
+        let mut counts = BTreeMap::new();
+        for (at, code) in &self.recent {
+            if now.saturating_duration_since(*at) <= window {
+                *counts.entry(*code).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
+
+/// Events by device or partition (`K`) and code (`C`). Cheap to clone: every clone is the same log.
+#[derive(Clone, Debug)]
+pub struct EventLog<K, C> {
+    histories: Arc<Mutex<HashMap<K, EventHistory<C>>>>,
+    window: Duration,
+}
+
+impl<K: Eq + Hash, C: Copy + Ord> EventLog<K, C> {
+    /// A log that remembers the times of single events for `window`; [`Duration::ZERO`] for none.
+    pub fn new(window: Duration) -> Self {
+        Self { histories: Arc::default(), window }
+    }
+
+    /// Records an event that was announced now.
+    pub fn record(&self, key: K, code: C) {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let now = Instant::now();
+        let mut histories = self.lock();
+        let history = histories.entry(key).or_default();
+        *history.counts.entry(code).or_default() += 1;
+        history.times.insert(code, unix);
+        history.last = Some(code);
+        if self.window.is_zero() {
+            return;
+        }
+        history.recent.push_back((now, code));
+        let is_old = |(at, _): &(Instant, C)| now.saturating_duration_since(*at) > self.window;
+        while history.recent.len() > WINDOW_EVENTS_MAX || history.recent.front().is_some_and(is_old) {
+            history.recent.pop_front();
+        }
+    }
+
+    /// The events of a device or partition; `None` before its first one.
+    pub fn history(&self, key: &K) -> Option<EventHistory<C>> {
+        self.lock().get(key).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, EventHistory<C>>> {
+        // A poisoned lock only means that another thread panicked between two plain writes.
+        self.histories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_mins(5);
+
+    #[test]
+    fn repeats_count_and_the_window_slides() {
+        let log = EventLog::new(WINDOW);
+        for code in [31, 79, 79] {
+            log.record("GPU-1", code);
+        }
+        log.record("GPU-2", 31);
+        let history = log.history(&"GPU-1").expect("recorded");
+        assert_eq!(history.counts, BTreeMap::from([(31, 1), (79, 2)]));
+        assert_eq!((history.last, history.times.len()), (Some(79), 2));
+        let now = Instant::now();
+        assert_eq!(history.within(WINDOW, now), history.counts);
+        assert!(history.within(WINDOW, now + WINDOW + Duration::from_secs(1)).is_empty());
+        assert!(log.history(&"GPU-3").is_none());
+    }
+
+    #[test]
+    fn a_storm_costs_no_more_than_its_window() {
+        let log = EventLog::new(WINDOW);
+        for _ in 0..2 * WINDOW_EVENTS_MAX {
+            log.record("GPU-1", 13);
+        }
+        let history = log.history(&"GPU-1").expect("recorded");
+        assert_eq!(history.counts[&13], 2 * WINDOW_EVENTS_MAX as u64);
+        assert_eq!(history.recent.len(), WINDOW_EVENTS_MAX);
+    }
+
+    #[test]
+    fn without_a_window_no_single_event_is_kept() {
+        let log = EventLog::new(Duration::ZERO);
+        log.record("hpu0", "critical");
+        assert!(log.history(&"hpu0").expect("recorded").recent.is_empty());
+    }
+}

@@ -1,0 +1,31 @@
+//! What every vendor crate is built on: how it presents itself to the command line, and the machinery that
+//! reading any driver needs.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
+//! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
+//! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
+//! | [`rates`] | rates and shares |
+//! | [`simulated`] | how simulated machines identify themselves |
+//! | [`events`] | counts and times of events that a driver announces once |
+
+pub mod call_queue;
+pub mod events;
+pub mod listing;
+pub mod rates;
+pub mod simulated;
+pub mod spec;
+
+pub use call_queue::{CallPermit, CallQueue};
+pub use events::{EventHistory, EventLog};
+pub use listing::{Known, KnownDevices, LossCodes};
+pub use rates::{Rate, Share};
+pub use reading::WrappingCounter;
+pub use spec::{Common, Opened, SourceSpec, UsageError};
+
+/// The message of a panic.
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

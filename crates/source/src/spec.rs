@@ -1,0 +1,48 @@
+//! How a vendor crate describes itself to the command line: one [`SourceSpec`] per family.
+
+use std::{path::PathBuf, time::Duration};
+
+use naming::{Family, VendorFilter};
+use reading::Source;
+
+/// A source as the command line sees it. A vendor crate exports one constant of this type.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceSpec {
+    /// The family; its name is the source's name in `--source`, `collect[]` and the `source` label.
+    pub family: Family,
+    /// A few words for people, such as `NVIDIA GPUs through NVML`; heads the source's flags in `--help`.
+    pub about: &'static str,
+    /// Adds the source's own flags. Each gets its `ACCELSCOPE_*` variable and its heading here, not there.
+    pub args: fn(clap::Command) -> clap::Command,
+    /// Builds the source from the parsed flags. Must not call the driver: [`Source::connect`] does.
+    ///
+    /// # Errors
+    /// [`UsageError`] when a flag or a file that it names cannot be used; the process ends with code 2.
+    pub open: fn(&clap::ArgMatches, &Common) -> Result<Opened, UsageError>,
+}
+
+/// What [`SourceSpec::open`] yields.
+pub struct Opened {
+    /// The source, not yet connected.
+    pub source: Box<dyn Source>,
+    /// Restrictions of vendor vocabularies that the user asked for, for the encoder.
+    pub filters: Vec<VendorFilter>,
+}
+
+/// Settings that every source may need.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Time between two samples of a device.
+    pub interval: Duration,
+    /// Root of the host's sysfs.
+    pub sysfs: PathBuf,
+    /// Root of the host's procfs.
+    pub procfs: PathBuf,
+    /// The node's name: `NODE_NAME` where an orchestrator sets it, else the kernel's host name.
+    pub hostname: String,
+}
+
+/// A flag, variable or file that cannot be used: what, where and what to do, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);

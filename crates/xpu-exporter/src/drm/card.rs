@@ -1,0 +1,157 @@
+//! A card that a driver has bound: where it is, whether it is suspended, and its PCIe slot.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kernel::{
+    File,
+    pci::{Function, Link, Power},
+};
+use reading::{Fault, FaultCode, Measured};
+
+use super::gt::numbered;
+use crate::raw::drm::Driver;
+
+/// What the link between a card's switch and its GPU reports; no card of Intel's has so narrow a slot.
+const LINK_INSIDE_THE_CARD: Link = Link { generation: 1, width: 1 };
+
+/// A card that xe or i915 drives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// Its PCI function.
+    pub function: Function,
+    /// `card1`.
+    pub name: String,
+    /// Its driver.
+    pub driver: Driver,
+}
+
+impl Card {
+    /// The cards of the machine, by PCI address.
+    pub fn all(sysfs: &Path) -> Vec<Self> {
+        let driven = [Driver::Xe, Driver::I915].into_iter().flat_map(|driver| {
+            Function::driven_by(sysfs, driver.name()).into_iter().map(move |function| (driver, function))
+        });
+        let mut cards: Vec<_> = driven
+            .filter_map(|(driver, function)| {
+                let (number, _) = numbered(&function.folder.join("drm"), "card").next()?;
+                Some(Self { name: format!("card{number}"), function, driver })
+            })
+            .collect();
+        cards.sort_by(|a, b| a.function.address.cmp(&b.function.address));
+        cards
+    }
+
+    /// Whether the GPU shares die and memory with the CPU: Intel's always have this address.
+    pub fn is_integrated(&self) -> bool {
+        self.function.address == "0000:00:02.0"
+    }
+
+    /// Whether the card is suspended or about to be. Wakes nothing. A kernel without runtime power
+    /// management, where nothing is suspended, is no error.
+    ///
+    /// # Errors
+    /// When the card is gone, or its power state cannot be read.
+    pub fn is_asleep(&self) -> Measured<bool> {
+        match self.function.power() {
+            Ok(power) => Ok(matches!(power, Power::Suspended | Power::Changing)),
+            Err(fault) if fault.code == "ENOENT" && self.function.folder.exists() => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// How long the card must be idle until it is suspended; `None` when it never is. Wakes nothing.
+    pub fn autosuspend_delay(&self) -> Option<Duration> {
+        let folder = &self.function.folder;
+        let control = File::new(folder, "power/control").text().ok()?;
+        let delay = File::new(folder, "power/autosuspend_delay_ms").number::<i64>().ok()?;
+        (control == "auto").then(|| u64::try_from(delay).ok().map(Duration::from_millis)).flatten()
+    }
+
+    /// The function whose PCIe link is the slot's. Discrete cards have a switch of their own in front of the
+    /// GPU. Its link to the GPU is inside the package and reports 2.5 GT/s x1 whatever the slot does, so the
+    /// link that counts is that of the switch's upstream port, two functions above the GPU. Intel's own
+    /// driver reads it there on every discrete part (compute-runtime, `LinuxPciImp::getPciLinkSpeed` where
+    /// `isUpstreamPortConnected`: DG1, DG2, PVC, BMG, CRI), and so does nvtop (pull request 344, with the bus
+    /// of an A770).
+    ///
+    /// # Errors
+    /// `inside_the_card` where the switch is not visible, as in a virtual machine that was given the GPU alone.
+    pub fn slot(&self) -> Measured<Function> {
+        let upstream = || {
+            let gpu = self.function.folder.canonicalize().ok()?;
+            // root port / upstream port / downstream port / GPU
+            let (upstream, root) = (gpu.ancestors().nth(2)?, gpu.ancestors().nth(3)?);
+            let is_function = |folder: &Path| folder.join("vendor").exists();
+            let of_intel = File::new(upstream, "vendor").hex() == Ok(0x8086);
+            let bridge = File::new(upstream, "class").hex().is_ok_and(|class| class >> 8 == 0x0604);
+            let address = upstream.file_name()?.to_str()?.to_owned();
+            (of_intel && bridge && is_function(root))
+                .then(|| Function { address, folder: upstream.to_owned() })
+        };
+        match upstream() {
+            Some(port) => Ok(port),
+            None if self.function.link_max() == Ok(LINK_INSIDE_THE_CARD) => {
+                Err(Fault::new("max_link_speed", FaultCode::InsideTheCard))
+            }
+            None => Ok(self.function.clone()),
+        }
+    }
+
+    /// Its folder in the drm class.
+    pub fn folder(&self) -> PathBuf {
+        self.function.folder.join("drm").join(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, path::Path};
+
+    use kernel::pci::{Function, Link};
+
+    use super::{Card, Driver};
+
+    fn function(folder: &Path, vendor: &str, class: &str, speed: &str, width: u32) {
+        fs::create_dir_all(folder).expect("created");
+        let (speed, width) = (format!("{speed} GT/s PCIe"), width.to_string());
+        for (name, text) in [
+            ("vendor", vendor),
+            ("class", class),
+            ("current_link_speed", &speed),
+            ("current_link_width", &width),
+            ("max_link_speed", &speed),
+            ("max_link_width", &width),
+        ] {
+            fs::write(folder.join(name), format!("{text}\n")).expect("written");
+        }
+    }
+
+    #[test]
+    fn the_link_is_the_slots_and_not_the_one_inside_the_card() {
+        let slots = Link { generation: 5, width: 8 };
+        for (vendor, inside, expected) in [
+            ("0x8086", ("2.5", 1), Ok(slots)),
+            // A switch of another vendor is the mainboard's: then the card's own is hidden, or it has none.
+            ("0x10b5", ("2.5", 1), Err("inside_the_card")),
+            ("0x10b5", ("16.0", 4), Ok(Link { generation: 4, width: 4 })),
+        ] {
+            let sysfs = tempfile::tempdir().expect("a folder");
+            let root = sysfs.path().join("devices/pci0000:00/0000:00:01.0");
+            let upstream = root.join("0000:01:00.0");
+            let gpu = upstream.join("0000:02:01.0/0000:03:00.0");
+            function(&root, "0x8086", "0x060400", "32.0", 16);
+            function(&upstream, vendor, "0x060400", "32.0", 8);
+            function(&gpu, "0x8086", "0x030000", inside.0, inside.1);
+            let devices = sysfs.path().join("bus/pci/devices");
+            fs::create_dir_all(&devices).expect("created");
+            symlink(&gpu, devices.join("0000:03:00.0")).expect("linked");
+            let function = Function::at(sysfs.path(), "0000:03:00.0");
+            let card = Card { function, name: "card1".to_owned(), driver: Driver::Xe };
+            let link = card.slot().and_then(|slot| slot.link());
+            assert_eq!(link.map_err(|fault| fault.code.name()), expected, "{vendor} {inside:?}");
+        }
+    }
+}

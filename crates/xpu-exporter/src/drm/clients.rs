@@ -1,0 +1,141 @@
+//! The load of a card by its clients, from the fdinfo of every open DRM file.
+//!
+//! The sum over clients is the engine's load only if every process is visible. With some of them hidden the
+//! sum would be too low, so there is none.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
+
+use kernel::File;
+use reading::{Fault, FaultCode, Measured};
+use source::Share;
+
+use super::{
+    fdinfo::{Client, FDINFO, engine, parse},
+    open_files::{Node, OpenFiles},
+};
+
+/// Most that the text of one client can hold; it has a few KiB.
+const FDINFO_MAX: usize = 64 * 1024;
+
+/// What the clients of one card do together in one round.
+#[derive(Debug)]
+pub struct ClientLoad {
+    /// Busy share of each engine.
+    pub engines: Vec<(&'static str, Measured<f64>)>,
+    /// Host memory resident for clients, bytes.
+    pub shared_bytes: Measured<u64>,
+    /// Processes that have the card open.
+    pub processes: Measured<u64>,
+}
+
+/// The clients of one card, from round to round.
+#[derive(Debug)]
+pub struct Clients {
+    address: String,
+    nodes: Vec<Node>,
+    started: Instant,
+    /// Whether the clients of the last round are known: only then is an engine that no client used idle.
+    has_previous: bool,
+    shares: HashMap<(u64, String), Share>,
+}
+
+impl Clients {
+    /// The clients of the card at a PCI address, which have one of `nodes` open.
+    pub fn new(address: &str, nodes: Vec<Node>) -> Self {
+        let started = Instant::now();
+        Self { address: address.to_owned(), nodes, started, has_previous: false, shares: HashMap::new() }
+    }
+
+    /// Reads every client. `engines` are those that the card has.
+    pub fn read(&mut self, open: &OpenFiles, engines: &[&'static str], now: Instant) -> ClientLoad {
+        let (mut complete, files) = open.on(&self.nodes, now);
+        let mut seen = HashSet::new();
+        let mut processes = HashSet::new();
+        let mut clients = Vec::new();
+        for file in files {
+            let text = File::called(file.fdinfo.clone(), FDINFO).bytes(FDINFO_MAX);
+            match text.map(|text| parse(&String::from_utf8_lossy(&text))) {
+                Ok(Some(client)) => {
+                    if client.address == self.address {
+                        processes.insert(file.process);
+                        if seen.insert(client.id) {
+                            clients.push(client);
+                        }
+                    }
+                }
+                // A client that is gone is not part of the load. One that cannot be read is, so the load is
+                // unknown.
+                _ if file.is_closed() => {}
+                Ok(None) => complete = Err(Fault::new(FDINFO, FaultCode::NoClient)),
+                Err(fault) => complete = Err(fault),
+            }
+        }
+        if let Err(fault) = complete {
+            self.has_previous = false;
+            self.shares.clear();
+            let engines = engines.iter().map(|engine| (*engine, Err(fault))).collect();
+            return ClientLoad { engines, shared_bytes: Err(fault), processes: Err(fault) };
+        }
+        let shared = clients
+            .iter()
+            .map(|client| client.shared_bytes.ok_or(Fault::new(FDINFO, FaultCode::NoResidentMemory)));
+        ClientLoad {
+            shared_bytes: shared.sum(),
+            processes: Ok(processes.len() as u64),
+            engines: self.shares(&clients, engines, now),
+        }
+    }
+
+    fn shares(
+        &mut self,
+        clients: &[Client],
+        engines: &[&'static str],
+        now: Instant,
+    ) -> Vec<(&'static str, Measured<f64>)> {
+        // Kernels before Linux 6.11 (xe) or 5.19 (i915) and virtual functions list clients without their
+        // engine time.
+        if clients.iter().any(|client| client.engines.is_empty()) {
+            self.has_previous = false;
+            self.shares.clear();
+            return engines
+                .iter()
+                .map(|engine| (*engine, Err(Fault::new(FDINFO, FaultCode::NoEngineTime))))
+                .collect();
+        }
+        let first = Fault::new(FDINFO, FaultCode::FirstReading);
+        let has_previous = std::mem::replace(&mut self.has_previous, true);
+        let mut old = std::mem::take(&mut self.shares);
+        let initial = |engine: &&'static str| (*engine, if has_previous { Ok(0.0) } else { Err(first) });
+        let mut sums: Vec<_> = engines.iter().map(initial).collect();
+        let elapsed = now.saturating_duration_since(self.started).as_nanos();
+        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        for client in clients {
+            for usage in &client.engines {
+                let key = (client.id, usage.class.clone());
+                let mut share = old.remove(&key).unwrap_or_default();
+                let whole = usage.total.unwrap_or(elapsed).saturating_mul(usage.capacity);
+                let share_now = share.of_lagging(FDINFO, (usage.busy, whole));
+                self.shares.insert(key, share);
+                let engine = engine(&usage.class);
+                let position = sums.iter().position(|(name, _)| *name == engine).unwrap_or_else(|| {
+                    sums.push((engine, Ok(0.0)));
+                    sums.len() - 1
+                });
+                let sum = &mut sums[position].1;
+                *sum = match (*sum, share_now) {
+                    // What a new client did before it was found may be older than this round: not counted.
+                    (Ok(sum), Err(fault)) if has_previous && fault.code == FaultCode::FirstReading => Ok(sum),
+                    (Ok(sum), Ok(more)) => Ok((sum + more).min(1.0)),
+                    (Err(fault), _) | (_, Err(fault)) => Err(fault),
+                };
+            }
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests;

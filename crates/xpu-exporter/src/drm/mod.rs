@@ -1,0 +1,185 @@
+//! A card as the kernel reports it: sysfs, hwmon, fdinfo, the render node, and RAPL for the power of an
+//! integrated GPU. Values are in the kernel's units.
+//!
+//! Everything but [`Card::is_asleep`] and [`Card::autosuspend_delay`] may wake a sleeping card.
+
+mod card;
+mod clients;
+mod fdinfo;
+mod gt;
+mod open_files;
+mod pmu;
+mod rapl;
+mod sensors;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use kernel::{
+    File,
+    pci::{Function, Link},
+};
+use reading::{Absence, Fault, FaultCode, Measured};
+use rustix::fs::makedev;
+
+pub use card::Card;
+pub use clients::ClientLoad;
+pub use gt::GtSample;
+pub use open_files::OpenFiles;
+pub use rapl::Rapl;
+pub use sensors::SensorSample;
+
+use crate::raw::drm::{self, Driver, VideoMemory};
+use clients::Clients;
+use gt::{Gt, numbered};
+use open_files::Node;
+use pmu::EnginePmu;
+use sensors::Sensors;
+
+/// Where the kernel's files are.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// Usually `/sys`.
+    pub sysfs: PathBuf,
+    /// Usually `/proc`.
+    pub procfs: PathBuf,
+    /// Usually `/dev`.
+    pub dev: PathBuf,
+}
+
+/// The files of a card that is awake.
+#[derive(Debug)]
+pub struct CardFiles {
+    card: Card,
+    slot: Measured<Function>,
+    gts: Vec<Gt>,
+    sensors: Sensors,
+    engines: Vec<&'static str>,
+    render_node: Option<PathBuf>,
+    clients: Clients,
+    open: Arc<OpenFiles>,
+    /// Where engine events may keep the card awake.
+    pmu: Option<EnginePmu>,
+}
+
+/// What one round reads from a card.
+#[derive(Debug)]
+pub struct Sample {
+    /// Its GTs.
+    pub gts: Vec<GtSample>,
+    /// Its clients.
+    pub load: ClientLoad,
+    /// Its own memory.
+    pub memory: Measured<VideoMemory>,
+    /// Its hwmon chip; on an integrated GPU, RAPL's zone instead.
+    pub sensors: SensorSample,
+    /// Its PCIe link.
+    pub link: Measured<Link>,
+    /// The best that the link can be.
+    pub link_max: Measured<Link>,
+}
+
+impl Sample {
+    /// Whether the card did nothing since the last round, as far as its GTs report.
+    pub fn is_idle(&self) -> bool {
+        let is_idle = |gt: &GtSample| gt.awake.is_ok_and(|awake| awake < 0.01);
+        !self.gts.is_empty() && self.gts.iter().all(is_idle)
+    }
+}
+
+impl CardFiles {
+    /// Finds the card's files; it must be awake.
+    pub fn open(card: &Card, roots: &Roots, open: &Arc<OpenFiles>, hold_awake: bool) -> Self {
+        let device = &card.function.folder;
+        let gts = match card.driver {
+            Driver::Xe => Gt::of_xe(device),
+            Driver::I915 => Gt::of_i915(&card.folder()),
+        };
+        let render = numbered(&device.join("drm"), "renderD").next();
+        let render = render.map(|(number, _)| format!("renderD{number}"));
+        let nodes = std::iter::once(card.name.clone()).chain(render.clone());
+        let nodes = nodes.map(|name| Node { number: device_number(&device.join("drm").join(&name)), name });
+        Self {
+            gts,
+            sensors: Sensors::of_card(device, card.driver.name()),
+            engines: engines(card),
+            render_node: render.map(|name| roots.dev.join("dri").join(name)),
+            clients: Clients::new(&card.function.address, nodes.collect()),
+            open: Arc::clone(open),
+            pmu: hold_awake.then(|| EnginePmu::of(&roots.sysfs, card)).flatten(),
+            slot: card.slot(),
+            card: card.clone(),
+        }
+    }
+
+    /// Reads everything once. `rapl` has energy and power of an integrated GPU.
+    pub fn read(&mut self, rapl: Option<&mut Rapl>) -> Sample {
+        let gts = self.gts.iter_mut().map(Gt::read).collect();
+        let mut sensors = self.sensors.read();
+        if let Some(rapl) = rapl {
+            (sensors.energy_uj, sensors.power_uw) = rapl.read();
+        }
+        let memory = match &self.render_node {
+            // The memory that an integrated GPU's driver reports is the host's.
+            _ if self.card.is_integrated() => Err(Fault::new("render_node", FaultCode::Integrated)),
+            Some(node) => drm::video_memory(self.card.driver, node),
+            None => Err(Fault::returned(Absence::Unsupported, "render_node", "ENOENT")),
+        };
+        let load = self.load();
+        let slot =
+            |link: fn(&Function) -> Measured<Link>| self.slot.as_ref().map_err(|fault| *fault).and_then(link);
+        let (link, link_max) = (slot(Function::link), slot(Function::link_max));
+        Sample { gts, load, memory, sensors, link, link_max }
+    }
+
+    /// By the clients, where all of them are visible; else, where that is wanted, by the engines' own
+    /// counters.
+    fn load(&mut self) -> ClientLoad {
+        let mut load = self.clients.read(&self.open, &self.engines, Instant::now());
+        let unseen = load
+            .engines
+            .iter()
+            .any(|(_, busy)| busy.is_err_and(|fault| fault.absence == Absence::Unsupported));
+        if let Some(pmu) = self.pmu.as_ref().filter(|_| unseen || load.engines.is_empty()) {
+            match pmu.engines(self.gts.len() as u64) {
+                Ok(shares) => {
+                    load.engines = shares.into_iter().map(|(name, share)| (name, Ok(share))).collect();
+                }
+                Err(fault) => load.engines.iter_mut().for_each(|(_, busy)| *busy = Err(fault)),
+            }
+        }
+        load
+    }
+}
+
+/// The engines of a card, by the values of the label `engine`, each once.
+fn engines(card: &Card) -> Vec<&'static str> {
+    let classes: Vec<String> = match card.driver {
+        // `tile0/gt0/engines/rcs`
+        Driver::Xe => numbered(&card.function.folder, "tile")
+            .flat_map(|(_, tile)| numbered(&tile, "gt").collect::<Vec<_>>())
+            .flat_map(|(_, gt)| kernel::entries(&gt.join("engines")))
+            .collect(),
+        // `engine/rcs0`
+        Driver::I915 => kernel::entries(&card.folder().join("engine"))
+            .iter()
+            .map(|name| name.trim_end_matches(|last: char| last.is_ascii_digit()).to_owned())
+            .collect(),
+    };
+    let mut engines: Vec<_> = classes.iter().map(|class| fdinfo::engine(class)).collect();
+    engines.sort_unstable();
+    engines.dedup();
+    engines
+}
+
+/// The device number of a node of the drm class, from its folder's `dev`: `226:128`.
+fn device_number(folder: &Path) -> Option<u64> {
+    let parse = |text: &str| {
+        let (major, minor) = text.split_once(':')?;
+        Some(makedev(major.parse().ok()?, minor.parse().ok()?))
+    };
+    File::new(folder, "dev").parse(parse).ok()
+}

@@ -1,0 +1,156 @@
+//! Which processes have a GPU open: the open files of the DRM class, found by a walk over every process.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use kernel::{File, entries};
+use reading::{Fault, FaultCode, Measured};
+
+use super::fdinfo::FDINFO;
+
+/// Shortest and longest time between two walks. A new client is found that much later.
+const WALK_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
+/// After how many times its own duration a walk is repeated: with fifty thousand open files it takes a
+/// quarter of a second, and should cost at most a hundredth of a core.
+const WALK_PERIOD_FACTOR: u32 = 100;
+
+/// The open DRM files of the machine, found by one walk for all its cards.
+#[derive(Debug)]
+pub struct OpenFiles {
+    procfs: PathBuf,
+    last: Mutex<Option<Walk>>,
+}
+
+#[derive(Debug)]
+struct Walk {
+    /// When the next walk is due.
+    next: Instant,
+    complete: Measured<()>,
+    files: Vec<OpenFile>,
+}
+
+/// A device node of the DRM class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// `renderD128`, `card1`.
+    pub name: String,
+    /// Its device number, where it is known: a container may have the node under another name.
+    pub number: Option<u64>,
+}
+
+impl Node {
+    fn is(&self, other: &Self) -> bool {
+        match (self.number, other.number) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.name == other.name,
+        }
+    }
+}
+
+/// One open DRM file.
+#[derive(Clone, Debug)]
+pub struct OpenFile {
+    /// The process that has it open.
+    pub process: u32,
+    node: Node,
+    /// `fd/<n>` of its process.
+    link: PathBuf,
+    /// What the link leads to.
+    target: PathBuf,
+    /// Its text in procfs.
+    pub fdinfo: PathBuf,
+}
+
+impl OpenFile {
+    /// The open file behind an entry of a process's `fd` folder, if it is one of the DRM class.
+    fn behind(process: u32, folder: &Path, link: &fs::DirEntry) -> Option<Self> {
+        let (name, link) = (link.file_name(), link.path());
+        let target = fs::read_link(&link).ok()?;
+        let is_drm = target.parent().is_some_and(|parent| parent.ends_with("dri"));
+        let node = target.file_name().filter(|_| is_drm)?.to_str()?.to_owned();
+        let number = fs::metadata(&link).ok().filter(|node| node.file_type().is_char_device());
+        let node = Node { name: node, number: number.map(|node| node.rdev()) };
+        Some(Self { process, node, link, target, fdinfo: folder.join(FDINFO).join(name) })
+    }
+
+    /// Whether it was closed since it was found, or its process has ended.
+    pub fn is_closed(&self) -> bool {
+        match fs::read_link(&self.link) {
+            Ok(target) => target != self.target,
+            Err(error) => error.kind() != ErrorKind::PermissionDenied,
+        }
+    }
+}
+
+/// The time from the beginning of one walk to that of the next, by how long it took.
+fn period(walk: Duration) -> Duration {
+    (walk * WALK_PERIOD_FACTOR).clamp(WALK_INTERVAL.0, WALK_INTERVAL.1)
+}
+
+impl OpenFiles {
+    /// The files of the processes below `procfs`.
+    pub fn new(procfs: &Path) -> Self {
+        Self { procfs: procfs.to_owned(), last: Mutex::new(None) }
+    }
+
+    /// The open files of `nodes`, and whether every process is visible.
+    pub fn on(&self, nodes: &[Node], now: Instant) -> (Measured<()>, Vec<OpenFile>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_none_or(|walk| now >= walk.next) {
+            let begun = Instant::now();
+            let (complete, files) = self.walk();
+            *last = Some(Walk { next: now + period(begun.elapsed()), complete, files });
+        }
+        let walk = last.as_ref().expect("walked above");
+        let on_nodes = walk.files.iter().filter(|file| nodes.iter().any(|node| node.is(&file.node)));
+        (walk.complete, on_nodes.cloned().collect())
+    }
+
+    fn walk(&self) -> (Measured<()>, Vec<OpenFile>) {
+        let mut files = Vec::new();
+        // The kernel's own thread kthreadd is process 2 in the host's PID namespace and in no other.
+        if File::new(&self.procfs, "2/comm").text().as_deref() != Ok("kthreadd") {
+            return (Err(Fault::new(FDINFO, FaultCode::NeedsHostPidNamespace)), files);
+        }
+        // Level Zero's driver in this process has the nodes open too, and is not a client.
+        let own = fs::read_link(self.procfs.join("self")).ok();
+        let own = own.and_then(|own| own.to_str()?.parse::<u32>().ok());
+        let mut complete = Ok(());
+        for process in entries(&self.procfs).iter().filter_map(|name| name.parse::<u32>().ok()) {
+            if own == Some(process) {
+                continue;
+            }
+            let folder = self.procfs.join(process.to_string());
+            match fs::read_dir(folder.join("fd")) {
+                Ok(open) => {
+                    files.extend(open.flatten().filter_map(|link| OpenFile::behind(process, &folder, &link)));
+                }
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    complete = Err(Fault::new(FDINFO, FaultCode::NeedsPtrace));
+                }
+                // The process ended meanwhile.
+                Err(_) => {}
+            }
+        }
+        (complete, files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, period};
+
+    #[test]
+    fn the_longer_a_walk_takes_the_rarer_it_is() {
+        let millis = Duration::from_millis;
+        for (walk, next) in [(0, 5_000), (50, 5_000), (260, 26_000), (3_600_000, 60_000)] {
+            assert_eq!(period(millis(walk)), millis(next), "{walk} ms");
+        }
+    }
+}

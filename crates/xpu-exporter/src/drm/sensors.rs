@@ -1,0 +1,219 @@
+//! The hwmon chip of a discrete card: energy, power limits, temperatures and fans, in hwmon's units.
+
+use std::{path::Path, time::Instant};
+
+use kernel::{
+    File,
+    hwmon::{Attribute, Channel, Chip, Quantity},
+};
+use reading::{Fault, FaultCode, Measured};
+use source::Rate;
+
+/// Labels of xe's temperature channels, and the values of the label `sensor`. i915 has one sensor, without a
+/// label.
+const SENSORS: [(&str, &str); 20] = [
+    ("pkg", "gpu"),
+    ("vram", "memory"),
+    ("mctrl", "memory_controller"),
+    ("pcie", "pcie"),
+    ("vram_ch_0", "memory_channel_0"),
+    ("vram_ch_1", "memory_channel_1"),
+    ("vram_ch_2", "memory_channel_2"),
+    ("vram_ch_3", "memory_channel_3"),
+    ("vram_ch_4", "memory_channel_4"),
+    ("vram_ch_5", "memory_channel_5"),
+    ("vram_ch_6", "memory_channel_6"),
+    ("vram_ch_7", "memory_channel_7"),
+    ("vram_ch_8", "memory_channel_8"),
+    ("vram_ch_9", "memory_channel_9"),
+    ("vram_ch_10", "memory_channel_10"),
+    ("vram_ch_11", "memory_channel_11"),
+    ("vram_ch_12", "memory_channel_12"),
+    ("vram_ch_13", "memory_channel_13"),
+    ("vram_ch_14", "memory_channel_14"),
+    ("vram_ch_15", "memory_channel_15"),
+];
+
+/// The limits of a temperature, by the values of the label `limit`.
+const TEMPERATURE_LIMITS: [(&str, Attribute); 3] =
+    [("operating", Attribute::Max), ("slowdown", Attribute::Critical), ("shutdown", Attribute::Emergency)];
+
+/// The limits of power, by the values of the label `limit`: sustained (PL1), rated, burst (PL2), peak.
+const POWER_LIMITS: [(&str, Attribute); 4] = [
+    ("enforced", Attribute::Max),
+    ("default", Attribute::RatedMax),
+    ("burst", Attribute::Cap),
+    ("peak", Attribute::Critical),
+];
+
+/// The files of one temperature sensor.
+#[derive(Debug)]
+struct Temperature {
+    sensor: &'static str,
+    input: File,
+    limits: Vec<(&'static str, File)>,
+}
+
+/// The files of one chip.
+#[derive(Debug, Default)]
+pub struct Sensors {
+    energy: Vec<(File, Rate)>,
+    limits: Vec<(&'static str, File)>,
+    temperatures: Vec<Temperature>,
+    fans: Vec<File>,
+}
+
+/// What one round reads from a chip.
+#[derive(Debug)]
+pub struct SensorSample {
+    /// Energy of the card, or of its package where the card has no counter, µJ. The driver sums it in 64
+    /// bits, so it does not wrap.
+    pub energy_uj: Measured<u64>,
+    /// Mean power since the last round, µW.
+    pub power_uw: Measured<f64>,
+    /// Power limits, µW.
+    pub limits_uw: Vec<(&'static str, Measured<u64>)>,
+    /// Temperatures, m°C.
+    pub temperatures_mc: Vec<(&'static str, Measured<i64>)>,
+    /// Their limits, m°C.
+    pub temperature_limits_mc: Vec<(&'static str, &'static str, Measured<i64>)>,
+    /// Fans, revolutions per minute.
+    pub fans_rpm: Vec<Measured<u64>>,
+}
+
+impl Sensors {
+    /// The chip that the card's driver registered; empty on an integrated GPU.
+    pub fn of_card(device: &Path, driver: &str) -> Self {
+        let Some(chip) = Chip::of_device(device).into_iter().find(|chip| chip.name == driver) else {
+            return Self::default();
+        };
+        let energy = chip.channels(Quantity::Energy);
+        let power = |number| {
+            let channel = chip.channel(Quantity::Power, number);
+            let files = POWER_LIMITS.into_iter().map(|(limit, which)| (limit, channel.file(which)));
+            files.filter(|(_, file)| file.exists()).collect::<Vec<_>>()
+        };
+        // Channel 1 is the card, 2 the package. A card without limits of its own has those of its package.
+        let limits = Some(power(1)).filter(|files| !files.is_empty()).unwrap_or_else(|| power(2));
+        let counters = energy.iter().map(|channel| channel.file(Attribute::Input));
+        Self {
+            energy: counters.map(|file| (file, Rate::default())).collect(),
+            limits,
+            temperatures: chip.channels(Quantity::Temperature).iter().filter_map(temperature).collect(),
+            fans: chip.channels(Quantity::Fan).iter().map(|channel| channel.file(Attribute::Input)).collect(),
+        }
+    }
+
+    /// Reads it; wakes a sleeping card.
+    pub fn read(&mut self) -> SensorSample {
+        let (energy_uj, power_uw) = self.energy();
+        SensorSample {
+            energy_uj,
+            power_uw,
+            limits_uw: self.limits.iter().map(|(limit, file)| (*limit, power_limit(file))).collect(),
+            temperatures_mc: self
+                .temperatures
+                .iter()
+                .map(|temperature| (temperature.sensor, temperature.input.number()))
+                .collect(),
+            temperature_limits_mc: self
+                .temperatures
+                .iter()
+                .flat_map(|temperature| {
+                    let limits = temperature.limits.iter();
+                    limits.map(|(limit, file)| (temperature.sensor, *limit, file.number()))
+                })
+                .collect(),
+            fans_rpm: self.fans.iter().map(File::number).collect(),
+        }
+    }
+
+    /// Energy and mean power by the first counter that has a value, and from then on by that one alone: the
+    /// kernel reports 0 where it cannot read the card's, and the package's energy is another quantity.
+    fn energy(&mut self) -> (Measured<u64>, Measured<f64>) {
+        let none = Fault::new("energy_input", FaultCode::NoSensor);
+        let mut measured = (Err(none), Err(none));
+        for (position, (file, rate)) in self.energy.iter_mut().enumerate() {
+            let zero = Fault::new(file.call(), FaultCode::Zero);
+            let energy = file.number().and_then(|energy| if energy == 0 { Err(zero) } else { Ok(energy) });
+            let power = rate.per_second(file.call(), Instant::now(), energy);
+            // A counter that stands was not measured anew: no device draws nothing.
+            let stands = Fault::new(file.call(), FaultCode::CounterStands);
+            measured = (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(stands) }));
+            if energy.is_ok() {
+                self.energy.swap(0, position);
+                self.energy.truncate(1);
+                break;
+            }
+        }
+        measured
+    }
+}
+
+fn temperature(channel: &Channel) -> Option<Temperature> {
+    let sensor = match channel.label.as_deref() {
+        None => "gpu",
+        Some(label) => SENSORS.iter().find(|(known, _)| *known == label)?.1,
+    };
+    let limits = TEMPERATURE_LIMITS.into_iter().map(|(limit, which)| (limit, channel.file(which)));
+    Some(Temperature {
+        sensor,
+        input: channel.file(Attribute::Input),
+        limits: limits.filter(|(_, file)| file.exists()).collect(),
+    })
+}
+
+/// A limit of 0 is switched off.
+fn power_limit(file: &File) -> Measured<u64> {
+    let off = Fault::new(file.call(), FaultCode::Disabled);
+    file.number().and_then(|limit| if limit == 0 { Err(off) } else { Ok(limit) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Sensors;
+
+    #[test]
+    fn a_card_whose_counter_reads_zero_has_its_packages_energy() {
+        let device = tempfile::tempdir().expect("a folder");
+        let chip = device.path().join("hwmon/hwmon4");
+        fs::create_dir_all(&chip).expect("created");
+        let put = |name: &str, text: &str| fs::write(chip.join(name), format!("{text}\n")).expect("written");
+        put("name", "xe");
+        put("energy1_input", "0");
+        put("energy2_input", "5000000");
+        put("power2_max", "0");
+        put("power2_cap", "250000000");
+        put("temp2_input", "61000");
+        put("temp2_label", "pkg");
+        put("temp2_crit", "100000");
+        put("temp9_input", "1");
+        put("temp9_label", "hair");
+        put("fan1_input", "1830");
+        let mut sensors = Sensors::of_card(device.path(), "xe");
+        let sample = sensors.read();
+        assert_eq!(sample.energy_uj, Ok(5_000_000));
+        assert_eq!(sample.power_uw.map_err(|fault| fault.code.name()), Err("first_reading"));
+        let code = |(limit, got): &(&'static str, super::Measured<u64>)| {
+            (*limit, got.map_err(|fault| fault.code.name()))
+        };
+        let limits: Vec<_> = sample.limits_uw.iter().map(code).collect();
+        assert_eq!(limits, [("enforced", Err("disabled")), ("burst", Ok(250_000_000))]);
+        assert_eq!(sample.temperatures_mc, [("gpu", Ok(61_000))]);
+        assert_eq!(sample.temperature_limits_mc, [("gpu", "slowdown", Ok(100_000))]);
+        assert_eq!(sample.fans_rpm, [Ok(1830)]);
+        assert_eq!(sensors.read().power_uw.map_err(|fault| fault.code.name()), Err("counter_stands"));
+        put("energy1_input", "7000000");
+        assert_eq!(sensors.read().energy_uj, Ok(5_000_000), "the other counter would be a jump");
+        // A file that vanishes costs its own value only.
+        fs::remove_file(chip.join("temp2_input")).expect("removed");
+        put("energy2_input", "");
+        let sample = sensors.read();
+        assert_eq!(sample.temperatures_mc[0].1.map_err(|fault| fault.code.name()), Err("ENOENT"));
+        assert_eq!(sample.energy_uj.map_err(|fault| fault.code.name()), Err("empty"));
+        assert_eq!(sample.fans_rpm, [Ok(1830)]);
+        assert!(Sensors::of_card(device.path(), "i915").read().energy_uj.is_err());
+    }
+}

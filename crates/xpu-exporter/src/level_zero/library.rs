@@ -1,0 +1,135 @@
+//! The opened loader and the GPUs that it lists.
+
+use std::{ffi::OsStr, path::Path, sync::Arc};
+
+use level_zero_sys::{self as sys, InitFunction, LevelZero, OpenError, value};
+use reading::{Measured, Unavailable};
+
+use super::{LOSSES, fault};
+
+/// The file name of the loader when no path is given.
+const LOADER: &str = "libze_loader.so.1";
+/// A simulated driver puts this prefix and the machine's name into the brand of its devices.
+const SIMULATED: &str = "accelsim:";
+
+/// An initialised Level Zero and its GPUs, or why there is none.
+pub type OpenedLibrary = Result<(Library, Vec<Gpu>), Unavailable>;
+
+/// An initialised Level Zero.
+#[derive(Clone)]
+pub struct Library {
+    pub(super) calls: Arc<LevelZero>,
+    /// The path or file name that was opened.
+    pub path: String,
+}
+
+impl Library {
+    /// Opens the loader at `path`, or the one on the loader's own search path, and lists its GPUs.
+    ///
+    /// # Errors
+    /// One line: which library, what failed, and what to do.
+    pub fn open(path: Option<&Path>) -> OpenedLibrary {
+        let name = path.map_or(OsStr::new(LOADER), Path::as_os_str);
+        let path = name.to_string_lossy().into_owned();
+        let calls = LevelZero::open(name).map_err(|error| {
+            Unavailable(match error {
+                OpenError::Library(why) => format!(
+                    "{why}; install libze1 and intel-level-zero-gpu, or name the loader with --library.level-zero"
+                ),
+                OpenError::Incomplete => {
+                    format!("{path}: has neither zesInit nor zeInit; it is not a Level Zero loader")
+                }
+                OpenError::Failed(failure) => format!(
+                    "{path}: {} returned {}; install intel-level-zero-gpu, the driver behind the loader",
+                    failure.call,
+                    fault(failure).code
+                ),
+            })
+        })?;
+        let library = Self { calls: Arc::new(calls), path };
+        let refused = |fault| Unavailable(format!("{}: {fault}; run accelscope as root", library.path));
+        let gpus = library.gpus(&[]).map_err(refused)?;
+        Ok((library, gpus))
+    }
+
+    /// The function by which it was initialised, for people.
+    pub fn init_function(&self) -> &'static str {
+        match self.calls.init_function() {
+            InitFunction::Sysman => "zesInit",
+            InitFunction::Core => "zeInit",
+        }
+    }
+
+    /// The GPUs that it lists, with their PCI addresses. Handles last as long as the driver, so properties of
+    /// the `known` are not read again. A device whose properties cannot be read is left out.
+    ///
+    /// # Errors
+    /// Those of the calls that list devices, and the fault that means that the driver is gone.
+    pub fn gpus(&self, known: &[Gpu]) -> Measured<Vec<Gpu>> {
+        let mut gpus = Vec::new();
+        let mut index = 0;
+        for device in self.calls.devices().map_err(fault)? {
+            match known.iter().find(|gpu| gpu.device == device) {
+                Some(gpu) => gpus.push(gpu.clone()),
+                None => match self.gpu(device, index) {
+                    // Not a GPU: NPUs are listed too.
+                    Ok(None) => continue,
+                    Ok(gpu) => gpus.extend(gpu),
+                    Err(fault) if LOSSES.loses_session(&fault) => return Err(fault),
+                    Err(_) => {}
+                },
+            }
+            index += 1;
+        }
+        Ok(gpus)
+    }
+
+    fn gpu(&self, device: sys::Device, index: u32) -> Measured<Option<Gpu>> {
+        let properties = self.calls.device_properties(device).map_err(fault)?;
+        if properties.core.kind != value::DEVICE_GPU {
+            return Ok(None);
+        }
+        let sys::PciAddress { domain, bus, device: slot, function } =
+            self.calls.pci_properties(device).map_err(fault)?.address;
+        Ok(Some(Gpu {
+            library: self.clone(),
+            device,
+            index,
+            address: format!("{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"),
+            name: sys::text(&properties.core.name),
+            serial: known(sys::text(&properties.serial)),
+            board: known(sys::text(&properties.board)),
+            simulated: sys::text(&properties.brand).strip_prefix(SIMULATED).map(str::to_owned),
+            integrated: properties.core.flags & value::DEVICE_INTEGRATED != 0,
+            tiles: properties.subdevices,
+        }))
+    }
+}
+
+/// The text, or nothing where the driver writes "unknown".
+fn known(text: String) -> String {
+    if text.eq_ignore_ascii_case("unknown") { String::new() } else { text }
+}
+
+/// A GPU that Level Zero lists.
+#[derive(Clone)]
+pub struct Gpu {
+    pub(super) library: Library,
+    pub(super) device: sys::Device,
+    /// Its position among the GPUs that Level Zero lists.
+    pub index: u32,
+    /// PCI address as sysfs writes it.
+    pub address: String,
+    /// Product name.
+    pub name: String,
+    /// Serial number, or empty.
+    pub serial: String,
+    /// Board number, or empty.
+    pub board: String,
+    /// The name of the simulated machine, where the driver is simulated.
+    pub simulated: Option<String>,
+    /// Whether it shares the host's memory.
+    pub integrated: bool,
+    /// How many tiles it has; 0 for a GPU that is not divided into tiles.
+    pub tiles: u32,
+}

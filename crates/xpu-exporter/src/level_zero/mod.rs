@@ -1,0 +1,79 @@
+//! GPUs as Level Zero Sysman reports them, in Sysman's units and enumerations.
+//!
+//! Handles are enumerated once: they stay valid until the driver is unloaded. A value for which the driver
+//! returns `UNSUPPORTED_FEATURE` is absent; the documentation lists which values those are on which part.
+
+mod background;
+mod counters;
+mod device;
+mod library;
+mod sample;
+
+use level_zero_sys::{Failure, code};
+use reading::{Absence, Fault, FaultCode};
+use source::LossCodes;
+
+pub use background::BackgroundOpen;
+pub use device::Sysman;
+pub use library::{Gpu, Library};
+pub use sample::{EngineSample, FrequencySample, MemorySample, PortSample, Sample};
+
+/// The codes that mean more than that one value is missing.
+pub const LOSSES: LossCodes = LossCodes {
+    device: &["ERROR_DEVICE_LOST", "ERROR_DEVICE_REQUIRES_RESET", "ERROR_SURVIVABILITY_MODE_DETECTED"],
+    session: &["ERROR_UNINITIALIZED"],
+};
+
+/// The fault that a failed call means.
+pub fn fault(Failure { call, code }: Failure) -> Fault {
+    let Some(code) = code else { return Fault::new(call, FaultCode::SymbolMissing) };
+    let Some(name) = code::name(code) else { return Fault::new(call, FaultCode::UnknownReturnCode) };
+    let absence = match code {
+        code::INSUFFICIENT_PERMISSIONS => return Fault::new(call, FaultCode::NeedsRoot),
+        code::UNSUPPORTED_FEATURE | code::UNSUPPORTED_VERSION | code::DEPENDENCY_UNAVAILABLE => {
+            Absence::Unsupported
+        }
+        code::NOT_AVAILABLE | code::DEVICE_IN_LOW_POWER_STATE => Absence::NoData,
+        _ => Absence::Failed,
+    };
+    Fault::returned(absence, call, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Absence, Failure, LOSSES, code, fault};
+
+    #[test]
+    fn a_return_code_is_a_kind_of_absence_and_may_lose_device_or_session() {
+        for (returned, absence, name, loses_device, loses_session) in [
+            (None, Absence::Unsupported, "symbol_missing", false, false),
+            (Some(0x7abc_def0), Absence::Failed, "unknown_return_code", false, false),
+            (Some(code::INSUFFICIENT_PERMISSIONS), Absence::Unsupported, "needs_root", false, false),
+            (
+                Some(code::UNSUPPORTED_FEATURE),
+                Absence::Unsupported,
+                "ERROR_UNSUPPORTED_FEATURE",
+                false,
+                false,
+            ),
+            (Some(code::NOT_AVAILABLE), Absence::NoData, "ERROR_NOT_AVAILABLE", false, false),
+            (Some(code::DEVICE_LOST), Absence::Failed, "ERROR_DEVICE_LOST", true, false),
+            (Some(code::DEVICE_REQUIRES_RESET), Absence::Failed, "ERROR_DEVICE_REQUIRES_RESET", true, false),
+            (
+                Some(code::SURVIVABILITY_MODE),
+                Absence::Failed,
+                "ERROR_SURVIVABILITY_MODE_DETECTED",
+                true,
+                false,
+            ),
+            (Some(code::UNINITIALIZED), Absence::Failed, "ERROR_UNINITIALIZED", false, true),
+        ] {
+            let fault = fault(Failure { call: "zesDeviceGetState", code: returned });
+            assert_eq!((fault.absence, fault.code.name()), (absence, name));
+            assert_eq!(
+                (LOSSES.loses_device(&fault), LOSSES.loses_session(&fault)),
+                (loses_device, loses_session)
+            );
+        }
+    }
+}

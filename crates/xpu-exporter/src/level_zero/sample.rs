@@ -1,0 +1,96 @@
+//! What one round reads from a device, in Sysman's units.
+
+use level_zero_sys as sys;
+use reading::Measured;
+
+/// One engine group.
+pub struct EngineSample {
+    /// Its tile; `None` for the whole device.
+    pub tile: Option<u32>,
+    /// `zes_engine_group_t`.
+    pub kind: u32,
+    /// Share of the time since the last round in which it was busy.
+    pub busy: Measured<f64>,
+}
+
+/// One clock domain.
+pub struct FrequencySample {
+    /// Its tile; `None` for the whole device.
+    pub tile: Option<u32>,
+    /// `zes_freq_domain_t`.
+    pub kind: u32,
+    /// Highest clock, MHz; negative is unknown.
+    pub max_mhz: f64,
+    /// Its clock and what throttles it.
+    pub state: Measured<sys::FrequencyState>,
+}
+
+/// One memory module.
+pub struct MemorySample {
+    /// Its tile; `None` for the whole device.
+    pub tile: Option<u32>,
+    /// Installed bytes; 0 is unknown.
+    pub physical_bytes: u64,
+    /// Its size and how much of it is free.
+    pub state: Measured<sys::MemoryState>,
+    /// Bytes read and written.
+    pub bandwidth: Measured<sys::MemoryBandwidth>,
+    /// Share of its highest bandwidth that was used since the last round.
+    pub active: Measured<f64>,
+}
+
+/// One fabric port.
+pub struct PortSample {
+    /// Its tile; `None` for the whole device.
+    pub tile: Option<u32>,
+    /// Its position among the device's ports.
+    pub number: u32,
+    /// Its status and speed.
+    pub state: Measured<sys::PortState>,
+    /// Bytes received and transmitted.
+    pub throughput: Measured<sys::PortThroughput>,
+    /// Errors by kind.
+    pub errors: Measured<sys::PortErrors>,
+}
+
+/// One device.
+pub struct Sample {
+    /// Engine groups.
+    pub engines: Measured<Vec<EngineSample>>,
+    /// Clock domains.
+    pub frequencies: Vec<FrequencySample>,
+    /// Memory modules on the device.
+    pub memories: Measured<Vec<MemorySample>>,
+    /// Energy of the card since it was first read, µJ.
+    pub energy_uj: Measured<u64>,
+    /// Mean power since the last round, µW.
+    pub power_uw: Measured<f64>,
+    /// Power limits.
+    pub limits: Measured<Vec<sys::PowerLimit>>,
+    /// Temperature sensors: tile, `zes_temp_sensors_t`, °C.
+    pub temperatures: Vec<(Option<u32>, u32, Measured<f64>)>,
+    /// Fans: revolutions per minute now, and at most.
+    pub fans: Vec<(Measured<i32>, i32)>,
+    /// Error sets: tile, `zes_ras_error_type_t`, counts by category.
+    pub ras: Vec<(Option<u32>, u32, Measured<[u64; 7]>)>,
+    /// Fabric ports.
+    pub ports: Vec<PortSample>,
+    /// Bytes received and transmitted over PCIe.
+    pub pcie_bytes: Measured<(u64, u64)>,
+    /// PCIe packets that were sent again.
+    pub pcie_replays: Measured<u64>,
+    /// Speed of the PCIe link now, and at most.
+    pub pcie_speeds: [Measured<sys::PciSpeed>; 2],
+    /// Whether memory is protected by ECC.
+    pub ecc: Measured<sys::EccProperties>,
+    /// `zes_reset_reason_flags_t`.
+    pub reset: Measured<u32>,
+}
+
+impl Sample {
+    /// Whether every clock is 0, as it is only in a GT's deepest sleep state.
+    pub fn clocks_are_stopped(&self) -> bool {
+        let is_stopped = |domain: &FrequencySample| domain.state.is_ok_and(|state| state.actual == 0.0);
+        !self.frequencies.is_empty() && self.frequencies.iter().all(is_stopped)
+    }
+}

@@ -1,0 +1,314 @@
+//! What Level Zero reports of a device.
+
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use level_zero_sys::{MemoryState, PciSpeed, value as v};
+use naming::{
+    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m,
+};
+use reading::{Batch, Fault, LabelValue, Labels, Measured, plausible_celsius};
+
+use super::{Identities, highest, megahertz, pcie_link};
+use crate::level_zero::{EngineSample, MemorySample, PortSample, Sample};
+use tables::{
+    CACHE_ERRORS, COMBINED_ENGINES, DOMAINS, ENGINES, LIMITS, LOWEST_SENSORS, RAS_CATEGORIES, REASONS,
+    REASONS_ALWAYS_REPORTED, SENSORS, named,
+};
+
+/// Puts one round of a device into the batch.
+pub fn put(identities: &Identities, sample: &Sample, batch: &mut Batch) {
+    batch.begin(&identities.card);
+    engines(identities, sample, batch);
+    memories(identities, sample, batch);
+    power(sample, batch);
+    clocks(identities, sample, batch);
+    heat(identities, sample, batch);
+    pcie(sample, batch);
+    ports(identities, &sample.ports, batch);
+    health(identities, sample, batch);
+}
+
+/// Why the values that only Level Zero reports are absent where it is not open.
+pub fn put_unopened(identities: &Identities, integrated: bool, why: FaultCode, batch: &mut Batch) {
+    let fault = Fault::new("level_zero", why);
+    batch.begin(&identities.card);
+    batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault));
+    if !integrated {
+        batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, Err(fault));
+        batch.put(m::MEMORY_READ, Labels::NONE, Err(fault));
+        batch.put(m::MEMORY_WRITTEN, Labels::NONE, Err(fault));
+        batch.put(m::LINK_RECEIVE, pcie_link(), Err(fault));
+        batch.put(m::LINK_TRANSMIT, pcie_link(), Err(fault));
+        batch.put(m::ECC_ENABLED, Labels::NONE, Err(fault));
+    }
+}
+
+/// The mean over the engines of each kind, and the busiest kind.
+fn engines(identities: &Identities, sample: &Sample, batch: &mut Batch) {
+    let groups = match &sample.engines {
+        Ok(groups) => groups,
+        Err(fault) => {
+            batch.put(m::UTILIZATION, Labels::NONE, Err(*fault));
+            batch.put(m::ENGINE_ACTIVE, Labels::NONE, Err(*fault));
+            return;
+        }
+    };
+    let mut kinds: Vec<(Option<u32>, u32)> = groups.iter().map(|group| (group.tile, group.kind)).collect();
+    kinds.retain(|(_, kind)| !COMBINED_ENGINES.contains(kind));
+    kinds.sort_unstable();
+    kinds.dedup();
+    let mut busiest: Measured<f64> = Err(Fault::new("zesEngineGetActivity", FaultCode::NoSingleEngine));
+    for (tile, kind) in kinds {
+        let of_kind: Vec<&EngineSample> =
+            groups.iter().filter(|group| (group.tile, group.kind) == (tile, kind)).collect();
+        let sum: Measured<f64> = of_kind.iter().map(|group| group.busy).sum();
+        let mean = sum.map(|sum| sum / of_kind.len() as f64);
+        busiest = match (busiest, mean) {
+            (Ok(most), Ok(mean)) => Ok(most.max(mean)),
+            (Err(_), mean) => mean,
+            (most, Err(_)) => most,
+        };
+        batch.begin(identities.of(tile));
+        batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, named(&ENGINES, kind)), mean.map(Ratio));
+    }
+    batch.begin(&identities.card);
+    batch.put(m::UTILIZATION, Labels::NONE, busiest.map(Ratio));
+}
+
+fn memories(identities: &Identities, sample: &Sample, batch: &mut Batch) {
+    let modules = match &sample.memories {
+        Ok(modules) => modules,
+        Err(fault) => {
+            for metric in [m::MEMORY_TOTAL, m::MEMORY_USED, m::MEMORY_FREE, m::MEMORY_READ, m::MEMORY_WRITTEN]
+            {
+                batch.put(metric, Labels::NONE, Err(*fault));
+            }
+            batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, Err(*fault));
+            return;
+        }
+    };
+    let mut tiles: Vec<_> = modules.iter().map(|module| module.tile).collect();
+    tiles.sort_unstable();
+    tiles.dedup();
+    for tile in tiles {
+        let of_tile: Vec<_> = modules.iter().filter(|module| module.tile == tile).collect();
+        batch.begin(identities.of(tile));
+        memory(&of_tile, batch);
+    }
+    batch.begin(&identities.card);
+}
+
+/// The modules of one card or tile together.
+fn memory(modules: &[&MemorySample], batch: &mut Batch) {
+    let sum = |value: &dyn Fn(&MemorySample) -> Measured<u64>| -> Measured<u64> {
+        modules.iter().map(|module| value(module)).sum()
+    };
+    let contradiction = Fault::new("zesMemoryGetState", FaultCode::SizesDisagree);
+    let size = |module: &MemorySample| match (module.physical_bytes, module.state) {
+        (0, Ok(MemoryState { size: 0, .. })) => Err(Fault::new("zesMemoryGetState", FaultCode::Unknown)),
+        (0, state) => state.map(|state| state.size),
+        (physical, _) => Ok(physical),
+    };
+    // By the specification, `size` can be allocated and `free` of it is left. The driver asks the kernel,
+    // which reports all of it as free to a process without the capability, though the driver itself always
+    // uses some.
+    let hidden = Fault::new("zesMemoryGetState", FaultCode::NeedsCapPerfmon);
+    let used = |module: &MemorySample| {
+        let state = module.state?;
+        match state.size.checked_sub(state.free).ok_or(contradiction)? {
+            0 => Err(hidden),
+            used => Ok(used),
+        }
+    };
+    batch.put(m::MEMORY_TOTAL, Labels::NONE, sum(&size).map(Bytes));
+    batch.put(m::MEMORY_USED, Labels::NONE, sum(&used).map(Bytes));
+    let free = sum(&|module| used(module).and(module.state.map(|state| state.free)));
+    batch.put(m::MEMORY_FREE, Labels::NONE, free.map(Bytes));
+    let read = sum(&|module| module.bandwidth.map(|bandwidth| bandwidth.read));
+    batch.put(m::MEMORY_READ, Labels::NONE, read.map(Bytes));
+    let written = sum(&|module| module.bandwidth.map(|bandwidth| bandwidth.written));
+    batch.put(m::MEMORY_WRITTEN, Labels::NONE, written.map(Bytes));
+    let active: Measured<f64> = modules.iter().map(|module| module.active).sum();
+    let active = active.map(|sum| Ratio(sum / modules.len() as f64));
+    batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, active);
+}
+
+fn power(sample: &Sample, batch: &mut Batch) {
+    batch.put(m::ENERGY, Labels::NONE, sample.energy_uj.map(|micro| Joules(micro as f64 * 1e-6)));
+    batch.put(m::POWER, Labels::NONE, sample.power_uw.map(|micro| Watts(micro * 1e-6)));
+    match &sample.limits {
+        Err(fault) => batch.put(m::POWER_LIMIT, Labels::NONE, Err(*fault)),
+        Ok(limits) => {
+            // The Linux driver does not report whether a limit is enabled (compute-runtime, `getLimitsExt`);
+            // one that is switched off is 0.
+            for limit in limits.iter().filter(|limit| limit.unit == v::LIMIT_POWER) {
+                let milli = match u64::try_from(limit.limit) {
+                    Ok(0) => Err(Fault::new("zesPowerGetLimitsExt", FaultCode::Disabled)),
+                    Ok(milli) => Ok(Watts::from_milli(milli)),
+                    Err(_) => Err(Fault::new("zesPowerGetLimitsExt", FaultCode::Unknown)),
+                };
+                batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, named(&LIMITS, limit.level)), milli);
+            }
+        }
+    }
+}
+
+fn clocks(identities: &Identities, sample: &Sample, batch: &mut Batch) {
+    const CALL: &str = "zesFrequencyGetState";
+    let mut tiles: Vec<_> = sample.frequencies.iter().map(|domain| domain.tile).collect();
+    tiles.sort_unstable();
+    tiles.dedup();
+    for tile in tiles {
+        batch.begin(identities.of(tile));
+        let mut reasons: Measured<u32> = Ok(0);
+        for domain in sample.frequencies.iter().filter(|domain| domain.tile == tile) {
+            let label = || Labels::one(Label::Domain, named(&DOMAINS, domain.kind));
+            let actual = domain.state.and_then(|state| megahertz(CALL, state.actual));
+            batch.put(m::CLOCK, label(), actual);
+            batch.put(m::CLOCK_MAX, label(), highest("zesFrequencyGetProperties", domain.max_mhz));
+            reasons = reasons.and_then(|reasons| domain.state.map(|state| reasons | state.throttle));
+        }
+        match reasons {
+            Err(fault) => batch.put(m::THROTTLE_ACTIVE, Labels::NONE, Err(fault)),
+            Ok(active) => throttle(active, batch),
+        }
+    }
+    batch.begin(&identities.card);
+}
+
+fn throttle(active: u32, batch: &mut Batch) {
+    let mut reported: Vec<LabelValue> = Vec::new();
+    for bit in (0..u32::BITS).map(|bit| 1 << bit).filter(|bit| (active | REASONS_ALWAYS_REPORTED) & bit != 0)
+    {
+        let reason = named(&REASONS, bit);
+        // Two bits stand for the same reason.
+        if !reported.contains(&reason) {
+            reported.push(reason);
+            let same = REASONS.iter().filter(|(_, name)| reason == LabelValue::Word(name));
+            let mask = same.fold(bit, |mask, (bit, _)| mask | bit);
+            batch.put(m::THROTTLE_ACTIVE, Labels::one(Label::Reason, reason), Ok(Flag(active & mask != 0)));
+        }
+    }
+}
+
+fn heat(identities: &Identities, sample: &Sample, batch: &mut Batch) {
+    let mut sensors: Vec<_> = sample.temperatures.iter().map(|(tile, kind, _)| (*tile, *kind)).collect();
+    sensors.retain(|(_, kind)| !LOWEST_SENSORS.contains(kind));
+    sensors.sort_unstable();
+    sensors.dedup();
+    for sensor in sensors {
+        // Of several sensors of one kind, the hottest.
+        let alike = sample.temperatures.iter().filter(|(tile, kind, _)| (*tile, *kind) == sensor);
+        let celsius = alike.map(|(.., celsius)| plausible_celsius("zesTemperatureGetState", (*celsius)?));
+        let hottest = celsius.reduce(|one, other| Ok(one?.max(other?)));
+        batch.begin(identities.of(sensor.0));
+        let none = Fault::new("zesTemperatureGetState", FaultCode::NoSensor);
+        batch.put(
+            m::TEMPERATURE,
+            Labels::one(Label::Sensor, named(&SENSORS, sensor.1)),
+            hottest.unwrap_or(Err(none)).map(Celsius),
+        );
+    }
+    batch.begin(&identities.card);
+    for (fan, (rpm, most)) in (0u32..).zip(&sample.fans) {
+        let rpm = rpm
+            .and_then(|rpm| u64::try_from(rpm).map_err(|_| Fault::new("zesFanGetState", FaultCode::Unknown)));
+        batch.put(m::FAN_REVOLUTIONS, Labels::one(Label::Fan, fan), rpm.map(Count));
+        if *most > 0 {
+            let ratio = rpm.map(|rpm| Ratio(rpm as f64 / f64::from(*most)));
+            batch.put(m::FAN_SPEED, Labels::one(Label::Fan, fan), ratio);
+        }
+    }
+}
+
+fn pcie(sample: &Sample, batch: &mut Batch) {
+    batch.put(m::LINK_RECEIVE, pcie_link(), sample.pcie_bytes.map(|(received, _)| Bytes(received)));
+    batch.put(m::LINK_TRANSMIT, pcie_link(), sample.pcie_bytes.map(|(_, transmitted)| Bytes(transmitted)));
+    batch.put(m::PCIE_REPLAYS, Labels::NONE, sample.pcie_replays.map(Count));
+    let known = |call, speed: Measured<PciSpeed>, field: fn(PciSpeed) -> i32| {
+        let unknown = Fault::new(call, FaultCode::Unknown);
+        speed.and_then(|speed| u64::try_from(field(speed)).ok().filter(|n| *n > 0).ok_or(unknown)).map(Count)
+    };
+    let [now, max] = sample.pcie_speeds;
+    let (state, properties) = ("zesDevicePciGetState", "zesDevicePciGetProperties");
+    batch.put(m::PCIE_GENERATION, Labels::NONE, known(state, now, |speed| speed.generation));
+    batch.put(m::PCIE_WIDTH, Labels::NONE, known(state, now, |speed| speed.width));
+    batch.put(m::PCIE_GENERATION_MAX, Labels::NONE, known(properties, max, |speed| speed.generation));
+    batch.put(m::PCIE_WIDTH_MAX, Labels::NONE, known(properties, max, |speed| speed.width));
+}
+
+fn ports(identities: &Identities, ports: &[PortSample], batch: &mut Batch) {
+    for port in ports {
+        batch.begin(identities.of(port.tile));
+        let labels = || Labels::one(Label::Link, port.number).with(Label::Kind, "xelink");
+        let up = port.state.and_then(|state| match state.status {
+            v::PORT_HEALTHY | v::PORT_DEGRADED => Ok(Flag(true)),
+            v::PORT_FAILED | v::PORT_DISABLED => Ok(Flag(false)),
+            _ => Err(Fault::new("zesFabricPortGetState", FaultCode::Unknown)),
+        });
+        batch.put(m::LINK_UP, labels(), up);
+        let speed = port.state.and_then(|state| {
+            let bits = state.receive.bit_rate.max(0) as f64 * f64::from(state.receive.width.max(0));
+            if bits > 0.0 {
+                Ok(bits / 8.0)
+            } else {
+                Err(Fault::new("zesFabricPortGetState", FaultCode::Unknown))
+            }
+        });
+        batch.put(m::LINK_BANDWIDTH, labels(), speed.map(BytesPerSecond));
+        batch.put(m::LINK_RECEIVE, labels(), port.throughput.map(|bytes| Bytes(bytes.received)));
+        batch.put(m::LINK_TRANSMIT, labels(), port.throughput.map(|bytes| Bytes(bytes.transmitted)));
+        for (error, count) in [
+            ("link_failure", port.errors.map(|errors| errors.failures)),
+            ("firmware_communication", port.errors.map(|errors| errors.firmware_communication)),
+            ("firmware", port.errors.map(|errors| errors.firmware)),
+            ("degraded", port.errors.map(|errors| errors.degradations)),
+        ] {
+            batch.put(m::LINK_ERRORS, labels().with(Label::Error, error), count.map(Count));
+        }
+    }
+    batch.begin(&identities.card);
+}
+
+fn health(identities: &Identities, sample: &Sample, batch: &mut Batch) {
+    let unknown = Fault::new("zesDeviceGetEccState", FaultCode::Unknown);
+    let ecc = sample.ecc.and_then(|ecc| match ecc.current {
+        v::ECC_ENABLED => Ok(Flag(true)),
+        v::ECC_DISABLED => Ok(Flag(false)),
+        _ => Err(unknown),
+    });
+    batch.put(m::ECC_ENABLED, Labels::NONE, ecc);
+    match sample.reset {
+        Err(fault) => batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault)),
+        Ok(reset) => {
+            for (action, active) in [
+                ("none", reset == 0),
+                ("gpu_reset", reset & v::RESET_WEDGED != 0),
+                ("repair", reset & v::RESET_REPAIR != 0),
+            ] {
+                batch.put(m::RECOVERY_ACTION, Labels::one(Label::Action, action), Ok(Flag(active)));
+            }
+        }
+    }
+    if sample.ras.is_empty() {
+        let none = Fault::new("zesDeviceEnumRasErrorSets", FaultCode::None);
+        batch.put(m::ERRORS, Labels::one(Label::Kind, "ras"), Err(none));
+    }
+    for (tile, kind, counts) in &sample.ras {
+        batch.begin(identities.of(*tile));
+        // Corrected errors must not page anybody.
+        let (metric, severity) = match *kind {
+            v::RAS_CORRECTABLE => (m::ERRORS_CORRECTED, "corrected"),
+            _ => (m::ERRORS, "uncorrectable"),
+        };
+        for (category, name) in RAS_CATEGORIES.into_iter().enumerate() {
+            let count = counts.map(|counts| Count(counts[category]));
+            batch.put(metric, Labels::one(Label::Kind, "ras").with(Label::Code, name), count);
+        }
+        let labels = Labels::one(Label::Severity, severity).with(Label::Scope, "volatile");
+        batch.put(m::ECC_ERRORS, labels, counts.map(|counts| Count(counts[CACHE_ERRORS])));
+    }
+    batch.begin(&identities.card);
+}
