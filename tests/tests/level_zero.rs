@@ -175,8 +175,8 @@ fn pyzes_reads_what_is_exported_through_the_stand_in_and_through_debians_loader(
                 ("/pci_bytes/1", 1.0, "accel_link_transmit_bytes_total", &[("kind", "pcie")]),
                 // Followed from 0, and this clock stands.
                 ("/energy/1", 0.0, "accel_energy_joules_total", &[]),
-                ("/limits/1", 1e-3, "accel_power_limit_watts", &[("limit", "enforced")]),
                 ("/limits/2", 1e-3, "accel_power_limit_watts", &[("limit", "burst")]),
+                ("/limits/3", 1e-3, "accel_power_limit_watts", &[("limit", "peak")]),
                 ("/clocks/0/0", 1e6, "accel_clock_hertz", &[("domain", "graphics")]),
                 ("/clocks/0/1", 1e6, "accel_clock_max_hertz", &[("domain", "graphics")]),
                 ("/clocks/2/0", 1e6, "accel_clock_hertz", &[("domain", "video")]),

@@ -179,6 +179,29 @@ fn a_bad_file_costs_its_own_series_for_as_long_as_it_is_bad() -> Result<()> {
 }
 
 #[test]
+fn a_file_that_only_has_a_nodes_name_is_no_client() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").workload("decode");
+    let mine = node.dir().join("home/dri/renderD128");
+    fs::create_dir_all(mine.parent().context("a folder")?)?;
+    fs::write(&mine, "mine")?;
+    // A plain file of somebody, and one that nobody else may look at, as below a FUSE mount.
+    for (process, target) in [(900_001, mine.as_path()), (900_002, "/nowhere/dri/renderD128".as_ref())] {
+        let folder = node.sysfs().join(format!("proc/{process}"));
+        fs::create_dir_all(folder.join("fd"))?;
+        fs::create_dir_all(folder.join("fdinfo"))?;
+        std::os::unix::fs::symlink(target, folder.join("fd/5"))?;
+        fs::write(folder.join("fdinfo/5"), "pos:\t0\nflags:\t0100000\nmnt_id:\t30\n")?;
+    }
+    let exporter = node.start(KERNEL)?;
+    let samples = whole(&exporter)?;
+    ensure!(
+        samples.value("accel_compute_processes", &CARD)? == 1.0,
+        "who has a plain file open is no client"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_file_that_hangs_costs_its_card_and_one_thread() -> Result<()> {
     let node = Node::new(MACHINE)?.only("xpu").frozen();
     let exporter = node.start(KERNEL)?;
@@ -229,6 +252,29 @@ fn a_counter_that_reads_zero_or_goes_back_is_no_reading() -> Result<()> {
         ensure!(!samples.has("accel_power_watts", &CARD));
         Ok(())
     })
+}
+
+#[test]
+fn a_battlemage_card_is_held_at_its_cap() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").frozen();
+    let before = node.start(KERNEL)?.settled()?;
+    let limit =
+        |samples: &Samples, limit| samples.value("accel_power_limit_watts", &[CARD[0], ("limit", limit)]);
+    ensure!(limit(&before, "enforced")? == 200.0 && limit(&before, "peak")? == 400.0);
+    // A sustained limit that is switched off changes nothing; one that is set is the one in force.
+    let chip = node.sysfs().join("bus/pci/devices/0000:03:00.0/hwmon/hwmon4");
+    for (sustained, enforced) in [("0", 200.0), ("150000000", 150.0)] {
+        fs::write(chip.join("power1_max"), sustained)?;
+        let samples = node.start(KERNEL)?.settled()?;
+        ensure!(limit(&samples, "enforced")? == enforced && limit(&samples, "burst")? == 200.0);
+    }
+    // With the peak known for the package alone.
+    fs::remove_file(chip.join("power1_cap"))?;
+    fs::write(chip.join("power1_max"), "0")?;
+    fs::rename(chip.join("power1_crit"), chip.join("power2_crit"))?;
+    let samples = node.start(KERNEL)?.settled()?;
+    ensure!(limit(&samples, "enforced").is_err() && limit(&samples, "peak")? == 400.0);
+    Ok(())
 }
 
 #[test]
@@ -363,6 +409,27 @@ fn i915_and_engines_of_unknown_classes_are_read_too() -> Result<()> {
     })
 }
 
+#[test]
+fn integrated_is_a_property_of_the_gpu_and_not_of_its_address() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    // A guest has its GPUs where its hypervisor puts them.
+    let text = "extends = \"nuc-lunar-lake\"\n[device]\npci_addresses = [\"0000:00:18.0\"]\n";
+    let node = Node::new(&variant(folder.path(), "guest.toml", text)?)?.only("xpu").workload("decode");
+    node.start(KERNEL)?.until("its power is RAPL's and its memory the host's", |samples| {
+        ensure!(samples.value("accel_power_watts", &[])? > 1.0);
+        ensure!(!samples.has("accel_memory_total_bytes", &[]));
+        Ok(())
+    })?;
+    let text =
+        "extends = \"battlematrix-8\"\n[device]\nnuma_nodes = [0]\npci_addresses = [\"0000:00:02.0\"]\n";
+    let node = Node::new(&variant(folder.path(), "card.toml", text)?)?.only("xpu").workload("decode");
+    node.start(KERNEL)?.until("a card has its own power and memory", |samples| {
+        ensure!(samples.value("accel_power_watts", &[])? > 30.0);
+        ensure!(samples.value("accel_memory_total_bytes", &[])? > 2e10);
+        Ok(())
+    })
+}
+
 /// What the kernel does not report; the first it reports of an integrated GPU too.
 const ONLY_LEVEL_ZERO: [&str; 7] = [
     "accel_recovery_action",
@@ -456,7 +523,6 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
                 "accel_temperature_celsius",
                 "accel_fan_speed_rpm",
                 "accel_power_limit_watts",
-                "accel_temperature_limit_celsius",
                 "accel_pcie_link_generation",
                 "accel_pcie_link_width_max",
                 "accel_link_bandwidth_bytes_per_second",

@@ -115,8 +115,8 @@ impl SocketSampler {
         let raw = self.files.read(cpus, dies);
         let sample = map::Sample {
             info: &self.config.info,
-            power_uw: self.power.per_second("energy_uj", now, raw.energy_uj),
-            memory_power_uw: self.memory_power.per_second("energy_uj", now, raw.memory_energy_uj),
+            power_uw: self.power.power("energy_uj", now, raw.energy_uj),
+            memory_power_uw: self.memory_power.power("energy_uj", now, raw.memory_energy_uj),
             throttled: self.throttling.update(&raw),
             raw: &raw,
             cores: cores.as_ref().map_err(|fault| *fault),

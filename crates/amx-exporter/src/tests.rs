@@ -95,6 +95,20 @@ impl Tree {
         tree
     }
 
+    /// Puts these CPUs online and all others offline, where they have no topology.
+    fn online(&self, cpus: &[u32]) {
+        let list: Vec<_> = cpus.iter().map(u32::to_string).collect();
+        self.put("devices/system/cpu/online", &list.join(","));
+        for cpu in 0..8 {
+            let core = format!("devices/system/cpu/cpu{cpu}/topology/core_id");
+            if cpus.contains(&cpu) {
+                self.put(&core, &(cpu % 4 / 2).to_string());
+            } else if self.0.path().join(&core).exists() {
+                self.remove(&core);
+            }
+        }
+    }
+
     fn put(&self, name: &str, text: &str) {
         let path = self.0.path().join(name);
         fs::create_dir_all(path.parent().expect("has one")).expect("created");
@@ -167,6 +181,21 @@ fn value(batch: &Batch, name: &str, labels: &str) -> Option<f64> {
 fn absence(batch: &Batch, name: &str) -> Option<(Absence, &'static str)> {
     let absent = batch.absences.iter().find(|absent| absent.id.metric().name == Some(name));
     absent.map(|absent| (absent.fault.absence, absent.fault.code.name()))
+}
+
+#[test]
+fn energy_that_stands_is_no_power() {
+    let tree = Tree::new();
+    let mut sampler = tree.sampler(false);
+    let start = Instant::now();
+    round(&mut sampler, start);
+    let batch = round(&mut sampler, start + Duration::from_secs(1));
+    for name in ["accel_power_watts", "accel_memory_power_watts"] {
+        assert_eq!(absence(&batch, name), Some((Absence::NoData, "counter_stands")), "{name}");
+    }
+    tree.rapl("energy_uj", "262143328100");
+    let batch = round(&mut sampler, start + Duration::from_secs(2));
+    assert!(value(&batch, "accel_power_watts", "").is_some_and(|watts| watts > 0.0));
 }
 
 #[test]
@@ -332,10 +361,10 @@ fn a_cpu_may_go_offline_between_two_rounds_and_come_back() {
     tree.remove("accelsim/perf/cpu3");
     tick(2000, &[0, 1, 2]);
     assert_eq!(ratio(), Ok(0.5));
-    tree.put("devices/system/cpu/online", "0-2,4-7");
+    tree.online(&[0, 1, 2, 4, 5, 6, 7]);
     tick(3000, &[0, 1, 2]);
     assert_eq!(ratio(), Ok(0.5));
-    tree.put("devices/system/cpu/online", "0-7");
+    tree.online(&[0, 1, 2, 3, 4, 5, 6, 7]);
     tick(3000, &[3]);
     tick(4000, &[0, 1, 2]);
     assert_eq!(ratio(), Ok(0.5));
@@ -362,7 +391,7 @@ fn a_socket_whose_last_cpu_went_offline_is_down() {
     let tree = Tree::new();
     let mut sampler = tree.sampler(false);
     round(&mut sampler, Instant::now());
-    tree.put("devices/system/cpu/online", "4-7");
+    tree.online(&[4, 5, 6, 7]);
     let lost = sampler.round(Instant::now(), &mut Batch::default());
     assert!(matches!(lost, Err(reading::Lost::Device(fault)) if fault.code == "offline"), "{lost:?}");
 }
@@ -387,11 +416,11 @@ fn a_core_that_goes_offline_takes_no_counts_with_it() {
     assert_eq!(counts(), [Some(3.0), Some(8.0), Some(0.5), Some(0.0)]);
     // Core 1 goes offline, and so does the CPU from which the package and core 0 were read.
     tree.put("devices/system/cpu/cpu1/thermal_throttle/package_throttle_count", "1");
-    tree.put("devices/system/cpu/online", "1,4-7");
+    tree.online(&[1, 4, 5, 6, 7]);
     assert_eq!(counts(), [Some(3.0), Some(8.0), Some(0.5), Some(0.0)]);
     tree.put("devices/system/cpu/cpu1/thermal_throttle/core_throttle_count", "6");
     assert_eq!(counts(), [Some(3.0), Some(10.0), Some(0.5), Some(1.0)]);
-    tree.put("devices/system/cpu/online", "0-7");
+    tree.online(&[0, 1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(counts(), [Some(3.0), Some(10.0), Some(0.5), Some(0.0)]);
 }
 
@@ -413,7 +442,7 @@ fn the_sensor_of_a_package_is_found_by_its_dies() {
     let batch = round(&mut sampler, Instant::now());
     assert_eq!(value(&batch, "accel_temperature_celsius", "package"), Some(70.0), "the hotter of its two");
     // The other socket's dies go offline: the numbers stay.
-    tree.put("devices/system/cpu/online", "0-3");
+    tree.online(&[0, 1, 2, 3]);
     for chip in ["hwmon2", "hwmon3"] {
         tree.remove(&format!("class/hwmon/{chip}/temp1_label"));
     }

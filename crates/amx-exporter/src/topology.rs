@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kernel::File;
+use kernel::{File, entries};
 use reading::{Absence, Measured};
 
 /// One online CPU of a socket.
@@ -33,9 +33,19 @@ pub fn folder(sysfs: &Path, cpu: u32) -> PathBuf {
     sysfs.join(format!("devices/system/cpu/cpu{cpu}"))
 }
 
-/// The CPUs that are online.
+/// The machine's CPUs that are online. A container's lxcfs puts the container's own CPUs in place of the list,
+/// while events count on the whole machine: a CPU that is not listed is online too as long as the kernel
+/// reports its place, which it does not for one that is offline.
 pub fn online(sysfs: &Path) -> Measured<Vec<u32>> {
-    File::called(sysfs.join("devices/system/cpu/online"), "cpu/online").list()
+    let cpus = sysfs.join("devices/system/cpu");
+    let listed = File::called(cpus.join("online"), "cpu/online").list()?;
+    let mut online: BTreeSet<u32> = listed.into_iter().collect();
+    for cpu in entries(&cpus).iter().filter_map(|name| name.strip_prefix("cpu")?.parse().ok()) {
+        if !online.contains(&cpu) && folder(sysfs, cpu).join("topology/core_id").exists() {
+            online.insert(cpu);
+        }
+    }
+    Ok(online.into_iter().collect())
 }
 
 /// The CPUs of one socket. They are looked up only when other CPUs are online than before, since a large
@@ -115,6 +125,26 @@ mod tests {
         assert_eq!(socket.dies, [(0, 0), (0, 1)]);
         std::fs::create_dir_all(folder(sysfs.path(), 3).join("topology/core_id")).expect("created");
         assert_eq!(sockets(sysfs.path()).map_err(|fault| fault.code.name()), Err("EISDIR"));
+    }
+
+    #[test]
+    fn a_list_that_lxcfs_made_hides_no_cpu() {
+        let sysfs = tempfile::tempdir().expect("a folder");
+        for cpu in 0..16u32 {
+            let topology = folder(sysfs.path(), cpu).join("topology");
+            std::fs::create_dir_all(&topology).expect("created");
+            std::fs::write(topology.join("physical_package_id"), (cpu / 8).to_string()).expect("written");
+            std::fs::write(topology.join("core_id"), (cpu % 8).to_string()).expect("written");
+        }
+        // Offline: its folder stays.
+        std::fs::remove_dir_all(folder(sysfs.path(), 7).join("topology")).expect("removed");
+        std::fs::create_dir_all(sysfs.path().join("devices/system/cpu/cpufreq")).expect("created");
+        for list in ["0-6,8-15", "0", "2,5,9,11"] {
+            std::fs::write(sysfs.path().join("devices/system/cpu/online"), list).expect("written");
+            let cpus = sockets(sysfs.path()).expect("listed");
+            let cpus: Vec<_> = cpus.iter().map(|(socket, cpus)| (*socket, cpus.len())).collect();
+            assert_eq!(cpus, [(0, 7), (1, 8)], "{list}");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! One Gaudi, round after round: what has to be remembered between two rounds, and the order of a round.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kernel::pci::Link;
 use reading::{Batch, Fault, FaultCode, Labels, Lost, Measured, Sampler};
-use source::Known;
+use source::{Known, Throttle};
 
 use crate::{
     driver::{self, DriverFiles, Node},
@@ -13,6 +16,9 @@ use crate::{
     session::SourceState,
     slow::SlowReader,
 };
+
+/// Time between two log lines about the same event of a card.
+const LINE_PERIOD: Duration = Duration::from_mins(1);
 
 /// What is kept of a card beside its identity.
 #[derive(Clone)]
@@ -35,6 +41,7 @@ struct HlmlDevice {
     hpu: Hpu,
     events: Measured<Events>,
     log: HlmlEventLog,
+    lines: Throttle<&'static str>,
     slow: Arc<SlowReader>,
     /// Temperatures of die, board and memory that only the library has.
     wanted: [bool; 3],
@@ -48,7 +55,8 @@ impl HpuSampler {
         let hlml = hpu.map(|hpu| {
             let slow = state.slow.of(&card.key);
             slow.read(&hpu, wanted);
-            HlmlDevice { events: Events::register(&hpu), log: state.log.clone(), slow, hpu, wanted }
+            let lines = Throttle::new(LINE_PERIOD);
+            HlmlDevice { events: Events::register(&hpu), log: state.log.clone(), lines, slow, hpu, wanted }
         });
         Self { card, files, hlml }
     }
@@ -88,10 +96,12 @@ const fn device_lost(call: &'static str, code: FaultCode) -> Lost {
 
 impl HlmlDevice {
     /// Records the events since the last round and returns all so far.
-    fn events(&self, key: &str) -> Measured<HlmlEventHistory> {
+    fn events(&mut self, key: &str) -> Measured<HlmlEventHistory> {
         let events = self.events.as_ref().map_err(|fault| *fault)?;
         for code in events.take()? {
-            tracing::warn!(key, code, "critical event");
+            if let Some(count) = self.lines.admit(code, Instant::now()) {
+                tracing::warn!(key, code, count, "critical event");
+            }
             self.log.record(key.to_owned(), code);
         }
         Ok(self.log.history(&key.to_owned()).unwrap_or_default())
@@ -103,7 +113,9 @@ impl Sampler for HpuSampler {
         self.check()?;
         let resets = self.resets();
         batch.begin(&self.card.identity);
-        let hlml = self.hlml.as_ref().ok_or(Fault::new("libhlml", FaultCode::LibraryMissing));
+        let missing = Fault::new("libhlml", FaultCode::LibraryMissing);
+        let events = self.hlml.as_mut().ok_or(missing).and_then(|hlml| hlml.events(&self.card.key));
+        let hlml = self.hlml.as_ref().ok_or(missing);
         let raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));
         if let Some(lost) = raw.vital_faults().find_map(|fault| LOSSES.of_round(fault)) {
             return Err(lost);
@@ -113,7 +125,7 @@ impl Sampler for HpuSampler {
             files: self.files.as_ref(),
             link: self.link(),
             resets,
-            events: hlml.and_then(|hlml| hlml.events(&self.card.key)),
+            events,
             slow: hlml.and_then(|hlml| {
                 hlml.slow.refresh(&hlml.hpu, hlml.wanted);
                 hlml.slow.newest(Instant::now())

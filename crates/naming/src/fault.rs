@@ -220,6 +220,9 @@ fault_codes! {
         LinkWithoutSpeed = "link_without_speed",
             "The link is up and reports a speed of 0.",
             "Nothing if it passes; otherwise update the driver.";
+        MoreThanPossible = "more_than_possible",
+            "The driver reports more components or devices than such hardware can have.",
+            "Nothing if it passes; otherwise update the driver.";
         NotACount = "not_a_count",
             "The number is negative or has a fraction where a count is expected.",
             "Update the driver.";
@@ -342,9 +345,6 @@ fault_codes! {
         Unbound = "unbound",
             "The device is no longer bound to its driver.",
             "Bind it again.";
-        UnexpectedAnswer = "unexpected_answer",
-            "The library's wrapper returned an error without a code.",
-            "Report it with the version of the library.";
         UnknownReturnCode = "unknown_return_code",
             "The library returned a code that this release of accelscope does not know.",
             "Update accelscope if the library is newer.";

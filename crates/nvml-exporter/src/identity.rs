@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use naming::{DCGM_LABELS, Family, Label};
-use nvml_wrapper::enum_wrappers::device::InfoRom;
 use reading::{Identity, Labels};
 
-use crate::raw::{Gpu, Instance};
+use crate::raw::{Gpu, InforomObject, Instance};
 
 /// What the user chose about labels of the DCGM vocabulary.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +23,8 @@ pub struct Inventory {
     uuid: String,
     minor: Option<u32>,
     name: String,
-    architecture: String,
-    brand: String,
+    architecture: &'static str,
+    brand: &'static str,
     pci_bus_id: String,
     serial: String,
     board_part_number: String,
@@ -48,16 +47,16 @@ impl Inventory {
             uuid,
             minor: gpu.minor_number().ok(),
             name: gpu.name().unwrap_or_default(),
-            architecture: gpu.architecture().unwrap_or_default(),
-            brand: gpu.brand().unwrap_or_default(),
+            architecture: gpu.architecture().ok().flatten().unwrap_or_default(),
+            brand: gpu.brand().ok().flatten().unwrap_or_default(),
             pci_bus_id: gpu.pci_bus_id().unwrap_or_default(),
             serial: gpu.serial().unwrap_or_default(),
             board_part_number: gpu.board_part_number().unwrap_or_default(),
             vbios_version: gpu.vbios_version().unwrap_or_default(),
             inforom_image: gpu.inforom_image_version().unwrap_or_default(),
-            inforom_oem: gpu.inforom_version(InfoRom::OEM).unwrap_or_default(),
-            inforom_ecc: gpu.inforom_version(InfoRom::ECC).unwrap_or_default(),
-            inforom_power: gpu.inforom_version(InfoRom::Power).unwrap_or_default(),
+            inforom_oem: gpu.inforom_version(InforomObject::Oem).unwrap_or_default(),
+            inforom_ecc: gpu.inforom_version(InforomObject::Ecc).unwrap_or_default(),
+            inforom_power: gpu.inforom_version(InforomObject::Power).unwrap_or_default(),
             driver_version: library.driver_version().unwrap_or_default(),
             nvml_version: library.nvml_version().unwrap_or_default(),
             cuda_version: library.cuda_version().unwrap_or_default(),
@@ -100,8 +99,8 @@ impl Inventory {
         [
             (Label::Vendor, "NVIDIA"),
             (Label::Model, &self.name),
-            (Label::Architecture, &self.architecture),
-            (Label::Brand, &self.brand),
+            (Label::Architecture, self.architecture),
+            (Label::Brand, self.brand),
             (Label::PciBusId, &kernel::pci::address(&self.pci_bus_id)),
             (Label::Serial, &self.serial),
             (Label::BoardPartNumber, &self.board_part_number),

@@ -1,7 +1,7 @@
 //! The thread that waits for XIDs.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,6 +11,8 @@ use std::{
 };
 
 use reading::{Fault, Measured};
+
+use source::Throttle;
 
 use crate::{
     raw::{EventSet, Gpu, LOSSES, Library, XidEvent},
@@ -23,20 +25,27 @@ pub struct Listener {
     /// What is waited on; another one once a device in it is lost.
     set: Mutex<Measured<Arc<EventSet>>>,
     log: XidLog,
-    /// The devices in the set with their UUIDs, by handle: a device that is lost no longer returns its UUID,
-    /// and that is when its most important event comes.
+    /// The devices in the set with their keys, by handle: a device that is lost no longer says who it is, and that is
+    /// when its most important event comes.
     registered: Mutex<HashMap<usize, (Gpu, String)>>,
-    /// Why a device could not be registered, by UUID.
+    /// Why a device could not be registered, by its key.
     refused: Mutex<HashMap<String, Fault>>,
+    /// The GPU instances of each device, by its key.
+    instances: Mutex<HashMap<String, BTreeSet<u32>>>,
     /// Why no XID can be received at all.
     failed: Mutex<Option<Fault>>,
     stop: AtomicBool,
 }
 
+/// Time between two log lines about the same XID of the same device.
+const LINE_PERIOD: Duration = Duration::from_mins(1);
 /// How long one wait lasts: the longest that the thread outlives its session.
 const WAIT: Duration = Duration::from_millis(500);
 /// Pause before the set is looked at again while it has no device.
 const EMPTY_PAUSE: Duration = Duration::from_millis(50);
+/// Events that are taken one after another before the thread pauses, so that a driver that always returns at once
+/// does not keep a CPU busy. The driver keeps what waits.
+const EVENTS_PER_WAIT: u32 = 512;
 
 impl Listener {
     /// Starts the thread; devices are added by [`Listener::register`].
@@ -49,6 +58,7 @@ impl Listener {
             log,
             registered: Mutex::default(),
             refused: Mutex::default(),
+            instances: Mutex::default(),
             failed,
             stop: AtomicBool::new(false),
         });
@@ -64,6 +74,8 @@ impl Listener {
     }
 
     fn listen(&self) {
+        let (mut began, mut taken) = (Instant::now(), 0);
+        let mut lines = Throttle::new(LINE_PERIOD);
         while !self.stop.load(Ordering::Relaxed) {
             let Ok(set) = lock(&self.set).clone() else { return };
             // Waiting on a set without devices fails.
@@ -71,32 +83,52 @@ impl Listener {
                 thread::sleep(EMPTY_PAUSE);
                 continue;
             }
-            let started = Instant::now();
             match set.wait(WAIT) {
                 Ok(event) => {
                     *lock(&self.failed) = None;
                     if let Some(event) = event {
-                        self.record(&event);
+                        self.record(&event, &mut lines);
+                        taken += 1;
+                        if taken < EVENTS_PER_WAIT {
+                            continue;
+                        }
                     }
                 }
                 Err(fault) => {
                     let recovered = LOSSES.loses_device(&fault) && self.leave_out_lost().is_ok();
                     *lock(&self.failed) = (!recovered).then_some(fault);
-                    // A call that fails at once must not spin.
-                    thread::sleep(WAIT.saturating_sub(started.elapsed()));
                 }
             }
+            // A call that returns at once, whatever it returns, must not spin.
+            thread::sleep(WAIT.saturating_sub(began.elapsed()));
+            (began, taken) = (Instant::now(), 0);
         }
     }
 
-    fn record(&self, event: &XidEvent) {
-        let known = lock(&self.registered).get(&event.gpu.token()).map(|(_, uuid)| uuid.clone());
-        match known.map_or_else(|| event.gpu.uuid(), Ok) {
-            Ok(uuid) => {
-                tracing::warn!(uuid, xid = event.code, instance = event.instance, "XID");
-                self.log.record((uuid, event.instance), xid::code(event.code));
+    fn record(&self, event: &XidEvent, lines: &mut Throttle<(String, u64)>) {
+        let known = lock(&self.registered).get(&event.gpu.token()).map(|(_, key)| key.clone());
+        let key = match known.map_or_else(|| event.gpu.uuid(), Ok) {
+            Ok(key) => key,
+            Err(fault) => {
+                tracing::warn!(%fault, xid = event.code, "XID of a device without a UUID");
+                return;
             }
-            Err(fault) => tracing::warn!(%fault, xid = event.code, "XID of a device without a UUID"),
+        };
+        // An instance that is not there, as where MIG is off, is no key that is ever read.
+        let partition =
+            event.instance.filter(|id| lock(&self.instances).get(&key).is_some_and(|ids| ids.contains(id)));
+        if let Some(count) = lines.admit((key.clone(), event.code), Instant::now()) {
+            tracing::warn!(key, xid = event.code, instance = event.instance, count, "XID");
+        }
+        self.log.record((key, partition), xid::code(event.code));
+    }
+
+    /// Says which GPU instances a device has now. The events of one that is gone are the device's from then on.
+    pub fn set_instances(&self, key: &str, ids: &BTreeSet<u32>) {
+        let mut instances = lock(&self.instances);
+        let old = instances.insert(key.to_owned(), ids.clone()).unwrap_or_default();
+        for gone in old.difference(ids) {
+            self.log.merge(&(key.to_owned(), Some(*gone)), (key.to_owned(), None));
         }
     }
 
@@ -105,10 +137,10 @@ impl Listener {
     fn leave_out_lost(&self) -> Measured<()> {
         let mut registered = lock(&self.registered);
         let set = Arc::new(EventSet::new(&self.library)?);
-        registered.retain(|_, (gpu, uuid)| match gpu.uuid().and_then(|_| set.register(gpu)) {
+        registered.retain(|_, (gpu, key)| match gpu.uuid().and_then(|_| set.register(gpu)) {
             Ok(()) => true,
             Err(fault) => {
-                lock(&self.refused).insert(uuid.clone(), fault);
+                lock(&self.refused).insert(key.clone(), fault);
                 false
             }
         });
@@ -117,7 +149,7 @@ impl Listener {
     }
 
     /// Adds a device, unless it was added before.
-    pub fn register(&self, gpu: &Gpu, uuid: &str) {
+    pub fn register(&self, gpu: &Gpu, key: &str) {
         let mut registered = lock(&self.registered);
         let Ok(set) = lock(&self.set).clone() else { return };
         if registered.contains_key(&gpu.token()) {
@@ -125,11 +157,11 @@ impl Listener {
         }
         match set.register(gpu) {
             Ok(()) => {
-                lock(&self.refused).remove(uuid);
-                registered.insert(gpu.token(), (gpu.clone(), uuid.to_owned()));
+                lock(&self.refused).remove(key);
+                registered.insert(gpu.token(), (gpu.clone(), key.to_owned()));
             }
             Err(fault) => {
-                lock(&self.refused).insert(uuid.to_owned(), fault);
+                lock(&self.refused).insert(key.to_owned(), fault);
             }
         }
     }
@@ -143,14 +175,14 @@ impl Listener {
     ///
     /// # Errors
     /// Why none can be received.
-    pub fn history(&self, uuid: &str, instance: Option<u32>) -> Measured<XidHistory> {
+    pub fn history(&self, key: &str, instance: Option<u32>) -> Measured<XidHistory> {
         if let Some(fault) = *lock(&self.failed) {
             return Err(fault);
         }
-        if let Some(fault) = lock(&self.refused).get(uuid) {
+        if let Some(fault) = lock(&self.refused).get(key) {
             return Err(*fault);
         }
-        Ok(self.log.history(&(uuid.to_owned(), instance)).unwrap_or_default())
+        Ok(self.log.history(&(key.to_owned(), instance)).unwrap_or_default())
     }
 }
 

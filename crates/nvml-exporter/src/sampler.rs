@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler};
+use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler, plausible_count};
 use source::Known;
 
 use crate::{
@@ -19,6 +19,8 @@ const LINKS_MAX: u32 = 36;
 /// A GPU and what is kept from one round to the next.
 pub struct GpuSampler {
     gpu: Gpu,
+    /// What XIDs are recorded under.
+    key: String,
     uuid: String,
     inventory: Inventory,
     labels: DcgmLabelOptions,
@@ -49,13 +51,14 @@ impl GpuSampler {
         labels: DcgmLabelOptions,
         listener: Arc<Listener>,
     ) -> Self {
-        let Known { mark: uuid, identity, facts: inventory, .. } = known;
+        let Known { mark: uuid, key, identity, facts: inventory } = known;
         let links = link_count(&gpu);
         Self {
             fields: FieldValues::every_round(&gpu, links.unwrap_or(0)),
             info: inventory.info(None),
             gpm: open_gpm(&gpu),
             gpu,
+            key,
             uuid,
             inventory,
             labels,
@@ -87,9 +90,14 @@ impl GpuSampler {
         retry_failed_gpm(&mut self.gpm, &self.gpu);
     }
 
-    fn sample_partitions(&mut self, mig_enabled: bool, now: Instant, batch: &mut Batch) {
+    fn sample_partitions(&mut self, mig_enabled: Measured<bool>, now: Instant, batch: &mut Batch) {
         let mut faults = Vec::new();
-        let instances = if mig_enabled { self.gpu.instances(&mut faults) } else { Vec::new() };
+        let instances = if mig_enabled == Ok(true) { self.gpu.instances(&mut faults) } else { Vec::new() };
+        // A list that cannot be read says nothing about what has gone.
+        if faults.is_empty() && mig_enabled.is_ok() {
+            let ids = instances.iter().map(|instance| instance.id).collect();
+            self.listener.set_instances(&self.key, &ids);
+        }
         for fault in faults {
             batch.put(naming::catalogue::DEVICE_INFO, Labels::NONE, Err(fault));
         }
@@ -115,7 +123,7 @@ impl GpuSampler {
                 memory: raw::memory(&partition.instance.gpu),
                 gpm: &read_gpm(&mut partition.gpm, &self.gpu, id),
                 info: &partition.info,
-                xids: self.listener.history(&self.uuid, id),
+                xids: self.listener.history(&self.key, id),
                 now,
             };
             map::partition(&sample, batch);
@@ -147,11 +155,11 @@ impl Sampler for GpuSampler {
             rates: self.traffic.advance(now, &self.fields, &gpm),
             clock_events: &self.clock_events,
             info: &self.info,
-            xids: self.listener.history(&self.uuid, None),
+            xids: self.listener.history(&self.key, None),
             now,
         };
         map::device(&sample, batch);
-        self.sample_partitions(raw.mig_enabled == Ok(true), now, batch);
+        self.sample_partitions(raw.mig_enabled, now, batch);
         self.check_identity()
     }
 }
@@ -168,7 +176,8 @@ fn link_count(gpu: &Gpu) -> Measured<u32> {
     let mut at_open = FieldValues::at_open(gpu);
     at_open.read(gpu);
     let links = at_open.unsigned(fields::NVML_FI_DEV_NVLINK_LINK_COUNT)?;
-    Ok(u32::try_from(links).unwrap_or(u32::MAX).min(LINKS_MAX))
+    let links = u32::try_from(links).unwrap_or(u32::MAX);
+    plausible_count(fields::NVML_FI_DEV_NVLINK_LINK_COUNT.name(), links, LINKS_MAX)
 }
 
 fn open_gpm(gpu: &Gpu) -> Measured<Gpm> {

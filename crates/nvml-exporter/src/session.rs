@@ -59,7 +59,7 @@ impl NvmlSession {
                 let identity = inventory.identity(labels);
                 Known { mark: uuid.clone(), key: uuid.clone(), identity, facts: inventory }
             });
-            listener.register(&gpu, &uuid);
+            listener.register(&gpu, &known.key);
             let (labels, listener) = (labels.clone(), Arc::clone(listener));
             Found {
                 key: known.key.clone(),

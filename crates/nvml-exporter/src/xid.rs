@@ -23,7 +23,7 @@ const CODE_MAX: u32 = 1023;
 /// The XIDs of one GPU or GPU instance.
 pub type XidHistory = EventHistory<u32>;
 
-/// XIDs by UUID of the GPU and GPU instance on it.
+/// XIDs by key of the GPU and GPU instance on it.
 pub type XidLog = EventLog<(String, Option<u32>), u32>;
 
 /// The code that an XID is counted under. All that are no XIDs share one.

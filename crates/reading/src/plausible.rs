@@ -2,7 +2,7 @@
 //!
 //! Only what cannot be a measurement is rejected; a surprising value is still a value.
 
-use std::ops::RangeInclusive;
+use std::{ffi::CStr, ops::RangeInclusive};
 
 use naming::FaultCode;
 
@@ -22,6 +22,28 @@ pub fn plausible_celsius(call: &'static str, celsius: f64) -> Measured<f64> {
         celsius if celsius > f64::from(TEMPERATURE_MAX_C) => Err(Fault::new(call, FaultCode::Over200Celsius)),
         celsius if celsius < TEMPERATURE_MIN_C => Err(Fault::new(call, FaultCode::Under60BelowZero)),
         celsius => Ok(celsius),
+    }
+}
+
+/// A number of components or devices that a driver reports, before anything is allocated or asked for each of them.
+/// `max` is the most that such hardware can have.
+///
+/// # Errors
+/// `more_than_possible`.
+pub fn plausible_count(call: &'static str, count: u32, max: u32) -> Measured<u32> {
+    if count > max { Err(Fault::new(call, FaultCode::MoreThanPossible)) } else { Ok(count) }
+}
+
+/// The text that a C function wrote into `buffer`. It is read no further than the buffer, whether or not it has an end.
+///
+/// # Errors
+/// `bad_string` for a text without a NUL or that is not UTF-8, `empty` for an empty one.
+pub fn terminated_text(call: &'static str, buffer: &[u8]) -> Measured<String> {
+    let bad = Fault::new(call, FaultCode::BadString);
+    let text = CStr::from_bytes_until_nul(buffer).map_err(|_| bad)?;
+    match text.to_str().map_err(|_| bad)? {
+        "" => Err(Fault::new(call, FaultCode::Empty)),
+        text => Ok(text.to_owned()),
     }
 }
 
@@ -103,6 +125,21 @@ mod tests {
             assert_eq!(others.number32("call", value), Ok(value), "2.5 kW is a lot, not garbage");
         }
         assert_eq!(others.number64("call", 1 << 62), Ok(1 << 62));
+    }
+
+    #[test]
+    fn a_count_is_capped_by_what_the_hardware_can_have() {
+        assert_eq!(plausible_count("call", 36, 36), Ok(36));
+        assert_eq!(code(plausible_count("call", 37, 36)), Some("more_than_possible"));
+    }
+
+    #[test]
+    fn a_text_ends_in_its_buffer_or_is_none() {
+        assert_eq!(terminated_text("call", b"GPU-1\0left over"), Ok("GPU-1".to_owned()));
+        for (buffer, expected) in [(&b"AAAA"[..], "bad_string"), (b"\xff\0", "bad_string"), (b"\0A", "empty")]
+        {
+            assert_eq!(code(terminated_text("call", buffer)), Some(expected), "{buffer:?}");
+        }
     }
 
     #[test]

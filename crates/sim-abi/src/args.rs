@@ -119,18 +119,27 @@ impl<T, L: Library> Out<T, L> {
 pub type Buffer<L> = Out<c_char, L>;
 
 impl<L: Library> Buffer<L> {
-    /// Writes the text and its NUL, if both fit.
+    /// Writes the text and its NUL, if both fit; or a wrong text when the control file asks for it.
     ///
     /// # Errors
     /// When they do not.
-    pub fn write(self, length: c_uint, text: &str) -> Result<(), L> {
-        if length as usize <= text.len() {
+    pub fn write(self, call: &Call<'_, L>, length: c_uint, text: &str) -> Result<(), L> {
+        let length = length as usize;
+        let text = match call.garbage {
+            Some(Garbage::Untouched) => return Ok(()),
+            Some(Garbage::Endless) => {
+                Items(self.0.as_ptr()).write(std::iter::repeat_n(c_char::from_ne_bytes(*b"A"), length));
+                return Ok(());
+            }
+            Some(Garbage::Blank) => text.replace(|letter: char| letter.is_ascii_alphanumeric(), "0"),
+            _ => text.to_owned(),
+        };
+        if length <= text.len() {
             return Err(L::INSUFFICIENT_SIZE);
         }
-        let bytes = text.as_ptr().cast::<c_char>();
-        // SAFETY: the header: the caller's buffer holds `length` bytes, and the text is shorter.
-        unsafe { self.0.as_ptr().copy_from_nonoverlapping(bytes, text.len()) };
-        self.nth(text.len()).put(0)
+        let bytes = text.bytes().chain([0]);
+        Items(self.0.as_ptr()).write(bytes.map(|byte| c_char::from_ne_bytes([byte])));
+        Ok(())
     }
 }
 

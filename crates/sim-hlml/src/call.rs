@@ -103,7 +103,7 @@ macro_rules! texts {
         $crate::call::entries! {$(
             fn $name(call, device: $crate::args::Device, text: $crate::args::Buffer, length: ::std::ffi::c_uint) {
                 let $hpu = $crate::call::HlmlCall::hpu(call, device.0)?;
-                text.write(length, &$text)
+                text.write(call, length, &$text)
             }
         )*}
     };

@@ -36,15 +36,15 @@ extern "C" fn hlml_shutdown() -> c_int {
 
 entries! {
     fn hlml_get_hlml_version(call, version: Buffer, length: c_uint) {
-        version.write(length, &call.hlml()?.hlml_version)
+        version.write(call, length, &call.hlml()?.hlml_version)
     }
 
     fn hlml_get_driver_version(call, version: Buffer, length: c_uint) {
-        version.write(length, &call.moment.machine().profile().driver.version)
+        version.write(call, length, &call.moment.machine().profile().driver.version)
     }
 
     fn hlml_get_nic_driver_version(call, version: Buffer, length: c_uint) {
-        version.write(length, &call.moment.machine().profile().driver.version)
+        version.write(call, length, &call.moment.machine().profile().driver.version)
     }
 
     fn hlml_device_get_count(call, count: Out<c_uint>) {

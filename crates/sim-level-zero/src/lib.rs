@@ -6,7 +6,7 @@
 //! - as a stand-in for a **loader** that has `zesInit` (specification 1.5), which Debian 12's has not: the same
 //!   functions under their names.
 //!
-//! Preloaded into a program, it also implements the `ioctl`s of the machine's render nodes (`render_node`).
+//! Preloaded into a program, it also implements `ioctl` and `statx` of the machine's render nodes (`render_node`).
 //!
 //! A function for what the profile's part does not have returns what Intel's driver returns: Battlemage
 //! counts no errors and has no fabric, an integrated GPU reports host memory and has no sensors, engines are

@@ -147,7 +147,7 @@ values! {
         *out = match (garbage, SENSORS[part % SENSORS.len()]) {
             (Some(Garbage::Nan | Garbage::Blank), _) => f64::NAN,
             (Some(Garbage::Hot), _) => 255.0,
-            (Some(Garbage::Untouched), _) => return Ok(()),
+            (Some(Garbage::Untouched | Garbage::Endless), _) => return Ok(()),
             (None, v::SENSOR_GLOBAL) => package.max(memory),
             (None, v::SENSOR_GPU) => package,
             (None, v::SENSOR_MEMORY) => memory,
@@ -247,10 +247,12 @@ entries! {
             limit: (watts * 1e3) as i32,
             ..PowerLimit::default()
         };
-        list(count, limits, [
-            limit(v::LEVEL_SUSTAINED, gpu.device.facts().power.limit_watts),
-            limit(v::LEVEL_BURST, gpu.facts.burst_watts),
-        ])
+        // The driver reads the kernel's files, and lists those that there are.
+        let levels = [("max", v::LEVEL_SUSTAINED), ("cap", v::LEVEL_BURST), ("crit", v::LEVEL_PEAK)];
+        let limits_of = levels.into_iter().filter_map(|(file, level)| {
+            gpu.facts.power_limits.get(file).map(|watts| limit(level, *watts))
+        });
+        list(count, limits, limits_of.collect::<Vec<_>>())
     }
 
     pub(crate) fn zesFanGetState(call, fan: Fan, units: u32, speed: Out<i32>) {

@@ -1,16 +1,19 @@
-//! Render nodes that are plain files: `ioctl`, for a program that has this library preloaded (`LD_PRELOAD`).
+//! Render nodes that are plain files: `ioctl` and `statx`, for a program that has this library preloaded
+//! (`LD_PRELOAD`).
 //!
 //! The memory-region queries of xe and i915 on a file that the simulated machine wrote return what that file
-//! holds, by the kernel's protocol: first the length, then as much. Every other call goes to the kernel.
+//! holds, by the kernel's protocol: first the length, then as much. Such a file, found behind an entry of a
+//! process's `fd` folder, is the character device that its name says. Every other call goes to the kernel.
 
 use std::{
-    ffi::{c_int, c_ulong, c_void},
+    ffi::{CStr, OsStr, c_char, c_int, c_uint, c_ulong, c_void},
     fs::File,
     mem::ManuallyDrop,
     os::{
         fd::{FromRawFd as _, RawFd},
-        unix::fs::FileExt as _,
+        unix::{ffi::OsStrExt as _, fs::FileExt as _},
     },
+    path::Path,
 };
 
 use drm_sys::{i915, xe};
@@ -38,6 +41,43 @@ unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -
         // SAFETY: the caller's own arguments, unchanged.
         None => (unsafe { libc::syscall(libc::SYS_ioctl, fd, request, argument) }) as c_int,
     }
+}
+
+/// The major number of the DRM class.
+const DRM_MAJOR: u32 = 226;
+
+/// `statx` as libc declares it.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn statx(
+    folder: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mask: c_uint,
+    status: *mut libc::statx,
+) -> c_int {
+    // SAFETY: the caller's own arguments, unchanged.
+    let result = unsafe { libc::syscall(libc::SYS_statx, folder, path, flags, mask, status) } as c_int;
+    if result == 0 && !path.is_null() {
+        // SAFETY: the kernel has read the path, so it is a string.
+        let path = unsafe { CStr::from_ptr(path) };
+        if let Some(minor) = minor(Path::new(OsStr::from_bytes(path.to_bytes()))) {
+            // SAFETY: the kernel has filled the caller's struct in.
+            let status = unsafe { &mut *status };
+            status.stx_mode = (libc::S_IFCHR | 0o660) as u16;
+            (status.stx_rdev_major, status.stx_rdev_minor) = (DRM_MAJOR, minor);
+        }
+    }
+    result
+}
+
+/// The minor number of the node of ours that an entry of an `fd` folder leads to.
+fn minor(entry: &Path) -> Option<u32> {
+    entry.parent().filter(|folder| folder.ends_with("fd"))?;
+    let node = entry.canonicalize().ok()?;
+    let minor = node.file_name()?.to_str()?.strip_prefix("renderD")?.parse().ok()?;
+    let mut magic = [0; NODE_MAGIC.len()];
+    File::open(node).ok()?.read_exact_at(&mut magic, 0).ok()?;
+    (magic == NODE_MAGIC).then_some(minor)
 }
 
 /// The regions of a node that is one of ours.

@@ -138,17 +138,17 @@ entries! {
     }
 
     fn nvmlDeviceGetUUID(call, device: AnyDevice, text: Buffer, length: c_uint) {
-        text.write(length, &uuid(call, device.0)?)
+        text.write(call, length, &uuid(call, device.0)?)
     }
 
     fn nvmlDeviceGetName(call, device: AnyDevice, text: Buffer, length: c_uint) {
         let gpu = call.gpu(device.0.device)?;
         let name = &gpu.facts().name;
         match device.0.instance {
-            None => text.write(length, name),
+            None => text.write(call, length, name),
             Some(id) => {
                 let instance = gpu.instance(id).ok_or(code::INVALID_ARGUMENT)?;
-                text.write(length, &format!("{name} MIG {}", instance.compute_name()))
+                text.write(call, length, &format!("{name} MIG {}", instance.compute_name()))
             }
         }
     }
@@ -159,23 +159,23 @@ entries! {
     }
 
     fn nvmlDeviceGetSerial(call, gpu: Gpu, text: Buffer, length: c_uint) {
-        text.write(length, &call.gpu(gpu.0)?.serial())
+        text.write(call, length, &call.gpu(gpu.0)?.serial())
     }
 
     fn nvmlDeviceGetBoardPartNumber(call, gpu: Gpu, text: Buffer, length: c_uint) {
-        text.write(length, &call.gpu(gpu.0)?.nvidia().part_number)
+        text.write(call, length, &call.gpu(gpu.0)?.nvidia().part_number)
     }
 
     fn nvmlDeviceGetVbiosVersion(call, gpu: Gpu, text: Buffer, length: c_uint) {
-        text.write(length, &call.gpu(gpu.0)?.nvidia().vbios_version)
+        text.write(call, length, &call.gpu(gpu.0)?.nvidia().vbios_version)
     }
 
     fn nvmlDeviceGetInforomVersion(call, gpu: Gpu, object: c_uint, text: Buffer, length: c_uint) {
         let gpu = call.gpu(gpu.0)?;
         let inforom = &gpu.nvidia().inforom;
         match object {
-            sys::nvmlInforomObject_enum_NVML_INFOROM_OEM => text.write(length, &inforom.oem),
-            sys::nvmlInforomObject_enum_NVML_INFOROM_ECC => text.write(length, &inforom.ecc),
+            sys::nvmlInforomObject_enum_NVML_INFOROM_OEM => text.write(call, length, &inforom.oem),
+            sys::nvmlInforomObject_enum_NVML_INFOROM_ECC => text.write(call, length, &inforom.ecc),
             // Data-centre parts of these generations have no power management object.
             other if other < sys::nvmlInforomObject_enum_NVML_INFOROM_COUNT => Err(code::NOT_SUPPORTED),
             _ => Err(code::INVALID_ARGUMENT),
@@ -183,12 +183,12 @@ entries! {
     }
 
     fn nvmlDeviceGetInforomImageVersion(call, gpu: Gpu, text: Buffer, length: c_uint) {
-        text.write(length, &call.gpu(gpu.0)?.nvidia().inforom.image)
+        text.write(call, length, &call.gpu(gpu.0)?.nvidia().inforom.image)
     }
 
     fn nvmlDeviceGetGspFirmwareVersion(call, gpu: Gpu, text: Buffer) {
         let gpu = call.gpu(gpu.0)?;
-        text.write(sys::NVML_GSP_FIRMWARE_VERSION_BUF_SIZE, &gpu.driver().version)
+        text.write(call, sys::NVML_GSP_FIRMWARE_VERSION_BUF_SIZE, &gpu.driver().version)
     }
 
     fn nvmlDeviceGetGspFirmwareMode(call, gpu: Gpu, enabled: Out<c_uint>, default: Out<c_uint>) {

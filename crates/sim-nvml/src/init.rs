@@ -83,12 +83,12 @@ extern "C" fn nvmlErrorString(result: nvmlReturn_t) -> *const c_char {
 
 entries! {
     fn nvmlSystemGetDriverVersion(call, version: Buffer, length: c_uint) {
-        version.write(length, &call.moment.machine().profile().driver.version)
+        version.write(call, length, &call.moment.machine().profile().driver.version)
     }
 
     fn nvmlSystemGetNVMLVersion(call, version: Buffer, length: c_uint) {
         let machine = call.moment.machine();
-        version.write(length, &format!("{}.{}", machine.nvidia().cuda[0], machine.profile().driver.version))
+        version.write(call, length, &format!("{}.{}", machine.nvidia().cuda[0], machine.profile().driver.version))
     }
 
     fn nvmlSystemGetCudaDriverVersion(call, version: Out<c_int>) {

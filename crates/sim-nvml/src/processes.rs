@@ -68,7 +68,7 @@ entries! {
             call.gpu(device).is_ok_and(|gpu| gpu.processes().any(|process| process.id == pid))
         };
         if call.moment.present().any(runs) {
-            name.write(length, "/usr/bin/vllm")
+            name.write(call, length, "/usr/bin/vllm")
         } else {
             Err(code::NOT_FOUND)
         }

@@ -33,7 +33,7 @@ pub enum TableOf {
     Device,
 }
 
-/// Opens the kernel files of a machine; `None` when it has no such devices.
+/// Opens the kernel files of a machine that has the devices; `None` of one that lacks the part.
 pub type OpenFiles = fn(&Options) -> Result<Option<KernelFiles>, live::Error>;
 
 /// Returns the kernel files of the moment.
@@ -128,3 +128,32 @@ pub const FAMILIES: &[DeviceFamily] = &[
         roots: &[],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::{FAMILIES, TableOf};
+    use crate::live::Options;
+    use crate::profile;
+
+    fn families_of(machine: &str) -> Vec<&'static str> {
+        let on = FAMILIES.iter().filter(|family| profile::has(machine, family).expect("built in"));
+        on.map(|family| family.name).collect()
+    }
+
+    #[test]
+    fn a_machine_has_the_families_of_its_tables() {
+        assert_eq!(families_of("h100-mig"), ["nvidia"]);
+        assert_eq!(families_of("nuc-lunar-lake"), ["xpu", "npu"]);
+        assert_eq!(families_of("xeon6-amx"), ["amx"]);
+        assert!(profile::has("no-such-machine", &FAMILIES[0]).is_err());
+    }
+
+    #[test]
+    fn a_part_that_a_machine_lacks_shows_no_files() {
+        let options = Options { machine: "t4-1".to_owned(), ..Options::default() };
+        for family in FAMILIES.iter().filter(|family| family.table == TableOf::Machine) {
+            let files = family.files.expect("the kernel shows it")(&options).expect("built in");
+            assert!(files.is_none(), "{}", family.name);
+        }
+    }
+}

@@ -42,6 +42,24 @@ impl<C: Copy + Ord> EventHistory<C> {
         }
         counts
     }
+
+    fn add(&mut self, other: Self) {
+        let newest = |history: &Self| history.times.values().copied().fold(0.0, f64::max);
+        if newest(&other) > newest(self) {
+            self.last = other.last;
+        }
+        for (code, count) in other.counts {
+            *self.counts.entry(code).or_default() += count;
+        }
+        for (code, unix) in other.times {
+            let time = self.times.entry(code).or_default();
+            *time = time.max(unix);
+        }
+        self.recent.extend(other.recent);
+        self.recent.make_contiguous().sort_by_key(|(at, _)| *at);
+        let excess = self.recent.len().saturating_sub(WINDOW_EVENTS_MAX);
+        self.recent.drain(..excess);
+    }
 }
 
 /// Events by device or partition (`K`) and code (`C`). Cheap to clone: every clone is the same log.
@@ -73,6 +91,14 @@ impl<K: Eq + Hash, C: Copy + Ord> EventLog<K, C> {
         let is_old = |(at, _): &(Instant, C)| now.saturating_duration_since(*at) > self.window;
         while history.recent.len() > WINDOW_EVENTS_MAX || history.recent.front().is_some_and(is_old) {
             history.recent.pop_front();
+        }
+    }
+
+    /// Adds the events of a partition that is gone to those of `into`, so that none vanishes with it.
+    pub fn merge(&self, gone: &K, into: K) {
+        let mut histories = self.lock();
+        if let Some(gone) = histories.remove(gone) {
+            histories.entry(into).or_default().add(gone);
         }
     }
 
@@ -118,6 +144,23 @@ mod tests {
         let history = log.history(&"GPU-1").expect("recorded");
         assert_eq!(history.counts[&13], 2 * WINDOW_EVENTS_MAX as u64);
         assert_eq!(history.recent.len(), WINDOW_EVENTS_MAX);
+    }
+
+    #[test]
+    fn what_happened_in_a_partition_stays_when_it_is_gone() {
+        let log = EventLog::new(WINDOW);
+        log.record(("GPU-1", None), 79);
+        for code in [31, 79, 31] {
+            log.record(("GPU-1", Some(7)), code);
+        }
+        log.merge(&("GPU-1", Some(7)), ("GPU-1", None));
+        let history = log.history(&("GPU-1", None)).expect("recorded");
+        assert_eq!(history.counts, BTreeMap::from([(31, 2), (79, 2)]));
+        assert_eq!(history.last, Some(31));
+        assert_eq!(history.within(WINDOW, Instant::now()), history.counts);
+        assert!(log.history(&("GPU-1", Some(7))).is_none());
+        log.merge(&("GPU-1", Some(8)), ("GPU-1", None));
+        assert_eq!(log.history(&("GPU-1", None)).expect("recorded").counts, history.counts);
     }
 
     #[test]

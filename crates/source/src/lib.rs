@@ -9,6 +9,7 @@
 //! | [`rates`] | rates and shares |
 //! | [`simulated`] | how simulated machines identify themselves |
 //! | [`events`] | counts and times of events that a driver announces once |
+//! | [`throttle`] | one log line per subject and minute |
 //! | [`user_file`] | files that a user names |
 
 pub mod call_queue;
@@ -17,6 +18,7 @@ pub mod listing;
 pub mod rates;
 pub mod simulated;
 pub mod spec;
+pub mod throttle;
 pub mod user_file;
 
 pub use call_queue::{CallPermit, CallQueue};
@@ -25,6 +27,7 @@ pub use listing::{Known, KnownDevices, LossCodes};
 pub use rates::{Rate, Share};
 pub use reading::WrappingCounter;
 pub use spec::{Common, Opened, SourceSpec, UsageError};
+pub use throttle::Throttle;
 
 /// The message of a panic.
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -26,6 +26,16 @@ impl Rate {
         if seconds > 0.0 { Ok(increment as f64 / seconds) } else { Err(Fault::new(call, FaultCode::NoTime)) }
     }
 
+    /// The mean power since the reading before, by a counter of energy.
+    ///
+    /// # Errors
+    /// As [`Rate::per_second`]; `counter_stands`: a counter that stands was not measured anew, and no device
+    /// draws nothing.
+    pub fn power(&mut self, call: &'static str, now: Instant, energy: Measured<u64>) -> Measured<f64> {
+        let power = self.per_second(call, now, energy)?;
+        if power > 0.0 { Ok(power) } else { Err(Fault::new(call, FaultCode::CounterStands)) }
+    }
+
     /// Makes the next reading the first, for instance after the device slept: a mean over that time says
     /// nothing about now.
     pub fn forget(&mut self) {
@@ -104,6 +114,9 @@ mod tests {
         );
         rate.forget();
         assert_eq!(code(rate.per_second("call", at(7), Ok(30))), Err("first_reading"));
+        assert_eq!(code(rate.per_second("call", at(8), Ok(30))), Ok(0.0));
+        assert_eq!(code(rate.power("call", at(9), Ok(30))), Err("counter_stands"), "no device draws nothing");
+        assert_eq!(code(rate.power("call", at(10), Ok(40))), Ok(10.0));
     }
 
     #[test]

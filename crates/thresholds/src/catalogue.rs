@@ -6,19 +6,22 @@ use naming::Family;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    model::{Alert, Bound, Level, Limit, Renamed, Severity, Signal, SloClass, XidAction},
+    model::{Alert, Bound, Level, Limit, Part, Renamed, Severity, Signal, SloClass, XidAction},
     number::Duration,
     slo,
 };
 
-const SIGNALS: [(&str, &str); 3] = [
+const SIGNALS: [(&str, &str); 4] = [
     ("hardware.toml", include_str!("../catalogue/hardware.toml")),
+    ("health.toml", include_str!("../catalogue/health.toml")),
     ("engines.toml", include_str!("../catalogue/engines.toml")),
     ("efficiency.toml", include_str!("../catalogue/efficiency.toml")),
 ];
-const ALERTS: [(&str, &str); 2] = [
+const ALERTS: [(&str, &str); 4] = [
     ("alerts.toml", include_str!("../catalogue/alerts.toml")),
-    ("diagnostics.toml", include_str!("../catalogue/diagnostics.toml")),
+    ("alerts_devices.toml", include_str!("../catalogue/alerts_devices.toml")),
+    ("alerts_engine.toml", include_str!("../catalogue/alerts_engine.toml")),
+    ("alerts_monitoring.toml", include_str!("../catalogue/alerts_monitoring.toml")),
 ];
 const SLO: &str = include_str!("../catalogue/slo.toml");
 const XID: &str = include_str!("../catalogue/xid.toml");
@@ -182,6 +185,23 @@ impl Catalogue {
         }
     }
 
+    /// Makes an alert of each part of an alert, and of what they leave.
+    pub fn split_parts(&mut self) {
+        for mut alert in std::mem::take(&mut self.alerts) {
+            let parts = std::mem::take(&mut alert.parts);
+            let mut taken = Vec::new();
+            for Part { matchers, labels, alert: mut part } in parts {
+                let own = (matchers, labels);
+                part.select("and", std::slice::from_ref(&own));
+                part.select("unless", &taken);
+                taken.push(own);
+                self.alerts.push(*part);
+            }
+            alert.select("unless", &taken);
+            self.alerts.push(alert);
+        }
+    }
+
     /// The XIDs of a severity, as a regular expression.
     fn xids_of(&self, severity: Severity) -> String {
         let mut codes: Vec<u16> = self
@@ -269,6 +289,31 @@ impl Catalogue {
     /// Classes that serve some model.
     pub fn classes_in_use(&self) -> impl Iterator<Item = &SloClass> {
         self.classes.iter().filter(|class| class.name == SloClass::DEFAULT || !class.models.is_empty())
+    }
+}
+
+impl Alert {
+    /// Keeps or drops the series that have these labels.
+    fn select(&mut self, operator: &str, selected: &[(String, Vec<String>)]) {
+        if selected.is_empty() {
+            return;
+        }
+        self.is_part = true;
+        let texts = self.expr.iter_mut().chain(self.exprs.values_mut());
+        for text in texts {
+            // What the alert reads first has the labels that it has.
+            let Some(start) = text.find(['@', '$']) else { continue };
+            let end = text[start + 1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let source = text[start..end.map_or(text.len(), |end| start + 1 + end)].to_owned();
+            *text = format!("(\n{}\n)", text.trim());
+            for (matchers, labels) in selected {
+                let on = labels.join(", ");
+                *text += format!(
+                    " {operator} on (cluster, {on}) group by (cluster, {on}) ({source}{{{matchers}}})"
+                )
+                .as_str();
+            }
+        }
     }
 }
 

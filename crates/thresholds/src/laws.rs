@@ -54,10 +54,13 @@ fn every_metric_is_one_of_the_naming_catalogue_in_its_own_vocabulary() {
 fn no_data_file_spells_a_metric_of_ours() {
     for text in [
         include_str!("../catalogue/hardware.toml"),
+        include_str!("../catalogue/health.toml"),
         include_str!("../catalogue/engines.toml"),
         include_str!("../catalogue/efficiency.toml"),
         include_str!("../catalogue/alerts.toml"),
-        include_str!("../catalogue/diagnostics.toml"),
+        include_str!("../catalogue/alerts_devices.toml"),
+        include_str!("../catalogue/alerts_engine.toml"),
+        include_str!("../catalogue/alerts_monitoring.toml"),
         include_str!("../catalogue/xid.toml"),
     ] {
         for line in text.lines().filter(|line| !line.starts_with('#')) {

@@ -125,6 +125,7 @@ fn try_generate(
     }
     slo::extend(&mut catalogue)?;
     catalogue.split_levels();
+    catalogue.split_parts();
     if kind == Kind::Dashboards {
         return dashboards::files(&catalogue).map(|(files, _)| files);
     }

@@ -14,6 +14,12 @@ use crate::{
     vocabulary::PerVocabulary,
 };
 
+mod engines;
+mod example;
+
+pub(crate) use engines::{EngineKind, EngineSource, Engines};
+pub(crate) use example::{Example, TestSeries};
+
 /// One number that an operator reads.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,6 +81,7 @@ pub(crate) struct Signal {
 /// One alert.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "keys of a data file, independent of each other")]
 pub(crate) struct Alert {
     pub name: String,
     pub group: String,
@@ -104,6 +111,11 @@ pub(crate) struct Alert {
     pub level: Vec<Level>,
     pub summary: String,
     pub description: String,
+    /// The part of its runbook that a firing alert leads to.
+    pub anchor: Option<String>,
+    /// Whether it always fires, so that its absence says that alerts do not arrive.
+    #[serde(default)]
+    pub always: bool,
     /// The dashboard that shows it, where it is not that of the device or engine.
     pub board: Option<String>,
     /// The unit of the alert's value, for the description.
@@ -123,6 +135,23 @@ pub(crate) struct Alert {
     /// Switched off by an override.
     #[serde(skip)]
     pub off: bool,
+    /// Parts of its series that an override treats in another way; the first that matches counts.
+    #[serde(skip)]
+    pub parts: Vec<Part>,
+    /// Whether it is such a part, or what parts left: its examples are about the whole.
+    #[serde(skip)]
+    pub is_part: bool,
+}
+
+/// Series with these labels, and what is different for them.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Matchers of labels, without braces.
+    pub matchers: String,
+    /// Names of those labels.
+    pub labels: Vec<String>,
+    /// The alert as it is for them.
+    pub alert: Box<Alert>,
 }
 
 /// A part of an alert's condition that has a severity of its own.
@@ -244,135 +273,6 @@ impl<'de> Deserialize<'de> for Bound {
         let (signal, bound) = rest.split_once('.').ok_or_else(bad)?;
         Ok(Self { op, limit: Limit::Of { signal: signal.to_owned(), bound: bound.to_owned() } })
     }
-}
-
-/// How a signal is read from inference engines.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Engines {
-    pub kind: EngineKind,
-    /// `sum` or `max` over ranks, workers and renamed labels.
-    pub aggregate: String,
-    /// A label that is kept in addition to those of the engine.
-    pub keep: Option<String>,
-    /// Upper bounds of histograms, by the name that sources refer to.
-    #[serde(default)]
-    pub layouts: BTreeMap<String, Vec<f64>>,
-    pub sources: Vec<EngineSource>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum EngineKind {
-    Gauge,
-    /// A counter, read as its rate over five minutes.
-    Rate,
-    /// A classic histogram, read as its 95th percentile over five minutes.
-    Histogram,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct EngineSource {
-    pub engine: String,
-    /// Versions in which it was seen.
-    pub versions: String,
-    /// As the engine spells it, without `_bucket`.
-    pub metric: String,
-    /// Matchers of the selector.
-    #[serde(default)]
-    pub select: String,
-    /// Other labels that such series carry, for the worked example.
-    #[serde(default)]
-    pub labels: String,
-    /// A source label that becomes the kept one.
-    pub rename: Option<String>,
-    /// A fixed value of the kept label.
-    pub set: Option<String>,
-    /// A counter of the same engine, without its prefix, that counts some of these apart.
-    pub minus: Option<String>,
-    /// The layout of a histogram's bounds.
-    pub layout: Option<String>,
-    /// The engine prints milliseconds.
-    #[serde(default)]
-    pub milliseconds: bool,
-}
-
-/// Worked examples: series that make a value `v`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Example {
-    #[serde(default)]
-    pub series: PerVocabulary<Vec<TestSeries>>,
-    /// Series that are bad for another reason and must not be taken for this one.
-    #[serde(default)]
-    pub decoys: PerVocabulary<Vec<TestSeries>>,
-    /// The longest window, after which the value is what the series say.
-    #[serde(default)]
-    pub settle: Duration,
-    /// How long an event stays in the longest window; as `settle` when absent.
-    pub linger: Option<Duration>,
-    /// The smallest distance from a bound that a test uses; by unit when absent.
-    pub step: Option<f64>,
-    /// Values for a signal that has no bands.
-    #[serde(default)]
-    pub values: Vec<f64>,
-    /// For alerts without a bound: a value that is fine, and one that fires.
-    pub quiet: Option<f64>,
-    pub firing: Option<f64>,
-    /// What the alert's value reads in its description, when it is not `v`.
-    #[serde(default)]
-    pub shown: PerVocabulary<String>,
-    /// Input labels that the result does not have.
-    #[serde(default)]
-    pub drop: PerVocabulary<Vec<String>>,
-    /// Further labels of the result.
-    #[serde(default)]
-    pub labels: PerVocabulary<BTreeMap<String, String>>,
-    /// Values put for `<variant>` in the series, by family: each must fire.
-    #[serde(default)]
-    pub variants: BTreeMap<String, Vec<String>>,
-    /// Whether all of them are tried in one test, as devices do not get in each other's way; else in turn.
-    #[serde(default)]
-    pub at_once: bool,
-    /// Families that the example is about; all of them when empty.
-    #[serde(default, deserialize_with = "families")]
-    pub families: Vec<Family>,
-    /// The level that the example is about, where the alert has several.
-    pub severity: Option<Severity>,
-    /// Whether the alert must not fire: a healthy state that looks like its cause.
-    #[serde(default)]
-    pub silent: bool,
-    /// The alert fires because series are gone.
-    #[serde(default)]
-    pub absence: bool,
-    /// For how long a look-back needs them to have been there before.
-    #[serde(default)]
-    pub lead: Duration,
-}
-
-/// One input series; exactly one of the four ways to move is given.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TestSeries {
-    pub series: String,
-    /// A gauge with this value.
-    pub value: Option<String>,
-    /// A counter that grows by this much each second.
-    pub rate: Option<String>,
-    /// A counter that has this value from the first bad moment on.
-    pub step: Option<String>,
-    /// A flag: 1 while the value is at least this, else 0.
-    pub from: Option<f64>,
-    /// In how many of the first stretches of time the series does not exist yet.
-    #[serde(default)]
-    pub late: usize,
-    /// Whether it ends with the first round of the first bad period, as on a device that is lost then.
-    #[serde(default)]
-    pub brief: bool,
-    /// What its values are multiplied by, where the name has another unit.
-    #[serde(skip)]
-    pub scale: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -498,7 +398,7 @@ pub(crate) struct XidAction {
 }
 
 /// Families by their names; the name `all` alone stands for every one, also those that are added later.
-fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Family>, D::Error> {
+pub(super) fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Family>, D::Error> {
     let family = |name: &String| {
         Family::ALL
             .into_iter()

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Labels that rules, series or Prometheus have themselves: another value for all would make two series one.
-const RESERVED: [&str; 30] = [
+const RESERVED: [&str; 31] = [
     "action",
     "alertname",
     "alertstate",
@@ -45,6 +45,7 @@ const RESERVED: [&str; 30] = [
     "slo_class",
     "source",
     "uuid",
+    "where",
     "window",
 ];
 
@@ -158,26 +159,10 @@ fn unknown<'k, T>(
     place: &str,
     known: impl Iterator<Item = &'k str>,
 ) -> Result<T, DocumentError> {
-    let mut known: Vec<_> = known.map(|word| (distance(name, word), word)).collect();
+    let mut known: Vec<_> = known.map(|word| (strsim::levenshtein(name, word), word)).collect();
     known.sort_unstable();
     let near: Vec<_> = known.iter().take(4).map(|(_, word)| *word).collect();
     key.error(format!("`{name}` is unknown in {place}; nearest: {}", near.join(", ")))
-}
-
-/// How many letters to change, add or take away.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 fn change(catalogue: &mut Catalogue, tree: &Node) -> Result<(), DocumentError> {

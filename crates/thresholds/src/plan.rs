@@ -292,10 +292,11 @@ fn annotations(catalogue: &Catalogue, alert: &Alert, bounds: &BTreeMap<String, B
         (None, Some("engine")) => "accelscope-engine?var-instance={instance}",
         (None, _) => "accelscope-device?var-instance={instance}",
     });
+    let anchor = alert.anchor.as_ref().map_or_else(String::new, |anchor| format!("#{}", fill(anchor)));
     [
         ("summary", fill(&alert.summary)),
         ("description", fill(&alert.description)),
-        ("runbook_url", format!("{}{}.md", literal(&catalogue.runbook_prefix), alert.name)),
+        ("runbook_url", format!("{}{}.md{anchor}", literal(&catalogue.runbook_prefix), alert.name)),
         ("dashboard", format!("{}{board}", literal(&catalogue.dashboard_prefix))),
     ]
     .map(|(name, text)| (name.to_owned(), text))

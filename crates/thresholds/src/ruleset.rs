@@ -26,7 +26,7 @@ pub(crate) struct RuleSet<'c> {
 }
 
 /// The rule sets beside the one of each family's own file.
-const FURTHER: [(&str, Option<Family>, Vocabulary); 7] = [
+const FURTHER: [(&str, Option<Family>, Vocabulary); 8] = [
     ("nvidia-dcgm", Some(Family::Nvidia), Vocabulary::Dcgm),
     ("edge", Some(Family::Xpu), Vocabulary::Unified),
     ("engine", None, Vocabulary::Unified),
@@ -34,6 +34,7 @@ const FURTHER: [(&str, Option<Family>, Vocabulary); 7] = [
     ("efficiency", None, Vocabulary::Unified),
     ("cost", None, Vocabulary::Unified),
     ("exporter", None, Vocabulary::Unified),
+    ("prometheus", None, Vocabulary::Unified),
 ];
 
 /// Every rule set for these names.

@@ -45,6 +45,11 @@ impl<T> PerVocabulary<T> {
         self.get(vocabulary).or(self.unified.as_ref())
     }
 
+    /// What is written, to change it.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.unified.iter_mut().chain(&mut self.dcgm)
+    }
+
     /// What is written, unified first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.unified.iter().chain(&self.dcgm)

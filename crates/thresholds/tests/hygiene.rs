@@ -3,7 +3,7 @@
 
 mod promql;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
 use promql::{counters, everything, selector_name, walk};
 use promql_parser::parser::{self, Expr, LabelModifier, VectorMatchCardinality, token};
@@ -157,24 +157,11 @@ fn alerts_have_what_a_person_needs_and_no_value_in_labels() {
             "{path}: {alert}"
         );
         assert!(pages.contains(&format!("docs/runbooks/{alert}.md")), "{alert} has no runbook");
-        assert!(rule.annotations["runbook_url"].ends_with(&format!("{alert}.md")));
+        let page = rule.annotations["runbook_url"].split('#').next().unwrap();
+        assert!(page.ends_with(&format!("{alert}.md")));
         // What fires because something is gone waits for more than two scrapes.
         if rule.expr.contains("unless") && rule.expr.contains("offset 1h") {
             assert!(rule.hold.is_some(), "{path}: {alert}");
         }
     }
-}
-
-#[test]
-fn generating_everything_takes_less_than_a_second() {
-    let everything = || {
-        let start = Instant::now();
-        for kind in Kind::ALL {
-            assert!(!generate(kind, &Overrides::default(), Names::Both, Format::Prometheus).is_empty());
-        }
-        start.elapsed()
-    };
-    // The best of five, since other tests share the machine.
-    let best = (0..5).map(|_| everything()).min().unwrap();
-    assert!(best.as_secs_f64() < 1.0, "{best:?}");
 }

@@ -63,6 +63,7 @@ fn bands() -> Vec<(String, String, f64)> {
     let mut bands = Vec::new();
     for text in [
         include_str!("../catalogue/hardware.toml"),
+        include_str!("../catalogue/health.toml"),
         include_str!("../catalogue/engines.toml"),
         include_str!("../catalogue/efficiency.toml"),
     ] {
@@ -335,6 +336,10 @@ fn mistakes_are_told_with_their_line_and_mend() {
         ("families = [\"amd\"]", 1, "unknown"),
         ("[slo.\"Chat bots\"]\nttft = 1", 1, "lower-case"),
         ("[alerts.LlmSloBudgetBurn]\nsli = [\"tftt\"]", 2, "ttft"),
+        ("[[alerts.GpuHbmNearOom.where]]\nfor = \"1h\"", 1, "names no label"),
+        // A device has no model of a language.
+        ("[[alerts.GpuHbmNearOom.where]]\nmodel = \"llama\"", 2, "unknown"),
+        ("[alerts.GpuHbmNearOom]\nwhere = 1", 2, "list of tables"),
         ("[alerts.GpuXidErrorDetected]\nseverity = \"warning\"", 2, "codes"),
         ("a = 1\na = 2", 2, "duplicate"),
         ("[signals", 1, ""),

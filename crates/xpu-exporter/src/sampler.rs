@@ -92,7 +92,7 @@ impl GpuSampler {
             self.sysman = gpu.map(|gpu| Sysman::open(&gpu, self.shared.hold_awake));
         }
         let Some(sysman) = &mut self.sysman else {
-            let integrated = self.card.as_ref().is_some_and(Card::is_integrated);
+            let integrated = self.card.as_ref().is_some_and(|card| card.integrated);
             map::level_zero::put_unopened(&self.identities, integrated, self.shared.why_closed, &mut batch);
             return Ok((batch, false));
         };

@@ -116,7 +116,6 @@ fn of_engines(node: &'static str) -> (Vec<Expected>, Vec<Consequence>) {
             why: "preempted text comes late",
         },
         Consequence { alert: "LlmItlP95OutOfSlo", label: ("model", "late"), why: "the engine is slow" },
-        Consequence { alert: "DeviceMissing", label: ("node", "sick"), why: "a device off the bus" },
         Consequence { alert: "RecoveryActionNeeded", label: ("node", "sick"), why: "errors ask for a reset" },
         Consequence { alert: "MemoryRepairPending", label: ("node", "sick"), why: "a row waits for a reset" },
     ];
@@ -226,11 +225,13 @@ fn the_same_alerts_fire_over_stock_dcgm_exporter_series() -> Result<()> {
             ("uuid", ANY),
         ]
     };
+    let mut xid = device("2", "gpu2", "critical");
+    xid.extend([("kind", "xid"), ("code", "79")]);
     let (mut expected, consequences) = of_engines("sick");
     expected.extend([
         Expected::new("GpuHbmNearOom", "HBM fills to 97%", device("0", "gpu0", "critical")),
         Expected::new("GpuThermalOrPowerThrottle", "60 °C hotter", device("1", "gpu1", "warning")),
-        Expected::new("GpuXidErrorDetected", "XID 79", device("2", "gpu2", "critical")),
+        Expected::new("GpuXidErrorDetected", "XID 79", xid),
         Expected::new("GpuEccDoubleBit", "double-bit error", device("3", "gpu3", "critical")),
     ]);
     let cause = Instant::now();

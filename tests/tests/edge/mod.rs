@@ -355,6 +355,34 @@ fn a_cpu_goes_offline_and_comes_back_while_it_runs() -> Result<()> {
 }
 
 #[test]
+fn a_containers_list_of_cpus_hides_none_of_the_machines() -> Result<()> {
+    let node = Node::new(XEON)?.frozen();
+    let whole = node.start(&[])?.settled()?;
+    for list in ["0", "2,5,9,11"] {
+        put(&node, "devices/system/cpu/online", list)?;
+        let samples = node.start(&[])?.settled()?;
+        for socket in ["socket0", "socket1"] {
+            let missing: Vec<_> =
+                names(&whole, socket).difference(&names(&samples, socket)).cloned().collect();
+            ensure!(missing.is_empty(), "{list}: {missing:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn rapl_energy_that_stands_is_no_power() -> Result<()> {
+    let node = Node::new(XEON)?.frozen();
+    let samples = node.start(&[])?.settled()?;
+    ensure!(samples.has("accel_energy_joules_total", &[("device", "socket0")]));
+    for power in ["accel_power_watts", "accel_memory_power_watts"] {
+        ensure!(!samples.has(power, &[]), "{power} of a counter that stands");
+    }
+    ensure!(samples.sum("accelscope_source_faults_total", &[("code", "counter_stands")]) > 0.0);
+    Ok(())
+}
+
+#[test]
 fn prometheus_scrapes_a_nuc_and_a_xeon() -> Result<()> {
     let (nuc, xeon) = (Node::new(NUC)?.only("npu"), Node::new(XEON)?.workload("prefill"));
     let (npu, amx) = (nuc.start(&[])?, xeon.start(&[])?);

@@ -7,6 +7,7 @@
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
+mod implausible;
 mod nvml;
 mod vendor;
 

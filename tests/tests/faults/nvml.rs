@@ -1,8 +1,12 @@
 //! What goes wrong with NVML alone.
 
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs, thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use e2e::{Node, Samples};
 use sim::{
     Control,
@@ -76,8 +80,72 @@ fn instances_come_and_go_while_it_runs() -> Result<()> {
         ensure!(partitions(samples).is_empty());
         ensure!(samples.value("accel_mig_enabled", &[("device", "gpu1")])? == 0.0);
         ensure!(samples.has("accel_utilization_ratio", &[("device", "gpu1")]));
+        // What happened in an instance is not forgotten with it.
+        let device = [("device", "gpu1"), ("kind", "xid"), ("code", "31")];
+        ensure!(samples.value("accel_errors_total", &device)? == 1.0);
+        ensure!(samples.has("accel_error_last_timestamp_seconds", &device));
         Ok(())
     })
+}
+
+#[test]
+fn an_xid_of_an_instance_that_is_not_there_is_the_devices() -> Result<()> {
+    let node = Node::new("h100-sxm-4")?;
+    let mig = Mig { device: 1, enabled: true, instances: vec!["3g.40gb".to_owned()] };
+    let mut control = Control { mig: vec![mig], ..Control::default() };
+    node.control(&control)?;
+    let exporter = node.start(&[])?;
+    exporter.settled()?;
+    // Instance 0 where MIG is off, as a driver was seen to report it, and one that is not listed where it is on.
+    let event = |id, device, code, instance| Xid {
+        gpu_instance: Some(instance),
+        compute_instance: Some(0),
+        ..Xid { id, device, code, ..Xid::default() }
+    };
+    control.xid = vec![event(1, 0, 79, 0), event(2, 1, 94, 13)];
+    node.control(&control)?;
+    for (device, code) in [("gpu0", "79"), ("gpu1", "94")] {
+        exporter.until(&format!("XID {code} is counted on {device}"), |samples| {
+            let device = [("device", device), ("partition", ""), ("kind", "xid"), ("code", code)];
+            ensure!(samples.value("accel_errors_total", &device)? == 1.0);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn waiting_for_events_does_not_spin_where_the_driver_returns_at_once() -> Result<()> {
+    /// NVML_ERROR_TIMEOUT and NVML_ERROR_UNKNOWN.
+    const CODES: [u32; 2] = [10, 999];
+    let node = Node::new("h100-sxm-4")?;
+    let exporter = node.start(&[])?;
+    exporter.settled()?;
+    for code in CODES {
+        node.control(&one_fault(Fault::error(code).call("nvmlEventSetWait_v2")))?;
+        thread::sleep(Duration::from_secs(1));
+        let (start, before) = (Instant::now(), thread_ticks(exporter.process.id(), "nvml-events")?);
+        thread::sleep(Duration::from_secs(2));
+        let ticks = thread_ticks(exporter.process.id(), "nvml-events")? - before;
+        // 100 ticks are a second of a CPU; a thread that spins takes what it gets.
+        let share = ticks as f64 / 100.0 / start.elapsed().as_secs_f64();
+        ensure!(share < 0.05, "code {code}: {share} of a CPU");
+    }
+    Ok(())
+}
+
+/// The CPU time that the thread of this name has taken, in ticks of the kernel.
+fn thread_ticks(process: u32, name: &str) -> Result<u64> {
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let task = task?.path();
+        if fs::read_to_string(task.join("comm"))?.trim_end() == name {
+            let stat = fs::read_to_string(task.join("stat"))?;
+            // The name ends with the last parenthesis; utime and stime are the 14th and 15th field.
+            let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+            return fields.skip(11).take(2).map(|ticks| Ok(ticks.parse::<u64>()?)).sum();
+        }
+    }
+    bail!("no thread {name}")
 }
 
 #[test]

@@ -11,10 +11,10 @@ use std::{
 };
 
 use hlml_sys::{Generation, Hlml, Return, constants::VERSION_BYTES};
-use reading::{Backend, FaultCode, Measured, Unavailable};
+use reading::{Backend, FaultCode, Measured, Unavailable, plausible_count};
 use source::CallQueue;
 
-use super::{call, device::text};
+use super::{call, device::text, plausible::BLANKS};
 
 /// Where the library is looked for when no path is given: the loader's own search, which the driver's package
 /// extends, the folder that it installs to, and a versioned name that no release is known to have but clients
@@ -28,6 +28,9 @@ static USERS: AtomicU32 = AtomicU32::new(0);
 /// How long a call may keep all others waiting: ten times the slowest call that is known. No document says
 /// that HLML may be called from two threads at once, so each call waits in a queue.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Most devices that one node can have; none is known with more than 8.
+const DEVICES_MAX: u32 = 256;
 
 /// No library could be opened; the loader's message about the first that was tried.
 #[derive(Debug)]
@@ -129,8 +132,10 @@ impl Library {
 
     /// Devices that HLML lists now.
     pub fn device_count(&self) -> Measured<u32> {
-        let mut count: c_uint = 0;
-        call!(self, hlml_device_get_count(&raw mut count)).map(|()| count)
+        const CALL: &str = "hlml_device_get_count";
+        let mut count = c_uint::MAX;
+        call!(self, hlml_device_get_count(&raw mut count))?;
+        plausible_count(CALL, BLANKS.number32(CALL, count)?, DEVICES_MAX)
     }
 }
 

@@ -1,10 +1,15 @@
 //! A GPU's handle, its identity, and the instances that MIG makes of it.
 
-use nvml_wrapper::{Device, enum_wrappers::device::InfoRom, error::NvmlError};
-use nvml_wrapper_sys::bindings::nvmlDevice_t;
-use reading::{Fault, FaultCode, Measured};
+use std::ffi::c_char;
 
-use super::{Library, call, fault};
+use nvml_wrapper_sys::bindings::{
+    NVML_DEVICE_INFOROM_VERSION_BUFFER_SIZE, NVML_DEVICE_NAME_V2_BUFFER_SIZE,
+    NVML_DEVICE_PART_NUMBER_BUFFER_SIZE, NVML_DEVICE_SERIAL_BUFFER_SIZE, NVML_DEVICE_UUID_V2_BUFFER_SIZE,
+    NVML_DEVICE_VBIOS_VERSION_BUFFER_SIZE, nvmlDevice_t, nvmlPciInfo_t,
+};
+use reading::{Fault, Measured, plausible_count, terminated_text};
+
+use super::{INVALID_ARGUMENT, Library, NOT_FOUND, call, number, plausible::numbers, text};
 
 /// Brands by their number in nvml.h (`nvmlBrandType_enum`), in DCGM's words.
 const BRANDS: [&str; 17] = [
@@ -26,6 +31,25 @@ const BRANDS: [&str; 17] = [
     "GeForce RTX",
     "Titan RTX",
 ];
+
+/// Architectures by their number in nvml.h (`NVML_DEVICE_ARCH_*`).
+const ARCHITECTURES: [&str; 9] =
+    ["Kepler", "Maxwell", "Pascal", "Volta", "Turing", "Ampere", "Ada", "Hopper", "Blackwell"];
+
+/// Most MIG devices that one GPU can have: eight instances of eight slices.
+const MIG_DEVICES_MAX: u32 = 64;
+
+/// An object of the InfoROM, by its number in nvml.h (`nvmlInforomObject_t`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum InforomObject {
+    /// What the board's maker wrote.
+    Oem = 0,
+    /// Memory errors.
+    Ecc = 1,
+    /// Power management.
+    Power = 2,
+}
 
 /// NVML's opaque device handle.
 #[derive(Clone, Copy)]
@@ -56,15 +80,9 @@ pub struct Instance {
 impl Gpu {
     /// The device at an index below [`Library::device_count`].
     pub fn by_index(library: &Library, index: u32) -> Measured<Self> {
-        let device =
-            library.nvml().device_by_index(index).map_err(|e| fault("nvmlDeviceGetHandleByIndex_v2", &e))?;
-        Ok(Self::from_device(library, &device))
-    }
-
-    fn from_device(library: &Library, device: &Device<'_>) -> Self {
-        // SAFETY: the handle is only a token; `library` keeps the NVML that it belongs to initialised.
-        let handle = unsafe { device.handle() };
-        Self::from_handle(library, handle)
+        let mut handle = std::ptr::null_mut();
+        call!(library, nvmlDeviceGetHandleByIndex_v2(index, &raw mut handle))?;
+        Ok(Self::from_handle(library, handle))
     }
 
     /// The device behind a handle that NVML gave, such as the one in an event.
@@ -87,73 +105,76 @@ impl Gpu {
         self.handle.0
     }
 
-    /// The safe wrapper around the same handle.
-    pub(super) fn device(&self) -> Device<'_> {
-        // SAFETY: the handle came from a device of this very `Nvml`, which `self` keeps initialised.
-        unsafe { Device::new(self.handle.0, self.library.nvml()) }
-    }
-
     /// UUID; also the cheapest call that fails once the device is lost.
     pub fn uuid(&self) -> Measured<String> {
-        text("nvmlDeviceGetUUID", self.device().uuid())
+        text!(self.library, nvmlDeviceGetUUID(self.handle()), NVML_DEVICE_UUID_V2_BUFFER_SIZE)
     }
 
     /// Product name.
     pub fn name(&self) -> Measured<String> {
-        text("nvmlDeviceGetName", self.device().name())
+        text!(self.library, nvmlDeviceGetName(self.handle()), NVML_DEVICE_NAME_V2_BUFFER_SIZE)
     }
 
     /// Board serial number.
     pub fn serial(&self) -> Measured<String> {
-        text("nvmlDeviceGetSerial", self.device().serial())
+        text!(self.library, nvmlDeviceGetSerial(self.handle()), NVML_DEVICE_SERIAL_BUFFER_SIZE)
     }
 
     /// Board part number.
     pub fn board_part_number(&self) -> Measured<String> {
-        text("nvmlDeviceGetBoardPartNumber", self.device().board_part_number())
+        const LENGTH: u32 = NVML_DEVICE_PART_NUMBER_BUFFER_SIZE;
+        text!(self.library, nvmlDeviceGetBoardPartNumber(self.handle()), LENGTH)
     }
 
     /// VBIOS version.
     pub fn vbios_version(&self) -> Measured<String> {
-        text("nvmlDeviceGetVbiosVersion", self.device().vbios_version())
+        const LENGTH: u32 = NVML_DEVICE_VBIOS_VERSION_BUFFER_SIZE;
+        text!(self.library, nvmlDeviceGetVbiosVersion(self.handle()), LENGTH)
     }
 
     /// InfoROM image version.
     pub fn inforom_image_version(&self) -> Measured<String> {
-        text("nvmlDeviceGetInforomImageVersion", self.device().info_rom_image_version())
+        const LENGTH: u32 = NVML_DEVICE_INFOROM_VERSION_BUFFER_SIZE;
+        text!(self.library, nvmlDeviceGetInforomImageVersion(self.handle()), LENGTH)
     }
 
     /// Version of one InfoROM object.
-    pub fn inforom_version(&self, object: InfoRom) -> Measured<String> {
-        text("nvmlDeviceGetInforomVersion", self.device().info_rom_version(object))
+    pub fn inforom_version(&self, object: InforomObject) -> Measured<String> {
+        const LENGTH: u32 = NVML_DEVICE_INFOROM_VERSION_BUFFER_SIZE;
+        text!(self.library, nvmlDeviceGetInforomVersion(self.handle(), object as u32), LENGTH)
     }
 
-    /// Brand, spelled as DCGM spells it.
-    pub fn brand(&self) -> Measured<String> {
-        let name = |number: u32| BRANDS.get(usize::try_from(number).ok()?);
-        let brand =
-            self.device().brand().map(|brand| name(brand.as_c()).copied().unwrap_or_default().to_owned());
-        text("nvmlDeviceGetBrand", brand)
+    /// Brand, spelled as DCGM spells it; `None` for one that is newer than this list.
+    pub fn brand(&self) -> Measured<Option<&'static str>> {
+        let number: u32 = number!(self, nvmlDeviceGetBrand)?;
+        Ok(BRANDS.get(number as usize).copied())
     }
 
-    /// Architecture by name, such as `Hopper`.
-    pub fn architecture(&self) -> Measured<String> {
-        text("nvmlDeviceGetArchitecture", self.device().architecture().map(|a| a.to_string()))
+    /// Architecture by name, such as `Hopper`; `None` for one that is newer than this list.
+    pub fn architecture(&self) -> Measured<Option<&'static str>> {
+        // nvml.h: Kepler is 2.
+        let number: u32 = number!(self, nvmlDeviceGetArchitecture)?;
+        Ok(number.checked_sub(2).and_then(|place| ARCHITECTURES.get(place as usize)).copied())
     }
 
     /// PCI address as NVML writes it, with an eight-digit domain.
     pub fn pci_bus_id(&self) -> Measured<String> {
-        text("nvmlDeviceGetPciInfo_v3", self.device().pci_info().map(|pci| pci.bus_id))
+        // SAFETY: integers and character arrays only: all-zero bytes are valid.
+        let mut pci: nvmlPciInfo_t = unsafe { std::mem::zeroed() };
+        call!(self.library, nvmlDeviceGetPciInfo_v3(self.handle(), &raw mut pci))?;
+        terminated_text("nvmlDeviceGetPciInfo_v3", &pci.busId.map(c_char::cast_unsigned))
     }
 
     /// N of `/dev/nvidiaN`.
     pub fn minor_number(&self) -> Measured<u32> {
-        self.device().minor_number().map_err(|e| fault("nvmlDeviceGetMinorNumber", &e))
+        number!(self, nvmlDeviceGetMinorNumber)
     }
 
     /// Whether MIG is on now.
     pub fn mig_enabled(&self) -> Measured<bool> {
-        self.device().mig_mode().map(|mode| mode.current == 1).map_err(|e| fault("nvmlDeviceGetMigMode", &e))
+        let (mut current, mut pending) = (u32::MAX, u32::MAX);
+        call!(self.library, nvmlDeviceGetMigMode(self.handle(), &raw mut current, &raw mut pending))?;
+        numbers("nvmlDeviceGetMigMode", [current]).map(|[mode]| mode == 1)
     }
 
     /// The GPU instances that exist now, one entry each, ascending by id.
@@ -161,20 +182,25 @@ impl Gpu {
     /// For slots without an instance NVML returns NOT_FOUND, and they are skipped; an instance whose identity
     /// cannot be read is a fault of its own, and the others remain.
     pub fn instances(&self, faults: &mut Vec<Fault>) -> Vec<Instance> {
-        let slots = match self.device().mig_device_count() {
-            Ok(slots) => slots,
-            Err(error) => {
-                faults.push(fault("nvmlDeviceGetMaxMigDeviceCount", &error));
-                return Vec::new();
-            }
-        };
+        let slots: Measured<u32> = number!(self, nvmlDeviceGetMaxMigDeviceCount);
+        let slots =
+            slots.and_then(|slots| plausible_count("nvmlDeviceGetMaxMigDeviceCount", slots, MIG_DEVICES_MAX));
+        let slots = slots.unwrap_or_else(|fault| {
+            faults.push(fault);
+            0
+        });
         let mut found: Vec<Instance> = Vec::new();
         for slot in 0..slots {
-            let device = match self.device().mig_device_by_index(slot) {
-                Ok(device) => Self::from_device(&self.library, &device),
-                Err(NvmlError::NotFound | NvmlError::InvalidArg) => continue,
-                Err(error) => {
-                    faults.push(fault("nvmlDeviceGetMigDeviceHandleByIndex", &error));
+            let mut handle = std::ptr::null_mut();
+            let asked = call!(
+                self.library,
+                nvmlDeviceGetMigDeviceHandleByIndex(self.handle(), slot, &raw mut handle)
+            );
+            let device = match asked {
+                Ok(()) => Self::from_handle(&self.library, handle),
+                Err(fault) if fault.code == NOT_FOUND || fault.code == INVALID_ARGUMENT => continue,
+                Err(fault) => {
+                    faults.push(fault);
                     continue;
                 }
             };
@@ -190,8 +216,7 @@ impl Gpu {
     }
 
     fn into_instance(self) -> Measured<Instance> {
-        let mut id = 0;
-        call!(self.library, nvmlDeviceGetGpuInstanceId(self.handle(), &raw mut id))?;
+        let id = number!(self, nvmlDeviceGetGpuInstanceId)?;
         let name = self.name()?;
         // "NVIDIA H100 80GB HBM3 MIG 1g.10gb"; with a partial compute instance "MIG 1c.3g.40gb".
         let profile = name.rsplit_once("MIG ").map_or(name.as_str(), |(_, profile)| profile);
@@ -200,14 +225,5 @@ impl Gpu {
             _ => profile,
         };
         Ok(Instance { id, profile: profile.to_owned(), uuid: self.uuid()?, gpu: self })
-    }
-}
-
-/// A text that is not empty: NVML returns an empty string for some of what a board does not have.
-fn text(call: &'static str, returned: Result<String, NvmlError>) -> Measured<String> {
-    match returned {
-        Ok(text) if text.is_empty() => Err(Fault::new(call, FaultCode::Empty)),
-        Ok(text) => Ok(text),
-        Err(error) => Err(fault(call, &error)),
     }
 }

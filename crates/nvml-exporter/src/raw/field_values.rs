@@ -1,6 +1,5 @@
 //! Field values: many of a device's numbers in one call, each with its own result.
 
-use nvml_wrapper::{FieldIdScheme, error::NvmlError};
 use nvml_wrapper_sys::bindings::{
     nvmlFieldValue_t, nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT as INVALID_ARGUMENT,
     nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED as NOT_SUPPORTED, nvmlValue_t, nvmlValueType_t,
@@ -8,9 +7,9 @@ use nvml_wrapper_sys::bindings::{
 use reading::{Absence, Fault, FaultCode, Measured};
 
 use super::{
-    Gpu, QUEUE, call, fault,
+    Gpu, QUEUE, call, check,
     fields::{self, FieldKey},
-    plausible::BLANKS,
+    plausible::{BLANKS, Number as _},
 };
 
 /// Rounds between two that ask for everything. A board with NVLink has some ninety fields of other
@@ -42,9 +41,9 @@ fn entry(id: u32, scope: u32) -> nvmlFieldValue_t {
 }
 
 /// A field's number for the loaded driver: 580.82 gave 251 to 255 other numbers.
-fn number(id: u32, scheme: FieldIdScheme) -> u32 {
-    match (scheme, id) {
-        (FieldIdScheme::V13Update1, 251..=255) => id + 18,
+fn number(id: u32, has_new_numbers: bool) -> u32 {
+    match id {
+        251..=255 if has_new_numbers => id + 18,
         _ => id,
     }
 }
@@ -68,8 +67,8 @@ impl FieldValues {
 
     fn new(gpu: &Gpu, mut keys: Vec<FieldKey>) -> Self {
         keys.sort_unstable_by_key(|key| (key.id(), key.scope()));
-        let scheme = gpu.library().nvml().field_id_scheme();
-        let values = keys.iter().map(|key| entry(number(key.id(), scheme), key.scope())).collect();
+        let is_new = gpu.library().has_new_field_numbers();
+        let values = keys.iter().map(|key| entry(number(key.id(), is_new), key.scope())).collect();
         let keys = keys.into_iter().zip(0..).collect();
         Self { keys, values, supported: 0, round: 0, failed: None }
     }
@@ -131,14 +130,10 @@ impl FieldValues {
         let found = self.keys.binary_search_by_key(&position(key), |(key, _)| position(*key));
         let index = found.map_err(|_| Fault::new(key.name(), FaultCode::NotAsked))?;
         let value = &self.values[self.keys[index].1];
-        match value.nvmlReturn {
-            0 => Ok(value),
-            code => {
-                let fault = fault(key.name(), &NvmlError::from(code));
-                let unsupported = Fault { absence: Absence::Unsupported, ..fault };
-                Err(if is_unsupported(code) { unsupported } else { fault })
-            }
-        }
+        check(key.name(), value.nvmlReturn).map(|()| value).map_err(|fault| {
+            let unsupported = Fault { absence: Absence::Unsupported, ..fault };
+            if is_unsupported(value.nvmlReturn) { unsupported } else { fault }
+        })
     }
 
     /// The value as an unsigned integer, by its declared type; a negative or fractional one is no data.
@@ -147,9 +142,9 @@ impl FieldValues {
         let value = integer(field).ok_or(Fault::new(key.name(), FaultCode::NotACount))?;
         match field.valueType {
             TYPE_UNSIGNED_INT => {
-                BLANKS.number32(key.name(), u32::try_from(value).unwrap_or(u32::MAX)).map(u64::from)
+                u32::try_from(value).unwrap_or(u32::BLANK).checked(key.name()).map(u64::from)
             }
-            _ => BLANKS.number64(key.name(), value),
+            _ => value.checked(key.name()),
         }
     }
 
@@ -210,7 +205,6 @@ fn integer(field: &nvmlFieldValue_t) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use nvml_wrapper::FieldIdScheme;
     use reading::Absence;
 
     use super::{
@@ -247,9 +241,7 @@ mod tests {
 
     #[test]
     fn newer_drivers_number_clock_events_anew() {
-        let numbers = |key: super::FieldKey| {
-            [FieldIdScheme::V12, FieldIdScheme::V13Update1].map(|scheme| number(key.id(), scheme))
-        };
+        let numbers = |key: super::FieldKey| [false, true].map(|is_new| number(key.id(), is_new));
         assert_eq!(numbers(HW_POWER_BRAKE), [253, 271]);
         assert_eq!(numbers(NVML_FI_DEV_MEMORY_TEMP), [82, 82]);
     }

@@ -3,7 +3,7 @@
 use nvml_wrapper_sys::bindings::{nvmlGpmMetricsGet_t, nvmlGpmSample_t, nvmlGpmSupport_t};
 use reading::{Fault, FaultCode, Measured};
 
-use super::{Gpu, Library, QUEUE, call, fault, plausible};
+use super::{Gpu, Library, QUEUE, call, check, plausible};
 
 /// nvml.h, `NVML_GPM_METRICS_GET_VERSION`.
 const METRICS_GET_VERSION: u32 = 1;
@@ -170,10 +170,8 @@ impl Gpm {
         let value = |(metric, slot): (&GpmMetric, &nvml_wrapper_sys::bindings::nvmlGpmMetric_t)| {
             // Ids below 20 are percentages, the others rates.
             let limit = ((*metric as u32) < 20).then_some(100.0);
-            match slot.nvmlReturn {
-                0 => plausible::gpm(metric.name(), slot.value, limit),
-                code => Err(fault(metric.name(), &nvml_wrapper::error::NvmlError::from(code))),
-            }
+            check(metric.name(), slot.nvmlReturn)?;
+            plausible::gpm(metric.name(), slot.value, limit)
         };
         Ok(GpmMetric::ALL.iter().zip(&request.metrics).map(value).collect())
     }

@@ -2,11 +2,12 @@
 
 use std::{ffi::OsStr, path::PathBuf, sync::Arc};
 
-use nvml_wrapper::{Nvml, error::NvmlError};
-use nvml_wrapper_sys::bindings::NvmlLib;
-use reading::{Backend, Measured, Unavailable};
+use nvml_wrapper_sys::bindings::{
+    NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE, NVML_SYSTEM_NVML_VERSION_BUFFER_SIZE, NvmlLib,
+};
+use reading::{Backend, Fault, FaultCode, Measured, Unavailable, plausible_count};
 
-use super::fault;
+use super::{call, check, plausible::Number as _, text};
 
 /// Where the driver's library is looked for when no path is given: the loader's own search first, then
 /// the places where container runtimes and node images mount the driver.
@@ -21,12 +22,29 @@ const SEARCH: &[&str] = &[
     "/run/nvidia/driver/usr/lib64/libnvidia-ml.so.1",
 ];
 
+/// NVML keeps count of initialisations; each of ours is ended when its last user goes.
+struct Nvml(NvmlLib);
+
+impl Drop for Nvml {
+    fn drop(&mut self) {
+        if let Ok(shutdown) = self.0.nvmlShutdown.as_ref() {
+            // SAFETY: nvml.h: takes nothing, and ends one initialisation, which is ours; nobody else holds it any more.
+            // Nothing can be done about a failure: the driver frees what the process held.
+            unsafe { shutdown() };
+        }
+    }
+}
+
+/// Most devices that one node can have; none is known with more than 16.
+const DEVICES_MAX: u32 = 256;
+
 /// An initialised NVML, shared by the session, its samplers and its event thread. The last of them to go
 /// shuts NVML down, so a thread that is stuck in the driver keeps its own library alive.
 #[derive(Clone)]
 pub struct Library {
     nvml: Arc<Nvml>,
     backend: Arc<Backend>,
+    has_new_field_numbers: bool,
 }
 
 impl Library {
@@ -41,18 +59,12 @@ impl Library {
         };
         let mut first_error = None;
         for candidate in candidates {
-            match Nvml::builder().lib_path(candidate).init() {
-                Ok(nvml) => return Ok(Self::describe(nvml, candidate)),
-                Err(NvmlError::LibloadingError(error)) => {
+            // SAFETY: the driver's library, or what the user named in its place.
+            match unsafe { NvmlLib::new(candidate) } {
+                Ok(symbols) => return Self::initialise(symbols, candidate),
+                Err(error) => {
                     // The first place is the one that people expect; the rest are guesses.
                     first_error.get_or_insert(format!("{error}"));
-                }
-                Err(error) => {
-                    return Err(Unavailable(format!(
-                        "{}: initialisation failed ({}); load the NVIDIA driver (nvidia-smi must work)",
-                        candidate.display(),
-                        fault("nvmlInit_v2", &error).code,
-                    )));
                 }
             }
         }
@@ -62,15 +74,33 @@ impl Library {
         )))
     }
 
-    fn describe(nvml: Nvml, opened: &OsStr) -> Self {
-        let driver = nvml.sys_driver_version().unwrap_or_else(|_| "unknown".into());
-        let library = nvml.sys_nvml_version().unwrap_or_else(|_| "unknown".into());
-        let backend = Backend {
-            library: opened.to_string_lossy().into_owned(),
-            version: format!("driver {driver}, NVML {library}"),
-            simulated: source::simulated::in_library(&nvml.lib().__library),
+    fn initialise(symbols: NvmlLib, opened: &OsStr) -> Result<Self, Unavailable> {
+        const CALL: &str = "nvmlInit_v2";
+        let initialised = match symbols.nvmlInit_v2.as_ref() {
+            Err(_) => Err(Fault::new(CALL, FaultCode::SymbolMissing)),
+            // SAFETY: nvml.h: takes nothing, and is the first call.
+            Ok(init) => check(CALL, unsafe { init() }),
         };
-        Self { nvml: Arc::new(nvml), backend: Arc::new(backend) }
+        if let Err(fault) = initialised {
+            return Err(Unavailable(format!(
+                "{}: initialisation failed ({}); load the NVIDIA driver (nvidia-smi must work)",
+                opened.display(),
+                fault.code,
+            )));
+        }
+        let simulated = source::simulated::in_library(&symbols.__library);
+        let nvml = Arc::new(Nvml(symbols));
+        let mut library = Self { nvml, backend: Arc::default(), has_new_field_numbers: false };
+        let unknown = || "unknown".to_owned();
+        let driver = library.driver_version().unwrap_or_else(|_| unknown());
+        let version = library.nvml_version().unwrap_or_else(|_| unknown());
+        library.has_new_field_numbers = has_new_field_numbers(&driver);
+        library.backend = Arc::new(Backend {
+            library: opened.to_string_lossy().into_owned(),
+            version: format!("driver {driver}, NVML {version}"),
+            simulated,
+        });
+        Ok(library)
     }
 
     /// What was opened.
@@ -78,37 +108,65 @@ impl Library {
         &self.backend
     }
 
-    /// The safe wrapper.
-    pub fn nvml(&self) -> &Nvml {
-        &self.nvml
-    }
-
     /// The table of optional symbols.
     pub fn symbols(&self) -> &NvmlLib {
-        self.nvml.lib()
+        &self.nvml.0
+    }
+
+    /// Whether the driver has the field numbers that begin with 580.82.
+    pub fn has_new_field_numbers(&self) -> bool {
+        self.has_new_field_numbers
     }
 
     /// Driver version, such as `570.86.15`.
     pub fn driver_version(&self) -> Measured<String> {
-        self.nvml.sys_driver_version().map_err(|e| fault("nvmlSystemGetDriverVersion", &e))
+        text!(self, nvmlSystemGetDriverVersion(), NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE)
     }
 
     /// Version of the library itself.
     pub fn nvml_version(&self) -> Measured<String> {
-        self.nvml.sys_nvml_version().map_err(|e| fault("nvmlSystemGetNVMLVersion", &e))
+        text!(self, nvmlSystemGetNVMLVersion(), NVML_SYSTEM_NVML_VERSION_BUFFER_SIZE)
     }
 
     /// CUDA version that the driver supports, as `major.minor`.
     pub fn cuda_version(&self) -> Measured<String> {
+        let mut version = i32::BLANK;
+        call!(self, nvmlSystemGetCudaDriverVersion_v2(&raw mut version))?;
+        let version = version.checked("nvmlSystemGetCudaDriverVersion_v2")?;
         // 1000 x major + 10 x minor (nvml.h, nvmlSystemGetCudaDriverVersion_v2).
-        self.nvml
-            .sys_cuda_driver_version()
-            .map(|v| format!("{}.{}", v / 1000, v % 1000 / 10))
-            .map_err(|e| fault("nvmlSystemGetCudaDriverVersion_v2", &e))
+        Ok(format!("{}.{}", version / 1000, version % 1000 / 10))
     }
 
     /// Devices that NVML lists now.
     pub fn device_count(&self) -> Measured<u32> {
-        self.nvml.device_count().map_err(|e| fault("nvmlDeviceGetCount_v2", &e))
+        const CALL: &str = "nvmlDeviceGetCount_v2";
+        let mut count = u32::BLANK;
+        call!(self, nvmlDeviceGetCount_v2(&raw mut count))?;
+        plausible_count(CALL, count.checked(CALL)?, DEVICES_MAX)
+    }
+}
+
+/// Whether a driver is 580.82 or newer; one whose version cannot be read counts as older.
+fn has_new_field_numbers(driver: &str) -> bool {
+    let mut parts = driver.split('.').map_while(|part| part.parse::<u32>().ok());
+    (parts.next(), parts.next()) >= (Some(580), Some(82))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_new_field_numbers;
+
+    #[test]
+    fn field_numbers_follow_the_drivers_release() {
+        for (driver, expected) in [
+            ("unknown", false),
+            ("580", false),
+            ("575.51.03", false),
+            ("580.65.06", false),
+            ("580.82.07", true),
+            ("581.0", true),
+        ] {
+            assert_eq!(has_new_field_numbers(driver), expected, "{driver}");
+        }
     }
 }

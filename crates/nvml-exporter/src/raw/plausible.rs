@@ -1,5 +1,7 @@
 //! Values that NVML returns with success and that cannot be measurements.
 
+use std::ops::RangeInclusive;
+
 use reading::{Blanks, Fault, FaultCode, Measured};
 
 /// dcgm_structs.h: DCGM's blanks are the first few values from here on; some drivers return them. NVML's own
@@ -7,12 +9,63 @@ use reading::{Blanks, Fault, FaultCode, Measured};
 pub const BLANKS: Blanks =
     Blanks { bits32: 0x7fff_fff0..=0x7fff_ffff, bits64: 0x7fff_ffff_ffff_fff0..=0x7fff_ffff_ffff_ffff };
 
+/// A number that NVML writes. It is a blank before the call, so that a call that writes nothing reads as a blank; and
+/// [`number!`](super::number) and [`numbers`] are the only ways from a call to a value, so that no blank passes.
+pub trait Number: Copy {
+    /// What the number is before the call.
+    const BLANK: Self;
+
+    /// The number, if it is one.
+    fn checked(self, call: &'static str) -> Measured<Self>;
+}
+
+impl Number for u32 {
+    const BLANK: Self = Self::MAX;
+
+    fn checked(self, call: &'static str) -> Measured<Self> {
+        BLANKS.number32(call, self)
+    }
+}
+
+impl Number for u64 {
+    const BLANK: Self = Self::MAX;
+
+    fn checked(self, call: &'static str) -> Measured<Self> {
+        BLANKS.number64(call, self)
+    }
+}
+
+impl Number for i32 {
+    // All ones are -1 here, which a margin may be.
+    const BLANK: Self = 0x7fff_fff0;
+
+    fn checked(self, call: &'static str) -> Measured<Self> {
+        match u32::try_from(self) {
+            Ok(positive) => BLANKS.number32(call, positive).map(|_| self),
+            Err(_) => Ok(self),
+        }
+    }
+}
+
+/// Numbers that one call returned, all of which must be numbers.
+pub fn numbers<T: Number, const N: usize>(call: &'static str, values: [T; N]) -> Measured<[T; N]> {
+    for value in values {
+        value.checked(call)?;
+    }
+    Ok(values)
+}
+
+/// Degrees to a limit. No part is further from a limit than [`MARGIN_C`] says: it would be switched off or frozen.
+pub fn margin(call: &'static str, celsius: i32) -> Measured<i32> {
+    if MARGIN_C.contains(&celsius) { Ok(celsius) } else { Err(Fault::new(call, FaultCode::OutOfRange)) }
+}
+
+/// Parts slow down at their limit and are off 30 degrees above it; 200 is the highest limit that a part could have.
+const MARGIN_C: RangeInclusive<i32> = -100..=200;
+
 /// A whole percentage.
 pub fn percent(call: &'static str, value: u32) -> Measured<u32> {
-    match BLANKS.number32(call, value)? {
-        value @ 0..=100 => Ok(value),
-        _ => Err(Fault::new(call, FaultCode::Over100Percent)),
-    }
+    if value <= 100 { Ok(value) } else { Err(Fault::new(call, FaultCode::Over100Percent)) }
 }
 
 /// A GPM value that is a number, and for a percentage at most `limit`: rounding may take the counters of one
@@ -37,12 +90,22 @@ mod tests {
 
     #[test]
     fn dcgms_blanks_are_no_data() {
-        for blank in [u32::MAX, 0x7fff_fff0, 0x7fff_fff3] {
-            assert_eq!(code(BLANKS.number32("call", blank)), Some("blank"), "{blank:#x}");
+        for blank in [u32::BLANK, 0x7fff_fff0, 0x7fff_fff3] {
+            assert_eq!(code(blank.checked("call")), Some("blank"), "{blank:#x}");
         }
-        for blank in [u64::MAX, 9_223_372_036_854_775_792, 9_223_372_036_854_775_794] {
-            assert_eq!(code(BLANKS.number64("call", blank)), Some("blank"), "{blank:#x}");
+        for blank in [u64::BLANK, 9_223_372_036_854_775_792, 9_223_372_036_854_775_794] {
+            assert_eq!(code(blank.checked("call")), Some("blank"), "{blank:#x}");
         }
+        assert_eq!(code(2_147_483_632.checked("call")), Some("blank"));
+        assert_eq!((-1).checked("call"), Ok(-1));
+        assert_eq!(code(numbers("call", [1, 2, u32::MAX])), Some("blank"));
+        assert_eq!(numbers("call", [1u64, 2]), Ok([1, 2]));
+    }
+
+    #[test]
+    fn impossible_margins_are_no_data() {
+        assert_eq!(code(margin("call", -172)), Some("out_of_range"));
+        assert_eq!(margin("call", -5), Ok(-5));
     }
 
     #[test]

@@ -1,20 +1,23 @@
 //! One round of single-value calls over a device: every value in vendor units, each with its own result.
 
 use super::{
-    Gpu, call, fault,
-    plausible::{self, BLANKS},
+    FUNCTION_NOT_FOUND, Gpu, INSUFFICIENT_SIZE, VERSION_MISMATCH, call, number,
+    plausible::{self, BLANKS, Number as _, numbers},
     struct_version,
 };
-use nvml_wrapper::{
-    Device,
-    enum_wrappers::device::{Clock, TemperatureSensor, TemperatureThreshold},
-    error::NvmlError,
-};
 use nvml_wrapper_sys::bindings::{
-    nvmlEccSramErrorStatus_t, nvmlGpuFabricInfo_v2_t, nvmlGpuFabricInfo_v3_t, nvmlGridLicensableFeatures_t,
-    nvmlMarginTemperature_t, nvmlMemory_t, nvmlRowRemapperHistogramValues_t,
+    nvmlBAR1Memory_t, nvmlClockType_enum_NVML_CLOCK_GRAPHICS as CLOCK_GRAPHICS,
+    nvmlClockType_enum_NVML_CLOCK_MEM as CLOCK_MEMORY, nvmlClockType_enum_NVML_CLOCK_SM as CLOCK_SM,
+    nvmlClockType_enum_NVML_CLOCK_VIDEO as CLOCK_VIDEO, nvmlEccSramErrorStatus_t, nvmlGpuFabricInfo_v2_t,
+    nvmlGpuFabricInfo_v3_t, nvmlGridLicensableFeatures_t, nvmlMarginTemperature_t, nvmlMemory_t,
+    nvmlMemory_v2_t, nvmlRowRemapperHistogramValues_t,
+    nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU as SENSOR_GPU,
+    nvmlTemperatureThresholds_enum_NVML_TEMPERATURE_THRESHOLD_GPU_MAX as GPU_MAX,
+    nvmlTemperatureThresholds_enum_NVML_TEMPERATURE_THRESHOLD_MEM_MAX as MEMORY_MAX,
+    nvmlTemperatureThresholds_enum_NVML_TEMPERATURE_THRESHOLD_SHUTDOWN as SHUTDOWN,
+    nvmlTemperatureThresholds_enum_NVML_TEMPERATURE_THRESHOLD_SLOWDOWN as SLOWDOWN, nvmlUtilization_t,
 };
-use reading::Measured;
+use reading::{Absence, FaultCode, Measured, plausible_count};
 
 /// What the single-value calls returned. Units are in the names: MHz, mW, mJ and percent, as in NVML.
 pub struct Raw {
@@ -81,15 +84,13 @@ pub struct Raw {
 }
 
 /// The clock domains of [`Raw::clocks_mhz`].
-pub const CLOCKS: [Clock; 4] = [Clock::SM, Clock::Memory, Clock::Graphics, Clock::Video];
+const CLOCKS: [u32; 4] = [CLOCK_SM, CLOCK_MEMORY, CLOCK_GRAPHICS, CLOCK_VIDEO];
 
 /// The thresholds of [`Raw::thresholds_c`].
-const THRESHOLDS: [TemperatureThreshold; 4] = [
-    TemperatureThreshold::Slowdown,
-    TemperatureThreshold::Shutdown,
-    TemperatureThreshold::GpuMax,
-    TemperatureThreshold::MemoryMax,
-];
+const THRESHOLDS: [u32; 4] = [SLOWDOWN, SHUTDOWN, GPU_MAX, MEMORY_MAX];
+
+/// Most fans that one board has; none is known with more than 4.
+const FANS_MAX: u32 = 16;
 
 /// Framebuffer, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,102 +160,81 @@ pub struct Fabric {
     pub health_mask: u32,
 }
 
+/// A call that writes a temperature of a device.
+macro_rules! celsius {
+    ($gpu:expr, $name:ident $(, $arg:expr)*) => {
+        number!($gpu, $name $(, $arg)*).and_then(|value| BLANKS.temperature(stringify!($name), value))
+    };
+}
+
+/// A call that writes two numbers about a device; only the first may be required to be one.
+macro_rules! pair {
+    ($gpu:expr, $name:ident) => {{
+        let (mut first, mut second) = (u32::BLANK, u32::BLANK);
+        call!($gpu.library(), $name($gpu.handle(), &raw mut first, &raw mut second))
+            .and_then(|()| first.checked(stringify!($name)))
+            .map(|first| (first, second))
+    }};
+}
+
+/// A percentage with its sampling period, which is not used.
+macro_rules! sampled_percent {
+    ($gpu:expr, $name:ident) => {
+        pair!($gpu, $name).and_then(|(value, _)| plausible::percent(stringify!($name), value))
+    };
+}
+
 /// Makes every call once. `links` is how many NVLinks the board has.
 pub fn read(gpu: &Gpu, links: u32) -> Raw {
-    let device = gpu.device();
-    let number = |call, returned: Result<u32, NvmlError>| {
-        returned.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.number32(call, value))
-    };
-    let percent = |call, returned: Result<u32, NvmlError>| {
-        returned.map_err(|e| fault(call, &e)).and_then(|value| plausible::percent(call, value))
-    };
-    let celsius = |call, returned: Result<u32, NvmlError>| {
-        returned.map_err(|e| fault(call, &e)).and_then(|value| BLANKS.temperature(call, value))
-    };
+    const LIMITS: &str = "nvmlDeviceGetPowerManagementLimitConstraints";
     Raw {
-        utilization_percent: utilization(&device),
-        encoder_percent: percent(
-            "nvmlDeviceGetEncoderUtilization",
-            device.encoder_utilization().map(|u| u.utilization),
-        ),
-        decoder_percent: percent(
-            "nvmlDeviceGetDecoderUtilization",
-            device.decoder_utilization().map(|u| u.utilization),
-        ),
-        jpeg_percent: out2(|o, us| call!(gpu.library(), nvmlDeviceGetJpgUtilization(gpu.handle(), o, us)))
-            .and_then(|value| plausible::percent("nvmlDeviceGetJpgUtilization", value)),
-        ofa_percent: out2(|o, us| call!(gpu.library(), nvmlDeviceGetOfaUtilization(gpu.handle(), o, us)))
-            .and_then(|value| plausible::percent("nvmlDeviceGetOfaUtilization", value)),
-        compute_processes: number(
-            "nvmlDeviceGetComputeRunningProcesses_v3",
-            device.running_compute_processes_count(),
-        ),
+        utilization_percent: utilization(gpu),
+        encoder_percent: sampled_percent!(gpu, nvmlDeviceGetEncoderUtilization),
+        decoder_percent: sampled_percent!(gpu, nvmlDeviceGetDecoderUtilization),
+        jpeg_percent: sampled_percent!(gpu, nvmlDeviceGetJpgUtilization),
+        ofa_percent: sampled_percent!(gpu, nvmlDeviceGetOfaUtilization),
+        compute_processes: compute_processes(gpu),
         memory: memory(gpu),
-        bar1: bar1(&device),
-        temperature_c: celsius("nvmlDeviceGetTemperature", device.temperature(TemperatureSensor::Gpu)),
+        bar1: bar1(gpu),
+        temperature_c: celsius!(gpu, nvmlDeviceGetTemperature, SENSOR_GPU),
         margin_c: margin(gpu),
-        thresholds_c: THRESHOLDS.map(|threshold| {
-            celsius("nvmlDeviceGetTemperatureThreshold", device.temperature_threshold(threshold))
-        }),
-        power_mw: number("nvmlDeviceGetPowerUsage", device.power_usage()),
+        thresholds_c: THRESHOLDS.map(|threshold| celsius!(gpu, nvmlDeviceGetTemperatureThreshold, threshold)),
+        power_mw: number!(gpu, nvmlDeviceGetPowerUsage),
         limits_mw: Limits {
-            enforced: number("nvmlDeviceGetEnforcedPowerLimit", device.enforced_power_limit()),
-            requested: number("nvmlDeviceGetPowerManagementLimit", device.power_management_limit()),
-            default: number(
-                "nvmlDeviceGetPowerManagementDefaultLimit",
-                device.power_management_limit_default(),
-            ),
-            range: device
-                .power_management_limit_constraints()
-                .map(|range| (range.min_limit, range.max_limit))
-                .map_err(|e| fault("nvmlDeviceGetPowerManagementLimitConstraints", &e)),
+            enforced: number!(gpu, nvmlDeviceGetEnforcedPowerLimit),
+            requested: number!(gpu, nvmlDeviceGetPowerManagementLimit),
+            default: number!(gpu, nvmlDeviceGetPowerManagementDefaultLimit),
+            range: pair!(gpu, nvmlDeviceGetPowerManagementLimitConstraints)
+                .and_then(|(min, max)| Ok((min, max.checked(LIMITS)?))),
         },
-        energy_mj: device
-            .total_energy_consumption()
-            .map_err(|e| fault("nvmlDeviceGetTotalEnergyConsumption", &e))
-            .and_then(|value| BLANKS.number64("nvmlDeviceGetTotalEnergyConsumption", value)),
-        clocks_mhz: CLOCKS.map(|clock| number("nvmlDeviceGetClockInfo", device.clock_info(clock))),
-        max_clocks_mhz: CLOCKS.map(|clock| number("nvmlDeviceGetMaxClockInfo", device.max_clock_info(clock))),
-        performance_state: number(
-            "nvmlDeviceGetPerformanceState",
-            device.performance_state().map(|state| state.as_c()),
-        ),
+        energy_mj: number!(gpu, nvmlDeviceGetTotalEnergyConsumption),
+        clocks_mhz: CLOCKS.map(|clock| number!(gpu, nvmlDeviceGetClockInfo, clock)),
+        max_clocks_mhz: CLOCKS.map(|clock| number!(gpu, nvmlDeviceGetMaxClockInfo, clock)),
+        performance_state: number!(gpu, nvmlDeviceGetPerformanceState),
         // Drivers before 535 have only the older spelling of both.
-        clocks_event_reasons: out(|o| {
-            call!(gpu.library(), nvmlDeviceGetCurrentClocksEventReasons(gpu.handle(), o))
-        })
-        .or_else(|_| {
-            out(|o| call!(gpu.library(), nvmlDeviceGetCurrentClocksThrottleReasons(gpu.handle(), o)))
+        clocks_event_reasons: older_if_missing(number!(gpu, nvmlDeviceGetCurrentClocksEventReasons), || {
+            number!(gpu, nvmlDeviceGetCurrentClocksThrottleReasons)
         }),
-        supported_reasons: out(|o| {
-            call!(gpu.library(), nvmlDeviceGetSupportedClocksEventReasons(gpu.handle(), o))
-        })
-        .or_else(|_| {
-            out(|o| call!(gpu.library(), nvmlDeviceGetSupportedClocksThrottleReasons(gpu.handle(), o)))
+        supported_reasons: older_if_missing(number!(gpu, nvmlDeviceGetSupportedClocksEventReasons), || {
+            number!(gpu, nvmlDeviceGetSupportedClocksThrottleReasons)
         }),
-        fans_percent: fans(&device),
+        fans_percent: fans(gpu),
         pcie_current: (
-            number("nvmlDeviceGetCurrPcieLinkGeneration", device.current_pcie_link_gen()),
-            number("nvmlDeviceGetCurrPcieLinkWidth", device.current_pcie_link_width()),
+            number!(gpu, nvmlDeviceGetCurrPcieLinkGeneration),
+            number!(gpu, nvmlDeviceGetCurrPcieLinkWidth),
         ),
         pcie_max: (
-            number("nvmlDeviceGetMaxPcieLinkGeneration", device.max_pcie_link_gen()),
-            number("nvmlDeviceGetMaxPcieLinkWidth", device.max_pcie_link_width()),
+            number!(gpu, nvmlDeviceGetMaxPcieLinkGeneration),
+            number!(gpu, nvmlDeviceGetMaxPcieLinkWidth),
         ),
-        pcie_replays: number("nvmlDeviceGetPcieReplayCounter", device.pcie_replay_counter()),
+        pcie_replays: number!(gpu, nvmlDeviceGetPcieReplayCounter),
         links: (0..links)
             .map(|number| NvLink {
                 number,
-                active: device
-                    .link_wrapper_for(number)
-                    .is_active()
-                    .map_err(|e| fault("nvmlDeviceGetNvLinkState", &e)),
+                active: number!(gpu, nvmlDeviceGetNvLinkState, number).map(|state| state == ENABLED),
             })
             .collect(),
-        ecc_enabled: device
-            .is_ecc_enabled()
-            .map(|mode| mode.currently_enabled)
-            .map_err(|e| fault("nvmlDeviceGetEccMode", &e)),
+        ecc_enabled: pair!(gpu, nvmlDeviceGetEccMode).map(|(current, _)| current == ENABLED),
         sram_ecc: sram_ecc(gpu),
         row_banks: row_banks(gpu),
         fabric: fabric(gpu),
@@ -263,91 +243,105 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
     }
 }
 
-/// Runs a call with one number as its out-parameter.
-fn out<T: Default>(call: impl FnOnce(*mut T) -> Measured<()>) -> Measured<T> {
-    let mut value = T::default();
-    call(&raw mut value)?;
-    Ok(value)
+/// nvml.h, `NVML_FEATURE_ENABLED`.
+const ENABLED: u32 = 1;
+
+/// The result of a call, or that of the `older` one in a library or driver that does not have it.
+fn older_if_missing<T>(newer: Measured<T>, older: impl FnOnce() -> Measured<T>) -> Measured<T> {
+    newer.or_else(|fault| match fault.absence {
+        Absence::Unsupported => older(),
+        _ => Err(fault),
+    })
 }
 
-/// Runs a call with a number and a sampling period as its out-parameters, and returns the number.
-fn out2(call: impl FnOnce(*mut u32, *mut u32) -> Measured<()>) -> Measured<u32> {
-    let (mut value, mut period_us) = (0, 0);
-    call(&raw mut value, &raw mut period_us)?;
-    Ok(value)
-}
-
-fn utilization(device: &Device<'_>) -> Measured<(u32, u32)> {
+fn utilization(gpu: &Gpu) -> Measured<(u32, u32)> {
     const CALL: &str = "nvmlDeviceGetUtilizationRates";
-    let rates = device.utilization_rates().map_err(|e| fault(CALL, &e))?;
-    Ok((plausible::percent(CALL, rates.gpu)?, plausible::percent(CALL, rates.memory)?))
+    let mut rates = nvmlUtilization_t { gpu: u32::BLANK, memory: u32::BLANK };
+    call!(gpu.library(), nvmlDeviceGetUtilizationRates(gpu.handle(), &raw mut rates))?;
+    let [gpu, memory] = numbers(CALL, [rates.gpu, rates.memory])?;
+    Ok((plausible::percent(CALL, gpu)?, plausible::percent(CALL, memory)?))
 }
 
-fn bar1(device: &Device<'_>) -> Measured<Bar1> {
+/// Processes with a compute context. Without a buffer for them the call only counts.
+fn compute_processes(gpu: &Gpu) -> Measured<u32> {
+    const CALL: &str = "nvmlDeviceGetComputeRunningProcesses_v3";
+    let mut count = 0;
+    let infos = std::ptr::null_mut();
+    let counted =
+        call!(gpu.library(), nvmlDeviceGetComputeRunningProcesses_v3(gpu.handle(), &raw mut count, infos));
+    match counted {
+        Err(fault) if fault.code != INSUFFICIENT_SIZE => Err(fault),
+        _ => count.checked(CALL),
+    }
+}
+
+fn bar1(gpu: &Gpu) -> Measured<Bar1> {
     const CALL: &str = "nvmlDeviceGetBAR1MemoryInfo";
-    let bar1 = device.bar1_memory_info().map_err(|e| fault(CALL, &e))?;
-    BLANKS.sizes(CALL, bar1.total, bar1.used, bar1.free)?;
-    Ok(Bar1 { total: bar1.total, used: bar1.used, free: bar1.free })
+    let mut bar1 = nvmlBAR1Memory_t { bar1Total: u64::BLANK, bar1Free: u64::BLANK, bar1Used: u64::BLANK };
+    call!(gpu.library(), nvmlDeviceGetBAR1MemoryInfo(gpu.handle(), &raw mut bar1))?;
+    BLANKS.sizes(CALL, bar1.bar1Total, bar1.bar1Used, bar1.bar1Free)?;
+    Ok(Bar1 { total: bar1.bar1Total, used: bar1.bar1Used, free: bar1.bar1Free })
 }
 
 /// Framebuffer: only the newer call has what the driver reserves, and drivers before 510 have only the older.
 pub fn memory(gpu: &Gpu) -> Measured<Memory> {
     const NEW: &str = "nvmlDeviceGetMemoryInfo_v2";
-    match gpu.device().memory_info() {
-        Ok(m) => {
+    let mut m = nvmlMemory_v2_t {
+        version: struct_version::<nvmlMemory_v2_t>(2),
+        total: u64::BLANK,
+        reserved: u64::BLANK,
+        free: u64::BLANK,
+        used: u64::BLANK,
+    };
+    match call!(gpu.library(), nvmlDeviceGetMemoryInfo_v2(gpu.handle(), &raw mut m)) {
+        Ok(()) => {
             BLANKS.sizes(NEW, m.total, m.used, m.free)?;
-            Ok(Memory {
-                total: m.total,
-                used: m.used,
-                free: m.free,
-                reserved: BLANKS.number64(NEW, m.reserved),
-            })
+            Ok(Memory { total: m.total, used: m.used, free: m.free, reserved: m.reserved.checked(NEW) })
         }
-        Err(error @ (NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound)) => {
-            let mut m = nvmlMemory_t { total: 0, free: 0, used: 0 };
+        Err(fault) if fault.code == FaultCode::SymbolMissing || fault.code == FUNCTION_NOT_FOUND => {
+            let mut m = nvmlMemory_t { total: u64::BLANK, free: u64::BLANK, used: u64::BLANK };
             call!(gpu.library(), nvmlDeviceGetMemoryInfo(gpu.handle(), &raw mut m))?;
             BLANKS.sizes("nvmlDeviceGetMemoryInfo", m.total, m.used, m.free)?;
-            Ok(Memory { total: m.total, used: m.used, free: m.free, reserved: Err(fault(NEW, &error)) })
+            Ok(Memory { total: m.total, used: m.used, free: m.free, reserved: Err(fault) })
         }
-        Err(error) => Err(fault(NEW, &error)),
+        Err(fault) => Err(fault),
     }
 }
 
 fn margin(gpu: &Gpu) -> Measured<i32> {
+    const CALL: &str = "nvmlDeviceGetMarginTemperature";
     let mut margin = nvmlMarginTemperature_t {
         version: struct_version::<nvmlMarginTemperature_t>(1),
-        marginTemperature: 0,
+        marginTemperature: i32::BLANK,
     };
     call!(gpu.library(), nvmlDeviceGetMarginTemperature(gpu.handle(), &raw mut margin))?;
-    Ok(margin.marginTemperature)
+    plausible::margin(CALL, margin.marginTemperature.checked(CALL)?)
 }
 
-fn fans(device: &Device<'_>) -> Measured<Vec<Measured<u32>>> {
-    let count = device.num_fans().map_err(|e| fault("nvmlDeviceGetNumFans", &e))?;
-    // A fan may be driven above 100 percent of its nominal speed, so only blanks are rejected.
-    let speed = |fan| {
-        const CALL: &str = "nvmlDeviceGetFanSpeed_v2";
-        device.fan_speed(fan).map_err(|e| fault(CALL, &e)).and_then(|value| BLANKS.number32(CALL, value))
-    };
-    Ok((0..count).map(speed).collect())
+fn fans(gpu: &Gpu) -> Measured<Vec<Measured<u32>>> {
+    let count = number!(gpu, nvmlDeviceGetNumFans)?;
+    let count = plausible_count("nvmlDeviceGetNumFans", count, FANS_MAX)?;
+    // A fan may be driven above 100 percent of its nominal speed.
+    Ok((0..count).map(|fan| number!(gpu, nvmlDeviceGetFanSpeed_v2, fan)).collect())
 }
 
 fn sram_ecc(gpu: &Gpu) -> Measured<SramEcc> {
+    const CALL: &str = "nvmlDeviceGetSramEccErrorStatus";
     // SAFETY: integers only: all-zero bytes are valid.
     let mut s: nvmlEccSramErrorStatus_t = unsafe { std::mem::zeroed() };
     s.version = struct_version::<nvmlEccSramErrorStatus_t>(1);
     call!(gpu.library(), nvmlDeviceGetSramEccErrorStatus(gpu.handle(), &raw mut s))?;
     Ok(SramEcc {
-        volatile: [s.volatileCor, s.volatileUncParity, s.volatileUncSecDed],
-        aggregate: [s.aggregateCor, s.aggregateUncParity, s.aggregateUncSecDed],
-        threshold_exceeded: s.bThresholdExceeded != 0,
+        volatile: numbers(CALL, [s.volatileCor, s.volatileUncParity, s.volatileUncSecDed])?,
+        aggregate: numbers(CALL, [s.aggregateCor, s.aggregateUncParity, s.aggregateUncSecDed])?,
+        threshold_exceeded: s.bThresholdExceeded.checked(CALL)? != 0,
     })
 }
 
 fn row_banks(gpu: &Gpu) -> Measured<RowBanks> {
     let mut v = nvmlRowRemapperHistogramValues_t { max: 0, high: 0, partial: 0, low: 0, none: 0 };
     call!(gpu.library(), nvmlDeviceGetRowRemapperHistogram(gpu.handle(), &raw mut v))?;
-    Ok(RowBanks([v.max, v.high, v.partial, v.low, v.none]))
+    numbers("nvmlDeviceGetRowRemapperHistogram", [v.max, v.high, v.partial, v.low, v.none]).map(RowBanks)
 }
 
 /// Fabric state. Version 3 of the struct only appends to version 2, so drivers that know no more than
@@ -357,27 +351,30 @@ fn fabric(gpu: &Gpu) -> Measured<Fabric> {
     let mut info: nvmlGpuFabricInfo_v3_t = unsafe { std::mem::zeroed() };
     info.version = struct_version::<nvmlGpuFabricInfo_v3_t>(3);
     let returned = call!(gpu.library(), nvmlDeviceGetGpuFabricInfoV(gpu.handle(), &raw mut info));
-    if returned.is_err_and(|fault| fault.code == "NVML_ERROR_ARGUMENT_VERSION_MISMATCH") {
+    if returned.is_err_and(|fault| fault.code == VERSION_MISMATCH) {
         info.version = struct_version::<nvmlGpuFabricInfo_v2_t>(2);
         call!(gpu.library(), nvmlDeviceGetGpuFabricInfoV(gpu.handle(), &raw mut info))?;
     } else {
         returned?;
     }
-    Ok(Fabric { state: info.state, health_mask: info.healthMask })
+    Ok(Fabric { state: info.state, health_mask: info.healthMask.checked("nvmlDeviceGetGpuFabricInfoV")? })
 }
 
 /// Whether any vGPU feature is licensed; on hosts without vGPU none is.
 fn license_active(gpu: &Gpu) -> Measured<bool> {
     /// nvml.h, `NVML_GRID_LICENSE_FEATURE_CODE_VGPU`.
     const VGPU: u32 = 1;
+    /// nvml.h, `NVML_GRID_LICENSE_FEATURE_MAX_COUNT`.
+    const FEATURES_MAX: u32 = 3;
+    const CALL: &str = "nvmlDeviceGetGridLicensableFeatures_v4";
     // SAFETY: integers and character arrays only: all-zero bytes are valid.
     let mut features: nvmlGridLicensableFeatures_t = unsafe { std::mem::zeroed() };
     call!(gpu.library(), nvmlDeviceGetGridLicensableFeatures_v4(gpu.handle(), &raw mut features))?;
-    let count = usize::try_from(features.licensableFeaturesCount).unwrap_or(0);
+    let count = plausible_count(CALL, features.licensableFeaturesCount, FEATURES_MAX)?;
     Ok(features.isGridLicenseSupported != 0
         && features
             .gridLicensableFeatures
             .iter()
-            .take(count)
+            .take(count as usize)
             .any(|feature| feature.featureCode == VGPU && feature.featureState > 0))
 }

@@ -57,8 +57,11 @@ pub enum FaultKind {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Garbage {
-    /// All ones in 32 bits, the vendors' blank constants in 64, not-a-number in floating point.
+    /// All ones in 32 bits, the vendors' blank constants in 64, not-a-number in floating point, zeros in place of each
+    /// letter of a text.
     Blank,
+    /// A text that fills the caller's buffer, without an end.
+    Endless,
     /// 255 °C.
     Hot,
     /// Not-a-number in floating point.

@@ -22,8 +22,8 @@ pub struct Xpu {
     pub first_card: u32,
     /// What the memory can move, read and written together.
     pub memory_gigabytes_per_second: f64,
-    /// Power limit over milliseconds.
-    pub burst_watts: f64,
+    /// Power limits, W, by the kernel's names for them: `max` (sustained), `cap` (burst), `crit` (peak).
+    pub power_limits: BTreeMap<String, f64>,
     /// Highest speed of the fan; 0 where there is none.
     pub fan_max_rpm: u32,
     /// Whether it counts errors by category (data-centre parts do, Battlemage does not).
@@ -48,6 +48,7 @@ fn one() -> u32 {
 impl Xpu {
     pub(super) fn check(&self) -> Result<(), String> {
         let engines = self.engines.values().all(|count| (1..=64).contains(count));
+        let limits = self.power_limits.keys().all(|limit| ["max", "cap", "crit"].contains(&limit.as_str()));
         hold(&[
             (
                 ["xe", "i915"].contains(&self.kernel_driver.as_str()),
@@ -59,6 +60,7 @@ impl Xpu {
             ),
             ((1..=4).contains(&self.tiles), "device.xpu: 1 to 4 tiles"),
             (self.fabric_ports <= 16, "device.xpu: at most 16 fabric_ports"),
+            (limits, "device.xpu.power_limits: max, cap or crit"),
             (engines, "device.xpu.engines: 1 to 64 of each class"),
             (
                 self.memory_gigabytes_per_second > 0.0,

@@ -1,10 +1,10 @@
 //! Changes to alerts.
 
-use super::{labels, texts, unknown};
+use super::{labels, pattern, texts, unknown};
 use crate::{
-    catalogue::Catalogue,
-    document::{DocumentError, Node},
-    model::{Limit, Severity, Unit},
+    catalogue::{Catalogue, escape, glob},
+    document::{DocumentError, Node, Value},
+    model::{Alert, Limit, Part, Severity, Unit},
     number::decimal,
     plan::literal,
     slo,
@@ -21,19 +21,23 @@ pub(super) fn change(catalogue: &mut Catalogue, node: &Node) -> Result<(), Docum
                 catalogue.alerts.iter().map(|alert| alert.name.as_str()),
             );
         };
-        let alert = &mut catalogue.alerts[at];
         for (name, key, value) in settings.table(alert_name)? {
-            match name {
-                "labels" => {
-                    alert
-                        .labels
-                        .extend(labels(value)?.into_iter().map(|(name, text)| (name, literal(&text))));
+            let place = format!("alerts.{alert_name}");
+            if !slo::is_template(&catalogue.alerts[at]) {
+                match name {
+                    "where" => parts(&mut catalogue.alerts[at], &place, value)?,
+                    _ => set(&mut catalogue.alerts[at], &place, (name, key, value), &["where"])?,
                 }
-                "severity" if slo::is_template(alert) => {
+                continue;
+            }
+            // The durations of this one are those of its windows.
+            match name {
+                "enabled" | "labels" => set(&mut catalogue.alerts[at], &place, (name, key, value), &[])?,
+                "severity" => {
                     let severity = severity(value)?;
                     catalogue.windows.iter_mut().for_each(|window| window.severity = severity);
                 }
-                "sli" if slo::is_template(alert) => {
+                "sli" => {
                     let mut chosen = Vec::new();
                     for (item, name) in texts(value, "a service level")? {
                         let Some(sli) = slo::SLIS.into_iter().find(|sli| *sli == name) else {
@@ -43,39 +47,84 @@ pub(super) fn change(catalogue: &mut Catalogue, node: &Node) -> Result<(), Docum
                     }
                     catalogue.slis = chosen;
                 }
-                // The durations of this one are those of its windows.
-                _ if slo::is_template(alert) && name != "enabled" => {
-                    let known = ["enabled", "labels", "severity", "sli"].into_iter();
-                    return unknown(key, name, &format!("alerts.{alert_name}"), known);
-                }
-                "keep_firing_for" => alert.keep = Some(value.duration(name)?).filter(|keep| keep.0 > 0),
-                "for" => alert.hold = value.duration("for")?,
-                "enabled" => alert.off = !value.flag("enabled")?,
-                "severity" if !alert.level.is_empty() => {
-                    return key.error(format!("{alert_name} has the severities of its codes; route on them"));
-                }
-                "severity" => alert.severity = severity(value)?,
-                _ if alert.bounds.contains_key(name) => {
-                    let number = value.number(name)?;
-                    if alert.unit == Unit::Ratio && name == "limit" && alert.slo.is_none() && number > 1.0 {
-                        return value.error(format!(
-                            "alerts.{alert_name}.{name} is a share from 0 to 1, not {}",
-                            decimal(number)
-                        ));
-                    }
-                    if let Some(bound) = alert.bounds.get_mut(name) {
-                        bound.limit = Limit::Number(number);
-                    }
-                }
                 _ => {
-                    let known = ["for", "keep_firing_for", "enabled", "severity", "labels"]
-                        .into_iter()
-                        .chain(alert.bounds.keys().map(String::as_str));
-                    return unknown(key, name, &format!("alerts.{alert_name}"), known);
+                    return unknown(key, name, &place, ["enabled", "labels", "severity", "sli"].into_iter());
                 }
             }
         }
     }
+    Ok(())
+}
+
+/// Changes one setting of an alert; `others` are further keys that are known there.
+fn set(
+    alert: &mut Alert,
+    place: &str,
+    (name, key, value): (&str, &Node, &Node),
+    others: &[&str],
+) -> Result<(), DocumentError> {
+    match name {
+        "labels" => {
+            alert.labels.extend(labels(value)?.into_iter().map(|(name, text)| (name, literal(&text))));
+        }
+        "keep_firing_for" => alert.keep = Some(value.duration(name)?).filter(|keep| keep.0 > 0),
+        "for" => alert.hold = value.duration("for")?,
+        "enabled" => alert.off = !value.flag("enabled")?,
+        "severity" if !alert.level.is_empty() => {
+            return key.error(format!("{} has the severities of its codes; route on them", alert.name));
+        }
+        "severity" => alert.severity = severity(value)?,
+        _ if alert.bounds.contains_key(name) => {
+            let number = value.number(name)?;
+            if alert.unit == Unit::Ratio && name == "limit" && alert.slo.is_none() && number > 1.0 {
+                return value
+                    .error(format!("{place}.{name} is a share from 0 to 1, not {}", decimal(number)));
+            }
+            if let Some(bound) = alert.bounds.get_mut(name) {
+                bound.limit = Limit::Number(number);
+            }
+        }
+        _ => {
+            let known = ["for", "keep_firing_for", "enabled", "severity", "labels"].iter().chain(others);
+            let known = known.copied().chain(alert.bounds.keys().map(String::as_str));
+            return unknown(key, name, place, known);
+        }
+    }
+    Ok(())
+}
+
+/// What is different for series with some labels: a list of tables of labels and settings.
+fn parts(alert: &mut Alert, place: &str, node: &Node) -> Result<(), DocumentError> {
+    let place = format!("{place}.where");
+    let Value::List(items) = &node.value else { return node.error(format!("{place} is a list of tables")) };
+    let known: &[&str] = match alert.file.as_deref() {
+        Some("engine") => &["cluster", "namespace", "tenant", "node", "pod", "job", "instance", "model"],
+        _ if alert.expr.iter().any(|text| text.contains(" by (")) => &["cluster", "node", "job", "instance"],
+        _ if alert.families.is_empty() => &["cluster", "node", "job", "instance"],
+        _ => &["cluster", "node", "job", "instance", "device", "uuid"],
+    };
+    let mut parts = Vec::new();
+    for item in items {
+        let mut part = Alert { parts: Vec::new(), ..alert.clone() };
+        let (mut matchers, mut names, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, key, value) in item.table(&place)? {
+            if known.contains(&name) {
+                let text = pattern(value, value.text(name)?)?;
+                matchers.push(format!("{name}=~\"{}\"", escape(&glob(text))));
+                names.push(name.to_owned());
+                chosen.push(format!("{name}={text}"));
+            } else {
+                set(&mut part, &place, (name, key, value), known)?;
+            }
+        }
+        if matchers.is_empty() {
+            return item.error(format!("{place} names no label; one of {}", known.join(", ")));
+        }
+        // Rules of one name differ in their labels; and people see which bound was passed.
+        part.labels.insert("where".to_owned(), literal(&chosen.join(",")));
+        parts.push(Part { matchers: matchers.join(","), labels: names, alert: Box::new(part) });
+    }
+    alert.parts = parts;
     Ok(())
 }
 

@@ -16,6 +16,9 @@ impl Prover<'_> {
     /// Proofs of an alert: not early, not below, in time, with its labels and texts, and gone again.
     pub fn alert(&self, planned: &PlannedAlert<'_>) -> Result<Vec<TestGroup>, String> {
         let alert = planned.alert;
+        if alert.is_part {
+            return Ok(Vec::new());
+        }
         let mut groups = Vec::new();
         let own = alert.test.series.get(Vocabulary::Unified).is_some().then_some(&alert.test);
         let through = self.through(planned);
@@ -45,6 +48,9 @@ impl Prover<'_> {
             let example = Example { series: PerVocabulary::same(vec![series]), step, ..Example::default() };
             groups.extend(self.example(planned, &example, &[String::new()])?);
         }
+        if alert.always {
+            return self.always(planned).map(|group| vec![group]);
+        }
         let mut empty = self.group(format!("{}without any data", self.prefix()), Vec::new());
         empty.alert_rule_test.push(self.expect(
             &alert.name,
@@ -53,6 +59,24 @@ impl Prover<'_> {
         ));
         groups.push(empty);
         Ok(groups)
+    }
+
+    /// An alert that needs no data to fire.
+    fn always(&self, planned: &PlannedAlert<'_>) -> Result<TestGroup, String> {
+        let PlannedAlert { alert, rule, .. } = planned;
+        let literal = |(name, text): (&String, &String)| (name.clone(), text.replace(LITERAL_BRACES, "{{"));
+        let exp_labels: Labels = rule.labels.iter().map(literal).collect();
+        let render = |(name, text): (&String, &String)| {
+            render(text, &exp_labels, alert.unit.template(), "").map(|text| (name.clone(), text))
+        };
+        let exp_annotations = rule.annotations.iter().map(render).collect::<Result<_, _>>()?;
+        let mut group = self.group(format!("{} always", alert.name), Vec::new());
+        group.alert_rule_test.push(self.expect(
+            &alert.name,
+            1,
+            vec![ExpectedAlert { exp_labels, exp_annotations }],
+        ));
+        Ok(group)
     }
 
     /// The raw series of the signal that an alert reads.

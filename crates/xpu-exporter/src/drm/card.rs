@@ -26,6 +26,19 @@ pub struct Card {
     pub name: String,
     /// Its driver.
     pub driver: Driver,
+    /// Whether the GPU shares die and memory with the CPU.
+    pub integrated: bool,
+}
+
+/// The upper bytes of the PCI device ids of discrete parts: Ponte Vecchio, DG1, DG2 (two), Crescent Island,
+/// Battlemage. Those of integrated GPUs begin otherwise.
+const DISCRETE: [u64; 6] = [0x0b, 0x49, 0x4f, 0x56, 0x67, 0xe2];
+
+/// Whether a function is an integrated GPU. Its address says nothing: a guest has any GPU at any address.
+/// Of parts that are newer than the table, only the discrete have a hwmon chip.
+fn is_integrated(function: &Function) -> bool {
+    let is_discrete = |device: u64| DISCRETE.contains(&(device >> 8));
+    !function.device().is_ok_and(is_discrete) && !function.folder.join("hwmon").exists()
 }
 
 impl Card {
@@ -37,16 +50,12 @@ impl Card {
         let mut cards: Vec<_> = driven
             .filter_map(|(driver, function)| {
                 let (number, _) = numbered(&function.folder.join("drm"), "card").next()?;
-                Some(Self { name: format!("card{number}"), function, driver })
+                let integrated = is_integrated(&function);
+                Some(Self { name: format!("card{number}"), function, driver, integrated })
             })
             .collect();
         cards.sort_by(|a, b| a.function.address.cmp(&b.function.address));
         cards
-    }
-
-    /// Whether the GPU shares die and memory with the CPU: Intel's always have this address.
-    pub fn is_integrated(&self) -> bool {
-        self.function.address == "0000:00:02.0"
     }
 
     /// Whether the card is suspended or about to be. Wakes nothing. A kernel without runtime power
@@ -149,7 +158,7 @@ mod tests {
             fs::create_dir_all(&devices).expect("created");
             symlink(&gpu, devices.join("0000:03:00.0")).expect("linked");
             let function = Function::at(sysfs.path(), "0000:03:00.0");
-            let card = Card { function, name: "card1".to_owned(), driver: Driver::Xe };
+            let card = Card { function, name: "card1".to_owned(), driver: Driver::Xe, integrated: false };
             let link = card.slot().and_then(|slot| slot.link());
             assert_eq!(link.map_err(|fault| fault.code.name()), expected, "{vendor} {inside:?}");
         }

@@ -14,7 +14,7 @@ use source::Share;
 
 use super::{
     fdinfo::{Client, FDINFO, engine, parse},
-    open_files::{Node, OpenFiles},
+    open_files::OpenFiles,
 };
 
 /// Most that the text of one client can hold; it has a few KiB.
@@ -35,7 +35,7 @@ pub struct ClientLoad {
 #[derive(Debug)]
 pub struct Clients {
     address: String,
-    nodes: Vec<Node>,
+    nodes: Measured<Vec<u64>>,
     started: Instant,
     /// Whether the clients of the last round are known: only then is an engine that no client used idle.
     has_previous: bool,
@@ -43,15 +43,18 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// The clients of the card at a PCI address, which have one of `nodes` open.
-    pub fn new(address: &str, nodes: Vec<Node>) -> Self {
+    /// The clients of the card at a PCI address, which have one of its nodes open: their device numbers.
+    pub fn new(address: &str, nodes: Measured<Vec<u64>>) -> Self {
         let started = Instant::now();
         Self { address: address.to_owned(), nodes, started, has_previous: false, shares: HashMap::new() }
     }
 
     /// Reads every client. `engines` are those that the card has.
     pub fn read(&mut self, open: &OpenFiles, engines: &[&'static str], now: Instant) -> ClientLoad {
-        let (mut complete, files) = open.on(&self.nodes, now);
+        let (mut complete, files) = match &self.nodes {
+            Ok(nodes) => open.on(nodes, now),
+            Err(fault) => (Err(*fault), Vec::new()),
+        };
         let mut seen = HashSet::new();
         let mut processes = HashSet::new();
         let mut clients = Vec::new();

@@ -35,7 +35,6 @@ pub use sensors::SensorSample;
 use crate::raw::drm::{self, Driver, VideoMemory};
 use clients::Clients;
 use gt::{Gt, numbered};
-use open_files::Node;
 use pmu::EnginePmu;
 use sensors::Sensors;
 
@@ -101,7 +100,7 @@ impl CardFiles {
         let render = numbered(&device.join("drm"), "renderD").next();
         let render = render.map(|(number, _)| format!("renderD{number}"));
         let nodes = std::iter::once(card.name.clone()).chain(render.clone());
-        let nodes = nodes.map(|name| Node { number: device_number(&device.join("drm").join(&name)), name });
+        let nodes = nodes.map(|name| device_number(&device.join("drm").join(name)));
         Self {
             gts,
             sensors: Sensors::of_card(device, card.driver.name()),
@@ -124,7 +123,7 @@ impl CardFiles {
         }
         let memory = match &self.render_node {
             // The memory that an integrated GPU's driver reports is the host's.
-            _ if self.card.is_integrated() => Err(Fault::new("render_node", FaultCode::Integrated)),
+            _ if self.card.integrated => Err(Fault::new("render_node", FaultCode::Integrated)),
             Some(node) => drm::video_memory(self.card.driver, node),
             None => Err(Fault::returned(Absence::Unsupported, "render_node", "ENOENT")),
         };
@@ -176,10 +175,10 @@ fn engines(card: &Card) -> Vec<&'static str> {
 }
 
 /// The device number of a node of the drm class, from its folder's `dev`: `226:128`.
-fn device_number(folder: &Path) -> Option<u64> {
+fn device_number(folder: &Path) -> Measured<u64> {
     let parse = |text: &str| {
         let (major, minor) = text.split_once(':')?;
         Some(makedev(major.parse().ok()?, minor.parse().ok()?))
     };
-    File::new(folder, "dev").parse(parse).ok()
+    File::new(folder, "dev").parse(parse)
 }

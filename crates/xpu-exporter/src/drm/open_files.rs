@@ -35,30 +35,14 @@ struct Walk {
     files: Vec<OpenFile>,
 }
 
-/// A device node of the DRM class.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// `renderD128`, `card1`.
-    pub name: String,
-    /// Its device number, where it is known: a container may have the node under another name.
-    pub number: Option<u64>,
-}
-
-impl Node {
-    fn is(&self, other: &Self) -> bool {
-        match (self.number, other.number) {
-            (Some(one), Some(other)) => one == other,
-            _ => self.name == other.name,
-        }
-    }
-}
-
 /// One open DRM file.
 #[derive(Clone, Debug)]
 pub struct OpenFile {
     /// The process that has it open.
     pub process: u32,
-    node: Node,
+    /// The device number of its node. A name can be given to any file, and a container can have the node under
+    /// another one.
+    node: u64,
     /// `fd/<n>` of its process.
     link: PathBuf,
     /// What the link leads to.
@@ -68,14 +52,15 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// The open file behind an entry of a process's `fd` folder, if it is one of the DRM class.
+    /// The open file behind an entry of a process's `fd` folder, if it is a device and may be one of the DRM
+    /// class.
     fn behind(process: u32, folder: &Path, link: &fs::DirEntry) -> Option<Self> {
         let (name, link) = (link.file_name(), link.path());
         let target = fs::read_link(&link).ok()?;
-        let is_drm = target.parent().is_some_and(|parent| parent.ends_with("dri"));
-        let node = target.file_name().filter(|_| is_drm)?.to_str()?.to_owned();
-        let number = fs::metadata(&link).ok().filter(|node| node.file_type().is_char_device());
-        let node = Node { name: node, number: number.map(|node| node.rdev()) };
+        // Spares the others a call each.
+        target.parent().filter(|parent| parent.ends_with("dri"))?;
+        // The kernel returns the open file's own, whatever its path leads to for this process.
+        let node = fs::metadata(&link).ok().filter(|node| node.file_type().is_char_device())?.rdev();
         Some(Self { process, node, link, target, fdinfo: folder.join(FDINFO).join(name) })
     }
 
@@ -99,8 +84,8 @@ impl OpenFiles {
         Self { procfs: procfs.to_owned(), last: Mutex::new(None) }
     }
 
-    /// The open files of `nodes`, and whether every process is visible.
-    pub fn on(&self, nodes: &[Node], now: Instant) -> (Measured<()>, Vec<OpenFile>) {
+    /// The open files of the nodes with these device numbers, and whether every process is visible.
+    pub fn on(&self, nodes: &[u64], now: Instant) -> (Measured<()>, Vec<OpenFile>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref().is_none_or(|walk| now >= walk.next) {
             let begun = Instant::now();
@@ -108,7 +93,7 @@ impl OpenFiles {
             *last = Some(Walk { next: now + period(begun.elapsed()), complete, files });
         }
         let walk = last.as_ref().expect("walked above");
-        let on_nodes = walk.files.iter().filter(|file| nodes.iter().any(|node| node.is(&file.node)));
+        let on_nodes = walk.files.iter().filter(|file| nodes.contains(&file.node));
         (walk.complete, on_nodes.cloned().collect())
     }
 

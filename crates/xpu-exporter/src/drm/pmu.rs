@@ -38,12 +38,12 @@ impl EnginePmu {
     /// The card's PMU, if its kernel has one.
     pub fn of(sysfs: &Path, card: &Card) -> Option<Self> {
         let address = card.function.address.replace(':', "_");
-        let name = match card.driver {
-            Driver::Xe => format!("xe_{address}"),
-            Driver::I915 if card.is_integrated() => "i915".to_owned(),
-            Driver::I915 => format!("i915_{address}"),
-        };
-        Some(Self { pmu: Pmu::open(sysfs, &name).ok()?, driver: card.driver })
+        let own = format!("{}_{address}", card.driver.name());
+        // i915 names the PMU of an integrated GPU without its address; there is at most one.
+        let of_integrated = (card.driver == Driver::I915 && card.integrated).then(|| "i915".to_owned());
+        let mut names = [Some(own), of_integrated].into_iter().flatten();
+        let pmu = names.find_map(|name| Pmu::open(sysfs, &name).ok())?;
+        Some(Self { pmu, driver: card.driver })
     }
 
     /// Busy share of each engine class over the next [`WINDOW`].
@@ -157,17 +157,17 @@ mod tests {
     }
 
     /// The PMU that a kernel lists for the card as `name`.
-    fn pmu(name: &str, driver: Driver, address: &str) -> EnginePmu {
+    fn pmu(name: &str, driver: Driver, address: &str, integrated: bool) -> Option<EnginePmu> {
         let sysfs = tempfile::tempdir().expect("a folder");
         let folder = sysfs.path().join("bus/event_source/devices").join(name);
         fs::create_dir_all(&folder).expect("created");
         fs::write(folder.join("type"), "40\n").expect("written");
         let function = Function::at(sysfs.path(), address);
-        EnginePmu::of(sysfs.path(), &Card { function, name: "card1".to_owned(), driver }).expect("listed")
+        EnginePmu::of(sysfs.path(), &Card { function, name: "card1".to_owned(), driver, integrated })
     }
 
     fn xe() -> EnginePmu {
-        pmu("xe_0000_03_00.0", Driver::Xe, "0000:03:00.0")
+        pmu("xe_0000_03_00.0", Driver::Xe, "0000:03:00.0", false).expect("listed")
     }
 
     #[test]
@@ -191,14 +191,21 @@ mod tests {
         assert_eq!(shares, Ok(vec![("copy", 0.375), ("compute", 0.25), ("media", 0.25)]));
         assert_eq!(waits.get(), 1, "all engines in one window");
 
-        for (name, address) in [("i915_0000_03_00.0", "0000:03:00.0"), ("i915", "0000:00:02.0")] {
+        for (name, address, integrated) in [
+            ("i915_0000_03_00.0", "0000:03:00.0", false),
+            ("i915_0000_00_02.0", "0000:00:02.0", false),
+            ("i915_0000_00_02.0", "0000:00:02.0", true),
+            ("i915", "0000:00:18.0", true),
+        ] {
             let open = |events: &[Event]| match events {
                 [Event { pmu: 40, config: 0x2000 | 0x2010 }] => Ok(Steps { by: vec![30], reads: 0 }),
                 _ => Err(Errno::NODEV.into()),
             };
-            let shares = pmu(name, Driver::I915, address).count(2, open, read, || ());
-            assert_eq!(shares, Ok(vec![("media", 0.3)]));
+            let pmu = pmu(name, Driver::I915, address, integrated).expect("listed");
+            assert_eq!(pmu.count(2, open, read, || ()), Ok(vec![("media", 0.3)]), "{name} at {address}");
         }
+        let of_another = pmu("i915", Driver::I915, "0000:03:00.0", false);
+        assert!(of_another.is_none(), "the integrated GPU's is not the card's");
     }
 
     #[test]

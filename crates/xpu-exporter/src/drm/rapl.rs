@@ -20,8 +20,7 @@ impl Rapl {
     /// The zone of an integrated GPU; discrete ones have none. Wakes nothing.
     pub fn of(card: &Card, roots: &Roots) -> Option<Self> {
         let uncore = |zone: Zone| zone.parts.into_iter().find(|part| part.name == "uncore");
-        let zone =
-            card.is_integrated().then(|| Zone::packages(&roots.sysfs).into_iter().find_map(uncore))??;
+        let zone = card.integrated.then(|| Zone::packages(&roots.sysfs).into_iter().find_map(uncore))??;
         Some(Self { zone, rate: Rate::default() })
     }
 
@@ -38,9 +37,6 @@ impl Rapl {
             _ => fault,
         };
         let energy = self.zone.energy_microjoules().map_err(privileged);
-        let power = self.rate.per_second("energy_uj", Instant::now(), energy);
-        // A counter that stands was not measured anew: no device draws nothing.
-        let stands = Fault::new("energy_uj", FaultCode::CounterStands);
-        (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(stands) }))
+        (energy, self.rate.power("energy_uj", Instant::now(), energy))
     }
 }

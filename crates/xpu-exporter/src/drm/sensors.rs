@@ -38,12 +38,14 @@ const SENSORS: [(&str, &str); 20] = [
 const TEMPERATURE_LIMITS: [(&str, Attribute); 3] =
     [("operating", Attribute::Max), ("slowdown", Attribute::Critical), ("shutdown", Attribute::Emergency)];
 
-/// The limits of power, by the values of the label `limit`: sustained (PL1), rated, burst (PL2), peak.
-const POWER_LIMITS: [(&str, Attribute); 4] = [
-    ("enforced", Attribute::Max),
-    ("default", Attribute::RatedMax),
-    ("burst", Attribute::Cap),
-    ("peak", Attribute::Critical),
+/// The limits of power, by the values of the label `limit`, and the files that may hold them, the first that
+/// is not 0 first. Channel 1 is the card, 2 its package. Battlemage has no sustained limit (`max`), or one of
+/// 0, and is held at its cap; its peak can be known for the package alone (nvtop, issues 347 and 493).
+const POWER_LIMITS: [(&str, &[(u32, Attribute)]); 4] = [
+    ("enforced", &[(1, Attribute::Max), (1, Attribute::Cap), (2, Attribute::Max), (2, Attribute::Cap)]),
+    ("default", &[(1, Attribute::RatedMax), (2, Attribute::RatedMax)]),
+    ("burst", &[(1, Attribute::Cap), (2, Attribute::Cap)]),
+    ("peak", &[(1, Attribute::Critical), (2, Attribute::Critical)]),
 ];
 
 /// The files of one temperature sensor.
@@ -58,7 +60,8 @@ struct Temperature {
 #[derive(Debug, Default)]
 pub struct Sensors {
     energy: Vec<(File, Rate)>,
-    limits: Vec<(&'static str, File)>,
+    /// Each power limit with the files that may hold it; at least one.
+    limits: Vec<(&'static str, Vec<File>)>,
     temperatures: Vec<Temperature>,
     fans: Vec<File>,
 }
@@ -88,17 +91,15 @@ impl Sensors {
             return Self::default();
         };
         let energy = chip.channels(Quantity::Energy);
-        let power = |number| {
-            let channel = chip.channel(Quantity::Power, number);
-            let files = POWER_LIMITS.into_iter().map(|(limit, which)| (limit, channel.file(which)));
-            files.filter(|(_, file)| file.exists()).collect::<Vec<_>>()
-        };
-        // Channel 1 is the card, 2 the package. A card without limits of its own has those of its package.
-        let limits = Some(power(1)).filter(|files| !files.is_empty()).unwrap_or_else(|| power(2));
+        let limits = POWER_LIMITS.into_iter().map(|(limit, places)| {
+            let places = places.iter();
+            let files = places.map(|(number, which)| chip.channel(Quantity::Power, *number).file(*which));
+            (limit, files.filter(File::exists).collect::<Vec<_>>())
+        });
         let counters = energy.iter().map(|channel| channel.file(Attribute::Input));
         Self {
             energy: counters.map(|file| (file, Rate::default())).collect(),
-            limits,
+            limits: limits.filter(|(_, files)| !files.is_empty()).collect(),
             temperatures: chip.channels(Quantity::Temperature).iter().filter_map(temperature).collect(),
             fans: chip.channels(Quantity::Fan).iter().map(|channel| channel.file(Attribute::Input)).collect(),
         }
@@ -110,7 +111,7 @@ impl Sensors {
         SensorSample {
             energy_uj,
             power_uw,
-            limits_uw: self.limits.iter().map(|(limit, file)| (*limit, power_limit(file))).collect(),
+            limits_uw: self.limits.iter().map(|(limit, files)| (*limit, power_limit(files))).collect(),
             temperatures_mc: self
                 .temperatures
                 .iter()
@@ -136,10 +137,7 @@ impl Sensors {
         for (position, (file, rate)) in self.energy.iter_mut().enumerate() {
             let zero = Fault::new(file.call(), FaultCode::Zero);
             let energy = file.number().and_then(|energy| if energy == 0 { Err(zero) } else { Ok(energy) });
-            let power = rate.per_second(file.call(), Instant::now(), energy);
-            // A counter that stands was not measured anew: no device draws nothing.
-            let stands = Fault::new(file.call(), FaultCode::CounterStands);
-            measured = (energy, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(stands) }));
+            measured = (energy, rate.power(file.call(), Instant::now(), energy));
             if energy.is_ok() {
                 self.energy.swap(0, position);
                 self.energy.truncate(1);
@@ -163,10 +161,16 @@ fn temperature(channel: &Channel) -> Option<Temperature> {
     })
 }
 
-/// A limit of 0 is switched off.
-fn power_limit(file: &File) -> Measured<u64> {
-    let off = Fault::new(file.call(), FaultCode::Disabled);
-    file.number().and_then(|limit| if limit == 0 { Err(off) } else { Ok(limit) })
+/// The first limit that is not switched off, which is 0. One that cannot be read may be the one in force, so no
+/// other takes its place.
+fn power_limit(files: &[File]) -> Measured<u64> {
+    for file in files {
+        match file.number()? {
+            0 => {}
+            limit => return Ok(limit),
+        }
+    }
+    Err(Fault::new(files.first().map_or("power_max", File::call), FaultCode::Disabled))
 }
 
 #[cfg(test)]
@@ -200,7 +204,7 @@ mod tests {
             (*limit, got.map_err(|fault| fault.code.name()))
         };
         let limits: Vec<_> = sample.limits_uw.iter().map(code).collect();
-        assert_eq!(limits, [("enforced", Err("disabled")), ("burst", Ok(250_000_000))]);
+        assert_eq!(limits, [("enforced", Ok(250_000_000)), ("burst", Ok(250_000_000))]);
         assert_eq!(sample.temperatures_mc, [("gpu", Ok(61_000))]);
         assert_eq!(sample.temperature_limits_mc, [("gpu", "slowdown", Ok(100_000))]);
         assert_eq!(sample.fans_rpm, [Ok(1830)]);
@@ -215,5 +219,30 @@ mod tests {
         assert_eq!(sample.energy_uj.map_err(|fault| fault.code.name()), Err("empty"));
         assert_eq!(sample.fans_rpm, [Ok(1830)]);
         assert!(Sensors::of_card(device.path(), "i915").read().energy_uj.is_err());
+    }
+
+    /// The power limits of a chip with these files, watts, or why there are none.
+    fn limits(files: &[(&str, &str)]) -> Vec<(&'static str, Result<u64, &'static str>)> {
+        let device = tempfile::tempdir().expect("a folder");
+        let chip = device.path().join("hwmon/hwmon4");
+        fs::create_dir_all(&chip).expect("created");
+        for (name, text) in [("name", "xe")].iter().chain(files) {
+            fs::write(chip.join(name), format!("{text}\n")).expect("written");
+        }
+        let sample = Sensors::of_card(device.path(), "xe").read();
+        let watts = |micro: u64| micro / 1_000_000;
+        let limits = sample.limits_uw.into_iter();
+        limits.map(|(limit, got)| (limit, got.map(watts).map_err(|fault| fault.code.name()))).collect()
+    }
+
+    #[test]
+    fn each_power_limit_is_the_first_that_is_in_force() {
+        let (off, cap, crit) = (("power1_max", "0"), ("power1_cap", "200000000"), "320000000");
+        assert_eq!(limits(&[off, ("power2_crit", crit)]), [("enforced", Err("disabled")), ("peak", Ok(320))]);
+        assert_eq!(limits(&[off, cap]), [("enforced", Ok(200)), ("burst", Ok(200))]);
+        assert_eq!(limits(&[off, ("power2_max", crit)]), [("enforced", Ok(320))], "the package's");
+        assert_eq!(limits(&[("power1_max", "150000000"), cap])[0], ("enforced", Ok(150)));
+        assert_eq!(limits(&[("power1_max", "x"), cap])[0], ("enforced", Err("garbage")));
+        assert_eq!(limits(&[("power1_rated_max", "0"), ("power2_rated_max", crit)]), [("default", Ok(320))]);
     }
 }

@@ -205,10 +205,7 @@ impl Sysman {
         let reading = self.power.and_then(|power| self.calls.energy(power).map_err(fault));
         let now = Instant::now();
         let total = self.energy.total(CALL, now, reading.map(|counter| counter.energy));
-        let power = self.power_rate.per_second(CALL, now, total);
-        // A counter that stands was not measured anew: no device draws nothing.
-        let stands = Fault::new(CALL, FaultCode::CounterStands);
-        (total, power.and_then(|power| if power > 0.0 { Ok(power) } else { Err(stands) }))
+        (total, self.power_rate.power(CALL, now, total))
     }
 
     fn pcie_bytes(&self) -> Measured<(u64, u64)> {

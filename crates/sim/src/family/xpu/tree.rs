@@ -161,33 +161,27 @@ impl Writer<'_, '_> {
 
     fn hwmon(&mut self, driver: &str) {
         let chip = format!("hwmon/hwmon{}", 4 + self.gpu.device.index());
-        let facts = self.gpu.device.facts();
         let (package, memory) = self.gpu.celsius();
-        let (power, thermal) = (&facts.power, &facts.thermal);
-        let (micro, milli) = (|watts: f64| (watts * 1e6) as u64, |celsius: f64| (celsius * 1e3) as u64);
+        let milli = |celsius: f64| (celsius * 1e3) as u64;
         let energy = self.gpu.energy_microjoules();
         let mut numbers = vec![
             ("energy1_input", energy),
             ("energy2_input", energy / 10 * 9),
-            ("power1_max", micro(power.limit_watts)),
-            ("power1_rated_max", micro(power.limit_max_watts)),
-            ("power1_cap", micro(self.gpu.facts.burst_watts)),
             ("temp2_input", milli(package)),
-            ("temp2_max", milli(thermal.gpu_max_celsius.into())),
-            ("temp2_crit", milli(thermal.slowdown_celsius.into())),
-            ("temp2_emergency", milli(thermal.shutdown_celsius.into())),
         ];
-        if let (Some(memory), Some(limit)) = (memory, thermal.memory_max_celsius) {
-            numbers.extend([("temp3_input", milli(memory)), ("temp3_crit", milli(limit.into()))]);
-        }
+        numbers.extend(memory.map(|memory| ("temp3_input", milli(memory))));
         numbers.extend(self.gpu.fan_rpm().map(|rpm| ("fan1_input", rpm.into())));
         for (name, value) in numbers {
             self.put(&format!("{chip}/{name}"), value);
+        }
+        for (limit, watts) in &self.gpu.facts.power_limits {
+            self.put(&format!("{chip}/power1_{limit}"), (watts * 1e6) as u64);
         }
         for (name, text) in [
             ("name", driver),
             ("energy1_label", "card"),
             ("energy2_label", "pkg"),
+            ("power1_label", "card"),
             ("temp2_label", "pkg"),
             ("temp3_label", "vram"),
         ] {
@@ -240,7 +234,7 @@ impl Writer<'_, '_> {
                 }
             }
             let folder = format!("proc/{}", process.id);
-            self.files.link(format!("{folder}/fd/9"), format!("/dev/dri/renderD{render}"));
+            self.files.link(format!("{folder}/fd/9"), format!("../../../dev/dri/renderD{render}"));
             self.anywhere(format!("{folder}/fdinfo/9"), &lines.join("\n"));
         }
     }

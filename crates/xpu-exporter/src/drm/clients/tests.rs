@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::makedev;
 
-use super::{Clients, Node, OpenFiles};
+use super::{Clients, Fault, FaultCode, OpenFiles};
 
 fn put(procfs: &Path, process: u32, node: &Path, text: &str) {
     let folder = procfs.join(process.to_string());
@@ -25,11 +25,14 @@ fn client(procfs: &Path, process: u32, id: u32, ccs: u64, total: u64) {
         "drm-pdev: 0000:03:00.0\ndrm-client-id: {id}\ndrm-resident-gtt: 1 KiB\n\
          drm-cycles-ccs: {ccs}\ndrm-total-cycles-ccs: {total}\ndrm-cycles-npu: 1\ndrm-total-cycles-npu: {total}\n"
     );
-    put(procfs, process, Path::new("/dev/dri/renderD128"), &text);
+    put(procfs, process, &procfs.join("dri/renderD128"), &text);
 }
 
-fn node(name: &str) -> Node {
-    Node { name: name.to_owned(), number: None }
+/// Every machine has this device, `/dev/null`; here it has the name of a card's node.
+const NODE: (u32, u32) = (1, 3);
+
+fn nodes() -> Vec<u64> {
+    vec![makedev(NODE.0, NODE.1)]
 }
 
 /// A procfs of the host, without processes.
@@ -37,6 +40,8 @@ fn host() -> tempfile::TempDir {
     let procfs = tempfile::tempdir().expect("a folder");
     fs::create_dir_all(procfs.path().join("2")).expect("created");
     fs::write(procfs.path().join("2/comm"), "kthreadd\n").expect("written");
+    fs::create_dir(procfs.path().join("dri")).expect("created");
+    symlink("/dev/null", procfs.path().join("dri/renderD128")).expect("linked");
     procfs
 }
 
@@ -59,7 +64,7 @@ fn a_card_is_as_busy_as_its_clients_together() {
     let procfs = procfs.path();
     fs::remove_file(procfs.join("2/comm")).expect("removed");
     let open = OpenFiles::new(procfs);
-    let mut clients = Clients::new("0000:03:00.0", vec![node("renderD128")]);
+    let mut clients = Clients::new("0000:03:00.0", Ok(nodes()));
     let mut read = reader(&mut clients, &open);
     let hidden = Err("needs_host_pid_namespace");
     assert_eq!(read(0), (vec![("render", hidden), ("compute", hidden)], None));
@@ -99,7 +104,7 @@ fn a_client_whose_part_is_unknown_is_not_idle() {
     let procfs = host();
     let procfs = procfs.path();
     let open = OpenFiles::new(procfs);
-    let mut clients = Clients::new("0000:03:00.0", vec![node("renderD128")]);
+    let mut clients = Clients::new("0000:03:00.0", Ok(nodes()));
     let mut read = reader(&mut clients, &open);
     client(procfs, 41, 1, 0, 1000);
     read(0);
@@ -107,7 +112,7 @@ fn a_client_whose_part_is_unknown_is_not_idle() {
     assert_eq!(read(1).0[1], ("compute", Ok(0.5)));
 
     let both = |code| vec![("render", Err(code)), ("compute", Err(code))];
-    let render = Path::new("/dev/dri/renderD128");
+    let render = &procfs.join("dri/renderD128");
     put(procfs, 41, render, "drm-driver: xe\ndrm-pdev: 0000:03:00.0\ndrm-client-id: 1\n");
     assert_eq!(read(2), (both("no_engine_time"), Some(1)), "an older kernel, or a virtual function");
     put(procfs, 41, render, "pos:\t0\nflags:\t0210");
@@ -127,20 +132,25 @@ fn a_client_whose_part_is_unknown_is_not_idle() {
 }
 
 #[test]
-fn a_node_is_identified_by_its_number_under_any_name() {
+fn a_node_is_known_by_its_number_and_never_by_its_name() {
     let procfs = host();
-    let dri = procfs.path().join("dri");
-    fs::create_dir(&dri).expect("created");
-    // Every machine has this device; here it has the name of a card's node.
-    symlink("/dev/null", dri.join("renderD128")).expect("linked");
     let text = "drm-pdev: 0000:03:00.0\ndrm-client-id: 1\ndrm-cycles-ccs: 1\ndrm-total-cycles-ccs: 9\n";
-    put(procfs.path(), 41, &dri.join("renderD128"), text);
-    let processes = |address: &str, name: &str, major, minor| {
-        let number = Some(makedev(major, minor));
-        let mut clients = Clients::new(address, vec![Node { name: name.to_owned(), number }]);
+    put(procfs.path(), 41, &procfs.path().join("dri/renderD128"), text);
+    // Anybody can give a file of their own this name: it is no device, or nobody else may look at it.
+    let home = procfs.path().join("home/dri");
+    fs::create_dir_all(&home).expect("created");
+    fs::write(home.join("renderD128"), "mine").expect("written");
+    put(procfs.path(), 42, &home.join("renderD128"), text);
+    put(procfs.path(), 43, Path::new("/nowhere/dri/renderD128"), "pos:\t0\n");
+    let processes = |address: &str, major, minor| {
+        let mut clients = Clients::new(address, Ok(vec![makedev(major, minor)]));
         reader(&mut clients, &OpenFiles::new(procfs.path()))(0).1
     };
-    assert_eq!(processes("0000:03:00.0", "renderD129", 1, 3), Some(1));
-    assert_eq!(processes("0000:03:00.0", "renderD128", 226, 128), Some(0));
-    assert_eq!(processes("0000:07:00.0", "renderD129", 1, 3), Some(0), "the client's text names another GPU");
+    assert_eq!(processes("0000:03:00.0", NODE.0, NODE.1), Some(1));
+    assert_eq!(processes("0000:03:00.0", 226, 128), Some(0));
+    assert_eq!(processes("0000:07:00.0", NODE.0, NODE.1), Some(0), "the client's text names another GPU");
+    let unknown = Err(Fault::new("dev", FaultCode::Garbage));
+    let mut clients = Clients::new("0000:03:00.0", unknown);
+    let both = vec![("render", Err("garbage")), ("compute", Err("garbage"))];
+    assert_eq!(reader(&mut clients, &OpenFiles::new(procfs.path()))(0), (both, None));
 }

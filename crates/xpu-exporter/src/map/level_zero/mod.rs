@@ -143,15 +143,30 @@ fn power(sample: &Sample, batch: &mut Batch) {
         Ok(limits) => {
             // The Linux driver does not report whether a limit is enabled (compute-runtime, `getLimitsExt`);
             // one that is switched off is 0.
-            for limit in limits.iter().filter(|limit| limit.unit == v::LIMIT_POWER) {
-                let milli = match u64::try_from(limit.limit) {
-                    Ok(0) => Err(Fault::new("zesPowerGetLimitsExt", FaultCode::Disabled)),
-                    Ok(milli) => Ok(Watts::from_milli(milli)),
-                    Err(_) => Err(Fault::new("zesPowerGetLimitsExt", FaultCode::Unknown)),
-                };
-                batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, named(&LIMITS, limit.level)), milli);
+            let of_power = limits.iter().filter(|limit| limit.unit == v::LIMIT_POWER);
+            let of_power: Vec<_> = of_power.map(|limit| (limit.level, power_limit(limit.limit))).collect();
+            for (level, limit) in &of_power {
+                batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, named(&LIMITS, *level)), *limit);
+            }
+            // A card without a sustained limit, or one of 0, is held at the limit of bursts.
+            let of = |level| of_power.iter().find(|limit| limit.0 == level).map(|(_, limit)| *limit);
+            let is_off = |limit: Measured<Watts>| limit.is_err_and(|fault| fault.code == FaultCode::Disabled);
+            if of(v::LEVEL_SUSTAINED).is_none_or(is_off)
+                && let Some(Ok(burst)) = of(v::LEVEL_BURST)
+            {
+                let enforced = named(&LIMITS, v::LEVEL_SUSTAINED);
+                batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, enforced), Ok(burst));
             }
         }
+    }
+}
+
+/// A limit in mW; 0 is switched off, and a negative one is unknown.
+fn power_limit(milli: i32) -> Measured<Watts> {
+    let absent = |code| Fault::new("zesPowerGetLimitsExt", code);
+    match u64::try_from(milli).map_err(|_| absent(FaultCode::Unknown))? {
+        0 => Err(absent(FaultCode::Disabled)),
+        milli => Ok(Watts::from_milli(milli)),
     }
 }
 

@@ -122,6 +122,25 @@ fn limits_are_in_watts_and_0_is_no_limit_and_no_clock() {
 }
 
 #[test]
+fn a_card_without_a_sustained_limit_is_held_at_its_cap() {
+    let limit = |level, limit| PowerLimit { level, unit: v::LIMIT_POWER, limit, ..PowerLimit::default() };
+    let enforced = |limits: &[PowerLimit]| {
+        let (series, _) = series(&Sample { limits: Ok(limits.to_vec()), ..nothing() });
+        series.into_iter().filter(|one| one.contains("{enforced}")).collect::<Vec<_>>()
+    };
+    let (cap, peak) = (limit(v::LEVEL_BURST, 200_000), limit(v::LEVEL_PEAK, 400_000));
+    let at_the_cap = ["accel_power_limit_watts{enforced} 200"];
+    assert_eq!(enforced(&[cap, peak]), at_the_cap);
+    assert_eq!(enforced(&[limit(v::LEVEL_SUSTAINED, 0), cap]), at_the_cap);
+    assert_eq!(
+        enforced(&[limit(v::LEVEL_SUSTAINED, 190_000), cap]),
+        ["accel_power_limit_watts{enforced} 190"]
+    );
+    let unknown = enforced(&[limit(v::LEVEL_SUSTAINED, -1), cap]);
+    assert!(unknown.is_empty(), "what is unknown may be the limit in force: {unknown:?}");
+}
+
+#[test]
 fn a_port_is_up_or_down_or_unknown() {
     let port = |number, status| PortSample {
         tile: None,

@@ -1,0 +1,57 @@
+//! How signals are read from inference engines.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// How a signal is read from inference engines.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Engines {
+    pub kind: EngineKind,
+    /// `sum` or `max` over ranks, workers and renamed labels.
+    pub aggregate: String,
+    /// A label that is kept in addition to those of the engine.
+    pub keep: Option<String>,
+    /// Upper bounds of histograms, by the name that sources refer to.
+    #[serde(default)]
+    pub layouts: BTreeMap<String, Vec<f64>>,
+    pub sources: Vec<EngineSource>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EngineKind {
+    Gauge,
+    /// A counter, read as its rate over five minutes.
+    Rate,
+    /// A classic histogram, read as its 95th percentile over five minutes.
+    Histogram,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EngineSource {
+    pub engine: String,
+    /// Versions in which it was seen.
+    pub versions: String,
+    /// As the engine spells it, without `_bucket`.
+    pub metric: String,
+    /// Matchers of the selector.
+    #[serde(default)]
+    pub select: String,
+    /// Other labels that such series carry, for the worked example.
+    #[serde(default)]
+    pub labels: String,
+    /// A source label that becomes the kept one.
+    pub rename: Option<String>,
+    /// A fixed value of the kept label.
+    pub set: Option<String>,
+    /// A counter of the same engine, without its prefix, that counts some of these apart.
+    pub minus: Option<String>,
+    /// The layout of a histogram's bounds.
+    pub layout: Option<String>,
+    /// The engine prints milliseconds.
+    #[serde(default)]
+    pub milliseconds: bool,
+}
