@@ -447,6 +447,63 @@ fn a_level_zero_that_hangs_keeps_nothing_from_the_kernel() -> Result<()> {
 }
 
 #[test]
+fn what_failed_once_at_open_is_asked_again() -> Result<()> {
+    let all = |samples: &Samples| -> BTreeSet<String> {
+        let own = samples.samples.iter().filter(|sample| sample.label("device") == "card1");
+        own.map(|sample| sample.series.clone()).collect()
+    };
+    let healthy = Node::new(MACHINE)?.only("xpu");
+    let whole = all(&healthy.start(LEVEL_ZERO)?.settled()?);
+    for call in
+        ["zesDeviceEnum*", "zesMemoryGetProperties", "zesPowerGetProperties", "zesFrequencyGetProperties"]
+    {
+        let node = Node::new(MACHINE)?.only("xpu");
+        node.control(&one_fault(Fault::error(code::NOT_AVAILABLE).device(0).call(call)))?;
+        let exporter = node.start(LEVEL_ZERO)?;
+        exporter.until(&format!("{call}: the reason is counted"), |samples| {
+            ensure!(all(samples).len() < whole.len());
+            ensure!(samples.sum("accelscope_source_faults_total", &[("code", "ERROR_NOT_AVAILABLE")]) > 0.0);
+            ensure!(samples.sum("accelscope_source_faults_total", &[("code", "integrated")]) == 0.0);
+            Ok(())
+        })?;
+        node.control(&Control::default())?;
+        exporter.until(&format!("{call}: everything is there"), |samples| {
+            let now = all(samples);
+            ensure!(now.is_superset(&whole), "{:?}", whole.difference(&now).collect::<Vec<_>>());
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn in_survivability_mode_what_the_kernel_reads_stays() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu");
+    let exporter = node.start(&[])?;
+    exporter.until("Level Zero is open", |samples| {
+        ensure!(samples.has("accel_memory_bandwidth_active_ratio", &CARD));
+        Ok(())
+    })?;
+    let repair = [CARD[0], ("action", "repair")];
+    let broken = Fault::error(code::SURVIVABILITY_MODE).device(0).call("zesDeviceGetState");
+    node.control(&one_fault(broken))?;
+    exporter.until("the kernel's values stay, and the state is exported", |samples| {
+        ensure!(samples.value("accel_recovery_action", &repair)? == 1.0);
+        ensure!(samples.value("accel_device_up", &CARD)? == 1.0 && samples.has("accel_power_watts", &CARD));
+        ensure!(!samples.has("accel_memory_bandwidth_active_ratio", &CARD));
+        let counted = [("code", "ERROR_SURVIVABILITY_MODE_DETECTED")];
+        ensure!(samples.sum("accelscope_source_faults_total", &counted) > 0.0);
+        Ok(())
+    })?;
+    node.control(&Control::default())?;
+    exporter.until("it is repaired", |samples| {
+        ensure!(samples.value("accel_recovery_action", &repair)? == 0.0);
+        ensure!(samples.has("accel_memory_bandwidth_active_ratio", &CARD));
+        Ok(())
+    })
+}
+
+#[test]
 fn a_device_that_is_lost_from_the_beginning_costs_the_others_nothing() -> Result<()> {
     // Where the kernel shows nothing, Level Zero's order names the devices.
     let mut real = Real::new(MACHINE, "probe", &["--xpu.backend", "level-zero", "--json"])?;

@@ -29,6 +29,7 @@ fn nothing() -> Sample {
         pcie_speeds: [Err(NONE); 2],
         ecc: Err(NONE),
         reset: Ok(DeviceState::default().reset),
+        missing: crate::level_zero::Missing::default(),
     }
 }
 
