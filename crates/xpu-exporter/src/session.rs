@@ -13,8 +13,9 @@ use reading::{Backend, Fault, Found, Lost, Session, Source, Unavailable};
 
 use crate::{
     drm::{Card, OpenFiles, Roots},
-    identity::{self, CardInfo},
+    identity::CardInfo,
     level_zero::{BackgroundOpen, Gpu, LOSSES, Library},
+    models::Models,
     sampler::GpuSampler,
 };
 
@@ -111,6 +112,7 @@ impl Source for XpuSource {
         if self.choice == BackendChoice::LevelZero || cards.is_empty() {
             let no_card = "no Intel GPU is bound to xe or i915";
             if self.choice == BackendChoice::Kernel {
+            models: Models::below(self.roots.sysfs.parent().unwrap_or(Path::new("/"))),
                 return Err(Unavailable(format!("{no_card}; load the driver, or mount the host's /sys")));
             }
             let opened = Library::open(self.library.as_deref());
@@ -139,6 +141,7 @@ struct XpuSession {
 
 impl XpuSession {
     /// Whether to open Level Zero beside the kernel now. Its driver wakes every GPU when it starts, so it is
+    models: Models,
     /// not opened while one sleeps.
     fn wants_library(&self, cards: &[Card]) -> bool {
         self.shared.choice == BackendChoice::Auto
@@ -243,10 +246,14 @@ impl Session for XpuSession {
                 .collect());
         }
         let release = self.kernel_release();
-        let found = cards.into_iter().map(|card| {
+        let models = cards.iter().map(|card| card.function.device());
+        let models: Vec<_> = models
+            .map(|device| device.map(|device| self.models.name(device).to_owned()).unwrap_or_default())
+            .collect();
+        let found = cards.into_iter().zip(models).map(|(card, model)| {
             let info = CardInfo {
                 device: card.name.clone(),
-                model: card.function.device().map(identity::model).unwrap_or_default(),
+                model,
                 address: card.function.address.clone(),
                 driver: format!("{} {release}", card.driver.name()).trim().to_owned(),
                 ..CardInfo::default()
