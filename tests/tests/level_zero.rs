@@ -131,6 +131,18 @@ fn a_level_zero_that_is_not_there_is_named_beside_the_kernel() -> Result<()> {
 }
 
 #[test]
+fn a_driver_that_lists_no_gpu_is_open_and_says_so() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").frozen();
+    node.control(&one_fault(Fault::error(code::NOT_AVAILABLE).call("zesDeviceGetProperties")))?;
+    let probe = node.run("probe", &[])?;
+    ensure!(probe.code == Some(0), "{probe:?}");
+    ensure!(probe.stdout.contains("Level Zero by zesInit, which lists no GPU"), "{}", probe.stdout);
+    ensure!(probe.stdout.contains("unsupported: level_zero (not_listed)"), "{}", probe.stdout);
+    ensure!(!probe.stdout.contains("not_open"), "{}", probe.stdout);
+    Ok(())
+}
+
+#[test]
 fn engines_are_for_root_alone_and_probe_says_so() -> Result<()> {
     let mut real = Real::new(MACHINE, "probe", LEVEL_ZERO)?;
     real.command.env("ACCELSIM_EUID", "65534");

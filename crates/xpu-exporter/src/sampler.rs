@@ -94,7 +94,7 @@ impl GpuSampler {
         }
         let Some(sysman) = &mut self.sysman else {
             let integrated = self.card.as_ref().is_some_and(|card| card.integrated);
-            map::level_zero::put_unopened(&self.identities, integrated, self.shared.why_closed, &mut batch);
+            map::level_zero::put_unopened(&self.identities, integrated, self.shared.why_absent(), &mut batch);
             return Ok((batch, false));
         };
         let sample = match sysman.read() {

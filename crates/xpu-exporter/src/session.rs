@@ -49,20 +49,25 @@ pub struct Shared {
     pub choice: BackendChoice,
     /// Whether engine counters may keep a GPU awake.
     pub hold_awake: bool,
-    /// What Level Zero needs, where it is not open.
-    pub why_closed: FaultCode,
+    why_closed: FaultCode,
     /// Open DRM files of all processes.
     pub open: Arc<OpenFiles>,
-    gpus: Mutex<Vec<Gpu>>,
+    /// What Level Zero lists; `None` while it is not open.
+    gpus: Mutex<Option<Vec<Gpu>>>,
 }
 
 impl Shared {
     /// The GPU at a PCI address, if Level Zero is open and lists it.
     pub fn gpu(&self, address: &str) -> Option<Gpu> {
-        self.gpus().iter().find(|gpu| gpu.address == address).cloned()
+        self.gpus().iter().flatten().find(|gpu| gpu.address == address).cloned()
     }
 
-    fn gpus(&self) -> MutexGuard<'_, Vec<Gpu>> {
+    /// Why Level Zero has no values of a GPU: what it needs where it is not open.
+    pub fn why_absent(&self) -> FaultCode {
+        if self.gpus().is_some() { FaultCode::NotListed } else { self.why_closed }
+    }
+
+    fn gpus(&self) -> MutexGuard<'_, Option<Vec<Gpu>>> {
         self.gpus.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,12 +112,12 @@ impl Source for XpuSource {
             may_open,
             opening: BackgroundOpen::new(self.library.clone()),
             had_cards: !cards.is_empty(),
+            models: Models::below(self.roots.sysfs.parent().unwrap_or(Path::new("/"))),
             backend: Backend::default(),
         };
         if self.choice == BackendChoice::LevelZero || cards.is_empty() {
             let no_card = "no Intel GPU is bound to xe or i915";
             if self.choice == BackendChoice::Kernel {
-            models: Models::below(self.roots.sysfs.parent().unwrap_or(Path::new("/"))),
                 return Err(Unavailable(format!("{no_card}; load the driver, or mount the host's /sys")));
             }
             let opened = Library::open(self.library.as_deref());
@@ -136,12 +141,12 @@ struct XpuSession {
     opening: BackgroundOpen,
     /// Whether the kernel drove a card when the session began.
     had_cards: bool,
+    models: Models,
     backend: Backend,
 }
 
 impl XpuSession {
     /// Whether to open Level Zero beside the kernel now. Its driver wakes every GPU when it starts, so it is
-    models: Models,
     /// not opened while one sleeps.
     fn wants_library(&self, cards: &[Card]) -> bool {
         self.shared.choice == BackendChoice::Auto
@@ -163,7 +168,7 @@ impl XpuSession {
     }
 
     fn adopt(&mut self, (library, gpus): (Library, Vec<Gpu>)) {
-        *self.shared.gpus() = gpus;
+        *self.shared.gpus() = Some(gpus);
         self.library = Some(library);
     }
 
@@ -177,11 +182,13 @@ impl XpuSession {
         let mut versions = vec![format!("kernel {}", self.kernel_release())];
         if let Some(library) = &self.library {
             libraries.push(library.path.clone());
-            versions.push(format!("Level Zero by {}", library.init_function()));
+            let lists_none = self.shared.gpus().iter().flatten().next().is_none();
+            let but = if lists_none { ", which lists no GPU" } else { "" };
+            versions.push(format!("Level Zero by {}{but}", library.init_function()));
         } else if let Some(why) = &self.opening.failure {
             versions.push(format!("without Level Zero: {why}"));
         }
-        let marked = self.shared.gpus().iter().find_map(|gpu| gpu.simulated.clone());
+        let marked = self.shared.gpus().iter().flatten().find_map(|gpu| gpu.simulated.clone());
         self.backend = Backend {
             library: libraries.join(" and "),
             version: versions.join(", "),
@@ -226,9 +233,15 @@ impl Session for XpuSession {
         if let Some(library) = &self.library
             && !cards.iter().any(|card| card.is_asleep().unwrap_or(false))
         {
-            let known = self.shared.gpus().clone();
+            let known = self.shared.gpus().clone().unwrap_or_default();
             match library.gpus(&known) {
-                Ok(gpus) => *self.shared.gpus() = gpus,
+                Ok(gpus) => {
+                    let has_changed = known.is_empty() != gpus.is_empty();
+                    *self.shared.gpus() = Some(gpus);
+                    if has_changed {
+                        self.describe(&cards);
+                    }
+                }
                 // The kernel lists them too.
                 Err(fault) if !cards.is_empty() && !LOSSES.loses_session(&fault) => {}
                 Err(fault) => return Err(LOSSES.of_list(fault)),
@@ -236,7 +249,7 @@ impl Session for XpuSession {
         }
         // Where sysfs never showed a card, Level Zero lists them. A card that sysfs no longer shows is gone.
         if cards.is_empty() && !self.had_cards {
-            let gpus = self.shared.gpus().clone();
+            let gpus = self.shared.gpus().clone().unwrap_or_default();
             return Ok(gpus
                 .into_iter()
                 .map(|gpu| {
