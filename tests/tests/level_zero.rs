@@ -215,6 +215,9 @@ fn pyzes_reads_what_is_exported_through_the_stand_in_and_through_debians_loader(
                 }
             }
             if discrete {
+                for limit in ["default", "max"] {
+                    ensure!(samples.value("accel_power_limit_watts", &[device, ("limit", limit)])? == 200.0);
+                }
                 let module = &theirs["memory"][0];
                 let used =
                     module["size"].as_f64().context("size")? - module["free"].as_f64().context("free")?;

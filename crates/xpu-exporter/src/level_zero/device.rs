@@ -8,7 +8,7 @@ use reading::{Absence, Fault, FaultCode, Lost, Measured};
 use source::{Rate, Share};
 
 use super::{
-    EngineSample, FrequencySample, Gpu, LOSSES, MemorySample, Missing, PortSample, Sample,
+    EngineSample, FrequencySample, Gpu, LOSSES, MemorySample, Missing, PortSample, PowerRange, Sample,
     components::{Component, Components},
     counters::{Energy, read_untorn},
     fault,
@@ -35,9 +35,9 @@ pub struct Sysman {
     engines: Option<Components<sys::Engine, Share>>,
     frequencies: Components<sys::Frequency, f64>,
     memories: Components<sys::Memory, (u64, Share)>,
-    powers: Components<sys::Power, ()>,
+    powers: Components<sys::Power, PowerRange>,
     /// The domain that was chosen; its counter is followed.
-    power: Option<sys::Power>,
+    power: Option<(sys::Power, PowerRange)>,
     energy: Energy,
     power_rate: Rate,
     temperatures: Components<sys::Temperature, ()>,
@@ -105,7 +105,9 @@ impl Sysman {
             || l0.powers(device),
             |handle| {
                 let (properties, domain) = l0.power_properties(handle)?;
-                Ok((properties.on_subdevice == 0).then_some((None, domain, ())))
+                let sys::PowerProperties { default_limit, min_limit, max_limit, .. } = properties;
+                let range = PowerRange { default: default_limit, min: min_limit, max: max_limit };
+                Ok((properties.on_subdevice == 0).then_some((None, domain, range)))
             },
         );
         self.temperatures.ask(
@@ -140,13 +142,13 @@ impl Sysman {
     }
 
     /// The card's power domain, else its package's, else the only one. It is chosen once, when all are known.
-    fn power(&mut self) -> Measured<sys::Power> {
+    fn power(&mut self) -> Measured<(sys::Power, PowerRange)> {
         const PREFERRED: [u32; 2] = [value::newer::DOMAIN_CARD, value::newer::DOMAIN_PACKAGE];
         if self.power.is_none() {
             let domains = self.powers.all("zesDeviceEnumPowerDomains", FaultCode::None)?;
             let rank = |domain: u32| PREFERRED.iter().position(|known| *known == domain);
             let best = domains.iter().min_by_key(|domain| rank(domain.kind).unwrap_or(PREFERRED.len()));
-            self.power = best.map(|domain| domain.handle);
+            self.power = best.map(|domain| (domain.handle, domain.state));
         }
         self.power.ok_or(Fault::new("zesDeviceEnumPowerDomains", FaultCode::None))
     }
@@ -194,14 +196,16 @@ impl Sysman {
         // asks the device.
         memories.iter().flatten().try_for_each(|memory| check_lost(&memory.state))?;
         let power = self.power();
-        let (energy_uj, power_uw) = self.energy(power);
+        let domain = power.map(|(domain, _)| domain);
+        let (energy_uj, power_uw) = self.energy(domain);
         let l0 = &*self.calls;
         Ok(Sample {
             engines,
             memories,
             energy_uj,
             power_uw,
-            limits: power.and_then(|power| l0.power_limits(power).map_err(fault)),
+            limit_range: power.map(|(_, range)| range),
+            limits: domain.and_then(|power| l0.power_limits(power).map_err(fault)),
             frequencies: self
                 .frequencies
                 .parts

@@ -17,7 +17,7 @@ use source::LossCodes;
 pub use background::BackgroundOpen;
 pub use device::Sysman;
 pub use library::{Gpu, Library};
-pub use sample::{EngineSample, FrequencySample, MemorySample, Missing, PortSample, Sample};
+pub use sample::{EngineSample, FrequencySample, MemorySample, Missing, PortSample, PowerRange, Sample};
 
 /// The firmware works just so far that it can be written anew.
 pub const SURVIVABILITY: &str = "ERROR_SURVIVABILITY_MODE_DETECTED";

@@ -67,6 +67,8 @@ pub struct Sample {
     pub power_uw: Measured<f64>,
     /// Power limits.
     pub limits: Measured<Vec<sys::PowerLimit>>,
+    /// What the limit can be.
+    pub limit_range: Measured<PowerRange>,
     /// Temperature sensors: tile, `zes_temp_sensors_t`, °C.
     pub temperatures: Vec<(Option<u32>, u32, Measured<f64>)>,
     /// Fans: position in the driver's list, revolutions per minute now, and at most.
@@ -87,6 +89,17 @@ pub struct Sample {
     pub reset: Measured<u32>,
     /// Why components are missing from the lists above.
     pub missing: Missing,
+}
+
+/// What the sustained limit can be, mW; negative is unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct PowerRange {
+    /// Of the part as it is sold.
+    pub default: i32,
+    /// The lowest that can be set.
+    pub min: i32,
+    /// The highest that can be set.
+    pub max: i32,
 }
 
 /// Why components of a kind, or all of them, are not known.

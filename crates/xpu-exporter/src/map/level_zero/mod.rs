@@ -12,7 +12,7 @@ use naming::{
 use reading::{Batch, Fault, LabelValue, Labels, Measured, plausible_celsius};
 
 use super::{Identities, highest, megahertz, pcie_link};
-use crate::level_zero::{EngineSample, MemorySample, PortSample, Sample};
+use crate::level_zero::{EngineSample, MemorySample, PortSample, PowerRange, Sample};
 use tables::{
     CACHE_ERRORS, COMBINED_ENGINES, DOMAINS, ENGINES, LIMITS, LOWEST_SENSORS, RAS_CATEGORIES, REASONS,
     REASONS_ALWAYS_REPORTED, SENSORS, named,
@@ -174,6 +174,9 @@ fn memory(modules: &[&MemorySample], batch: &mut Batch) {
 fn power(sample: &Sample, batch: &mut Batch) {
     batch.put(m::ENERGY, Labels::NONE, sample.energy_uj.map(|micro| Joules(micro as f64 * 1e-6)));
     batch.put(m::POWER, Labels::NONE, sample.power_uw.map(|micro| Watts(micro * 1e-6)));
+    if let Ok(range) = sample.limit_range {
+        power_range(range, batch);
+    }
     match &sample.limits {
         Err(fault) => batch.put(m::POWER_LIMIT, Labels::NONE, Err(*fault)),
         Ok(limits) => {
@@ -194,6 +197,15 @@ fn power(sample: &Sample, batch: &mut Batch) {
                 batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, enforced), Ok(burst));
             }
         }
+    }
+}
+
+/// The limits that the driver knows of the part; it writes -1 or 0 where it knows none.
+fn power_range(range: PowerRange, batch: &mut Batch) {
+    for (limit, milli) in [("default", range.default), ("min", range.min), ("max", range.max)] {
+        let none = Fault::new("zesPowerGetProperties", FaultCode::None);
+        let known = u64::try_from(milli).ok().filter(|milli| *milli > 0).ok_or(none);
+        batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, limit), known.map(Watts::from_milli));
     }
 }
 
