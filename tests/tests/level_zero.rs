@@ -131,6 +131,18 @@ fn a_level_zero_that_is_not_there_is_named_beside_the_kernel() -> Result<()> {
 }
 
 #[test]
+fn a_driver_that_lists_no_gpu_is_open_and_says_so() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu").frozen();
+    node.control(&one_fault(Fault::error(code::NOT_AVAILABLE).call("zesDeviceGetProperties")))?;
+    let probe = node.run("probe", &[])?;
+    ensure!(probe.code == Some(0), "{probe:?}");
+    ensure!(probe.stdout.contains("Level Zero by zesInit, which lists no GPU"), "{}", probe.stdout);
+    ensure!(probe.stdout.contains("unsupported: level_zero (not_listed)"), "{}", probe.stdout);
+    ensure!(!probe.stdout.contains("not_open"), "{}", probe.stdout);
+    Ok(())
+}
+
+#[test]
 fn engines_are_for_root_alone_and_probe_says_so() -> Result<()> {
     let mut real = Real::new(MACHINE, "probe", LEVEL_ZERO)?;
     real.command.env("ACCELSIM_EUID", "65534");
@@ -203,6 +215,9 @@ fn pyzes_reads_what_is_exported_through_the_stand_in_and_through_debians_loader(
                 }
             }
             if discrete {
+                for limit in ["default", "max"] {
+                    ensure!(samples.value("accel_power_limit_watts", &[device, ("limit", limit)])? == 200.0);
+                }
                 let module = &theirs["memory"][0];
                 let used =
                     module["size"].as_f64().context("size")? - module["free"].as_f64().context("free")?;
@@ -442,6 +457,63 @@ fn a_level_zero_that_hangs_keeps_nothing_from_the_kernel() -> Result<()> {
     })?;
     eventually("the page names both", || {
         ensure!(exporter.get("/")?.ok()?.text()?.contains("Level Zero by zesInit"));
+        Ok(())
+    })
+}
+
+#[test]
+fn what_failed_once_at_open_is_asked_again() -> Result<()> {
+    let all = |samples: &Samples| -> BTreeSet<String> {
+        let own = samples.samples.iter().filter(|sample| sample.label("device") == "card1");
+        own.map(|sample| sample.series.clone()).collect()
+    };
+    let healthy = Node::new(MACHINE)?.only("xpu");
+    let whole = all(&healthy.start(LEVEL_ZERO)?.settled()?);
+    for call in
+        ["zesDeviceEnum*", "zesMemoryGetProperties", "zesPowerGetProperties", "zesFrequencyGetProperties"]
+    {
+        let node = Node::new(MACHINE)?.only("xpu");
+        node.control(&one_fault(Fault::error(code::NOT_AVAILABLE).device(0).call(call)))?;
+        let exporter = node.start(LEVEL_ZERO)?;
+        exporter.until(&format!("{call}: the reason is counted"), |samples| {
+            ensure!(all(samples).len() < whole.len());
+            ensure!(samples.sum("accelscope_source_faults_total", &[("code", "ERROR_NOT_AVAILABLE")]) > 0.0);
+            ensure!(samples.sum("accelscope_source_faults_total", &[("code", "integrated")]) == 0.0);
+            Ok(())
+        })?;
+        node.control(&Control::default())?;
+        exporter.until(&format!("{call}: everything is there"), |samples| {
+            let now = all(samples);
+            ensure!(now.is_superset(&whole), "{:?}", whole.difference(&now).collect::<Vec<_>>());
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn in_survivability_mode_what_the_kernel_reads_stays() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu");
+    let exporter = node.start(&[])?;
+    exporter.until("Level Zero is open", |samples| {
+        ensure!(samples.has("accel_memory_bandwidth_active_ratio", &CARD));
+        Ok(())
+    })?;
+    let repair = [CARD[0], ("action", "repair")];
+    let broken = Fault::error(code::SURVIVABILITY_MODE).device(0).call("zesDeviceGetState");
+    node.control(&one_fault(broken))?;
+    exporter.until("the kernel's values stay, and the state is exported", |samples| {
+        ensure!(samples.value("accel_recovery_action", &repair)? == 1.0);
+        ensure!(samples.value("accel_device_up", &CARD)? == 1.0 && samples.has("accel_power_watts", &CARD));
+        ensure!(!samples.has("accel_memory_bandwidth_active_ratio", &CARD));
+        let counted = [("code", "ERROR_SURVIVABILITY_MODE_DETECTED")];
+        ensure!(samples.sum("accelscope_source_faults_total", &counted) > 0.0);
+        Ok(())
+    })?;
+    node.control(&Control::default())?;
+    exporter.until("it is repaired", |samples| {
+        ensure!(samples.value("accel_recovery_action", &repair)? == 0.0);
+        ensure!(samples.has("accel_memory_bandwidth_active_ratio", &CARD));
         Ok(())
     })
 }

@@ -430,6 +430,30 @@ fn integrated_is_a_property_of_the_gpu_and_not_of_its_address() -> Result<()> {
     })
 }
 
+#[test]
+fn a_card_is_named_by_the_systems_pci_ids_and_by_our_table() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for (id, ours, systems) in [
+        ("0x56A0", "Intel Arc A770", "\t56a0  DG2 [Arc A770 Limited]"),
+        ("0x4680", "Intel UHD Graphics 770", "\t4680  AlderLake-S GT1 [UHD Graphics]"),
+    ] {
+        let text = format!("extends = \"nuc-lunar-lake\"\n[device]\npci_device_id = {id}8086\n");
+        let node = Node::new(&variant(folder.path(), "named.toml", &text)?)?.only("xpu").frozen();
+        let model = || -> Result<String> {
+            let samples = node.start(KERNEL)?.settled()?;
+            let info = samples.all("accel_device_info", &[]).next().context("info")?;
+            Ok(info.label("model").to_owned())
+        };
+        ensure!(model()? == ours, "{}", model()?);
+        let database = node.dir().join("usr/share/misc");
+        fs::create_dir_all(&database)?;
+        fs::write(database.join("pci.ids"), format!("8086  Intel Corporation\n{systems}\n"))?;
+        let name = systems.split_once('[').and_then(|(_, name)| name.strip_suffix(']'));
+        ensure!(model()? == format!("Intel {}", name.context("a name")?), "{}", model()?);
+    }
+    Ok(())
+}
+
 /// What the kernel does not report; the first it reports of an integrated GPU too.
 const ONLY_LEVEL_ZERO: [&str; 7] = [
     "accel_recovery_action",

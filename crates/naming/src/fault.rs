@@ -173,6 +173,9 @@ fault_codes! {
         NotAsked = "not_asked",
             "This value is not read in this configuration.",
             "Nothing.";
+        NotListed = "not_listed",
+            "Level Zero is open and does not list this device.",
+            "Install the release of intel-level-zero-gpu that knows this part, and let accelscope open /dev/dri.";
         NotOpen = "not_open",
             "Level Zero is not open.",
             "See the log line about Level Zero, or run accelscope probe.";

@@ -10,43 +10,6 @@ use reading::{Identity, Labels};
 
 use crate::level_zero::Gpu;
 
-/// PCI device ids and product names, for nodes without Level Zero, which reports the name. Ids and cards are
-/// those of compute-runtime's `devices_base.inl`.
-const MODELS: &[(u64, &str)] = &[
-    (0xe209, "Intel Arc B580"),
-    (0xe20b, "Intel Arc B580"),
-    (0xe20c, "Intel Arc B570"),
-    (0xe211, "Intel Arc Pro B60"),
-    (0xe212, "Intel Arc Pro B50"),
-    (0xe222, "Intel Arc Pro B65"),
-    (0xe223, "Intel Arc Pro B70"),
-    (0x7d40, "Intel Graphics (Meteor Lake)"),
-    (0x7d45, "Intel Graphics (Meteor Lake)"),
-    (0x7d55, "Intel Graphics (Meteor Lake)"),
-    (0x7dd5, "Intel Graphics (Meteor Lake)"),
-    (0x7d41, "Intel Graphics (Arrow Lake)"),
-    (0x7d51, "Intel Graphics (Arrow Lake)"),
-    (0x7d67, "Intel Graphics (Arrow Lake)"),
-    (0x7dd1, "Intel Graphics (Arrow Lake)"),
-    (0x6420, "Intel Graphics (Lunar Lake)"),
-    (0x64a0, "Intel Graphics (Lunar Lake)"),
-    (0xb080, "Intel Graphics (Panther Lake)"),
-    (0xb081, "Intel Graphics (Panther Lake)"),
-    (0xb082, "Intel Graphics (Panther Lake)"),
-    (0xb083, "Intel Graphics (Panther Lake)"),
-    (0xb084, "Intel Graphics (Panther Lake)"),
-    (0xb085, "Intel Graphics (Panther Lake)"),
-    (0xb086, "Intel Graphics (Panther Lake)"),
-    (0xb087, "Intel Graphics (Panther Lake)"),
-    (0xb08f, "Intel Graphics (Panther Lake)"),
-];
-
-/// The product name of a PCI device id; the id itself when it is not in the table.
-pub fn model(device: u64) -> String {
-    let known = MODELS.iter().find(|(id, _)| *id == device);
-    known.map_or_else(|| format!("Intel 0x{device:04x}"), |(_, name)| (*name).to_owned())
-}
-
 /// What does not change while a card is plugged in. Empty text is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CardInfo {

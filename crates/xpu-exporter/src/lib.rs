@@ -21,6 +21,7 @@ mod identity;
 mod idle_backoff;
 mod level_zero;
 mod map;
+mod models;
 mod raw;
 mod sampler;
 mod session;

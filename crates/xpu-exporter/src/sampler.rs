@@ -10,7 +10,7 @@ use crate::{
     drm::{Card, CardFiles, Rapl},
     identity::CardInfo,
     idle_backoff::IdleBackoff,
-    level_zero::Sysman,
+    level_zero::{SURVIVABILITY, Sysman},
     map::{self, Identities},
     session::Shared,
 };
@@ -84,19 +84,27 @@ impl GpuSampler {
     }
 
     /// Reads through Level Zero, and returns whether the card's clocks are stopped.
-    fn read_level_zero(&mut self) -> Result<(Batch, bool), Lost> {
+    /// `has_kernel`: whether the kernel's files have been read too.
+    fn read_level_zero(&mut self, has_kernel: bool) -> Result<(Batch, bool), Lost> {
         let mut batch = Batch::default();
         if self.sysman.is_none() {
             let gpu = self.shared.gpu(&self.info.address);
             self.identify_tiles(gpu.as_ref().map_or(0, |gpu| gpu.tiles));
-            self.sysman = gpu.map(|gpu| Sysman::open(&gpu, self.shared.hold_awake));
+            self.sysman = gpu.map(|gpu| Sysman::new(&gpu, self.shared.hold_awake));
         }
         let Some(sysman) = &mut self.sysman else {
             let integrated = self.card.as_ref().is_some_and(|card| card.integrated);
-            map::level_zero::put_unopened(&self.identities, integrated, self.shared.why_closed, &mut batch);
+            map::level_zero::put_unopened(&self.identities, integrated, self.shared.why_absent(), &mut batch);
             return Ok((batch, false));
         };
-        let sample = sysman.read()?;
+        let sample = match sysman.read() {
+            // The kernel reads on, where it does.
+            Err(Lost::Device(fault)) if has_kernel && fault.code == SURVIVABILITY => {
+                map::level_zero::put_in_survivability_mode(&self.identities, fault, &mut batch);
+                return Ok((batch, false));
+            }
+            read => read?,
+        };
         map::level_zero::put(&self.identities, &sample, &mut batch);
         Ok((batch, sample.clocks_are_stopped()))
     }
@@ -138,7 +146,7 @@ impl Sampler for GpuSampler {
         }
         let kernel_card = card.as_ref().filter(|_| self.shared.choice.reads_kernel());
         let (kernel, did_nothing) = kernel_card.map(|card| self.read_kernel(card)).unzip();
-        let (level_zero, stopped) = self.read_level_zero()?;
+        let (level_zero, stopped) = self.read_level_zero(kernel.is_some())?;
         // A clock is read at one instant, so one reading of 0 may be chance.
         let were_stopped = std::mem::replace(&mut self.clocks_were_stopped, stopped);
         if let Some(card) = &card {

@@ -13,8 +13,9 @@ use reading::{Backend, Fault, Found, Lost, Session, Source, Unavailable};
 
 use crate::{
     drm::{Card, OpenFiles, Roots},
-    identity::{self, CardInfo},
+    identity::CardInfo,
     level_zero::{BackgroundOpen, Gpu, LOSSES, Library},
+    models::Models,
     sampler::GpuSampler,
 };
 
@@ -48,20 +49,25 @@ pub struct Shared {
     pub choice: BackendChoice,
     /// Whether engine counters may keep a GPU awake.
     pub hold_awake: bool,
-    /// What Level Zero needs, where it is not open.
-    pub why_closed: FaultCode,
+    why_closed: FaultCode,
     /// Open DRM files of all processes.
     pub open: Arc<OpenFiles>,
-    gpus: Mutex<Vec<Gpu>>,
+    /// What Level Zero lists; `None` while it is not open.
+    gpus: Mutex<Option<Vec<Gpu>>>,
 }
 
 impl Shared {
     /// The GPU at a PCI address, if Level Zero is open and lists it.
     pub fn gpu(&self, address: &str) -> Option<Gpu> {
-        self.gpus().iter().find(|gpu| gpu.address == address).cloned()
+        self.gpus().iter().flatten().find(|gpu| gpu.address == address).cloned()
     }
 
-    fn gpus(&self) -> MutexGuard<'_, Vec<Gpu>> {
+    /// Why Level Zero has no values of a GPU: what it needs where it is not open.
+    pub fn why_absent(&self) -> FaultCode {
+        if self.gpus().is_some() { FaultCode::NotListed } else { self.why_closed }
+    }
+
+    fn gpus(&self) -> MutexGuard<'_, Option<Vec<Gpu>>> {
         self.gpus.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,6 +112,7 @@ impl Source for XpuSource {
             may_open,
             opening: BackgroundOpen::new(self.library.clone()),
             had_cards: !cards.is_empty(),
+            models: Models::below(self.roots.sysfs.parent().unwrap_or(Path::new("/"))),
             backend: Backend::default(),
         };
         if self.choice == BackendChoice::LevelZero || cards.is_empty() {
@@ -134,6 +141,7 @@ struct XpuSession {
     opening: BackgroundOpen,
     /// Whether the kernel drove a card when the session began.
     had_cards: bool,
+    models: Models,
     backend: Backend,
 }
 
@@ -160,7 +168,7 @@ impl XpuSession {
     }
 
     fn adopt(&mut self, (library, gpus): (Library, Vec<Gpu>)) {
-        *self.shared.gpus() = gpus;
+        *self.shared.gpus() = Some(gpus);
         self.library = Some(library);
     }
 
@@ -174,11 +182,13 @@ impl XpuSession {
         let mut versions = vec![format!("kernel {}", self.kernel_release())];
         if let Some(library) = &self.library {
             libraries.push(library.path.clone());
-            versions.push(format!("Level Zero by {}", library.init_function()));
+            let lists_none = self.shared.gpus().iter().flatten().next().is_none();
+            let but = if lists_none { ", which lists no GPU" } else { "" };
+            versions.push(format!("Level Zero by {}{but}", library.init_function()));
         } else if let Some(why) = &self.opening.failure {
             versions.push(format!("without Level Zero: {why}"));
         }
-        let marked = self.shared.gpus().iter().find_map(|gpu| gpu.simulated.clone());
+        let marked = self.shared.gpus().iter().flatten().find_map(|gpu| gpu.simulated.clone());
         self.backend = Backend {
             library: libraries.join(" and "),
             version: versions.join(", "),
@@ -223,9 +233,15 @@ impl Session for XpuSession {
         if let Some(library) = &self.library
             && !cards.iter().any(|card| card.is_asleep().unwrap_or(false))
         {
-            let known = self.shared.gpus().clone();
+            let known = self.shared.gpus().clone().unwrap_or_default();
             match library.gpus(&known) {
-                Ok(gpus) => *self.shared.gpus() = gpus,
+                Ok(gpus) => {
+                    let has_changed = known.is_empty() != gpus.is_empty();
+                    *self.shared.gpus() = Some(gpus);
+                    if has_changed {
+                        self.describe(&cards);
+                    }
+                }
                 // The kernel lists them too.
                 Err(fault) if !cards.is_empty() && !LOSSES.loses_session(&fault) => {}
                 Err(fault) => return Err(LOSSES.of_list(fault)),
@@ -233,7 +249,7 @@ impl Session for XpuSession {
         }
         // Where sysfs never showed a card, Level Zero lists them. A card that sysfs no longer shows is gone.
         if cards.is_empty() && !self.had_cards {
-            let gpus = self.shared.gpus().clone();
+            let gpus = self.shared.gpus().clone().unwrap_or_default();
             return Ok(gpus
                 .into_iter()
                 .map(|gpu| {
@@ -243,10 +259,14 @@ impl Session for XpuSession {
                 .collect());
         }
         let release = self.kernel_release();
-        let found = cards.into_iter().map(|card| {
+        let models = cards.iter().map(|card| card.function.device());
+        let models: Vec<_> = models
+            .map(|device| device.map(|device| self.models.name(device).to_owned()).unwrap_or_default())
+            .collect();
+        let found = cards.into_iter().zip(models).map(|(card, model)| {
             let info = CardInfo {
                 device: card.name.clone(),
-                model: card.function.device().map(identity::model).unwrap_or_default(),
+                model,
                 address: card.function.address.clone(),
                 driver: format!("{} {release}", card.driver.name()).trim().to_owned(),
                 ..CardInfo::default()

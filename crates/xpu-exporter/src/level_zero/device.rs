@@ -4,26 +4,15 @@ use std::{sync::Arc, time::Instant};
 
 use kernel::pci::Link;
 use level_zero_sys::{self as sys, LevelZero, value};
-use reading::{Fault, FaultCode, Lost, Measured};
+use reading::{Absence, Fault, FaultCode, Lost, Measured};
 use source::{Rate, Share};
 
 use super::{
-    EngineSample, FrequencySample, Gpu, LOSSES, MemorySample, PortSample, Sample,
+    EngineSample, FrequencySample, Gpu, LOSSES, MemorySample, Missing, PortSample, PowerRange, Sample,
+    components::{Component, Components},
     counters::{Energy, read_untorn},
     fault,
 };
-
-/// One component of a device with its handle.
-#[derive(Debug)]
-struct Component<H, S> {
-    handle: H,
-    /// Its tile; `None` for the whole device.
-    tile: Option<u32>,
-    /// Its kind, in the enumeration that Sysman has for such components.
-    kind: u32,
-    /// What is kept from round to round.
-    state: S,
-}
 
 fn tile(on_subdevice: u8, subdevice: u32) -> Option<u32> {
     (on_subdevice != 0).then_some(subdevice)
@@ -41,72 +30,127 @@ struct Pci {
 pub struct Sysman {
     calls: Arc<LevelZero>,
     device: sys::Device,
-    engines: Measured<Vec<Component<sys::Engine, Share>>>,
-    frequencies: Vec<Component<sys::Frequency, f64>>,
-    memories: Measured<Vec<Component<sys::Memory, (u64, Share)>>>,
-    power: Measured<sys::Power>,
+    integrated: bool,
+    /// Absent where engine counters may not keep the device awake.
+    engines: Option<Components<sys::Engine, Share>>,
+    frequencies: Components<sys::Frequency, f64>,
+    memories: Components<sys::Memory, (u64, Share)>,
+    powers: Components<sys::Power, PowerRange>,
+    /// The domain that was chosen; its counter is followed.
+    power: Option<(sys::Power, PowerRange)>,
     energy: Energy,
     power_rate: Rate,
-    temperatures: Vec<Component<sys::Temperature, ()>>,
-    fans: Vec<Component<sys::Fan, i32>>,
-    ras: Vec<Component<sys::Ras, ()>>,
-    ports: Vec<Component<sys::FabricPort, ()>>,
+    temperatures: Components<sys::Temperature, ()>,
+    fans: Components<sys::Fan, i32>,
+    ras: Components<sys::Ras, ()>,
+    ports: Components<sys::FabricPort, ()>,
     pci: Measured<Pci>,
 }
 
 impl Sysman {
-    /// Enumerates the device's components. With `engines`, its engine counters are opened, which keeps it
-    /// awake.
-    pub fn open(gpu: &Gpu, engines: bool) -> Self {
-        let calls = Arc::clone(&gpu.library.calls);
-        let device = gpu.device;
-        let l0 = &*calls;
-        let frequencies = l0.frequencies(device).unwrap_or_default().into_iter().filter_map(|handle| {
-            let domain = l0.frequency_properties(handle).ok()?;
-            let tile = tile(domain.on_subdevice, domain.subdevice);
-            Some(Component { handle, tile, kind: domain.kind, state: domain.max })
-        });
-        let temperatures = l0.temperatures(device).unwrap_or_default().into_iter().filter_map(|handle| {
-            let sensor = l0.temperature_properties(handle).ok()?;
-            let tile = tile(sensor.on_subdevice, sensor.subdevice);
-            Some(Component { handle, tile, kind: sensor.kind, state: () })
-        });
-        let fans = l0.fans(device).unwrap_or_default().into_iter().filter_map(|handle| {
-            let fan = l0.fan_properties(handle).ok()?;
-            Some(Component { handle, tile: None, kind: 0, state: fan.max_rpm })
-        });
-        let ras = l0.ras_sets(device).unwrap_or_default().into_iter().filter_map(|handle| {
-            let set = l0.ras_properties(handle).ok()?;
-            let tile = tile(set.on_subdevice, set.subdevice);
-            Some(Component { handle, tile, kind: set.kind, state: () })
-        });
-        let ports = l0.ports(device).unwrap_or_default().into_iter().filter_map(|handle| {
-            let port = l0.port_properties(handle).ok()?;
-            Some(Component { handle, tile: tile(port.on_subdevice, port.subdevice), kind: 0, state: () })
-        });
+    /// Prepares the device, of which nothing is asked yet. With `engines`, its engine counters are opened, which
+    /// keeps it awake.
+    pub fn new(gpu: &Gpu, engines: bool) -> Self {
         Self {
-            engines: if engines {
-                open_engines(l0, device)
-            } else {
-                Err(Fault::new("zesDeviceEnumEngineGroups", FaultCode::NeedsHoldAwake))
-            },
-            frequencies: frequencies.collect(),
-            memories: open_memories(l0, gpu),
-            power: power_domain(l0, device),
+            integrated: gpu.integrated,
+            engines: engines.then(Components::default),
+            frequencies: Components::default(),
+            memories: Components::default(),
+            powers: Components::default(),
+            power: None,
             energy: Energy::default(),
             power_rate: Rate::default(),
-            temperatures: temperatures.collect(),
-            fans: fans.collect(),
-            ras: ras.collect(),
-            ports: ports.collect(),
-            pci: l0.pci_properties(device).map_err(fault).map(|pci| Pci {
+            temperatures: Components::default(),
+            fans: Components::default(),
+            ras: Components::default(),
+            ports: Components::default(),
+            pci: Err(Fault::new("zesDevicePciGetProperties", FaultCode::NotReturned)),
+            device: gpu.device,
+            calls: Arc::clone(&gpu.library.calls),
+        }
+    }
+
+    /// Asks for what the driver has not described yet.
+    fn ask(&mut self) {
+        let (l0, device, integrated) = (&*self.calls, self.device, self.integrated);
+        if let Some(engines) = &mut self.engines {
+            engines.ask(
+                || l0.engines(device),
+                |handle| {
+                    let engine = l0.engine_properties(handle)?;
+                    let tile = tile(engine.on_subdevice, engine.subdevice);
+                    Ok(Some((tile, engine.kind, Share::default())))
+                },
+            );
+        }
+        self.frequencies.ask(
+            || l0.frequencies(device),
+            |handle| {
+                let domain = l0.frequency_properties(handle)?;
+                Ok(Some((tile(domain.on_subdevice, domain.subdevice), domain.kind, domain.max)))
+            },
+        );
+        self.memories.ask(
+            || l0.memories(device),
+            |handle| {
+                let module = l0.memory_properties(handle)?;
+                let state = (module.physical_bytes, Share::default());
+                // The host's memory is not the device's, even where an integrated GPU's driver reports it as
+                // such.
+                let own = module.location == value::MEMORY_DEVICE && !integrated;
+                Ok(own.then(|| (tile(module.on_subdevice, module.subdevice), module.kind, state)))
+            },
+        );
+        self.powers.ask(
+            || l0.powers(device),
+            |handle| {
+                let (properties, domain) = l0.power_properties(handle)?;
+                let sys::PowerProperties { default_limit, min_limit, max_limit, .. } = properties;
+                let range = PowerRange { default: default_limit, min: min_limit, max: max_limit };
+                Ok((properties.on_subdevice == 0).then_some((None, domain, range)))
+            },
+        );
+        self.temperatures.ask(
+            || l0.temperatures(device),
+            |handle| {
+                let sensor = l0.temperature_properties(handle)?;
+                Ok(Some((tile(sensor.on_subdevice, sensor.subdevice), sensor.kind, ())))
+            },
+        );
+        self.fans.ask(|| l0.fans(device), |handle| Ok(Some((None, 0, l0.fan_properties(handle)?.max_rpm))));
+        self.ras.ask(
+            || l0.ras_sets(device),
+            |handle| {
+                let set = l0.ras_properties(handle)?;
+                Ok(Some((tile(set.on_subdevice, set.subdevice), set.kind, ())))
+            },
+        );
+        self.ports.ask(
+            || l0.ports(device),
+            |handle| {
+                let port = l0.port_properties(handle)?;
+                Ok(Some((tile(port.on_subdevice, port.subdevice), 0, ())))
+            },
+        );
+        if self.pci.is_err_and(|fault| fault.absence != Absence::Unsupported) {
+            self.pci = l0.pci_properties(device).map_err(fault).map(|pci| Pci {
                 max_speed: pci.max_speed,
                 counts_bytes: pci.has_bandwidth != 0,
                 counts_replays: pci.has_replays != 0,
-            }),
-            device,
-            calls,
+            });
         }
+    }
+
+    /// The card's power domain, else its package's, else the only one. It is chosen once, when all are known.
+    fn power(&mut self) -> Measured<(sys::Power, PowerRange)> {
+        const PREFERRED: [u32; 2] = [value::newer::DOMAIN_CARD, value::newer::DOMAIN_PACKAGE];
+        if self.power.is_none() {
+            let domains = self.powers.all("zesDeviceEnumPowerDomains", FaultCode::None)?;
+            let rank = |domain: u32| PREFERRED.iter().position(|known| *known == domain);
+            let best = domains.iter().min_by_key(|domain| rank(domain.kind).unwrap_or(PREFERRED.len()));
+            self.power = best.map(|domain| (domain.handle, domain.state));
+        }
+        self.power.ok_or(Fault::new("zesDeviceEnumPowerDomains", FaultCode::None))
     }
 
     /// Reads everything once. Wakes a sleeping device.
@@ -117,7 +161,14 @@ impl Sysman {
         let l0 = &*self.calls;
         let state = l0.device_state(self.device).map_err(fault);
         check_lost(&state)?;
-        let engines = self.engines.as_mut().map_err(|fault| *fault).map(|engines| {
+        self.ask();
+        let l0 = &*self.calls;
+        let engines = match &mut self.engines {
+            None => Err(Fault::new("zesDeviceEnumEngineGroups", FaultCode::NeedsHoldAwake)),
+            // The driver lists them to root only.
+            Some(engines) => engines.all("zesDeviceEnumEngineGroups", FaultCode::NeedsRoot),
+        };
+        let engines = engines.map(|engines| {
             let read = |engine: &mut Component<sys::Engine, Share>| {
                 let activity = l0.engine_activity(engine.handle).map_err(fault);
                 let ticks = activity.map(|activity| (activity.active, activity.timestamp));
@@ -126,7 +177,9 @@ impl Sysman {
             };
             engines.iter_mut().map(read).collect()
         });
-        let memories: Measured<Vec<_>> = self.memories.as_mut().map_err(|fault| *fault).map(|memories| {
+        let none = if self.integrated { FaultCode::Integrated } else { FaultCode::NoVideoMemory };
+        let memories = self.memories.all("zesDeviceEnumMemoryModules", none);
+        let memories: Measured<Vec<_>> = memories.map(|memories| {
             let read = |memory: &mut Component<sys::Memory, (u64, Share)>| {
                 let bandwidth = l0.memory_bandwidth(memory.handle).map_err(fault);
                 MemorySample {
@@ -142,16 +195,20 @@ impl Sysman {
         // The driver returns success for the state of a device that is gone; for the state of its memory it
         // asks the device.
         memories.iter().flatten().try_for_each(|memory| check_lost(&memory.state))?;
-        let (energy_uj, power_uw) = self.energy();
+        let power = self.power();
+        let domain = power.map(|(domain, _)| domain);
+        let (energy_uj, power_uw) = self.energy(domain);
         let l0 = &*self.calls;
         Ok(Sample {
             engines,
             memories,
             energy_uj,
             power_uw,
-            limits: self.power.and_then(|power| l0.power_limits(power).map_err(fault)),
+            limit_range: power.map(|(_, range)| range),
+            limits: domain.and_then(|power| l0.power_limits(power).map_err(fault)),
             frequencies: self
                 .frequencies
+                .parts
                 .iter()
                 .map(|domain| FrequencySample {
                     tile: domain.tile,
@@ -162,27 +219,32 @@ impl Sysman {
                 .collect(),
             temperatures: self
                 .temperatures
+                .parts
                 .iter()
                 .map(|sensor| (sensor.tile, sensor.kind, l0.temperature(sensor.handle).map_err(fault)))
                 .collect(),
             fans: self
                 .fans
+                .parts
                 .iter()
-                .map(|fan| (l0.fan_speed(fan.handle, value::FAN_RPM).map_err(fault), fan.state))
+                .map(|fan| (fan.number, l0.fan_speed(fan.handle, value::FAN_RPM).map_err(fault), fan.state))
                 .collect(),
             ras: self
                 .ras
+                .parts
                 .iter()
                 .map(|set| {
                     let counts = l0.ras_state(set.handle).map_err(fault);
                     (set.tile, set.kind, counts.map(|state| state.category))
                 })
                 .collect(),
-            ports: (0..)
-                .zip(&self.ports)
-                .map(|(number, port)| PortSample {
+            ports: self
+                .ports
+                .parts
+                .iter()
+                .map(|port| PortSample {
                     tile: port.tile,
-                    number,
+                    number: port.number,
                     state: l0.port_state(port.handle).map_err(fault),
                     throughput: l0.port_throughput(port.handle).map_err(fault),
                     errors: l0.port_errors(port.handle).map_err(fault),
@@ -196,13 +258,24 @@ impl Sysman {
             ],
             ecc: l0.ecc_state(self.device).map_err(fault),
             reset: state.map(|state| state.reset),
+            missing: self.missing(),
         })
     }
 
+    fn missing(&self) -> Missing {
+        Missing {
+            frequencies: self.frequencies.missing(),
+            temperatures: self.temperatures.missing(),
+            fans: self.fans.missing(),
+            ras: self.ras.missing(),
+            ports: self.ports.missing(),
+        }
+    }
+
     /// Energy since the first round, and mean power since the last one.
-    fn energy(&mut self) -> (Measured<u64>, Measured<f64>) {
+    fn energy(&mut self, power: Measured<sys::Power>) -> (Measured<u64>, Measured<f64>) {
         const CALL: &str = "zesPowerGetEnergyCounter";
-        let reading = self.power.and_then(|power| self.calls.energy(power).map_err(fault));
+        let reading = power.and_then(|power| self.calls.energy(power).map_err(fault));
         let now = Instant::now();
         let total = self.energy.total(CALL, now, reading.map(|counter| counter.energy));
         (total, self.power_rate.power(CALL, now, total))
@@ -235,50 +308,6 @@ impl Sysman {
 
 fn check_lost<T>(measured: &Measured<T>) -> Result<(), Lost> {
     measured.as_ref().err().and_then(|fault| LOSSES.of_round(*fault)).map_or(Ok(()), Err)
-}
-
-fn open_engines(l0: &LevelZero, device: sys::Device) -> Measured<Vec<Component<sys::Engine, Share>>> {
-    let groups = l0.engines(device).map_err(fault)?.into_iter().filter_map(|handle| {
-        let engine = l0.engine_properties(handle).ok()?;
-        let tile = tile(engine.on_subdevice, engine.subdevice);
-        Some(Component { handle, tile, kind: engine.kind, state: Share::default() })
-    });
-    let groups: Vec<_> = groups.collect();
-    // The driver lists them to root only.
-    let none = Fault::new("zesDeviceEnumEngineGroups", FaultCode::NeedsRoot);
-    if groups.is_empty() { Err(none) } else { Ok(groups) }
-}
-
-fn open_memories(l0: &LevelZero, gpu: &Gpu) -> Measured<Vec<Component<sys::Memory, (u64, Share)>>> {
-    let modules = l0.memories(gpu.device).map_err(fault)?.into_iter().filter_map(|handle| {
-        let module = l0.memory_properties(handle).ok()?;
-        let tile = tile(module.on_subdevice, module.subdevice);
-        let state = (module.physical_bytes, Share::default());
-        let component = Component { handle, tile, kind: module.kind, state };
-        // The host's memory is not the device's, even where an integrated GPU's driver reports it as such.
-        (module.location == value::MEMORY_DEVICE && !gpu.integrated).then_some(component)
-    });
-    let modules: Vec<_> = modules.collect();
-    let none = Fault::new("zesDeviceEnumMemoryModules", FaultCode::Integrated);
-    if modules.is_empty() { Err(none) } else { Ok(modules) }
-}
-
-/// The card's power domain, else its package's, else the only one.
-fn power_domain(l0: &LevelZero, device: sys::Device) -> Measured<sys::Power> {
-    let mut domains: Vec<_> = l0
-        .powers(device)
-        .map_err(fault)?
-        .into_iter()
-        .filter_map(|power| {
-            let (properties, domain) = l0.power_properties(power).ok()?;
-            (properties.on_subdevice == 0).then_some((domain, power))
-        })
-        .collect();
-    let preferred = [value::newer::DOMAIN_CARD, value::newer::DOMAIN_PACKAGE];
-    let rank = |domain: u32| preferred.iter().position(|known| *known == domain).unwrap_or(preferred.len());
-    domains.sort_by_key(|(domain, _)| rank(*domain));
-    let none = Fault::new("zesDeviceEnumPowerDomains", FaultCode::None);
-    domains.first().map(|(_, power)| *power).ok_or(none)
 }
 
 /// Share of the memory's highest bandwidth that was used since the last round. The highest is that of this

@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, path::Path, sync::Arc};
 
 use level_zero_sys::{self as sys, InitFunction, LevelZero, OpenError, value};
-use reading::{Measured, Unavailable};
+use reading::{Fault, Measured, Unavailable};
 
 use super::{LOSSES, fault};
 
@@ -47,7 +47,7 @@ impl Library {
             })
         })?;
         let library = Self { calls: Arc::new(calls), path };
-        let refused = |fault| Unavailable(format!("{}: {fault}; run accelscope as root", library.path));
+        let refused = |fault| refused(&library.path, fault, rustix::process::geteuid().is_root());
         let gpus = library.gpus(&[]).map_err(refused)?;
         Ok((library, gpus))
     }
@@ -106,6 +106,16 @@ impl Library {
     }
 }
 
+/// Why the GPUs of an open library cannot be listed.
+fn refused(path: &str, fault: Fault, is_root: bool) -> Unavailable {
+    let action = if is_root {
+        "see the kernel's log about xe or i915, and give accelscope access to /dev/dri"
+    } else {
+        "run accelscope as root"
+    };
+    Unavailable(format!("{path}: {fault}; {action}"))
+}
+
 /// The text, or nothing where the driver writes "unknown".
 fn known(text: String) -> String {
     if text.eq_ignore_ascii_case("unknown") { String::new() } else { text }
@@ -132,4 +142,18 @@ pub struct Gpu {
     pub integrated: bool,
     /// How many tiles it has; 0 for a GPU that is not divided into tiles.
     pub tiles: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use naming::FaultCode;
+
+    use super::{Fault, refused};
+
+    #[test]
+    fn root_is_not_asked_to_become_root() {
+        let text = |is_root| refused("libze.so", Fault::new("zesDeviceGet", FaultCode::NeedsRoot), is_root).0;
+        assert!(text(false).contains("run accelscope as root"), "{}", text(false));
+        assert!(!text(true).contains("as root") && text(true).contains("/dev/dri"), "{}", text(true));
+    }
 }

@@ -1,9 +1,10 @@
 //! GPUs as Level Zero Sysman reports them, in Sysman's units and enumerations.
 //!
-//! Handles are enumerated once: they stay valid until the driver is unloaded. A value for which the driver
+//! Handles stay valid until the driver is unloaded, so they are enumerated until the driver has described all of them. A value for which the driver
 //! returns `UNSUPPORTED_FEATURE` is absent; the documentation lists which values those are on which part.
 
 mod background;
+mod components;
 mod counters;
 mod device;
 mod library;
@@ -16,11 +17,14 @@ use source::LossCodes;
 pub use background::BackgroundOpen;
 pub use device::Sysman;
 pub use library::{Gpu, Library};
-pub use sample::{EngineSample, FrequencySample, MemorySample, PortSample, Sample};
+pub use sample::{EngineSample, FrequencySample, MemorySample, Missing, PortSample, PowerRange, Sample};
+
+/// The firmware works just so far that it can be written anew.
+pub const SURVIVABILITY: &str = "ERROR_SURVIVABILITY_MODE_DETECTED";
 
 /// The codes that mean more than that one value is missing.
 pub const LOSSES: LossCodes = LossCodes {
-    device: &["ERROR_DEVICE_LOST", "ERROR_DEVICE_REQUIRES_RESET", "ERROR_SURVIVABILITY_MODE_DETECTED"],
+    device: &["ERROR_DEVICE_LOST", "ERROR_DEVICE_REQUIRES_RESET", SURVIVABILITY],
     session: &["ERROR_UNINITIALIZED"],
 };
 

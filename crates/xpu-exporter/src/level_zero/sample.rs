@@ -1,7 +1,7 @@
 //! What one round reads from a device, in Sysman's units.
 
 use level_zero_sys as sys;
-use reading::Measured;
+use reading::{Fault, Measured};
 
 /// One engine group.
 pub struct EngineSample {
@@ -67,10 +67,12 @@ pub struct Sample {
     pub power_uw: Measured<f64>,
     /// Power limits.
     pub limits: Measured<Vec<sys::PowerLimit>>,
+    /// What the limit can be.
+    pub limit_range: Measured<PowerRange>,
     /// Temperature sensors: tile, `zes_temp_sensors_t`, °C.
     pub temperatures: Vec<(Option<u32>, u32, Measured<f64>)>,
-    /// Fans: revolutions per minute now, and at most.
-    pub fans: Vec<(Measured<i32>, i32)>,
+    /// Fans: position in the driver's list, revolutions per minute now, and at most.
+    pub fans: Vec<(u32, Measured<i32>, i32)>,
     /// Error sets: tile, `zes_ras_error_type_t`, counts by category.
     pub ras: Vec<(Option<u32>, u32, Measured<[u64; 7]>)>,
     /// Fabric ports.
@@ -85,12 +87,42 @@ pub struct Sample {
     pub ecc: Measured<sys::EccProperties>,
     /// `zes_reset_reason_flags_t`.
     pub reset: Measured<u32>,
+    /// Why components are missing from the lists above.
+    pub missing: Missing,
+}
+
+/// What the sustained limit can be, mW; negative is unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct PowerRange {
+    /// Of the part as it is sold.
+    pub default: i32,
+    /// The lowest that can be set.
+    pub min: i32,
+    /// The highest that can be set.
+    pub max: i32,
+}
+
+/// Why components of a kind, or all of them, are not known.
+#[derive(Default)]
+pub struct Missing {
+    /// Clock domains.
+    pub frequencies: Option<Fault>,
+    /// Temperature sensors.
+    pub temperatures: Option<Fault>,
+    /// Fans.
+    pub fans: Option<Fault>,
+    /// Error sets.
+    pub ras: Option<Fault>,
+    /// Fabric ports.
+    pub ports: Option<Fault>,
 }
 
 impl Sample {
     /// Whether every clock is 0, as it is only in a GT's deepest sleep state.
     pub fn clocks_are_stopped(&self) -> bool {
         let is_stopped = |domain: &FrequencySample| domain.state.is_ok_and(|state| state.actual == 0.0);
-        !self.frequencies.is_empty() && self.frequencies.iter().all(is_stopped)
+        self.missing.frequencies.is_none()
+            && !self.frequencies.is_empty()
+            && self.frequencies.iter().all(is_stopped)
     }
 }

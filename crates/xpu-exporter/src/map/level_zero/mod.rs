@@ -6,12 +6,13 @@ mod tests;
 
 use level_zero_sys::{MemoryState, PciSpeed, value as v};
 use naming::{
-    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m,
+    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, MetricOf, Quantity, Ratio, Watts,
+    catalogue as m,
 };
 use reading::{Batch, Fault, LabelValue, Labels, Measured, plausible_celsius};
 
 use super::{Identities, highest, megahertz, pcie_link};
-use crate::level_zero::{EngineSample, MemorySample, PortSample, Sample};
+use crate::level_zero::{EngineSample, MemorySample, PortSample, PowerRange, Sample};
 use tables::{
     CACHE_ERRORS, COMBINED_ENGINES, DOMAINS, ENGINES, LIMITS, LOWEST_SENSORS, RAS_CATEGORIES, REASONS,
     REASONS_ALWAYS_REPORTED, SENSORS, named,
@@ -28,6 +29,22 @@ pub fn put(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     pcie(sample, batch);
     ports(identities, &sample.ports, batch);
     health(identities, sample, batch);
+    missing(sample, batch);
+}
+
+/// Why components that the driver did not describe have no series.
+fn missing(sample: &Sample, batch: &mut Batch) {
+    let missing = &sample.missing;
+    absent(m::CLOCK, missing.frequencies, batch);
+    absent(m::TEMPERATURE, missing.temperatures, batch);
+    absent(m::FAN_REVOLUTIONS, missing.fans, batch);
+    absent(m::LINK_UP, missing.ports, batch);
+}
+
+fn absent<T: Quantity>(metric: MetricOf<T>, fault: Option<Fault>, batch: &mut Batch) {
+    if let Some(fault) = fault {
+        batch.put(metric, Labels::NONE, Err(fault));
+    }
 }
 
 /// Why the values that only Level Zero reports are absent where it is not open.
@@ -42,6 +59,25 @@ pub fn put_unopened(identities: &Identities, integrated: bool, why: FaultCode, b
         batch.put(m::LINK_RECEIVE, pcie_link(), Err(fault));
         batch.put(m::LINK_TRANSMIT, pcie_link(), Err(fault));
         batch.put(m::ECC_ENABLED, Labels::NONE, Err(fault));
+    }
+}
+
+/// Puts what is known of a card whose firmware is in survivability mode: it must be repaired, and Level Zero
+/// has no values.
+pub fn put_in_survivability_mode(identities: &Identities, fault: Fault, batch: &mut Batch) {
+    batch.begin(&identities.card);
+    recovery(v::RESET_REPAIR, batch);
+    batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, Err(fault));
+}
+
+/// What must be done, by `zes_reset_reason_flags_t`.
+fn recovery(reset: u32, batch: &mut Batch) {
+    for (action, active) in [
+        ("none", reset == 0),
+        ("gpu_reset", reset & v::RESET_WEDGED != 0),
+        ("repair", reset & v::RESET_REPAIR != 0),
+    ] {
+        batch.put(m::RECOVERY_ACTION, Labels::one(Label::Action, action), Ok(Flag(active)));
     }
 }
 
@@ -138,6 +174,9 @@ fn memory(modules: &[&MemorySample], batch: &mut Batch) {
 fn power(sample: &Sample, batch: &mut Batch) {
     batch.put(m::ENERGY, Labels::NONE, sample.energy_uj.map(|micro| Joules(micro as f64 * 1e-6)));
     batch.put(m::POWER, Labels::NONE, sample.power_uw.map(|micro| Watts(micro * 1e-6)));
+    if let Ok(range) = sample.limit_range {
+        power_range(range, batch);
+    }
     match &sample.limits {
         Err(fault) => batch.put(m::POWER_LIMIT, Labels::NONE, Err(*fault)),
         Ok(limits) => {
@@ -161,6 +200,15 @@ fn power(sample: &Sample, batch: &mut Batch) {
     }
 }
 
+/// The limits that the driver knows of the part; it writes -1 or 0 where it knows none.
+fn power_range(range: PowerRange, batch: &mut Batch) {
+    for (limit, milli) in [("default", range.default), ("min", range.min), ("max", range.max)] {
+        let none = Fault::new("zesPowerGetProperties", FaultCode::None);
+        let known = u64::try_from(milli).ok().filter(|milli| *milli > 0).ok_or(none);
+        batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, limit), known.map(Watts::from_milli));
+    }
+}
+
 /// A limit in mW; 0 is switched off, and a negative one is unknown.
 fn power_limit(milli: i32) -> Measured<Watts> {
     let absent = |code| Fault::new("zesPowerGetLimitsExt", code);
@@ -177,7 +225,8 @@ fn clocks(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     tiles.dedup();
     for tile in tiles {
         batch.begin(identities.of(tile));
-        let mut reasons: Measured<u32> = Ok(0);
+        // A domain that is not known may be the one that throttles.
+        let mut reasons: Measured<u32> = sample.missing.frequencies.map_or(Ok(0), Err);
         for domain in sample.frequencies.iter().filter(|domain| domain.tile == tile) {
             let label = || Labels::one(Label::Domain, named(&DOMAINS, domain.kind));
             let actual = domain.state.and_then(|state| megahertz(CALL, state.actual));
@@ -227,13 +276,13 @@ fn heat(identities: &Identities, sample: &Sample, batch: &mut Batch) {
         );
     }
     batch.begin(&identities.card);
-    for (fan, (rpm, most)) in (0u32..).zip(&sample.fans) {
+    for (fan, rpm, most) in &sample.fans {
         let rpm = rpm
             .and_then(|rpm| u64::try_from(rpm).map_err(|_| Fault::new("zesFanGetState", FaultCode::Unknown)));
-        batch.put(m::FAN_REVOLUTIONS, Labels::one(Label::Fan, fan), rpm.map(Count));
+        batch.put(m::FAN_REVOLUTIONS, Labels::one(Label::Fan, *fan), rpm.map(Count));
         if *most > 0 {
             let ratio = rpm.map(|rpm| Ratio(rpm as f64 / f64::from(*most)));
-            batch.put(m::FAN_SPEED, Labels::one(Label::Fan, fan), ratio);
+            batch.put(m::FAN_SPEED, Labels::one(Label::Fan, *fan), ratio);
         }
     }
 }
@@ -297,19 +346,11 @@ fn health(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     batch.put(m::ECC_ENABLED, Labels::NONE, ecc);
     match sample.reset {
         Err(fault) => batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault)),
-        Ok(reset) => {
-            for (action, active) in [
-                ("none", reset == 0),
-                ("gpu_reset", reset & v::RESET_WEDGED != 0),
-                ("repair", reset & v::RESET_REPAIR != 0),
-            ] {
-                batch.put(m::RECOVERY_ACTION, Labels::one(Label::Action, action), Ok(Flag(active)));
-            }
-        }
+        Ok(reset) => recovery(reset, batch),
     }
-    if sample.ras.is_empty() {
-        let none = Fault::new("zesDeviceEnumRasErrorSets", FaultCode::None);
-        batch.put(m::ERRORS, Labels::one(Label::Kind, "ras"), Err(none));
+    let none = Fault::new("zesDeviceEnumRasErrorSets", FaultCode::None);
+    if let Some(fault) = sample.missing.ras.or_else(|| sample.ras.is_empty().then_some(none)) {
+        batch.put(m::ERRORS, Labels::one(Label::Kind, "ras"), Err(fault));
     }
     for (tile, kind, counts) in &sample.ras {
         batch.begin(identities.of(*tile));

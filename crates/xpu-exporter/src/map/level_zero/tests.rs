@@ -20,6 +20,7 @@ fn nothing() -> Sample {
         energy_uj: Err(NONE),
         power_uw: Err(NONE),
         limits: Err(NONE),
+        limit_range: Err(NONE),
         temperatures: Vec::new(),
         fans: Vec::new(),
         ras: Vec::new(),
@@ -29,6 +30,7 @@ fn nothing() -> Sample {
         pcie_speeds: [Err(NONE); 2],
         ecc: Err(NONE),
         reset: Ok(DeviceState::default().reset),
+        missing: crate::level_zero::Missing::default(),
     }
 }
 
@@ -119,6 +121,14 @@ fn limits_are_in_watts_and_0_is_no_limit_and_no_clock() {
     assert_eq!(named("accel_power_limit_watts"), ["accel_power_limit_watts{enforced} 190"]);
     assert_eq!(named("accel_clock"), ["accel_clock_hertz{graphics} 0"], "a clock that is stopped");
     assert_eq!(absent, ["disabled", "unknown", "unknown"]);
+}
+
+#[test]
+fn the_range_of_the_limit_is_what_the_driver_knows_of_it() {
+    let range = PowerRange { default: 200_000, min: -1, max: 0 };
+    let (series, _) = series(&Sample { limit_range: Ok(range), ..nothing() });
+    let limits: Vec<_> = series.iter().filter(|one| one.starts_with("accel_power_limit")).collect();
+    assert_eq!(limits, ["accel_power_limit_watts{default} 200"]);
 }
 
 #[test]
