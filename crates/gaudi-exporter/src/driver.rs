@@ -134,6 +134,13 @@ impl DriverFiles {
         self.limit.number()
     }
 
+    /// What of each board is mandatory where there is no library: one of these at least is read, or the board is not up.
+    pub fn mandatory(&self) -> [Option<Fault>; 4] {
+        let (clock, resets) = (self.clocks[0].number::<u32>(), self.resets[0].number::<u64>());
+        let die = self.sensors.millidegrees()[0];
+        [self.sensors.microwatts().err(), die.err(), clock.err(), resets.err()]
+    }
+
     /// The PCI function, for its link.
     pub fn function(&self) -> &Function {
         &self.function

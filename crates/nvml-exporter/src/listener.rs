@@ -107,10 +107,10 @@ impl Listener {
 
     fn record(&self, event: &XidEvent, lines: &mut Throttle<(String, u64)>) {
         let known = lock(&self.registered).get(&event.gpu.token()).map(|(_, key)| key.clone());
-        let key = match known.map_or_else(|| event.gpu.uuid(), Ok) {
+        let key = match known.map_or_else(|| event.gpu.mark(), Ok) {
             Ok(key) => key,
             Err(fault) => {
-                tracing::warn!(%fault, xid = event.code, "XID of a device without a UUID");
+                tracing::warn!(%fault, xid = event.code, "XID of a device that cannot be identified");
                 return;
             }
         };
@@ -137,7 +137,7 @@ impl Listener {
     fn leave_out_lost(&self) -> Measured<()> {
         let mut registered = lock(&self.registered);
         let set = Arc::new(EventSet::new(&self.library)?);
-        registered.retain(|_, (gpu, key)| match gpu.uuid().and_then(|_| set.register(gpu)) {
+        registered.retain(|_, (gpu, key)| match gpu.mark().and_then(|_| set.register(gpu)) {
             Ok(()) => true,
             Err(fault) => {
                 lock(&self.refused).insert(key.clone(), fault);

@@ -117,10 +117,10 @@ impl Raw {
         }
     }
 
-    /// Faults of calls that every board supports: they say whether board and driver are there. The UUID may
-    /// come from HLML's own memory.
-    pub fn vital_faults(&self) -> impl Iterator<Item = Fault> {
-        [self.utilization_percent.err(), self.memory.err(), self.power_mw.err()].into_iter().flatten()
+    /// What of each board is mandatory where there is a library: one of these at least is read, or the board is not up.
+    /// The UUID may come from HLML's own memory.
+    pub fn mandatory(&self) -> [Option<Fault>; 3] {
+        [self.utilization_percent.err(), self.memory.err(), self.power_mw.err()]
     }
 }
 
