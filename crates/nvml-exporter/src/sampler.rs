@@ -6,6 +6,7 @@ use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured
 use source::Known;
 
 use crate::{
+    ceilings::Ceilings,
     identity::{DcgmLabelOptions, Inventory},
     listener::Listener,
     map,
@@ -137,12 +138,15 @@ impl Sampler for GpuSampler {
         self.check_identity()?;
         batch.begin(&self.identity);
         self.retry_failed();
-        let raw = raw::read(&self.gpu, self.links.unwrap_or(0));
+        let mut raw = raw::read(&self.gpu, self.links.unwrap_or(0));
         if let Some(lost) = LOSSES.of_mandatory(&mandatory(&raw)) {
             return Err(lost);
         }
         self.fields.read(&self.gpu);
-        let gpm = read_gpm(&mut self.gpm, &self.gpu, None);
+        let mut gpm = read_gpm(&mut self.gpm, &self.gpu, None);
+        let ceilings = Ceilings::new(&raw, &self.fields);
+        ceilings.apply(&mut raw);
+        ceilings.apply_to_gpm(&mut gpm);
         let now = Instant::now();
         if let Ok(mask) = raw.clocks_event_reasons {
             self.clock_events.record(now, mask);
@@ -151,6 +155,7 @@ impl Sampler for GpuSampler {
             raw: &raw,
             links: self.links,
             fields: &self.fields,
+            power_instant_mw: ceilings.instant_power(&self.fields),
             gpm: &gpm,
             rates: self.traffic.advance(now, &self.fields, &gpm),
             clock_events: &self.clock_events,
