@@ -17,14 +17,15 @@ use crate::{
 /// NVML on this node.
 pub struct NvmlSource {
     library: Option<PathBuf>,
+    sysfs: PathBuf,
     labels: DcgmLabelOptions,
     log: XidLog,
 }
 
 impl NvmlSource {
-    /// A source that opens `library`, or searches for it.
-    pub fn new(library: Option<PathBuf>, labels: DcgmLabelOptions) -> Self {
-        Self { library, labels, log: XidLog::new(xid::WINDOW) }
+    /// A source that opens `library`, or searches for it; `sysfs` is the host's.
+    pub fn new(library: Option<PathBuf>, sysfs: PathBuf, labels: DcgmLabelOptions) -> Self {
+        Self { library, sysfs, labels, log: XidLog::new(xid::WINDOW) }
     }
 }
 
@@ -34,7 +35,7 @@ impl Source for NvmlSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        let library = Library::open(self.library.as_ref())?;
+        let library = Library::open(self.library.as_ref(), &self.sysfs)?;
         let listener = Listener::start(&library, self.log.clone());
         let labels = self.labels.clone();
         Ok(Box::new(NvmlSession { library, labels, listener, known: KnownDevices::default() }))
