@@ -1,5 +1,5 @@
-//! What a board's readings cannot exceed, by what the board itself reports. A driver was seen to report 593 W for a board
-//! of 175 W, 4 PHz, and one GPM sample of 2^64 bytes per second.
+//! What a board's readings cannot exceed, by what the board itself reports. A driver was seen to report 593 W
+//! for a board of 175 W, 4 PHz, and one GPM sample of 2^64 bytes per second.
 
 use kernel::pci::Link;
 use reading::{Ceiling, Fault, FaultCode, Measured};

@@ -25,8 +25,8 @@ pub struct Listener {
     /// What is waited on; another one once a device in it is lost.
     set: Mutex<Measured<Arc<EventSet>>>,
     log: XidLog,
-    /// The devices in the set with their keys, by handle: a device that is lost no longer says who it is, and that is
-    /// when its most important event comes.
+    /// The devices in the set with their keys, by handle: a device that is lost no longer says who it is, and
+    /// that is when its most important event comes.
     registered: Mutex<HashMap<usize, (Gpu, String)>>,
     /// Why a device could not be registered, by its key.
     refused: Mutex<HashMap<String, Fault>>,
@@ -43,8 +43,8 @@ const LINE_PERIOD: Duration = Duration::from_mins(1);
 const WAIT: Duration = Duration::from_millis(500);
 /// Pause before the set is looked at again while it has no device.
 const EMPTY_PAUSE: Duration = Duration::from_millis(50);
-/// Events that are taken one after another before the thread pauses, so that a driver that always returns at once
-/// does not keep a CPU busy. The driver keeps what waits.
+/// Events that are taken one after another before the thread pauses, so that a driver that always returns at
+/// once does not keep a CPU busy. The driver keeps what waits.
 const EVENTS_PER_WAIT: u32 = 512;
 
 impl Listener {
@@ -123,7 +123,8 @@ impl Listener {
         self.log.record((key, partition), xid::code(event.code));
     }
 
-    /// Says which GPU instances a device has now. The events of one that is gone are the device's from then on.
+    /// Says which GPU instances a device has now. The events of one that is gone are the device's from then
+    /// on.
     pub fn set_instances(&self, key: &str, ids: &BTreeSet<u32>) {
         let mut instances = lock(&self.instances);
         let old = instances.insert(key.to_owned(), ids.clone()).unwrap_or_default();

@@ -173,8 +173,8 @@ impl Sampler for GpuSampler {
     }
 }
 
-/// What of each board is mandatory: one of these at least is read, or the board is not up. The identity may come from
-/// NVML's own memory.
+/// What of each board is mandatory: one of these at least is read, or the board is not up. The identity may
+/// come from NVML's own memory.
 fn mandatory(raw: &Raw) -> [Option<Fault>; 5] {
     [
         raw.memory.err(),

@@ -59,7 +59,8 @@ struct Listed {
     uuid: String,
 }
 
-/// Whether a mark is a UUID that says anything: it may be a PCI address, and there are boards with zeros for a UUID.
+/// Whether a mark is a UUID that says anything: it may be a PCI address, and there are boards with zeros for
+/// a UUID.
 fn is_a_uuid(mark: &str) -> bool {
     mark.strip_prefix("GPU-").is_some_and(|uuid| uuid.bytes().any(|byte| !matches!(byte, b'0' | b'-')))
 }

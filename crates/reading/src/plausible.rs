@@ -25,8 +25,8 @@ pub fn plausible_celsius(call: &'static str, celsius: f64) -> Measured<f64> {
     }
 }
 
-/// The most that a quantity can be by what the device itself reports: its limit, its highest clock, its link. A reading
-/// past it is a fault, however plausible it would be for another device.
+/// The most that a quantity can be by what the device itself reports: its limit, its highest clock, its link.
+/// A reading past it is a fault, however plausible it would be for another device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ceiling(f64);
 
@@ -45,7 +45,8 @@ impl Ceiling {
     }
 }
 
-/// A number of components or devices that a driver reports, before anything is allocated or asked for each of them.
+/// A number of components or devices that a driver reports, before anything is allocated or asked for each of
+/// them.
 /// `max` is the most that such hardware can have.
 ///
 /// # Errors
@@ -54,7 +55,8 @@ pub fn plausible_count(call: &'static str, count: u32, max: u32) -> Measured<u32
     if count > max { Err(Fault::new(call, FaultCode::MoreThanPossible)) } else { Ok(count) }
 }
 
-/// The text that a C function wrote into `buffer`. It is read no further than the buffer, whether or not it has an end.
+/// The text that a C function wrote into `buffer`. It is read no further than the buffer, whether or not it
+/// has an end.
 ///
 /// # Errors
 /// `bad_string` for a text without a NUL or that is not UTF-8, `empty` for an empty one.

@@ -25,8 +25,8 @@ impl LossCodes {
         self.session.contains(&fault.code.name())
     }
 
-    /// What is lost when a call fails that must succeed: the check of a device's identity, or the enumeration, whose
-    /// failure affects no running device unless the driver is gone.
+    /// What is lost when a call fails that must succeed: the check of a device's identity, or the
+    /// enumeration, whose failure affects no running device unless the driver is gone.
     pub fn of_list(&self, fault: Fault) -> Lost {
         if self.loses_session(&fault) { Lost::Session(fault) } else { Lost::Device(fault) }
     }
@@ -40,8 +40,9 @@ impl LossCodes {
         }
     }
 
-    /// What a round loses by its mandatory readings: those of which every working device has at least one. `None` stands
-    /// for one that was read. When none was, the device is lost whatever the codes say, since silence is not health.
+    /// What a round loses by its mandatory readings: those of which every working device has at least one.
+    /// `None` stands for one that was read. When none was, the device is lost whatever the codes say, since
+    /// silence is not health.
     pub fn of_mandatory(&self, readings: &[Option<Fault>]) -> Option<Lost> {
         let faults = || readings.iter().flatten();
         if let Some(lost) = faults().find_map(|fault| self.of_round(*fault)) {

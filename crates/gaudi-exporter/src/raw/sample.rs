@@ -122,8 +122,8 @@ impl Raw {
         }
     }
 
-    /// What of each board is mandatory where there is a library: one of these at least is read, or the board is not up.
-    /// The UUID may come from HLML's own memory.
+    /// What of each board is mandatory where there is a library: one of these at least is read, or the board
+    /// is not up. The UUID may come from HLML's own memory.
     pub fn mandatory(&self) -> [Option<Fault>; 3] {
         [self.utilization_percent.err(), self.memory.err(), self.power_mw.err()]
     }

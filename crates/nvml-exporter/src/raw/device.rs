@@ -110,8 +110,8 @@ impl Gpu {
         text!(self.library, nvmlDeviceGetUUID(self.handle()), NVML_DEVICE_UUID_V2_BUFFER_SIZE)
     }
 
-    /// What says whether the handle still is that of the same board: its UUID, or its PCI address where the driver
-    /// reports no UUID.
+    /// What says whether the handle still is that of the same board: its UUID, or its PCI address where the
+    /// driver reports no UUID.
     pub fn mark(&self) -> Measured<String> {
         self.uuid().or_else(|fault| match fault.absence {
             Absence::Unsupported | Absence::NoData => self.pci_bus_id(),

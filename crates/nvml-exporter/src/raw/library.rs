@@ -166,13 +166,14 @@ impl Library {
     }
 }
 
-/// What to do where the library and the loaded module are of two releases, as after an upgrade of packages. The
-/// library's version begins with that of CUDA.
+/// What to do where the library and the loaded module are of two releases, as after an upgrade of packages.
+/// The library's version begins with that of CUDA.
 fn mismatch(library: Option<&str>, module: Option<&str>) -> String {
     let release = library.and_then(|version| version.split_once('.')).map(|(_, release)| release);
     let (library, module) = (release.unwrap_or("unknown"), module.unwrap_or("unknown"));
     format!(
-        "the library is of driver {library}, the loaded kernel module of {module}; reboot, or unload and load the module"
+        "the library is of driver {library}, the loaded kernel module of {module}; reboot, or unload and load \
+         the module"
     )
 }
 

@@ -9,8 +9,9 @@ use reading::{Blanks, Fault, FaultCode, Measured};
 pub const BLANKS: Blanks =
     Blanks { bits32: 0x7fff_fff0..=0x7fff_ffff, bits64: 0x7fff_ffff_ffff_fff0..=0x7fff_ffff_ffff_ffff };
 
-/// A number that NVML writes. It is a blank before the call, so that a call that writes nothing reads as a blank; and
-/// [`number!`](super::number) and [`numbers`] are the only ways from a call to a value, so that no blank passes.
+/// A number that NVML writes. It is a blank before the call, so that a call that writes nothing reads as a
+/// blank; and [`number!`](super::number) and [`numbers`] are the only ways from a call to a value, so that no
+/// blank passes.
 pub trait Number: Copy {
     /// What the number is before the call.
     const BLANK: Self;
@@ -55,12 +56,14 @@ pub fn numbers<T: Number, const N: usize>(call: &'static str, values: [T; N]) ->
     Ok(values)
 }
 
-/// Degrees to a limit. No part is further from a limit than [`MARGIN_C`] says: it would be switched off or frozen.
+/// Degrees to a limit. No part is further from a limit than [`MARGIN_C`] says: it would be switched off or
+/// frozen.
 pub fn margin(call: &'static str, celsius: i32) -> Measured<i32> {
     if MARGIN_C.contains(&celsius) { Ok(celsius) } else { Err(Fault::new(call, FaultCode::OutOfRange)) }
 }
 
-/// Parts slow down at their limit and are off 30 degrees above it; 200 is the highest limit that a part could have.
+/// Parts slow down at their limit and are off 30 degrees above it; 200 is the highest limit that a part could
+/// have.
 const MARGIN_C: RangeInclusive<i32> = -100..=200;
 
 /// A whole percentage.
