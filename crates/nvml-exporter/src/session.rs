@@ -1,6 +1,6 @@
 //! The source: opening NVML and listing its devices.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use naming::Family;
 use reading::{Backend, Found, Lost, Measured, Session, Source, Unavailable};
@@ -38,7 +38,8 @@ impl Source for NvmlSource {
         let library = Library::open(self.library.as_ref(), &self.sysfs)?;
         let listener = Listener::start(&library, self.log.clone());
         let labels = self.labels.clone();
-        Ok(Box::new(NvmlSession { library, labels, listener, known: KnownDevices::default() }))
+        let (known, shared) = (KnownDevices::default(), HashSet::new());
+        Ok(Box::new(NvmlSession { library, labels, listener, known, shared }))
     }
 }
 
@@ -47,6 +48,8 @@ struct NvmlSession {
     labels: DcgmLabelOptions,
     listener: Arc<Listener>,
     known: KnownDevices<Inventory>,
+    /// UUIDs that two boards had at once. They stay so, or the key of one would change when the other goes.
+    shared: HashSet<String>,
 }
 
 /// A board as the driver lists it.
@@ -67,9 +70,8 @@ fn is_a_uuid(mark: &str) -> bool {
 
 impl Listed {
     /// The key is the UUID, or the PCI address where there is none that only this board has.
-    fn new(gpu: Gpu, mark: &str, marks: &[Measured<(Gpu, String)>]) -> Measured<Self> {
-        let bearers = marks.iter().flatten().filter(|(_, other)| other == mark).count();
-        let uuid = if bearers == 1 && is_a_uuid(mark) { mark } else { "" };
+    fn new(gpu: Gpu, mark: &str, shared: &HashSet<String>) -> Measured<Self> {
+        let uuid = if is_a_uuid(mark) && !shared.contains(mark) { mark } else { "" };
         let key = match uuid {
             "" => kernel::pci::address(&gpu.pci_bus_id()?),
             uuid => uuid.to_owned(),
@@ -118,9 +120,15 @@ impl Session for NvmlSession {
         let marked = |gpu: Gpu| gpu.mark().map(|mark| (gpu, mark));
         let marks: Vec<_> =
             (0..count).map(|index| Gpu::by_index(&self.library, index).and_then(marked)).collect();
+        let mut seen = HashSet::new();
+        for (_, mark) in marks.iter().flatten() {
+            if !seen.insert(mark) {
+                self.shared.insert(mark.clone());
+            }
+        }
         let mut found = Vec::new();
         for (index, asked) in (0..).zip(&marks) {
-            let asked = asked.clone().and_then(|(gpu, mark)| Listed::new(gpu, &mark, &marks));
+            let asked = asked.clone().and_then(|(gpu, mark)| Listed::new(gpu, &mark, &self.shared));
             found.extend(self.device(index, asked)?);
         }
         Ok(found)
