@@ -517,3 +517,22 @@ fn every_signal_of_the_rules_finds_its_series() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_card_of_which_the_library_reads_nothing_is_down_whatever_the_code() -> Result<()> {
+    let node = Node::new(MACHINE)?;
+    let exporter = node.start(&[])?;
+    all_up(&exporter)?;
+    // HLML_ERROR_UNKNOWN; the UUID comes from the library's memory.
+    let calls = ["hlml_device_get_p*", "hlml_device_get_m*", "hlml_device_get_util*"];
+    let fault = calls.map(|call| Fault::error(49).device(2).call(call)).to_vec();
+    node.control(&Control { fault, ..Control::default() })?;
+    exporter.until("it is down, alone", |samples| {
+        ensure!(samples.value("accel_device_up", &[("device", "hpu2")])? == 0.0);
+        ensure!(samples.sum("accel_device_up", &[]) == 7.0);
+        Ok(())
+    })?;
+    node.control(&Control::default())?;
+    all_up(&exporter)?;
+    Ok(())
+}

@@ -99,8 +99,8 @@ impl DriverFiles {
     /// Whether the device works.
     ///
     /// # Errors
-    /// A failure that names the device's state, when the driver reports another: nothing else that is read then is
-    /// valid.
+    /// A failure that names the device's state, when the driver reports another: nothing else that is read
+    /// then is valid.
     pub fn check_status(&self) -> Measured<()> {
         // The driver's words, without their capitals.
         const STATES: [(&str, FaultCode); 5] = [
@@ -132,6 +132,14 @@ impl DriverFiles {
     /// Power limit in force, mW.
     pub fn limit_milliwatts(&self) -> Measured<u32> {
         self.limit.number()
+    }
+
+    /// What of each board is mandatory where there is no library: one of these at least is read, or the board
+    /// is not up.
+    pub fn mandatory(&self) -> [Option<Fault>; 4] {
+        let (clock, resets) = (self.clocks[0].number::<u32>(), self.resets[0].number::<u64>());
+        let die = self.sensors.millidegrees()[0];
+        [self.sensors.microwatts().err(), die.err(), clock.err(), resets.err()]
     }
 
     /// The PCI function, for its link.

@@ -117,7 +117,11 @@ impl Sampler for HpuSampler {
         let events = self.hlml.as_mut().ok_or(missing).and_then(|hlml| hlml.events(&self.card.key));
         let hlml = self.hlml.as_ref().ok_or(missing);
         let raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));
-        if let Some(lost) = raw.vital_faults().find_map(|fault| LOSSES.of_round(fault)) {
+        let lost = match (hlml, &self.files) {
+            (Err(_), Some(files)) => LOSSES.of_mandatory(&files.mandatory()),
+            _ => LOSSES.of_mandatory(&raw.mandatory()),
+        };
+        if let Some(lost) = lost {
             return Err(lost);
         }
         let sample = map::DeviceSample {

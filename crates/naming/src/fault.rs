@@ -193,6 +193,9 @@ fault_codes! {
             "Update accelscope.";
     }
     NoData {
+        AboveMaximum = "above_maximum",
+            "The number is higher than the limit, clock or link that the device itself reports allows.",
+            "Nothing if it passes; otherwise update the driver.";
         Blank = "blank",
             "The call succeeded and returned the vendor's placeholder for a missing number.",
             "Nothing if it passes; otherwise update the driver.";
@@ -295,6 +298,9 @@ fault_codes! {
         UnknownState = "unknown_state",
             "The driver reports a state that this release of accelscope does not know.",
             "Update accelscope.";
+        UuidNotUnique = "uuid_not_unique",
+            "The driver reports no UUID for the device, one of zeros, or that of another device, so its PCI address identifies it.",
+            "Update the driver or the board's firmware.";
         Zero = "zero",
             "The driver reports 0 where 0 stands for no value.",
             "Nothing.";

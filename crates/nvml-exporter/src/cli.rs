@@ -59,7 +59,7 @@ fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageErro
         },
     };
     Ok(Opened {
-        source: Box::new(NvmlSource::new(flags.library, labels)),
+        source: Box::new(NvmlSource::new(flags.library, common.sysfs.clone(), labels)),
         filters: counters.map(|counters| counters.filter).into_iter().collect(),
     })
 }

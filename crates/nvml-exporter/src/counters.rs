@@ -14,10 +14,6 @@ pub struct Counters {
     pub label_fields: Vec<&'static str>,
 }
 
-/// One record: field, Prometheus type, HELP.
-#[derive(serde::Deserialize)]
-struct Record(String, String, String);
-
 /// A line's number, and a text about it.
 type AtLine = (usize, String);
 
@@ -43,7 +39,7 @@ impl Counters {
 
     /// The choice and the unknown fields with their lines, or the line and problem of a malformed record.
     ///
-    /// Lines are read one by one, since the CSV reader counts comment lines with the record after them.
+    /// The third column is the rest of its line: a HELP may have commas, in quotes or not.
     fn parse(text: &str) -> Result<(Self, Vec<AtLine>), AtLine> {
         const WHAT_TO_DO: &str = "write FIELD, gauge|counter|label, HELP";
         let mut counters = Self {
@@ -54,13 +50,11 @@ impl Counters {
         let lines =
             (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty() && !text.starts_with('#'));
         for (line, text) in lines {
-            let mut reader = csv::ReaderBuilder::new()
-                .has_headers(false)
-                .trim(csv::Trim::All)
-                .from_reader(text.as_bytes());
-            let Some(record) = reader.deserialize().next() else { continue };
-            let Record(field, kind, help) =
-                record.map_err(|_| (line, format!("not three columns of CSV; {WHAT_TO_DO}")))?;
+            let mut columns = text.splitn(3, ',').map(column);
+            let (Some(field), Some(kind), Some(help)) = (columns.next(), columns.next(), columns.next())
+            else {
+                return Err((line, format!("not three columns of CSV; {WHAT_TO_DO}")));
+            };
             let kind = match kind.as_str() {
                 "gauge" => MetricKind::Gauge,
                 "counter" => MetricKind::Counter,
@@ -85,6 +79,13 @@ impl Counters {
     }
 }
 
+/// A column without the blanks and quotes around it. CSV doubles a quote within quotes.
+fn column(text: &str) -> String {
+    let text = text.trim();
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    quoted.map_or_else(|| text.to_owned(), |text| text.replace("\"\"", "\""))
+}
+
 /// The catalogue's spelling of a DCGM name.
 fn known(field: &str) -> Option<&'static str> {
     let mut vendors = naming::vendor_names();
@@ -100,7 +101,8 @@ mod tests {
     #[test]
     fn fields_types_help_labels_and_unknown_ones() {
         let text = "# comment\n\nDCGM_FI_DEV_GPU_TEMP,    gauge, GPU temperature (in C).\n\
-                    DCGM_FI_DEV_DEC_UTIL ,     gauge,\"Decoder, quoted\"\n\
+                    DCGM_FI_DEV_DEC_UTIL ,     gauge, \"Decoder, \"\"quoted\"\"\"\n\
+                    DCGM_FI_DEV_ENC_UTIL, gauge, Encoder, not quoted\n\
                     DCGM_FI_NO_SUCH, gauge, Nothing.\n\
                     DCGM_FI_DRIVER_VERSION, label, Driver Version\n\
                     DCGM_FI_DEV_SERIAL, label, Serial\n";
@@ -111,11 +113,12 @@ mod tests {
             names,
             [
                 ("DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C)."),
-                ("DCGM_FI_DEV_DEC_UTIL", "Decoder, quoted")
+                ("DCGM_FI_DEV_DEC_UTIL", "Decoder, \"quoted\""),
+                ("DCGM_FI_DEV_ENC_UTIL", "Encoder, not quoted"),
             ]
         );
         assert_eq!(counters.label_fields, ["DCGM_FI_DRIVER_VERSION", "DCGM_FI_DEV_SERIAL"]);
-        assert_eq!(unknown, [(5, "DCGM_FI_NO_SUCH".to_owned())]);
+        assert_eq!(unknown, [(6, "DCGM_FI_NO_SUCH".to_owned())]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Reads it from the board.
+    /// Reads it from the board; `uuid` is empty where it cannot be told from that of another.
     pub fn read(gpu: &Gpu, index: u32, uuid: String) -> Self {
         let library = gpu.library();
         Self {
@@ -68,10 +68,15 @@ impl Inventory {
         !self.name.is_empty() && !self.pci_bus_id.is_empty()
     }
 
+    /// Whether it has a UUID that distinguishes it.
+    pub fn has_uuid(&self) -> bool {
+        !self.uuid.is_empty()
+    }
+
     /// Labels of the GPU's series.
     pub fn identity(&self, options: &DcgmLabelOptions) -> Arc<Identity> {
         Arc::new(Identity {
-            uuid: Some(self.uuid.clone()),
+            uuid: Some(self.uuid.clone()).filter(|uuid| !uuid.is_empty()),
             vendor: self.dcgm_labels(options, &[]),
             ..Identity::new(Family::Nvidia, self.device())
         })
@@ -134,6 +139,7 @@ impl Inventory {
             ("device", format!("nvidia{}", self.minor.unwrap_or(self.index))),
             ("modelName", self.name.clone()),
         ];
+        labels.retain(|(_, value)| !value.is_empty());
         labels.extend_from_slice(instance);
         labels.extend(options.host.clone());
         let facts = self.facts(None);

@@ -25,8 +25,8 @@ pub struct Listener {
     /// What is waited on; another one once a device in it is lost.
     set: Mutex<Measured<Arc<EventSet>>>,
     log: XidLog,
-    /// The devices in the set with their keys, by handle: a device that is lost no longer says who it is, and that is
-    /// when its most important event comes.
+    /// The devices in the set with their keys, by handle: a device that is lost no longer says who it is, and
+    /// that is when its most important event comes.
     registered: Mutex<HashMap<usize, (Gpu, String)>>,
     /// Why a device could not be registered, by its key.
     refused: Mutex<HashMap<String, Fault>>,
@@ -43,8 +43,8 @@ const LINE_PERIOD: Duration = Duration::from_mins(1);
 const WAIT: Duration = Duration::from_millis(500);
 /// Pause before the set is looked at again while it has no device.
 const EMPTY_PAUSE: Duration = Duration::from_millis(50);
-/// Events that are taken one after another before the thread pauses, so that a driver that always returns at once
-/// does not keep a CPU busy. The driver keeps what waits.
+/// Events that are taken one after another before the thread pauses, so that a driver that always returns at
+/// once does not keep a CPU busy. The driver keeps what waits.
 const EVENTS_PER_WAIT: u32 = 512;
 
 impl Listener {
@@ -107,10 +107,10 @@ impl Listener {
 
     fn record(&self, event: &XidEvent, lines: &mut Throttle<(String, u64)>) {
         let known = lock(&self.registered).get(&event.gpu.token()).map(|(_, key)| key.clone());
-        let key = match known.map_or_else(|| event.gpu.uuid(), Ok) {
+        let key = match known.map_or_else(|| event.gpu.mark(), Ok) {
             Ok(key) => key,
             Err(fault) => {
-                tracing::warn!(%fault, xid = event.code, "XID of a device without a UUID");
+                tracing::warn!(%fault, xid = event.code, "XID of a device that cannot be identified");
                 return;
             }
         };
@@ -123,7 +123,8 @@ impl Listener {
         self.log.record((key, partition), xid::code(event.code));
     }
 
-    /// Says which GPU instances a device has now. The events of one that is gone are the device's from then on.
+    /// Says which GPU instances a device has now. The events of one that is gone are the device's from then
+    /// on.
     pub fn set_instances(&self, key: &str, ids: &BTreeSet<u32>) {
         let mut instances = lock(&self.instances);
         let old = instances.insert(key.to_owned(), ids.clone()).unwrap_or_default();
@@ -137,7 +138,7 @@ impl Listener {
     fn leave_out_lost(&self) -> Measured<()> {
         let mut registered = lock(&self.registered);
         let set = Arc::new(EventSet::new(&self.library)?);
-        registered.retain(|_, (gpu, key)| match gpu.uuid().and_then(|_| set.register(gpu)) {
+        registered.retain(|_, (gpu, key)| match gpu.mark().and_then(|_| set.register(gpu)) {
             Ok(()) => true,
             Err(fault) => {
                 lock(&self.refused).insert(key.clone(), fault);

@@ -6,6 +6,7 @@ use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured
 use source::Known;
 
 use crate::{
+    ceilings::Ceilings,
     identity::{DcgmLabelOptions, Inventory},
     listener::Listener,
     map,
@@ -21,7 +22,7 @@ pub struct GpuSampler {
     gpu: Gpu,
     /// What XIDs are recorded under.
     key: String,
-    uuid: String,
+    mark: String,
     inventory: Inventory,
     labels: DcgmLabelOptions,
     identity: Arc<Identity>,
@@ -51,7 +52,7 @@ impl GpuSampler {
         labels: DcgmLabelOptions,
         listener: Arc<Listener>,
     ) -> Self {
-        let Known { mark: uuid, key, identity, facts: inventory } = known;
+        let Known { mark, key, identity, facts: inventory } = known;
         let links = link_count(&gpu);
         Self {
             fields: FieldValues::every_round(&gpu, links.unwrap_or(0)),
@@ -59,7 +60,7 @@ impl GpuSampler {
             gpm: open_gpm(&gpu),
             gpu,
             key,
-            uuid,
+            mark,
             inventory,
             labels,
             identity,
@@ -73,8 +74,8 @@ impl GpuSampler {
 
     /// Checks that the handle still is the silicon that the labels name.
     fn check_identity(&self) -> Result<(), Lost> {
-        match self.gpu.uuid() {
-            Ok(uuid) if uuid == self.uuid => Ok(()),
+        match self.gpu.mark() {
+            Ok(mark) if mark == self.mark => Ok(()),
             Ok(_) => Err(Lost::Device(Fault::new("nvmlDeviceGetUUID", FaultCode::IdentityChanged))),
             Err(fault) => Err(LOSSES.of_list(fault)),
         }
@@ -137,12 +138,15 @@ impl Sampler for GpuSampler {
         self.check_identity()?;
         batch.begin(&self.identity);
         self.retry_failed();
-        let raw = raw::read(&self.gpu, self.links.unwrap_or(0));
-        if let Some(lost) = lost(&raw) {
+        let mut raw = raw::read(&self.gpu, self.links.unwrap_or(0));
+        if let Some(lost) = LOSSES.of_mandatory(&mandatory(&raw)) {
             return Err(lost);
         }
         self.fields.read(&self.gpu);
-        let gpm = read_gpm(&mut self.gpm, &self.gpu, None);
+        let mut gpm = read_gpm(&mut self.gpm, &self.gpu, None);
+        let ceilings = Ceilings::new(&raw, &self.fields);
+        ceilings.apply(&mut raw);
+        ceilings.apply_to_gpm(&mut gpm);
         let now = Instant::now();
         if let Ok(mask) = raw.clocks_event_reasons {
             self.clock_events.record(now, mask);
@@ -151,6 +155,7 @@ impl Sampler for GpuSampler {
             raw: &raw,
             links: self.links,
             fields: &self.fields,
+            power_instant_mw: ceilings.instant_power(&self.fields),
             gpm: &gpm,
             rates: self.traffic.advance(now, &self.fields, &gpm),
             clock_events: &self.clock_events,
@@ -159,16 +164,25 @@ impl Sampler for GpuSampler {
             now,
         };
         map::device(&sample, batch);
+        if !self.inventory.has_uuid() {
+            let unknown = Fault::new("nvmlDeviceGetUUID", FaultCode::UuidNotUnique);
+            batch.put(naming::catalogue::DEVICE_INFO, Labels::NONE, Err(unknown));
+        }
         self.sample_partitions(raw.mig_enabled, now, batch);
         self.check_identity()
     }
 }
 
-/// Whether a call that every board supports returned that board or driver is gone; the UUID may come from
-/// NVML's own memory.
-fn lost(raw: &Raw) -> Option<Lost> {
-    let faults = [raw.temperature_c.err(), raw.power_mw.err(), raw.memory.err()];
-    faults.into_iter().flatten().find_map(|fault| LOSSES.of_round(fault))
+/// What of each board is mandatory: one of these at least is read, or the board is not up. The identity may
+/// come from NVML's own memory.
+fn mandatory(raw: &Raw) -> [Option<Fault>; 5] {
+    [
+        raw.memory.err(),
+        raw.temperature_c.err(),
+        raw.power_mw.err(),
+        raw.utilization_percent.err(),
+        raw.clocks_mhz[0].err(),
+    ]
 }
 
 /// How many NVLinks the board has.

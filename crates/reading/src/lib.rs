@@ -20,5 +20,5 @@ pub use fault::{Code, Fault, Measured};
 pub use identity::Identity;
 pub use labels::{LabelValue, Labels};
 pub use naming::{Absence, FaultCode};
-pub use plausible::{Blanks, plausible_celsius, plausible_count, terminated_text};
+pub use plausible::{Blanks, Ceiling, plausible_celsius, plausible_count, terminated_text};
 pub use source::{Backend, Found, Lost, Sampler, Session, Source, Unavailable};

@@ -25,7 +25,28 @@ pub fn plausible_celsius(call: &'static str, celsius: f64) -> Measured<f64> {
     }
 }
 
-/// A number of components or devices that a driver reports, before anything is allocated or asked for each of them.
+/// The most that a quantity can be by what the device itself reports: its limit, its highest clock, its link.
+/// A reading past it is a fault, however plausible it would be for another device.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ceiling(f64);
+
+impl Ceiling {
+    /// `room` times what the device reports; none where it reports nothing or 0.
+    pub fn new(reported: Measured<f64>, room: f64) -> Self {
+        Self(reported.ok().filter(|most| *most > 0.0).map_or(f64::INFINITY, |most| most * room))
+    }
+
+    /// A value in the unit of what was reported, if it is not past the ceiling.
+    ///
+    /// # Errors
+    /// `above_maximum`.
+    pub fn check<T: Copy + Into<f64>>(self, call: &'static str, value: T) -> Measured<T> {
+        if value.into() > self.0 { Err(Fault::new(call, FaultCode::AboveMaximum)) } else { Ok(value) }
+    }
+}
+
+/// A number of components or devices that a driver reports, before anything is allocated or asked for each of
+/// them.
 /// `max` is the most that such hardware can have.
 ///
 /// # Errors
@@ -34,7 +55,8 @@ pub fn plausible_count(call: &'static str, count: u32, max: u32) -> Measured<u32
     if count > max { Err(Fault::new(call, FaultCode::MoreThanPossible)) } else { Ok(count) }
 }
 
-/// The text that a C function wrote into `buffer`. It is read no further than the buffer, whether or not it has an end.
+/// The text that a C function wrote into `buffer`. It is read no further than the buffer, whether or not it
+/// has an end.
 ///
 /// # Errors
 /// `bad_string` for a text without a NUL or that is not UTF-8, `empty` for an empty one.
@@ -125,6 +147,17 @@ mod tests {
             assert_eq!(others.number32("call", value), Ok(value), "2.5 kW is a lot, not garbage");
         }
         assert_eq!(others.number64("call", 1 << 62), Ok(1 << 62));
+    }
+
+    #[test]
+    fn a_ceiling_is_what_the_device_reports_with_room() {
+        let ceiling = Ceiling::new(Ok(175.0), 2.0);
+        assert_eq!(ceiling.check("call", 350.0), Ok(350.0), "a peak");
+        assert_eq!(code(ceiling.check("call", 593.0)), Some("above_maximum"));
+        let unknown = Fault::new("call", FaultCode::Blank);
+        for none in [Ceiling::new(Ok(0.0), 2.0), Ceiling::new(Err(unknown), 2.0)] {
+            assert_eq!(none.check("call", 1e9), Ok(1e9));
+        }
     }
 
     #[test]

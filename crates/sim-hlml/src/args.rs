@@ -100,12 +100,20 @@ pub(crate) enum Member {
 
 impl Garble<Hlml> for c_uint {
     fn garble(self, class: Garbage) -> Self {
-        if class == Garbage::Blank { Self::MAX } else { self }
+        match class {
+            Garbage::Absurd => self.saturating_mul(1000),
+            Garbage::Blank => Self::MAX,
+            _ => self,
+        }
     }
 }
 
 impl Garble<Hlml> for c_ulonglong {
     fn garble(self, class: Garbage) -> Self {
-        if class == Garbage::Blank { Self::MAX } else { self }
+        match class {
+            Garbage::Absurd => self.saturating_mul(1000),
+            Garbage::Blank => Self::MAX,
+            _ => self,
+        }
     }
 }

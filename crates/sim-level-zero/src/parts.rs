@@ -147,7 +147,7 @@ values! {
         *out = match (garbage, SENSORS[part % SENSORS.len()]) {
             (Some(Garbage::Nan | Garbage::Blank), _) => f64::NAN,
             (Some(Garbage::Hot), _) => 255.0,
-            (Some(Garbage::Untouched | Garbage::Endless), _) => return Ok(()),
+            (Some(Garbage::Absurd | Garbage::Endless | Garbage::Untouched), _) => return Ok(()),
             (None, v::SENSOR_GLOBAL) => package.max(memory),
             (None, v::SENSOR_GPU) => package,
             (None, v::SENSOR_MEMORY) => memory,

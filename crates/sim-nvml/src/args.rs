@@ -76,27 +76,43 @@ pub(crate) fn fill<const N: usize>(array: &mut [c_char; N], text: &str) {
 
 impl Garble<Nvml> for c_uint {
     fn garble(self, class: Garbage) -> Self {
-        if class == Garbage::Blank { Self::MAX } else { self }
+        match class {
+            Garbage::Absurd => self.saturating_mul(1000),
+            Garbage::Blank => Self::MAX,
+            _ => self,
+        }
     }
 }
 
 impl Garble<Nvml> for c_int {
     fn garble(self, class: Garbage) -> Self {
         // DCGM's blank in 32 bits.
-        if class == Garbage::Blank { 0x7fff_fff0 } else { self }
+        match class {
+            Garbage::Absurd => self.saturating_mul(1000),
+            Garbage::Blank => 0x7fff_fff0,
+            _ => self,
+        }
     }
 }
 
 impl Garble<Nvml> for c_ulonglong {
     fn garble(self, class: Garbage) -> Self {
         // DCGM's blank in 64 bits.
-        if class == Garbage::Blank { 0x7fff_ffff_ffff_fff0 } else { self }
+        match class {
+            Garbage::Absurd => self.saturating_mul(1000),
+            Garbage::Blank => 0x7fff_ffff_ffff_fff0,
+            _ => self,
+        }
     }
 }
 
 impl Garble<Nvml> for f64 {
     fn garble(self, class: Garbage) -> Self {
-        if class == Garbage::Hot { self } else { Self::NAN }
+        match class {
+            Garbage::Absurd => self * 1e3,
+            Garbage::Hot => self,
+            _ => Self::NAN,
+        }
     }
 }
 

@@ -19,7 +19,8 @@
 //! code = 999                   # error: the return code
 //! seconds = 5.0                # hang: how long; absent: until the fault is gone
 //! ms = 200.0                   # slow: added to each call
-//! value = "blank"              # garbage: blank (all ones, vendor blanks) | endless (text) | hot (255 °C) | nan | untouched
+//! value = "blank"              # garbage: absurd (x 1000) | blank (all ones, vendor blanks) | endless (text) |
+//!                              #   hot (255 °C) | nan | untouched
 //! at = 1750000000.0            # optional schedule: begin, unix seconds on the machine's clock (default: boot)
 //! for = 30.0                   #   how long (default: for ever)
 //! every = 600.0                #   again after this many seconds (default: once)

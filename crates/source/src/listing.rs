@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use reading::{Fault, Found, Identity, Lost, Measured};
+use reading::{Absence, Fault, Found, Identity, Lost, Measured};
 
 /// The codes of one library that say more than that a value is missing.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,21 @@ impl LossCodes {
         } else {
             self.loses_device(&fault).then_some(Lost::Device(fault))
         }
+    }
+
+    /// What a round loses by its mandatory readings: those of which every working device has at least one.
+    /// `None` stands for one that was read. When none was, the device is lost whatever the codes say, since
+    /// silence is not health.
+    pub fn of_mandatory(&self, readings: &[Option<Fault>]) -> Option<Lost> {
+        let faults = || readings.iter().flatten();
+        if let Some(lost) = faults().find_map(|fault| self.of_round(*fault)) {
+            return Some(lost);
+        }
+        if readings.iter().any(Option::is_none) {
+            return None;
+        }
+        let reason = faults().find(|fault| fault.absence != Absence::Unsupported).or(faults().next())?;
+        Some(Lost::Device(*reason))
     }
 }
 
@@ -109,7 +124,6 @@ impl<T: Clone> KnownDevices<T> {
 #[cfg(test)]
 mod tests {
     use naming::Family;
-    use reading::Absence;
 
     use super::*;
 
@@ -134,6 +148,19 @@ mod tests {
         assert_eq!(LOSSES.of_round(fault("UNINITIALIZED")), Some(Lost::Session(fault("UNINITIALIZED"))));
         assert_eq!(LOSSES.of_round(fault("UNKNOWN")), None);
         assert_eq!(LOSSES.of_list(fault("UNKNOWN")), Lost::Device(fault("UNKNOWN")));
+    }
+
+    #[test]
+    fn a_device_of_which_nothing_mandatory_is_read_is_lost_whatever_the_codes() {
+        let unsupported = Fault::returned(Absence::Unsupported, "call", "NOT_SUPPORTED");
+        let lost = |readings: &[Option<Fault>]| LOSSES.of_mandatory(readings);
+        assert_eq!(lost(&[None, Some(fault("UNKNOWN")), Some(unsupported)]), None);
+        let reason = Some(Lost::Device(fault("UNKNOWN")));
+        assert_eq!(lost(&[Some(unsupported), Some(fault("UNKNOWN"))]), reason);
+        assert_eq!(lost(&[Some(unsupported)]), Some(Lost::Device(unsupported)));
+        assert_eq!(lost(&[None, Some(fault("LOST"))]), Some(Lost::Device(fault("LOST"))));
+        let gone = Some(Lost::Session(fault("UNINITIALIZED")));
+        assert_eq!(lost(&[Some(fault("UNKNOWN")), Some(fault("UNINITIALIZED"))]), gone);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! One log line per subject and period, with how often it happened since the last one: a storm of events must not fill
-//! a disk.
+//! One log line per subject and period, with how often it happened since the last one: a storm of events must
+//! not fill a disk.
 
 use std::{
     collections::HashMap,
@@ -25,8 +25,8 @@ impl<K: Eq + Hash> Throttle<K> {
         Self { period, subjects: HashMap::new() }
     }
 
-    /// Counts an event of this subject at `now`. Returns how many there were since the last line, this one included,
-    /// when it is time for a line.
+    /// Counts an event of this subject at `now`. Returns how many there were since the last line, this one
+    /// included, when it is time for a line.
     pub fn admit(&mut self, subject: K, now: Instant) -> Option<u64> {
         if let Some((written, count)) = self.subjects.get_mut(&subject) {
             *count += 1;

@@ -10,7 +10,7 @@ use anyhow::{Result, bail, ensure};
 use e2e::{Node, Samples};
 use sim::{
     Control,
-    control::{Ecc, Fault, Link, Mig, Scope, Severity, Xid},
+    control::{Ecc, Fault, Garbage, Link, Mig, Scope, Severity, Xid},
 };
 
 use super::{one_fault, others_are_fresh, until_back, until_withdrawn, vendor::NVIDIA};
@@ -332,4 +332,43 @@ fn a_link_that_is_down_has_no_capacity() -> Result<()> {
     ensure!(!samples.has("accel_link_bandwidth_bytes_per_second", &link("3")));
     ensure!(samples.value("accel_link_bandwidth_bytes_per_second", &link("4"))? > 25e9);
     Ok(())
+}
+
+#[test]
+fn a_device_of_which_nothing_can_be_read_is_down_whatever_the_code() -> Result<()> {
+    let node = Node::new(NVIDIA.machine)?;
+    let exporter = node.start(&[])?;
+    let before = exporter.settled()?;
+    // Its UUID comes from the library's memory; an unknown error says nothing, and neither does "not supported".
+    let initials = ["A", "B", "C", "E", "F", "G", "J", "M", "N", "P", "S", "T", "Util", "V"];
+    for code in [999, 3] {
+        let call = |initial: &str| format!("nvmlDeviceGet{initial}*");
+        let fault = |initial| Fault::error(code).device(1).call(&call(initial));
+        node.control(&Control { fault: initials.map(fault).to_vec(), ..Control::default() })?;
+        until_withdrawn(&NVIDIA, &exporter, 1)?;
+        others_are_fresh(&NVIDIA, &exporter, 1)?;
+        node.control(&Control::default())?;
+        until_back(&NVIDIA, &exporter, 1, &before)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn without_a_uuid_of_its_own_a_device_is_known_by_its_address() -> Result<()> {
+    let node = Node::new(NVIDIA.machine)?;
+    let uuid = |fault: Fault, device| fault.device(device).call("nvmlDeviceGetUUID");
+    let zeros = || Fault::garbage(Garbage::Blank);
+    // One has none, and two have the same zeros.
+    let fault = vec![uuid(Fault::error(3), 1), uuid(zeros(), 2), uuid(zeros(), 3)];
+    node.control(&Control { fault, ..Control::default() })?;
+    let exporter = node.start(&[])?;
+    exporter.until("all eight are read", |samples| {
+        ensure!(samples.sum("accel_device_up", &[]) == 8.0);
+        for device in ["gpu1", "gpu2", "gpu3"] {
+            ensure!(samples.value("accel_device_up", &[("device", device), ("uuid", "")])? == 1.0);
+            ensure!(samples.has("accel_power_watts", &[("device", device)]), "{device} is not read");
+        }
+        ensure!(samples.faults("no_data", "nvmlDeviceGetUUID", "uuid_not_unique") >= 3.0);
+        Ok(())
+    })
 }

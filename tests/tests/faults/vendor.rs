@@ -50,6 +50,22 @@ pub const NVIDIA: Vendor = Vendor {
             "over_200_celsius",
         ),
         (Garbage::Nan, "nvmlGpm*", "accel_sm_occupancy_ratio", &[], "not_finite"),
+        // What this board cannot do, by its own limits.
+        (Garbage::Absurd, "nvmlDeviceGetPowerUsage", "accel_power_watts", &[], "above_maximum"),
+        (
+            Garbage::Absurd,
+            "nvmlDeviceGetClockInfo",
+            "accel_clock_hertz",
+            &[("domain", "sm")],
+            "above_maximum",
+        ),
+        (
+            Garbage::Absurd,
+            "nvmlGpm*",
+            "accel_link_transmit_bytes_total",
+            &[("kind", "pcie")],
+            "above_maximum",
+        ),
     ],
     missing: (
         &["nvmlDeviceGetPowerUsage", "nvmlDeviceGetPcieReplayCounter"],
@@ -81,6 +97,8 @@ pub const GAUDI: Vendor = Vendor {
         (Garbage::Untouched, "hlml_device_get_power_usage", "accel_power_watts", &[], "blank"),
         (Garbage::Untouched, "hlml_device_get_utilization_rates", "accel_utilization_ratio", &[], "blank"),
         (Garbage::Untouched, "hlml_device_get_total_ecc_errors", "accel_ecc_errors_total", &[], "blank"),
+        (Garbage::Absurd, "hlml_device_get_power_usage", "accel_power_watts", &[], "above_maximum"),
+        (Garbage::Absurd, "hlml_device_get_clock_info", "accel_clock_hertz", &[], "above_maximum"),
         (
             Garbage::Hot,
             "hlml_device_get_temperature",

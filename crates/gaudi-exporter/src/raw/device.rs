@@ -115,8 +115,8 @@ texts! {
     uuid = hlml_device_get_uuid(VERSION_BYTES);
     /// Board name, such as `HL-325L`.
     name = hlml_device_get_name(FIELD_BYTES);
-    /// Serial number of the board.
-    serial = hlml_device_get_serial(FIELD_BYTES);
+    /// Serial number of the board; clients of Intel's pass 64 bytes and more, whatever the header's constant.
+    serial = hlml_device_get_serial(VERSION_BYTES);
     /// Version of the boot firmware image.
     fit_version = hlml_get_firmware_fit_version(VERSION_BYTES);
     /// Version of the firmware in flash.

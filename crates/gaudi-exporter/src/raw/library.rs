@@ -54,8 +54,8 @@ impl Library {
     /// Opens a library, from `path` or by search, and initialises it.
     ///
     /// # Errors
-    /// [`Missing`] when there is none. The inner error is that of a library that is there and does not initialise:
-    /// one line with the error and what to do.
+    /// [`Missing`] when there is none. The inner error is that of a library that is there and does not
+    /// initialise: one line with the error and what to do.
     pub fn open(path: Option<&PathBuf>) -> Result<Result<Self, Unavailable>, Missing> {
         let (hlml, opened) = load(path)?;
         let error = match hlml.hlml_init {

@@ -11,7 +11,7 @@ use hlml_sys::{
     },
     layout::{Generation, MEMORY},
 };
-use reading::{Fault, FaultCode, Measured};
+use reading::{Ceiling, Fault, FaultCode, Measured};
 
 use super::{
     Hpu, call,
@@ -86,6 +86,11 @@ pub struct SlowRaw {
     pub temperatures_c: [Option<Measured<u32>>; 3],
 }
 
+/// Power peaks pass the highest limit for a moment, not by this factor.
+const POWER_ROOM: f64 = 2.0;
+/// No owner sets the clock of a Gaudi this far above its maximum.
+const CLOCK_ROOM: f64 = 1.5;
+
 /// Kind and counter of [`Raw::ecc_errors`] and [`Raw::sram_errors`].
 const ECC: [(c_uint, c_uint); 4] = [
     (ERROR_CORRECTED, ECC_VOLATILE),
@@ -117,10 +122,10 @@ impl Raw {
         }
     }
 
-    /// Faults of calls that every board supports: they say whether board and driver are there. The UUID may
-    /// come from HLML's own memory.
-    pub fn vital_faults(&self) -> impl Iterator<Item = Fault> {
-        [self.utilization_percent.err(), self.memory.err(), self.power_mw.err()].into_iter().flatten()
+    /// What of each board is mandatory where there is a library: one of these at least is read, or the board
+    /// is not up. The UUID may come from HLML's own memory.
+    pub fn mandatory(&self) -> [Option<Fault>; 3] {
+        [self.utilization_percent.err(), self.memory.err(), self.power_mw.err()]
     }
 }
 
@@ -158,6 +163,9 @@ pub fn read(hpu: &Hpu) -> Raw {
         limit!(hpu, hlml_device_get_max_clock_info, CLOCK_SOC),
     ];
     let [lowest, highest] = power_range(hpu);
+    let most = |reading: Measured<u32>, room| Ceiling::new(reading.map(f64::from), room);
+    let within =
+        |reading: Measured<u32>, call, ceiling: Ceiling| reading.and_then(|value| ceiling.check(call, value));
     Raw {
         utilization_percent: utilization(hpu),
         memory: memory(hpu),
@@ -169,10 +177,21 @@ pub fn read(hpu: &Hpu) -> Raw {
                     .and_then(|celsius| plausible::limit(CALL, celsius))
             },
         ),
-        power_mw: number!(hpu, hlml_device_get_power_usage),
+        power_mw: within(
+            number!(hpu, hlml_device_get_power_usage),
+            "hlml_device_get_power_usage",
+            most(highest.or(default), POWER_ROOM),
+        ),
         limits_mw: [enforced, default, lowest, highest],
         energy_mj: long_number!(hpu, hlml_device_get_total_energy_consumption),
-        clocks_mhz: [number!(hpu, hlml_device_get_clock_info, CLOCK_SOC), clock_max],
+        clocks_mhz: [
+            within(
+                number!(hpu, hlml_device_get_clock_info, CLOCK_SOC),
+                "hlml_device_get_clock_info",
+                most(clock_max, CLOCK_ROOM),
+            ),
+            clock_max,
+        ],
         performance_state: number!(hpu, hlml_device_get_performance_state),
         throttle_reasons: long_number!(hpu, hlml_device_get_current_clocks_throttle_reasons),
         ecc_enabled: ecc_enabled(hpu),

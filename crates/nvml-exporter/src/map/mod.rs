@@ -29,6 +29,8 @@ pub struct DeviceSample<'a> {
     pub links: Measured<u32>,
     /// Field values.
     pub fields: &'a FieldValues,
+    /// Power of the last moments.
+    pub power_instant_mw: Measured<u64>,
     /// Profiling counters.
     pub gpm: &'a GpmMetrics,
     /// Traffic of the links.

@@ -4,7 +4,7 @@ use naming::{Celsius, FaultCode, Joules, Label, Ratio, Watts, catalogue as m};
 use reading::{Batch, Fault, Labels};
 
 use super::DeviceSample;
-use crate::raw::{Raw, fields as f};
+use crate::raw::Raw;
 
 /// Sensors and limits of [`Raw::thresholds_c`].
 const THRESHOLDS: [(&str, &str); 4] =
@@ -28,8 +28,7 @@ pub fn power(sample: &DeviceSample<'_>, batch: &mut Batch) {
     let raw = sample.raw;
     let watts = |milli: u32| Watts::from_milli(milli.into());
     batch.put(m::POWER, Labels::NONE, raw.power_mw.map(watts));
-    let instant = sample.fields.unsigned(f::NVML_FI_DEV_POWER_INSTANT);
-    batch.put(m::POWER_INSTANT, Labels::NONE, instant.map(Watts::from_milli));
+    batch.put(m::POWER_INSTANT, Labels::NONE, sample.power_instant_mw.map(Watts::from_milli));
     for (limit, value) in [
         ("enforced", raw.limits_mw.enforced),
         ("requested", raw.limits_mw.requested),

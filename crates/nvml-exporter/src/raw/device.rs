@@ -7,7 +7,7 @@ use nvml_wrapper_sys::bindings::{
     NVML_DEVICE_PART_NUMBER_BUFFER_SIZE, NVML_DEVICE_SERIAL_BUFFER_SIZE, NVML_DEVICE_UUID_V2_BUFFER_SIZE,
     NVML_DEVICE_VBIOS_VERSION_BUFFER_SIZE, nvmlDevice_t, nvmlPciInfo_t,
 };
-use reading::{Fault, Measured, plausible_count, terminated_text};
+use reading::{Absence, Fault, Measured, plausible_count, terminated_text};
 
 use super::{INVALID_ARGUMENT, Library, NOT_FOUND, call, number, plausible::numbers, text};
 
@@ -108,6 +108,15 @@ impl Gpu {
     /// UUID; also the cheapest call that fails once the device is lost.
     pub fn uuid(&self) -> Measured<String> {
         text!(self.library, nvmlDeviceGetUUID(self.handle()), NVML_DEVICE_UUID_V2_BUFFER_SIZE)
+    }
+
+    /// What says whether the handle still is that of the same board: its UUID, or its PCI address where the
+    /// driver reports no UUID.
+    pub fn mark(&self) -> Measured<String> {
+        self.uuid().or_else(|fault| match fault.absence {
+            Absence::Unsupported | Absence::NoData => self.pci_bus_id(),
+            _ => Err(fault),
+        })
     }
 
     /// Product name.

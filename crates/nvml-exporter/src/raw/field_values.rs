@@ -156,7 +156,11 @@ impl FieldValues {
         // SAFETY: nvmlDeviceGetFieldValues returned success for this entry, so the union holds a number, and
         // every bit pattern is a valid u32.
         let celsius = unsafe { value.value.uiVal };
-        BLANKS.temperature(key.name(), celsius)
+        // Drivers report 0 while the memory's sensor cannot be read; no memory that works is as cold.
+        match BLANKS.temperature(key.name(), celsius)? {
+            0 => Err(Fault::new(key.name(), FaultCode::Zero)),
+            celsius => Ok(celsius),
+        }
     }
 
     /// Whether a cumulative field is only 32 bits wide, so that it wraps too fast to be a counter of bytes.

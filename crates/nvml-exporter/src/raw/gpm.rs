@@ -1,7 +1,7 @@
 //! GPM: the profiling counters of Hopper and later, two samples at a time, one batched call per device.
 
 use nvml_wrapper_sys::bindings::{nvmlGpmMetricsGet_t, nvmlGpmSample_t, nvmlGpmSupport_t};
-use reading::{Fault, FaultCode, Measured};
+use reading::{Ceiling, Fault, FaultCode, Measured};
 
 use super::{Gpu, Library, QUEUE, call, check, plausible};
 
@@ -70,6 +70,14 @@ impl GpmMetrics {
     /// No metrics, for one reason.
     pub fn absent(fault: Fault) -> Self {
         Self(Err(fault))
+    }
+
+    /// Drops a metric that is past its ceiling.
+    pub fn limit(&mut self, metric: GpmMetric, ceiling: Ceiling) {
+        let Ok(values) = &mut self.0 else { return };
+        for (_, value) in GpmMetric::ALL.iter().zip(values).filter(|(known, _)| **known == metric) {
+            *value = value.and_then(|value| ceiling.check(metric.name(), value));
+        }
     }
 
     /// One metric, in the vendor's unit.
@@ -168,10 +176,13 @@ impl Gpm {
         }
         call!(library, nvmlGpmMetricsGet(&raw mut *request))?;
         let value = |(metric, slot): (&GpmMetric, &nvml_wrapper_sys::bindings::nvmlGpmMetric_t)| {
-            // Ids below 20 are percentages, the others rates.
-            let limit = ((*metric as u32) < 20).then_some(100.0);
             check(metric.name(), slot.nvmlReturn)?;
-            plausible::gpm(metric.name(), slot.value, limit)
+            // Ids below 20 are percentages, the others rates.
+            if (*metric as u32) < 20 {
+                plausible::gpm_percent(metric.name(), slot.value)
+            } else {
+                plausible::gpm_rate(metric.name(), slot.value)
+            }
         };
         Ok(GpmMetric::ALL.iter().zip(&request.metrics).map(value).collect())
     }

@@ -1,13 +1,18 @@
 //! Opening libnvidia-ml, and its versions.
 
-use std::{ffi::OsStr, path::PathBuf, sync::Arc};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use kernel::File;
 use nvml_wrapper_sys::bindings::{
     NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE, NVML_SYSTEM_NVML_VERSION_BUFFER_SIZE, NvmlLib,
 };
-use reading::{Backend, Fault, FaultCode, Measured, Unavailable, plausible_count};
+use reading::{Backend, Measured, Unavailable, plausible_count};
 
-use super::{call, check, plausible::Number as _, text};
+use super::{call, plausible::Number as _, text};
 
 /// Where the driver's library is looked for when no path is given: the loader's own search first, then
 /// the places where container runtimes and node images mount the driver.
@@ -23,14 +28,27 @@ const SEARCH: &[&str] = &[
 ];
 
 /// NVML keeps count of initialisations; each of ours is ended when its last user goes.
-struct Nvml(NvmlLib);
+struct Nvml {
+    symbols: NvmlLib,
+    is_initialised: bool,
+}
+
+impl Nvml {
+    fn symbols(&self) -> &NvmlLib {
+        &self.symbols
+    }
+
+    /// Version of the library, also before it is initialised.
+    fn version(&self) -> Measured<String> {
+        text!(self, nvmlSystemGetNVMLVersion(), NVML_SYSTEM_NVML_VERSION_BUFFER_SIZE)
+    }
+}
 
 impl Drop for Nvml {
     fn drop(&mut self) {
-        if let Ok(shutdown) = self.0.nvmlShutdown.as_ref() {
-            // SAFETY: nvml.h: takes nothing, and ends one initialisation, which is ours; nobody else holds it any more.
+        if self.is_initialised {
             // Nothing can be done about a failure: the driver frees what the process held.
-            unsafe { shutdown() };
+            let _ = call!(self, nvmlShutdown());
         }
     }
 }
@@ -48,11 +66,11 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens and initialises NVML, from `path` or by search.
+    /// Opens and initialises NVML, from `path` or by search. `sysfs` has the version of the kernel module.
     ///
     /// # Errors
     /// One line: which library, the error, and what to do.
-    pub fn open(path: Option<&PathBuf>) -> Result<Self, Unavailable> {
+    pub fn open(path: Option<&PathBuf>, sysfs: &Path) -> Result<Self, Unavailable> {
         let candidates: Vec<&OsStr> = match path {
             Some(path) => vec![path.as_os_str()],
             None => SEARCH.iter().map(OsStr::new).collect(),
@@ -61,7 +79,7 @@ impl Library {
         for candidate in candidates {
             // SAFETY: the driver's library, or what the user named in its place.
             match unsafe { NvmlLib::new(candidate) } {
-                Ok(symbols) => return Self::initialise(symbols, candidate),
+                Ok(symbols) => return Self::initialise(symbols, candidate, sysfs),
                 Err(error) => {
                     // The first place is the one that people expect; the rest are guesses.
                     first_error.get_or_insert(format!("{error}"));
@@ -74,22 +92,24 @@ impl Library {
         )))
     }
 
-    fn initialise(symbols: NvmlLib, opened: &OsStr) -> Result<Self, Unavailable> {
-        const CALL: &str = "nvmlInit_v2";
-        let initialised = match symbols.nvmlInit_v2.as_ref() {
-            Err(_) => Err(Fault::new(CALL, FaultCode::SymbolMissing)),
-            // SAFETY: nvml.h: takes nothing, and is the first call.
-            Ok(init) => check(CALL, unsafe { init() }),
-        };
-        if let Err(fault) = initialised {
+    fn initialise(symbols: NvmlLib, opened: &OsStr, sysfs: &Path) -> Result<Self, Unavailable> {
+        let mut nvml = Nvml { symbols, is_initialised: false };
+        if let Err(fault) = call!(nvml, nvmlInit_v2()) {
+            let what_to_do = if fault.code == "NVML_ERROR_LIB_RM_VERSION_MISMATCH" {
+                let module = File::new(&sysfs.join("module/nvidia"), "version").text();
+                mismatch(nvml.version().ok().as_deref(), module.ok().as_deref())
+            } else {
+                "load the NVIDIA driver (nvidia-smi must work)".to_owned()
+            };
+            let opened = opened.display();
             return Err(Unavailable(format!(
-                "{}: initialisation failed ({}); load the NVIDIA driver (nvidia-smi must work)",
-                opened.display(),
-                fault.code,
+                "{opened}: initialisation failed ({}); {what_to_do}",
+                fault.code
             )));
         }
-        let simulated = source::simulated::in_library(&symbols.__library);
-        let nvml = Arc::new(Nvml(symbols));
+        nvml.is_initialised = true;
+        let simulated = source::simulated::in_library(&nvml.symbols.__library);
+        let nvml = Arc::new(nvml);
         let mut library = Self { nvml, backend: Arc::default(), has_new_field_numbers: false };
         let unknown = || "unknown".to_owned();
         let driver = library.driver_version().unwrap_or_else(|_| unknown());
@@ -110,7 +130,7 @@ impl Library {
 
     /// The table of optional symbols.
     pub fn symbols(&self) -> &NvmlLib {
-        &self.nvml.0
+        &self.nvml.symbols
     }
 
     /// Whether the driver has the field numbers that begin with 580.82.
@@ -125,7 +145,7 @@ impl Library {
 
     /// Version of the library itself.
     pub fn nvml_version(&self) -> Measured<String> {
-        text!(self, nvmlSystemGetNVMLVersion(), NVML_SYSTEM_NVML_VERSION_BUFFER_SIZE)
+        self.nvml.version()
     }
 
     /// CUDA version that the driver supports, as `major.minor`.
@@ -146,6 +166,17 @@ impl Library {
     }
 }
 
+/// What to do where the library and the loaded module are of two releases, as after an upgrade of packages.
+/// The library's version begins with that of CUDA.
+fn mismatch(library: Option<&str>, module: Option<&str>) -> String {
+    let release = library.and_then(|version| version.split_once('.')).map(|(_, release)| release);
+    let (library, module) = (release.unwrap_or("unknown"), module.unwrap_or("unknown"));
+    format!(
+        "the library is of driver {library}, the loaded kernel module of {module}; reboot, or unload and load \
+         the module"
+    )
+}
+
 /// Whether a driver is 580.82 or newer; one whose version cannot be read counts as older.
 fn has_new_field_numbers(driver: &str) -> bool {
     let mut parts = driver.split('.').map_while(|part| part.parse::<u32>().ok());
@@ -154,7 +185,17 @@ fn has_new_field_numbers(driver: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::has_new_field_numbers;
+    use super::{has_new_field_numbers, mismatch};
+
+    #[test]
+    fn a_mismatch_names_both_releases() {
+        let text = mismatch(Some("13.580.82.07"), Some("575.57.08"));
+        assert!(
+            text.contains("580.82.07,") && text.contains("575.57.08;") && text.contains("reboot"),
+            "{text}"
+        );
+        assert!(mismatch(None, None).contains("unknown"));
+    }
 
     #[test]
     fn field_numbers_follow_the_drivers_release() {

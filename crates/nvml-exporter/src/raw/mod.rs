@@ -1,8 +1,9 @@
 //! NVML as NVIDIA defines it: calls, fields and structs in vendor units and names, each with its own failure.
 //!
-//! This is the only room of the crate with unsafe code and the only one that knows NVML's types. Calls go through
-//! the symbols of `nvml-wrapper-sys`, one by one, so that a symbol which an old driver lacks costs its own metric only.
-//! A number leaves this room through `number!` or `numbers`, a text through `text!`, a count through
+//! This is the only room of the crate with unsafe code and the only one that knows NVML's types. Calls go
+//! through the symbols of `nvml-wrapper-sys`, one by one, so that a symbol which an old driver lacks costs
+//! its own metric only. A number leaves this room through `number!` or `numbers`, a text through `text!`, a
+//! count through
 //! `plausible_count`: so no blank, no text without an end and no impossible count passes.
 //!
 //! Source of every signature, constant and struct: `nvml.h` of the CUDA toolkit.
@@ -129,8 +130,8 @@ macro_rules! call {
 }
 pub(crate) use call;
 
-/// Calls a symbol that writes one number about a device: `number!(gpu, nvmlName, arg, ...)`, arguments between the
-/// handle and the number.
+/// Calls a symbol that writes one number about a device: `number!(gpu, nvmlName, arg, ...)`, arguments
+/// between the handle and the number.
 macro_rules! number {
     ($gpu:expr, $name:ident $(, $arg:expr)* $(,)?) => {{
         let mut value = <_ as $crate::raw::plausible::Number>::BLANK;
@@ -140,8 +141,8 @@ macro_rules! number {
 }
 pub(crate) use number;
 
-/// Calls a symbol that writes a text: `text!(library, nvmlName(handle, ...), 96)`, arguments before the buffer, and the
-/// buffer's length.
+/// Calls a symbol that writes a text: `text!(library, nvmlName(handle, ...), 96)`, arguments before the
+/// buffer, and the buffer's length.
 macro_rules! text {
     ($library:expr, $name:ident($($arg:expr),*), $length:expr) => {{
         let mut buffer = [0u8; $length as usize];

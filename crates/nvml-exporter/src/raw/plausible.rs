@@ -9,8 +9,9 @@ use reading::{Blanks, Fault, FaultCode, Measured};
 pub const BLANKS: Blanks =
     Blanks { bits32: 0x7fff_fff0..=0x7fff_ffff, bits64: 0x7fff_ffff_ffff_fff0..=0x7fff_ffff_ffff_ffff };
 
-/// A number that NVML writes. It is a blank before the call, so that a call that writes nothing reads as a blank; and
-/// [`number!`](super::number) and [`numbers`] are the only ways from a call to a value, so that no blank passes.
+/// A number that NVML writes. It is a blank before the call, so that a call that writes nothing reads as a
+/// blank; and [`number!`](super::number) and [`numbers`] are the only ways from a call to a value, so that no
+/// blank passes.
 pub trait Number: Copy {
     /// What the number is before the call.
     const BLANK: Self;
@@ -55,12 +56,14 @@ pub fn numbers<T: Number, const N: usize>(call: &'static str, values: [T; N]) ->
     Ok(values)
 }
 
-/// Degrees to a limit. No part is further from a limit than [`MARGIN_C`] says: it would be switched off or frozen.
+/// Degrees to a limit. No part is further from a limit than [`MARGIN_C`] says: it would be switched off or
+/// frozen.
 pub fn margin(call: &'static str, celsius: i32) -> Measured<i32> {
     if MARGIN_C.contains(&celsius) { Ok(celsius) } else { Err(Fault::new(call, FaultCode::OutOfRange)) }
 }
 
-/// Parts slow down at their limit and are off 30 degrees above it; 200 is the highest limit that a part could have.
+/// Parts slow down at their limit and are off 30 degrees above it; 200 is the highest limit that a part could
+/// have.
 const MARGIN_C: RangeInclusive<i32> = -100..=200;
 
 /// A whole percentage.
@@ -68,16 +71,22 @@ pub fn percent(call: &'static str, value: u32) -> Measured<u32> {
     if value <= 100 { Ok(value) } else { Err(Fault::new(call, FaultCode::Over100Percent)) }
 }
 
-/// A GPM value that is a number, and for a percentage at most `limit`: rounding may take the counters of one
-/// interval above it, but not by a whole percent.
-pub fn gpm(call: &'static str, value: f64, limit: Option<f64>) -> Measured<f64> {
+/// A GPM percentage: rounding may take the counters of one interval above 100, but not by a whole percent.
+pub fn gpm_percent(call: &'static str, value: f64) -> Measured<f64> {
+    within(call, value, 101.0).map(|value| value.min(100.0))
+}
+
+/// A GPM rate in MiB per second; no board has links that carry more than this, whatever it reports of them.
+pub fn gpm_rate(call: &'static str, value: f64) -> Measured<f64> {
+    const MIB_PER_SECOND_MAX: f64 = 1e8;
+    within(call, value, MIB_PER_SECOND_MAX)
+}
+
+fn within(call: &'static str, value: f64, max: f64) -> Measured<f64> {
     if !value.is_finite() {
         return Err(Fault::new(call, FaultCode::NotFinite));
     }
-    if value < 0.0 || limit.is_some_and(|limit| value > limit + 1.0) {
-        return Err(Fault::new(call, FaultCode::OutOfRange));
-    }
-    Ok(limit.map_or(value, |limit| value.min(limit)))
+    if (0.0..=max).contains(&value) { Ok(value) } else { Err(Fault::new(call, FaultCode::OutOfRange)) }
 }
 
 #[cfg(test)]
@@ -116,11 +125,15 @@ mod tests {
 
     #[test]
     fn gpm_rejects_nan_and_clamps_rounding() {
-        assert_eq!(code(gpm("call", f64::NAN, None)), Some("not_finite"));
-        assert_eq!(code(gpm("call", -1.0, None)), Some("out_of_range"));
-        assert_eq!(code(gpm("call", f64::INFINITY, None)), Some("not_finite"));
-        assert_eq!(code(gpm("call", 102.0, Some(100.0))), Some("out_of_range"));
-        assert_eq!(gpm("call", 100.4, Some(100.0)), Ok(100.0));
-        assert_eq!(gpm("call", 60_000.0, None), Ok(60_000.0));
+        for (value, expected) in
+            [(f64::NAN, "not_finite"), (f64::INFINITY, "not_finite"), (-1.0, "out_of_range")]
+        {
+            assert_eq!(code(gpm_rate("call", value)), Some(expected));
+            assert_eq!(code(gpm_percent("call", value)), Some(expected));
+        }
+        assert_eq!(code(gpm_percent("call", 102.0)), Some("out_of_range"));
+        assert_eq!(gpm_percent("call", 100.4), Ok(100.0));
+        assert_eq!(gpm_rate("call", 60_000.0), Ok(60_000.0));
+        assert_eq!(code(gpm_rate("call", 2f64.powi(44))), Some("out_of_range"), "2^64 bytes per second");
     }
 }

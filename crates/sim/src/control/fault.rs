@@ -57,6 +57,8 @@ pub enum FaultKind {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Garbage {
+    /// A thousand times the true number.
+    Absurd,
     /// All ones in 32 bits, the vendors' blank constants in 64, not-a-number in floating point, zeros in place of each
     /// letter of a text.
     Blank,
