@@ -17,6 +17,7 @@ mod header;
 mod hostile;
 mod kernel_abi;
 mod level_zero;
+mod level_zero_faults;
 mod negotiation;
 mod prometheus;
 mod pyhlml;

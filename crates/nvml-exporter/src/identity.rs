@@ -39,7 +39,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Reads it from the board; `uuid` is empty where it cannot be told from that of another.
+    /// Reads it from the board; `uuid` is empty where it is not unique.
     pub fn read(gpu: &Gpu, index: u32, uuid: String) -> Self {
         let library = gpu.library();
         Self {
