@@ -1,4 +1,5 @@
-//! Intel GPUs whose Level Zero fails, hangs or reports nonsense: what that costs, and what remains readable.
+//! Intel GPUs whose Level Zero fails, hangs or reports impossible values: what that costs, and what stays
+//! readable.
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
