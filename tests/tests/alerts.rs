@@ -161,6 +161,23 @@ fn the_rules_hold_in_the_field() -> Result<()> {
     Ok(())
 }
 
+/// A case about an alert that was renamed would expect silence of nothing, and pass for ever.
+#[test]
+fn cases_name_alerts_that_exist() -> Result<()> {
+    let read = |files: Vec<PathBuf>| -> Result<String> {
+        Ok(files.iter().map(fs::read_to_string).collect::<Result<Vec<_>, _>>()?.concat())
+    };
+    let rules = read(yaml_files(&repository().join("alerts"))?)?;
+    let rules: BTreeSet<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let cases = read(yaml_files(&repository().join("tests/cases/rules"))?)?;
+    let selectors = cases.split("alertname=").skip(1).filter_map(|rest| rest.split('"').nth(1));
+    let named: Vec<_> = selectors.flat_map(|names| names.split('|')).collect();
+    let gone: Vec<_> =
+        named.iter().filter(|name| !name.contains(['.', '*']) && !rules.contains(*name)).collect();
+    ensure!(named.len() > 30 && gone.is_empty(), "of {} names: {gone:?}", named.len());
+    Ok(())
+}
+
 #[test]
 fn nothing_else_is_committed_beside_what_is_generated() -> Result<()> {
     let mut generated = BTreeSet::new();
