@@ -245,11 +245,12 @@ impl Chain {
             expected.iter().any(|expected| expected.is(labels)) || consequences.iter().any(|c| follows(&c))
         };
         let raised = self.raised()?;
-        for labels in &raised {
-            let node = labels.get("node").map_or("", String::as_str);
-            ensure!(!healthy.contains(&node), "the healthy node {node} raised {labels:?}");
-            ensure!(allowed(labels), "raised for no cause of the scenario: {labels:?}");
-        }
+        let node = |labels: &BTreeMap<String, String>| labels.get("node").cloned().unwrap_or_default();
+        let (healthy, sick): (Vec<_>, Vec<_>) =
+            raised.iter().partition(|labels| healthy.contains(&node(labels).as_str()));
+        ensure!(healthy.is_empty(), "healthy nodes raised {healthy:#?}");
+        let others: Vec<_> = sick.into_iter().filter(|labels| !allowed(labels)).collect();
+        ensure!(others.is_empty(), "raised for no cause of the scenario: {others:#?}");
         let received = self.webhook.received();
         for note in &received {
             ensure!(allowed(&note.labels), "sent for no cause of the scenario: {note:?}");

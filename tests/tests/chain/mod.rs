@@ -116,6 +116,7 @@ fn of_engines(node: &'static str) -> (Vec<Expected>, Vec<Consequence>) {
             why: "preempted text comes late",
         },
         Consequence { alert: "LlmItlP95OutOfSlo", label: ("model", "late"), why: "the engine is slow" },
+        Consequence { alert: "DeviceOverheating", label: ("device", "gpu1"), why: "heat also slows it down" },
         Consequence { alert: "RecoveryActionNeeded", label: ("node", "sick"), why: "errors ask for a reset" },
         Consequence { alert: "MemoryRepairPending", label: ("node", "sick"), why: "a row waits for a reset" },
     ];
