@@ -136,6 +136,10 @@ pub enum Schema {
 #[derive(Args)]
 #[command(next_help_heading = "Web")]
 pub struct WebFlags {
+    #[allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "[::1] is an address, and the text is printed by --help"
+    )]
     /// Where to listen: :9477, 127.0.0.1:9477, [::1]:9477 or unix:/run/accelscope.sock; repeatable
     #[arg(
         long = "web.listen-address",
