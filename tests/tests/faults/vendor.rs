@@ -59,13 +59,6 @@ pub const NVIDIA: Vendor = Vendor {
             &[("domain", "sm")],
             "above_maximum",
         ),
-        (
-            Garbage::Absurd,
-            "nvmlGpm*",
-            "accel_link_transmit_bytes_total",
-            &[("kind", "pcie")],
-            "above_maximum",
-        ),
     ],
     missing: (
         &["nvmlDeviceGetPowerUsage", "nvmlDeviceGetPcieReplayCounter"],
