@@ -285,7 +285,9 @@ impl SourceState {
         gone.sort_by_key(|(since, _)| Reverse(*since));
         let is_replaced = |device: &Device| {
             let address = device.address();
-            let others = devices.iter().filter(|other| other.gone_since().is_none());
+            // A device whose worker is just closing it counts as present for a moment, and is no other board.
+            let others =
+                devices.iter().filter(|other| other.key != device.key && other.gone_since().is_none());
             address.is_some() && others.map(|other| other.address()).any(|other| other == address)
         };
         let is_forgotten = |(place, (since, device)): &(usize, (Instant, &Arc<Device>))| {
