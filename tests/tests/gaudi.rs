@@ -510,8 +510,12 @@ fn every_signal_of_the_rules_finds_its_series() -> Result<()> {
             continue;
         }
         e2e::eventually(&format!("{}", signal["record"]), || {
-            let devices = server.query(expression)?.len();
-            ensure!(devices == 8, "{devices} devices");
+            let series = server.query(expression)?;
+            let device = |labels: &Value| labels["device"].as_str().map(str::to_owned);
+            let devices: BTreeSet<_> = series.iter().filter_map(|(labels, _)| device(labels)).collect();
+            // How many devices there are is a fact of the node.
+            let of_the_node = signal["record"] == "accel:devices:count" && series.len() == 1;
+            ensure!(devices.len() == 8 || of_the_node, "{devices:?}");
             Ok(())
         })?;
     }
