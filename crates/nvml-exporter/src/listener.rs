@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -12,7 +12,7 @@ use std::{
 
 use reading::{Fault, Measured};
 
-use source::Throttle;
+use source::{Throttle, lock};
 
 use crate::{
     raw::{EventSet, Gpu, LOSSES, Library, XidEvent},
@@ -185,9 +185,4 @@ impl Listener {
         }
         Ok(self.log.history(&(key.to_owned(), instance)).unwrap_or_default())
     }
-}
-
-/// Plain data is behind every lock here: a panic elsewhere leaves nothing half-written.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

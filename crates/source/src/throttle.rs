@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Subjects that are kept apart; a driver that invents subjects shares the last place.
+/// Subjects that are kept. Beyond them a new subject gets no line until an old one is a period old.
 const SUBJECTS_MAX: usize = 1024;
 
 /// Decides which events are written to the log.

@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, Once, PoisonError,
+        Arc, Mutex, MutexGuard, Once,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -13,6 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use naming::{Distribution, Family, Label};
 use reading::{Backend, Fault, FaultCode, Identity, Labels};
+use source::lock;
 use tracing::{info, warn};
 
 use crate::{
@@ -356,9 +357,4 @@ impl SourceState {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The state is changed in single steps, so it is whole even after a panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
