@@ -1,24 +1,19 @@
 //! One Gaudi, round after round: what has to be remembered between two rounds, and the order of a round.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use kernel::pci::Link;
 use reading::{Batch, Fault, FaultCode, Labels, Lost, Measured, Sampler};
-use source::{Known, Throttle};
+use source::Known;
 
 use crate::{
+    announced::Announced,
     driver::{self, DriverFiles, Node},
     map,
-    raw::{self, Events, HlmlEventHistory, HlmlEventLog, Hpu, LOSSES, Raw},
+    raw::{self, Hpu, LOSSES, Raw},
     session::SourceState,
     slow::SlowReader,
 };
-
-/// Time between two log lines about the same event of a card.
-const LINE_PERIOD: Duration = Duration::from_mins(1);
 
 /// What is kept of a card beside its identity.
 #[derive(Clone)]
@@ -27,6 +22,8 @@ pub struct Card {
     pub info: Labels,
     /// Where the driver lists it.
     pub node: Option<Node>,
+    /// What the library announces of it.
+    pub announced: Arc<Announced>,
 }
 
 /// A card and what is kept from one round to the next.
@@ -39,9 +36,6 @@ pub struct HpuSampler {
 /// The card as the library has it.
 struct HlmlDevice {
     hpu: Hpu,
-    events: Measured<Events>,
-    log: HlmlEventLog,
-    lines: Throttle<&'static str>,
     slow: Arc<SlowReader>,
     /// Temperatures of die, board and memory that only the library has.
     wanted: [bool; 3],
@@ -55,8 +49,8 @@ impl HpuSampler {
         let hlml = hpu.map(|hpu| {
             let slow = state.slow.of(&card.key);
             slow.read(&hpu, wanted);
-            let lines = Throttle::new(LINE_PERIOD);
-            HlmlDevice { events: Events::register(&hpu), log: state.log.clone(), lines, slow, hpu, wanted }
+            card.facts.announced.register(&hpu);
+            HlmlDevice { hpu, slow, wanted }
         });
         Self { card, files, hlml }
     }
@@ -94,27 +88,13 @@ const fn device_lost(call: &'static str, code: FaultCode) -> Lost {
     Lost::Device(Fault::new(call, code))
 }
 
-impl HlmlDevice {
-    /// Records the events since the last round and returns all so far.
-    fn events(&mut self, key: &str) -> Measured<HlmlEventHistory> {
-        let events = self.events.as_ref().map_err(|fault| *fault)?;
-        for code in events.take()? {
-            if let Some(count) = self.lines.admit(code, Instant::now()) {
-                tracing::warn!(key, code, count, "critical event");
-            }
-            self.log.record(key.to_owned(), code);
-        }
-        Ok(self.log.history(&key.to_owned()).unwrap_or_default())
-    }
-}
-
 impl Sampler for HpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         self.check()?;
         let resets = self.resets();
         batch.begin(&self.card.identity);
         let missing = Fault::new("libhlml", FaultCode::LibraryMissing);
-        let events = self.hlml.as_mut().ok_or(missing).and_then(|hlml| hlml.events(&self.card.key));
+        let events = self.hlml.as_ref().ok_or(missing).and_then(|_| self.card.facts.announced.history());
         let hlml = self.hlml.as_ref().ok_or(missing);
         let raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));
         let lost = match (hlml, &self.files) {

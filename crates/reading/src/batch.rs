@@ -45,8 +45,14 @@ impl Subject {
     }
 
     /// Whose readings these are; `None` for the exporter's own.
-    pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_deref()
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+
+    /// The subject with these of its readings alone; `None` when none is left.
+    pub fn filtered(&self, is_left: impl Fn(&Reading) -> bool) -> Option<Self> {
+        let readings: Vec<_> = self.readings.iter().filter(|reading| is_left(reading)).cloned().collect();
+        (!readings.is_empty()).then(|| Self { identity: self.identity.clone(), readings })
     }
 
     /// The readings, in catalogue order.

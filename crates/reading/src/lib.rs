@@ -21,4 +21,4 @@ pub use identity::Identity;
 pub use labels::{LabelValue, Labels};
 pub use naming::{Absence, FaultCode};
 pub use plausible::{Blanks, Ceiling, plausible_celsius, plausible_count, terminated_text};
-pub use source::{Backend, Found, Lost, Sampler, Session, Source, Unavailable};
+pub use source::{Backend, Found, Lost, Prior, Remembered, Sampler, Session, Source, Unavailable};

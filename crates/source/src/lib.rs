@@ -5,7 +5,8 @@
 //! |---|---|
 //! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
-//! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
+//! | [`listing`] | which device is at each place of a driver's list, under its lasting key and name |
+//! | [`loss`] | which faults lose a device or a session |
 //! | [`rates`] | rates and shares |
 //! | [`simulated`] | how simulated machines identify themselves |
 //! | [`events`] | counts and times of events that a driver announces once |
@@ -15,6 +16,7 @@
 pub mod call_queue;
 pub mod events;
 pub mod listing;
+pub mod loss;
 pub mod rates;
 pub mod simulated;
 pub mod spec;
@@ -23,7 +25,8 @@ pub mod user_file;
 
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
-pub use listing::{Known, KnownDevices, LossCodes};
+pub use listing::{Known, KnownDevices, Listed, Place};
+pub use loss::LossCodes;
 pub use rates::{Rate, Share};
 pub use reading::WrappingCounter;
 pub use spec::{Common, Opened, SourceSpec, UsageError};

@@ -4,7 +4,7 @@
 
 mod clocks;
 mod engines;
-mod events;
+pub mod events;
 mod health;
 mod links;
 mod memory;

@@ -1,6 +1,6 @@
-//! `docs/faults.md`: every fault code of our own, made of the catalogue.
+//! `docs/faults.md`: every fault code of our own and the returned ones that cost a device, made of the catalogue.
 
-use naming::{Absence, FaultCode};
+use naming::{Absence, FaultCode, RETURNED_CODES};
 
 use super::table;
 
@@ -10,8 +10,8 @@ const HEAD: &str = "\
 # Faults
 
 A value that cannot be read is absent, and its reason is counted in `accelscope_source_faults_total`: `call` is
-the function, field or file that gave no value, `kind` is the kind of absence, and `code` is either listed here or
-is the vendor's or the kernel's own name of an error, such as `NVML_ERROR_UNKNOWN` or `ENOENT`. `accelscope probe`
+the function, field or file that gave no value, `kind` is the kind of absence, and `code` is one of ours or
+the vendor's or the kernel's own name of an error, such as `NVML_ERROR_UNKNOWN` or `ENOENT`. `accelscope probe`
 shows the reasons of one node.
 ";
 
@@ -25,6 +25,12 @@ pub fn page() -> String {
             codes.map(|code| [format!("`{}`", code.name()), code.meaning().into(), code.what_to_do().into()]);
         table(&mut page, &heading, ["Code", "Meaning", "What to do"], rows);
     }
+    let heading = "\n## Returned codes\n\nThose of vendors' libraries and of the kernel that cost a whole device or \
+                   source. Others cost one value.\n";
+    let rows = RETURNED_CODES
+        .iter()
+        .map(|row| [format!("`{}`", row.name), row.meaning.into(), row.what_to_do.into()]);
+    table(&mut page, heading, ["Code", "Meaning", "What to do"], rows);
     page
 }
 
