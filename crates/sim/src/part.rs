@@ -48,7 +48,8 @@ impl<T: DeserializeOwned> Part<T> {
         key: &str,
         physics: fn(&T) -> &Physics,
     ) -> Result<Option<Self>, profile::Error> {
-        let Some(Section { boot, driver, control, facts }) = profile::section::<T>(&options.machine, key)? else {
+        let Some(Section { boot, driver, control, facts }) = profile::section::<T>(&options.machine, key)?
+        else {
             return Ok(None);
         };
         let Physics { power, thermal, clocks } = physics(&facts).clone();

@@ -31,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use naming::{Family, Id, Scope, Value, catalogue::DEVICE_INFO};
+use naming::{Errno, Family, Id, Scope, Value, catalogue::DEVICE_INFO};
 use reading::{Absence, Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Source};
 use serde::Serialize;
 
@@ -111,7 +111,7 @@ struct Reason {
     kind: &'static str,
     call: &'static str,
     code: &'static str,
-    /// `None` for a code of the vendor or the kernel.
+    /// `None` for a code of the vendor.
     meaning: Option<&'static str>,
     what_to_do: Option<&'static str>,
 }
@@ -119,16 +119,11 @@ struct Reason {
 impl From<Fault> for Reason {
     fn from(fault: Fault) -> Self {
         let known = match fault.code {
-            Code::Known(code) => Some(code),
-            Code::Returned(_) => None,
+            Code::Known(code) => Some((code.meaning(), code.what_to_do())),
+            Code::Returned(code) => Errno::named(code).map(|errno| (errno.meaning, errno.what_to_do)),
         };
-        Self {
-            kind: fault.absence.name(),
-            call: fault.call,
-            code: fault.code.name(),
-            meaning: known.map(FaultCode::meaning),
-            what_to_do: known.map(FaultCode::what_to_do),
-        }
+        let (meaning, what_to_do) = known.unzip();
+        Self { kind: fault.absence.name(), call: fault.call, code: fault.code.name(), meaning, what_to_do }
     }
 }
 

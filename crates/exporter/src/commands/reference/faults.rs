@@ -1,6 +1,6 @@
-//! `docs/faults.md`: every fault code of our own, made of the catalogue.
+//! `docs/faults.md`: every fault code of our own and of the kernel, made of the catalogue.
 
-use naming::{Absence, FaultCode};
+use naming::{Absence, Errno, FaultCode};
 
 use super::table;
 
@@ -11,8 +11,8 @@ const HEAD: &str = "\
 
 A value that cannot be read is absent, and its reason is counted in `accelscope_source_faults_total`: `call` is
 the function, field or file that gave no value, `kind` is the kind of absence, and `code` is either listed here or
-is the vendor's or the kernel's own name of an error, such as `NVML_ERROR_UNKNOWN` or `ENOENT`. `accelscope probe`
-shows the reasons of one node.
+is the vendor's own name of an error, such as `NVML_ERROR_UNKNOWN`. `accelscope probe` shows the reasons of one node.
+The codes in capitals are the kernel's.
 ";
 
 /// The page.
@@ -21,8 +21,11 @@ pub fn page() -> String {
     for absence in Absence::ALL {
         let heading = format!("\n## {}\n\n{}\n", absence.name(), meaning(absence));
         let codes = FaultCode::ALL.iter().filter(|code| code.absence() == absence);
-        let rows =
-            codes.map(|code| [format!("`{}`", code.name()), code.meaning().into(), code.what_to_do().into()]);
+        let codes = codes.map(|code| (code.name(), code.meaning(), code.what_to_do()));
+        let errnos = Errno::ALL.iter().filter(|errno| errno.absence == absence);
+        let errnos = errnos.map(|errno| (errno.name, errno.meaning, errno.what_to_do));
+        let rows = codes.chain(errnos);
+        let rows = rows.map(|(name, meaning, action)| [format!("`{name}`"), meaning.into(), action.into()]);
         table(&mut page, &heading, ["Code", "Meaning", "What to do"], rows);
     }
     page

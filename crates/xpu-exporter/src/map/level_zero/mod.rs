@@ -49,17 +49,16 @@ fn absent<T: Quantity>(metric: MetricOf<T>, fault: Option<Fault>, batch: &mut Ba
 
 /// Why the values that only Level Zero reports are absent where it is not open.
 pub fn put_unopened(identities: &Identities, integrated: bool, why: FaultCode, batch: &mut Batch) {
-    let fault = Fault::new("level_zero", why);
+    let fault = |code| Fault::new("level_zero", code);
     batch.begin(&identities.card);
-    batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault));
-    if !integrated {
-        batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, Err(fault));
-        batch.put(m::MEMORY_READ, Labels::NONE, Err(fault));
-        batch.put(m::MEMORY_WRITTEN, Labels::NONE, Err(fault));
-        batch.put(m::LINK_RECEIVE, pcie_link(), Err(fault));
-        batch.put(m::LINK_TRANSMIT, pcie_link(), Err(fault));
-        batch.put(m::ECC_ENABLED, Labels::NONE, Err(fault));
-    }
+    batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault(why)));
+    let why = fault(if integrated { FaultCode::Integrated } else { why });
+    batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, Err(why));
+    batch.put(m::MEMORY_READ, Labels::NONE, Err(why));
+    batch.put(m::MEMORY_WRITTEN, Labels::NONE, Err(why));
+    batch.put(m::LINK_RECEIVE, pcie_link(), Err(why));
+    batch.put(m::LINK_TRANSMIT, pcie_link(), Err(why));
+    batch.put(m::ECC_ENABLED, Labels::NONE, Err(why));
 }
 
 /// Puts what is known of a card whose firmware is in survivability mode: it must be repaired, and Level Zero
