@@ -304,8 +304,7 @@ impl Report {
     pub fn advice(&self) -> String {
         let devices = self.sources.iter().flat_map(|source| &source.devices);
         let reasons = devices.flat_map(|device| {
-            let absent = device.metrics.iter().filter(|metric| metric.series.is_empty());
-            let absent = absent.filter_map(|metric| metric.absent.first());
+            let absent = device.metrics.iter().filter_map(|metric| metric.absent.first());
             device.unavailable.iter().chain(absent.map(|missing| &missing.reason))
         });
         let advice: BTreeMap<_, _> =
@@ -389,7 +388,7 @@ impl DeviceReport {
 }
 
 impl MetricReport {
-    /// The value, one of several, or the reason.
+    /// The value, one of several, and the reason where one is absent.
     fn summary(&self) -> String {
         let braces = |labels: &BTreeMap<&str, String>| {
             let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -399,16 +398,22 @@ impl MetricReport {
             Number::Int(value) => value.to_string(),
             Number::Float(value) => value.to_string(),
         };
-        match (&*self.series, &*self.absent) {
-            ([one], []) if self.metric == DEVICE_INFO.name() => value(one),
-            ([one], _) => format!("{}{}", value(one), braces(&one.labels)),
-            ([first, rest @ ..], _) => {
+        let series = match &*self.series {
+            [] => String::new(),
+            [one] if self.metric == DEVICE_INFO.name() => value(one),
+            [one] => format!("{}{}", value(one), braces(&one.labels)),
+            [first, rest @ ..] => {
                 format!("{}{}  and {} more series", value(first), braces(&first.labels), rest.len())
             }
-            ([], [Missing { reason: Reason { kind, call, code, .. }, .. }, ..]) => {
-                format!("{kind}: {call} ({code})")
+        };
+        match self.absent.first() {
+            None if series.is_empty() => "not reported".to_owned(),
+            None => series,
+            Some(Missing { labels, reason: Reason { kind, call, code, .. } }) => {
+                let without =
+                    if series.is_empty() { series } else { format!("{series}  without{}: ", braces(labels)) };
+                format!("{without}{kind}: {call} ({code})")
             }
-            ([], []) => "not reported".to_owned(),
         }
     }
 }
