@@ -1,8 +1,8 @@
 //! Why a value is absent: the four kinds, and every code that accelscope itself gives, each with its meaning
 //! and what a reader can do about it.
 //!
-//! A vendor's own return codes (`NVML_ERROR_UNKNOWN`) and the kernel's (`ENOENT`) are passed on as they are
-//! and are not listed here.
+//! A vendor's own return codes (`NVML_ERROR_UNKNOWN`) and the kernel's ([`Errno`](crate::Errno)) are passed on as
+//! they are and are not listed here.
 
 /// The four ways in which a value can be absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +84,7 @@ fault_codes! {
             "The PCIe link belongs to a switch inside the card, not to the slot.",
             "Nothing; in a virtual machine the link of the slot is not visible.";
         Integrated = "integrated",
-            "An integrated GPU has no memory or sensors of its own.",
+            "An integrated GPU has no memory, sensors, fan or PCIe link of its own.",
             "Nothing.";
         LeftAlone = "left_alone_to_sleep",
             "The idle GPU is not read for a while, so that runtime power management can suspend it.",
@@ -110,6 +110,9 @@ fault_codes! {
         NeedsPtrace = "needs_cap_sys_ptrace_and_dac_read_search",
             "Open files of other users' processes cannot be read, so the load of their GPU work is unknown.",
             "Grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.";
+        NeedsIntPlnEnable = "needs_int_pln_enable",
+            "The kernel counts how often the power limit was reached only when booted with int_pln_enable.",
+            "Boot with int_pln_enable if this count matters; the share of the limit is reported anyway.";
         NeedsRoot = "needs_root",
             "Level Zero gives this value only to root.",
             "Run as root, or use the values that kernel files give.";

@@ -19,6 +19,6 @@ pub use counter::WrappingCounter;
 pub use fault::{Code, Fault, Measured};
 pub use identity::Identity;
 pub use labels::{LabelValue, Labels};
-pub use naming::{Absence, FaultCode};
+pub use naming::{Absence, Errno, FaultCode};
 pub use plausible::{Blanks, Ceiling, plausible_celsius, plausible_count, terminated_text};
 pub use source::{Backend, Found, Lost, Prior, Remembered, Sampler, Session, Source, Unavailable};

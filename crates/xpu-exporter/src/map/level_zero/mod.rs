@@ -35,10 +35,15 @@ pub fn put(identities: &Identities, sample: &Sample, batch: &mut Batch) {
 /// Why components that the driver did not describe have no series.
 fn missing(sample: &Sample, batch: &mut Batch) {
     let missing = &sample.missing;
+    let none = |call, is_empty: bool| is_empty.then_some(Fault::new(call, FaultCode::None));
+    let fans = missing.fans.or_else(|| none("zesDeviceEnumFans", sample.fans.is_empty()));
+    let ports = missing.ports.or_else(|| none("zesDeviceEnumFabricPorts", sample.ports.is_empty()));
     absent(m::CLOCK, missing.frequencies, batch);
     absent(m::TEMPERATURE, missing.temperatures, batch);
-    absent(m::FAN_REVOLUTIONS, missing.fans, batch);
-    absent(m::LINK_UP, missing.ports, batch);
+    absent(m::FAN_REVOLUTIONS, fans, batch);
+    absent(m::FAN_SPEED, fans, batch);
+    absent(m::LINK_UP, ports, batch);
+    absent(m::LINK_ERRORS, ports, batch);
 }
 
 fn absent<T: Quantity>(metric: MetricOf<T>, fault: Option<Fault>, batch: &mut Batch) {
@@ -47,18 +52,29 @@ fn absent<T: Quantity>(metric: MetricOf<T>, fault: Option<Fault>, batch: &mut Ba
     }
 }
 
+/// What is counted by the RAS error sets.
+const OF_RAS: [MetricOf<Count>; 3] = [m::ERRORS, m::ERRORS_CORRECTED, m::ECC_ERRORS];
+
 /// Why the values that only Level Zero reports are absent where it is not open.
 pub fn put_unopened(identities: &Identities, integrated: bool, why: FaultCode, batch: &mut Batch) {
-    let fault = Fault::new("level_zero", why);
+    let fault = |code| Fault::new("level_zero", code);
     batch.begin(&identities.card);
-    batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault));
-    if !integrated {
-        batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, Err(fault));
-        batch.put(m::MEMORY_READ, Labels::NONE, Err(fault));
-        batch.put(m::MEMORY_WRITTEN, Labels::NONE, Err(fault));
-        batch.put(m::LINK_RECEIVE, pcie_link(), Err(fault));
-        batch.put(m::LINK_TRANSMIT, pcie_link(), Err(fault));
-        batch.put(m::ECC_ENABLED, Labels::NONE, Err(fault));
+    batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault(why)));
+    let why = fault(if integrated { FaultCode::Integrated } else { why });
+    for ratio in [m::MEMORY_BANDWIDTH_ACTIVE, m::FAN_SPEED] {
+        batch.put(ratio, Labels::NONE, Err(why));
+    }
+    for bytes in [m::MEMORY_READ, m::MEMORY_WRITTEN] {
+        batch.put(bytes, Labels::NONE, Err(why));
+    }
+    for bytes in [m::LINK_RECEIVE, m::LINK_TRANSMIT] {
+        batch.put(bytes, pcie_link(), Err(why));
+    }
+    for flag in [m::LINK_UP, m::ECC_ENABLED] {
+        batch.put(flag, Labels::NONE, Err(why));
+    }
+    for count in [m::LINK_ERRORS, m::PCIE_REPLAYS].into_iter().chain(OF_RAS) {
+        batch.put(count, Labels::NONE, Err(why));
     }
 }
 
@@ -280,10 +296,10 @@ fn heat(identities: &Identities, sample: &Sample, batch: &mut Batch) {
         let rpm = rpm
             .and_then(|rpm| u64::try_from(rpm).map_err(|_| Fault::new("zesFanGetState", FaultCode::Unknown)));
         batch.put(m::FAN_REVOLUTIONS, Labels::one(Label::Fan, *fan), rpm.map(Count));
-        if *most > 0 {
-            let ratio = rpm.map(|rpm| Ratio(rpm as f64 / f64::from(*most)));
-            batch.put(m::FAN_SPEED, Labels::one(Label::Fan, *fan), ratio);
-        }
+        let unknown = Err(Fault::new("zesFanGetProperties", FaultCode::NoMaximum));
+        let ratio = |rpm| Ratio(rpm as f64 / f64::from(*most));
+        let ratio = if *most > 0 { rpm.map(ratio) } else { unknown };
+        batch.put(m::FAN_SPEED, Labels::one(Label::Fan, *fan), ratio);
     }
 }
 
@@ -350,7 +366,9 @@ fn health(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     }
     let none = Fault::new("zesDeviceEnumRasErrorSets", FaultCode::None);
     if let Some(fault) = sample.missing.ras.or_else(|| sample.ras.is_empty().then_some(none)) {
-        batch.put(m::ERRORS, Labels::one(Label::Kind, "ras"), Err(fault));
+        for count in OF_RAS {
+            batch.put(count, Labels::NONE, Err(fault));
+        }
     }
     for (tile, kind, counts) in &sample.ras {
         batch.begin(identities.of(*tile));
