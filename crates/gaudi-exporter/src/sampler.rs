@@ -6,7 +6,7 @@ use std::{
 };
 
 use kernel::pci::Link;
-use reading::{Batch, Fault, FaultCode, Labels, Lost, Measured, Sampler};
+use reading::{Batch, Ceiling, Counter, Fault, FaultCode, Labels, Lost, Measured, Sampler};
 use source::{Known, Throttle};
 
 use crate::{
@@ -34,6 +34,7 @@ pub struct HpuSampler {
     card: Known<Card>,
     files: Option<DriverFiles>,
     hlml: Option<HlmlDevice>,
+    energy: Counter,
 }
 
 /// The card as the library has it.
@@ -58,7 +59,7 @@ impl HpuSampler {
             let lines = Throttle::new(LINE_PERIOD);
             HlmlDevice { events: Events::register(&hpu), log: state.log.clone(), lines, slow, hpu, wanted }
         });
-        Self { card, files, hlml }
+        Self { card, files, hlml, energy: Counter::of_device() }
     }
 
     /// Checks that the card works, and that the handle still is the silicon that the labels name.
@@ -116,7 +117,7 @@ impl Sampler for HpuSampler {
         let missing = Fault::new("libhlml", FaultCode::LibraryMissing);
         let events = self.hlml.as_mut().ok_or(missing).and_then(|hlml| hlml.events(&self.card.key));
         let hlml = self.hlml.as_ref().ok_or(missing);
-        let raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));
+        let mut raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));
         let lost = match (hlml, &self.files) {
             (Err(_), Some(files)) => LOSSES.of_mandatory(&files.mandatory()),
             _ => LOSSES.of_mandatory(&raw.mandatory()),
@@ -124,6 +125,14 @@ impl Sampler for HpuSampler {
         if let Some(lost) = lost {
             return Err(lost);
         }
+        let [_, default, _, highest] = raw.limits_mw;
+        let watts = highest.or(default).map(|milliwatts| f64::from(milliwatts) / 1e3);
+        raw.energy_mj = self.energy.total(
+            "hlml_device_get_total_energy_consumption",
+            raw.energy_read_at,
+            raw.energy_mj,
+            Ceiling::of_energy(watts).times(1e3),
+        );
         let sample = map::DeviceSample {
             raw: &raw,
             files: self.files.as_ref(),

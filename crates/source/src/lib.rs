@@ -6,7 +6,7 @@
 //! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
 //! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
-//! | [`rates`] | rates and shares |
+//! | [`rates`] | shares of counters |
 //! | [`simulated`] | how simulated machines identify themselves |
 //! | [`events`] | counts and times of events that a driver announces once |
 //! | [`throttle`] | one log line per subject and minute |
@@ -24,8 +24,7 @@ pub mod user_file;
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
 pub use listing::{Known, KnownDevices, LossCodes};
-pub use rates::{Rate, Share};
-pub use reading::WrappingCounter;
+pub use rates::Share;
 pub use spec::{Common, Opened, SourceSpec, UsageError};
 pub use throttle::Throttle;
 
