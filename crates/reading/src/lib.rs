@@ -15,7 +15,7 @@ mod plausible;
 mod source;
 
 pub use batch::{Absent, Batch, Group, Reading, Subject};
-pub use counter::WrappingCounter;
+pub use counter::{Bound, Counted, Counter, Integral, Step, Tracker};
 pub use fault::{Code, Fault, Measured};
 pub use identity::Identity;
 pub use labels::{LabelValue, Labels};
