@@ -17,7 +17,7 @@ use crate::{
 mod engines;
 mod example;
 
-pub(crate) use engines::{EngineKind, EngineSource, Engines};
+pub(crate) use engines::{Engine, EngineKind, EngineSource, Engines};
 pub(crate) use example::{Example, TestSeries};
 
 /// One number that an operator reads.
@@ -67,6 +67,9 @@ pub(crate) struct Signal {
     pub slo: Option<Objective>,
     /// Recorded only this often; without it in each round, which is for what pages.
     pub every: Option<Duration>,
+    /// Whether a centre needs it from each site.
+    #[serde(default)]
+    pub federate: bool,
     /// What moves it, in a sentence or two.
     pub why: String,
     /// What to do first, in order.
@@ -76,6 +79,9 @@ pub(crate) struct Signal {
     pub citation: String,
     #[serde(default)]
     pub test: Example,
+    /// Bounds that an override gives to a part of its series; the first that matches counts.
+    #[serde(skip)]
+    pub parts: Vec<(Selector, BTreeMap<String, Bound>)>,
 }
 
 /// One alert.
@@ -146,12 +152,32 @@ pub(crate) struct Alert {
 /// Series with these labels, and what is different for them.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    /// Matchers of labels, without braces.
-    pub matchers: String,
-    /// Names of those labels.
-    pub labels: Vec<String>,
+    pub of: Selector,
     /// The alert as it is for them.
     pub alert: Box<Alert>,
+}
+
+/// Which series of a signal or alert are meant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Selector {
+    /// Labels of the series, each with the regular expression of its value as PromQL writes it.
+    pub labels: Vec<(String, String)>,
+    /// Place of the pattern of device models among those of the catalogue.
+    pub device_model: Option<usize>,
+    /// Families that are meant; all of them when empty.
+    pub families: Vec<Family>,
+}
+
+impl Selector {
+    /// Matchers of labels, without braces.
+    pub fn matchers(&self) -> String {
+        let matchers: Vec<_> = self.labels.iter().map(|(name, value)| format!("{name}=~\"{value}\"")).collect();
+        matchers.join(",")
+    }
+
+    pub fn covers(&self, family: Option<Family>) -> bool {
+        self.families.is_empty() || family.is_some_and(|family| self.families.contains(&family))
+    }
 }
 
 /// A part of an alert's condition that has a severity of its own.
@@ -283,6 +309,7 @@ pub(crate) enum Unit {
     Seconds,
     Count,
     PerSecond,
+    /// Money, in the currency of the prices: dollars where none is named.
     Dollars,
 }
 
@@ -293,9 +320,8 @@ impl Unit {
             Self::Ratio => "{{ $value | humanizePercentage }}",
             Self::Celsius => "{{ printf \"%.4g\" $value }} °C",
             Self::Seconds => "{{ printf \"%.4g\" $value }} s",
-            Self::Count => "{{ printf \"%.4g\" $value }}",
             Self::PerSecond => "{{ printf \"%.4g\" $value }}/s",
-            Self::Dollars => "{{ printf \"%.4g\" $value }} USD",
+            Self::Count | Self::Dollars => "{{ printf \"%.4g\" $value }}",
         }
     }
 
@@ -306,9 +332,8 @@ impl Unit {
             Self::Ratio => format!("{}%", digits(value * 100.0)),
             Self::Celsius => format!("{} °C", digits(value)),
             Self::Seconds => format!("{} s", digits(value)),
-            Self::Count => digits(value),
             Self::PerSecond => format!("{}/s", digits(value)),
-            Self::Dollars => format!("{} USD", digits(value)),
+            Self::Count | Self::Dollars => digits(value),
         }
     }
 
@@ -370,6 +395,8 @@ pub(crate) struct SloClass {
     pub objectives: BTreeMap<String, f64>,
     /// Requests in the short window without which no burn rate alerts.
     pub min_requests: f64,
+    /// Requests that may wait before each replica, on average.
+    pub queue: f64,
 }
 
 impl SloClass {
@@ -413,4 +440,26 @@ pub(super) fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec
         return Err(de::Error::custom("every family is listed; say [\"all\"]"));
     }
     names.iter().map(family).collect()
+}
+
+/// A reason for which a device lowers its clocks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reason {
+    pub name: String,
+    #[serde(deserialize_with = "families")]
+    pub families: Vec<Family>,
+    /// Its bit in the mask of dcgm-exporter, where it has one.
+    pub bit: Option<u64>,
+    /// Whether heat or the hardware's own protection asks for it.
+    pub fault: bool,
+}
+
+/// What a million tokens of some models are charged at.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenPrice {
+    /// The models, as a regular expression.
+    pub models: String,
+    pub prompt: f64,
+    pub generation: f64,
 }
