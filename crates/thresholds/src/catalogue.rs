@@ -6,7 +6,10 @@ use naming::Family;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    model::{Alert, Bound, Level, Limit, Part, Renamed, Severity, Signal, SloClass, XidAction},
+    model::{
+        Alert, Bound, ErrorCode, Level, Limit, Part, Procedure, Renamed, Severity, Signal, SloClass,
+        XidAction,
+    },
     number::Duration,
     slo,
 };
@@ -25,6 +28,8 @@ const ALERTS: [(&str, &str); 4] = [
 ];
 const SLO: &str = include_str!("../catalogue/slo.toml");
 const XID: &str = include_str!("../catalogue/xid.toml");
+const EVENTS: &str = include_str!("../catalogue/events.toml");
+const PROCEDURES: &str = include_str!("../catalogue/procedures.toml");
 const DCGM: &str = include_str!("../catalogue/dcgm.toml");
 
 /// Bands in the order from worst-low to worst-high.
@@ -38,6 +43,9 @@ pub(crate) struct Catalogue {
     pub classes: Vec<SloClass>,
     pub windows: Vec<Window>,
     pub xids: Vec<XidAction>,
+    /// Codes of the other families.
+    pub events: Vec<ErrorCode>,
+    pub procedures: Vec<Procedure>,
     /// Fields of dcgm-exporter with two names.
     pub renamed: Vec<Renamed>,
     /// Families whose rules are wanted.
@@ -105,6 +113,18 @@ struct DcgmFile {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct EventFile {
+    event: Vec<ErrorCode>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProcedureFile {
+    procedure: Vec<Procedure>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct XidFile {
     xid: Vec<XidAction>,
 }
@@ -132,6 +152,8 @@ impl Catalogue {
             classes: class,
             windows: window,
             xids: read::<XidFile>("xid.toml", XID)?.xid,
+            events: read::<EventFile>("events.toml", EVENTS)?.event,
+            procedures: read::<ProcedureFile>("procedures.toml", PROCEDURES)?.procedure,
             renamed: read::<DcgmFile>("dcgm.toml", DCGM)?.renamed,
             families: Family::ALL.to_vec(),
             slis: slo::SLIS.to_vec(),
