@@ -7,8 +7,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     model::{
-        Alert, Bound, Engine, Level, Limit, Part, Reason, Renamed, Selector, Severity, Signal, SloClass, TokenPrice,
-        XidAction,
+        Alert, Bound, Engine, ErrorCode, Level, Limit, Part, Procedure, Reason, Renamed, Selector, Severity, Signal,
+        SloClass, TokenPrice, XidAction,
     },
     number::{Duration, decimal},
     overrides::covers,
@@ -32,6 +32,8 @@ const ALERTS: [(&str, &str); 5] = [
 ];
 const SLO: &str = include_str!("../catalogue/slo.toml");
 const XID: &str = include_str!("../catalogue/xid.toml");
+const EVENTS: &str = include_str!("../catalogue/events.toml");
+const PROCEDURES: &str = include_str!("../catalogue/procedures.toml");
 const DCGM: &str = include_str!("../catalogue/dcgm.toml");
 
 /// Bands in the order from worst-low to worst-high.
@@ -52,6 +54,9 @@ pub(crate) struct Catalogue {
     pub classes: Vec<SloClass>,
     pub windows: Vec<Window>,
     pub xids: Vec<XidAction>,
+    /// Codes of the other families.
+    pub events: Vec<ErrorCode>,
+    pub procedures: Vec<Procedure>,
     /// Fields of dcgm-exporter with two names.
     pub renamed: Vec<Renamed>,
     /// Fields of dcgm-exporter that rules read and accelscope does not print.
@@ -162,6 +167,18 @@ struct DcgmFile {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct EventFile {
+    event: Vec<ErrorCode>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProcedureFile {
+    procedure: Vec<Procedure>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct XidFile {
     xid: Vec<XidAction>,
 }
@@ -194,6 +211,8 @@ impl Catalogue {
             classes: class,
             windows: window,
             xids: read::<XidFile>("xid.toml", XID)?.xid,
+            events: read::<EventFile>("events.toml", EVENTS)?.event,
+            procedures: read::<ProcedureFile>("procedures.toml", PROCEDURES)?.procedure,
             renamed,
             fields,
             families: Family::ALL.to_vec(),

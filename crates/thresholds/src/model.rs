@@ -210,13 +210,44 @@ fn one() -> f64 {
 pub(crate) struct Runbook {
     pub meaning: String,
     pub users: String,
-    /// Queries, each with what it shows.
-    pub confirm: Vec<(String, String)>,
+    /// Queries, each with what it shows. They are narrowed to what the alert is about.
+    pub confirm: Vec<(PerVocabulary<String>, String)>,
     pub causes: Vec<String>,
     pub actions: Vec<String>,
+    /// How a person sees that the cause is gone.
+    pub over: String,
     pub replace: String,
+    /// What is done on the node, in order, by the ids of [`Procedure`].
     #[serde(default)]
-    pub xid_table: bool,
+    pub procedures: Vec<String>,
+    /// Whether the page lists the codes of every family.
+    #[serde(default)]
+    pub codes: bool,
+}
+
+/// What a person does on a node, with the commands of each family.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Procedure {
+    pub id: String,
+    pub title: String,
+    /// For every family, in Markdown.
+    #[serde(default)]
+    pub all: String,
+    /// For one family, by its name.
+    #[serde(flatten)]
+    pub families: BTreeMap<String, String>,
+}
+
+/// A code of errors, and what to do about it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ErrorCode {
+    #[serde(deserialize_with = "family")]
+    pub family: Family,
+    pub kind: String,
+    pub code: String,
+    pub meaning: String,
+    pub action: String,
 }
 
 /// A limit with its comparison, so that its text and its direction cannot part.
@@ -361,7 +392,12 @@ pub(crate) enum Severity {
 }
 
 impl Severity {
+    /// The most urgent first.
     pub const ALL: [Self; 4] = [Self::Critical, Self::Warning, Self::Ticket, Self::Info];
+
+    pub fn most_urgent(self, other: Self) -> Self {
+        Self::ALL.into_iter().find(|known| *known == self || *known == other).unwrap_or(self)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -422,6 +458,13 @@ pub(crate) struct XidAction {
     /// What the action asks of people.
     pub severity: Severity,
     pub action: String,
+}
+
+/// One family by its name.
+fn family<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Family, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let found = Family::ALL.into_iter().find(|family| family.name() == name);
+    found.ok_or_else(|| de::Error::custom(format!("`{name}` is no family")))
 }
 
 /// Families by their names; the name `all` alone stands for every one, also those that are added later.
