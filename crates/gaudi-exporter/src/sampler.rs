@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use kernel::pci::Link;
-use reading::{Batch, Fault, FaultCode, Labels, Lost, Measured, Sampler};
+use reading::{Batch, Ceiling, Counter, Fault, FaultCode, Labels, Lost, Measured, Sampler};
 use source::Known;
 
 use crate::{
@@ -31,6 +31,7 @@ pub struct HpuSampler {
     card: Known<Card>,
     files: Option<DriverFiles>,
     hlml: Option<HlmlDevice>,
+    energy: Counter,
 }
 
 /// The card as the library has it.
@@ -52,7 +53,7 @@ impl HpuSampler {
             card.facts.announced.register(&hpu);
             HlmlDevice { hpu, slow, wanted }
         });
-        Self { card, files, hlml }
+        Self { card, files, hlml, energy: Counter::of_device() }
     }
 
     /// Checks that the card works, and that the handle still is the silicon that the labels name.
@@ -99,7 +100,7 @@ impl Sampler for HpuSampler {
         let missing = Fault::new("libhlml", FaultCode::LibraryMissing);
         let events = self.hlml.as_ref().ok_or(missing).and_then(|_| self.card.facts.announced.history());
         let hlml = self.hlml.as_ref().ok_or(missing);
-        let raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));
+        let mut raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));
         let lost = match (hlml, &self.files) {
             (Err(_), Some(files)) => LOSSES.of_mandatory(&files.mandatory()),
             _ => LOSSES.of_mandatory(&raw.mandatory()),
@@ -107,6 +108,14 @@ impl Sampler for HpuSampler {
         if let Some(lost) = lost {
             return Err(lost);
         }
+        let [_, default, _, highest] = raw.limits_mw;
+        let watts = highest.or(default).map(|milliwatts| f64::from(milliwatts) / 1e3);
+        raw.energy_mj = self.energy.total(
+            "hlml_device_get_total_energy_consumption",
+            raw.energy_read_at,
+            raw.energy_mj,
+            Ceiling::of_energy(watts).times(1e3),
+        );
         let sample = map::DeviceSample {
             raw: &raw,
             files: self.files.as_ref(),

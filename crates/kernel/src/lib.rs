@@ -13,6 +13,7 @@
 //! | [`pci`] | functions by driver, their identity, link and runtime power state |
 //! | [`perf`] | groups of perf events on one CPU |
 //! | [`pmu`] | PMUs and their events by name |
+//! | [`processes`] | whether a procfs shows every process of the machine |
 //! | [`powercap`] | RAPL zones: energy and power limits |
 //!
 //! [`Fault`]: reading::Fault
@@ -25,5 +26,6 @@ pub mod pci;
 pub mod perf;
 pub mod pmu;
 pub mod powercap;
+pub mod processes;
 
 pub use file::{File, entries};

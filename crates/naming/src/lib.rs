@@ -8,6 +8,7 @@
 
 pub mod catalogue;
 mod entry;
+mod errno;
 mod family;
 mod fault;
 mod filter;
@@ -19,6 +20,7 @@ pub mod vocabularies;
 mod xid;
 
 pub use catalogue::METRICS;
+pub use errno::Errno;
 pub use family::{Family, PciMatch};
 pub use fault::{Absence, FaultCode};
 pub use filter::{FilterEntry, VendorFilter};

@@ -1,7 +1,7 @@
-//! Return codes of vendors' libraries and of the kernel that cost a whole device or source, each with its
+//! Return codes of vendors' libraries that cost a whole device or source, each with its
 //! meaning and what a reader can do about it. Other codes cost one value, and are passed on as they are.
 
-/// A return code, as the vendor or the kernel names it.
+/// A return code, as the vendor names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReturnedCode {
     /// The `code` label of the fault counter.
@@ -25,29 +25,6 @@ const fn row(name: &'static str, meaning: &'static str, what_to_do: &'static str
 
 /// The rows, sorted by name.
 pub const RETURNED_CODES: &[ReturnedCode] = &[
-    row(
-        "EACCES",
-        "The kernel refuses this file to this user.",
-        "Run as a user who may read it; docs/privileges.md lists what each metric needs.",
-    ),
-    row(
-        "EIO",
-        "The device did not respond to the kernel.",
-        "Read the kernel log for the device's PCI address.",
-    ),
-    row("EMFILE", "This process may open no more files.", "Raise LimitNOFILE or ulimit -n."),
-    row("ENODEV", "The device is gone.", "Read the kernel log for the device's PCI address."),
-    row(
-        "ENOENT",
-        "The kernel has no such file: the driver, the kernel or the device lacks it.",
-        "Nothing where the device lacks it; otherwise update the kernel or its driver.",
-    ),
-    row("ENXIO", "The device is gone.", "Read the kernel log for the device's PCI address."),
-    row(
-        "EPERM",
-        "The kernel refuses this operation to this user.",
-        "Grant the capability that docs/privileges.md names.",
-    ),
     row(
         "ERROR_DEVICE_LOST",
         "The GPU hung, was reset or was removed.",

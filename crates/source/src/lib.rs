@@ -7,7 +7,7 @@
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
 //! | [`listing`] | which device is at each place of a driver's list, under its lasting key and name |
 //! | [`loss`] | which faults lose a device or a session |
-//! | [`rates`] | rates and shares |
+//! | [`rates`] | shares of counters |
 //! | [`simulated`] | how simulated machines identify themselves |
 //! | [`events`] | counts and times of events that a driver announces once |
 //! | [`throttle`] | one log line per subject and minute |
@@ -27,8 +27,7 @@ pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
 pub use listing::{Known, KnownDevices, Listed, Place};
 pub use loss::LossCodes;
-pub use rates::{Rate, Share};
-pub use reading::WrappingCounter;
+pub use rates::Share;
 pub use spec::{Common, Opened, SourceSpec, UsageError};
 pub use throttle::Throttle;
 

@@ -35,7 +35,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use naming::{Family, Id, ReturnedCode, Scope, Value, catalogue::DEVICE_INFO};
+use naming::{Errno, Family, Id, ReturnedCode, Scope, Value, catalogue::DEVICE_INFO};
 use reading::{
     Absence, Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Prior, Source,
 };
@@ -120,7 +120,7 @@ struct Reason {
     kind: &'static str,
     call: &'static str,
     code: &'static str,
-    /// `None` for a code of the vendor or the kernel that costs one value.
+    /// `None` for a code of the vendor that costs one value.
     meaning: Option<&'static str>,
     what_to_do: Option<&'static str>,
 }
@@ -129,7 +129,9 @@ impl From<Fault> for Reason {
     fn from(fault: Fault) -> Self {
         let known = match fault.code {
             Code::Known(code) => Some((code.meaning(), code.what_to_do())),
-            Code::Returned(name) => ReturnedCode::of(name).map(|row| (row.meaning, row.what_to_do)),
+            Code::Returned(name) => Errno::named(name)
+                .map(|errno| (errno.meaning, errno.what_to_do))
+                .or_else(|| ReturnedCode::of(name).map(|row| (row.meaning, row.what_to_do))),
         };
         let (meaning, what_to_do) = known.unzip();
         Self { kind: fault.absence.name(), call: fault.call, code: fault.code.name(), meaning, what_to_do }
@@ -329,8 +331,7 @@ impl Report {
     pub fn advice(&self) -> String {
         let devices = self.sources.iter().flat_map(|source| &source.devices);
         let reasons = devices.flat_map(|device| {
-            let absent = device.metrics.iter().filter(|metric| metric.series.is_empty());
-            let absent = absent.filter_map(|metric| metric.absent.first());
+            let absent = device.metrics.iter().filter_map(|metric| metric.absent.first());
             device.unavailable.iter().chain(absent.map(|missing| &missing.reason))
         });
         let advice: BTreeMap<_, _> =
@@ -428,7 +429,7 @@ impl DeviceReport {
 }
 
 impl MetricReport {
-    /// The value, one of several, or the reason.
+    /// The value, one of several, and the reason where one is absent.
     fn summary(&self) -> String {
         let braces = |labels: &BTreeMap<&str, String>| {
             let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -438,16 +439,22 @@ impl MetricReport {
             Number::Int(value) => value.to_string(),
             Number::Float(value) => value.to_string(),
         };
-        match (&*self.series, &*self.absent) {
-            ([one], []) if self.metric == DEVICE_INFO.name() => value(one),
-            ([one], _) => format!("{}{}", value(one), braces(&one.labels)),
-            ([first, rest @ ..], _) => {
+        let series = match &*self.series {
+            [] => String::new(),
+            [one] if self.metric == DEVICE_INFO.name() => value(one),
+            [one] => format!("{}{}", value(one), braces(&one.labels)),
+            [first, rest @ ..] => {
                 format!("{}{}  and {} more series", value(first), braces(&first.labels), rest.len())
             }
-            ([], [Missing { reason: Reason { kind, call, code, .. }, .. }, ..]) => {
-                format!("{kind}: {call} ({code})")
+        };
+        match self.absent.first() {
+            None if series.is_empty() => "not reported".to_owned(),
+            None => series,
+            Some(Missing { labels, reason: Reason { kind, call, code, .. } }) => {
+                let without =
+                    if series.is_empty() { series } else { format!("{series}  without{}: ", braces(labels)) };
+                format!("{without}{kind}: {call} ({code})")
             }
-            ([], []) => "not reported".to_owned(),
         }
     }
 }

@@ -93,8 +93,12 @@ impl Card {
     /// of an A770).
     ///
     /// # Errors
-    /// `inside_the_card` where the switch is not visible, as in a virtual machine that was given the GPU alone.
+    /// `inside_the_card` where the switch is not visible, as in a virtual machine that was given the GPU alone;
+    /// `integrated` where the GPU is in no slot.
     pub fn slot(&self) -> Measured<Function> {
+        if self.integrated {
+            return Err(Fault::new("current_link_speed", FaultCode::Integrated));
+        }
         let upstream = || {
             let gpu = self.function.folder.canonicalize().ok()?;
             // root port / upstream port / downstream port / GPU
@@ -181,6 +185,8 @@ mod tests {
             };
             let link = card.slot().and_then(|slot| slot.link());
             assert_eq!(link.map_err(|fault| fault.code.name()), expected, "{vendor} {inside:?}");
+            let none = Card { integrated: true, ..card }.slot().map_err(|fault| fault.code.name());
+            assert_eq!(none, Err("integrated"));
         }
     }
 }
