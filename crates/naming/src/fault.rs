@@ -217,6 +217,9 @@ fault_codes! {
         Disabled = "disabled",
             "The limit or sensor is switched off.",
             "Nothing.";
+        DriverAppeared = "driver_appeared",
+            "The kernel driver was loaded while the exporter ran, and its devices are opened again.",
+            "Nothing.";
         Empty = "empty",
             "The text or file is empty.",
             "Nothing if it passes; otherwise update the driver.";

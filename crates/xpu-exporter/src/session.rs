@@ -222,8 +222,13 @@ impl Session for XpuSession {
 
     fn devices(&mut self, _prior: &Prior) -> Result<Vec<Found>, Lost> {
         let cards = Card::all(&self.shared.roots.sysfs);
+        let changed = |code| Err(Lost::Session(Fault::new("bus/pci/drivers", code)));
         if self.had_cards && cards.is_empty() && !has_driver(&self.shared.roots.sysfs) {
-            return Err(Lost::Session(Fault::new("bus/pci/drivers", FaultCode::DriverUnloaded)));
+            return changed(FaultCode::DriverUnloaded);
+        }
+        // Samplers were opened without the kernel's files, and go on without them.
+        if !self.had_cards && !cards.is_empty() {
+            return changed(FaultCode::DriverAppeared);
         }
         if self.wants_library(&cards) {
             self.opening.start();
@@ -249,7 +254,7 @@ impl Session for XpuSession {
             }
         }
         // Where sysfs never showed a card, Level Zero lists them. A card that sysfs no longer shows is gone.
-        if cards.is_empty() && !self.had_cards {
+        if !self.had_cards {
             let gpus = self.shared.gpus().clone().unwrap_or_default();
             return Ok(gpus
                 .into_iter()
