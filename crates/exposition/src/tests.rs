@@ -96,6 +96,14 @@ DCGM_FI_DEV_GPU_TEMP{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 45
 # TYPE DCGM_FI_DEV_MEMORY_TEMP gauge
 DCGM_FI_DEV_MEMORY_TEMP{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 51.5
 DCGM_FI_DEV_MEMORY_TEMP{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 51.5
+# HELP DCGM_FI_DEV_GPU_TEMP_CELSIUS GPU temperature (in C).
+# TYPE DCGM_FI_DEV_GPU_TEMP_CELSIUS gauge
+DCGM_FI_DEV_GPU_TEMP_CELSIUS{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 45
+DCGM_FI_DEV_GPU_TEMP_CELSIUS{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 45
+# HELP DCGM_FI_DEV_MEMORY_TEMP_CELSIUS Memory temperature (in C).
+# TYPE DCGM_FI_DEV_MEMORY_TEMP_CELSIUS gauge
+DCGM_FI_DEV_MEMORY_TEMP_CELSIUS{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 51.5
+DCGM_FI_DEV_MEMORY_TEMP_CELSIUS{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 51.5
 # TYPE accel_energy_joules_total counter
 accel_energy_joules_total{family="nvidia",device="gpu0"} 1.25
 accel_energy_joules_total{family="nvidia",device="gpu1"} 1.25
@@ -103,6 +111,10 @@ accel_energy_joules_total{family="nvidia",device="gpu1"} 1.25
 # TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION counter
 DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 1250
 DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 1250
+# HELP DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL Total energy consumption since the driver was last reloaded (in J).
+# TYPE DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL counter
+DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 1.25
+DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 1.25
 # TYPE accel_throttle_active gauge
 accel_throttle_active{family="nvidia",device="gpu0",reason="sw_power_cap"} 1
 accel_throttle_active{family="nvidia",device="gpu0",reason="thermal"} 1
@@ -115,6 +127,10 @@ accel_fan_speed_ratio{family="nvidia",device="gpu1",fan="0"} 0.3
 # TYPE DCGM_FI_DEV_FAN_SPEED gauge
 DCGM_FI_DEV_FAN_SPEED{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 30
 DCGM_FI_DEV_FAN_SPEED{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 30
+# HELP DCGM_FI_DEV_FAN_SPEED_RATIO Fan speed (ratio).
+# TYPE DCGM_FI_DEV_FAN_SPEED_RATIO gauge
+DCGM_FI_DEV_FAN_SPEED_RATIO{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 0.3
+DCGM_FI_DEV_FAN_SPEED_RATIO{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 0.3
 # HELP DCGM_EXP_XID_ERRORS_TOTAL Total number of XID errors by code.
 # TYPE DCGM_EXP_XID_ERRORS_TOTAL counter
 DCGM_EXP_XID_ERRORS_TOTAL{gpu="0",modelName="NVIDIA H100 80GB HBM3",xid="79"} 18446744073709551615
@@ -148,12 +164,21 @@ DCGM_FI_DEV_GPU_TEMP{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 45
 # HELP DCGM_FI_DEV_MEMORY_TEMP Memory temperature (in C).
 # TYPE DCGM_FI_DEV_MEMORY_TEMP gauge
 DCGM_FI_DEV_MEMORY_TEMP{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 51.5
+# HELP DCGM_FI_DEV_GPU_TEMP_CELSIUS GPU temperature (in C).
+# TYPE DCGM_FI_DEV_GPU_TEMP_CELSIUS gauge
+DCGM_FI_DEV_GPU_TEMP_CELSIUS{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 45
+# HELP DCGM_FI_DEV_MEMORY_TEMP_CELSIUS Memory temperature (in C).
+# TYPE DCGM_FI_DEV_MEMORY_TEMP_CELSIUS gauge
+DCGM_FI_DEV_MEMORY_TEMP_CELSIUS{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 51.5
 # TYPE accel_energy_joules counter
 # UNIT accel_energy_joules joules
 accel_energy_joules_total{family="nvidia",device="gpu0"} 1.25
 # HELP DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION Total energy consumption since boot (in mJ).
 # TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION unknown
 DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 1250
+# HELP DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL Total energy consumption since the driver was last reloaded (in J).
+# TYPE DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL unknown
+DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 1.25
 # TYPE accel_throttle_active gauge
 accel_throttle_active{family="nvidia",device="gpu0",reason="sw_power_cap"} 1
 accel_throttle_active{family="nvidia",device="gpu0",reason="thermal"} 1
@@ -163,6 +188,9 @@ accel_fan_speed_ratio{family="nvidia",device="gpu0",fan="0"} 0.3
 # HELP DCGM_FI_DEV_FAN_SPEED Fan speed (in %).
 # TYPE DCGM_FI_DEV_FAN_SPEED gauge
 DCGM_FI_DEV_FAN_SPEED{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 30
+# HELP DCGM_FI_DEV_FAN_SPEED_RATIO Fan speed (ratio).
+# TYPE DCGM_FI_DEV_FAN_SPEED_RATIO gauge
+DCGM_FI_DEV_FAN_SPEED_RATIO{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 0.3
 # HELP DCGM_EXP_XID_ERRORS_TOTAL Total number of XID errors by code.
 # TYPE DCGM_EXP_XID_ERRORS_TOTAL unknown
 DCGM_EXP_XID_ERRORS_TOTAL{gpu="0",modelName="NVIDIA H100 80GB HBM3",xid="79"} 18446744073709551615
@@ -427,8 +455,8 @@ proptest! {
             prop_assert_eq!(&parsed_labels(&line("accelscope_build_info{"))[2].1, &own);
             let announced = line("# HELP DCGM_FI_DEV_XID_ERRORS ");
             prop_assert_eq!(unescaped(&announced["# HELP DCGM_FI_DEV_XID_ERRORS ".len()..]), help.clone());
-            let end = usize::from(format == Format::OpenMetrics);
-            prop_assert_eq!(body.matches('\n').count(), 3 + 3 + end, "no raw line input");
+            let more = usize::from(format == Format::OpenMetrics);
+            prop_assert_eq!(body.matches('\n').count(), 3 + 3 + more, "no raw line input");
         }
         let families = families(&encode(Format::Protobuf, &subjects, &options));
         let metric = Sample::decode(&families[0].metric[0][..]).expect("a metric");
@@ -451,6 +479,8 @@ fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
             when,
             keep: &[(Label::Sensor, "where")],
             help: "Degrees.",
+            generation: None,
+            other: None,
         }
     }
     static METRIC: Metric = Metric {
