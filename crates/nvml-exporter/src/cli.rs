@@ -9,6 +9,7 @@ use source::{Common, Opened, SourceSpec, UsageError};
 use crate::{
     counters::{Counters, Generations},
     identity::DcgmLabelOptions,
+    resting::Roots,
     session::NvmlSource,
 };
 
@@ -73,6 +74,6 @@ fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageErro
         },
         label_fields,
     };
-    let source = NvmlSource::new(flags.library, common.sysfs.clone(), labels);
-    Ok(Opened { source: Box::new(source), filters: vec![filter] })
+    let roots = Roots { sysfs: common.sysfs.clone(), procfs: common.procfs.clone() };
+    Ok(Opened { source: Box::new(NvmlSource::new(flags.library, roots, labels)), filters: vec![filter] })
 }

@@ -32,6 +32,12 @@ pub struct LinkRates {
 }
 
 impl LinkTraffic {
+    /// Begins anew after a pause: rates over it would be of another time than the values beside them. Sums go
+    /// on.
+    pub fn restart(&mut self) {
+        *self = Self { pcie_bytes: self.pcie_bytes, ..Self::default() };
+    }
+
     /// Takes the values of one round.
     pub fn advance(&mut self, now: Instant, fields: &FieldValues, gpm: &GpmMetrics) -> LinkRates {
         let (sent, received) =

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use naming::Flag;
 use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler, plausible_count};
 use source::Known;
 
@@ -12,6 +13,7 @@ use crate::{
     map,
     rates::{ClockEvents, LinkTraffic},
     raw::{self, FieldValues, Gpm, GpmMetrics, Gpu, Instance, LOSSES, Raw, fields},
+    resting::{Access, Resting, Roots, RuntimePower},
 };
 
 /// NVML knows no board with more NVLinks (nvml.h, `NVML_NVLINK_MAX_LINKS`).
@@ -28,6 +30,7 @@ pub struct GpuSampler {
     identity: Arc<Identity>,
     info: Labels,
     listener: Arc<Listener>,
+    power: RuntimePower,
     fields: FieldValues,
     links: Measured<u32>,
     gpm: Measured<Gpm>,
@@ -45,19 +48,23 @@ struct Partition {
 }
 
 impl GpuSampler {
-    /// Prepares to read what the board has.
+    /// Prepares to read what the board has. It is not called before it is known to be awake.
     pub fn open(
         gpu: Gpu,
         known: Known<Inventory>,
         labels: DcgmLabelOptions,
         listener: Arc<Listener>,
+        roots: &Roots,
+        resting: Resting,
     ) -> Self {
         let Known { mark, key, identity, facts: inventory } = known;
-        let links = link_count(&gpu);
+        let not_asked = |call| Fault::new(call, FaultCode::FirstReading);
         Self {
-            fields: FieldValues::every_round(&gpu, links.unwrap_or(0)),
+            fields: FieldValues::every_round(&gpu, 0),
             info: inventory.info(None),
-            gpm: open_gpm(&gpu),
+            gpm: Err(not_asked("nvmlGpmQueryDeviceSupport")),
+            links: Err(not_asked(fields::NVML_FI_DEV_NVLINK_LINK_COUNT.name())),
+            power: RuntimePower::new(roots, &inventory.address(), &key, resting),
             gpu,
             key,
             mark,
@@ -65,7 +72,6 @@ impl GpuSampler {
             labels,
             identity,
             listener,
-            links,
             partitions: Vec::new(),
             traffic: LinkTraffic::default(),
             clock_events: ClockEvents::default(),
@@ -89,6 +95,23 @@ impl GpuSampler {
             self.fields = FieldValues::every_round(&self.gpu, self.links.unwrap_or(0));
         }
         retry_failed_gpm(&mut self.gpm, &self.gpu);
+    }
+
+    /// Reports a board that is not read: what is known without a call.
+    fn put_unread(&mut self, access: Access, batch: &mut Batch) {
+        map::unread(&self.info, self.listener.history(&self.key, None).as_ref(), Instant::now(), batch);
+        if access == Access::LeaveAlone {
+            let left_alone = Fault::new("power/runtime_status", FaultCode::LeftAlone);
+            batch.put(naming::catalogue::UTILIZATION, Labels::NONE, Err(left_alone));
+        }
+        // Rates over the pause would be of other times than the values beside them.
+        self.traffic.restart();
+        if let Ok(gpm) = &mut self.gpm {
+            gpm.restart();
+        }
+        for gpm in self.partitions.iter_mut().flat_map(|partition| &mut partition.gpm) {
+            gpm.restart();
+        }
     }
 
     fn sample_partitions(&mut self, mig_enabled: Measured<bool>, now: Instant, batch: &mut Batch) {
@@ -135,8 +158,14 @@ impl GpuSampler {
 
 impl Sampler for GpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
-        self.check_identity()?;
+        let (asleep, access) = self.power.access(Instant::now());
         batch.begin(&self.identity);
+        batch.put(naming::catalogue::DEVICE_ASLEEP, Labels::NONE, asleep.map(Flag));
+        if access != Access::Read {
+            self.put_unread(access, batch);
+            return Ok(());
+        }
+        self.check_identity()?;
         self.retry_failed();
         let mut raw = raw::read(&self.gpu, self.links.unwrap_or(0));
         if let Some(lost) = LOSSES.of_mandatory(&mandatory(&raw)) {
@@ -169,6 +198,7 @@ impl Sampler for GpuSampler {
             batch.put(naming::catalogue::DEVICE_INFO, Labels::NONE, Err(unknown));
         }
         self.sample_partitions(raw.mig_enabled, now, batch);
+        self.power.round_read(Instant::now(), is_idle(&raw));
         self.check_identity()
     }
 }
@@ -183,6 +213,17 @@ fn mandatory(raw: &Raw) -> [Option<Fault>; 5] {
         raw.utilization_percent.err(),
         raw.clocks_mhz[0].err(),
     ]
+}
+
+/// Whether the board did nothing since the last round: no kernel ran, and no engine that it has coded video. A
+/// board that does not report it is not idle.
+fn is_idle(raw: &Raw) -> bool {
+    let is_at_rest = |percent: Measured<u32>| match percent {
+        Ok(percent) => percent == 0,
+        Err(fault) => !has_failed(&fault),
+    };
+    raw.utilization_percent == Ok((0, 0))
+        && [raw.encoder_percent, raw.decoder_percent].into_iter().all(is_at_rest)
 }
 
 /// How many NVLinks the board has.

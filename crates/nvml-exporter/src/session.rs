@@ -3,13 +3,14 @@
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use naming::Family;
-use reading::{Backend, Found, Lost, Measured, Session, Source, Unavailable};
+use reading::{Backend, Fault, FaultCode, Found, Lost, Measured, Session, Source, Unavailable};
 use source::{Known, KnownDevices};
 
 use crate::{
     identity::{DcgmLabelOptions, Inventory},
     listener::Listener,
     raw::{Gpu, LOSSES, Library},
+    resting::{Resting, Roots},
     sampler::GpuSampler,
     xid::{self, XidLog},
 };
@@ -17,15 +18,15 @@ use crate::{
 /// NVML on this node.
 pub struct NvmlSource {
     library: Option<PathBuf>,
-    sysfs: PathBuf,
+    roots: Roots,
     labels: DcgmLabelOptions,
     log: XidLog,
 }
 
 impl NvmlSource {
-    /// A source that opens `library`, or searches for it; `sysfs` is the host's.
-    pub fn new(library: Option<PathBuf>, sysfs: PathBuf, labels: DcgmLabelOptions) -> Self {
-        Self { library, sysfs, labels, log: XidLog::new(xid::WINDOW) }
+    /// A source that opens `library`, or searches for it; `roots` are the host's.
+    pub fn new(library: Option<PathBuf>, roots: Roots, labels: DcgmLabelOptions) -> Self {
+        Self { library, roots, labels, log: XidLog::new(xid::WINDOW) }
     }
 }
 
@@ -35,11 +36,19 @@ impl Source for NvmlSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        let library = Library::open(self.library.as_ref(), &self.sysfs)?;
+        let library = Library::open(self.library.as_ref(), &self.roots.sysfs)?;
         let listener = Listener::start(&library, self.log.clone());
         let labels = self.labels.clone();
-        let (known, shared) = (KnownDevices::default(), HashSet::new());
-        Ok(Box::new(NvmlSession { library, labels, listener, known, shared }))
+        Ok(Box::new(NvmlSession {
+            library,
+            labels,
+            listener,
+            roots: self.roots.clone(),
+            resting: Resting::default(),
+            known: KnownDevices::default(),
+            count: 0,
+            shared: HashSet::new(),
+        }))
     }
 }
 
@@ -47,7 +56,11 @@ struct NvmlSession {
     library: Library,
     labels: DcgmLabelOptions,
     listener: Arc<Listener>,
+    roots: Roots,
+    resting: Resting,
     known: KnownDevices<Inventory>,
+    /// How many devices were last listed.
+    count: u32,
     /// UUIDs that two boards had at once. They stay so, or the key of one would change when the other goes.
     shared: HashSet<String>,
 }
@@ -83,6 +96,7 @@ impl Listed {
 impl NvmlSession {
     fn device(&mut self, index: u32, asked: Measured<Listed>) -> Result<Option<Found>, Lost> {
         let (labels, listener) = (&self.labels, &self.listener);
+        let (roots, resting) = (&self.roots, &self.resting);
         self.known.listed(index, asked, &LOSSES, |known, Listed { gpu, mark, key, uuid }| {
             let is_still = |known: &Known<Inventory>| {
                 known.mark == mark && known.key == key && known.facts.is_complete()
@@ -101,10 +115,13 @@ impl NvmlSession {
             });
             listener.register(&gpu, &known.key);
             let (labels, listener) = (labels.clone(), Arc::clone(listener));
+            let (roots, resting) = (roots.clone(), resting.clone());
             Found {
                 key: known.key.clone(),
                 identity: Arc::clone(&known.identity),
-                open: Box::new(move || Ok(Box::new(GpuSampler::open(gpu, known, labels, listener)))),
+                open: Box::new(move || {
+                    Ok(Box::new(GpuSampler::open(gpu, known, labels, listener, &roots, resting)))
+                }),
             }
         })
     }
@@ -117,9 +134,19 @@ impl Session for NvmlSession {
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
         let count = self.library.device_count().map_err(|fault| LOSSES.of_list(fault))?;
-        let marked = |gpu: Gpu| gpu.mark().map(|mark| (gpu, mark));
-        let marks: Vec<_> =
-            (0..count).map(|index| Gpu::by_index(&self.library, index).and_then(marked)).collect();
+        let is_unchanged = std::mem::replace(&mut self.count, count) == count;
+        let marks: Vec<_> = (0..count)
+            .map(|index| {
+                // A board that sleeps, or is left alone so that it can, is still what it was. When their number
+                // has changed, a place may be another board's.
+                let known = self.known.last_found(index).filter(|_| is_unchanged);
+                if known.is_some_and(|known| self.resting.contains(&known.key)) {
+                    return Err(Fault::new("power/runtime_status", FaultCode::LeftAlone));
+                }
+                let gpu = Gpu::by_index(&self.library, index)?;
+                gpu.mark().map(|mark| (gpu, mark))
+            })
+            .collect();
         let mut seen = HashSet::new();
         for (_, mark) in marks.iter().flatten() {
             if !seen.insert(mark) {

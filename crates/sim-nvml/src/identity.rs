@@ -31,6 +31,9 @@ impl Argument<Nvml> for ByIndex {
     unsafe fn take(raw: c_uint, call: &Call<'_>) -> Result<Self> {
         let device = call.moment.present().nth(raw as usize).ok_or(code::INVALID_ARGUMENT)?;
         call.device.set(Some(device));
+        if call.moment.conditions().device(device).is_some_and(|standing| standing.asleep) {
+            call.count_wake();
+        }
         Ok(Self(device))
     }
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
+//! | [`idle_backoff`] | when an idle device is not read, so that it can be suspended |
 //! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
 //! | [`rates`] | rates and shares |
 //! | [`simulated`] | how simulated machines identify themselves |
@@ -14,6 +15,7 @@
 
 pub mod call_queue;
 pub mod events;
+pub mod idle_backoff;
 pub mod listing;
 pub mod rates;
 pub mod simulated;
@@ -23,6 +25,7 @@ pub mod user_file;
 
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
+pub use idle_backoff::IdleBackoff;
 pub use listing::{Known, KnownDevices, LossCodes};
 pub use rates::{Rate, Share};
 pub use reading::WrappingCounter;

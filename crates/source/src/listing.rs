@@ -80,6 +80,11 @@ impl<T> Default for KnownDevices<T> {
 }
 
 impl<T: Clone> KnownDevices<T> {
+    /// What was last found at `index`.
+    pub fn last_found(&self, index: u32) -> Option<&Known<T>> {
+        self.0.get(&index)
+    }
+
     /// The device at `index`: the one that is known if it `is_still` there, else what `read` returns.
     pub fn get_or_read(
         &mut self,

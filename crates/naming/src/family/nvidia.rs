@@ -11,6 +11,7 @@ pub(super) const ROW: Row = Row {
     pci: Some(PciMatch { vendor: 0x10de, classes: &[0x0300, 0x0302] }),
     sources: &[
         (m::DEVICE_INFO.id, "nvmlDeviceGetName, GetPciInfo, GetSerial, GetVbiosVersion, GetInforomVersion"),
+        (m::DEVICE_ASLEEP.id, "power/runtime_status of the PCI function"),
         (m::UTILIZATION.id, "nvmlDeviceGetUtilizationRates"),
         (
             m::ENGINE_ACTIVE.id,

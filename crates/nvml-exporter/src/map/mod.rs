@@ -13,7 +13,7 @@ mod thermal;
 use std::time::Instant;
 
 use naming::{Flag, catalogue as m};
-use reading::{Batch, Labels, Measured};
+use reading::{Batch, Fault, Labels, Measured};
 
 use crate::{
     rates::{ClockEvents, LinkRates},
@@ -80,6 +80,12 @@ pub fn device(sample: &DeviceSample<'_>, batch: &mut Batch) {
     health::fabric(sample.raw, batch);
     health::modes(sample.raw, batch);
     events::device(sample.xids.as_ref(), sample.now, batch);
+}
+
+/// Puts what is known of a device that is not called, because it sleeps or should be able to.
+pub fn unread(info: &Labels, xids: Result<&XidHistory, &Fault>, now: Instant, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
+    events::device(xids, now, batch);
 }
 
 /// Puts a MIG instance into the batch.

@@ -142,6 +142,11 @@ impl Gpm {
         Ok(Self { newer: Sample::new(library)?, older: Sample::new(library)?, primed: false, request })
     }
 
+    /// Forgets the last sample: what it is compared with next would be of another time than its neighbours.
+    pub fn restart(&mut self) {
+        self.primed = false;
+    }
+
     /// Takes a sample of `gpu`, or of its GPU instance `instance`, and returns the metrics between the
     /// last sample and this one. The first call has nothing to compare with and returns no data.
     pub fn read(&mut self, gpu: &Gpu, instance: Option<u32>) -> GpmMetrics {
