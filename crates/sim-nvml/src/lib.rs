@@ -46,6 +46,7 @@ mod nvlink;
 mod parts;
 mod pcie;
 mod processes;
+mod repairs;
 mod session;
 mod thermal_power;
 mod topology;
