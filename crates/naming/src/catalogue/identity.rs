@@ -44,6 +44,20 @@ entries! { from 0;
          accel_device_info",
     );
 
+    PLATFORM_INFO: Flag = info(
+        "accel_platform_info",
+        "Where the device is in its rack: chassis, slot, tray and host, as its platform reports it",
+    )
+    .labels(&[
+        Label::ChassisSerial,
+        Label::Slot,
+        Label::Tray,
+        Label::HostId,
+        Label::ModuleId,
+        Label::PeerType,
+        Label::IbGuid,
+    ]);
+
     DEVICE_UP: Flag = gauge(
         "accel_device_up",
         "Whether the device answered within its deadline, 0 while it has no other series",
@@ -61,6 +75,12 @@ entries! { from 0;
          power management counts it",
     )
     .labels(&[Label::State]);
+
+    UPTIME: Seconds = gauge(
+        "accel_uptime_seconds",
+        "Time since the driver initialised the device; it begins anew with each reset of the device and \
+         reload of the driver",
+    );
 
     DEVICES: Count = own(
         MetricKind::Gauge,
