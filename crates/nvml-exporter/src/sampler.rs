@@ -14,7 +14,7 @@ use crate::{
     identity::{DcgmLabelOptions, Inventory},
     listener::Listener,
     map,
-    rates::{ClockEvents, LinkTraffic},
+    rates::{ClockEvents, Counters},
     raw::{self, FieldValues, Gpm, GpmMetric, GpmMetrics, Gpu, Instance, LOSSES, Rare, Raw, fields},
     resting::{Access, Resting, Roots, RuntimePower},
 };
@@ -48,7 +48,7 @@ pub struct GpuSampler {
     context_switches: Option<u64>,
     gpm: Measured<Gpm>,
     partitions: Vec<Partition>,
-    traffic: LinkTraffic,
+    counters: Counters,
     clock_events: ClockEvents,
 }
 
@@ -90,7 +90,7 @@ impl GpuSampler {
             identity,
             listener,
             partitions: Vec::new(),
-            traffic: LinkTraffic::default(),
+            counters: Counters::default(),
             clock_events: ClockEvents::default(),
         }
     }
@@ -125,7 +125,7 @@ impl GpuSampler {
             batch.put(naming::catalogue::UTILIZATION, Labels::NONE, Err(left_alone));
         }
         // Rates over the pause would be of other times than the values beside them.
-        self.traffic.restart();
+        self.counters.restart();
         self.rare_read = None;
         if let Ok(gpm) = &mut self.gpm {
             gpm.restart();
@@ -224,7 +224,7 @@ impl Sampler for GpuSampler {
             context_switches: self.context_switches.map_or_else(|| context_switches.map(|_| 0), Ok),
             power_instant_mw: ceilings.instant_power(&self.fields),
             gpm: &gpm,
-            rates: self.traffic.advance(now, &self.fields, &gpm),
+            counts: self.counters.advance(&raw, &self.fields, &gpm, &ceilings),
             clock_events: &self.clock_events,
             info: &self.info,
             xids: self.listener.history(&self.key, None),

@@ -4,7 +4,7 @@
 
 mod clocks;
 mod engines;
-mod events;
+pub mod events;
 mod fabric;
 mod health;
 mod links;
@@ -12,6 +12,9 @@ mod memory;
 mod platform;
 mod rare_links;
 mod thermal;
+
+pub use clocks::REASON_NANOSECONDS;
+pub use links::link_bytes;
 
 use std::{
     fmt::Write as _,
@@ -22,7 +25,7 @@ use naming::{Count, Flag, Seconds, catalogue as m};
 use reading::{Batch, Fault, Labels, Measured};
 
 use crate::{
-    rates::{ClockEvents, LinkRates},
+    rates::{ClockEvents, Counts},
     raw::{FieldValues, GpmMetrics, Memory, Rare, Raw},
     xid::XidHistory,
 };
@@ -47,8 +50,8 @@ pub struct DeviceSample<'a> {
     pub power_instant_mw: Measured<u64>,
     /// Profiling counters.
     pub gpm: &'a GpmMetrics,
-    /// Traffic of the links.
-    pub rates: LinkRates,
+    /// What was counted so far.
+    pub counts: Counts,
     /// Clock events of the window.
     pub clock_events: &'a ClockEvents,
     /// Labels of the info metric.
