@@ -244,6 +244,9 @@ fault_codes! {
         NotFinite = "not_finite",
             "The call succeeded and returned no number (NaN) or an infinite one.",
             "Nothing if it passes; otherwise update the driver.";
+        NotRegistered = "not_registered",
+            "The device has not completed its registration with the fabric manager.",
+            "Nothing if it passes; otherwise look at the fabric manager and at accel_fabric_state.";
         NotReturned = "not_returned",
             "The call returned fewer values than were asked for.",
             "Update the driver.";

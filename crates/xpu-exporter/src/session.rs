@@ -153,7 +153,7 @@ impl XpuSession {
             && self.library.is_none()
             && self.may_open
             && self.opening.is_due()
-            && !cards.iter().any(|card| card.is_asleep().unwrap_or(true))
+            && !cards.iter().any(|card| card.function.is_asleep().unwrap_or(true))
     }
 
     /// Takes a Level Zero that was opened meanwhile, waiting for it up to `timeout`, and returns whether the
@@ -237,7 +237,7 @@ impl Session for XpuSession {
             self.describe(&cards);
         }
         if let Some(library) = &self.library
-            && !cards.iter().any(|card| card.is_asleep().unwrap_or(false))
+            && !cards.iter().any(|card| card.function.is_asleep().unwrap_or(false))
         {
             let known = self.shared.gpus().clone().unwrap_or_default();
             match library.gpus(&known) {
