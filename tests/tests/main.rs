@@ -18,6 +18,7 @@ mod hostile;
 mod kernel_abi;
 mod level_zero;
 mod level_zero_faults;
+mod matrix;
 mod negotiation;
 mod prometheus;
 mod pyhlml;

@@ -1,5 +1,5 @@
-//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `release`, `generate`, `bless` or
-//! `bench`.
+//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `release`, `generate`, `bless`,
+//! `bench` or `faults`.
 //!
 //! Everything that CI does is here, so that it can be done at a desk with the same words.
 
@@ -7,6 +7,7 @@
 
 mod bench;
 mod demo;
+mod faults;
 mod release;
 mod setup;
 mod shell;
@@ -35,7 +36,9 @@ usage: cargo xtask COMMAND
   release                              build the programs as they are given away, and check them
   generate [--check]                   write the pages of docs/ that are generated, alerts/ and dashboards/; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
-  bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size";
+  bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size
+  faults [--only TEXT] [--dwell SECONDS] [--json]
+                                       every source with every fault that it can have, and what each costs";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -57,6 +60,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),
         ["release"] => release::run(),
+        ["faults", options @ ..] => faults::run(options),
         ["generate"] => generate(&[]),
         ["generate", "--check"] => generate(&["--check"]),
         ["bless"] => bless(),
