@@ -21,6 +21,7 @@ mod node;
 pub mod process;
 mod prometheus;
 mod samples;
+pub mod soak;
 pub mod wait;
 
 pub use alertmanager::{Alertmanager, Notification, Webhook};

@@ -22,4 +22,5 @@ mod matrix;
 mod negotiation;
 mod prometheus;
 mod pyhlml;
+mod soak;
 mod xpu;

@@ -1,5 +1,5 @@
 //! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `release`, `generate`, `bless`,
-//! `bench` or `faults`.
+//! `bench`, `faults` or `soak`.
 //!
 //! Everything that CI does is here, so that it can be done at a desk with the same words.
 
@@ -11,6 +11,7 @@ mod faults;
 mod release;
 mod setup;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 
@@ -38,7 +39,8 @@ usage: cargo xtask COMMAND
   bless                                write the golden files of the end-to-end tests anew, and what follows
   bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size
   faults [--only TEXT] [--dwell SECONDS] [--json]
-                                       every source with every fault that it can have, and what each costs";
+                                       every source with every fault that it can have, and what each costs
+  soak [--hours N] [--seed N]          memory, threads and descriptors under faults and clients of every kind";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -61,6 +63,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["setup"] => setup::run(),
         ["release"] => release::run(),
         ["faults", options @ ..] => faults::run(options),
+        ["soak", options @ ..] => soak::run(options),
         ["generate"] => generate(&[]),
         ["generate", "--check"] => generate(&["--check"]),
         ["bless"] => bless(),
