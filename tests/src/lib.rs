@@ -22,6 +22,7 @@ pub mod process;
 mod prometheus;
 mod samples;
 pub mod soak;
+pub mod systemd;
 pub mod wait;
 
 pub use alertmanager::{Alertmanager, Notification, Webhook};
