@@ -35,7 +35,7 @@ usage: cargo xtask COMMAND
   tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing
   release                              build the programs as they are given away, and check them
-  generate [--check]                   write the pages of docs/ that are generated, alerts/ and dashboards/; --check only compares
+  generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/ and examples/federation/; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
   bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size
   faults [--only TEXT] [--dwell SECONDS] [--json]
@@ -103,7 +103,7 @@ fn generate(options: &[&str]) -> Result<()> {
             golden.iter().filter(|path| path.extension() == Some("prom".as_ref())).filter_map(|p| p.to_str()),
         )
         .collect();
-    let kinds: [&[&str]; 8] = [
+    let kinds: [&[&str]; 9] = [
         &metrics,
         &["flags"],
         &["faults"],
@@ -112,6 +112,7 @@ fn generate(options: &[&str]) -> Result<()> {
         &["tests"],
         &["runbooks"],
         &["dashboards"],
+        &["federation"],
     ];
     kinds.iter().try_for_each(|kind| {
         let mut generate = Command::new(&accelscope);

@@ -30,6 +30,8 @@ pub struct Part<T> {
     pub machine: String,
     /// The family's own table.
     pub facts: T,
+    /// The kernel's release; 0.0 where the machine names none.
+    pub release: (u32, u32),
     boot: f64,
     built_in: Control,
     control: Control,
@@ -49,7 +51,8 @@ impl<T: DeserializeOwned> Part<T> {
         key: &str,
         physics: fn(&T) -> &Physics,
     ) -> Result<Option<Self>, profile::Error> {
-        let Some(Section { boot, control, facts }) = profile::section::<T>(&options.machine, key)? else {
+        let Some(Section { boot, driver, control, facts }) = profile::section::<T>(&options.machine, key)?
+        else {
             return Ok(None);
         };
         let Physics { power, thermal, clocks } = physics(&facts).clone();
@@ -59,6 +62,7 @@ impl<T: DeserializeOwned> Part<T> {
             machine: options.machine.clone(),
             cycle: Cycle::new(&silicon, options.workload, options.seed),
             facts,
+            release: driver.map_or((0, 0), |driver| driver.release()),
             boot,
             faults: Faults::new(&control.fault, boot)
                 .map_err(|reason| profile::Error::Invalid { name: options.machine.clone(), reason })?,
@@ -160,10 +164,10 @@ mod tests {
 
     #[test]
     fn every_level_stays_within_what_the_hardware_can_do() {
-        for machine in ["nuc-arrow-lake", "nuc-lunar-lake", "nuc-panther-lake"] {
+        for machine in ["nuc-arrow-lake", "nuc-lunar-lake", "nuc-meteor-lake", "nuc-panther-lake"] {
             stays_within(machine, "npu", |facts: &npu::NpuProfile| &facts.physics);
         }
-        for machine in ["xeon6-amx", "sierra-forest"] {
+        for machine in ["xeon6-amx", "xeon-sapphire-rapids", "sierra-forest"] {
             stays_within(machine, "amx", |facts: &amx::XeonProfile| &facts.physics);
         }
     }
