@@ -17,7 +17,7 @@ use e2e::artefacts::{
 use crate::shell::{self, on_path};
 
 /// A program, and the Debian packages that may hold it: the first that does is installed.
-const TOOLS: [(&str, &[&str]); 8] = [
+const TOOLS: [(&str, &[&str]); 12] = [
     ("cc", &["build-essential"]),
     ("readelf", &["binutils"]),
     ("python3", &["python3"]),
@@ -27,6 +27,11 @@ const TOOLS: [(&str, &[&str]); 8] = [
     ("prometheus-alertmanager", &["prometheus-alertmanager"]),
     ("prometheus-node-exporter", &["prometheus-node-exporter"]),
     ("wrk", &["wrk"]),
+    ("strace", &["strace"]),
+    // The manager of services, in namespaces of its own.
+    ("systemd-analyze", &["systemd"]),
+    ("unshare", &["util-linux"]),
+    ("setpriv", &["util-linux"]),
 ];
 
 /// Whether a file is there.
