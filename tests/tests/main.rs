@@ -8,6 +8,7 @@ mod c_headers;
 mod chain;
 mod cli;
 mod clients;
+mod coverage;
 mod dashboards;
 mod edge;
 mod faults;
