@@ -143,6 +143,11 @@ impl Function {
         target.file_name()?.to_str().map(str::to_owned)
     }
 
+    /// Whether it is an SR-IOV virtual function: a part of a board that is on the same bus.
+    pub fn is_virtual(&self) -> bool {
+        fs::symlink_metadata(self.folder.join("physfn")).is_ok()
+    }
+
     /// Its runtime power state. Does not wake it.
     ///
     /// # Errors
@@ -258,6 +263,9 @@ mod tests {
         let function = &functions[0];
         assert_eq!((function.vendor(), function.device()), (Ok(0x8086), Ok(0xe211)));
         assert_eq!(function.driver().as_deref(), Some("xe"));
+        assert!(!function.is_virtual());
+        symlink("../0000:03:00.0", folder.join("physfn")).expect("linked");
+        assert!(function.is_virtual());
         let link = function.link().expect("linked");
         assert_eq!(link, Link { generation: 5, width: 8 });
         assert_eq!(function.link_max().map_err(|fault| fault.code.name()), Err("unknown"));

@@ -188,6 +188,9 @@ fault_codes! {
         SymbolMissing = "symbol_missing",
             "The installed library does not have this function.",
             "Update the driver or library if the value is needed.";
+        VirtualFunctions = "virtual_functions",
+            "Guests use virtual functions of the GPU, and what they do there is not visible on the host.",
+            "Read the load in the guests.";
         UnknownGuid = "unknown_guid",
             "The SoC's telemetry has a layout that this release of accelscope does not know.",
             "Update accelscope.";
@@ -203,8 +206,8 @@ fault_codes! {
             "The call succeeded and returned the vendor's placeholder for a missing number.",
             "Nothing if it passes; otherwise update the driver.";
         CounterFell = "counter_fell",
-            "A counter fell since the last reading, as after a reset.",
-            "Nothing; the next reading gives a value again.";
+            "A counter fell since the last reading, and the next one shows whether it was reset.",
+            "Nothing if it passes; otherwise update the driver.";
         CounterStands = "counter_stands",
             "A counter that always rises stood still, so the sensor does not measure now.",
             "Nothing if it passes; otherwise update the driver or firmware.";
@@ -276,6 +279,9 @@ fault_codes! {
             "Nothing if it passes; otherwise update the driver.";
         Over20Gigahertz = "over_20_gigahertz",
             "The clock is over 20 GHz.",
+            "Nothing if it passes; otherwise update the driver.";
+        RoseTooFast = "rose_too_fast",
+            "A counter rose by more than the device can count in the time that passed, by its limit, link or clock.",
             "Nothing if it passes; otherwise update the driver.";
         Short = "short",
             "The answer of the driver is shorter than its format.",

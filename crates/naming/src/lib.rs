@@ -14,6 +14,7 @@ mod fault;
 mod filter;
 mod label;
 mod metric;
+mod returned;
 mod unit;
 pub mod vocabularies;
 mod xid;
@@ -25,6 +26,7 @@ pub use fault::{Absence, FaultCode};
 pub use filter::{FilterEntry, VendorFilter};
 pub use label::{Label, LabelValues};
 pub use metric::{Id, Metric, MetricKind, MetricOf, Scope};
+pub use returned::{RETURNED_CODES, ReturnedCode};
 pub use unit::{
     Bytes, BytesPerSecond, Celsius, Count, Distribution, Flag, Hertz, Joules, Quantity, Ratio, Seconds, Unit,
     Value, Watts,

@@ -5,8 +5,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
+use crate::conditions::Faults;
 use crate::control::{Control, ControlFile, DriverState};
 use crate::cycle::{Channel, Cycle, Silicon};
+use crate::kernel::Files;
 use crate::live::Options;
 use crate::profile::{self, Clocks, Power, Section, Thermal};
 
@@ -33,6 +35,7 @@ pub struct Part<T> {
     boot: f64,
     built_in: Control,
     control: Control,
+    faults: Faults,
     file: Option<ControlFile>,
     clock: Clock,
     cycle: Cycle,
@@ -61,6 +64,8 @@ impl<T: DeserializeOwned> Part<T> {
             facts,
             release: driver.map_or((0, 0), |driver| driver.release()),
             boot,
+            faults: Faults::new(&control.fault, boot)
+                .map_err(|reason| profile::Error::Invalid { name: options.machine.clone(), reason })?,
             control: control.clone(),
             built_in: control,
             file: options.control.clone().map(ControlFile::new),
@@ -75,8 +80,12 @@ impl<T> Part<T> {
     pub fn now(&mut self) -> f64 {
         if let Some((file, read)) = self.file.as_ref().and_then(|file| Some((file, file.read_if_changed()?)))
         {
-            match read {
-                Ok(control) => self.control = self.built_in.overlaid(&control),
+            let checked = read.and_then(|control| {
+                let control = self.built_in.overlaid(&control);
+                Ok((Faults::new(&control.fault, self.boot)?, control))
+            });
+            match checked {
+                Ok((faults, control)) => (self.faults, self.control) = (faults, control),
                 Err(reason) => eprintln!("accelsim: {}: {reason}", file.path().display()),
             }
         }
@@ -86,6 +95,11 @@ impl<T> Part<T> {
     /// What is wrong with the machine.
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// Applies the faults that name a file and no device.
+    pub fn afflict(&self, files: &mut Files, now: f64) {
+        files.afflict(|name| self.faults.effect_on_file(name, None, now));
     }
 
     /// Whether the driver is loaded.

@@ -5,8 +5,9 @@
 //! |---|---|
 //! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
-//! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
-//! | [`rates`] | rates and shares |
+//! | [`listing`] | which device is at each place of a driver's list, under its lasting key and name |
+//! | [`loss`] | which faults lose a device or a session |
+//! | [`rates`] | shares of counters |
 //! | [`simulated`] | how simulated machines identify themselves |
 //! | [`events`] | counts and times of events that a driver announces once |
 //! | [`throttle`] | one log line per subject and minute |
@@ -15,6 +16,7 @@
 pub mod call_queue;
 pub mod events;
 pub mod listing;
+pub mod loss;
 pub mod rates;
 pub mod simulated;
 pub mod spec;
@@ -23,9 +25,9 @@ pub mod user_file;
 
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
-pub use listing::{Known, KnownDevices, LossCodes};
-pub use rates::{Rate, Share};
-pub use reading::WrappingCounter;
+pub use listing::{Known, KnownDevices, Listed, Place};
+pub use loss::LossCodes;
+pub use rates::Share;
 pub use spec::{Common, Opened, SourceSpec, UsageError};
 pub use throttle::Throttle;
 

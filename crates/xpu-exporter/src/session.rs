@@ -9,7 +9,7 @@ use std::{
 use clap::ValueEnum;
 use kernel::File;
 use naming::{Family, FaultCode};
-use reading::{Backend, Fault, Found, Lost, Session, Source, Unavailable};
+use reading::{Backend, Fault, Found, Lost, Prior, Session, Source, Unavailable};
 
 use crate::{
     drm::{Card, OpenFiles, Roots},
@@ -208,6 +208,7 @@ impl XpuSession {
         let shared = Arc::clone(&self.shared);
         Found {
             key: info.address.clone(),
+            address: Some(info.address.clone()),
             identity: info.identity(None),
             open: Box::new(move || Ok(Box::new(GpuSampler::new(shared, card, info)))),
         }
@@ -219,7 +220,7 @@ impl Session for XpuSession {
         &self.backend
     }
 
-    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+    fn devices(&mut self, _prior: &Prior) -> Result<Vec<Found>, Lost> {
         let cards = Card::all(&self.shared.roots.sysfs);
         if self.had_cards && cards.is_empty() && !has_driver(&self.shared.roots.sysfs) {
             return Err(Lost::Session(Fault::new("bus/pci/drivers", FaultCode::DriverUnloaded)));
@@ -252,10 +253,7 @@ impl Session for XpuSession {
             let gpus = self.shared.gpus().clone().unwrap_or_default();
             return Ok(gpus
                 .into_iter()
-                .map(|gpu| {
-                    let device = format!("gpu{}", gpu.index);
-                    self.found(None, CardInfo { device, address: gpu.address, ..CardInfo::default() })
-                })
+                .map(|gpu| self.found(None, CardInfo { address: gpu.address, ..CardInfo::default() }))
                 .collect());
         }
         let release = self.kernel_release();
@@ -265,9 +263,10 @@ impl Session for XpuSession {
             .collect();
         let found = cards.into_iter().zip(models).map(|(card, model)| {
             let info = CardInfo {
-                device: card.name.clone(),
-                model,
                 address: card.function.address.clone(),
+                card: card.name.clone(),
+                render_node: card.render_node.clone().unwrap_or_default(),
+                model,
                 driver: format!("{} {release}", card.driver.name()).trim().to_owned(),
                 ..CardInfo::default()
             };

@@ -7,8 +7,10 @@
 //! {"sources": [{
 //!     "source": "nvidia", "library": "...", "version": "...", "simulated": null | "machine",
 //!     "unavailable": null | "reason", "expected": null | devices on the PCI bus,
+//!     "functions": [{"address": "0000:19:00.0", "driver": null | "nvidia", "counted": true, "listed": false,
+//!                    "why": null | "...", "kernel_log": null | "..."}],
 //!     "devices": [{
-//!         "key": "...", "labels": {"family": "...", "device": "...", ...}, "info": {"model": "...", ...},
+//!         "key": "...", "address": null | "0000:19:00.0", "labels": {"family": "...", "device": "...", ...}, "info": {"model": "...", ...},
 //!         "unavailable": null | {"kind": "...", "call": "...", "code": "...", ...},
 //!         "metrics": [{
 //!             "metric": "accel_power_watts", "unit": "watts",
@@ -20,8 +22,10 @@
 //!
 //! A metric with neither series nor absences was not reported: the device has nothing of that kind.
 
+mod functions;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc,
@@ -31,12 +35,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use naming::{Errno, Family, Id, Scope, Value, catalogue::DEVICE_INFO};
-use reading::{Absence, Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Source};
+use naming::{Errno, Family, Id, ReturnedCode, Scope, Value, catalogue::DEVICE_INFO};
+use reading::{
+    Absence, Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Prior, Source,
+};
 use serde::Serialize;
 
 use source::Opened;
 
+use self::functions::FunctionReport;
 use crate::sampling::{
     bus::PciBus,
     worker::{Open, STACK_BYTES},
@@ -66,12 +73,14 @@ struct SourceReport {
     #[serde(skip)]
     failed: bool,
     expected: Option<usize>,
+    functions: Vec<FunctionReport>,
     devices: Vec<DeviceReport>,
 }
 
 #[derive(Debug, Serialize)]
 struct DeviceReport {
     key: String,
+    address: Option<String>,
     labels: BTreeMap<&'static str, String>,
     info: BTreeMap<&'static str, String>,
     unavailable: Option<Reason>,
@@ -111,7 +120,7 @@ struct Reason {
     kind: &'static str,
     call: &'static str,
     code: &'static str,
-    /// `None` for a code of the vendor.
+    /// `None` for a code of the vendor that costs one value.
     meaning: Option<&'static str>,
     what_to_do: Option<&'static str>,
 }
@@ -120,7 +129,9 @@ impl From<Fault> for Reason {
     fn from(fault: Fault) -> Self {
         let known = match fault.code {
             Code::Known(code) => Some((code.meaning(), code.what_to_do())),
-            Code::Returned(code) => Errno::named(code).map(|errno| (errno.meaning, errno.what_to_do)),
+            Code::Returned(name) => Errno::named(name)
+                .map(|errno| (errno.meaning, errno.what_to_do))
+                .or_else(|| ReturnedCode::of(name).map(|row| (row.meaning, row.what_to_do))),
         };
         let (meaning, what_to_do) = known.unzip();
         Self { kind: fault.absence.name(), call: fault.call, code: fault.code.name(), meaning, what_to_do }
@@ -132,11 +143,24 @@ pub fn run(opened: Vec<Opened>, sysfs: &Path) -> Report {
     Report { sources: opened.into_iter().map(|opened| source(opened.source, sysfs)).collect() }
 }
 
-fn source(mut source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
+fn source(source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
     let family = source.family();
-    let functions = family.pci().and_then(|wanted| PciBus::new(sysfs, wanted).functions());
-    let expected = functions.map(|functions| functions.len());
-    let none = SourceReport { source: family.name(), expected, ..SourceReport::default() };
+    let users = family.pci().and_then(|wanted| PciBus::new(sysfs, wanted).users());
+    let counted = users.as_ref().map(|users| {
+        let counted = users.iter().filter(|(_, user)| user.counts());
+        counted.map(|(address, _)| address.clone()).collect::<BTreeSet<_>>()
+    });
+    let expected = counted.as_ref().map(BTreeSet::len);
+    let prior = Prior { remembered: Vec::new(), bus: counted };
+    let report = look(source, prior);
+    let listed: Vec<_> = report.devices.iter().filter_map(|device| device.address.as_deref()).collect();
+    let functions = functions::reports(users.unwrap_or_default(), family, &listed, sysfs);
+    SourceReport { expected, functions, ..report }
+}
+
+fn look(mut source: Box<dyn Source>, prior: Prior) -> SourceReport {
+    let family = source.family();
+    let none = SourceReport { source: family.name(), ..SourceReport::default() };
     let connecting = in_thread(move || source.connect());
     let mut session = match wait(&connecting, "connect", Instant::now() + CONNECT_DEADLINE) {
         Ok(Ok(session)) => session,
@@ -146,7 +170,7 @@ fn source(mut source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
     let Backend { library, version, simulated } = session.backend().clone();
     let known = SourceReport { library, version, simulated, ..none };
     let listing = in_thread(move || {
-        let found = session.devices().map_err(fault_of);
+        let found = session.devices(&prior).map_err(fault_of);
         (session, found)
     });
     let (session, found) = match wait(&listing, "devices", Instant::now() + DEVICE_DEADLINE) {
@@ -157,14 +181,16 @@ fn source(mut source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
     };
     let sampling: Vec<_> = found
         .into_iter()
-        .map(|Found { key, identity, open }| (key, identity, in_thread(move || sample(open))))
+        .map(|Found { key, address, identity, open }| {
+            (key, address, identity, in_thread(move || sample(open)))
+        })
         .collect();
     let until = Instant::now() + DEVICE_DEADLINE;
     let devices = sampling
         .into_iter()
-        .map(|(key, identity, sampled)| {
+        .map(|(key, address, identity, sampled)| {
             let sampled = wait(&sampled, "sample", until).unwrap_or_else(Err);
-            device(family, key, &identity, sampled)
+            DeviceReport { address, ..device(family, key, &identity, sampled) }
         })
         .collect();
     // Closing the driver may hang as well; nothing depends on it any more.
@@ -249,6 +275,7 @@ fn device(
     };
     DeviceReport {
         key,
+        address: None,
         info: info.map(labels).unwrap_or_default(),
         metrics: if unavailable.is_some() {
             Vec::new()
@@ -276,9 +303,9 @@ fn number(value: &Value) -> Number {
 }
 
 impl Report {
-    /// Whether there is no device on this node, as far as its sources could be asked.
+    /// Whether there is no device on this node, as far as its sources could be asked and its bus shows.
     pub fn found_nothing(&self) -> bool {
-        self.sources.iter().all(|source| source.devices.is_empty() && !source.failed)
+        self.sources.iter().all(|source| source.devices.is_empty() && source.unreadable().is_none())
     }
 
     /// What is there but cannot be read, in one line; the last one for people.
@@ -326,8 +353,14 @@ impl SourceReport {
     fn unreadable(&self) -> Option<String> {
         let name = self.source;
         let listed = self.devices.len();
-        if let Some(reason) = self.unavailable.as_ref().filter(|_| self.failed) {
-            return Some(format!("{name}: {reason}"));
+        let missing: Vec<_> = self.functions.iter().filter(|function| function.is_missing()).collect();
+        match &self.unavailable {
+            Some(reason) if self.failed => return Some(format!("{name}: {reason}")),
+            Some(reason) if !missing.is_empty() => {
+                let count = missing.len();
+                return Some(format!("{name}: {count} of {count} devices ({reason})"));
+            }
+            _ => {}
         }
         let faults = self.devices.iter().filter_map(|device| {
             let Reason { kind, call, code, .. } = device.unavailable.as_ref()?;
@@ -335,11 +368,15 @@ impl SourceReport {
         });
         let mut faults: Vec<_> = faults.collect();
         let mut count = faults.len();
-        if let Some(unlisted) = self.expected.and_then(|expected| expected.checked_sub(listed))
-            && unlisted > 0
-        {
+        // Devices that do not say where they are may be some of these functions.
+        let unplaced = self.devices.iter().filter(|device| device.address.is_none()).count();
+        if let Some(unlisted) = missing.len().checked_sub(unplaced).filter(|unlisted| *unlisted > 0) {
             count += unlisted;
-            faults.push(format!("{unlisted} on the PCI bus not listed by the driver"));
+            let addresses: Vec<_> = missing.iter().map(|function| function.address.as_str()).collect();
+            faults.push(match unplaced {
+                0 => format!("not listed by the driver: {}", addresses.join(", ")),
+                _ => format!("{unlisted} on the PCI bus not listed by the driver"),
+            });
         }
         let all = self.expected.unwrap_or(listed).max(listed);
         (count > 0).then(|| format!("{name}: {count} of {all} devices ({})", faults.join(", ")))
@@ -356,9 +393,11 @@ impl SourceReport {
         }
         match &self.unavailable {
             Some(reason) => lines.push(format!("{name}: {reason}")),
-            None if self.devices.is_empty() => lines.push(format!("{name}: no device")),
+            None if self.devices.is_empty() => lines.push(format!("{name}: no device is listed")),
             None => {}
         }
+        lines.extend(self.functions.iter().flat_map(FunctionReport::lines));
+        lines.extend(functions::not_counted(&self.functions));
         for device in &self.devices {
             lines.push(String::new());
             lines.extend(device.lines());

@@ -118,6 +118,7 @@ impl Amx {
             self.socket(now, socket, &mut files);
         }
         self.memory_controllers(&mut files);
+        self.0.afflict(&mut files, now);
         files
     }
 

@@ -88,6 +88,7 @@ impl Npu {
         if part.is_driven() {
             self.driver(now, &folder, &mut files);
         }
+        part.afflict(&mut files, now);
         files
     }
 

@@ -61,6 +61,8 @@ pub struct CardFiles {
     render_node: Option<PathBuf>,
     clients: Clients,
     open: Arc<OpenFiles>,
+    /// How many functions of the card are given to guests.
+    virtual_functions: File,
     /// Where engine events may keep the card awake.
     pmu: Option<EnginePmu>,
 }
@@ -111,6 +113,7 @@ impl CardFiles {
             render_node: render.map(|name| roots.dev.join("dri").join(name)),
             clients: Clients::new(&card.function.address, nodes.collect()),
             open: Arc::clone(open),
+            virtual_functions: File::new(device, "sriov_numvfs"),
             pmu: hold_awake.then(|| EnginePmu::of(&roots.sysfs, card)).flatten(),
             slot: card.slot(),
             card: card.clone(),
@@ -122,8 +125,7 @@ impl CardFiles {
         let gts = self.gts.iter_mut().map(Gt::read).collect();
         let mut sensors = self.sensors.read();
         if self.card.integrated {
-            let none = missing("powercap/uncore");
-            (sensors.energy_uj, sensors.power_uw) = rapl.map_or((Err(none), Err(none)), Rapl::read);
+            sensors.energy = rapl.map_or(Err(missing("powercap/uncore")), Rapl::read);
         }
         let memory = match &self.render_node {
             // The memory that an integrated GPU's driver reports is the host's.
@@ -139,8 +141,12 @@ impl CardFiles {
     }
 
     /// By the clients, where all of them are visible; else, where that is wanted, by the engines' own
-    /// counters.
+    /// counters. Neither sees what guests do through virtual functions.
     fn load(&mut self) -> ClientLoad {
+        if self.virtual_functions.number::<u32>().is_ok_and(|functions| functions > 0) {
+            let hidden = Fault::new(self.virtual_functions.call(), FaultCode::VirtualFunctions);
+            return ClientLoad::absent(&self.engines, hidden);
+        }
         let mut load = self.clients.read(&self.open, &self.engines, Instant::now());
         let unseen = load
             .engines

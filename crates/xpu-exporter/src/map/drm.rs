@@ -64,8 +64,10 @@ fn memory(sample: &Sample, batch: &mut Batch) {
 }
 
 fn sensors(sample: &SensorSample, batch: &mut Batch) {
-    batch.put(m::ENERGY, Labels::NONE, sample.energy_uj.map(|micro| Joules(micro as f64 * 1e-6)));
-    batch.put(m::POWER, Labels::NONE, sample.power_uw.map(|micro| Watts(micro * 1e-6)));
+    let energy = sample.energy;
+    batch.put(m::ENERGY, Labels::NONE, energy.map(|energy| Joules(energy.total as f64 * 1e-6)));
+    let power = energy.and_then(|energy| energy.power());
+    batch.put(m::POWER, Labels::NONE, power.map(|micro| Watts(micro * 1e-6)));
     for (limit, value) in &sample.limits_uw {
         let value = value.map(|micro| Watts(micro as f64 * 1e-6));
         batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, *limit), value);

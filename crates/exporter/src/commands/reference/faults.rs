@@ -1,6 +1,7 @@
-//! `docs/faults.md`: every fault code of our own and of the kernel, made of the catalogue.
+//! `docs/faults.md`: every fault code of our own and of the kernel, and the vendors' that cost a device, made of the
+//! catalogue.
 
-use naming::{Absence, Errno, FaultCode};
+use naming::{Absence, Errno, FaultCode, RETURNED_CODES};
 
 use super::table;
 
@@ -10,9 +11,9 @@ const HEAD: &str = "\
 # Faults
 
 A value that cannot be read is absent, and its reason is counted in `accelscope_source_faults_total`: `call` is
-the function, field or file that gave no value, `kind` is the kind of absence, and `code` is either listed here or
-is the vendor's own name of an error, such as `NVML_ERROR_UNKNOWN`. `accelscope probe` shows the reasons of one node.
-The codes in capitals are the kernel's.
+the function, field or file that gave no value, `kind` is the kind of absence, and `code` is one of ours, the kernel's name
+of an error in capitals, or the vendor's own, such as `NVML_ERROR_UNKNOWN`. `accelscope probe` shows the reasons of one
+node.
 ";
 
 /// The page.
@@ -28,6 +29,12 @@ pub fn page() -> String {
         let rows = rows.map(|(name, meaning, action)| [format!("`{name}`"), meaning.into(), action.into()]);
         table(&mut page, &heading, ["Code", "Meaning", "What to do"], rows);
     }
+    let heading = "\n## Returned codes\n\nThose of vendors' libraries that cost a whole device or source. Others cost one \
+                   value.\n";
+    let rows = RETURNED_CODES
+        .iter()
+        .map(|row| [format!("`{}`", row.name), row.meaning.into(), row.what_to_do.into()]);
+    table(&mut page, heading, ["Code", "Meaning", "What to do"], rows);
     page
 }
 

@@ -2,14 +2,12 @@
 //! runs, and below it `proc/` with the fdinfo of the processes that use them and `dev/dri` with the render nodes,
 //! which are plain files here: the `ioctl` of `sim-level-zero` reads them.
 //!
-//! A fault of the control file that names a file (`energy1_input`, `temp*`) hits that file: `error` takes it
-//! away, `garbage` leaves it empty (`blank`) or fills it with text that is not a number.
+//! A fault of the control file that names a file (`energy1_input`, `temp*`) affects it: [`Files::afflict`].
 
 use std::fmt::Display;
 
 use crate::bus;
 use crate::conditions::Effect;
-use crate::control::Garbage;
 use crate::kernel::Files;
 use crate::live::Moment;
 use crate::profile::{Sensor, Shown};
@@ -38,11 +36,14 @@ pub fn files(moment: &Moment<'_>) -> Files {
         return files;
     }
     for gpu in moment.present().filter_map(|index| Gpu::of(moment, index)) {
-        let profile = moment.machine().profile();
-        let (folder, release) = (bus::place(profile, &gpu.address()), profile.driver.release());
-        let mut writer = Writer { files: &mut files, moment, gpu, folder, release };
-        if writer.effect("pci") != Some(Effect::Lost) {
-            writer.card();
+        let (conditions, device, now) = (moment.conditions(), gpu.device.index(), moment.seconds());
+        if conditions.effect("pci", Some(device), now) != Some(Effect::Lost) {
+            let profile = moment.machine().profile();
+            let (folder, release) = (bus::place(profile, &gpu.address()), profile.driver.release());
+            let mut own = Files::default();
+            Writer { files: &mut own, moment, gpu, folder, release }.card();
+            own.afflict(|name| conditions.effect_on_file(name, device, now));
+            files.extend(own);
         }
     }
     files
@@ -59,25 +60,9 @@ struct Writer<'a, 'm> {
 }
 
 impl Writer<'_, '_> {
-    fn effect(&self, file: &str) -> Option<Effect> {
-        self.moment.conditions().effect(file, Some(self.gpu.device.index()), self.moment.seconds())
-    }
-
-    /// A file below the PCI function's folder, as far as the control file lets it be.
+    /// A file below the PCI function's folder.
     fn put(&mut self, path: &str, value: impl Display) {
-        let path = format!("{}/{path}", self.folder);
-        self.anywhere(path, &value.to_string());
-    }
-
-    fn anywhere(&mut self, path: String, value: &str) {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        match self.effect(name) {
-            Some(Effect::Error(_)) => {}
-            Some(Effect::Garbage(Garbage::Blank)) => self.files.bytes(path, Vec::new()),
-            Some(Effect::Garbage(Garbage::Hot)) => self.files.put(path, 255_000),
-            Some(Effect::Garbage(Garbage::Nan)) => self.files.put(path, "\u{1b}not a number"),
-            _ => self.files.put(path, value),
-        }
+        self.files.put(format!("{}/{path}", self.folder), value);
     }
 
     fn card(&mut self) {
@@ -120,7 +105,7 @@ impl Writer<'_, '_> {
 
     fn link(&mut self, folder: &str, files: [(&'static str, String); 4]) {
         for (name, value) in files {
-            self.anywhere(format!("{folder}/{name}"), &value);
+            self.files.put(format!("{folder}/{name}"), value);
         }
     }
 
@@ -132,7 +117,7 @@ impl Writer<'_, '_> {
             "xe" if self.release < XE_PMU => return,
             _ => format!("{driver}_{address}"),
         };
-        self.anywhere(format!("bus/event_source/devices/{name}/type"), &u32::MAX.to_string());
+        self.files.put(format!("bus/event_source/devices/{name}/type"), u32::MAX);
     }
 
     fn xe(&mut self) {
@@ -234,9 +219,9 @@ impl Writer<'_, '_> {
         ] {
             let folder = format!("class/powercap/{zone}");
             let energy = energy % (RAPL_RANGE_MICROJOULES + 1);
-            self.anywhere(format!("{folder}/name"), name);
-            self.anywhere(format!("{folder}/max_energy_range_uj"), &RAPL_RANGE_MICROJOULES.to_string());
-            self.anywhere(format!("{folder}/energy_uj"), &energy.to_string());
+            self.files.put(format!("{folder}/name"), name);
+            self.files.put(format!("{folder}/max_energy_range_uj"), RAPL_RANGE_MICROJOULES);
+            self.files.put(format!("{folder}/energy_uj"), energy);
         }
     }
 
@@ -273,7 +258,7 @@ impl Writer<'_, '_> {
             }
             let folder = format!("proc/{}", process.id);
             self.files.link(format!("{folder}/fd/9"), format!("../../../dev/dri/renderD{render}"));
-            self.anywhere(format!("{folder}/fdinfo/9"), &lines.join("\n"));
+            self.files.put(format!("{folder}/fdinfo/9"), lines.join("\n"));
         }
     }
 }

@@ -120,10 +120,10 @@ fn engines(identities: &Identities, sample: &Sample, batch: &mut Batch) {
             groups.iter().filter(|group| (group.tile, group.kind) == (tile, kind)).collect();
         let sum: Measured<f64> = of_kind.iter().map(|group| group.busy).sum();
         let mean = sum.map(|sum| sum / of_kind.len() as f64);
-        busiest = match (busiest, mean) {
-            (Ok(most), Ok(mean)) => Ok(most.max(mean)),
-            (Err(_), mean) => mean,
-            (most, Err(_)) => most,
+        // An engine without a value may be the busiest.
+        busiest = match busiest {
+            Err(fault) if fault.code == FaultCode::NoSingleEngine => mean,
+            most => most.and_then(|most| Ok(f64::max(most, mean?))),
         };
         batch.begin(identities.of(tile));
         batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, named(&ENGINES, kind)), mean.map(Ratio));
@@ -181,18 +181,18 @@ fn memory(modules: &[&MemorySample], batch: &mut Batch) {
     batch.put(m::MEMORY_USED, Labels::NONE, sum(&used).map(Bytes));
     let free = sum(&|module| used(module).and(module.state.map(|state| state.free)));
     batch.put(m::MEMORY_FREE, Labels::NONE, free.map(Bytes));
-    let read = sum(&|module| module.bandwidth.map(|bandwidth| bandwidth.read));
-    batch.put(m::MEMORY_READ, Labels::NONE, read.map(Bytes));
-    let written = sum(&|module| module.bandwidth.map(|bandwidth| bandwidth.written));
-    batch.put(m::MEMORY_WRITTEN, Labels::NONE, written.map(Bytes));
+    batch.put(m::MEMORY_READ, Labels::NONE, sum(&|module| module.moved[0]).map(Bytes));
+    batch.put(m::MEMORY_WRITTEN, Labels::NONE, sum(&|module| module.moved[1]).map(Bytes));
     let active: Measured<f64> = modules.iter().map(|module| module.active).sum();
     let active = active.map(|sum| Ratio(sum / modules.len() as f64));
     batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, active);
 }
 
 fn power(sample: &Sample, batch: &mut Batch) {
-    batch.put(m::ENERGY, Labels::NONE, sample.energy_uj.map(|micro| Joules(micro as f64 * 1e-6)));
-    batch.put(m::POWER, Labels::NONE, sample.power_uw.map(|micro| Watts(micro * 1e-6)));
+    let energy = sample.energy;
+    batch.put(m::ENERGY, Labels::NONE, energy.map(|energy| Joules(energy.total as f64 * 1e-6)));
+    let power = energy.and_then(|energy| energy.power());
+    batch.put(m::POWER, Labels::NONE, power.map(|micro| Watts(micro * 1e-6)));
     if let Ok(range) = sample.limit_range {
         power_range(range, batch);
     }
@@ -307,8 +307,8 @@ fn heat(identities: &Identities, sample: &Sample, batch: &mut Batch) {
 }
 
 fn pcie(sample: &Sample, batch: &mut Batch) {
-    batch.put(m::LINK_RECEIVE, pcie_link(), sample.pcie_bytes.map(|(received, _)| Bytes(received)));
-    batch.put(m::LINK_TRANSMIT, pcie_link(), sample.pcie_bytes.map(|(_, transmitted)| Bytes(transmitted)));
+    batch.put(m::LINK_RECEIVE, pcie_link(), sample.pcie_bytes[0].map(Bytes));
+    batch.put(m::LINK_TRANSMIT, pcie_link(), sample.pcie_bytes[1].map(Bytes));
     batch.put(m::PCIE_REPLAYS, Labels::NONE, sample.pcie_replays.map(Count));
     let known = |call, speed: Measured<PciSpeed>, field: fn(PciSpeed) -> i32| {
         let unknown = Fault::new(call, FaultCode::Unknown);
@@ -341,8 +341,8 @@ fn ports(identities: &Identities, ports: &[PortSample], batch: &mut Batch) {
             }
         });
         batch.put(m::LINK_BANDWIDTH, labels(), speed.map(BytesPerSecond));
-        batch.put(m::LINK_RECEIVE, labels(), port.throughput.map(|bytes| Bytes(bytes.received)));
-        batch.put(m::LINK_TRANSMIT, labels(), port.throughput.map(|bytes| Bytes(bytes.transmitted)));
+        batch.put(m::LINK_RECEIVE, labels(), port.moved[0].map(Bytes));
+        batch.put(m::LINK_TRANSMIT, labels(), port.moved[1].map(Bytes));
         for (error, count) in [
             ("link_failure", port.errors.map(|errors| errors.failures)),
             ("firmware_communication", port.errors.map(|errors| errors.firmware_communication)),
