@@ -19,6 +19,7 @@ mod hostile;
 mod kernel_abi;
 mod level_zero;
 mod level_zero_faults;
+mod machines;
 mod negotiation;
 mod prometheus;
 mod pyhlml;
