@@ -162,9 +162,8 @@ impl<'c> Builder<'c> {
         for (of, bounds) in signal.parts.iter().filter(|(of, _)| of.covers(self.set.family)) {
             let own = narrowed(value, &of.matchers());
             let own = match of.device_model {
-                Some(place) => {
-                    context.expand(&format!("({own} and on (cluster, instance, device) &device_model_{place})"))?
-                }
+                Some(place) => context
+                    .expand(&format!("({own} and on (cluster, instance, device) &device_model_{place})"))?,
                 None => own,
             };
             states.push(self.state(signal, bounds, &format!("({own}{taken})"))?);
@@ -270,7 +269,9 @@ impl<'c> Builder<'c> {
             slo::SLIS.map(|sli| Rule {
                 record: Some("fleet:llm_slo_objective:ratio".to_owned()),
                 expr: format!("vector({})", decimal(slo::objective(class, sli))),
-                labels: [("sli", sli), ("slo_class", &class.name)].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+                labels: [("sli", sli), ("slo_class", &class.name)]
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .into(),
                 ..Rule::default()
             })
         };

@@ -172,7 +172,9 @@ impl<'c> RuleSet<'c> {
         let family = self.family.map(|family| format!("family=\"{family}\",")).unwrap_or_default();
         let info = Id::of_handle("DEVICE_INFO").and_then(|id| id.metric().name).unwrap_or_default();
         let devices = |pattern: &String| match self.vocabulary {
-            Vocabulary::Unified => format!("group by (cluster, instance, device) ({info}{{{family}model=~\"{pattern}\"}})"),
+            Vocabulary::Unified => {
+                format!("group by (cluster, instance, device) ({info}{{{family}model=~\"{pattern}\"}})")
+            }
             Vocabulary::Dcgm => format!(
                 "group by (cluster, instance, device) (label_replace({{__name__=~\"DCGM_FI_DEV_GPU_TEMP.*\",modelName=~\"{pattern}\"}}, \"device\", \"gpu$1\", \"gpu\", \"([0-9]+)\"))"
             ),

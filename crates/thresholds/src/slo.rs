@@ -152,13 +152,8 @@ impl Level<'_> {
             labels: self.labels().into(),
             ..Example::default()
         };
-        let mut signal = self.signal(
-            "budget",
-            "Budget that is left",
-            "llm:slo_budget:remaining30d",
-            expr,
-            test,
-        );
+        let mut signal =
+            self.signal("budget", "Budget that is left", "llm:slo_budget:remaining30d", expr, test);
         signal.unit = Unit::Ratio;
         signal.every = Some(Duration(120));
         signal.bounds = [("low_red".to_owned(), Bound { op: Op::Below, limit: Limit::Number(0.0) })].into();
@@ -255,7 +250,8 @@ impl Level<'_> {
     /// example of each.
     fn headroom(&self) -> (String, String, (Example, Example)) {
         let waiting = format!("avg by ({BY}) (@requests_waiting_count{})", self.of_models(""));
-        let (all, bad) = (format!("{waiting} * 0 + 1"), format!("{waiting} > bool {}", decimal(self.class.queue)));
+        let (all, bad) =
+            (format!("{waiting} * 0 + 1"), format!("{waiting} > bool {}", decimal(self.class.queue)));
         let series = |form: &str| {
             value(&format!("@requests_waiting_count{{model=\"{}\"}}", escape(&self.model())), form)
         };

@@ -137,7 +137,13 @@ fn reasons(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> 
     if catalogue.fault_bits().is_empty() {
         return node.error(format!(
             "over dcgm-exporter's names none of these can be seen; one of {} is needed",
-            catalogue.reasons.iter().filter(|reason| reason.bit.is_some()).map(|r| r.name.as_str()).collect::<Vec<_>>().join(", ")
+            catalogue
+                .reasons
+                .iter()
+                .filter(|reason| reason.bit.is_some())
+                .map(|r| r.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
         ));
     }
     Ok(())

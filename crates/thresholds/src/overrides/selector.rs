@@ -61,7 +61,10 @@ pub(super) fn entries<'n>(
             })
         };
         if let Some(at) = before.iter().position(reached_by) {
-            return item.error(format!("entry {} of {place} takes all that this one would match; put it after", at + 1));
+            return item.error(format!(
+                "entry {} of {place} takes all that this one would match; put it after",
+                at + 1
+            ));
         }
         let chosen: Vec<_> = words.iter().map(|(name, all)| format!("{name}={}", all.join("|"))).collect();
         before.push(words);
@@ -74,7 +77,12 @@ fn of_family(node: &Node, names: &[&str], families: &[Family]) -> Result<Vec<Fam
     let matching = |family: &&Family| names.iter().any(|name| covers(name, family.name()));
     let found: Vec<Family> = families.iter().filter(matching).copied().collect();
     if found.is_empty() {
-        return unknown(node, names.first().unwrap_or(&""), "its families", families.iter().map(|f| f.name()));
+        return unknown(
+            node,
+            names.first().unwrap_or(&""),
+            "its families",
+            families.iter().map(|f| f.name()),
+        );
     }
     Ok(found)
 }

@@ -66,7 +66,10 @@ fn parts(catalogue: &mut Catalogue, at: usize, place: &str, node: &Node) -> Resu
     let place = format!("{place}.where");
     let signal = catalogue.signals[at].clone();
     if signal.slo.is_some() {
-        return node.error(format!("the bands of {} are those of its class of service: slo.CLASS.models", signal.id));
+        return node.error(format!(
+            "the bands of {} are those of its class of service: slo.CLASS.models",
+            signal.id
+        ));
     }
     let known = match (signal.families.is_empty(), signal.file.as_deref()) {
         (false, _) => selector::OF_DEVICES,
