@@ -21,11 +21,11 @@ mod prometheus;
 mod samples;
 pub mod wait;
 
-pub use alertmanager::{Alertmanager, Notification, Webhook};
+pub use alertmanager::{Alertmanager, Message, Notification, Webhook};
 pub use artefacts::Artefacts;
 pub use engine::SimEngine;
 pub use node::{Exporter, INSTANT, NODE_NAME, Node};
 pub use process::Process;
 pub use prometheus::{Alerting, Prometheus, ScrapeJob, encoded, relay};
 pub use samples::{Family, Sample, Samples};
-pub use wait::eventually;
+pub use wait::{eventually, eventually_within};
