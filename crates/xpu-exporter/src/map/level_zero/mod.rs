@@ -60,6 +60,9 @@ pub fn put_unopened(identities: &Identities, integrated: bool, why: FaultCode, b
     let fault = |code| Fault::new("level_zero", code);
     batch.begin(&identities.card);
     batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault(why)));
+    for count in OF_RAS {
+        batch.put(count, Labels::NONE, Err(fault(why)));
+    }
     let why = fault(if integrated { FaultCode::Integrated } else { why });
     for ratio in [m::MEMORY_BANDWIDTH_ACTIVE, m::FAN_SPEED] {
         batch.put(ratio, Labels::NONE, Err(why));
@@ -73,7 +76,7 @@ pub fn put_unopened(identities: &Identities, integrated: bool, why: FaultCode, b
     for flag in [m::LINK_UP, m::ECC_ENABLED] {
         batch.put(flag, Labels::NONE, Err(why));
     }
-    for count in [m::LINK_ERRORS, m::PCIE_REPLAYS].into_iter().chain(OF_RAS) {
+    for count in [m::LINK_ERRORS, m::PCIE_REPLAYS] {
         batch.put(count, Labels::NONE, Err(why));
     }
 }
