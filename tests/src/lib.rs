@@ -32,5 +32,5 @@ pub use footprint::Footprint;
 pub use node::{Exporter, INSTANT, NODE_NAME, Node};
 pub use process::Process;
 pub use prometheus::{Alerting, Prometheus, ScrapeJob, encoded, relay};
-pub use samples::{Family, Sample, Samples};
+pub use samples::{ARC_ADDRESSES, Family, Sample, Samples};
 pub use wait::eventually;

@@ -20,6 +20,7 @@ mod level_zero;
 mod level_zero_faults;
 mod matrix;
 mod negotiation;
+mod nvml_readings;
 mod packaging;
 mod prometheus;
 mod pyhlml;

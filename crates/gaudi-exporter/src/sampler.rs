@@ -58,6 +58,9 @@ impl HpuSampler {
 
     /// Checks that the card works, and that the handle still is the silicon that the labels name.
     fn check(&self) -> Result<(), Lost> {
+        if let Some(node) = &self.card.facts.node {
+            node.check().map_err(Lost::Device)?;
+        }
         if let Some(files) = &self.files {
             files.check_status().map_err(Lost::Device)?;
         }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
+//! | [`idle_backoff`] | when an idle device is not read, so that it can be suspended |
 //! | [`listing`] | which device is at each place of a driver's list, under its lasting key and name |
 //! | [`loss`] | which faults lose a device or a session |
 //! | [`rates`] | shares of counters |
@@ -15,6 +16,7 @@
 
 pub mod call_queue;
 pub mod events;
+pub mod idle_backoff;
 pub mod listing;
 pub mod loss;
 pub mod rates;
@@ -25,6 +27,7 @@ pub mod user_file;
 
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
+pub use idle_backoff::IdleBackoff;
 pub use listing::{Known, KnownDevices, Listed, Place};
 pub use loss::LossCodes;
 pub use rates::Share;

@@ -153,7 +153,7 @@ impl XpuSession {
             && self.library.is_none()
             && self.may_open
             && self.opening.is_due()
-            && !cards.iter().any(|card| card.is_asleep().unwrap_or(true))
+            && !cards.iter().any(|card| card.function.is_asleep().unwrap_or(true))
     }
 
     /// Takes a Level Zero that was opened meanwhile, waiting for it up to `timeout`, and returns whether the
@@ -222,8 +222,13 @@ impl Session for XpuSession {
 
     fn devices(&mut self, _prior: &Prior) -> Result<Vec<Found>, Lost> {
         let cards = Card::all(&self.shared.roots.sysfs);
+        let changed = |code| Err(Lost::Session(Fault::new("bus/pci/drivers", code)));
         if self.had_cards && cards.is_empty() && !has_driver(&self.shared.roots.sysfs) {
-            return Err(Lost::Session(Fault::new("bus/pci/drivers", FaultCode::DriverUnloaded)));
+            return changed(FaultCode::DriverUnloaded);
+        }
+        // Samplers were opened without the kernel's files, and go on without them.
+        if !self.had_cards && !cards.is_empty() {
+            return changed(FaultCode::DriverAppeared);
         }
         if self.wants_library(&cards) {
             self.opening.start();
@@ -232,7 +237,7 @@ impl Session for XpuSession {
             self.describe(&cards);
         }
         if let Some(library) = &self.library
-            && !cards.iter().any(|card| card.is_asleep().unwrap_or(false))
+            && !cards.iter().any(|card| card.function.is_asleep().unwrap_or(false))
         {
             let known = self.shared.gpus().clone().unwrap_or_default();
             match library.gpus(&known) {
@@ -249,7 +254,7 @@ impl Session for XpuSession {
             }
         }
         // Where sysfs never showed a card, Level Zero lists them. A card that sysfs no longer shows is gone.
-        if cards.is_empty() && !self.had_cards {
+        if !self.had_cards {
             let gpus = self.shared.gpus().clone().unwrap_or_default();
             return Ok(gpus
                 .into_iter()

@@ -1,7 +1,7 @@
 //! A card as the kernel reports it: sysfs, hwmon, fdinfo, the render node, and RAPL for the power of an
 //! integrated GPU. Values are in the kernel's units.
 //!
-//! Everything but [`Card::is_asleep`] and [`Card::autosuspend_delay`] may wake a sleeping card.
+//! All of it may wake a sleeping card; what does not is in `kernel::pci`.
 
 mod card;
 mod clients;

@@ -37,10 +37,15 @@ fn nothing() -> Sample {
 /// absent.
 fn series(sample: &Sample) -> (Vec<String>, Vec<&'static str>) {
     let tile = |tile: u32| {
-        Arc::new(Identity { partition: Some(format!("tile{tile}")), ..Identity::new(Family::Xpu, "card1") })
+        Arc::new(Identity {
+            partition: Some(format!("tile{tile}")),
+            ..Identity::new(Family::Xpu, "0000:03:00.0")
+        })
     };
-    let identities =
-        Identities { card: Arc::new(Identity::new(Family::Xpu, "card1")), tiles: vec![tile(0), tile(1)] };
+    let identities = Identities {
+        card: Arc::new(Identity::new(Family::Xpu, "0000:03:00.0")),
+        tiles: vec![tile(0), tile(1)],
+    };
     let mut batch = Batch::default();
     put(&identities, sample, &mut batch);
     let mut all = Vec::new();
