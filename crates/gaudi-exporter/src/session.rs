@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use naming::Family;
 use reading::{Absence, Backend, Fault, FaultCode, Found, Lost, Session, Source, Unavailable};
-use source::{Known, KnownDevices};
+use source::{Known, KnownDevices, LibraryPath};
 
 use crate::{
     driver::{self, Node},
@@ -16,7 +16,7 @@ use crate::{
 
 /// Gaudis on this node.
 pub struct GaudiSource {
-    library: Option<PathBuf>,
+    library: LibraryPath,
     state: Arc<SourceState>,
 }
 
@@ -33,9 +33,9 @@ pub struct SourceState {
 }
 
 impl GaudiSource {
-    /// A source that opens `library`, or searches for it; kernel files below `sysfs`, labels of hwmon
+    /// A source that opens `library`; kernel files below `sysfs`, labels of hwmon
     /// channels in `sensors`.
-    pub fn new(library: Option<PathBuf>, sysfs: PathBuf, sensors: PathBuf) -> Self {
+    pub fn new(library: LibraryPath, sysfs: PathBuf, sensors: PathBuf) -> Self {
         let log = HlmlEventLog::new(Duration::ZERO);
         let state = SourceState { sysfs, sensors, log, slow: SlowReaders::default() };
         Self { library, state: Arc::new(state) }
@@ -55,7 +55,7 @@ impl Source for GaudiSource {
                 state.sysfs.display()
             )));
         }
-        match Library::open(self.library.as_ref()) {
+        match Library::open(&self.library) {
             Ok(Ok(library)) => Ok(Box::new(HlmlSession { library, state, known: KnownDevices::default() })),
             Ok(Err(refused)) => Err(refused),
             Err(Missing(why)) => {
@@ -118,7 +118,7 @@ impl Session for HlmlSession {
 
 /// Devices by the kernel's files alone.
 struct KernelSession {
-    library: Option<PathBuf>,
+    library: LibraryPath,
     state: Arc<SourceState>,
     backend: Backend,
 }
@@ -129,7 +129,7 @@ impl Session for KernelSession {
     }
 
     fn devices(&mut self) -> Result<Vec<Found>, Lost> {
-        if Library::is_there(self.library.as_ref()) {
+        if Library::is_there(&self.library) {
             return Err(Lost::Session(Fault::new("libhlml", FaultCode::LibraryAppeared)));
         }
         let sysfs = &self.state.sysfs;

@@ -126,7 +126,7 @@ labels! {
             "hw_power_brake", "display_clocks", "board_limit", "reliability", "low_utilization", "thermal", "core_thermal",
             "power", "pl1", "pl2", "pl4", "prochot", "ratl", "vr_thermalert", "vr_tdc", "soc_thermal", "mem_thermal",
             "vr_thermal", "iccmax", "pwrbrk", "soc_avg_thermal", "fastvmode", "psys_pl1", "psys_pl2", "p0_freq", "psys_crit",
-            "psys_pl4", "vr_tempalert", "psu_alert", "sw_range", "hw_range", "voltage", "other"]);
+            "psys_pl4", "vr_tempalert", "psu_alert", "sw_range", "hw_range", "voltage", "any", "other"]);
     RuntimeVersion = "runtime_version", "Highest version of the compute runtime that the driver supports", Fact;
     SchedMode = "sched_mode", "Scheduling mode of the NPU", Fact;
     Scope = "scope", "Since when errors are counted: volatile since the driver was loaded, aggregate over the device's life",

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches, ValueEnum};
 use naming::{DCGM_DEFAULT_LABEL, Family};
-use source::{Common, Opened, SourceSpec, UsageError};
+use source::{Common, LibraryPath, Opened, Parts, SourceSpec, UsageError};
 
-use crate::{counters::Counters, identity::DcgmLabelOptions, session::NvmlSource};
+use crate::{counters::Counters, identity::DcgmLabelOptions, raw, session::NvmlSource};
 
 /// How the command line knows this source.
 pub const SPEC: SourceSpec = SourceSpec {
@@ -58,8 +58,10 @@ fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageErro
             None => vec![DCGM_DEFAULT_LABEL],
         },
     };
+    let library = LibraryPath::new("--library.nvml", flags.library, raw::SEARCH, common.try_library);
+    let source = NvmlSource::new(library, common.sysfs.clone(), labels);
     Ok(Opened {
-        source: Box::new(NvmlSource::new(flags.library, common.sysfs.clone(), labels)),
+        parts: Parts::Library(Box::new(source)),
         filters: counters.map(|counters| counters.filter).into_iter().collect(),
     })
 }

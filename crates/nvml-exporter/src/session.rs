@@ -4,7 +4,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use naming::Family;
 use reading::{Backend, Found, Lost, Measured, Session, Source, Unavailable};
-use source::{Known, KnownDevices};
+use source::{Known, KnownDevices, LibraryPath, library};
 
 use crate::{
     identity::{DcgmLabelOptions, Inventory},
@@ -16,15 +16,15 @@ use crate::{
 
 /// NVML on this node.
 pub struct NvmlSource {
-    library: Option<PathBuf>,
+    library: LibraryPath,
     sysfs: PathBuf,
     labels: DcgmLabelOptions,
     log: XidLog,
 }
 
 impl NvmlSource {
-    /// A source that opens `library`, or searches for it; `sysfs` is the host's.
-    pub fn new(library: Option<PathBuf>, sysfs: PathBuf, labels: DcgmLabelOptions) -> Self {
+    /// A source that opens `library`; `sysfs` is the host's.
+    pub fn new(library: LibraryPath, sysfs: PathBuf, labels: DcgmLabelOptions) -> Self {
         Self { library, sysfs, labels, log: XidLog::new(xid::WINDOW) }
     }
 }
@@ -35,7 +35,14 @@ impl Source for NvmlSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        let library = Library::open(self.library.as_ref(), &self.sysfs)?;
+        if !self.library.is_given() && !library::may_be_needed(Family::Nvidia, &["nvidia"], &self.sysfs) {
+            return Err(Unavailable(
+                "no NVIDIA GPU on the PCI bus and no module nvidia; where the GPU is on no bus, name the library \
+                 with --library.nvml"
+                    .to_owned(),
+            ));
+        }
+        let library = Library::open(&self.library, &self.sysfs)?;
         let listener = Listener::start(&library, self.log.clone());
         let labels = self.labels.clone();
         let (known, shared) = (KnownDevices::default(), HashSet::new());

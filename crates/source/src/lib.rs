@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
+//! | [`backoff`] | waits between attempts |
+//! | [`library`] | where a vendor's library is, and whether it may be opened |
 //! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
 //! | [`rates`] | rates and shares |
 //! | [`simulated`] | how simulated machines identify themselves |
@@ -12,8 +14,10 @@
 //! | [`throttle`] | one log line per subject and minute |
 //! | [`user_file`] | files that a user names |
 
+pub mod backoff;
 pub mod call_queue;
 pub mod events;
+pub mod library;
 pub mod listing;
 pub mod rates;
 pub mod simulated;
@@ -21,12 +25,14 @@ pub mod spec;
 pub mod throttle;
 pub mod user_file;
 
+pub use backoff::Backoff;
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
+pub use library::LibraryPath;
 pub use listing::{Known, KnownDevices, LossCodes};
 pub use rates::{Rate, Share};
 pub use reading::WrappingCounter;
-pub use spec::{Common, Opened, SourceSpec, UsageError};
+pub use spec::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 pub use throttle::Throttle;
 
 /// The message of a panic.

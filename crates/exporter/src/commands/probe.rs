@@ -35,8 +35,6 @@ use naming::{Family, Id, Scope, Value, catalogue::DEVICE_INFO};
 use reading::{Absence, Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Source};
 use serde::Serialize;
 
-use source::Opened;
-
 use crate::sampling::{
     bus::PciBus,
     worker::{Open, STACK_BYTES},
@@ -133,8 +131,8 @@ impl From<Fault> for Reason {
 }
 
 /// Looks at every source once, and at the bus below `sysfs`.
-pub fn run(opened: Vec<Opened>, sysfs: &Path) -> Report {
-    Report { sources: opened.into_iter().map(|opened| source(opened.source, sysfs)).collect() }
+pub fn run(sources: Vec<Box<dyn Source>>, sysfs: &Path) -> Report {
+    Report { sources: sources.into_iter().map(|one| source(one, sysfs)).collect() }
 }
 
 fn source(mut source: Box<dyn Source>, sysfs: &Path) -> SourceReport {

@@ -22,7 +22,7 @@ pub use events::{EventSet, XidEvent};
 pub use field_values::FieldValues;
 pub use fields::{FieldKey, LinkField, SummedLinkField};
 pub use gpm::{Gpm, GpmMetric, GpmMetrics};
-pub use library::Library;
+pub use library::{Library, SEARCH};
 pub use sample::{Memory, NvLink, Raw, memory, read};
 
 use std::time::Duration;

@@ -28,7 +28,7 @@ use rustix::fs::makedev;
 pub use card::Card;
 pub use clients::ClientLoad;
 pub use gt::GtSample;
-pub use open_files::OpenFiles;
+pub use open_files::{OpenFiles, shows_the_host};
 pub use rapl::Rapl;
 pub use sensors::SensorSample;
 

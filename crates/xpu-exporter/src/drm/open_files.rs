@@ -99,11 +99,11 @@ impl OpenFiles {
 
     fn walk(&self) -> (Measured<()>, Vec<OpenFile>) {
         let mut files = Vec::new();
-        // The kernel's own thread kthreadd is process 2 in the host's PID namespace and in no other.
-        if File::new(&self.procfs, "2/comm").text().as_deref() != Ok("kthreadd") {
-            return (Err(Fault::new(FDINFO, FaultCode::NeedsHostPidNamespace)), files);
+        if let Err(fault) = shows_the_host(&self.procfs, FDINFO) {
+            return (Err(fault), files);
         }
-        // Level Zero's driver in this process has the nodes open too, and is not a client.
+        // Level Zero's driver, in this process or in one that it started, has the nodes open too, and is not
+        // a client.
         let own = fs::read_link(self.procfs.join("self")).ok();
         let own = own.and_then(|own| own.to_str()?.parse::<u32>().ok());
         let mut complete = Ok(());
@@ -114,7 +114,11 @@ impl OpenFiles {
             let folder = self.procfs.join(process.to_string());
             match fs::read_dir(folder.join("fd")) {
                 Ok(open) => {
-                    files.extend(open.flatten().filter_map(|link| OpenFile::behind(process, &folder, &link)));
+                    let open = open.flatten().filter_map(|link| OpenFile::behind(process, &folder, &link));
+                    let mut open = open.peekable();
+                    if open.peek().is_some() && (own.is_none() || parent(&folder) != own) {
+                        files.extend(open);
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                     complete = Err(Fault::new(FDINFO, FaultCode::NeedsPtrace));
@@ -127,9 +131,32 @@ impl OpenFiles {
     }
 }
 
+/// Whether the processes below `procfs` are all of the host's.
+///
+/// # Errors
+/// The reason why they are not, as a fault of `call`.
+pub fn shows_the_host(procfs: &Path, call: &'static str) -> Measured<()> {
+    // The kernel's own thread kthreadd is process 2 in the host's PID namespace and in no other.
+    match File::new(procfs, "2/comm").text().as_deref() {
+        Ok("kthreadd") => Ok(()),
+        _ => Err(Fault::new(call, FaultCode::NeedsHostPidNamespace)),
+    }
+}
+
+/// The process that started the one with this folder (proc_pid_stat(5), ppid).
+fn parent(folder: &Path) -> Option<u32> {
+    let stat = File::new(folder, "stat").text().ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Duration, period};
+    use super::{Duration, parent, period};
+
+    #[test]
+    fn a_process_has_a_parent() {
+        assert_eq!(parent("/proc/self".as_ref()), Some(std::os::unix::process::parent_id()));
+    }
 
     #[test]
     fn the_longer_a_walk_takes_the_rarer_it_is() {
