@@ -152,7 +152,7 @@ fn a_bad_file_costs_its_own_series_for_as_long_as_it_is_bad() -> Result<()> {
             ("reasons", "garbage"),
             ("accel_throttle_active", CARD.to_vec()),
         ),
-        (Fault::error(5).call("fan1_input"), ("fan_input", "ENOENT"), ("accel_fan_speed_rpm", CARD.to_vec())),
+        (Fault::error(2).call("fan1_input"), ("fan_input", "ENOENT"), ("accel_fan_speed_rpm", CARD.to_vec())),
         (
             Fault::garbage(Garbage::Nan).call("current_link_speed"),
             ("current_link_speed", "garbage"),

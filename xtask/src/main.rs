@@ -1,4 +1,4 @@
-//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `generate`, `bless` or
+//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `release`, `generate`, `bless` or
 //! `bench`.
 //!
 //! Everything that CI does is here, so that it can be done at a desk with the same words.
@@ -7,6 +7,7 @@
 
 mod bench;
 mod demo;
+mod release;
 mod setup;
 mod shell;
 mod test;
@@ -22,7 +23,7 @@ use std::{
 use anyhow::{Result, bail};
 use e2e::{Artefacts, artefacts::repository};
 
-use shell::{build, cargo, run};
+use shell::{Build, build, cargo, run};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -31,7 +32,8 @@ usage: cargo xtask COMMAND
   test [--quick]                       everything that CI runs; --quick leaves out what needs other tools
   tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing
-  generate [--check]                   write the pages of docs/ that are generated, alerts/ and dashboards/; --check only compares
+  release                              build the programs as they are given away, and check them
+  generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/ and examples/federation/; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
   bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size";
 
@@ -54,6 +56,7 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["test", "--quick"] => test::run(test::Extent::Quick),
         ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),
+        ["release"] => release::run(),
         ["generate"] => generate(&[]),
         ["generate", "--check"] => generate(&["--check"]),
         ["bless"] => bless(),
@@ -81,7 +84,7 @@ fn bench(words: &[&str]) -> Result<()> {
 
 /// Everything that is generated, by the binary that carries the catalogue.
 fn generate(options: &[&str]) -> Result<()> {
-    build(&[])?;
+    build(Build::Debug)?;
     let accelscope = Artefacts::beside_this_program()?.binary("accelscope")?;
     // The simulated machines stand for real ones in the numbers of series.
     let golden = fs::read_dir(repository().join("tests/golden"))?
@@ -93,7 +96,7 @@ fn generate(options: &[&str]) -> Result<()> {
             golden.iter().filter(|path| path.extension() == Some("prom".as_ref())).filter_map(|p| p.to_str()),
         )
         .collect();
-    let kinds: [&[&str]; 8] = [
+    let kinds: [&[&str]; 9] = [
         &metrics,
         &["flags"],
         &["faults"],
@@ -102,6 +105,7 @@ fn generate(options: &[&str]) -> Result<()> {
         &["tests"],
         &["runbooks"],
         &["dashboards"],
+        &["federation"],
     ];
     kinds.iter().try_for_each(|kind| {
         let mut generate = Command::new(&accelscope);
@@ -110,7 +114,7 @@ fn generate(options: &[&str]) -> Result<()> {
 }
 
 fn bless() -> Result<()> {
-    build(&[])?;
+    build(Build::Debug)?;
     run(cargo(["test", "-p", "e2e", "golden::"]).env("BLESS", "1"))?;
     // The numbers of series are counted in them.
     generate(&[])

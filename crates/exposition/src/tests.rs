@@ -462,6 +462,7 @@ fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
         help: "",
         sourceless: "",
         integral: None,
+        outlives_loss: false,
     };
     const FIRST: Id = catalogue::TEMPERATURE.id;
     const SECOND: Id = catalogue::POWER.id;

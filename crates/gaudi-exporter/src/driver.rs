@@ -18,6 +18,8 @@ use crate::sensors::Sensors;
 pub struct Node {
     /// N of `accel<N>` or `hl<N>`.
     pub minor: u32,
+    /// `accel<N>` or `hl<N>`.
+    pub name: String,
     /// Where its attributes are.
     folder: PathBuf,
     /// Its PCI function.
@@ -43,7 +45,7 @@ pub fn nodes(sysfs: &Path) -> Vec<Node> {
         let class = sysfs.join(class);
         let numbered = entries(&class).into_iter().filter_map(|name| {
             let minor = name.strip_prefix(prefix)?.parse().ok()?;
-            Node::open(sysfs, minor, class.join(name).join(attributes))
+            Node::open(sysfs, minor, &name, &class, attributes)
         });
         numbered.collect()
     };
@@ -57,11 +59,12 @@ pub fn nodes(sysfs: &Path) -> Vec<Node> {
 
 impl Node {
     /// `None` for a device of another driver: NPUs are in the class, too.
-    fn open(sysfs: &Path, minor: u32, folder: PathBuf) -> Option<Self> {
+    fn open(sysfs: &Path, minor: u32, name: &str, class: &Path, attributes: &str) -> Option<Self> {
+        let folder = class.join(name).join(attributes);
         let address = File::new(&folder, "pci_addr").text().ok()?;
         let function = Function::at(sysfs, &address);
         let vendor = Family::Gaudi.pci().map(|pci| pci.vendor.into());
-        (function.vendor().ok() == vendor).then_some(Self { minor, folder, function })
+        (function.vendor().ok() == vendor).then(|| Self { minor, name: name.to_owned(), folder, function })
     }
 
     /// A text of the driver, such as a version.
@@ -196,8 +199,8 @@ mod tests {
     fn only_an_operational_device_is_read() {
         let sysfs = tempfile::tempdir().expect("a folder");
         let folder = sysfs.path().to_owned();
-        let node =
-            Node { minor: 0, folder: folder.clone(), function: Function::at(sysfs.path(), "0000:19:00.0") };
+        let function = Function::at(sysfs.path(), "0000:19:00.0");
+        let node = Node { minor: 0, name: "accel0".to_owned(), folder: folder.clone(), function };
         let files = DriverFiles::open(&node, Path::new("none"));
         assert_eq!(files.check_status(), Ok(()), "an older driver has no such file");
         for (text, code) in [

@@ -5,6 +5,7 @@
 //! beside it; `session` opens the library or does without, and lists devices; `identity` builds labels; `cli`
 //! is what a user can set.
 
+mod announced;
 mod cli;
 mod driver;
 mod identity;

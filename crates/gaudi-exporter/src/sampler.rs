@@ -1,24 +1,19 @@
 //! One Gaudi, round after round: what has to be remembered between two rounds, and the order of a round.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use kernel::pci::Link;
-use reading::{Batch, Fault, FaultCode, Labels, Lost, Measured, Sampler};
-use source::{Known, Throttle};
+use reading::{Batch, Ceiling, Counter, Fault, FaultCode, Labels, Lost, Measured, Sampler};
+use source::Known;
 
 use crate::{
+    announced::Announced,
     driver::{self, DriverFiles, Node},
     map,
-    raw::{self, Events, HlmlEventHistory, HlmlEventLog, Hpu, LOSSES, Raw},
+    raw::{self, Hpu, LOSSES, Raw},
     session::SourceState,
     slow::SlowReader,
 };
-
-/// Time between two log lines about the same event of a card.
-const LINE_PERIOD: Duration = Duration::from_mins(1);
 
 /// What is kept of a card beside its identity.
 #[derive(Clone)]
@@ -27,6 +22,8 @@ pub struct Card {
     pub info: Labels,
     /// Where the driver lists it.
     pub node: Option<Node>,
+    /// What the library announces of it.
+    pub announced: Arc<Announced>,
 }
 
 /// A card and what is kept from one round to the next.
@@ -34,14 +31,12 @@ pub struct HpuSampler {
     card: Known<Card>,
     files: Option<DriverFiles>,
     hlml: Option<HlmlDevice>,
+    energy: Counter,
 }
 
 /// The card as the library has it.
 struct HlmlDevice {
     hpu: Hpu,
-    events: Measured<Events>,
-    log: HlmlEventLog,
-    lines: Throttle<&'static str>,
     slow: Arc<SlowReader>,
     /// Temperatures of die, board and memory that only the library has.
     wanted: [bool; 3],
@@ -55,10 +50,10 @@ impl HpuSampler {
         let hlml = hpu.map(|hpu| {
             let slow = state.slow.of(&card.key);
             slow.read(&hpu, wanted);
-            let lines = Throttle::new(LINE_PERIOD);
-            HlmlDevice { events: Events::register(&hpu), log: state.log.clone(), lines, slow, hpu, wanted }
+            card.facts.announced.register(&hpu);
+            HlmlDevice { hpu, slow, wanted }
         });
-        Self { card, files, hlml }
+        Self { card, files, hlml, energy: Counter::of_device() }
     }
 
     /// Checks that the card works, and that the handle still is the silicon that the labels name.
@@ -94,29 +89,15 @@ const fn device_lost(call: &'static str, code: FaultCode) -> Lost {
     Lost::Device(Fault::new(call, code))
 }
 
-impl HlmlDevice {
-    /// Records the events since the last round and returns all so far.
-    fn events(&mut self, key: &str) -> Measured<HlmlEventHistory> {
-        let events = self.events.as_ref().map_err(|fault| *fault)?;
-        for code in events.take()? {
-            if let Some(count) = self.lines.admit(code, Instant::now()) {
-                tracing::warn!(key, code, count, "critical event");
-            }
-            self.log.record(key.to_owned(), code);
-        }
-        Ok(self.log.history(&key.to_owned()).unwrap_or_default())
-    }
-}
-
 impl Sampler for HpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         self.check()?;
         let resets = self.resets();
         batch.begin(&self.card.identity);
         let missing = Fault::new("libhlml", FaultCode::LibraryMissing);
-        let events = self.hlml.as_mut().ok_or(missing).and_then(|hlml| hlml.events(&self.card.key));
+        let events = self.hlml.as_ref().ok_or(missing).and_then(|_| self.card.facts.announced.history());
         let hlml = self.hlml.as_ref().ok_or(missing);
-        let raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));
+        let mut raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));
         let lost = match (hlml, &self.files) {
             (Err(_), Some(files)) => LOSSES.of_mandatory(&files.mandatory()),
             _ => LOSSES.of_mandatory(&raw.mandatory()),
@@ -124,6 +105,14 @@ impl Sampler for HpuSampler {
         if let Some(lost) = lost {
             return Err(lost);
         }
+        let [_, default, _, highest] = raw.limits_mw;
+        let watts = highest.or(default).map(|milliwatts| f64::from(milliwatts) / 1e3);
+        raw.energy_mj = self.energy.total(
+            "hlml_device_get_total_energy_consumption",
+            raw.energy_read_at,
+            raw.energy_mj,
+            Ceiling::of_energy(watts).times(1e3),
+        );
         let sample = map::DeviceSample {
             raw: &raw,
             files: self.files.as_ref(),

@@ -1,8 +1,8 @@
 //! Why a value is absent: the four kinds, and every code that accelscope itself gives, each with its meaning
 //! and what a reader can do about it.
 //!
-//! A vendor's own return codes (`NVML_ERROR_UNKNOWN`) and the kernel's (`ENOENT`) are passed on as they are
-//! and are not listed here.
+//! A vendor's own return codes (`NVML_ERROR_UNKNOWN`) and the kernel's ([`Errno`](crate::Errno)) are passed on as
+//! they are and are not listed here.
 
 /// The four ways in which a value can be absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +84,7 @@ fault_codes! {
             "The PCIe link belongs to a switch inside the card, not to the slot.",
             "Nothing; in a virtual machine the link of the slot is not visible.";
         Integrated = "integrated",
-            "An integrated GPU has no memory or sensors of its own.",
+            "An integrated GPU has no memory, sensors, fan or PCIe link of its own.",
             "Nothing.";
         LeftAlone = "left_alone_to_sleep",
             "The idle GPU is not read for a while, so that runtime power management can suspend it.",
@@ -110,6 +110,9 @@ fault_codes! {
         NeedsPtrace = "needs_cap_sys_ptrace_and_dac_read_search",
             "Open files of other users' processes cannot be read, so the load of their GPU work is unknown.",
             "Grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.";
+        NeedsIntPlnEnable = "needs_int_pln_enable",
+            "The kernel counts how often the power limit was reached only when booted with int_pln_enable.",
+            "Boot with int_pln_enable if this count matters; the share of the limit is reported anyway.";
         NeedsRoot = "needs_root",
             "Level Zero gives this value only to root.",
             "Run as root, or use the values that kernel files give.";
@@ -185,6 +188,9 @@ fault_codes! {
         SymbolMissing = "symbol_missing",
             "The installed library does not have this function.",
             "Update the driver or library if the value is needed.";
+        VirtualFunctions = "virtual_functions",
+            "Guests use virtual functions of the GPU, and what they do there is not visible on the host.",
+            "Read the load in the guests.";
         UnknownGuid = "unknown_guid",
             "The SoC's telemetry has a layout that this release of accelscope does not know.",
             "Update accelscope.";
@@ -200,8 +206,8 @@ fault_codes! {
             "The call succeeded and returned the vendor's placeholder for a missing number.",
             "Nothing if it passes; otherwise update the driver.";
         CounterFell = "counter_fell",
-            "A counter fell since the last reading, as after a reset.",
-            "Nothing; the next reading gives a value again.";
+            "A counter fell since the last reading, and the next one shows whether it was reset.",
+            "Nothing if it passes; otherwise update the driver.";
         CounterStands = "counter_stands",
             "A counter that always rises stood still, so the sensor does not measure now.",
             "Nothing if it passes; otherwise update the driver or firmware.";
@@ -273,6 +279,9 @@ fault_codes! {
             "Nothing if it passes; otherwise update the driver.";
         Over20Gigahertz = "over_20_gigahertz",
             "The clock is over 20 GHz.",
+            "Nothing if it passes; otherwise update the driver.";
+        RoseTooFast = "rose_too_fast",
+            "A counter rose by more than the device can count in the time that passed, by its limit, link or clock.",
             "Nothing if it passes; otherwise update the driver.";
         Short = "short",
             "The answer of the driver is shorter than its format.",

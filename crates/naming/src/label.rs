@@ -63,6 +63,7 @@ impl fmt::Display for Label {
 use LabelValues::{Closed, Fact, Open};
 
 labels! {
+    AccelNode = "accel_node", "The kernel's name of the device's node below /dev/accel, which may differ after each boot", Fact;
     Action = "action", "What the driver says must be done before the device is healthy again",
         Closed(&["none", "gpu_reset", "node_reboot", "drain_p2p", "drain_and_reset", "recover_imex_domain", "bus_reset",
             "system_reboot", "repair", "other"]);
@@ -72,6 +73,7 @@ labels! {
     BoardPartNumber = "board_part_number", "Part number of the board, as the vendor orders it", Fact;
     Brand = "brand", "Product line", Fact;
     Call = "call", "Function of the vendor's library, field or kernel file that gave no value", Open;
+    Card = "card", "The kernel's name of the GPU below /dev/dri, which may differ after each boot", Fact;
     Cause = "cause", "Kind of memory error that used up a row or page",
         Closed(&["correctable", "uncorrectable", "single_bit", "double_bit"]);
     ClockEvent = "clock_event", "Clock event in the words of dcgm-exporter",
@@ -127,6 +129,7 @@ labels! {
             "power", "pl1", "pl2", "pl4", "prochot", "ratl", "vr_thermalert", "vr_tdc", "soc_thermal", "mem_thermal",
             "vr_thermal", "iccmax", "pwrbrk", "soc_avg_thermal", "fastvmode", "psys_pl1", "psys_pl2", "p0_freq", "psys_crit",
             "psys_pl4", "vr_tempalert", "psu_alert", "sw_range", "hw_range", "voltage", "any", "other"]);
+    RenderNode = "render_node", "The kernel's name of the GPU's render node below /dev/dri, which may differ after each boot", Fact;
     RuntimeVersion = "runtime_version", "Highest version of the compute runtime that the driver supports", Fact;
     SchedMode = "sched_mode", "Scheduling mode of the NPU", Fact;
     Scope = "scope", "Since when errors are counted: volatile since the driver was loaded, aggregate over the device's life",

@@ -70,6 +70,16 @@ fn total_if_and_only_if_counter() {
 }
 
 #[test]
+fn counts_and_times_of_errors_outlive_the_loss_of_their_device() {
+    for (name, metric) in unified().filter(|(_, metric)| metric.scope == Scope::Device) {
+        assert!(!name.contains("_error") || metric.outlives_loss, "{name}");
+        // What is measured is gone with the device.
+        let is_state = matches!(metric.kind, MetricKind::Gauge | MetricKind::StateSet);
+        assert!(!metric.outlives_loss || !is_state || metric.unit == Unit::Seconds, "{name}");
+    }
+}
+
+#[test]
 fn names_are_snake_case_with_our_prefixes() {
     for (name, metric) in unified() {
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';

@@ -95,6 +95,9 @@ pub struct Metric {
     pub sourceless: &'static str,
     /// The counter of seconds that the exporter integrates from this ratio.
     pub integral: Option<Id>,
+    /// Whether the last series of a device stay while it cannot be read: what people need to find, explain and
+    /// replace it. Everything else would pretend to be a measurement.
+    pub outlives_loss: bool,
 }
 
 impl Metric {

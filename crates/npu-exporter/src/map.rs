@@ -3,10 +3,11 @@
 use naming::{Bytes, Celsius, Count, Flag, Hertz, Joules, Label, Ratio, Seconds, Watts, catalogue as m};
 use reading::{Absence, Batch, Labels, Measured, plausible_celsius};
 
-use crate::{rates::Sums, raw::Raw, telemetry::CALL};
-
-/// PMT counts energy in 2^-14 J.
-const ENERGY_PER_JOULE: f64 = 16384.0;
+use crate::{
+    rates::{ENERGY_PER_JOULE, Sums},
+    raw::Raw,
+    telemetry::CALL,
+};
 
 /// What one round yields, before units are converted.
 pub struct Sample<'a> {

@@ -12,7 +12,7 @@ use kernel::{
     File,
     pci::{Function, Power},
 };
-use reading::{Absence, Fault, Measured};
+use reading::{Absence, Ceiling, Counter, Fault, Measured};
 
 use crate::{
     rates::PERIOD,
@@ -45,7 +45,7 @@ pub struct Raw {
 #[derive(Clone, Debug)]
 pub struct Files {
     function: Function,
-    runtime_ms: [File; 2],
+    runtime_ms: [(File, Counter); 2],
     busy_us: File,
     memory_bytes: File,
     clock_mhz: [File; 2],
@@ -62,7 +62,8 @@ impl Files {
         let file = |name| File::new(&function.folder, name);
         let debug = sysfs.join("kernel/debug/accel").join(&function.address);
         Self {
-            runtime_ms: [file("power/runtime_active_time"), file("power/runtime_suspended_time")],
+            runtime_ms: ["power/runtime_active_time", "power/runtime_suspended_time"]
+                .map(|name| (file(name), Counter::of_device())),
             busy_us: file("npu_busy_time_us"),
             memory_bytes: file("npu_memory_utilization"),
             clock_mhz: [file("npu_current_frequency_mhz"), file("freq/current_freq")],
@@ -102,7 +103,9 @@ impl Files {
         let asleep = self.function.power().map(|power| power == Power::Suspended);
         Raw {
             asleep,
-            runtime_ms: [self.runtime_ms[0].number(), self.runtime_ms[1].number()],
+            runtime_ms: self.runtime_ms.each_mut().map(|(file, counter)| {
+                counter.total(file.call(), now, file.number(), Ceiling::of_time().times(1e3))
+            }),
             memory_bytes: self.memory_bytes.number(),
             clock_mhz: self.clock_mhz(now, asleep == Ok(true)),
             clock_max_mhz: first_that_exists(&self.clock_max_mhz),

@@ -10,7 +10,7 @@ use crate::{
     identity::{DcgmLabelOptions, Inventory},
     listener::Listener,
     map,
-    rates::{ClockEvents, LinkTraffic},
+    rates::{ClockEvents, Counters},
     raw::{self, FieldValues, Gpm, GpmMetrics, Gpu, Instance, LOSSES, Raw, fields},
 };
 
@@ -32,7 +32,7 @@ pub struct GpuSampler {
     links: Measured<u32>,
     gpm: Measured<Gpm>,
     partitions: Vec<Partition>,
-    traffic: LinkTraffic,
+    counters: Counters,
     clock_events: ClockEvents,
 }
 
@@ -67,7 +67,7 @@ impl GpuSampler {
             listener,
             links,
             partitions: Vec::new(),
-            traffic: LinkTraffic::default(),
+            counters: Counters::default(),
             clock_events: ClockEvents::default(),
         }
     }
@@ -157,7 +157,7 @@ impl Sampler for GpuSampler {
             fields: &self.fields,
             power_instant_mw: ceilings.instant_power(&self.fields),
             gpm: &gpm,
-            rates: self.traffic.advance(now, &self.fields, &gpm),
+            counts: self.counters.advance(&raw, &self.fields, &gpm, &ceilings),
             clock_events: &self.clock_events,
             info: &self.info,
             xids: self.listener.history(&self.key, None),

@@ -57,8 +57,14 @@ impl Subject {
     }
 
     /// Whose readings these are; `None` for the exporter's own.
-    pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_deref()
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+
+    /// The subject with these of its readings alone; `None` when none is left.
+    pub fn filtered(&self, is_left: impl Fn(&Reading) -> bool) -> Option<Self> {
+        let readings: Vec<_> = self.readings.iter().filter(|reading| is_left(reading)).cloned().collect();
+        (!readings.is_empty()).then(|| Self { identity: self.identity.clone(), readings })
     }
 
     /// The readings, in catalogue order.
@@ -104,16 +110,20 @@ impl Batch {
         self.groups.push(Group { identity, readings: Vec::with_capacity(self.capacity) });
     }
 
-    /// Records a value or its absence. A number that is not finite is absent.
+    /// Records a value or its absence. A number that is not finite is absent, and so is a share of busy time
+    /// that is not one.
     ///
     /// # Panics
     /// When no group was begun, and in debug builds when the labels are not those of the metric's entry: both
     /// are programming errors that the first sample shows.
     pub fn put<Q: Quantity>(&mut self, metric: MetricOf<Q>, labels: Labels, value: Result<Q, Fault>) {
         let id = metric.id;
+        let absent = |code| Err(Fault::new(id.metric().name.unwrap_or("value"), code));
         let value = value.map(Quantity::value).and_then(|value| match value {
-            Value::Float(float) if !float.is_finite() => {
-                Err(Fault::new(id.metric().name.unwrap_or("value"), FaultCode::NotFinite))
+            Value::Float(float) if !float.is_finite() => absent(FaultCode::NotFinite),
+            // What is integrated to busy time is a share of the time.
+            Value::Float(float) if id.metric().integral.is_some() && !(0.0..=1.0).contains(&float) => {
+                absent(FaultCode::OutOfRange)
             }
             value => Ok(value),
         });
@@ -162,7 +172,7 @@ fn disagreement(id: Id, labels: &Labels) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use naming::{Bytes, Celsius, Label, catalogue as m};
+    use naming::{Bytes, Celsius, Label, Ratio, catalogue as m};
 
     use super::*;
 
@@ -199,6 +209,17 @@ mod tests {
         }
         assert!(batch.absences.iter().all(|absent| absent.fault.code == FaultCode::NotFinite));
         assert_eq!((batch.absences.len(), batch.finish()[0].readings().len()), (2, 1));
+    }
+
+    #[test]
+    fn a_share_of_busy_time_is_at_most_all_of_it() {
+        let mut batch = Batch::default();
+        batch.begin_exporter();
+        for ratio in [-0.1, 0.0, 1.0, 1.1] {
+            batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, "sm"), Ok(Ratio(ratio)));
+        }
+        assert!(batch.absences.iter().all(|absent| absent.fault.code == FaultCode::OutOfRange));
+        assert_eq!((batch.absences.len(), batch.finish()[0].readings().len()), (2, 2));
     }
 
     #[test]

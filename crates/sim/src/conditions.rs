@@ -37,15 +37,21 @@ pub enum End {
     Exit(u8),
 }
 
+/// The `[[fault]]` tables, in their order.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    all: Vec<(Effect, Fault)>,
+    boot: f64,
+}
+
 /// Control tables that fit a machine.
 #[derive(Clone, Debug)]
 pub struct Conditions {
     driver: DriverState,
     driver_epoch: u32,
     driver_loaded_at: f64,
-    faults: Vec<(Effect, Fault)>,
+    faults: Faults,
     xids: Vec<Xid>,
-    boot: f64,
     devices: Vec<DeviceConditions>,
 }
 
@@ -131,12 +137,9 @@ impl Conditions {
             let words: Vec<u64> = names.iter().flat_map(|name| name.bytes().map(u64::from)).collect();
             device.mig_generation = crate::hash::mix(&words) as u16;
         }
-        let faults = control.fault.iter().map(|fault| {
-            if let Some(device) = fault.device {
-                within("fault", device)?;
-            }
-            Ok((effect(fault)?, fault.clone()))
-        });
+        for device in control.fault.iter().filter_map(|fault| fault.device) {
+            within("fault", device)?;
+        }
         for xid in &control.xid {
             within("xid", xid.device)?;
         }
@@ -144,9 +147,8 @@ impl Conditions {
             driver: control.driver.unwrap_or_default(),
             driver_epoch: control.driver_epoch.unwrap_or_default(),
             driver_loaded_at: control.driver_loaded_at.unwrap_or(profile.boot),
-            faults: faults.collect::<Result<_, String>>()?,
+            faults: Faults::new(&control.fault, profile.boot)?,
             xids: control.xid.clone(),
-            boot: profile.boot,
             devices,
         })
     }
@@ -166,27 +168,59 @@ impl Conditions {
         self.devices.get(index)
     }
 
-    /// What a call meets at `now` (unix seconds): the first fault of the list that fits. `device` is `None`
-    /// for a call that is not about a device; only a fault that names the call and no device hits it.
+    /// What a call meets: [`Faults::effect`].
     pub fn effect(&self, call: &str, device: Option<usize>, now: f64) -> Option<Effect> {
-        let fits = |fault: &Fault| {
-            let device_fits = fault.device.is_none() || fault.device == device;
-            let call_fits = match fault.call.as_deref() {
-                None => device.is_some(),
-                Some(pattern) => match pattern.strip_suffix('*') {
-                    Some(prefix) => call.starts_with(prefix),
-                    None => call == pattern,
-                },
-            };
-            let begin = fault.at.unwrap_or(self.boot);
-            device_fits && call_fits && active(begin, fault.lasts, fault.every, now)
-        };
-        self.faults.iter().find(|(_, fault)| fits(fault)).map(|(effect, _)| *effect)
+        self.faults.effect(call, device, now)
+    }
+
+    /// What a read of a file meets: [`Faults::effect_on_file`].
+    pub fn effect_on_file(&self, name: &str, device: usize, now: f64) -> Option<Effect> {
+        self.faults.effect_on_file(name, Some(device), now)
     }
 
     /// Critical error events, each with how often it has happened by `now` (unix seconds).
     pub fn xids(&self, now: f64) -> impl Iterator<Item = (&Xid, u64)> {
         self.xids.iter().map(move |xid| (xid, occurrences(xid.at, xid.every, now)))
+    }
+}
+
+impl Faults {
+    /// Checks the tables of a machine that booted at `boot` (unix seconds); the error is one line.
+    pub fn new(faults: &[Fault], boot: f64) -> Result<Self, String> {
+        let all = faults.iter().map(|fault| Ok((effect(fault)?, fault.clone())));
+        Ok(Self { all: all.collect::<Result<_, String>>()?, boot })
+    }
+
+    /// What a call meets at `now` (unix seconds): the first fault of the list that fits. `device` is `None` for a
+    /// call that is not about a device; only a fault that names the call and no device affects it.
+    pub fn effect(&self, call: &str, device: Option<usize>, now: f64) -> Option<Effect> {
+        self.first(device, now, |fault| match &fault.call {
+            None => device.is_some(),
+            Some(pattern) => named(pattern, call),
+        })
+    }
+
+    /// What a read of a file of this name meets, by the same rules; a fault must name the file.
+    pub fn effect_on_file(&self, name: &str, device: Option<usize>, now: f64) -> Option<Effect> {
+        self.first(device, now, |fault| fault.call.as_ref().is_some_and(|pattern| named(pattern, name)))
+    }
+
+    fn first(&self, device: Option<usize>, now: f64, fits: impl Fn(&Fault) -> bool) -> Option<Effect> {
+        let applies = |fault: &Fault| {
+            let begin = fault.at.unwrap_or(self.boot);
+            (fault.device.is_none() || fault.device == device)
+                && fits(fault)
+                && active(begin, fault.lasts, fault.every, now)
+        };
+        self.all.iter().find(|(_, fault)| applies(fault)).map(|(effect, _)| *effect)
+    }
+}
+
+/// Whether a pattern, exact or with a trailing `*`, names a call or a file.
+fn named(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
     }
 }
 
@@ -261,6 +295,8 @@ mod tests {
         let any = conditions(vec![Fault::lost().device(0)]);
         assert_eq!(any.effect("nvmlDeviceGetName", Some(0), now), Some(Effect::Lost));
         assert_eq!(any.effect("nvmlInit_v2", None, now), None, "a call without a device must be named");
+        assert_eq!(any.effect_on_file("energy1_input", 0, now), None, "and so must a file");
+        assert_eq!(glob.effect_on_file("nvmlDeviceGetName", 0, now), Some(Effect::Lost));
     }
 
     #[test]

@@ -7,8 +7,9 @@
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
 //! | [`backoff`] | waits between attempts |
 //! | [`library`] | where a vendor's library is, and whether it may be opened |
-//! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
-//! | [`rates`] | rates and shares |
+//! | [`listing`] | which device is at each place of a driver's list, under its lasting key and name |
+//! | [`loss`] | which faults lose a device or a session |
+//! | [`rates`] | shares of counters |
 //! | [`simulated`] | how simulated machines identify themselves |
 //! | [`events`] | counts and times of events that a driver announces once |
 //! | [`throttle`] | one log line per subject and minute |
@@ -19,6 +20,7 @@ pub mod call_queue;
 pub mod events;
 pub mod library;
 pub mod listing;
+pub mod loss;
 pub mod rates;
 pub mod simulated;
 pub mod spec;
@@ -29,9 +31,9 @@ pub use backoff::Backoff;
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
 pub use library::LibraryPath;
-pub use listing::{Known, KnownDevices, LossCodes};
-pub use rates::{Rate, Share};
-pub use reading::WrappingCounter;
+pub use listing::{Known, KnownDevices, Listed, Place};
+pub use loss::LossCodes;
+pub use rates::Share;
 pub use spec::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 pub use throttle::Throttle;
 

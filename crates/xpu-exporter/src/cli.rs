@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches};
+use kernel::processes::in_host_namespace;
 use naming::{Family, FaultCode};
 use reading::Fault;
 use source::{Common, LibraryPath, Opened, Parts, SourceSpec, UsageError};
 
 use crate::{
-    drm::{Roots, shows_the_host},
+    drm::Roots,
     level_zero::{LevelZeroSource, Options, SEARCH},
     raw,
     session::{BackendChoice, XpuSource, is_root},
@@ -60,7 +61,7 @@ fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageErro
     let processes = if choice.reads_kernel() {
         Err(Fault::new(PROCESSES, FaultCode::NotAsked))
     } else if is_root() {
-        shows_the_host(&common.procfs, PROCESSES)
+        in_host_namespace(&common.procfs, PROCESSES)
     } else {
         Err(Fault::new(PROCESSES, FaultCode::NeedsRoot))
     };

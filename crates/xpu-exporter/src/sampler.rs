@@ -148,6 +148,7 @@ impl Sampler for GpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         let card = self.card.clone();
         if let Some(card) = &card {
+            card.check().map_err(Lost::Device)?;
             if card.is_asleep().map_err(Lost::Device)? {
                 self.backoff.suspended();
                 // A sleeping GT does not count idle time, so its rates begin anew when it is awake.

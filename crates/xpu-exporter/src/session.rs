@@ -9,7 +9,7 @@ use std::{
 use clap::ValueEnum;
 use kernel::File;
 use naming::{Family, FaultCode};
-use reading::{Backend, Fault, Found, Lost, Session, Source, Unavailable};
+use reading::{Backend, Fault, Found, Lost, Prior, Session, Source, Unavailable};
 use source::library;
 
 use crate::{
@@ -182,7 +182,7 @@ impl XpuSession {
         self.adopt_opened(Duration::ZERO);
         let is_one_asleep = || cards.iter().any(|card| card.is_asleep().unwrap_or(false));
         let Some((session, _)) = self.level_zero.as_mut().filter(|_| !is_one_asleep()) else { return Ok(()) };
-        match session.devices() {
+        match session.devices(&Prior::default()) {
             Ok(found) => self.shared.gpus.update(found),
             Err(lost) if cards.is_empty() || !self.shared.choice.reads_kernel() => return Err(lost),
             // The kernel lists them too.
@@ -229,6 +229,7 @@ impl XpuSession {
         let shared = Arc::clone(&self.shared);
         Found {
             key: info.address.clone(),
+            address: Some(info.address.clone()),
             identity: info.identity(None),
             open: Box::new(move || Ok(Box::new(GpuSampler::new(shared, card, info)))),
         }
@@ -240,7 +241,7 @@ impl Session for XpuSession {
         &self.backend
     }
 
-    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+    fn devices(&mut self, _prior: &Prior) -> Result<Vec<Found>, Lost> {
         let cards = Card::all(&self.shared.roots.sysfs);
         if self.had_cards && cards.is_empty() && !has_driver(&self.shared.roots.sysfs) {
             return Err(Lost::Session(Fault::new("bus/pci/drivers", FaultCode::DriverUnloaded)));
@@ -249,10 +250,8 @@ impl Session for XpuSession {
         self.describe(&cards);
         // Where sysfs never showed a card, Level Zero lists them. A card that sysfs no longer shows is gone.
         if cards.is_empty() && !self.had_cards {
-            let gpus = self.shared.gpus.names().into_iter().map(|(device, address)| {
-                self.found(None, CardInfo { device, address, ..CardInfo::default() })
-            });
-            return Ok(gpus.collect());
+            let found = |address| self.found(None, CardInfo { address, ..CardInfo::default() });
+            return Ok(self.shared.gpus.addresses().into_iter().map(found).collect());
         }
         let release = self.kernel_release();
         let models = cards.iter().map(|card| card.function.device());
@@ -261,9 +260,10 @@ impl Session for XpuSession {
             .collect();
         let found = cards.into_iter().zip(models).map(|(card, model)| {
             let info = CardInfo {
-                device: card.name.clone(),
-                model,
                 address: card.function.address.clone(),
+                card: card.name.clone(),
+                render_node: card.render_node.clone().unwrap_or_default(),
+                model,
                 driver: format!("{} {release}", card.driver.name()).trim().to_owned(),
                 ..CardInfo::default()
             };

@@ -22,7 +22,10 @@ use e2e::{
 use serde_json::{Value, json};
 
 use super::Extent;
-use crate::{setup, shell::build};
+use crate::{
+    setup,
+    shell::{Build, build},
+};
 
 const MACHINE: &str = "h100-sxm-8";
 const DEVICES: u64 = 8;
@@ -94,7 +97,7 @@ impl Figures {
 pub fn run(extent: Extent) -> Result<()> {
     setup::run()?;
     // Prometheus is measured here: what feeds it may be slow.
-    build(&[])?;
+    build(Build::Debug)?;
     let source = Source::start()?;
     let fleets = if extent == Extent::Whole { &FLEETS[..] } else { &FLEETS[..1] };
     let all = fleets.iter().map(|nodes| measure(&source, *nodes)).collect::<Result<Vec<_>>>()?;

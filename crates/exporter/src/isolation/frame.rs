@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
+use reading::{Identity, Prior};
+
 use super::wire::{Wire, variants};
 
 /// The longest message: a round of the largest device takes a thirtieth of it.
@@ -11,12 +13,14 @@ const BYTES_MAX: usize = 1 << 20;
 const CHUNK: usize = 16 * 1024;
 
 /// What a helper is asked to do. Devices have numbers, which the helper gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Call {
     /// [`reading::Source::connect`]; returns the backend.
     Connect,
-    /// [`reading::Session::devices`]; returns the backend, and a number, key and identity for each device.
-    Devices,
+    /// [`reading::Session::devices`]; returns the backend and the devices.
+    Devices(Prior),
+    /// [`reading::Session::recall`] of a key and an identity; returns the batch.
+    Recall((String, Identity)),
     /// Drops the session.
     Disconnect,
     /// [`reading::Found::open`] of a listed device.
@@ -29,10 +33,11 @@ pub enum Call {
 
 impl Call {
     /// The name that faults have.
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Connect => "connect",
-            Self::Devices => "devices",
+            Self::Devices(_) => "devices",
+            Self::Recall(_) => "recall",
             Self::Disconnect | Self::Close(_) => "close",
             Self::Open(_) => "open",
             Self::Sample(_) => "sample",
@@ -42,8 +47,8 @@ impl Call {
 
 variants! {
     Call {
-        0u8 = Connect, 1u8 = Devices, 2u8 = Disconnect, 3u8 = Open(number), 4u8 = Sample(number),
-        5u8 = Close(number)
+        0u8 = Connect, 1u8 = Devices(prior), 2u8 = Recall(wanted), 3u8 = Disconnect, 4u8 = Open(number),
+        5u8 = Sample(number), 6u8 = Close(number)
     }
 }
 
@@ -144,18 +149,29 @@ mod tests {
 
     #[test]
     fn messages_arrive_whole_in_whatever_pieces() {
-        let calls =
-            [Call::Connect, Call::Devices, Call::Disconnect, Call::Open(1), Call::Sample(2), Call::Close(3)];
+        let prior = Prior { bus: Some(["0000:03:00.0".to_owned()].into()), ..Prior::default() };
+        let wanted = ("0000:03:00.0".to_owned(), Identity::new(naming::Family::Xpu, "0000:03:00.0"));
+        let calls = [
+            Call::Connect,
+            Call::Devices(prior),
+            Call::Recall(wanted),
+            Call::Disconnect,
+            Call::Open(1),
+            Call::Sample(2),
+            Call::Close(3),
+        ];
+        let calls: Vec<_> = (7u32..).zip(calls).collect();
         let mut sent = Vec::new();
-        for call in (7u32..).zip(calls) {
-            send(&mut sent, &call).expect("sent");
+        for call in &calls {
+            send(&mut sent, call).expect("sent");
         }
         for size in [1, 3, 1000] {
             let (mut inbox, mut pieces) = (Inbox::default(), Pieces(&sent, size));
-            for expected in (7u32..).zip(calls) {
-                assert_eq!(inbox.receive(&mut pieces), Ok(Some(expected)));
+            for expected in &calls {
+                let (number, call) = inbox.receive::<(u32, Call)>(&mut pieces).expect("whole").expect("sent");
+                assert_eq!((number, format!("{call:?}")), (expected.0, format!("{:?}", expected.1)));
             }
-            assert_eq!(inbox.receive::<(u32, Call)>(&mut pieces), Err(Broken::Closed));
+            assert_eq!(inbox.receive::<()>(&mut pieces), Err(Broken::Closed));
         }
     }
 

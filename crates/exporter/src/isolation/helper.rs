@@ -15,7 +15,9 @@ use std::{
     thread,
 };
 
-use reading::{Batch, Fault, FaultCode, Found, Lost, Sampler, Session, Source, Unavailable};
+use reading::{
+    Batch, Fault, FaultCode, Found, Identity, Lost, Prior, Remembered, Sampler, Session, Source, Unavailable,
+};
 use source::lock;
 
 use super::{
@@ -51,7 +53,9 @@ pub fn serve(source: Box<dyn Source>) -> io::Result<()> {
     while let Ok(Some((number, call))) = inbox.receive(&connection) {
         match call {
             // The thread ends with the process.
-            Call::Connect | Call::Devices | Call::Disconnect => drop(session.send((number, call))),
+            Call::Connect | Call::Devices(_) | Call::Recall(_) | Call::Disconnect => {
+                drop(session.send((number, call)));
+            }
             Call::Open(device) => {
                 let (samples, jobs) = mpsc::channel();
                 devices.insert(device, samples);
@@ -61,14 +65,14 @@ pub fn serve(source: Box<dyn Source>) -> io::Result<()> {
                     move || attend_device(open, number, &jobs, &results)
                 };
                 if spawn("device", work).is_err() {
-                    let fault = Fault::new(call.name(), FaultCode::NoThread);
+                    let fault = Fault::new("open", FaultCode::NoThread);
                     results.send(number, &Err::<(), _>(fault));
                 }
             }
             Call::Sample(device) => {
                 let sent = devices.get(&device).map(|samples| samples.send(number));
                 if !matches!(sent, Some(Ok(()))) {
-                    let gone = Lost::Device(Fault::new(call.name(), FaultCode::Unavailable));
+                    let gone = Lost::Device(Fault::new("sample", FaultCode::Unavailable));
                     results.send(number, &Err::<Batch, _>(gone));
                 }
             }
@@ -102,8 +106,8 @@ impl Results {
 }
 
 /// Calls the source; a panic, which the log reports, is a fault.
-fn guarded<T>(call: Call, work: impl FnOnce() -> T) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Fault::new(call.name(), FaultCode::Panic))
+fn guarded<T>(call: &'static str, work: impl FnOnce() -> T) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Fault::new(call, FaultCode::Panic))
 }
 
 /// Has the source and its session.
@@ -118,19 +122,24 @@ struct SessionKeeper {
 impl SessionKeeper {
     fn run(mut self, jobs: &Receiver<(u32, Call)>, results: &Results) {
         for (number, call) in jobs {
+            let name = call.name();
             match call {
                 Call::Connect => {
-                    let connected = guarded(call, || self.connect());
+                    let connected = guarded(name, || self.connect());
                     let defect = |fault: Fault| Err(Unavailable(fault.to_string()));
                     results.send(number, &connected.unwrap_or_else(defect));
                 }
-                Call::Devices => {
-                    let listed = guarded(call, || self.list());
+                Call::Devices(prior) => {
+                    let listed = guarded(name, || self.list(&prior));
                     results.send(number, &listed.unwrap_or_else(|fault| Err(Lost::Session(fault))));
+                }
+                Call::Recall((key, identity)) => {
+                    let recalled = guarded(name, || self.recall(&key, identity));
+                    results.send(number, &recalled.unwrap_or_default());
                 }
                 _ => {
                     // Closing may fail by a defect as well, and there is nothing left to do.
-                    let _ = guarded(call, || self.session = None);
+                    let _ = guarded(name, || self.session = None);
                     results.send(number, &());
                 }
             }
@@ -143,15 +152,25 @@ impl SessionKeeper {
         Ok(session.backend().clone())
     }
 
-    fn list(&mut self) -> Result<(reading::Backend, Listed), Lost> {
+    /// What the session remembers of a device, as a batch with one group.
+    fn recall(&self, key: &str, identity: Identity) -> Batch {
+        let mut batch = Batch::default();
+        batch.begin(&Arc::new(identity.clone()));
+        if let Some(session) = &self.session {
+            session.recall(key, &identity, &mut batch);
+        }
+        batch
+    }
+
+    fn list(&mut self, prior: &Prior) -> Result<(reading::Backend, Listed), Lost> {
         let none = Lost::Session(Fault::new("devices", FaultCode::Unavailable));
         let session = self.session.as_mut().ok_or(none)?;
-        let found = session.devices()?;
+        let found = session.devices(prior)?;
         let mut waiting = lock(&self.waiting);
-        let listed = found.into_iter().map(|Found { key, identity, open }| {
+        let listed = found.into_iter().map(|Found { key, address, identity, open }| {
             self.last += 1;
             waiting.insert(self.last, open);
-            (self.last, (key, identity))
+            (self.last, Remembered { key, address, identity })
         });
         let listed = listed.collect();
         Ok((session.backend().clone(), listed))
@@ -161,7 +180,7 @@ impl SessionKeeper {
 /// Opens a device for call `number`, and samples it for each further one until it is closed.
 fn attend_device(open: Option<Open>, number: u32, jobs: &Receiver<u32>, results: &Results) {
     let not_listed = Fault::new("open", FaultCode::Unavailable);
-    let opened = open.ok_or(not_listed).and_then(|open| guarded(Call::Open(0), open)?);
+    let opened = open.ok_or(not_listed).and_then(|open| guarded("open", open)?);
     let mut sampler = match opened {
         Ok(sampler) => {
             results.send(number, &Ok::<(), Fault>(()));
@@ -181,7 +200,7 @@ fn attend_device(open: Option<Open>, number: u32, jobs: &Receiver<u32>, results:
 
 fn sample(sampler: &mut dyn Sampler, capacity: usize) -> Result<Batch, Lost> {
     let mut batch = Batch { capacity, ..Batch::default() };
-    let read = guarded(Call::Sample(0), || sampler.sample(&mut batch));
+    let read = guarded("sample", || sampler.sample(&mut batch));
     read.unwrap_or_else(|fault| Err(Lost::Device(fault)))?;
     Ok(batch)
 }

@@ -7,7 +7,7 @@ use std::{
     process::Child,
     sync::{
         Mutex,
-        mpsc::{self, Sender},
+        mpsc::{self, RecvTimeoutError, Sender},
     },
     thread,
     time::{Duration, Instant},
@@ -47,7 +47,9 @@ struct State {
 }
 
 struct Running {
-    call: Call,
+    name: &'static str,
+    /// How long the helper may send nothing meanwhile.
+    silence: Duration,
     since: Instant,
     result: Sender<Body>,
 }
@@ -72,13 +74,23 @@ impl Link {
     /// # Errors
     /// The fault of the helper's end.
     pub fn call<T: Wire>(&self, call: Call) -> Result<T, Fault> {
+        self.call_within(call, Duration::MAX)
+    }
+
+    /// The same, but waits no longer than `patience`.
+    ///
+    /// # Errors
+    /// As above, and `deadline`.
+    pub fn call_within<T: Wire>(&self, call: Call, patience: Duration) -> Result<T, Fault> {
+        let name = call.name();
+        let silence = if matches!(call, Call::Connect) { OPENING } else { SILENCE };
         let received = {
             let (sender, receiver) = mpsc::channel();
             let mut state = lock(&self.state);
             if state.end.is_none() {
                 state.last = state.last.wrapping_add(1);
                 let number = state.last;
-                state.calls.insert(number, Running { call, since: Instant::now(), result: sender });
+                state.calls.insert(number, Running { name, silence, since: Instant::now(), result: sender });
                 // Under the lock, since frames must not mix. The helper always reads.
                 if send(&self.connection, &(number, call)).is_err() {
                     self.close();
@@ -86,11 +98,14 @@ impl Link {
             }
             receiver
         };
-        let Ok(Body(bytes)) = received.recv() else { return Err(Fault::new(call.name(), self.code())) };
+        let Body(bytes) = received.recv_timeout(patience).map_err(|error| match error {
+            RecvTimeoutError::Timeout => Fault::new(name, FaultCode::Deadline),
+            RecvTimeoutError::Disconnected => Fault::new(name, self.code()),
+        })?;
         let mut input = &*bytes;
         T::take(&mut input).filter(|_| input.is_empty()).ok_or_else(|| {
             self.end(&End::of(FaultCode::HelperGarbled));
-            Fault::new(call.name(), FaultCode::HelperGarbled)
+            Fault::new(name, FaultCode::HelperGarbled)
         })
     }
 
@@ -131,17 +146,16 @@ impl Link {
         let mut state = lock(&self.state);
         state.heard = Some(Instant::now());
         let running = state.calls.remove(&number);
-        // Who called waits until it has the result.
-        running.is_some_and(|running| running.result.send(result).is_ok())
+        // Who called may no longer wait.
+        running.map(|running| running.result.send(result)).is_some()
     }
 
     /// Whether calls are under way, and nothing was received for longer than each of them may take.
     fn hangs(&self, now: Instant) -> bool {
         let state = lock(&self.state);
         let is_late = |running: &Running| {
-            let limit = if running.call == Call::Connect { OPENING } else { SILENCE };
             let since = state.heard.map_or(running.since, |heard| heard.max(running.since));
-            now.saturating_duration_since(since) > limit
+            now.saturating_duration_since(since) > running.silence
         };
         !state.calls.is_empty() && state.calls.values().all(is_late)
     }
@@ -149,7 +163,7 @@ impl Link {
     /// What was called, for people.
     fn under_way(&self) -> String {
         let state = lock(&self.state);
-        let mut names: Vec<_> = state.calls.values().map(|running| running.call.name()).collect();
+        let mut names: Vec<_> = state.calls.values().map(|running| running.name).collect();
         names.sort_unstable();
         names.dedup();
         names.join(", ")

@@ -5,10 +5,13 @@ use std::{
     io,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use naming::Family;
-use reading::{Backend, Batch, Fault, Found, Identity, Lost, Sampler, Session, Source, Unavailable};
+use reading::{
+    Backend, Batch, Fault, Found, Identity, Lost, Prior, Remembered, Sampler, Session, Source, Unavailable,
+};
 
 use super::{
     frame::Call,
@@ -96,28 +99,40 @@ impl Source for Isolated {
     }
 }
 
+/// How long to wait for what a helper remembers: the device's state is locked meanwhile.
+const RECALL: Duration = Duration::from_millis(500);
+
 struct RemoteSession {
     link: Arc<Link>,
     backend: Backend,
 }
 
-/// What a helper lists: the number, key and identity of each device.
-pub type Listed = Vec<(u32, (String, Arc<Identity>))>;
+/// What a helper lists: the number of each device, and what [`Found`] has of it.
+pub type Listed = Vec<(u32, Remembered)>;
 
 impl Session for RemoteSession {
     fn backend(&self) -> &Backend {
         &self.backend
     }
 
-    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
-        let called = self.link.call::<Result<(Backend, Listed), Lost>>(Call::Devices);
+    fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
+        let called = self.link.call::<Result<(Backend, Listed), Lost>>(Call::Devices(prior.clone()));
         let (backend, listed) = called.map_err(Lost::Session)??;
         self.backend = backend;
-        let found = listed.into_iter().map(|(number, (key, identity))| {
+        let found = listed.into_iter().map(|(number, Remembered { key, address, identity })| {
             let device = RemoteDevice { link: Arc::clone(&self.link), number };
-            Found { key, identity, open: Box::new(move || device.open()) }
+            Found { key, address, identity, open: Box::new(move || device.open()) }
         });
         Ok(found.collect())
+    }
+
+    fn recall(&self, key: &str, identity: &Identity, batch: &mut Batch) {
+        let call = Call::Recall((key.to_owned(), identity.clone()));
+        // What a helper remembers ends with it.
+        let Ok(Batch { groups, .. }) = self.link.call_within(call, RECALL) else { return };
+        if let Some(group) = batch.groups.last_mut() {
+            group.readings.extend(groups.into_iter().flat_map(|recalled| recalled.readings));
+        }
     }
 }
 

@@ -4,13 +4,14 @@
 //! library too, so everything that is taken is checked: places in the catalogue, words, lengths, labels.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::{Arc, LazyLock, Mutex},
 };
 
 use naming::{Absence, Family, FaultCode, Id, Label, Value};
 use reading::{
-    Absent, Backend, Batch, Code, Fault, Group, Identity, LabelValue, Labels, Lost, Reading, Unavailable,
+    Absent, Backend, Batch, Code, Fault, Group, Identity, LabelValue, Labels, Lost, Prior, Reading,
+    Remembered, Unavailable,
 };
 use source::lock;
 
@@ -105,6 +106,8 @@ records! {
     Backend { library, version, simulated }
     Fault { absence, call, code }
     Identity { family, device, uuid, partition, vendor }
+    Prior { remembered, bus }
+    Remembered { key, address, identity }
 }
 
 variants! {
@@ -359,6 +362,19 @@ impl<T: Wire> Wire for Vec<T> {
             all.push(T::take(input)?);
         }
         Some(all)
+    }
+}
+
+impl<T: Wire + Ord> Wire for BTreeSet<T> {
+    fn append(&self, out: &mut Vec<u8>) {
+        length(self.len()).append(out);
+        for element in self {
+            element.append(out);
+        }
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        Vec::take(input).map(Self::from_iter)
     }
 }
 

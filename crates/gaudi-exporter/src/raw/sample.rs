@@ -1,6 +1,9 @@
 //! One round of calls over a device: every value in vendor units, each with its own result.
 
-use std::ffi::{c_uint, c_ulonglong};
+use std::{
+    ffi::{c_uint, c_ulonglong},
+    time::Instant,
+};
 
 use hlml_sys::{
     constants::{
@@ -33,6 +36,8 @@ pub struct Raw {
     pub limits_mw: [Measured<u32>; 4],
     /// Energy since the driver was loaded.
     pub energy_mj: Measured<u64>,
+    /// When that was read.
+    pub energy_read_at: Instant,
     /// SoC clock: now, and the highest.
     pub clocks_mhz: [Measured<u32>; 2],
     /// Performance state; 32 is unknown.
@@ -109,6 +114,7 @@ impl Raw {
             power_mw: Err(fault),
             limits_mw: [Err(fault); 4],
             energy_mj: Err(fault),
+            energy_read_at: Instant::now(),
             clocks_mhz: [Err(fault); 2],
             performance_state: Err(fault),
             throttle_reasons: Err(fault),
@@ -184,6 +190,7 @@ pub fn read(hpu: &Hpu) -> Raw {
         ),
         limits_mw: [enforced, default, lowest, highest],
         energy_mj: long_number!(hpu, hlml_device_get_total_energy_consumption),
+        energy_read_at: Instant::now(),
         clocks_mhz: [
             within(
                 number!(hpu, hlml_device_get_clock_info, CLOCK_SOC),

@@ -12,39 +12,45 @@ entries! { from super::links::END;
         "Critical events that the driver reported, by code; known codes start at 0 so that the first one \
          is an increase",
     )
-    .labels(&[Label::Kind, Label::Code]);
+    .labels(&[Label::Kind, Label::Code])
+    .outlives_loss();
 
     ERRORS_CORRECTED: Count = counter(
         "accel_errors_corrected_total",
         "Errors that the hardware put right by itself, by category; a steady rate foretells one that it \
          cannot",
     )
-    .labels(&[Label::Kind, Label::Code]);
+    .labels(&[Label::Kind, Label::Code])
+    .outlives_loss();
 
     ERROR_LAST: Seconds = gauge(
         "accel_error_last_timestamp_seconds",
         "Unix time of the last critical event that the exporter saw, by code, absent before the first",
     )
-    .labels(&[Label::Kind, Label::Code]);
+    .labels(&[Label::Kind, Label::Code])
+    .outlives_loss();
 
     RESETS: Count = counter(
         "accel_resets_total",
         "Resets of the device since its driver was loaded; soft ones are everyday after a job where the \
          driver cleans up by them",
     )
-    .labels(&[Label::Kind]);
+    .labels(&[Label::Kind])
+    .outlives_loss();
 
     XID_LAST: Count = vendor_only(
         "DCGM prints the code of the last XID as a value, which hides repeats; the unified schema has \
          accel_errors_total",
     )
-    .labels(&[Label::ErrCode, Label::ErrMsg]);
+    .labels(&[Label::ErrCode, Label::ErrMsg])
+    .outlives_loss();
 
     XID_TOTAL: Count = vendor_only(
         "The unified schema has accel_errors_total, where known codes start at 0; this one lists the \
          codes that occurred",
     )
-    .labels(&[Label::Xid]);
+    .labels(&[Label::Xid])
+    .outlives_loss();
 
     XID_WINDOW: Count = vendor_only(
         "DCGM counts XIDs in a sliding window and calls it a counter; it falls, so here it is a gauge",
@@ -63,14 +69,16 @@ entries! { from super::links::END;
         "Memory errors found by ECC: volatile ones since the driver was loaded, aggregate ones over the \
          device's life",
     )
-    .labels(&[Label::Severity, Label::Scope]);
+    .labels(&[Label::Severity, Label::Scope])
+    .outlives_loss();
 
     SRAM_ECC_ERRORS: Count = counter(
         "accel_sram_ecc_errors_total",
         "Errors in on-chip memory: corrected, uncorrectable found by parity, uncorrectable found by \
          SEC-DED",
     )
-    .labels(&[Label::Severity, Label::Scope]);
+    .labels(&[Label::Severity, Label::Scope])
+    .outlives_loss();
 
     SRAM_ECC_THRESHOLD: Flag = gauge(
         "accel_sram_ecc_threshold_exceeded",
@@ -81,7 +89,8 @@ entries! { from super::links::END;
         "accel_memory_rows_remapped_total",
         "Memory rows replaced by spare rows over the device's life",
     )
-    .labels(&[Label::Cause]);
+    .labels(&[Label::Cause])
+    .outlives_loss();
 
     ROW_REMAP_PENDING: Flag = gauge(
         "accel_memory_row_remap_pending",
@@ -103,7 +112,8 @@ entries! { from super::links::END;
         "accel_memory_pages_retired_total",
         "Memory pages taken out of use over the device's life, on parts before row remapping",
     )
-    .labels(&[Label::Cause]);
+    .labels(&[Label::Cause])
+    .outlives_loss();
 
     PAGES_PENDING: Flag = gauge(
         "accel_memory_page_retirement_pending",

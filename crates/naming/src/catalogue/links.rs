@@ -37,13 +37,15 @@ entries! { from super::thermal::END;
         "accel_link_errors_total",
         "Errors on the link; most are corrected by a retry, a steady rate is a bad cable or connector",
     )
-    .labels(&[Label::Link, Label::Kind, Label::Error]);
+    .labels(&[Label::Link, Label::Kind, Label::Error])
+    .outlives_loss();
 
     NVLINK_ERRORS: Count = vendor_only(
         "DCGM prints the sums over all links; the unified schema has accel_link_errors_total, one series \
          per link where the links count for themselves",
     )
-    .labels(&[Label::Error]);
+    .labels(&[Label::Error])
+    .outlives_loss();
 
     PCIE_GENERATION: Count = gauge(
         "accel_pcie_link_generation",
@@ -59,7 +61,11 @@ entries! { from super::thermal::END;
 
     PCIE_WIDTH_MAX: Count = gauge("accel_pcie_link_width_max", "PCIe lanes of device and slot together");
 
-    PCIE_REPLAYS: Count = counter("accel_pcie_replays_total", "PCIe packets sent again after an error");
+    PCIE_REPLAYS: Count = counter(
+        "accel_pcie_replays_total",
+        "PCIe packets sent again after an error",
+    )
+    .outlives_loss();
 
     PCIE_SPEED: Count = vendor_only(
         "Intel's Gaudi exporter prints whole gigatransfers per second and lane; the unified schema has \

@@ -8,7 +8,7 @@ pub(super) const ROW: Row = Row {
     first_device: "gpu0",
     rule_file: "nvidia",
     // A board's audio and USB functions have other classes.
-    pci: Some(PciMatch { vendor: 0x10de, classes: &[0x0300, 0x0302] }),
+    pci: Some(PciMatch { vendor: 0x10de, classes: &[0x0300, 0x0302], drivers: &["nvidia"] }),
     sources: &[
         (m::DEVICE_INFO.id, "nvmlDeviceGetName, GetPciInfo, GetSerial, GetVbiosVersion, GetInforomVersion"),
         (m::UTILIZATION.id, "nvmlDeviceGetUtilizationRates"),

@@ -5,9 +5,9 @@ use crate::catalogue as m;
 
 pub(super) const ROW: Row = Row {
     name: "xpu",
-    first_device: "card0",
+    first_device: "0000:03:00.0",
     rule_file: "xpu",
-    pci: Some(PciMatch { vendor: INTEL, classes: &[0x0300, 0x0380] }),
+    pci: Some(PciMatch { vendor: INTEL, classes: &[0x0300, 0x0380], drivers: &["xe", "i915"] }),
     sources: &[
         (m::DEVICE_INFO.id, "sysfs, zesDeviceGetProperties"),
         (m::DEVICE_ASLEEP.id, "power/runtime_status"),

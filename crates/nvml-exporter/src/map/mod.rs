@@ -4,11 +4,14 @@
 
 mod clocks;
 mod engines;
-mod events;
+pub mod events;
 mod health;
 mod links;
 mod memory;
 mod thermal;
+
+pub use clocks::REASON_NANOSECONDS;
+pub use links::link_bytes;
 
 use std::time::Instant;
 
@@ -16,7 +19,7 @@ use naming::{Flag, catalogue as m};
 use reading::{Batch, Labels, Measured};
 
 use crate::{
-    rates::{ClockEvents, LinkRates},
+    rates::{ClockEvents, Counts},
     raw::{FieldValues, GpmMetrics, Memory, Raw},
     xid::XidHistory,
 };
@@ -33,8 +36,8 @@ pub struct DeviceSample<'a> {
     pub power_instant_mw: Measured<u64>,
     /// Profiling counters.
     pub gpm: &'a GpmMetrics,
-    /// Traffic of the links.
-    pub rates: LinkRates,
+    /// What was counted so far.
+    pub counts: Counts,
     /// Clock events of the window.
     pub clock_events: &'a ClockEvents,
     /// Labels of the info metric.

@@ -38,7 +38,7 @@ pub fn power(sample: &DeviceSample<'_>, batch: &mut Batch) {
     ] {
         batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, limit), value.map(watts));
     }
-    batch.put(m::ENERGY, Labels::NONE, raw.energy_mj.map(Joules::from_milli));
+    batch.put(m::ENERGY, Labels::NONE, sample.counts.energy_mj.map(Joules::from_milli));
 }
 
 /// The board's fans, if it has any.

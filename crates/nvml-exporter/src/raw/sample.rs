@@ -1,5 +1,7 @@
 //! One round of single-value calls over a device: every value in vendor units, each with its own result.
 
+use std::time::Instant;
+
 use super::{
     FUNCTION_NOT_FOUND, Gpu, INSUFFICIENT_SIZE, VERSION_MISMATCH, call, number,
     plausible::{self, BLANKS, Number as _, numbers},
@@ -49,6 +51,8 @@ pub struct Raw {
     pub limits_mw: Limits,
     /// Energy since driver load.
     pub energy_mj: Measured<u64>,
+    /// When that was read.
+    pub energy_read_at: Instant,
     /// SM, memory, graphics and video clocks, in the order of [`CLOCKS`].
     pub clocks_mhz: [Measured<u32>; 4],
     /// Their maxima.
@@ -208,6 +212,7 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
                 .and_then(|(min, max)| Ok((min, max.checked(LIMITS)?))),
         },
         energy_mj: number!(gpu, nvmlDeviceGetTotalEnergyConsumption),
+        energy_read_at: Instant::now(),
         clocks_mhz: CLOCKS.map(|clock| number!(gpu, nvmlDeviceGetClockInfo, clock)),
         max_clocks_mhz: CLOCKS.map(|clock| number!(gpu, nvmlDeviceGetMaxClockInfo, clock)),
         performance_state: number!(gpu, nvmlDeviceGetPerformanceState),

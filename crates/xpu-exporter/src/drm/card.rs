@@ -22,8 +22,10 @@ const LINK_INSIDE_THE_CARD: Link = Link { generation: 1, width: 1 };
 pub struct Card {
     /// Its PCI function.
     pub function: Function,
-    /// `card1`.
+    /// `card1`, which may be another function's after a boot, and after the driver was unbound and bound.
     pub name: String,
+    /// `renderD128`, where it has one.
+    pub render_node: Option<String>,
     /// Its driver.
     pub driver: Driver,
     /// Whether the GPU shares die and memory with the CPU.
@@ -49,9 +51,13 @@ impl Card {
         });
         let mut cards: Vec<_> = driven
             .filter_map(|(driver, function)| {
-                let (number, _) = numbered(&function.folder.join("drm"), "card").next()?;
+                let node = |prefix: &str| {
+                    let (number, _) = numbered(&function.folder.join("drm"), prefix).next()?;
+                    Some(format!("{prefix}{number}"))
+                };
+                let (name, render_node) = (node("card")?, node("renderD"));
                 let integrated = is_integrated(&function);
-                Some(Self { name: format!("card{number}"), function, driver, integrated })
+                Some(Self { function, name, render_node, driver, integrated })
             })
             .collect();
         cards.sort_by(|a, b| a.function.address.cmp(&b.function.address));
@@ -87,8 +93,12 @@ impl Card {
     /// of an A770).
     ///
     /// # Errors
-    /// `inside_the_card` where the switch is not visible, as in a virtual machine that was given the GPU alone.
+    /// `inside_the_card` where the switch is not visible, as in a virtual machine that was given the GPU alone;
+    /// `integrated` where the GPU is in no slot.
     pub fn slot(&self) -> Measured<Function> {
+        if self.integrated {
+            return Err(Fault::new("current_link_speed", FaultCode::Integrated));
+        }
         let upstream = || {
             let gpu = self.function.folder.canonicalize().ok()?;
             // root port / upstream port / downstream port / GPU
@@ -107,6 +117,14 @@ impl Card {
             }
             None => Ok(self.function.clone()),
         }
+    }
+
+    /// Whether the card still is what the driver made of its function.
+    ///
+    /// # Errors
+    /// `unbound` when the function has no driver any more, or its card another name.
+    pub fn check(&self) -> Measured<()> {
+        if self.folder().exists() { Ok(()) } else { Err(Fault::new("drm", FaultCode::Unbound)) }
     }
 
     /// Its folder in the drm class.
@@ -158,9 +176,17 @@ mod tests {
             fs::create_dir_all(&devices).expect("created");
             symlink(&gpu, devices.join("0000:03:00.0")).expect("linked");
             let function = Function::at(sysfs.path(), "0000:03:00.0");
-            let card = Card { function, name: "card1".to_owned(), driver: Driver::Xe, integrated: false };
+            let card = Card {
+                function,
+                name: "card1".to_owned(),
+                render_node: None,
+                driver: Driver::Xe,
+                integrated: false,
+            };
             let link = card.slot().and_then(|slot| slot.link());
             assert_eq!(link.map_err(|fault| fault.code.name()), expected, "{vendor} {inside:?}");
+            let none = Card { integrated: true, ..card }.slot().map_err(|fault| fault.code.name());
+            assert_eq!(none, Err("integrated"));
         }
     }
 }

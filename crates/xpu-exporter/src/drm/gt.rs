@@ -4,8 +4,7 @@
 use std::{path::Path, time::Instant};
 
 use kernel::{File, entries};
-use reading::Measured;
-use source::Rate;
+use reading::{Ceiling, Counter, Measured};
 
 /// Throttle reasons of all parts; their files are `reason_<word>` (xe) and `throttle_reason_<word>` (i915).
 /// Those from `soc_thermal` on are Crescent Island's.
@@ -33,6 +32,9 @@ const REASONS: [&str; 21] = [
     "vr_tempalert",
 ];
 
+/// Idle times are added up from a register of 32 bits in the driver, and written as 32 bits by i915.
+const IDLE_WRAPS: [u64; 1] = [1 << 32];
+
 /// A reason that is newer than the table.
 const OTHER: &str = "other";
 
@@ -46,7 +48,7 @@ pub struct Gt {
     actual: File,
     max: File,
     idle: File,
-    idle_rate: Rate,
+    idle_ms: Counter,
     /// The file that names all active reasons at once (Linux 7).
     reasons: Option<File>,
     reason_files: Vec<(&'static str, File)>,
@@ -87,7 +89,7 @@ impl Gt {
                     actual: File::new(&frequency, "act_freq"),
                     max: File::new(&frequency, "rp0_freq"),
                     idle: File::new(&gt, "gtidle/idle_residency_ms"),
-                    idle_rate: Rate::default(),
+                    idle_ms: Counter::from_zero(IDLE_WRAPS.to_vec()),
                     reasons: reasons.exists().then_some(reasons),
                     reason_files: reason_files(&throttle, "reason_"),
                 });
@@ -104,7 +106,7 @@ impl Gt {
             actual: File::new(folder, actual),
             max: File::new(folder, max),
             idle: File::new(folder, idle),
-            idle_rate: Rate::default(),
+            idle_ms: Counter::from_zero(IDLE_WRAPS.to_vec()),
             reasons: None,
             reason_files: reason_files(folder, "throttle_reason_"),
         };
@@ -122,8 +124,9 @@ impl Gt {
 
     /// Reads it; wakes a sleeping card.
     pub fn read(&mut self) -> GtSample {
-        let idle = self.idle.number();
-        let idle = self.idle_rate.per_second(self.idle.call(), Instant::now(), idle);
+        let (call, idle) = (self.idle.call(), self.idle.number());
+        let idle = self.idle_ms.add(call, Instant::now(), idle, Ceiling::of_time().times(1e3));
+        let idle = idle.and_then(|idle| idle.per_second());
         GtSample {
             tile: self.tile,
             domain: self.domain,

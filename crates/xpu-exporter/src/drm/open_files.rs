@@ -2,15 +2,15 @@
 
 use std::{
     fs,
-    io::ErrorKind,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use kernel::{File, entries};
+use kernel::{File, processes};
 use reading::{Fault, FaultCode, Measured};
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx};
 
 use super::fdinfo::FDINFO;
 
@@ -52,24 +52,48 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// The open file behind an entry of a process's `fd` folder, if it is a device and may be one of the DRM
-    /// class.
-    fn behind(process: u32, folder: &Path, link: &fs::DirEntry) -> Option<Self> {
+    /// The open file behind an entry of a process's `fd` folder, if it is a device. A container can have the
+    /// node under any name.
+    ///
+    /// # Errors
+    /// When that cannot be known.
+    fn behind(process: u32, folder: &Path, link: &fs::DirEntry) -> Measured<Option<Self>> {
         let (name, link) = (link.file_name(), link.path());
-        let target = fs::read_link(&link).ok()?;
-        // Spares the others a call each.
-        target.parent().filter(|parent| parent.ends_with("dri"))?;
-        // The kernel returns the open file's own, whatever its path leads to for this process.
-        let node = fs::metadata(&link).ok().filter(|node| node.file_type().is_char_device())?.rdev();
-        Some(Self { process, node, link, target, fdinfo: folder.join(FDINFO).join(name) })
+        let opened = fs::read_link(&link).and_then(|target| {
+            // Sockets and pipes have no path. What a server of files says is not waited for.
+            if !target.is_absolute() {
+                return Ok(None);
+            }
+            let file = statx(CWD, &link, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE)?;
+            let is_device = FileType::from_raw_mode(file.stx_mode.into()).is_char_device();
+            let node = makedev(file.stx_rdev_major, file.stx_rdev_minor);
+            Ok(is_device.then(|| Self {
+                process,
+                node,
+                link,
+                target,
+                fdinfo: folder.join(FDINFO).join(name),
+            }))
+        });
+        opened.or_else(hidden)
     }
 
     /// Whether it was closed since it was found, or its process has ended.
     pub fn is_closed(&self) -> bool {
         match fs::read_link(&self.link) {
             Ok(target) => target != self.target,
-            Err(error) => error.kind() != ErrorKind::PermissionDenied,
+            Err(error) => processes::is_gone(&error),
         }
+    }
+}
+
+/// What an error about a process means for what is known of its files: nothing is missing of one that has
+/// ended meanwhile.
+fn hidden<T: Default>(error: io::Error) -> Measured<T> {
+    match error.kind() {
+        _ if processes::is_gone(&error) => Ok(T::default()),
+        ErrorKind::PermissionDenied => Err(Fault::new(FDINFO, FaultCode::NeedsPtrace)),
+        _ => Err(kernel::file::fault(FDINFO, &error)),
     }
 }
 
@@ -89,7 +113,8 @@ impl OpenFiles {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref().is_none_or(|walk| now >= walk.next) {
             let begun = Instant::now();
-            let (complete, files) = self.walk();
+            let mut files = Vec::new();
+            let complete = self.walk(&mut files);
             *last = Some(Walk { next: now + period(begun.elapsed()), complete, files });
         }
         let walk = last.as_ref().expect("walked above");
@@ -97,49 +122,28 @@ impl OpenFiles {
         (walk.complete, on_nodes.cloned().collect())
     }
 
-    fn walk(&self) -> (Measured<()>, Vec<OpenFile>) {
-        let mut files = Vec::new();
-        if let Err(fault) = shows_the_host(&self.procfs, FDINFO) {
-            return (Err(fault), files);
-        }
+    /// Finds the open devices of every process. What is found is not all of it if that fails.
+    fn walk(&self, files: &mut Vec<OpenFile>) -> Measured<()> {
+        processes::all_listed(&self.procfs, FDINFO)?;
         // Level Zero's driver, in this process or in one that it started, has the nodes open too, and is not
         // a client.
         let own = fs::read_link(self.procfs.join("self")).ok();
         let own = own.and_then(|own| own.to_str()?.parse::<u32>().ok());
-        let mut complete = Ok(());
-        for process in entries(&self.procfs).iter().filter_map(|name| name.parse::<u32>().ok()) {
-            if own == Some(process) {
-                continue;
+        let listed = fs::read_dir(&self.procfs).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        for entry in listed.map_err(|error| kernel::file::fault(FDINFO, &error))? {
+            let process = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let Some(process) = process.filter(|process| own != Some(*process)) else { continue };
+            let folder = entry.path();
+            let open = fs::read_dir(folder.join("fd")).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+            let mut devices = Vec::new();
+            for link in open.or_else(hidden)? {
+                devices.extend(OpenFile::behind(process, &folder, &link)?);
             }
-            let folder = self.procfs.join(process.to_string());
-            match fs::read_dir(folder.join("fd")) {
-                Ok(open) => {
-                    let open = open.flatten().filter_map(|link| OpenFile::behind(process, &folder, &link));
-                    let mut open = open.peekable();
-                    if open.peek().is_some() && (own.is_none() || parent(&folder) != own) {
-                        files.extend(open);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    complete = Err(Fault::new(FDINFO, FaultCode::NeedsPtrace));
-                }
-                // The process ended meanwhile.
-                Err(_) => {}
+            if !devices.is_empty() && (own.is_none() || parent(&folder) != own) {
+                files.append(&mut devices);
             }
         }
-        (complete, files)
-    }
-}
-
-/// Whether the processes below `procfs` are all of the host's.
-///
-/// # Errors
-/// The reason why they are not, as a fault of `call`.
-pub fn shows_the_host(procfs: &Path, call: &'static str) -> Measured<()> {
-    // The kernel's own thread kthreadd is process 2 in the host's PID namespace and in no other.
-    match File::new(procfs, "2/comm").text().as_deref() {
-        Ok("kthreadd") => Ok(()),
-        _ => Err(Fault::new(call, FaultCode::NeedsHostPidNamespace)),
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Found, Lost, Session, Source, Unavailable};
+use reading::{Found, Lost, Prior, Session, Source, Unavailable};
 use source::{Backoff, lock};
 
 /// Waits before a Level Zero that could not be opened, or was lost, is opened again.
@@ -28,7 +28,7 @@ pub type OpenedSession = Result<(Box<dyn Session>, Vec<Found>), Unavailable>;
 /// That of the source, or that its GPUs cannot be listed.
 pub fn open(source: &SharedSource) -> OpenedSession {
     let mut session = lock(source).connect()?;
-    let found = session.devices().map_err(|lost| {
+    let found = session.devices(&Prior::default()).map_err(|lost| {
         let (Lost::Device(fault) | Lost::Session(fault)) = lost;
         Unavailable(fault.to_string())
     })?;

@@ -69,24 +69,21 @@ impl Library {
     /// Those of the calls that list devices, and the fault that means that the driver is gone.
     pub fn gpus(&self, known: &[Gpu]) -> Measured<Vec<Gpu>> {
         let mut gpus = Vec::new();
-        let mut index = 0;
         for device in self.calls.devices().map_err(fault)? {
             match known.iter().find(|gpu| gpu.device == device) {
                 Some(gpu) => gpus.push(gpu.clone()),
-                None => match self.gpu(device, index) {
-                    // Not a GPU: NPUs are listed too.
-                    Ok(None) => continue,
+                None => match self.gpu(device) {
                     Ok(gpu) => gpus.extend(gpu),
                     Err(fault) if LOSSES.loses_session(&fault) => return Err(fault),
                     Err(_) => {}
                 },
             }
-            index += 1;
         }
         Ok(gpus)
     }
 
-    fn gpu(&self, device: sys::Device, index: u32) -> Measured<Option<Gpu>> {
+    /// `None` for a device that is no GPU: NPUs are listed too.
+    fn gpu(&self, device: sys::Device) -> Measured<Option<Gpu>> {
         let properties = self.calls.device_properties(device).map_err(fault)?;
         if properties.core.kind != value::DEVICE_GPU {
             return Ok(None);
@@ -96,7 +93,6 @@ impl Library {
         Ok(Some(Gpu {
             library: self.clone(),
             device,
-            index,
             address: format!("{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"),
             name: sys::text(&properties.core.name),
             serial: known(sys::text(&properties.serial)),
@@ -128,8 +124,6 @@ fn known(text: String) -> String {
 pub struct Gpu {
     pub(super) library: Library,
     pub(super) device: sys::Device,
-    /// Its position among the GPUs that Level Zero lists.
-    pub index: u32,
     /// PCI address as sysfs writes it.
     pub address: String,
     /// Product name.

@@ -23,7 +23,6 @@ struct State {
 
 struct ListedGpu {
     address: String,
-    device: String,
     facts: Facts,
     reader: Reader,
 }
@@ -68,10 +67,9 @@ impl ListedGpus {
         lock(&self.0).gpus.as_ref().is_ok_and(Vec::is_empty)
     }
 
-    /// Their names and addresses, in their order.
-    pub fn names(&self) -> Vec<(String, String)> {
-        let state = lock(&self.0);
-        state.gpus.iter().flatten().map(|gpu| (gpu.device.clone(), gpu.address.clone())).collect()
+    /// Their PCI addresses, in their order.
+    pub fn addresses(&self) -> Vec<String> {
+        lock(&self.0).gpus.iter().flatten().map(|gpu| gpu.address.clone()).collect()
     }
 
     /// What is known of the GPU at a PCI address.
@@ -104,9 +102,8 @@ impl ListedGpus {
 }
 
 impl From<Found> for ListedGpu {
-    fn from(Found { key, identity, open }: Found) -> Self {
-        let (device, facts) = (identity.device.clone(), Facts::in_labels_of(&identity));
-        Self { address: key, device, facts, reader: Reader::Unopened(open) }
+    fn from(Found { key, identity, open, .. }: Found) -> Self {
+        Self { address: key, facts: Facts::in_labels_of(&identity), reader: Reader::Unopened(open) }
     }
 }
 

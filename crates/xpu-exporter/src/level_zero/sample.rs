@@ -1,7 +1,7 @@
 //! What one round reads from a device, in Sysman's units.
 
 use level_zero_sys as sys;
-use reading::{Fault, Measured};
+use reading::{Counted, Fault, Measured};
 
 /// One engine group.
 pub struct EngineSample {
@@ -48,7 +48,7 @@ pub struct MemorySample {
     /// Its size and how much of it is free.
     pub state: Measured<sys::MemoryState>,
     /// Bytes read and written.
-    pub bandwidth: Measured<sys::MemoryBandwidth>,
+    pub moved: [Measured<u64>; 2],
     /// Share of its highest bandwidth that was used since the last round.
     pub active: Measured<f64>,
 }
@@ -62,7 +62,7 @@ pub struct PortSample {
     /// Its status and speed.
     pub state: Measured<sys::PortState>,
     /// Bytes received and transmitted.
-    pub throughput: Measured<sys::PortThroughput>,
+    pub moved: [Measured<u64>; 2],
     /// Errors by kind.
     pub errors: Measured<sys::PortErrors>,
 }
@@ -78,9 +78,7 @@ pub struct Sample {
     /// Memory modules on the device.
     pub memories: Measured<Vec<MemorySample>>,
     /// Energy of the card since it was first read, µJ.
-    pub energy_uj: Measured<u64>,
-    /// Mean power since the last round, µW.
-    pub power_uw: Measured<f64>,
+    pub energy: Measured<Counted>,
     /// Power limits.
     pub limits: Measured<Vec<sys::PowerLimit>>,
     /// What the limit can be.
@@ -94,7 +92,7 @@ pub struct Sample {
     /// Fabric ports.
     pub ports: Vec<PortSample>,
     /// Bytes received and transmitted over PCIe.
-    pub pcie_bytes: Measured<(u64, u64)>,
+    pub pcie_bytes: [Measured<u64>; 2],
     /// PCIe packets that were sent again.
     pub pcie_replays: Measured<u64>,
     /// Speed of the PCIe link now, and at most.

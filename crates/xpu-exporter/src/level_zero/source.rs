@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use naming::{Family, Label};
-use reading::{Backend, Batch, Found, Identity, Lost, Measured, Sampler, Session, Source, Unavailable};
+use reading::{
+    Backend, Batch, Found, Identity, Lost, Measured, Prior, Sampler, Session, Source, Unavailable,
+};
 use source::LibraryPath;
 
 use super::{
@@ -79,12 +81,13 @@ impl Session for LevelZeroSession {
         &self.backend
     }
 
-    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+    fn devices(&mut self, _prior: &Prior) -> Result<Vec<Found>, Lost> {
         let gpus = self.library.gpus(&self.gpus).map_err(|fault| LOSSES.of_list(fault))?;
         self.adopt(gpus);
         let options = self.options;
         let found = self.gpus.iter().cloned().map(|gpu| Found {
             key: gpu.address.clone(),
+            address: Some(gpu.address.clone()),
             identity: Facts::of(&gpu).identity(&gpu),
             open: Box::new(move || Ok(Box::new(LevelZeroSampler::new(&gpu, options)))),
         });
@@ -150,7 +153,7 @@ impl Facts {
             (Label::BoardPartNumber.name(), self.board),
             (TILES, self.tiles.to_string()),
         ];
-        Arc::new(Identity { vendor, ..Identity::new(Family::Xpu, format!("gpu{}", gpu.index)) })
+        Arc::new(Identity { vendor, ..Identity::new(Family::Xpu, &*gpu.address) })
     }
 
     /// The facts in an identity's labels.

@@ -1,5 +1,6 @@
 //! What the kernel reports of a card.
 
+use kernel::file::missing;
 use naming::{
     Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m,
 };
@@ -14,6 +15,7 @@ pub fn put(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     load(sample, batch);
     memory(sample, batch);
     sensors(&sample.sensors, batch);
+    missing_sensors(sample, batch);
     link(sample, batch);
     if identities.tiles.is_empty() {
         gts(&sample.gts.iter().collect::<Vec<_>>(), batch);
@@ -62,8 +64,10 @@ fn memory(sample: &Sample, batch: &mut Batch) {
 }
 
 fn sensors(sample: &SensorSample, batch: &mut Batch) {
-    batch.put(m::ENERGY, Labels::NONE, sample.energy_uj.map(|micro| Joules(micro as f64 * 1e-6)));
-    batch.put(m::POWER, Labels::NONE, sample.power_uw.map(|micro| Watts(micro * 1e-6)));
+    let energy = sample.energy;
+    batch.put(m::ENERGY, Labels::NONE, energy.map(|energy| Joules(energy.total as f64 * 1e-6)));
+    let power = energy.and_then(|energy| energy.power());
+    batch.put(m::POWER, Labels::NONE, power.map(|micro| Watts(micro * 1e-6)));
     for (limit, value) in &sample.limits_uw {
         let value = value.map(|micro| Watts(micro as f64 * 1e-6));
         batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, *limit), value);
@@ -80,6 +84,25 @@ fn sensors(sample: &SensorSample, batch: &mut Batch) {
     }
     for (fan, speed) in (0u32..).zip(&sample.fans_rpm) {
         batch.put(m::FAN_REVOLUTIONS, Labels::one(Label::Fan, fan), speed.map(Count));
+    }
+}
+
+/// Why kinds of sensors that have no file have no series.
+fn missing_sensors(sample: &Sample, batch: &mut Batch) {
+    let SensorSample { limits_uw, temperatures_mc, temperature_limits_mc, fans_rpm, .. } = &sample.sensors;
+    let integrated = |call| Fault::new(call, FaultCode::Integrated);
+    let fault = |call| if sample.integrated { integrated(call) } else { missing(call) };
+    if limits_uw.iter().all(|(limit, _)| *limit != "enforced") {
+        batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, "enforced"), Err(fault("power_cap")));
+    }
+    if temperatures_mc.is_empty() {
+        batch.put(m::TEMPERATURE, Labels::NONE, Err(fault("temp_input")));
+    }
+    if temperature_limits_mc.is_empty() {
+        batch.put(m::TEMPERATURE_LIMIT, Labels::NONE, Err(fault("temp_crit")));
+    }
+    if fans_rpm.is_empty() {
+        batch.put(m::FAN_REVOLUTIONS, Labels::NONE, Err(fault("fan_input")));
     }
 }
 

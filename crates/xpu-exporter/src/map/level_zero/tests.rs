@@ -18,15 +18,14 @@ fn nothing() -> Sample {
         processes: Err(NONE),
         frequencies: Vec::new(),
         memories: Err(NONE),
-        energy_uj: Err(NONE),
-        power_uw: Err(NONE),
+        energy: Err(NONE),
         limits: Err(NONE),
         limit_range: Err(NONE),
         temperatures: Vec::new(),
         fans: Vec::new(),
         ras: Vec::new(),
         ports: Vec::new(),
-        pcie_bytes: Err(NONE),
+        pcie_bytes: [Err(NONE); 2],
         pcie_replays: Err(NONE),
         pcie_speeds: [Err(NONE); 2],
         ecc: Err(NONE),
@@ -191,7 +190,7 @@ fn a_port_is_up_or_down_or_unknown() {
         tile: None,
         number,
         state: Ok(PortState { status, ..PortState::default() }),
-        throughput: Err(NONE),
+        moved: [Err(NONE); 2],
         errors: Err(NONE),
     };
     let ports = [v::PORT_HEALTHY, v::PORT_DEGRADED, v::PORT_FAILED, v::PORT_DISABLED, 0];
@@ -209,7 +208,7 @@ fn memory_is_per_tile_and_all_of_it_free_is_a_missing_capability() {
         tile,
         physical_bytes: 100,
         state: Ok(MemoryState { free, size: 90, ..MemoryState::default() }),
-        bandwidth: Err(NONE),
+        moved: [Err(NONE); 2],
         active: Err(NONE),
     };
     let sample = Sample {
