@@ -11,7 +11,6 @@ use crate::{
     identity::Inventory,
     raw::{HlmlEventLog, Hpu, LOSSES, Library, Missing},
     sampler::{Card, HpuSampler},
-    slow::SlowReaders,
 };
 
 /// Gaudis on this node.
@@ -28,8 +27,6 @@ pub struct SourceState {
     pub sensors: PathBuf,
     /// Events that were announced.
     pub log: HlmlEventLog,
-    /// What is read slowly.
-    pub slow: SlowReaders,
 }
 
 impl GaudiSource {
@@ -37,7 +34,7 @@ impl GaudiSource {
     /// channels in `sensors`.
     pub fn new(library: Option<PathBuf>, sysfs: PathBuf, sensors: PathBuf) -> Self {
         let log = HlmlEventLog::new(Duration::ZERO);
-        let state = SourceState { sysfs, sensors, log, slow: SlowReaders::default() };
+        let state = SourceState { sysfs, sensors, log };
         Self { library, state: Arc::new(state) }
     }
 }

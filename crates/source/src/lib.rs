@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
+//! | [`lane`] | readings that may take long, beside the rounds |
 //! | [`listing`] | which faults lose a device or a session, and devices that were listed before |
 //! | [`rates`] | shares of counters |
 //! | [`simulated`] | how simulated machines identify themselves |
@@ -14,6 +15,7 @@
 
 pub mod call_queue;
 pub mod events;
+pub mod lane;
 pub mod listing;
 pub mod rates;
 pub mod simulated;
@@ -23,6 +25,7 @@ pub mod user_file;
 
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
+pub use lane::{Lane, LaneTimes};
 pub use listing::{Known, KnownDevices, LossCodes};
 pub use rates::Share;
 pub use spec::{Common, Opened, SourceSpec, UsageError};

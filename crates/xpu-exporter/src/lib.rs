@@ -20,6 +20,7 @@ mod drm;
 mod identity;
 mod idle_backoff;
 mod level_zero;
+mod mandatory;
 mod map;
 mod models;
 mod raw;

@@ -11,6 +11,7 @@ use crate::{
     identity::CardInfo,
     idle_backoff::IdleBackoff,
     level_zero::{SURVIVABILITY, Sysman},
+    mandatory::Mandatory,
     map::{self, Identities},
     session::Shared,
 };
@@ -162,5 +163,11 @@ impl Sampler for GpuSampler {
             add(batch, group);
         }
         Ok(())
+    }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        let card = self.card.clone().filter(|_| self.shared.choice.reads_kernel())?;
+        let (info, labels) = (self.info.clone(), self.info_labels.1.clone());
+        Some(Box::new(Mandatory { card, info, labels }))
     }
 }

@@ -20,7 +20,7 @@ use reading::{Batch, Labels, Measured};
 
 use crate::{
     rates::{ClockEvents, Counts},
-    raw::{FieldValues, GpmMetrics, Memory, Raw},
+    raw::{FieldValues, GpmMetrics, Mandatory, Memory, Raw},
     xid::XidHistory,
 };
 
@@ -83,6 +83,15 @@ pub fn device(sample: &DeviceSample<'_>, batch: &mut Batch) {
     health::fabric(sample.raw, batch);
     health::modes(sample.raw, batch);
     events::device(sample.xids.as_ref(), sample.now, batch);
+}
+
+/// Puts what is mandatory of a device into the batch.
+pub fn mandatory(read: &Mandatory, info: &Labels, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
+    engines::coarse(read.utilization_percent, batch);
+    memory::framebuffer(read.memory, batch);
+    thermal::die(read.temperature_c, batch);
+    thermal::drawn(read.power_mw, batch);
 }
 
 /// Puts a MIG instance into the batch.

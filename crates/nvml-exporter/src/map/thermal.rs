@@ -1,7 +1,7 @@
 //! Temperatures, power and fans.
 
 use naming::{Celsius, FaultCode, Joules, Label, Ratio, Watts, catalogue as m};
-use reading::{Batch, Fault, Labels};
+use reading::{Batch, Fault, Labels, Measured};
 
 use super::DeviceSample;
 use crate::raw::Raw;
@@ -10,11 +10,17 @@ use crate::raw::Raw;
 const THRESHOLDS: [(&str, &str); 4] =
     [("gpu", "slowdown"), ("gpu", "shutdown"), ("gpu", "operating"), ("memory", "operating")];
 
+/// The die's temperature.
+pub fn die(celsius: Measured<u32>, batch: &mut Batch) {
+    let celsius = celsius.map(|celsius| Celsius(celsius.into()));
+    batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), celsius);
+}
+
 /// Temperatures and their limits.
 pub fn temperatures(sample: &DeviceSample<'_>, batch: &mut Batch) {
     let celsius = |c: u32| Celsius(c.into());
-    let (die, memory) = (sample.raw.temperature_c, sample.fields.memory_temperature());
-    batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), die.map(celsius));
+    die(sample.raw.temperature_c, batch);
+    let memory = sample.fields.memory_temperature();
     batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "memory"), memory.map(celsius));
     for ((sensor, limit), value) in THRESHOLDS.into_iter().zip(sample.raw.thresholds_c) {
         let labels = Labels::one(Label::Sensor, sensor).with(Label::Limit, limit);
@@ -23,11 +29,16 @@ pub fn temperatures(sample: &DeviceSample<'_>, batch: &mut Batch) {
     batch.put(m::TEMPERATURE_MARGIN, Labels::NONE, sample.raw.margin_c.map(|c| Celsius(c.into())));
 }
 
+/// Power draw.
+pub fn drawn(milliwatts: Measured<u32>, batch: &mut Batch) {
+    batch.put(m::POWER, Labels::NONE, milliwatts.map(|milli| Watts::from_milli(milli.into())));
+}
+
 /// Power, its limits, and energy.
 pub fn power(sample: &DeviceSample<'_>, batch: &mut Batch) {
     let raw = sample.raw;
     let watts = |milli: u32| Watts::from_milli(milli.into());
-    batch.put(m::POWER, Labels::NONE, raw.power_mw.map(watts));
+    drawn(raw.power_mw, batch);
     batch.put(m::POWER_INSTANT, Labels::NONE, sample.power_instant_mw.map(Watts::from_milli));
     for (limit, value) in [
         ("enforced", raw.limits_mw.enforced),

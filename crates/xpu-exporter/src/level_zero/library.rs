@@ -5,7 +5,7 @@ use std::{ffi::OsStr, path::Path, sync::Arc};
 use level_zero_sys::{self as sys, InitFunction, LevelZero, OpenError, value};
 use reading::{Fault, Measured, Unavailable};
 
-use super::{LOSSES, fault};
+use super::{LOSSES, fault, returned};
 
 /// The file name of the loader when no path is given.
 const LOADER: &str = "libze_loader.so.1";
@@ -68,7 +68,7 @@ impl Library {
     pub fn gpus(&self, known: &[Gpu]) -> Measured<Vec<Gpu>> {
         let mut gpus = Vec::new();
         let mut index = 0;
-        for device in self.calls.devices().map_err(fault)? {
+        for device in returned(self.calls.devices())? {
             match known.iter().find(|gpu| gpu.device == device) {
                 Some(gpu) => gpus.push(gpu.clone()),
                 None => match self.gpu(device, index) {
@@ -85,12 +85,12 @@ impl Library {
     }
 
     fn gpu(&self, device: sys::Device, index: u32) -> Measured<Option<Gpu>> {
-        let properties = self.calls.device_properties(device).map_err(fault)?;
+        let properties = returned(self.calls.device_properties(device))?;
         if properties.core.kind != value::DEVICE_GPU {
             return Ok(None);
         }
         let sys::PciAddress { domain, bus, device: slot, function } =
-            self.calls.pci_properties(device).map_err(fault)?.address;
+            returned(self.calls.pci_properties(device))?.address;
         Ok(Some(Gpu {
             library: self.clone(),
             device,

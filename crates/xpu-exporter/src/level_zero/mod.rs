@@ -1,7 +1,8 @@
 //! GPUs as Level Zero Sysman reports them, in Sysman's units and enumerations.
 //!
-//! Handles stay valid until the driver is unloaded, so they are enumerated until the driver has described all of them. A value for which the driver
-//! returns `UNSUPPORTED_FEATURE` is absent; the documentation lists which values those are on which part.
+//! Handles stay valid until the driver is unloaded, so they are enumerated until the driver has described all of
+//! them. A value for which the driver returns `UNSUPPORTED_FEATURE` is absent; the documentation lists which values
+//! those are on which part.
 
 mod background;
 mod components;
@@ -11,7 +12,7 @@ mod library;
 mod sample;
 
 use level_zero_sys::{Failure, code};
-use reading::{Absence, Fault, FaultCode};
+use reading::{Absence, Fault, FaultCode, Measured, call_returned};
 use source::LossCodes;
 
 pub use background::BackgroundOpen;
@@ -41,6 +42,12 @@ pub fn fault(Failure { call, code }: Failure) -> Fault {
         _ => Absence::Failed,
     };
     Fault::returned(absence, call, name)
+}
+
+/// What a call returned, or the fault that its failure means.
+fn returned<T>(call: Result<T, Failure>) -> Measured<T> {
+    call_returned();
+    call.map_err(fault)
 }
 
 #[cfg(test)]
