@@ -95,5 +95,6 @@ pub(super) const ROW: Row = Row {
         (m::FABRIC_HEALTH_MASK.id, "nvmlDeviceGetGpuFabricInfoV healthMask"),
         (m::MIG_ENABLED.id, "nvmlDeviceGetMigMode"),
         (m::LICENSE_ACTIVE.id, "nvmlDeviceGetGridLicensableFeatures_v4"),
+        (m::SLOW_READINGS_AGE.id, "while a round takes long"),
     ],
 };
