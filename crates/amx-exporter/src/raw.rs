@@ -110,8 +110,8 @@ impl SummedCounter {
         for (cpu, count) in readings {
             let new = || (Counter::from_zero(Vec::new()), 0);
             let (counter, total) = self.counters.entry(*cpu).or_insert_with(new);
-            match counter.add(call, now, Ok(*count), most) {
-                Ok(counted) => *total = counted.total,
+            match counter.total(call, now, Ok(*count), most) {
+                Ok(sum) => *total = sum,
                 Err(fault) => dropped = Some(fault),
             }
         }

@@ -130,7 +130,7 @@ impl<T: Send + Sync + 'static> Lane<T> {
                     let (sender, requests) = mpsc::channel();
                     let (name, shared) = (self.name.clone(), Arc::clone(&self.shared));
                     let thread = thread::Builder::new().name("lane".into()).stack_size(STACK_BYTES);
-                    let spawned = thread.spawn(move || run(name, &requests, reader, &shared));
+                    let spawned = thread.spawn(move || run(&name, &requests, reader, &shared));
                     if spawned.is_err() {
                         lock(&RUNNING).remove(&self.name);
                     }
@@ -160,7 +160,7 @@ impl<T: Send + Sync + 'static> Lane<T> {
 }
 
 /// The thread of a lane: reads when it is asked to, until nobody can ask any more.
-fn run<T>(name: String, requests: &Receiver<()>, mut reader: Reader<T>, shared: &Shared<T>) {
+fn run<T>(name: &str, requests: &Receiver<()>, mut reader: Reader<T>, shared: &Shared<T>) {
     mark_this_thread(true);
     while requests.recv().is_ok() {
         let begun = Instant::now();
@@ -179,7 +179,7 @@ fn run<T>(name: String, requests: &Receiver<()>, mut reader: Reader<T>, shared: 
     }
     // What the reader holds goes before another may take its place.
     drop(reader);
-    lock(&RUNNING).remove(&name);
+    lock(&RUNNING).remove(name);
 }
 
 #[cfg(test)]

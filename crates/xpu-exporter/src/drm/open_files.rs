@@ -68,7 +68,7 @@ impl OpenFile {
             let node = character_device(&link)?;
             Ok(node.map(|node| Self { process, node, link, target, fdinfo: folder.join(FDINFO).join(name) }))
         });
-        opened.or_else(hidden)
+        opened.or_else(|error| hidden(&error))
     }
 
     /// Whether it was closed since it was found, or its process has ended.
@@ -82,11 +82,11 @@ impl OpenFile {
 
 /// What an error about a process means for what is known of its files: nothing is missing of one that has
 /// ended meanwhile.
-fn hidden<T: Default>(error: io::Error) -> Measured<T> {
+fn hidden<T: Default>(error: &io::Error) -> Measured<T> {
     match error.kind() {
-        _ if processes::is_gone(&error) => Ok(T::default()),
+        _ if processes::is_gone(error) => Ok(T::default()),
         ErrorKind::PermissionDenied => Err(Fault::new(FDINFO, FaultCode::NeedsPtrace)),
-        _ => Err(kernel::file::fault(FDINFO, &error)),
+        _ => Err(kernel::file::fault(FDINFO, error)),
     }
 }
 
@@ -127,7 +127,7 @@ impl OpenFiles {
             let Some(process) = process.filter(|process| own != Some(*process)) else { continue };
             let folder = entry.path();
             let open = fs::read_dir(folder.join("fd")).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-            for link in open.or_else(hidden)? {
+            for link in open.or_else(|error| hidden(&error))? {
                 files.extend(OpenFile::behind(process, &folder, &link)?);
             }
         }
