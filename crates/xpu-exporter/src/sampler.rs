@@ -11,6 +11,7 @@ use crate::{
     drm::{Card, CardFiles, Rapl},
     identity::CardInfo,
     level_zero::{SURVIVABILITY, TakenGpu},
+    mandatory::Mandatory,
     map::{self, Identities},
     session::Shared,
 };
@@ -184,5 +185,11 @@ impl Sampler for GpuSampler {
             add(batch, group);
         }
         Ok(())
+    }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        let card = self.card.clone().filter(|_| self.shared.choice.reads_kernel())?;
+        let (info, labels) = (self.info.clone(), self.info_labels.1.clone());
+        Some(Box::new(Mandatory { card, info, labels }))
     }
 }

@@ -8,6 +8,10 @@ use reading::{Batch, Found, Lost, Prior, Sampler, Session, Source};
 use sim::{Live, Options, clock::Clock, kernel::Tree};
 use xpu_exporter::{BackendChoice, Roots, XpuSource};
 
+mod common;
+
+use common::NoLevelZero;
+
 const ADDRESSES: [&str; 2] = ["0000:03:00.0", "0000:07:00.0"];
 
 fn session(sysfs: &Path) -> Box<dyn Session> {
@@ -17,7 +21,9 @@ fn session(sysfs: &Path) -> Box<dyn Session> {
     let mut tree = Tree::new(sysfs).expect("a root");
     tree.show(sim::family::xpu::files(&live.now())).expect("written");
     let roots = Roots { procfs: sysfs.join("proc"), dev: sysfs.join("dev"), sysfs: sysfs.to_owned() };
-    XpuSource::new(roots, None, BackendChoice::Kernel, false).connect().expect("there are cards")
+    XpuSource::new(roots, Box::new(NoLevelZero), false, BackendChoice::Kernel, false)
+        .connect()
+        .expect("there are cards")
 }
 
 /// The first two cards: labels, samplers.
