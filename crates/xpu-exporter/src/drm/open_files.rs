@@ -5,12 +5,13 @@ use std::{
     io::{self, ErrorKind},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use kernel::{File, processes};
 use reading::{Fault, FaultCode, Measured};
+use source::lock;
 
 use super::fdinfo::FDINFO;
 use crate::raw::status::character_device;
@@ -25,19 +26,28 @@ const WALK_PERIOD_FACTOR: u32 = 100;
 #[derive(Debug)]
 pub struct OpenFiles {
     procfs: PathBuf,
-    last: Mutex<Option<Walk>>,
+    last: Mutex<Option<Arc<Walk>>>,
 }
 
+/// What one walk found.
 #[derive(Debug)]
-struct Walk {
+pub struct Walk {
     /// When the next walk is due.
     next: Instant,
-    complete: Measured<()>,
+    /// Whether every process was visible.
+    pub complete: Measured<()>,
     files: Vec<OpenFile>,
 }
 
+impl Walk {
+    /// The open files of the nodes with these device numbers.
+    pub fn on(&self, nodes: &[u64]) -> impl Iterator<Item = &OpenFile> {
+        self.files.iter().filter(|file| nodes.contains(&file.node))
+    }
+}
+
 /// One open DRM file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct OpenFile {
     /// The process that has it open.
     pub process: u32,
@@ -101,18 +111,17 @@ impl OpenFiles {
         Self { procfs: procfs.to_owned(), last: Mutex::new(None) }
     }
 
-    /// The open files of the nodes with these device numbers, and whether every process is visible.
-    pub fn on(&self, nodes: &[u64], now: Instant) -> (Measured<()>, Vec<OpenFile>) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref().is_none_or(|walk| now >= walk.next) {
-            let begun = Instant::now();
-            let mut files = Vec::new();
-            let complete = self.walk(&mut files);
-            *last = Some(Walk { next: now + period(begun.elapsed()), complete, files });
+    /// The last walk, or a new one where that is due. It is shared: the files of many clients, copied in each round
+    /// of each card, would scatter over the heap.
+    pub fn walked(&self, now: Instant) -> Arc<Walk> {
+        let mut last = lock(&self.last);
+        if let Some(walk) = last.as_ref().filter(|walk| now < walk.next) {
+            return Arc::clone(walk);
         }
-        let walk = last.as_ref().expect("walked above");
-        let on_nodes = walk.files.iter().filter(|file| nodes.contains(&file.node));
-        (walk.complete, on_nodes.cloned().collect())
+        let begun = Instant::now();
+        let mut files = Vec::new();
+        let complete = self.walk(&mut files);
+        Arc::clone(last.insert(Arc::new(Walk { next: now + period(begun.elapsed()), complete, files })))
     }
 
     /// Finds the open devices of every process. What is found is not all of it if that fails.
