@@ -97,7 +97,7 @@ fn what_inhibits_and_what_is_inhibited_exists() -> Result<()> {
         let equal: Vec<_> =
             rule["equal"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let has = |label: &&str| sources.iter().any(|matcher| *matcher == format!("{label}!=\"\""));
-        ensure!(equal.iter().any(|label| has(&label)), "{sources:?}: {equal:?} may all be absent");
+        ensure!(equal.iter().any(|label| has(label)), "{sources:?}: {equal:?} may all be absent");
     }
     Ok(())
 }
