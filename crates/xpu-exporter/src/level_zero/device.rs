@@ -230,7 +230,10 @@ impl Sysman {
                 .temperatures
                 .parts
                 .iter()
-                .map(|sensor| (sensor.tile, sensor.kind, l0.temperature(sensor.handle).map_err(fault)))
+                .map(|sensor| {
+                    let celsius = l0.temperature(sensor.handle).map(|sys::Celsius(celsius)| celsius);
+                    (sensor.tile, sensor.kind, celsius.map_err(fault))
+                })
                 .collect(),
             fans: self
                 .fans
