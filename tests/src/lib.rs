@@ -25,7 +25,7 @@ pub mod soak;
 pub mod systemd;
 pub mod wait;
 
-pub use alertmanager::{Alertmanager, Notification, Webhook};
+pub use alertmanager::{Alertmanager, Message, Notification, Webhook};
 pub use artefacts::Artefacts;
 pub use engine::SimEngine;
 pub use footprint::Footprint;
@@ -33,4 +33,4 @@ pub use node::{Exporter, INSTANT, NODE_NAME, Node};
 pub use process::Process;
 pub use prometheus::{Alerting, Prometheus, ScrapeJob, encoded, relay};
 pub use samples::{ARC_ADDRESSES, Family, Sample, Samples};
-pub use wait::eventually;
+pub use wait::{eventually, eventually_within};

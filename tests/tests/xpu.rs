@@ -581,7 +581,7 @@ fn an_unprivileged_user_has_what_the_matrix_promises_and_probe_names_the_rest() 
 }
 
 /// What a report says of a metric of a device.
-fn metric_of<'a>(report: &'a Value, device: &str, name: &str) -> Result<&'a Value> {
+pub fn metric_of<'a>(report: &'a Value, device: &str, name: &str) -> Result<&'a Value> {
     let mut found = report["sources"][0]["devices"].as_array().context("devices")?.iter();
     let card = found.find(|card| card["labels"]["device"] == device).context("the card")?;
     let all = card["metrics"].as_array().context("metrics")?;

@@ -7,7 +7,7 @@ use reading::{
     Absence, Backend, Batch, Fault, FaultCode, Found, Identity, Lost, Measured, Prior, Session, Source,
     Unavailable,
 };
-use source::{Known, KnownDevices, Listed, Place};
+use source::{Known, KnownDevices, LibraryPath, Listed, Place};
 
 use crate::{
     announced::Announced,
@@ -21,7 +21,7 @@ use crate::{
 
 /// Gaudis on this node.
 pub struct GaudiSource {
-    library: Option<PathBuf>,
+    library: LibraryPath,
     state: Arc<SourceState>,
 }
 
@@ -38,9 +38,9 @@ pub struct SourceState {
 }
 
 impl GaudiSource {
-    /// A source that opens `library`, or searches for it; kernel files below `sysfs`, labels of hwmon
+    /// A source that opens `library`; kernel files below `sysfs`, labels of hwmon
     /// channels in `sensors`.
-    pub fn new(library: Option<PathBuf>, sysfs: PathBuf, sensors: PathBuf) -> Self {
+    pub fn new(library: LibraryPath, sysfs: PathBuf, sensors: PathBuf) -> Self {
         let log = HlmlEventLog::new(Duration::ZERO);
         let state = SourceState { sysfs, sensors, log, slow: SlowReaders::default() };
         Self { library, state: Arc::new(state) }
@@ -60,7 +60,7 @@ impl Source for GaudiSource {
                 state.sysfs.display()
             )));
         }
-        match Library::open(self.library.as_ref()) {
+        match Library::open(&self.library) {
             Ok(Ok(library)) => Ok(Box::new(HlmlSession { library, state, known: devices() })),
             Ok(Err(refused)) => Err(refused),
             Err(Missing(why)) => {
@@ -156,7 +156,7 @@ impl Session for HlmlSession {
 
 /// Devices by the kernel's files alone.
 struct KernelSession {
-    library: Option<PathBuf>,
+    library: LibraryPath,
     state: Arc<SourceState>,
     backend: Backend,
     known: KnownDevices<Card>,
@@ -168,7 +168,7 @@ impl Session for KernelSession {
     }
 
     fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
-        if Library::is_there(self.library.as_ref()) {
+        if Library::is_there(&self.library) {
             return Err(Lost::Session(Fault::new("libhlml", FaultCode::LibraryAppeared)));
         }
         let state = &self.state;

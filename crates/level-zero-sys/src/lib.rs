@@ -16,6 +16,6 @@ pub mod value;
 
 pub use calls::{
     Celsius, Device, Driver, Engine, FabricPort, Failure, Fan, Frequency, InitFunction, LevelZero, Memory,
-    OpenError, Power, Ras, SYSMAN_VARIABLE, Temperature,
+    OpenError, Power, Ras, SYSMAN_VARIABLE, Temperature, Why,
 };
 pub use structs::*;

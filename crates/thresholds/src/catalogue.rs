@@ -7,8 +7,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     model::{
-        Alert, Bound, Engine, ErrorCode, Level, Limit, Part, Procedure, Reason, Renamed, Selector, Severity, Signal,
-        SloClass, TokenPrice, XidAction,
+        Alert, Bound, Engine, ErrorCode, Level, Limit, Part, Procedure, Reason, Renamed, Selector, Severity,
+        Signal, SloClass, TokenPrice, XidAction,
     },
     number::{Duration, decimal},
     overrides::covers,
@@ -83,6 +83,8 @@ pub(crate) struct Catalogue {
     /// The labels of targets that name the node and the tenant.
     pub node_label: String,
     pub tenant_label: String,
+    /// Other words for severities.
+    pub severities: BTreeMap<&'static str, String>,
     /// Metadata of the Prometheus Operator's objects.
     pub operator: Operator,
     /// Regular expressions of the scrape jobs.
@@ -203,7 +205,11 @@ impl Catalogue {
         }
         let SloFile { class, window } = read("slo.toml", SLO)?;
         let DcgmFile { fields, renamed } = read("dcgm.toml", DCGM)?;
-        let jobs = [("accelscope", ".*accelscope.*"), ("exporter", ".*(accelscope|gpu|hpu|xpu|npu).*"), ("dcgm", ".*dcgm.*")];
+        let jobs = [
+            ("accelscope", ".*accelscope.*"),
+            ("exporter", ".*(accelscope|gpu|hpu|xpu|npu).*"),
+            ("dcgm", ".*dcgm.*"),
+        ];
         Ok(Self {
             signals,
             engines,
@@ -227,6 +233,7 @@ impl Catalogue {
             left_out: BTreeSet::new(),
             node_label: "node".to_owned(),
             tenant_label: "tenant".to_owned(),
+            severities: BTreeMap::new(),
             operator: Operator::default(),
             jobs: jobs.map(|(job, pattern)| (job.to_owned(), pattern.to_owned())).into(),
             labels: BTreeMap::new(),
@@ -239,11 +246,14 @@ impl Catalogue {
 
     /// Puts numbers in the place of bounds that refer to signals, and prices and reasons in the place of their marks.
     pub fn resolve(mut self) -> Result<Self, String> {
-        let bits: Vec<_> = self.fault_bits().iter().map(|bit| DCGM_BIT.replace("<bit>", &bit.to_string())).collect();
+        let bits: Vec<_> =
+            self.fault_bits().iter().map(|bit| DCGM_BIT.replace("<bit>", &bit.to_string())).collect();
         self.priced();
         let signals = self.signals.clone();
         for text in self.signals.iter_mut().flat_map(|signal| signal.expr.iter_mut()) {
-            *text = text.replace("<fault_bits>", &bits.join("\n  + ")).replace("<period>", &self.period.to_string());
+            *text = text
+                .replace("<fault_bits>", &bits.join("\n  + "))
+                .replace("<period>", &self.period.to_string());
         }
         for alert in &mut self.alerts {
             for bound in alert.bounds.values_mut() {
@@ -256,6 +266,11 @@ impl Catalogue {
             }
         }
         Ok(self)
+    }
+
+    /// The word for a severity in the label of alerts.
+    pub fn severity(&self, severity: Severity) -> &str {
+        self.severities.get(severity.name()).map_or(severity.name(), String::as_str)
     }
 
     /// The place of a pattern of device models.
@@ -305,16 +320,19 @@ impl Catalogue {
             let families: Vec<_> = alert.families.iter().copied().map(Some).collect();
             for family in if families.is_empty() { vec![None] } else { families } {
                 let own: Vec<_> = parts.iter().filter(|part| part.of.covers(family)).collect();
-                match groups.iter_mut().find(|(_, parts)| {
-                    parts.iter().map(|part| &part.of).eq(own.iter().map(|part| &part.of))
-                }) {
+                match groups
+                    .iter_mut()
+                    .find(|(_, parts)| parts.iter().map(|part| &part.of).eq(own.iter().map(|part| &part.of)))
+                {
                     Some((families, _)) => families.push(family),
                     None => groups.push((vec![family], own)),
                 }
             }
             for (families, parts) in groups {
-                let of =
-                    |alert: &Alert| Alert { families: families.iter().flatten().copied().collect(), ..alert.clone() };
+                let of = |alert: &Alert| Alert {
+                    families: families.iter().flatten().copied().collect(),
+                    ..alert.clone()
+                };
                 let mut taken: Vec<&Selector> = Vec::new();
                 // A part that is a whole family leaves nothing to those after it.
                 let end = parts.iter().position(|part| part.of.is_whole());
@@ -353,7 +371,8 @@ impl Catalogue {
         for reason in &mut self.reasons {
             reason.fault = chosen.contains(&reason.name.as_str());
         }
-        let without: Vec<_> = Family::ALL.into_iter().filter(|family| self.faults(*family).is_empty()).collect();
+        let without: Vec<_> =
+            Family::ALL.into_iter().filter(|family| self.faults(*family).is_empty()).collect();
         let reads = |text: &String| text.contains("fault_reasons");
         for signal in self.signals.iter_mut().filter(|signal| signal.expr.iter().any(reads)) {
             signal.families.retain(|family| !without.contains(family));
@@ -364,10 +383,14 @@ impl Catalogue {
     fn priced(&mut self) {
         // The worked example of a node's cost is one device of the first family that has a price.
         let example = self.prices.values().next().copied();
-        let per_model: Vec<_> = self.model_prices.iter().map(|(model, price)| {
-            let joined = format!("on (cluster, instance, device) &device_model_{model}");
-            (joined, decimal(*price))
-        }).collect();
+        let per_model: Vec<_> = self
+            .model_prices
+            .iter()
+            .map(|(model, price)| {
+                let joined = format!("on (cluster, instance, device) &device_model_{model}");
+                (joined, decimal(*price))
+            })
+            .collect();
         for signal in &mut self.signals {
             if signal.id == NODE_COST {
                 signal.test.values.extend(example);
@@ -380,25 +403,34 @@ impl Catalogue {
                 texts.push(format!(
                     "  sum by (cluster, node) (count by (cluster, node, family) ({rest}) * on (family) group_left () accel:price:dollars_per_hour{{family!=\"\"}})"
                 ));
-                let labelled = texts.iter().enumerate().map(|(at, text)| {
-                    format!("label_replace(\n{text},\n  \"of\", \"{at}\", \"\", \"\")")
-                });
+                let labelled = texts
+                    .iter()
+                    .enumerate()
+                    .map(|(at, text)| format!("label_replace(\n{text},\n  \"of\", \"{at}\", \"\", \"\")"));
                 let text = match texts.as_slice() {
                     [only] => only.trim().to_owned(),
-                    _ => format!("sum by (cluster, node) (\n{}\n)", labelled.collect::<Vec<_>>().join("\nor\n")),
+                    _ => format!(
+                        "sum by (cluster, node) (\n{}\n)",
+                        labelled.collect::<Vec<_>>().join("\nor\n")
+                    ),
                 };
                 signal.expr = PerVocabulary::unified(text);
             }
             if signal.id == TOKEN_CHARGE && !self.token_prices.is_empty() {
                 let of = |price: &TokenPrice| {
-                    [("prompt", price.prompt), ("generation", price.generation)].map(|(kind, price_of)| format!(
-                        "  llm:tokens:rate5m{{kind=\"{kind}\",model=~\"{}\"}} * {}", price.models, decimal(price_of * 0.0036)
-                    ))
+                    [("prompt", price.prompt), ("generation", price.generation)].map(|(kind, price_of)| {
+                        format!(
+                            "  llm:tokens:rate5m{{kind=\"{kind}\",model=~\"{}\"}} * {}",
+                            price.models,
+                            decimal(price_of * 0.0036)
+                        )
+                    })
                 };
                 // The first pattern that matches counts, as the first operand of `or` does.
                 let texts: Vec<_> = self.token_prices.iter().flat_map(of).collect();
                 signal.expr = PerVocabulary::unified(format!(
-                    "sum by (cluster, namespace, tenant, model) (\n{}\n)", texts.join("\n  or\n")
+                    "sum by (cluster, namespace, tenant, model) (\n{}\n)",
+                    texts.join("\n  or\n")
                 ));
             }
             if self.currency != DOLLARS {
@@ -484,7 +516,8 @@ impl Catalogue {
         if let Some(model) = class.and_then(|class| class.models.first()) {
             return model.replace('*', "x");
         }
-        let taken = |name: &str| self.classes.iter().any(|class| class.models.iter().any(|m| covers(m, name)));
+        let taken =
+            |name: &str| self.classes.iter().any(|class| class.models.iter().any(|m| covers(m, name)));
         let mut name = "m".to_owned();
         while taken(&name) {
             name.push('m');

@@ -56,7 +56,9 @@ pub(crate) fn expression(table: &[Engine], engines: &Engines) -> String {
         let sources = engines.sources.iter().filter(|source| source.milliseconds == milliseconds);
         sources
             .flat_map(|source| {
-                readings(table, source, engines.kind, |prefix, metric| reading(source, engines, prefix, metric))
+                readings(table, source, engines.kind, |prefix, metric| {
+                    reading(source, engines, prefix, metric)
+                })
             })
             .collect()
     };
@@ -167,7 +169,10 @@ fn le_text(le: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::{le_text, share_below, spellings};
-    use crate::{catalogue::Catalogue, model::{EngineKind, EngineSource}};
+    use crate::{
+        catalogue::Catalogue,
+        model::{EngineKind, EngineSource},
+    };
 
     #[test]
     fn a_promise_between_two_bounds_is_interpolated_and_one_at_a_bound_is_exact() {
@@ -191,12 +196,18 @@ mod tests {
             let source = EngineSource { metric: metric.to_owned(), ..EngineSource::default() };
             spellings(&catalogue.engines, &source, kind).map(|(_, name)| name).collect::<Vec<_>>()
         };
-        assert_eq!(spelt("sglang:token_usage", EngineKind::Gauge), ["sglang:token_usage", "sglang_token_usage"]);
+        assert_eq!(
+            spelt("sglang:token_usage", EngineKind::Gauge),
+            ["sglang:token_usage", "sglang_token_usage", "ray_sglang_token_usage"]
+        );
         assert_eq!(spelt("tgi_queue_size", EngineKind::Gauge), ["tgi_queue_size"]);
         assert_eq!(
             spelt("tgi_request_success", EngineKind::Rate),
             ["tgi_request_success", "tgi_request_success_total"]
         );
-        assert!(spelt("vllm:prompt_tokens_total", EngineKind::Rate).contains(&"ray_vllm_prompt_tokens_total".to_owned()));
+        assert!(
+            spelt("vllm:prompt_tokens_total", EngineKind::Rate)
+                .contains(&"ray_vllm_prompt_tokens_total".to_owned())
+        );
     }
 }

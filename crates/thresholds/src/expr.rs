@@ -120,7 +120,10 @@ impl Context<'_> {
     /// Matchers that leave out what accelscope prints under dcgm-exporter's names, so that it costs nothing; none where
     /// the text names the job itself.
     fn stock(&self, after: &str) -> Vec<String> {
-        let inside = after.strip_prefix('{').and_then(|braces| braces.split_once('}')).map_or("", |(inside, _)| inside);
+        let inside = after
+            .strip_prefix('{')
+            .and_then(|braces| braces.split_once('}'))
+            .map_or("", |(inside, _)| inside);
         if !self.generations || inside.contains("job") {
             return Vec::new();
         }

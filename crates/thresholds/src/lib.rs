@@ -47,8 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of documents.
-    pub const ALL: [Self; 5] =
-        [Self::Rules, Self::Tests, Self::Runbooks, Self::Dashboards, Self::Federation];
+    pub const ALL: [Self; 5] = [Self::Rules, Self::Tests, Self::Runbooks, Self::Dashboards, Self::Federation];
 
     /// The word on the command line.
     pub const fn name(self) -> &'static str {

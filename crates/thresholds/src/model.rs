@@ -171,7 +171,8 @@ pub(crate) struct Selector {
 impl Selector {
     /// Matchers of labels, without braces.
     pub fn matchers(&self) -> String {
-        let matchers: Vec<_> = self.labels.iter().map(|(name, value)| format!("{name}=~\"{value}\"")).collect();
+        let matchers: Vec<_> =
+            self.labels.iter().map(|(name, value)| format!("{name}=~\"{value}\"")).collect();
         matchers.join(",")
     }
 

@@ -162,13 +162,13 @@ impl<'c> Builder<'c> {
         for (of, bounds) in signal.parts.iter().filter(|(of, _)| of.covers(self.set.family)) {
             let own = narrowed(value, &of.matchers());
             let own = match of.device_model {
-                Some(place) => {
-                    context.expand(&format!("({own} and on (cluster, instance, device) &device_model_{place})"))?
-                }
+                Some(place) => context
+                    .expand(&format!("({own} and on (cluster, instance, device) &device_model_{place})"))?,
                 None => own,
             };
             states.push(self.state(signal, bounds, &format!("({own}{taken})"))?);
-            taken += &format!(" unless {own}");
+            taken.push_str(" unless ");
+            taken.push_str(&own);
             if of.is_whole() {
                 return Ok(states.join("\nor\n"));
             }
@@ -234,7 +234,7 @@ impl<'c> Builder<'c> {
             expr = self.set.normalized(&expr)?;
         }
         let mut labels = self.set.labels(&alert.labels);
-        labels.insert("severity".to_owned(), alert.severity.name().to_owned());
+        labels.insert("severity".to_owned(), literal(catalogue.severity(alert.severity)));
         labels.extend(class.map(|class| ("slo_class".to_owned(), class.name.clone())));
         labels.extend(catalogue.labels.iter().map(|(name, value)| (name.clone(), literal(value))));
         let rule = Rule {
@@ -270,7 +270,9 @@ impl<'c> Builder<'c> {
             slo::SLIS.map(|sli| Rule {
                 record: Some("fleet:llm_slo_objective:ratio".to_owned()),
                 expr: format!("vector({})", decimal(slo::objective(class, sli))),
-                labels: [("sli", sli), ("slo_class", &class.name)].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+                labels: [("sli", sli), ("slo_class", &class.name)]
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .into(),
                 ..Rule::default()
             })
         };

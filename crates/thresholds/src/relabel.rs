@@ -87,7 +87,10 @@ impl<'c> Relabel<'c> {
             return text.to_owned();
         }
         let spans = text.split('`').enumerate();
-        spans.map(|(at, span)| if at % 2 == 1 { self.text(span) } else { span.to_owned() }).collect::<Vec<_>>().join("`")
+        spans
+            .map(|(at, span)| if at % 2 == 1 { self.text(span) } else { span.to_owned() })
+            .collect::<Vec<_>>()
+            .join("`")
     }
 
     /// A dashboard: its queries, and the labels in its legends and links.
@@ -106,7 +109,9 @@ impl<'c> Relabel<'c> {
             Value::Object(entries) => {
                 for (key, value) in entries {
                     match value {
-                        Value::String(text) if ["expr", "query", "definition", "legendFormat"].contains(&key.as_str()) => {
+                        Value::String(text)
+                            if ["expr", "query", "definition", "legendFormat"].contains(&key.as_str()) =>
+                        {
                             *text = self.text(text);
                         }
                         Value::String(text) if key == "url" => {

@@ -38,9 +38,12 @@ pub(crate) fn windows<'c>(
     class: &'c SloClass,
     sli: &'c str,
 ) -> impl Iterator<Item = &'c Window> {
+    // A queue that costs headroom is a trend: LlmRequestsQueued says what happens now.
+    let slowest = catalogue.windows.iter().map(|window| window.long).max();
     catalogue.windows.iter().filter(move |window| {
         let wakes = matches!(window.severity, Severity::Critical | Severity::Warning);
-        burn_limit(class, sli, window).number() < 1.0 && !(wakes && QUIET.contains(&sli))
+        let is_shown = sli != "headroom" || Some(window.long) == slowest;
+        burn_limit(class, sli, window).number() < 1.0 && !(wakes && QUIET.contains(&sli)) && is_shown
     })
 }
 
@@ -152,13 +155,8 @@ impl Level<'_> {
             labels: self.labels().into(),
             ..Example::default()
         };
-        let mut signal = self.signal(
-            "budget",
-            "Budget that is left",
-            "llm:slo_budget:remaining30d",
-            expr,
-            test,
-        );
+        let mut signal =
+            self.signal("budget", "Budget that is left", "llm:slo_budget:remaining30d", expr, test);
         signal.unit = Unit::Ratio;
         signal.every = Some(Duration(120));
         signal.bounds = [("low_red".to_owned(), Bound { op: Op::Below, limit: Limit::Number(0.0) })].into();
@@ -255,7 +253,8 @@ impl Level<'_> {
     /// example of each.
     fn headroom(&self) -> (String, String, (Example, Example)) {
         let waiting = format!("avg by ({BY}) (@requests_waiting_count{})", self.of_models(""));
-        let (all, bad) = (format!("{waiting} * 0 + 1"), format!("{waiting} > bool {}", decimal(self.class.queue)));
+        let (all, bad) =
+            (format!("{waiting} * 0 + 1"), format!("{waiting} > bool {}", decimal(self.class.queue)));
         let series = |form: &str| {
             value(&format!("@requests_waiting_count{{model=\"{}\"}}", escape(&self.model())), form)
         };

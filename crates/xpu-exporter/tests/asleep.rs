@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use naming::catalogue as m;
-use reading::{Batch, Prior, Sampler, Source};
+use naming::{Family, catalogue as m};
+use reading::{Batch, Prior, Sampler, Session, Source, Unavailable};
 use rustix::fs::inotify;
 use sim::{Control, Live, Options, clock::Clock, kernel::Tree};
 use xpu_exporter::{BackendChoice, Roots, XpuSource};
@@ -20,6 +20,19 @@ fn folders(root: &Path) -> Vec<PathBuf> {
     let inside = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
     let inside = inside.filter(|path| path.is_dir() && !path.is_symlink());
     std::iter::once(root.to_owned()).chain(inside.flat_map(|folder| folders(&folder))).collect()
+}
+
+/// What is not opened where the kernel's files are read alone.
+struct NoLevelZero;
+
+impl Source for NoLevelZero {
+    fn family(&self) -> Family {
+        Family::Xpu
+    }
+
+    fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
+        panic!("Level Zero would wake the GPUs")
+    }
 }
 
 /// A machine whose first GPU sleeps or not, its tree, and its samplers.
@@ -37,7 +50,7 @@ fn samplers(root: &Path, machine: &str, asleep: Vec<usize>) -> (Live, Tree, Vec<
     let mut tree = Tree::new(&sysfs).expect("a root");
     tree.show(sim::family::xpu::files(&live.now())).expect("written");
     let roots = Roots { procfs: sysfs.join("proc"), dev: sysfs.join("dev"), sysfs };
-    let mut source = XpuSource::new(roots, None, BackendChoice::Kernel, false);
+    let mut source = XpuSource::new(roots, Box::new(NoLevelZero), false, BackendChoice::Kernel, false);
     let mut session = source.connect().expect("there are cards");
     let found = session.devices(&Prior::default()).expect("listed");
     let samplers = found.into_iter().map(|found| (found.open)().expect("opened")).collect();

@@ -35,7 +35,7 @@ fn nodes(sampler: &mut dyn Sampler) -> Result<[String; 2], Lost> {
     let mut batch = Batch::default();
     sampler.sample(&mut batch)?;
     let readings = &batch.groups[0].readings;
-    assert!(readings.iter().any(|reading| reading.id == m::ENERGY.id), "it is not read");
+    assert!(readings.iter().any(|reading| reading.id == m::CLOCK.id), "it is not read");
     let info = readings.iter().find(|reading| reading.id == m::DEVICE_INFO.id).expect("what it is");
     Ok([Label::Card, Label::RenderNode].map(|label| {
         let mut text = String::new();

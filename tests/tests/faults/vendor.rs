@@ -159,6 +159,13 @@ pub const LEVEL_ZERO: Vendor = Vendor {
 /// single files is in `xpu.rs`.
 pub const KERNEL: Vendor = Vendor { flags: &["--xpu.backend", "kernel"], ..LEVEL_ZERO };
 
+/// The same faults in helper processes, and without one where there is one by default.
+const ISOLATED: &[&str] = &["--isolate", "on"];
+pub const NVIDIA_ISOLATED: Vendor = Vendor { flags: ISOLATED, ..NVIDIA };
+pub const GAUDI_ISOLATED: Vendor = Vendor { flags: ISOLATED, ..GAUDI };
+pub const LEVEL_ZERO_IN_PROCESS: Vendor =
+    Vendor { flags: &["--xpu.backend", "level-zero", "--isolate", "off"], ..LEVEL_ZERO };
+
 impl Vendor {
     /// What a device is called.
     pub fn device(&self, index: usize) -> String {

@@ -26,7 +26,7 @@ pub use fabric::Fabric;
 pub use field_values::FieldValues;
 pub use fields::{FieldKey, LinkField, SummedLinkField};
 pub use gpm::{Gpm, GpmMetric, GpmMetrics};
-pub use library::Library;
+pub use library::{Library, SEARCH};
 pub use rare::Rare;
 pub use sample::{Memory, NvLink, Raw, memory, read};
 

@@ -59,7 +59,14 @@ fn tokens(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
                 "model" => model = pattern(value, value.text(name)?)?,
                 "prompt" => price.prompt = value.number("a price per million tokens")?,
                 "generation" => price.generation = value.number("a price per million tokens")?,
-                _ => return unknown(key, name, "prices.tokens", ["model", "prompt", "generation"].into_iter()),
+                _ => {
+                    return unknown(
+                        key,
+                        name,
+                        "prices.tokens",
+                        ["model", "prompt", "generation"].into_iter(),
+                    );
+                }
             }
         }
         reached(item, &seen, model)?;
@@ -73,7 +80,9 @@ fn tokens(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
 
 fn reached(node: &Node, seen: &[&str], name: &str) -> Result<(), DocumentError> {
     match seen.iter().find(|earlier| covers(earlier, name)) {
-        Some(earlier) => node.error(format!("`{earlier}` before takes all that `{name}` would match; put it after")),
+        Some(earlier) => {
+            node.error(format!("`{earlier}` before takes all that `{name}` would match; put it after"))
+        }
         None => Ok(()),
     }
 }

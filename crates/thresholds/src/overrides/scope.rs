@@ -7,6 +7,7 @@ use super::{RESERVED, label_name, pattern, texts, unknown};
 use crate::{
     catalogue::{Catalogue, glob},
     document::{DocumentError, Node},
+    model::Severity,
     ruleset,
 };
 
@@ -31,12 +32,18 @@ pub(super) fn jobs(catalogue: &mut Catalogue, node: &Node) -> Result<(), Documen
 pub(super) fn engines(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
     for (name, key, value) in node.table("engines")? {
         let Some(at) = catalogue.engines.iter().position(|engine| engine.name == name) else {
-            return unknown(key, name, "engines", catalogue.engines.iter().map(|engine| engine.name.as_str()));
+            return unknown(
+                key,
+                name,
+                "engines",
+                catalogue.engines.iter().map(|engine| engine.name.as_str()),
+            );
         };
         for (item, prefix) in texts(value, name)? {
             let letters = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
             if !prefix.starts_with(|c: char| c.is_ascii_alphabetic()) || !prefix.chars().all(letters) {
-                return item.error(format!("`{prefix}` begins no name of a metric: letters, digits, _ and :"));
+                return item
+                    .error(format!("`{prefix}` begins no name of a metric: letters, digits, _ and :"));
             }
             let engine = &mut catalogue.engines[at];
             if prefix != engine.prefix && !engine.spellings.iter().any(|known| known == prefix) {
@@ -84,9 +91,28 @@ pub(super) fn target_label(node: &Node, own: &str) -> Result<String, DocumentErr
     let name = node.text(own)?;
     label_name(node, name)?;
     if name != own && RESERVED.contains(&name) {
-        return node.error(format!("label `{name}` says something else in the rules; name the label that says the {own}"));
+        return node.error(format!(
+            "label `{name}` says something else in the rules; name the label that says the {own}"
+        ));
     }
     Ok(name.to_owned())
+}
+
+/// Other words for severities, as an operator's routing knows them.
+pub(super) fn severities(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
+    for (name, key, value) in node.table("severities")? {
+        let Some(severity) = Severity::ALL.into_iter().find(|severity| severity.name() == name) else {
+            return unknown(key, name, "severities", Severity::ALL.into_iter().map(Severity::name));
+        };
+        let word = value.text(name)?;
+        let taken =
+            Severity::ALL.into_iter().any(|other| other != severity && catalogue.severity(other) == word);
+        if word.is_empty() || taken {
+            return value.error(format!("`{word}` is empty or the word for another severity"));
+        }
+        catalogue.severities.insert(severity.name(), word.to_owned());
+    }
+    Ok(())
 }
 
 /// Metadata of the objects of the Prometheus Operator, by which it finds them.

@@ -66,7 +66,10 @@ fn parts(catalogue: &mut Catalogue, at: usize, place: &str, node: &Node) -> Resu
     let place = format!("{place}.where");
     let signal = catalogue.signals[at].clone();
     if signal.slo.is_some() {
-        return node.error(format!("the bands of {} are those of its class of service: slo.CLASS.models", signal.id));
+        return node.error(format!(
+            "the bands of {} are those of its class of service: slo.CLASS.models",
+            signal.id
+        ));
     }
     let known = match (signal.families.is_empty(), signal.file.as_deref()) {
         (false, _) => selector::OF_DEVICES,
@@ -74,7 +77,9 @@ fn parts(catalogue: &mut Catalogue, at: usize, place: &str, node: &Node) -> Resu
         (true, _) => selector::OF_TARGETS,
     };
     let mut parts = Vec::new();
-    for (of, _, settings) in selector::entries(catalogue, &place, node, known, &signal.families)? {
+    let is_setting = |name: &str| signal.bounds.contains_key(name);
+    for (of, _, settings) in selector::entries(catalogue, &place, node, known, is_setting, &signal.families)?
+    {
         let mut bounds = signal.bounds.clone();
         for setting in settings {
             set(&signal, &mut bounds, &place, setting)?;

@@ -92,11 +92,10 @@ fn models(catalogue: &mut Catalogue, at: usize, node: &Node) -> Result<(), Docum
     let mut models = Vec::new();
     for item in items {
         let model = pattern(item, item.text("a model")?)?;
-        let taken = catalogue
-            .classes
-            .iter()
-            .enumerate()
-            .find(|(i, class)| *i != at && class.models.iter().any(|m| covers(m, model) || covers(model, m)));
+        let taken =
+            catalogue.classes.iter().enumerate().find(|(i, class)| {
+                *i != at && class.models.iter().any(|m| covers(m, model) || covers(model, m))
+            });
         if let Some((_, other)) = taken {
             return item.error(format!(
                 "model `{model}` is in class {} already, or a pattern of one matches the other; a model has one class",
@@ -122,7 +121,7 @@ fn windows(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> 
                 "long" => long = Some(value.duration(name)?),
                 "short" => short = Some(value.duration(name)?),
                 "for" => hold = value.duration(name)?,
-                "severity" => severity = super::alerts::severity(value)?,
+                "severity" => severity = super::alerts::severity(catalogue, value)?,
                 _ => {
                     let known = ["factor", "long", "short", "for", "severity"];
                     return unknown(key, name, "slo.windows", known.into_iter());
@@ -144,7 +143,9 @@ fn windows(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> 
         windows.push(Window { factor, long, short, hold, severity });
     }
     if windows.is_empty() {
-        return node.error("slo.windows has no window; to switch burn rates off: [alerts.LlmSloBudgetBurn] enabled = false");
+        return node.error(
+            "slo.windows has no window; to switch burn rates off: [alerts.LlmSloBudgetBurn] enabled = false",
+        );
     }
     catalogue.windows = windows;
     Ok(())

@@ -116,10 +116,13 @@ impl Prover<'_> {
                 ("nvidia0", format!("nvidia{index}")),
                 ("job=\"dcgm-exporter\"", format!("job=\"{job}\"")),
             ];
-            let renamed = inputs.iter().filter(|input| input.series.starts_with("DCGM_")).map(|input| InputSeries {
-                series: names.iter().fold(input.series.clone(), |series, (from, to)| series.replace(from, to)),
-                values: input.values.clone(),
-            });
+            let renamed =
+                inputs.iter().filter(|input| input.series.starts_with("DCGM_")).map(|input| InputSeries {
+                    series: names
+                        .iter()
+                        .fold(input.series.clone(), |series, (from, to)| series.replace(from, to)),
+                    values: input.values.clone(),
+                });
             renamed.collect::<Vec<_>>()
         };
         let mut all = of(1, "dcgm-exporter");
@@ -138,7 +141,8 @@ impl Prover<'_> {
         all.extend([up("nvidia", "GPU-1", 9477, always.clone()), up("other", "GPU-0", 9477, always)]);
         all.extend(of(3, "accelscope"));
         // Longer than what the first look-back sees, shorter than the second.
-        let windows = [120, 600].map(|window| self.set.catalogue.scaled(Duration(window)).0.div_ceil(self.tick()));
+        let windows =
+            [120, 600].map(|window| self.set.catalogue.scaled(Duration(window)).0.div_ceil(self.tick()));
         if let Some((check, gap)) = check.map(|(check, hold)| (check, hold + windows[0] + 1))
             && gap + 2 < windows[1]
             && gap < check

@@ -8,7 +8,8 @@ use reading::{Absence, Ceiling, Counted, Fault, FaultCode, Lost, Measured};
 use source::Share;
 
 use super::{
-    EngineSample, FrequencySample, Gpu, LOSSES, MemorySample, Missing, PortSample, PowerRange, Sample,
+    EngineSample, FrequencySample, Gpu, LOSSES, MemorySample, Missing, Options, PortSample, PowerRange,
+    Sample, TemperatureSample,
     components::{Component, Components},
     counters::{Directions, Energy, read_untorn},
     fault,
@@ -31,6 +32,8 @@ pub struct Sysman {
     calls: Arc<LevelZero>,
     device: sys::Device,
     integrated: bool,
+    /// Why processes are not counted.
+    counts_processes: Measured<()>,
     /// Absent where engine counters may not keep the device awake.
     engines: Option<Components<sys::Engine, Share>>,
     frequencies: Components<sys::Frequency, f64>,
@@ -39,7 +42,7 @@ pub struct Sysman {
     /// The domain that was chosen; its counter is followed.
     power: Option<(sys::Power, PowerRange)>,
     energy: Energy,
-    temperatures: Components<sys::Temperature, ()>,
+    temperatures: Components<sys::Temperature, f64>,
     fans: Components<sys::Fan, i32>,
     ras: Components<sys::Ras, ()>,
     ports: Components<sys::FabricPort, Directions>,
@@ -56,12 +59,12 @@ struct Module {
 }
 
 impl Sysman {
-    /// Prepares the device, of which nothing is asked yet. With `engines`, its engine counters are opened, which
-    /// keeps it awake.
-    pub fn new(gpu: &Gpu, engines: bool) -> Self {
+    /// Prepares the device, of which nothing is asked yet.
+    pub fn new(gpu: &Gpu, options: Options) -> Self {
         Self {
             integrated: gpu.integrated,
-            engines: engines.then(Components::default),
+            counts_processes: options.processes,
+            engines: options.engines.then(Components::default),
             frequencies: Components::default(),
             memories: Components::default(),
             powers: Components::default(),
@@ -122,7 +125,7 @@ impl Sysman {
             || l0.temperatures(device),
             |handle| {
                 let sensor = l0.temperature_properties(handle)?;
-                Ok(Some((tile(sensor.on_subdevice, sensor.subdevice), sensor.kind, ())))
+                Ok(Some((tile(sensor.on_subdevice, sensor.subdevice), sensor.kind, sensor.max)))
             },
         );
         self.fans.ask(|| l0.fans(device), |handle| Ok(Some((None, 0, l0.fan_properties(handle)?.max_rpm))));
@@ -211,30 +214,13 @@ impl Sysman {
         let l0 = &*self.calls;
         Ok(Sample {
             engines,
+            processes: self.processes(),
             memories,
             energy,
             limit_range,
             limits: domain.and_then(|power| l0.power_limits(power).map_err(fault)),
-            frequencies: self
-                .frequencies
-                .parts
-                .iter()
-                .map(|domain| FrequencySample {
-                    tile: domain.tile,
-                    kind: domain.kind,
-                    max_mhz: domain.state,
-                    state: l0.frequency_state(domain.handle).map_err(fault),
-                })
-                .collect(),
-            temperatures: self
-                .temperatures
-                .parts
-                .iter()
-                .map(|sensor| {
-                    let celsius = l0.temperature(sensor.handle).map(|sys::Celsius(celsius)| celsius);
-                    (sensor.tile, sensor.kind, celsius.map_err(fault))
-                })
-                .collect(),
+            frequencies: self.frequencies(),
+            temperatures: self.temperatures(),
             fans: self
                 .fans
                 .parts
@@ -261,6 +247,38 @@ impl Sysman {
             reset: state.map(|state| state.reset),
             missing: self.missing(),
         })
+    }
+
+    fn frequencies(&self) -> Vec<FrequencySample> {
+        let read = |domain: &Component<sys::Frequency, f64>| FrequencySample {
+            tile: domain.tile,
+            kind: domain.kind,
+            max_mhz: domain.state,
+            state: self.calls.frequency_state(domain.handle).map_err(fault),
+            throttled_us: self.calls.throttle_time(domain.handle).map(|time| time.throttled).map_err(fault),
+        };
+        self.frequencies.parts.iter().map(read).collect()
+    }
+
+    fn temperatures(&self) -> Vec<TemperatureSample> {
+        let read = |sensor: &Component<sys::Temperature, f64>| TemperatureSample {
+            tile: sensor.tile,
+            kind: sensor.kind,
+            celsius: self
+                .calls
+                .temperature(sensor.handle)
+                .map(|sys::Celsius(celsius)| celsius)
+                .map_err(fault),
+            max_celsius: sensor.state,
+        };
+        self.temperatures.parts.iter().map(read).collect()
+    }
+
+    fn processes(&self) -> Measured<u64> {
+        self.counts_processes?;
+        let processes = self.calls.processes(self.device).map_err(fault)?;
+        // This process has the device open to ask for them.
+        Ok(processes.iter().filter(|process| process.process != std::process::id()).count() as u64)
     }
 
     fn missing(&self) -> Missing {
