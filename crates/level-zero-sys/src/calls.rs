@@ -188,6 +188,17 @@ macro_rules! calls {
     };
 }
 
+/// A temperature, °C. It is no number before the driver writes it: 0 would be a reading.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Celsius(pub f64);
+
+impl Default for Celsius {
+    fn default() -> Self {
+        Self(f64::NAN)
+    }
+}
+
 /// An element of a list.
 trait Element: Copy {
     /// The most that a device can have.
@@ -267,7 +278,7 @@ calls! {
         /// Returns the properties of a temperature sensor.
         temperature_properties = zesTemperatureGetProperties: Temperature => TemperatureProperties;
         /// Returns the temperature of a sensor, °C.
-        temperature = zesTemperatureGetState: Temperature => f64;
+        temperature = zesTemperatureGetState: Temperature => Celsius;
         /// Returns the properties of a clock domain.
         frequency_properties = zesFrequencyGetProperties: Frequency => FrequencyProperties;
         /// Returns the clock of a domain and its throttle reasons.

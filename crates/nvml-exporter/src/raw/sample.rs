@@ -245,10 +245,12 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         links: (0..links)
             .map(|number| NvLink {
                 number,
-                active: number!(gpu, nvmlDeviceGetNvLinkState, number).map(|state| state == ENABLED),
+                active: number!(gpu, nvmlDeviceGetNvLinkState, number)
+                    .and_then(|state| plausible::switch("nvmlDeviceGetNvLinkState", state)),
             })
             .collect(),
-        ecc_enabled: pair!(gpu, nvmlDeviceGetEccMode).map(|(current, _)| current == ENABLED),
+        ecc_enabled: pair!(gpu, nvmlDeviceGetEccMode)
+            .and_then(|(current, _)| plausible::switch("nvmlDeviceGetEccMode", current)),
         sram_ecc: sram_ecc(gpu),
         row_banks: row_banks(gpu),
         fabric: fabric(gpu),
@@ -256,9 +258,6 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         license_active: license_active(gpu),
     }
 }
-
-/// nvml.h, `NVML_FEATURE_ENABLED`.
-const ENABLED: u32 = 1;
 
 /// The result of a call, or that of the `older` one in a library or driver that does not have it.
 fn older_if_missing<T>(newer: Measured<T>, older: impl FnOnce() -> Measured<T>) -> Measured<T> {

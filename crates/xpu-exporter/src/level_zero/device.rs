@@ -264,7 +264,7 @@ impl Sysman {
         let read = |sensor: &Component<sys::Temperature, f64>| TemperatureSample {
             tile: sensor.tile,
             kind: sensor.kind,
-            celsius: returned(self.calls.temperature(sensor.handle)),
+            celsius: returned(self.calls.temperature(sensor.handle)).map(|sys::Celsius(celsius)| celsius),
             max_celsius: sensor.state,
         };
         self.temperatures.parts.iter().map(read).collect()
