@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -20,9 +20,9 @@ use xpu_exporter::{BackendChoice, Roots, XpuSource};
 
 const GONE: Fault = Fault::new("sample", FaultCode::LibraryCrashed);
 
-/// A Level Zero whose process can end. It lists the first card of the machine, and has one value.
+/// A Level Zero whose process can end, or hang. It lists the first card of the machine, and has one value.
 #[derive(Clone, Default)]
-struct LevelZero(Arc<AtomicBool>);
+struct LevelZero(Arc<AtomicBool>, Arc<Mutex<()>>);
 
 impl LevelZero {
     fn check(&self) -> Result<(), Lost> {
@@ -60,6 +60,7 @@ impl Session for Opened {
 
 impl Sampler for LevelZero {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
+        drop(self.1.lock());
         self.check()?;
         batch.begin(&Arc::new(Identity::new(Family::Xpu, "0000:03:00.0")));
         batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, Ok(Ratio(0.5)));
@@ -121,6 +122,26 @@ fn the_kernels_values_stay_while_level_zero_is_gone() {
         session.devices(&Prior::default()).expect("listed");
     }
     assert!(session.backend().version.ends_with("Level Zero by nobody"));
+}
+
+#[test]
+fn the_kernels_values_stay_while_level_zero_hangs() {
+    let (root, level_zero) = (tempfile::tempdir().expect("a folder"), LevelZero::default());
+    let (_live, _tree, mut session) = session(root.path(), &level_zero);
+    let bandwidth = m::MEMORY_BANDWIDTH_ACTIVE.id;
+    let first = session.devices(&Prior::default()).expect("listed").swap_remove(0);
+    let mut sampler = (first.open)().expect("opened");
+    assert!(has(&sample(&mut *sampler), bandwidth));
+    let hanging = level_zero.1.lock().expect("no panic");
+    for _ in 0..3 {
+        let batch = sample(&mut *sampler);
+        assert!(has(&batch, m::CLOCK.id) && has(&batch, m::POWER_LIMIT.id));
+        assert_eq!(reason(&batch, bandwidth), Some("deadline"));
+    }
+    drop(hanging);
+    // The values of the call that hung are too old; those of the next one are not.
+    let rounds = (0..2).map(|_| has(&sample(&mut *sampler), bandwidth)).collect::<Vec<_>>();
+    assert_eq!(rounds, [false, true]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use reading::{Absence, Fault, FaultCode};
 pub use background::{BackgroundOpen, SharedSource, open};
 pub use device::Sysman;
 pub use library::Gpu;
-pub use listed::{ListedGpus, TakenGpu};
+pub use listed::{LATE, ListedGpus, TakenGpu};
 pub use sample::{
     EngineSample, FrequencySample, MemorySample, Missing, PortSample, PowerRange, Sample, TemperatureSample,
 };
