@@ -10,7 +10,7 @@ use crate::{
     choose::{Chooser, add},
     drm::{Card, CardFiles, Rapl},
     identity::CardInfo,
-    level_zero::{SURVIVABILITY, TakenGpu},
+    level_zero::{LATE, SURVIVABILITY, TakenGpu},
     mandatory::Mandatory,
     map::{self, Identities},
     session::Shared,
@@ -96,22 +96,25 @@ impl GpuSampler {
                 Err(why) => return Ok((self.without_level_zero(why), false)),
             }
         }
-        let mut batch = Batch::default();
-        let Some(gpu) = &mut self.level_zero else { return Ok((batch, false)) };
-        match gpu.sample(&mut batch) {
-            Ok(()) => {}
+        let Some(gpu) = &mut self.level_zero else { return Ok((Batch::default(), false)) };
+        let read = if has_kernel { gpu.sample_in_time() } else { gpu.sample() };
+        let mut batch = match read {
+            Ok(batch) => batch,
             // The kernel reads on, where it does.
             Err(Lost::Device(fault)) if has_kernel && fault.code == SURVIVABILITY => {
                 let mut batch = Batch::default();
                 map::level_zero::put_in_survivability_mode(&self.identities, fault, &mut batch);
                 return Ok((batch, false));
             }
+            Err(Lost::Device(why)) if has_kernel && LATE == Lost::Device(why) => {
+                return Ok((self.without_level_zero(why), false));
+            }
             Err(Lost::Session(why)) if has_kernel => {
                 self.level_zero = None;
                 return Ok((self.without_level_zero(why), false));
             }
             Err(lost) => return Err(lost),
-        }
+        };
         for group in &mut batch.groups {
             let partition = group.identity.as_ref().and_then(|identity| identity.partition.as_deref());
             group.identity = Some(Arc::clone(self.identities.of_partition(partition)));

@@ -134,7 +134,7 @@ impl SessionKeeper {
                     results.send(number, &listed.unwrap_or_else(|fault| Err(Lost::Session(fault))));
                 }
                 Call::Recall((key, identity)) => {
-                    let recalled = guarded(name, || self.recall(&key, identity));
+                    let recalled = guarded(name, || self.recall(&key, &identity));
                     results.send(number, &recalled.unwrap_or_default());
                 }
                 _ => {
@@ -153,11 +153,11 @@ impl SessionKeeper {
     }
 
     /// What the session remembers of a device, as a batch with one group.
-    fn recall(&self, key: &str, identity: Identity) -> Batch {
+    fn recall(&self, key: &str, identity: &Identity) -> Batch {
         let mut batch = Batch::default();
         batch.begin(&Arc::new(identity.clone()));
         if let Some(session) = &self.session {
-            session.recall(key, &identity, &mut batch);
+            session.recall(key, identity, &mut batch);
         }
         batch
     }

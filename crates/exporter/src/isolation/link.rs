@@ -42,14 +42,17 @@ struct State {
     /// By their numbers.
     calls: HashMap<u32, Running>,
     last: u32,
-    heard: Option<Instant>,
+    /// When a call into the library returned last.
+    returned: Option<Instant>,
     end: Option<End>,
 }
 
 struct Running {
     name: &'static str,
-    /// How long the helper may send nothing meanwhile.
+    /// How long no call into the library may return meanwhile.
     silence: Duration,
+    /// Whether the library is called for it.
+    enters_library: bool,
     since: Instant,
     result: Sender<Body>,
 }
@@ -84,13 +87,17 @@ impl Link {
     pub fn call_within<T: Wire>(&self, call: Call, patience: Duration) -> Result<T, Fault> {
         let name = call.name();
         let silence = if matches!(call, Call::Connect) { OPENING } else { SILENCE };
+        let enters_library = !matches!(call, Call::Recall(_));
         let received = {
             let (sender, receiver) = mpsc::channel();
             let mut state = lock(&self.state);
             if state.end.is_none() {
                 state.last = state.last.wrapping_add(1);
                 let number = state.last;
-                state.calls.insert(number, Running { name, silence, since: Instant::now(), result: sender });
+                state.calls.insert(
+                    number,
+                    Running { name, silence, enters_library, since: Instant::now(), result: sender },
+                );
                 // Under the lock, since frames must not mix. The helper always reads.
                 if send(&self.connection, &(number, call)).is_err() {
                     self.close();
@@ -144,17 +151,20 @@ impl Link {
     /// Passes a result on. Returns whether there is such a call.
     fn deliver(&self, number: u32, result: Body) -> bool {
         let mut state = lock(&self.state);
-        state.heard = Some(Instant::now());
-        let running = state.calls.remove(&number);
+        let Some(running) = state.calls.remove(&number) else { return false };
+        if running.enters_library {
+            state.returned = Some(Instant::now());
+        }
         // Who called may no longer wait.
-        running.map(|running| running.result.send(result)).is_some()
+        let _ = running.result.send(result);
+        true
     }
 
-    /// Whether calls are under way, and nothing was received for longer than each of them may take.
+    /// Whether calls are under way, and none returned for longer than each of them may take.
     fn hangs(&self, now: Instant) -> bool {
         let state = lock(&self.state);
         let is_late = |running: &Running| {
-            let since = state.heard.map_or(running.since, |heard| heard.max(running.since));
+            let since = state.returned.map_or(running.since, |returned| returned.max(running.since));
             now.saturating_duration_since(since) > running.silence
         };
         !state.calls.is_empty() && state.calls.values().all(is_late)

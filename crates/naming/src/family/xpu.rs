@@ -22,7 +22,7 @@ pub(super) const ROW: Row = Row {
         (m::MEMORY_READ.id, "zesMemoryGetBandwidth"),
         (m::MEMORY_WRITTEN.id, "zesMemoryGetBandwidth"),
         (m::TEMPERATURE.id, "hwmon, zesTemperatureGetState"),
-        (m::TEMPERATURE_LIMIT.id, "hwmon max, crit, emergency; zesTemperatureGetProperties"),
+        (m::TEMPERATURE_LIMIT.id, "hwmon max, crit, emergency, zesTemperatureGetProperties"),
         (m::POWER.id, "hwmon energy, zesPowerGetEnergyCounter"),
         (m::POWER_LIMIT.id, "hwmon power_max, zesPowerGetLimitsExt"),
         (m::ENERGY.id, "hwmon energy1_input, zesPowerGetEnergyCounter since it is followed"),

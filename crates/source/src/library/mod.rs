@@ -77,7 +77,7 @@ impl LibraryPath {
     /// The path of a library that may be opened, and that could be opened where that was tried.
     ///
     /// # Errors
-    /// What is wrong with the first candidate, in one line that begins with its name.
+    /// What is wrong with the first that is there, or with the first, in one line that begins with its name.
     pub fn find(&self) -> Result<PathBuf, String> {
         if let Some(given) = &self.given {
             let place = given.display();
@@ -90,22 +90,19 @@ impl LibraryPath {
             }
             return self.opens(path);
         }
-        let mut first_error = None;
+        // The first place is the one that people expect, but a library that is refused says more.
+        let (mut missing, mut refused) = (None, None);
         for candidate in self.search {
-            let found = locate(Path::new(candidate)).ok_or_else(|| format!("{candidate}: not found"));
-            match found.and_then(|path| self.may_open(&path)).and_then(|path| self.opens(path)) {
+            let Some(path) = locate(Path::new(candidate)) else {
+                missing.get_or_insert_with(|| format!("{candidate}: not found"));
+                continue;
+            };
+            match self.may_open(&path).and_then(|path| self.opens(path)) {
                 Ok(path) => return Ok(path),
-                // The first place is the one that people expect, unless nothing is there and something is
-                // elsewhere.
-                Err(why) => {
-                    let is_there = !why.ends_with(": not found");
-                    if first_error.as_ref().is_none_or(|(was_there, _)| is_there && !was_there) {
-                        first_error = Some((is_there, why));
-                    }
-                }
+                Err(why) => drop(refused.get_or_insert(why)),
             }
         }
-        Err(first_error.map(|(_, why)| why).unwrap_or_default())
+        Err(refused.or(missing).unwrap_or_default())
     }
 
     /// The file itself, without links that could be changed after the check.
@@ -213,4 +210,90 @@ fn others_may_write(metadata: &fs::Metadata) -> Option<String> {
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, process::Command};
+
+    use super::*;
+
+    #[test]
+    fn the_c_library_is_found_by_its_name_and_is_roots_alone() {
+        let path = locate(Path::new("libc.so.6")).expect("every program has it open");
+        assert!(is_regular(&path).is_ok(), "{}", path.display());
+        assert_eq!(is_roots_alone(&path), Ok(()));
+        assert_eq!(locate(Path::new("libaccelscope-of-nobody.so.1")), None);
+    }
+
+    #[test]
+    fn what_others_may_write_is_named_with_who_may() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("lib.so");
+        fs::write(&file, "").expect("written");
+        let refusal = |mode: u32| {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
+            others_may_write(&fs::metadata(&file).expect("there"))
+        };
+        if is_root() {
+            assert_eq!(refusal(0o755), None);
+            assert_eq!(refusal(0o775), None, "the group is root's");
+            assert_eq!(refusal(0o757).as_deref(), Some("can be written by everybody"));
+        } else {
+            assert!(refusal(0o755).is_some_and(|why| why.starts_with("belongs to user")));
+        }
+        // The folder above a temporary one is everybody's.
+        let why = is_roots_alone(&file).expect_err("/tmp");
+        assert!(why.starts_with(&*file.to_string_lossy()), "{why}");
+    }
+
+    #[test]
+    fn a_trial_that_failed_is_not_repeated_at_once() {
+        static TRIALS: Mutex<u32> = Mutex::new(0);
+        let trial: TryLibrary = |_| {
+            *lock(&TRIALS) += 1;
+            Err("the library crashed (SIGSEGV)".to_owned())
+        };
+        let given = locate(Path::new("libc.so.6")).expect("there");
+        let library = LibraryPath::new("--library.x", Some(given.clone()), &[], Some(trial));
+        for _ in 0..3 {
+            let why = library.find().expect_err("it crashes");
+            assert_eq!(why, format!("{}: the library crashed (SIGSEGV)", given.display()));
+        }
+        assert_eq!(*lock(&TRIALS), 1);
+    }
+
+    #[test]
+    fn a_refused_library_says_more_than_a_missing_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe: &'static str = folder.path().join("pipe.so").to_string_lossy().into_owned().leak();
+        assert!(Command::new("mkfifo").arg(pipe).status().expect("coreutils").success());
+        let search: &'static [&'static str] = vec!["libnothing.so.1", pipe, "/nowhere/libx.so"].leak();
+        let library = LibraryPath::new("--library.x", None, search, None);
+        assert!(library.find().expect_err("none opens").ends_with("pipe.so: not a regular file"));
+        let library = LibraryPath::new("--library.x", None, &["libnothing.so.1", "/nowhere/libx.so"], None);
+        assert_eq!(library.find(), Err("libnothing.so.1: not found".to_owned()));
+    }
+
+    #[test]
+    fn a_machine_shows_what_it_may_have() {
+        let sysfs = tempfile::tempdir().expect("a folder");
+        let needed = || may_be_needed(Family::Nvidia, &["nvidia"], sysfs.path());
+        assert!(needed(), "no bus is not an empty bus");
+        let function = sysfs.path().join("bus/pci/devices/0000:19:00.0");
+        fs::create_dir_all(&function).expect("created");
+        let show = |vendor: &str, class: &str| {
+            fs::write(function.join("vendor"), vendor).expect("written");
+            fs::write(function.join("class"), class).expect("written");
+        };
+        show("0x8086\n", "0x030200\n");
+        assert!(!needed());
+        show("0x10de\n", "0x068000\n");
+        assert!(!needed(), "a switch");
+        show("0x10de\n", "0x030200\n");
+        assert!(needed());
+        show("0x8086\n", "0x030200\n");
+        fs::create_dir_all(sysfs.path().join("module/nvidia")).expect("created");
+        assert!(needed());
+    }
 }

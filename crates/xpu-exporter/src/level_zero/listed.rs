@@ -1,6 +1,13 @@
 //! The GPUs that Level Zero lists, between the session, which lists them, and the devices' samplers.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use naming::FaultCode;
 use reading::{Batch, Fault, Found, Lost, Sampler};
@@ -97,7 +104,8 @@ impl ListedGpus {
             Reader::Idle(sampler) => sampler,
             Reader::InUse => return Err(not_listed),
         };
-        Ok(TakenGpu { listed: self.clone(), session, address: address.to_owned(), sampler: Some(sampler) })
+        let (listed, address) = (self.clone(), address.to_owned());
+        Ok(TakenGpu { listed, session, address, sampler: Some(sampler), under_way: None })
     }
 }
 
@@ -107,13 +115,33 @@ impl From<Found> for ListedGpu {
     }
 }
 
+/// As the exporter's own threads that call a driver.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// The session of the GPU is lost.
+const CLOSED: Lost = Lost::Session(Fault::new("level_zero", FaultCode::NotOpen));
+
+/// The GPU is still being read.
+pub const LATE: Lost = Lost::Device(Fault::new("level_zero", FaultCode::Deadline));
+
+/// How long a round waits for Level Zero where the kernel's files have values: below any deadline.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The age at which values are not used that a round did not wait for.
+const AGE_MAX: Duration = Duration::from_secs(2);
+
+/// What reading a GPU yields.
+type Round = (Box<dyn Sampler>, Result<Batch, Lost>);
+
 /// An opened GPU, which is given back when it is dropped.
 pub struct TakenGpu {
     listed: ListedGpus,
     session: u64,
     address: String,
-    /// `None` once its session is lost.
+    /// `None` while it reads on a thread of its own, and once its session is lost.
     sampler: Option<Box<dyn Sampler>>,
+    /// A round on a thread of its own, and when it began.
+    under_way: Option<(Instant, Receiver<Round>)>,
 }
 
 impl TakenGpu {
@@ -121,19 +149,60 @@ impl TakenGpu {
     ///
     /// # Errors
     /// As [`Sampler::sample`]. Where the session is lost, it is closed.
-    pub fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
-        let closed = Fault::new("level_zero", FaultCode::NotOpen);
-        let sampler = self.sampler.as_mut().ok_or(Lost::Session(closed))?;
-        sampler.sample(batch).inspect_err(|lost| {
-            if let Lost::Session(why) = lost {
-                self.sampler = None;
-                let mut state = lock(&self.listed.0);
-                if state.session == self.session {
-                    state.gpus = Err(*why);
-                }
-            }
-        })
+    pub fn sample(&mut self) -> Result<Batch, Lost> {
+        let sampler = self.sampler.take().ok_or(CLOSED)?;
+        self.ended(round(sampler))
     }
+
+    /// Reads everything once, on a thread that lives as long as that takes, and waits for a moment: a driver
+    /// that hangs keeps nothing from the caller, and no second thread is started.
+    ///
+    /// # Errors
+    /// As above, and [`LATE`].
+    pub fn sample_in_time(&mut self) -> Result<Batch, Lost> {
+        let (begun, receiver) = match self.under_way.take() {
+            Some(under_way) => under_way,
+            None => (Instant::now(), in_thread(self.sampler.take().ok_or(CLOSED)?)),
+        };
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(round) => {
+                let read = self.ended(round);
+                if begun.elapsed() > AGE_MAX { read.and(Err(LATE)) } else { read }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                self.under_way = Some((begun, receiver));
+                Err(LATE)
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(Lost::Device(Fault::new("sample", FaultCode::Panic))),
+        }
+    }
+
+    fn ended(&mut self, (sampler, read): Round) -> Result<Batch, Lost> {
+        if let Err(Lost::Session(why)) = read {
+            let mut state = lock(&self.listed.0);
+            if state.session == self.session {
+                state.gpus = Err(why);
+            }
+        } else {
+            self.sampler = Some(sampler);
+        }
+        read
+    }
+}
+
+fn round(mut sampler: Box<dyn Sampler>) -> Round {
+    let mut batch = Batch::default();
+    let read = sampler.sample(&mut batch);
+    (sampler, read.map(|()| batch))
+}
+
+fn in_thread(sampler: Box<dyn Sampler>) -> Receiver<Round> {
+    let (sender, receiver) = mpsc::channel();
+    // Without a thread the sender is dropped, which ends the wait. Whoever is gone takes no round.
+    let _ = thread::Builder::new().name("level-zero".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        let _ = sender.send(round(sampler));
+    });
+    receiver
 }
 
 impl Drop for TakenGpu {

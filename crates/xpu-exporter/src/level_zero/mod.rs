@@ -20,7 +20,7 @@ use reading::{Absence, Fault, FaultCode, Measured, call_returned};
 pub use background::{BackgroundOpen, SharedSource, open};
 pub use device::Sysman;
 pub use library::Gpu;
-pub use listed::{ListedGpus, TakenGpu};
+pub use listed::{LATE, ListedGpus, TakenGpu};
 pub use sample::{
     EngineSample, FrequencySample, MemorySample, Missing, PortSample, PowerRange, Sample, TemperatureSample,
 };
