@@ -1,5 +1,7 @@
 //! A suspended GPU is not woken: the kernel itself (inotify) reports which files were opened.
 
+mod no_level_zero;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -7,14 +9,11 @@ use std::{
 };
 
 use naming::catalogue as m;
+use no_level_zero::NoLevelZero;
 use reading::{Batch, Prior, Sampler, Source};
 use rustix::fs::inotify;
 use sim::{Control, Live, Options, clock::Clock, kernel::Tree};
 use xpu_exporter::{BackendChoice, Roots, XpuSource};
-
-mod common;
-
-use common::NoLevelZero;
 
 /// Files that the PCI core serves without access to the device.
 const HARMLESS: [&str; 7] =

@@ -1,16 +1,15 @@
 //! Cards whose kernel numbers change while they are sampled: each keeps its key and its labels, and the labels of its
 //! info metric follow.
 
+mod no_level_zero;
+
 use std::{fs, path::Path};
 
 use naming::{Label, catalogue as m};
+use no_level_zero::NoLevelZero;
 use reading::{Batch, Found, Lost, Prior, Sampler, Session, Source};
 use sim::{Live, Options, clock::Clock, kernel::Tree};
 use xpu_exporter::{BackendChoice, Roots, XpuSource};
-
-mod common;
-
-use common::NoLevelZero;
 
 const ADDRESSES: [&str; 2] = ["0000:03:00.0", "0000:07:00.0"];
 

@@ -1,4 +1,4 @@
-//! What tests over kernel files share.
+//! A machine of the kernel alone.
 
 use naming::Family;
 use reading::{Session, Source, Unavailable};
