@@ -16,6 +16,7 @@ mod gaudi;
 mod golden;
 mod header;
 mod hostile;
+mod isolation;
 mod kernel_abi;
 mod level_zero;
 mod level_zero_faults;

@@ -124,5 +124,7 @@ fn bless() -> Result<()> {
     build(Build::Debug)?;
     run(cargo(["test", "-p", "e2e", "--", "golden::", "system_calls"]).env("BLESS", "1"))?;
     // The numbers of series are counted in them.
-    generate(&[])
+    generate(&[])?;
+    // What is empty on a machine follows from the rules and dashboards.
+    run(cargo(["test", "-p", "e2e", "coverage::"]).env("BLESS", "1"))
 }

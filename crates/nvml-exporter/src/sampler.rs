@@ -13,6 +13,7 @@ use crate::{
     ceilings::Ceilings,
     identity::{DcgmLabelOptions, Inventory},
     listener::Listener,
+    mandatory::Mandatory,
     map,
     rates::{ClockEvents, Counters},
     raw::{self, FieldValues, Gpm, GpmMetric, GpmMetrics, Gpu, Instance, LOSSES, Rare, Raw, fields},
@@ -97,11 +98,7 @@ impl GpuSampler {
 
     /// Checks that the handle still is the silicon that the labels name.
     fn check_identity(&self) -> Result<(), Lost> {
-        match self.gpu.mark() {
-            Ok(mark) if mark == self.mark => Ok(()),
-            Ok(_) => Err(Lost::Device(Fault::new("nvmlDeviceGetUUID", FaultCode::IdentityChanged))),
-            Err(fault) => Err(LOSSES.of_list(fault)),
-        }
+        Mandatory::check(&self.gpu, &self.mark)
     }
 
     /// Looks again for what a board has where the call has failed: else the device would be without it, as
@@ -238,6 +235,15 @@ impl Sampler for GpuSampler {
         self.sample_partitions(raw.mig_enabled, now, batch);
         self.power.round_read(Instant::now(), is_idle(&raw));
         self.check_identity()
+    }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        Some(Box::new(Mandatory {
+            gpu: self.gpu.clone(),
+            mark: self.mark.clone(),
+            identity: Arc::clone(&self.identity),
+            info: self.info.clone(),
+        }))
     }
 }
 

@@ -53,7 +53,8 @@ pub(crate) fn aggregated(aggregate: &str, by: &str, readings: &[String]) -> Stri
 pub(crate) fn expression(table: &[Engine], engines: &Engines) -> String {
     let keep = engines.keep.as_ref().map_or_else(String::new, |keep| format!(", {keep}"));
     let of = |milliseconds: bool| -> Vec<String> {
-        let sources = engines.sources.iter().filter(|source| source.milliseconds == milliseconds);
+        let whole = |source: &&EngineSource| source.milliseconds == milliseconds && source.plus.is_none();
+        let sources = engines.sources.iter().filter(whole);
         sources
             .flat_map(|source| {
                 readings(table, source, engines.kind, |prefix, metric| {
@@ -70,8 +71,15 @@ pub(crate) fn expression(table: &[Engine], engines: &Engines) -> String {
         (!readings.is_empty()).then(|| format!("histogram_quantile(0.95, {inner})"))
     };
     let milliseconds = quantile(of(true)).map(|inner| format!("{inner} / 1000"));
+    // Two parts, each with its own percentile: together no less than that of their sum, as far as they go together.
+    let parts = engines.sources.iter().filter_map(|source| {
+        let first =
+            readings(table, source, engines.kind, |prefix, metric| reading(source, engines, prefix, metric));
+        let second = vec![format!("rate({}[5m])", source.plus.as_ref()?)];
+        Some(format!("{} + {}", quantile(first)?, quantile(second)?))
+    });
     // Without requests the quantile is NaN: no value, not a bad one.
-    let both: Vec<_> = quantile(of(false)).into_iter().chain(milliseconds).collect();
+    let both: Vec<_> = quantile(of(false)).into_iter().chain(milliseconds).chain(parts).collect();
     format!("(\n  {}\n) >= 0", both.join("\nor\n  "))
 }
 

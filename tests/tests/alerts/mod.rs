@@ -4,6 +4,7 @@
 mod mutants;
 mod promtool;
 mod proofs;
+mod routing;
 
 use std::{
     collections::BTreeSet,

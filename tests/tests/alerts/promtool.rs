@@ -2,13 +2,20 @@
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
-    process::Command,
+    path::PathBuf,
+    process::{Command, Output},
+    sync::Mutex,
     thread,
 };
 
 use anyhow::{Context, Result, ensure};
 use e2e::artefacts::newer_promtool;
+
+/// Runs tests of rules.
+const TEST: &[&str] = &["test", "rules"];
+
+/// Of how many failures the text is shown.
+const EXPLAINED: usize = 3;
 
 /// One release of the tool.
 pub struct Promtool(PathBuf);
@@ -30,65 +37,86 @@ impl Promtool {
         Ok(vec![Self::debian(), Self(newer_promtool()?)])
     }
 
-    fn run(&self, arguments: &[&str], files: &[PathBuf]) -> Result<(bool, String)> {
+    fn run(&self, arguments: &[&str], files: &[PathBuf]) -> Result<Output> {
         let output = Command::new(&self.0).args(arguments).args(files).output();
-        let output = output.with_context(|| format!("{self} (package prometheus)"))?;
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        Ok((output.status.success(), said))
+        output.with_context(|| format!("{self} (package prometheus)"))
     }
 
     /// Loads rule files, and fails at what a linter finds.
     pub fn loads(&self, files: &[PathBuf]) -> Result<()> {
-        let (loads, said) = self.run(&["check", "rules", "--lint=all", "--lint-fatal"], files)?;
-        ensure!(loads, "{self}: {said}");
+        let output = self.run(&["check", "rules", "--lint=all", "--lint-fatal"], files)?;
+        ensure!(output.status.success(), "{self}: {}", said(&output));
         Ok(())
     }
 
-    /// Runs tests of rules, and returns those that fail with what was said.
+    /// Runs tests of rules, and returns those that fail, the first of them with what was said.
     pub fn failed(&self, files: &[PathBuf]) -> Result<Vec<(PathBuf, String)>> {
-        let mut verdicts = self.verdicts(files)?;
-        verdicts.retain(|(_, said)| !said.contains("SUCCESS"));
-        for (_, said) in &mut verdicts {
-            *said = said.chars().take(4000).collect();
-        }
-        Ok(verdicts)
+        let passed = self.passed(files)?;
+        let failed = files.iter().zip(passed).filter(|(_, passed)| !passed).enumerate();
+        let explained = |(at, (file, _)): (usize, (&PathBuf, bool))| {
+            let text = if at < EXPLAINED {
+                said(&self.run(TEST, std::slice::from_ref(file))?)
+            } else {
+                String::new()
+            };
+            Ok((file.clone(), text.chars().take(4000).collect()))
+        };
+        failed.map(explained).collect()
     }
 
-    /// What is said of each test file. A process per core takes the next few files, until none is left.
-    fn verdicts(&self, files: &[PathBuf]) -> Result<Vec<(PathBuf, String)>> {
+    /// Whether each test file passes. A process per core takes the next few files, until none is left.
+    pub fn passed(&self, files: &[PathBuf]) -> Result<Vec<bool>> {
         let cores = thread::available_parallelism()?.get();
         let batch = files.len().div_ceil(8 * cores).clamp(1, 64);
-        let mut batches: Vec<_> = files.chunks(batch).collect();
+        let mut batches: Vec<_> = files.chunks(batch).enumerate().collect();
         batches.reverse();
-        let left = std::sync::Mutex::new(batches);
+        let left = Mutex::new(batches);
         let next = || left.lock().expect("nobody panics while taking").pop();
         let work = || {
             let mut done = Vec::new();
-            while let Some(batch) = next() {
-                let (_, said) = self.run(&["test", "rules"], batch)?;
-                for file in batch {
-                    done.push((file.clone(), self.verdict(file, &said)?));
-                }
+            while let Some((at, batch)) = next() {
+                done.push((at, self.together(batch)?));
             }
             Ok(done)
         };
-        let all = thread::scope(|scope| {
+        let mut all = thread::scope(|scope| {
             let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
             workers.into_iter().map(|worker| worker.join().expect("no panic")).collect::<Result<Vec<_>>>()
-        })?;
-        Ok(all.concat())
+        })?
+        .concat();
+        all.sort_by_key(|(at, _)| *at);
+        Ok(all.into_iter().flat_map(|(_, passed)| passed).collect())
     }
 
-    /// The part of what was said that is about one file.
-    fn verdict(&self, file: &Path, said: &str) -> Result<String> {
-        let name = file.to_string_lossy();
-        let of = |part: &&str| part.lines().next().is_some_and(|line| line.trim() == name);
-        match said.split("Unit Testing:").find(of) {
-            Some(verdict) if verdict.contains("SUCCESS") || verdict.contains("FAILED") => {
-                Ok(verdict.to_owned())
+    /// Whether each file of a batch passes, in one process where its output says so.
+    fn together(&self, files: &[PathBuf]) -> Result<Vec<bool>> {
+        let output = self.run(TEST, files)?;
+        if output.status.success() {
+            return Ok(vec![true; files.len()]);
+        }
+        // 2.42 names each file before its verdict, 3.5 does not; and 2.42 sometimes crashes on a busy machine.
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let parts: Vec<&str> = text.split("Unit Testing:").skip(1).collect();
+        match (files, output.status.code()) {
+            (_, Some(1)) if parts.len() == files.len() => {
+                Ok(parts.iter().map(|part| part.contains("SUCCESS")).collect())
             }
-            // promtool 2.42 sometimes crashes on a busy machine, and takes the rest of its batch along.
-            _ => self.run(&["test", "rules"], &[file.to_owned()]).map(|(_, said)| said),
+            ([_], Some(1)) => Ok(vec![false]),
+            ([_], _) => {
+                let again = self.run(TEST, files)?;
+                ensure!(
+                    matches!(again.status.code(), Some(0 | 1)),
+                    "{self} ends with {}: {}",
+                    again.status,
+                    said(&again)
+                );
+                Ok(vec![again.status.success()])
+            }
+            _ => files.iter().map(|file| Ok(self.together(std::slice::from_ref(file))?[0])).collect(),
         }
     }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }

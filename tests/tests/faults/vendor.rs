@@ -49,6 +49,15 @@ pub const NVIDIA: Vendor = Vendor {
             "over_200_celsius",
         ),
         (Garbage::Nan, "nvmlGpm*", "accel_sm_occupancy_ratio", &[], "not_finite"),
+        // A switch is on or off.
+        (Garbage::Absurd, "nvmlDeviceGetEccMode", "accel_ecc_enabled", &[], "out_of_range"),
+        (
+            Garbage::Absurd,
+            "nvmlDeviceGetNvLinkState",
+            "accel_link_up",
+            &[("kind", "nvlink"), ("link", "3")],
+            "out_of_range",
+        ),
         // What this board cannot do, by its own limits.
         (Garbage::Absurd, "nvmlDeviceGetPowerUsage", "accel_power_watts", &[], "above_maximum"),
         (
@@ -124,6 +133,14 @@ pub const LEVEL_ZERO: Vendor = Vendor {
     garbage: &[
         (Garbage::Blank, "zesPowerGetEnergyCounter", "accel_energy_joules_total", &[], "zero"),
         (Garbage::Blank, "zesMemoryGetState", "accel_memory_used_bytes", &[], "sizes_disagree"),
+        // Success without a value.
+        (
+            Garbage::Untouched,
+            "zesTemperatureGetState",
+            "accel_temperature_celsius",
+            &[("sensor", "gpu")],
+            "not_finite",
+        ),
         (
             Garbage::Hot,
             "zesTemperatureGetState",
@@ -141,6 +158,13 @@ pub const LEVEL_ZERO: Vendor = Vendor {
 /// The same through the kernel's files, where there is no call to fail and no symbol to miss: what becomes of
 /// single files is in `xpu.rs`.
 pub const KERNEL: Vendor = Vendor { flags: &["--xpu.backend", "kernel"], ..LEVEL_ZERO };
+
+/// The same faults in helper processes, and without one where there is one by default.
+const ISOLATED: &[&str] = &["--isolate", "on"];
+pub const NVIDIA_ISOLATED: Vendor = Vendor { flags: ISOLATED, ..NVIDIA };
+pub const GAUDI_ISOLATED: Vendor = Vendor { flags: ISOLATED, ..GAUDI };
+pub const LEVEL_ZERO_IN_PROCESS: Vendor =
+    Vendor { flags: &["--xpu.backend", "level-zero", "--isolate", "off"], ..LEVEL_ZERO };
 
 impl Vendor {
     /// What a device is called.

@@ -61,6 +61,9 @@ pub(crate) struct EngineSource {
     pub set: Option<String>,
     /// A counter of the same engine, without its prefix, that counts some of these apart.
     pub minus: Option<String>,
+    /// A second histogram whose percentile is added: the engine counts two parts of the time apart. A selector, with
+    /// `_bucket`.
+    pub plus: Option<String>,
     /// The layout of a histogram's bounds.
     pub layout: Option<String>,
     /// The engine prints milliseconds.

@@ -334,14 +334,24 @@ pub(super) fn engine_series(
         EngineKind::Histogram => {
             // All observations fall between two bounds, so that the percentile is v by interpolation.
             let scale = if source.milliseconds { 1000.0 } else { 1.0 };
-            let bucket = |le: &str, rate: &str| {
-                of(series(&format!("{}_bucket", source.metric), &format!("le=\"{le}\"")), None, Some(rate))
+            let buckets = |name: &str, v: f64| {
+                let (name, own) = name.trim_end_matches('}').split_once('{').unwrap_or((name, ""));
+                [(at("<0.81v>", v), "<0>"), (at("<1.01v>", v), "<1>"), ("+Inf".to_owned(), "<1>")].map(
+                    |(le, rate)| {
+                        let more: Vec<_> = [own.to_owned(), format!("le=\"{le}\"")]
+                            .into_iter()
+                            .filter(|l| !l.is_empty())
+                            .collect();
+                        of(series(name, &more.join(",")), None, Some(rate))
+                    },
+                )
             };
-            vec![
-                bucket(&at("<0.81v>", v * scale), "<0>"),
-                bucket(&at("<1.01v>", v * scale), "<1>"),
-                bucket("+Inf", "<1>"),
-            ]
+            let name = format!("{}_bucket", source.metric);
+            match &source.plus {
+                // Half in each part.
+                Some(plus) => [buckets(&name, v * scale / 2.0), buckets(plus, v * scale / 2.0)].concat(),
+                None => buckets(&name, v * scale).to_vec(),
+            }
         }
     }
 }
