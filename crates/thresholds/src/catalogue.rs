@@ -11,11 +11,12 @@ use crate::{
     slo,
 };
 
-const SIGNALS: [(&str, &str); 4] = [
+const SIGNALS: [(&str, &str); 5] = [
     ("hardware.toml", include_str!("../catalogue/hardware.toml")),
     ("health.toml", include_str!("../catalogue/health.toml")),
     ("engines.toml", include_str!("../catalogue/engines.toml")),
     ("efficiency.toml", include_str!("../catalogue/efficiency.toml")),
+    ("fleet.toml", include_str!("../catalogue/fleet.toml")),
 ];
 const ALERTS: [(&str, &str); 4] = [
     ("alerts.toml", include_str!("../catalogue/alerts.toml")),
