@@ -19,6 +19,7 @@ mod kernel_abi;
 mod level_zero;
 mod level_zero_faults;
 mod negotiation;
+mod pictures;
 mod prometheus;
 mod pyhlml;
 mod xpu;

@@ -2,7 +2,6 @@
 //! Prometheus with the generated rules, Debian's Alertmanager, a webhook. Minutes are shortened by an
 //! override file and nothing else.
 
-mod dashboards;
 mod lab;
 
 use std::{collections::BTreeSet, time::Instant};
@@ -186,7 +185,6 @@ fn every_critical_alert_reaches_the_webhook_and_a_healthy_fleet_raises_none() ->
     killed.exporter.process.signal("KILL")?;
     killed.exporter.process.wait()?;
     chain.delivers(&expected, cause)?;
-    dashboards::answer(&chain.prometheus)?;
     sick.node.control(&Control::default())?;
     chain.resolves(&["GpuHbmNearOom", "GpuThermalOrPowerThrottle", "DeviceLost"])?;
     chain.nothing_else(&expected, &consequences, &["calm"])?;
