@@ -25,6 +25,7 @@ mod matrix;
 mod negotiation;
 mod nvml_readings;
 mod packaging;
+mod pictures;
 mod prometheus;
 mod pyhlml;
 mod soak;
