@@ -82,7 +82,7 @@ impl Inventory {
         let driver = driver::driver_version(sysfs).ok();
         Self {
             numbers,
-            node: node.map(|node| node.name.clone()).unwrap_or_default(),
+            node: node.map(Node::name).unwrap_or_default(),
             uuid,
             serial: library(|hpu| hpu.serial().ok()).unwrap_or_default(),
             model: library(|hpu| hpu.name().ok()).unwrap_or_default(),

@@ -16,7 +16,6 @@ use crate::{
     map,
     raw::{HlmlEventLog, Hpu, LOSSES, Library, Missing},
     sampler::{Card, HpuSampler},
-    slow::SlowReaders,
 };
 
 /// Gaudis on this node.
@@ -33,8 +32,6 @@ pub struct SourceState {
     pub sensors: PathBuf,
     /// Events that were announced.
     pub log: HlmlEventLog,
-    /// What is read slowly.
-    pub slow: SlowReaders,
 }
 
 impl GaudiSource {
@@ -42,7 +39,7 @@ impl GaudiSource {
     /// channels in `sensors`.
     pub fn new(library: LibraryPath, sysfs: PathBuf, sensors: PathBuf) -> Self {
         let log = HlmlEventLog::new(Duration::ZERO);
-        let state = SourceState { sysfs, sensors, log, slow: SlowReaders::default() };
+        let state = SourceState { sysfs, sensors, log };
         Self { library, state: Arc::new(state) }
     }
 }

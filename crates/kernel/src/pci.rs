@@ -6,6 +6,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use reading::{Fault, FaultCode, Measured};
@@ -161,6 +162,32 @@ impl Function {
             "unsupported" | "error" => Some(Power::Unmanaged),
             _ => None,
         })
+    }
+
+    /// Whether it is suspended or about to be. Wakes nothing. A kernel without runtime power management, where
+    /// nothing is suspended, is no error.
+    ///
+    /// # Errors
+    /// When the function is gone, or its power state cannot be read.
+    pub fn is_asleep(&self) -> Measured<bool> {
+        match self.power() {
+            Ok(power) => Ok(matches!(power, Power::Suspended | Power::Changing)),
+            Err(fault) if fault.code == "ENOENT" && self.folder.exists() => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// How long it must be idle until it is suspended; `None` when it never is. `drivers_own` is the delay of a
+    /// driver that does not leave it to the kernel: the file then cannot be read
+    /// (Documentation/ABI/testing/sysfs-devices-power). Wakes nothing.
+    pub fn autosuspend_delay(&self, drivers_own: Option<Duration>) -> Option<Duration> {
+        if File::new(&self.folder, "power/control").text().ok()? != "auto" {
+            return None;
+        }
+        match File::new(&self.folder, "power/autosuspend_delay_ms").number::<i64>() {
+            Ok(delay) => u64::try_from(delay).ok().map(Duration::from_millis),
+            Err(_) => drivers_own,
+        }
     }
 
     /// The link's current speed and width. Wakes a sleeping function.

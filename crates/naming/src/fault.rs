@@ -217,6 +217,9 @@ fault_codes! {
         Disabled = "disabled",
             "The limit or sensor is switched off.",
             "Nothing.";
+        DriverAppeared = "driver_appeared",
+            "The kernel driver was loaded while the exporter ran, and its devices are opened again.",
+            "Nothing.";
         Empty = "empty",
             "The text or file is empty.",
             "Nothing if it passes; otherwise update the driver.";
@@ -241,6 +244,9 @@ fault_codes! {
         NotFinite = "not_finite",
             "The call succeeded and returned no number (NaN) or an infinite one.",
             "Nothing if it passes; otherwise update the driver.";
+        NotRegistered = "not_registered",
+            "The device has not completed its registration with the fabric manager.",
+            "Nothing if it passes; otherwise look at the fabric manager and at accel_fabric_state.";
         NotReturned = "not_returned",
             "The call returned fewer values than were asked for.",
             "Update the driver.";

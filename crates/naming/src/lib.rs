@@ -31,7 +31,9 @@ pub use unit::{
     Bytes, BytesPerSecond, Celsius, Count, Distribution, Flag, Hertz, Joules, Quantity, Ratio, Seconds, Unit,
     Value, Watts,
 };
-pub use vocabularies::{DCGM_DEFAULT_LABEL, DCGM_LABELS, VendorName, VendorUnit, Vocabulary, vendor_names};
+pub use vocabularies::{
+    DCGM_LABELS, DcgmGeneration, DcgmLabel, OtherName, VendorName, VendorUnit, Vocabulary, vendor_names,
+};
 pub use xid::{XID_CODES, xid_text};
 
 #[cfg(test)]

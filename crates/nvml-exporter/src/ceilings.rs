@@ -34,7 +34,7 @@ impl Ceilings {
         let unknown = Fault::new("nvmlDeviceGetMaxPcieLinkGeneration", FaultCode::UnknownGeneration);
         let pcie = generation.and_then(|generation| Link::new(generation, width?).ok_or(unknown));
         let nvlink = fields.unsigned(f::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON);
-        let pcie = pcie.map(|link| link.bytes_per_second());
+        let pcie = pcie.map(Link::bytes_per_second);
         Self {
             energy_mj: Ceiling::of_energy(power_mw.map(|milli| milli / 1e3)).times(1e3),
             pcie: Ceiling::of_link(pcie),

@@ -91,6 +91,11 @@ impl Inventory {
         !self.uuid.is_empty()
     }
 
+    /// PCI address, as sysfs writes it.
+    pub fn address(&self) -> String {
+        kernel::pci::address(&self.pci_bus_id)
+    }
+
     /// Labels of the GPU's series.
     pub fn identity(&self, options: &DcgmLabelOptions) -> Arc<Identity> {
         Arc::new(Identity {
@@ -124,7 +129,7 @@ impl Inventory {
             (Label::Model, &self.name),
             (Label::Architecture, self.architecture),
             (Label::Brand, self.brand),
-            (Label::PciBusId, &kernel::pci::address(&self.pci_bus_id)),
+            (Label::PciBusId, &self.address()),
             (Label::Serial, &self.serial),
             (Label::BoardPartNumber, &self.board_part_number),
             (Label::DriverVersion, &self.driver_version),
@@ -161,9 +166,9 @@ impl Inventory {
         labels.extend_from_slice(instance);
         labels.extend(options.host.clone());
         let facts = self.facts(None);
-        let wanted = DCGM_LABELS.iter().filter(|(field, _)| options.label_fields.contains(field));
-        labels.extend(wanted.filter_map(|(field, fact)| {
-            let (_, value) = facts.iter().find(|(label, _)| label == fact)?;
+        labels.extend(options.label_fields.iter().filter_map(|field| {
+            let known = DCGM_LABELS.iter().find(|label| label.names.contains(field))?;
+            let (_, value) = facts.iter().find(|(label, _)| *label == known.fact)?;
             Some((*field, value.clone()))
         }));
         labels

@@ -1,9 +1,11 @@
 //! The source: opening NVML and listing its devices.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use naming::Family;
-use reading::{Backend, Batch, Found, Identity, Lost, Measured, Prior, Session, Source, Unavailable};
+use reading::{
+    Backend, Batch, Fault, FaultCode, Found, Identity, Lost, Measured, Prior, Session, Source, Unavailable,
+};
 use source::{Known, KnownDevices, LibraryPath, Listed, library};
 
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
     listener::Listener,
     map,
     raw::{Gpu, LOSSES, Library},
+    resting::{Resting, Roots},
     sampler::GpuSampler,
     xid::{self, XidLog},
 };
@@ -18,15 +21,15 @@ use crate::{
 /// NVML on this node.
 pub struct NvmlSource {
     library: LibraryPath,
-    sysfs: PathBuf,
+    roots: Roots,
     labels: DcgmLabelOptions,
     log: XidLog,
 }
 
 impl NvmlSource {
-    /// A source that opens `library`; `sysfs` is the host's.
-    pub fn new(library: LibraryPath, sysfs: PathBuf, labels: DcgmLabelOptions) -> Self {
-        Self { library, sysfs, labels, log: XidLog::new(xid::WINDOW) }
+    /// A source that opens `library`; `roots` are the host's.
+    pub fn new(library: LibraryPath, roots: Roots, labels: DcgmLabelOptions) -> Self {
+        Self { library, roots, labels, log: XidLog::new(xid::WINDOW) }
     }
 }
 
@@ -36,18 +39,20 @@ impl Source for NvmlSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        if !self.library.is_given() && !library::may_be_needed(Family::Nvidia, &["nvidia"], &self.sysfs) {
+        let sysfs = &self.roots.sysfs;
+        if !self.library.is_given() && !library::may_be_needed(Family::Nvidia, &["nvidia"], sysfs) {
             return Err(Unavailable(
                 "no NVIDIA GPU on the PCI bus and no module nvidia; where the GPU is on no bus, name the library \
                  with --library.nvml"
                     .to_owned(),
             ));
         }
-        let library = Library::open(&self.library, &self.sysfs)?;
+        let library = Library::open(&self.library, sysfs)?;
         let (log, labels) = (self.log.clone(), self.labels.clone());
         let listener = Listener::start(&library, log.clone());
         let known = KnownDevices::new(Family::Nvidia, PREFIX);
-        Ok(Box::new(NvmlSession { library, labels, listener, log, known }))
+        let (roots, resting) = (self.roots.clone(), Resting::default());
+        Ok(Box::new(NvmlSession { library, labels, listener, log, roots, resting, known, count: 0 }))
     }
 }
 
@@ -56,7 +61,11 @@ struct NvmlSession {
     labels: DcgmLabelOptions,
     listener: Arc<Listener>,
     log: XidLog,
+    roots: Roots,
+    resting: Resting,
     known: KnownDevices<Inventory>,
+    /// How many devices were last listed.
+    count: u32,
 }
 
 /// A board as NVML lists it: its handle, and what says later whether the handle still is this board's.
@@ -84,8 +93,19 @@ impl Session for NvmlSession {
 
     fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
         let count = self.library.device_count().map_err(|fault| LOSSES.of_list(fault))?;
-        let asked = (0..count).map(|index| listed(&self.library, index)).collect();
+        let is_unchanged = std::mem::replace(&mut self.count, count) == count;
+        let ask = |index: u32| {
+            // A board that sleeps, or is left alone so that it can, is still what it was. When their number has
+            // changed, a place may be another board's.
+            let last = self.known.last_at(index as usize).filter(|_| is_unchanged);
+            if last.is_some_and(|key| self.resting.contains(key)) {
+                return Err(Fault::new("power/runtime_status", FaultCode::LeftAlone));
+            }
+            listed(&self.library, index)
+        };
+        let asked = (0..count).map(ask).collect();
         let (labels, listener) = (&self.labels, &self.listener);
+        let (roots, resting) = (&self.roots, &self.resting);
         self.known.list(prior, &LOSSES, asked, |known, listed, place| {
             let Listed { handle: (gpu, mark), uuid, address, .. } = listed;
             let is_still = |known: &Known<Inventory>| {
@@ -105,11 +125,14 @@ impl Session for NvmlSession {
             });
             listener.register(&gpu, &known.key);
             let (labels, listener) = (labels.clone(), Arc::clone(listener));
+            let (roots, resting) = (roots.clone(), resting.clone());
             Found {
                 key: known.key.clone(),
                 address: place.address.clone(),
                 identity: Arc::clone(&known.identity),
-                open: Box::new(move || Ok(Box::new(GpuSampler::open(gpu, known, labels, listener)))),
+                open: Box::new(move || {
+                    Ok(Box::new(GpuSampler::open(gpu, known, labels, listener, &roots, resting)))
+                }),
             }
         })
     }

@@ -2,6 +2,8 @@
 //! file say about this call, and only then the body.
 
 use std::cell::Cell;
+use std::fs::File;
+use std::io::Write as _;
 use std::marker::PhantomData;
 
 use sim::conditions::{Effect, End};
@@ -114,6 +116,18 @@ fn meet_faults<L: Library>(
         Some(Effect::Lost) => Err(L::LOST),
         Some(Effect::End(end)) => end_process(end),
         met => Ok(met),
+    }
+}
+
+impl<L> Call<'_, L> {
+    /// Counts the call as one that would have woken a sleeping device: `ACCELSIM_WAKES` names a file that grows
+    /// by a line for each.
+    pub fn count_wake(&self) {
+        if let Some(path) = std::env::var_os("ACCELSIM_WAKES") {
+            let file = File::options().create(true).append(true).open(path);
+            // A count that cannot be written is missing where it is looked for.
+            let _ = file.and_then(|mut file| writeln!(file, "{}", self.name));
+        }
     }
 }
 

@@ -52,6 +52,17 @@ pub fn marked(moment: &Moment<'_>) -> Files {
     all
 }
 
+/// The files of a function's runtime power management: whether the kernel may suspend it, after how many
+/// milliseconds, and whether it has.
+pub fn power(files: &mut Files, address: &str, delay_ms: Option<u32>, is_asleep: bool) {
+    let folder = folder(address);
+    files.put(format!("{folder}/power/control"), if delay_ms.is_some() { "auto" } else { "on" });
+    if let Some(delay) = delay_ms {
+        files.put(format!("{folder}/power/autosuspend_delay_ms"), delay);
+    }
+    files.put(format!("{folder}/power/runtime_status"), if is_asleep { "suspended" } else { "active" });
+}
+
 /// Where the kernel lists a function, below the root.
 pub fn folder(address: &str) -> String {
     format!("bus/pci/devices/{address}")

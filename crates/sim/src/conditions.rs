@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::control::{
-    Control, DriverState, Fault, FaultKind, Garbage, Link, RecoveryAction, Reset, Rows, Scope, Severity, Xid,
-    strain::Strain,
+    Control, DriverState, Fabric, Fault, FaultKind, Garbage, Link, PowerProfile, RecoveryAction, Repair,
+    Reset, Rows, Scope, Severity, Xid, strain::Strain,
 };
 use crate::mig::{self, Instance};
 use crate::profile::Profile;
@@ -72,6 +72,12 @@ pub struct DeviceConditions {
     pub(crate) strain: Strain,
     /// What an operator should do.
     pub recovery: RecoveryAction,
+    /// Registration with the fabric; the last entry counts.
+    pub fabric: Fabric,
+    /// Repairs and defects; the last entry counts.
+    pub repair: Repair,
+    /// Power profiles; the last entry counts.
+    pub power_profile: PowerProfile,
     /// Resets.
     pub reset: Reset,
     /// MIG mode.
@@ -119,6 +125,15 @@ impl Conditions {
         }
         for recovery in &control.recovery {
             devices[within("recovery", recovery.device)?].recovery = recovery.action;
+        }
+        for fabric in &control.fabric {
+            devices[within("fabric", fabric.device)?].fabric = fabric.clone();
+        }
+        for repair in &control.repair {
+            devices[within("repair", repair.device)?].repair = repair.clone();
+        }
+        for profile in &control.power_profile {
+            devices[within("power_profile", profile.device)?].power_profile = profile.clone();
         }
         for reset in &control.reset {
             let sum = &mut devices[within("reset", reset.device)?].reset;

@@ -33,6 +33,7 @@ macro_rules! built_in {
             arc_b580 = "arc-b580";
             arc_b580_linux_6_16 = "arc-b580-linux-6.16";
             arc_pro_b70 = "arc-pro-b70";
+            b200_8 = "b200-8";
             battlematrix_8 = "battlematrix-8";
             gaudi3_8 = "gaudi3-8";
             h100_mig = "h100-mig";
@@ -252,6 +253,8 @@ pub struct Ecc {
     pub corrected_before_boot: u64,
     /// Banks of row-remap spares; 0 where pages are retired instead (before Ampere).
     pub remap_banks: u32,
+    /// Groups of banks with spare banks, where whole banks can be remapped too.
+    pub bank_groups: Option<u32>,
 }
 
 /// An accelerator without a display.

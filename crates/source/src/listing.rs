@@ -94,6 +94,11 @@ impl<T: Clone> KnownDevices<T> {
         self.known.get(key)
     }
 
+    /// The key of the device that was last at a place of the list.
+    pub fn last_at(&self, index: usize) -> Option<&str> {
+        self.last.get(index).map(String::as_str)
+    }
+
     /// Makes devices of a driver's list, from the result of asking for each of its places. `found` is called
     /// for those that could be asked. One that could not is listed all the same, since it is there: a worker
     /// that it has goes on, and a new one fails for the reason why it could not be asked.

@@ -83,6 +83,8 @@ pub(crate) struct Catalogue {
     /// The labels of targets that name the node and the tenant.
     pub node_label: String,
     pub tenant_label: String,
+    /// Other words for severities.
+    pub severities: BTreeMap<&'static str, String>,
     /// Metadata of the Prometheus Operator's objects.
     pub operator: Operator,
     /// Regular expressions of the scrape jobs.
@@ -231,6 +233,7 @@ impl Catalogue {
             left_out: BTreeSet::new(),
             node_label: "node".to_owned(),
             tenant_label: "tenant".to_owned(),
+            severities: BTreeMap::new(),
             operator: Operator::default(),
             jobs: jobs.map(|(job, pattern)| (job.to_owned(), pattern.to_owned())).into(),
             labels: BTreeMap::new(),
@@ -263,6 +266,11 @@ impl Catalogue {
             }
         }
         Ok(self)
+    }
+
+    /// The word for a severity in the label of alerts.
+    pub fn severity(&self, severity: Severity) -> &str {
+        self.severities.get(severity.name()).map_or(severity.name(), String::as_str)
     }
 
     /// The place of a pattern of device models.

@@ -198,7 +198,7 @@ mod tests {
         };
         assert_eq!(
             spelt("sglang:token_usage", EngineKind::Gauge),
-            ["sglang:token_usage", "sglang_token_usage"]
+            ["sglang:token_usage", "sglang_token_usage", "ray_sglang_token_usage"]
         );
         assert_eq!(spelt("tgi_queue_size", EngineKind::Gauge), ["tgi_queue_size"]);
         assert_eq!(

@@ -188,6 +188,7 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Result<(), DocumentError> {
         "engines",
         "families",
         "leave_out",
+        "severities",
         "operator",
         "node_label",
         "tenant_label",
@@ -198,7 +199,10 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Result<(), DocumentError> {
     ];
     // Where the last of the two stands that must fit each other.
     let mut last: Option<&Node> = None;
-    for (name, key, value) in tree.table("the file")? {
+    let mut sections_here = tree.table("the file")?;
+    // Words that the other sections may use.
+    sections_here.sort_by_key(|(name, ..)| *name != "severities");
+    for (name, key, value) in sections_here {
         match name {
             "signals" => signals::change(catalogue, value)?,
             "alerts" => alerts::change(catalogue, value)?,
@@ -209,6 +213,7 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Result<(), DocumentError> {
             "engines" => scope::engines(catalogue, value)?,
             "families" => scope::families(catalogue, value)?,
             "leave_out" => scope::leave_out(catalogue, value)?,
+            "severities" => scope::severities(catalogue, value)?,
             "operator" => scope::operator(catalogue, value)?,
             "node_label" => catalogue.node_label = scope::target_label(value, "node")?,
             "tenant_label" => catalogue.tenant_label = scope::target_label(value, "tenant")?,

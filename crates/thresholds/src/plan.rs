@@ -167,7 +167,8 @@ impl<'c> Builder<'c> {
                 None => own,
             };
             states.push(self.state(signal, bounds, &format!("({own}{taken})"))?);
-            taken += &format!(" unless {own}");
+            taken.push_str(" unless ");
+            taken.push_str(&own);
             if of.is_whole() {
                 return Ok(states.join("\nor\n"));
             }
@@ -233,7 +234,7 @@ impl<'c> Builder<'c> {
             expr = self.set.normalized(&expr)?;
         }
         let mut labels = self.set.labels(&alert.labels);
-        labels.insert("severity".to_owned(), alert.severity.name().to_owned());
+        labels.insert("severity".to_owned(), literal(catalogue.severity(alert.severity)));
         labels.extend(class.map(|class| ("slo_class".to_owned(), class.name.clone())));
         labels.extend(catalogue.labels.iter().map(|(name, value)| (name.clone(), literal(value))));
         let rule = Rule {

@@ -138,9 +138,10 @@ impl<'c> RuleSet<'c> {
         let Some(text) = self.condition(alert) else { return false };
         let Some(family) = self.family else { return true };
         let recorded = expr::references(text).all(|id| {
-            self.catalogue
-                .signal(id)
-                .is_none_or(|signal| signal.families.is_empty() || self.value(signal).is_some())
+            self.catalogue.signal(id).is_none_or(|signal| {
+                let here = signal.families.contains(&family) && self.value(signal).is_some();
+                signal.families.is_empty() || here
+            })
         });
         recorded && (self.is_dcgm() || expr::missing_source(text, family).is_none())
     }
@@ -175,9 +176,16 @@ impl<'c> RuleSet<'c> {
             Vocabulary::Unified => {
                 format!("group by (cluster, instance, device) ({info}{{{family}model=~\"{pattern}\"}})")
             }
-            Vocabulary::Dcgm => format!(
-                "group by (cluster, instance, device) (label_replace({{__name__=~\"DCGM_FI_DEV_GPU_TEMP.*\",modelName=~\"{pattern}\"}}, \"device\", \"gpu$1\", \"gpu\", \"([0-9]+)\"))"
-            ),
+            Vocabulary::Dcgm => {
+                let name = "DCGM_FI_DEV_GPU_TEMP";
+                let newer = self.catalogue.renamed(name).map_or(name, |renamed| &renamed.new);
+                let of = |name: &str| format!("{name}{{modelName=~\"{pattern}\"}}");
+                format!(
+                    "group by (cluster, instance, device) (label_replace({} or {}, \"device\", \"gpu$1\", \"gpu\", \"([0-9]+)\"))",
+                    of(name),
+                    of(newer)
+                )
+            }
         };
         let all = self.catalogue.device_models.iter().enumerate();
         all.map(|(place, pattern)| (format!("device_model_{place}"), devices(pattern))).collect()

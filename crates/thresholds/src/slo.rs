@@ -38,9 +38,12 @@ pub(crate) fn windows<'c>(
     class: &'c SloClass,
     sli: &'c str,
 ) -> impl Iterator<Item = &'c Window> {
+    // A queue that costs headroom is a trend: LlmRequestsQueued says what happens now.
+    let slowest = catalogue.windows.iter().map(|window| window.long).max();
     catalogue.windows.iter().filter(move |window| {
         let wakes = matches!(window.severity, Severity::Critical | Severity::Warning);
-        burn_limit(class, sli, window).number() < 1.0 && !(wakes && QUIET.contains(&sli))
+        let is_shown = sli != "headroom" || Some(window.long) == slowest;
+        burn_limit(class, sli, window).number() < 1.0 && !(wakes && QUIET.contains(&sli)) && is_shown
     })
 }
 

@@ -125,7 +125,7 @@ mod tests {
 
     fn batch(put: impl FnOnce(&mut Batch)) -> Batch {
         let mut batch = Batch::default();
-        batch.begin(&Arc::new(Identity::new(Family::Xpu, "card1")));
+        batch.begin(&Arc::new(Identity::new(Family::Xpu, "0000:03:00.0")));
         put(&mut batch);
         batch
     }
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_tile_and_its_card_are_chosen_for_separately() {
         let partition = Some("tile1".to_owned());
-        let tile = Arc::new(Identity { partition, ..Identity::new(Family::Xpu, "card1") });
+        let tile = Arc::new(Identity { partition, ..Identity::new(Family::Xpu, "0000:03:00.0") });
         let level_zero = || {
             batch(|batch| {
                 batch.put(m::MEMORY_TOTAL, Labels::NONE, Ok(Bytes(2)));

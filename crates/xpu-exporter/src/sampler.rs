@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Instant};
 
 use naming::{FaultCode, Flag, catalogue as m};
 use reading::{Batch, Fault, Labels, Lost, Sampler};
+use source::IdleBackoff;
 
 use crate::{
     choose::{Chooser, add},
     drm::{Card, CardFiles, Rapl},
     identity::CardInfo,
-    idle_backoff::IdleBackoff,
     level_zero::{LATE, SURVIVABILITY, TakenGpu},
+    mandatory::Mandatory,
     map::{self, Identities},
     session::Shared,
 };
@@ -152,7 +153,7 @@ impl Sampler for GpuSampler {
         let card = self.card.clone();
         if let Some(card) = &card {
             card.check().map_err(Lost::Device)?;
-            if card.is_asleep().map_err(Lost::Device)? {
+            if card.function.is_asleep().map_err(Lost::Device)? {
                 self.backoff.suspended();
                 // A sleeping GT does not count idle time, so its rates begin anew when it is awake.
                 self.files = None;
@@ -175,7 +176,7 @@ impl Sampler for GpuSampler {
         // A clock is read at one instant, so one reading of 0 may be chance.
         let were_stopped = std::mem::replace(&mut self.clocks_were_stopped, stopped);
         if let Some(card) = &card {
-            let delay = card.autosuspend_delay().filter(|_| !self.shared.hold_awake);
+            let delay = card.function.autosuspend_delay(None).filter(|_| !self.shared.hold_awake);
             self.backoff.round_read(Instant::now(), delay, did_nothing.unwrap_or(stopped && were_stopped));
         }
         let mut merged = Batch::default();
@@ -187,5 +188,11 @@ impl Sampler for GpuSampler {
             add(batch, group);
         }
         Ok(())
+    }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        let card = self.card.clone().filter(|_| self.shared.choice.reads_kernel())?;
+        let (info, labels) = (self.info.clone(), self.info_labels.1.clone());
+        Some(Box::new(Mandatory { card, info, labels }))
     }
 }

@@ -147,7 +147,7 @@ impl XpuSession {
             && self.level_zero.is_none()
             && self.may_open
             && self.opening.is_due()
-            && !cards.iter().any(|card| card.is_asleep().unwrap_or(true))
+            && !cards.iter().any(|card| card.function.is_asleep().unwrap_or(true))
     }
 
     /// Takes a Level Zero that was opened meanwhile, waiting for it up to `timeout`. After a failure the
@@ -180,7 +180,7 @@ impl XpuSession {
             self.opening.start();
         }
         self.adopt_opened(Duration::ZERO);
-        let is_one_asleep = || cards.iter().any(|card| card.is_asleep().unwrap_or(false));
+        let is_one_asleep = || cards.iter().any(|card| card.function.is_asleep().unwrap_or(false));
         let Some((session, _)) = self.level_zero.as_mut().filter(|_| !is_one_asleep()) else { return Ok(()) };
         match session.devices(&Prior::default()) {
             Ok(found) => self.shared.gpus.update(found),
@@ -243,13 +243,18 @@ impl Session for XpuSession {
 
     fn devices(&mut self, _prior: &Prior) -> Result<Vec<Found>, Lost> {
         let cards = Card::all(&self.shared.roots.sysfs);
+        let changed = |code| Err(Lost::Session(Fault::new("bus/pci/drivers", code)));
         if self.had_cards && cards.is_empty() && !has_driver(&self.shared.roots.sysfs) {
-            return Err(Lost::Session(Fault::new("bus/pci/drivers", FaultCode::DriverUnloaded)));
+            return changed(FaultCode::DriverUnloaded);
+        }
+        // Samplers were opened without the kernel's files, and go on without them.
+        if !self.had_cards && !cards.is_empty() {
+            return changed(FaultCode::DriverAppeared);
         }
         self.attend_level_zero(&cards)?;
         self.describe(&cards);
         // Where sysfs never showed a card, Level Zero lists them. A card that sysfs no longer shows is gone.
-        if cards.is_empty() && !self.had_cards {
+        if !self.had_cards {
             let found = |address| self.found(None, CardInfo { address, ..CardInfo::default() });
             return Ok(self.shared.gpus.addresses().into_iter().map(found).collect());
         }

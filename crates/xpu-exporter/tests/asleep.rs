@@ -6,11 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use naming::{Family, catalogue as m};
-use reading::{Batch, Prior, Sampler, Session, Source, Unavailable};
+use naming::catalogue as m;
+use reading::{Batch, Prior, Sampler, Source};
 use rustix::fs::inotify;
 use sim::{Control, Live, Options, clock::Clock, kernel::Tree};
 use xpu_exporter::{BackendChoice, Roots, XpuSource};
+
+mod common;
+
+use common::NoLevelZero;
 
 /// Files that the PCI core serves without access to the device.
 const HARMLESS: [&str; 7] =
@@ -20,19 +24,6 @@ fn folders(root: &Path) -> Vec<PathBuf> {
     let inside = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
     let inside = inside.filter(|path| path.is_dir() && !path.is_symlink());
     std::iter::once(root.to_owned()).chain(inside.flat_map(|folder| folders(&folder))).collect()
-}
-
-/// What is not opened where the kernel's files are read alone.
-struct NoLevelZero;
-
-impl Source for NoLevelZero {
-    fn family(&self) -> Family {
-        Family::Xpu
-    }
-
-    fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        panic!("Level Zero would wake the GPUs")
-    }
 }
 
 /// A machine whose first GPU sleeps or not, its tree, and its samplers.

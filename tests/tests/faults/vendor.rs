@@ -1,5 +1,6 @@
 //! What the same fault is called in each vendor's library.
 
+use e2e::ARC_ADDRESSES;
 use sim::control::Garbage;
 
 /// A vendor, its machine and its words.
@@ -12,9 +13,8 @@ pub struct Vendor {
     pub flags: &'static [&'static str],
     /// Whether it shows its PCI bus itself, at one with the driver's list.
     pub shows_bus: bool,
-    /// What devices are called, without their number, and the number of the first.
+    /// What devices are called, without their number; empty where it is their PCI address.
     pub prefix: &'static str,
-    pub first: usize,
     /// A call that one series of each vocabulary comes from, and those series.
     pub call: &'static str,
     pub series: [&'static str; 2],
@@ -34,7 +34,6 @@ pub const NVIDIA: Vendor = Vendor {
     flags: &[],
     shows_bus: false,
     prefix: "gpu",
-    first: 0,
     call: "nvmlDeviceGetPowerUsage",
     series: ["DCGM_FI_DEV_POWER_USAGE", "accel_power_watts"],
     unknown: (999, "NVML_ERROR_UNKNOWN"),
@@ -77,7 +76,6 @@ pub const GAUDI: Vendor = Vendor {
     flags: &[],
     shows_bus: true,
     prefix: "hpu",
-    first: 0,
     call: "hlml_device_get_power_usage",
     series: ["accel_power_watts", "habanalabs_power_mW"],
     unknown: (49, "HLML_ERROR_UNKNOWN"),
@@ -119,8 +117,7 @@ pub const LEVEL_ZERO: Vendor = Vendor {
     machine: "battlematrix-8",
     flags: &["--xpu.backend", "level-zero"],
     shows_bus: true,
-    prefix: "card",
-    first: 1,
+    prefix: "",
     call: "zesPowerGetEnergyCounter",
     series: ["accel_energy_joules_total", "accel_power_watts"],
     unknown: (0x7abc_def0, "unknown_return_code"),
@@ -155,6 +152,9 @@ pub const LEVEL_ZERO_IN_PROCESS: Vendor =
 impl Vendor {
     /// What a device is called.
     pub fn device(&self, index: usize) -> String {
-        format!("{}{}", self.prefix, self.first + index)
+        match self.prefix {
+            "" => ARC_ADDRESSES[index].to_owned(),
+            prefix => format!("{prefix}{index}"),
+        }
     }
 }

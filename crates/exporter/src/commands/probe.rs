@@ -410,8 +410,10 @@ impl DeviceReport {
     }
 
     fn lines(&self) -> Vec<String> {
-        let title = ["device", "model", "uuid", "pci_bus_id"].map(|name| self.field(name));
-        let title: Vec<_> = title.into_iter().filter(|part| !part.is_empty()).collect();
+        let [device, model, uuid] = ["device", "model", "uuid"].map(|name| self.field(name));
+        let address = self.address.as_deref().filter(|address| *address != device).unwrap_or_default();
+        let title = [device, model, uuid, address].into_iter().filter(|part| !part.is_empty());
+        let title: Vec<_> = title.collect();
         let mut lines = vec![format!("  {}", title.join("  "))];
         if let Some(Reason { kind, call, code, .. }) = &self.unavailable {
             lines.push(format!("    {kind}: {call} ({code})"));

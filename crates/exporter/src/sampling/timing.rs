@@ -5,12 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The longest deadline of a driver call. A call that lasts longer hangs, however long the interval is.
+/// The longest deadline of one driver call. A call that lasts longer hangs, however long the interval is.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the state of a device or partition is kept that no longer exists: it may return after a
 /// reconfiguration, but ever new ones must not accumulate.
 pub const KEEP: Duration = Duration::from_hours(24);
+
+/// How long the values of the last whole round are served beside newer ones of what is mandatory.
+pub const OPTIONAL_AGE_MAX: Duration = Duration::from_mins(1);
 
 /// The times of one run.
 #[derive(Clone, Debug)]
@@ -46,9 +49,15 @@ impl Timing {
         }
     }
 
-    /// The age at which a series is no longer served.
+    /// How long after a round its values are served while its worker begins no other.
     pub fn oldest(&self) -> Duration {
         3 * self.interval + self.deadline
+    }
+
+    /// How long a round may take until what is mandatory is read beside it: so short that a device whose driver
+    /// hangs in an optional call is never down.
+    pub fn budget(&self) -> Duration {
+        self.interval.min(self.deadline / 4)
     }
 
     /// How often hung calls and old snapshots are checked for: often enough that a hung device's series
@@ -62,10 +71,12 @@ impl Timing {
         self.first_retry..=self.last_retry
     }
 
-    /// When to sample next after a sample that started at `started`: the first tick that leaves enough
-    /// time between the two for a rate.
+    /// When to sample next after a sample from `started` to `now`: the first tick that leaves enough time between
+    /// the two for a rate, and a slow driver time for others.
     pub fn next_tick(&self, started: Instant, now: Instant) -> Instant {
-        let earliest = now.max(started + self.second_sample.min(self.interval / 2));
+        let is_slow = now.saturating_duration_since(started) > self.interval;
+        let pause = if is_slow { self.interval / 2 } else { Duration::ZERO };
+        let earliest = (now + pause).max(started + self.second_sample.min(self.interval / 2));
         let past = earliest.saturating_duration_since(self.epoch).as_nanos();
         let interval = self.interval.as_nanos();
         let to_go = interval - past % interval;
@@ -86,6 +97,7 @@ mod tests {
         assert_eq!(timing.next_tick(at(150), at(160)), at(1000));
         assert_eq!(timing.next_tick(at(1000), at(1010)), at(2000), "no drift");
         assert_eq!(timing.next_tick(at(2000), at(4300)), at(5000), "a slow sample skips ticks");
+        assert_eq!(timing.next_tick(at(2000), at(4900)), at(6000), "and is followed by a pause");
         assert_eq!(timing.next_tick(at(5900), at(5910)), at(7000), "too close to the next tick");
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Count, Flag, Label, Seconds,
-    entry::{counter, gauge, state_set, vendor_only},
+    entry::{counter, gauge, info, state_set, vendor_only},
 };
 
 entries! { from super::links::END;
@@ -85,6 +85,11 @@ entries! { from super::links::END;
         "Whether uncorrectable on-chip memory errors passed the vendor's replacement threshold",
     );
 
+    SRAM_LOCATIONS: Count = gauge(
+        "accel_sram_uncorrectable_locations",
+        "Places in on-chip memory that had an uncorrectable error; many errors in one place are one defect",
+    );
+
     ROWS_REMAPPED: Count = counter(
         "accel_memory_rows_remapped_total",
         "Memory rows replaced by spare rows over the device's life",
@@ -107,6 +112,40 @@ entries! { from super::links::END;
         "Memory banks by how many spare rows they have left",
     )
     .labels(&[Label::Availability]);
+
+    ROWS_REMAPPED_INACTIVE: Count = gauge(
+        "accel_memory_rows_remapped_inactive",
+        "Row remappings that are not in force",
+    )
+    .labels(&[Label::Cause]);
+
+    BANKS_REMAPPED: Count = gauge(
+        "accel_memory_banks_remapped",
+        "Memory banks replaced by spare ones, where the remapping is in force and where it is not",
+    )
+    .labels(&[Label::State]);
+
+    BANK_REMAP_PENDING: Flag = gauge(
+        "accel_memory_bank_remap_pending",
+        "Whether a memory bank waits for a reset to be remapped",
+    );
+
+    BANK_REMAP_GROUPS: Count = gauge(
+        "accel_memory_bank_remap_groups",
+        "Groups of memory banks that have all their spare banks left, and those that have none",
+    )
+    .labels(&[Label::Availability]);
+
+    REPAIR_PENDING: Flag = gauge(
+        "accel_repair_pending",
+        "Whether a repair of a memory channel or of a processing cluster (TPC) waits for a reset",
+    )
+    .labels(&[Label::Kind]);
+
+    MEMORY_UNREPAIRABLE: Flag = gauge(
+        "accel_memory_unrepairable",
+        "Whether memory is defective that can no longer be repaired: the device must be replaced",
+    );
 
     PAGES_RETIRED: Count = counter(
         "accel_memory_pages_retired_total",
@@ -133,6 +172,25 @@ entries! { from super::links::END;
     )
     .labels(&[Label::State]);
 
+    FABRIC_INFO: Flag = info(
+        "accel_fabric_info",
+        "Where the device is in the fabric, its cluster and cliques, and how its registration ended",
+    )
+    .labels(&[
+        Label::ClusterUuid,
+        Label::CliqueId,
+        Label::MulticastCliqueId,
+        Label::EndpointCliqueId,
+        Label::MulticastEndpointCliqueId,
+        Label::RegistrationStatus,
+    ]);
+
+    FABRIC_REGISTRATION_FAILED: Flag = gauge(
+        "accel_fabric_registration_failed",
+        "Whether registration with the fabric manager is completed and ended with an error, which \
+         accel_fabric_info names",
+    );
+
     FABRIC_UNHEALTHY: Flag = state_set(
         "accel_fabric_unhealthy",
         "Whether the fabric reports the fault for this device",
@@ -154,6 +212,7 @@ entries! { from super::links::END;
 
     SLOW_READINGS_AGE: Seconds = gauge(
         "accel_slow_readings_age_seconds",
-        "Age of what is read of the device at a lower rate because the calls take long",
+        "Age of what is read of the device at a lower rate, because the calls take long or the values change \
+         rarely",
     );
 }

@@ -48,6 +48,20 @@ entries! { from 0;
          accel_device_info",
     );
 
+    PLATFORM_INFO: Flag = info(
+        "accel_platform_info",
+        "Where the device is in its rack: chassis, slot, tray and host, as its platform reports it",
+    )
+    .labels(&[
+        Label::ChassisSerial,
+        Label::Slot,
+        Label::Tray,
+        Label::HostId,
+        Label::ModuleId,
+        Label::PeerType,
+        Label::IbGuid,
+    ]);
+
     DEVICE_UP: Flag = gauge(
         "accel_device_up",
         "Whether the device can be read; at 0 it keeps accel_device_info and its counts and times of errors \
@@ -66,6 +80,12 @@ entries! { from 0;
          power management counts it",
     )
     .labels(&[Label::State]);
+
+    UPTIME: Seconds = gauge(
+        "accel_uptime_seconds",
+        "Time since the driver initialised the device; it begins anew with each reset of the device and \
+         reload of the driver",
+    );
 
     DEVICES: Count = own(
         MetricKind::Gauge,

@@ -47,5 +47,6 @@ pub(super) const ROW: Row = Row {
         (m::ECC_ENABLED.id, "zesDeviceGetEccState"),
         (m::ECC_ERRORS.id, "zesRasGetState"),
         (m::RECOVERY_ACTION.id, "zesDeviceGetState"),
+        (m::SLOW_READINGS_AGE.id, "while a round takes long"),
     ],
 };

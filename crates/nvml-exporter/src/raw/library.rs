@@ -9,7 +9,7 @@ use nvml_wrapper_sys::bindings::{
 use reading::{Backend, Measured, Unavailable, plausible_count};
 use source::LibraryPath;
 
-use super::{call, plausible::Number as _, text};
+use super::{call, newer::Newer, plausible::Number as _, text};
 
 /// Where the driver's library is looked for when no path is given: the loader's own search first, then
 /// the places where container runtimes and node images mount the driver.
@@ -27,6 +27,7 @@ pub const SEARCH: &[&str] = &[
 /// NVML keeps count of initialisations; each of ours is ended when its last user goes.
 struct Nvml {
     symbols: NvmlLib,
+    newer: Newer,
     is_initialised: bool,
 }
 
@@ -78,7 +79,8 @@ impl Library {
     }
 
     fn initialise(symbols: NvmlLib, opened: &Path, sysfs: &Path) -> Result<Self, Unavailable> {
-        let mut nvml = Nvml { symbols, is_initialised: false };
+        let newer = Newer::load(&symbols);
+        let mut nvml = Nvml { symbols, newer, is_initialised: false };
         if let Err(fault) = call!(nvml, nvmlInit_v2()) {
             let what_to_do = if fault.code == "NVML_ERROR_LIB_RM_VERSION_MISMATCH" {
                 let module = File::new(&sysfs.join("module/nvidia"), "version").text();
@@ -116,6 +118,11 @@ impl Library {
     /// The table of optional symbols.
     pub fn symbols(&self) -> &NvmlLib {
         &self.nvml.symbols
+    }
+
+    /// The table of optional symbols that the bindings do not know.
+    pub fn newer(&self) -> &Newer {
+        &self.nvml.newer
     }
 
     /// Whether the driver has the field numbers that begin with 580.82.

@@ -82,6 +82,11 @@ pub fn gpm_rate(call: &'static str, value: f64) -> Measured<f64> {
     within(call, value, MIB_PER_SECOND_MAX)
 }
 
+/// A GPM count of one interval; no engine switches between contexts a billion times.
+pub fn gpm_count(call: &'static str, value: f64) -> Measured<f64> {
+    within(call, value, 1e9)
+}
+
 fn within(call: &'static str, value: f64, max: f64) -> Measured<f64> {
     if !value.is_finite() {
         return Err(Fault::new(call, FaultCode::NotFinite));

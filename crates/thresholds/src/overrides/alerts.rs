@@ -10,6 +10,9 @@ use crate::{
     slo,
 };
 
+/// What every alert has beside its bounds.
+const SETTINGS: [&str; 5] = ["for", "keep_firing_for", "enabled", "severity", "labels"];
+
 /// The alert whose reasons can be chosen.
 const THROTTLE: &str = "GpuThermalOrPowerThrottle";
 
@@ -30,6 +33,9 @@ pub(super) fn change(catalogue: &mut Catalogue, node: &Node) -> Result<(), Docum
                 match name {
                     "where" => parts(catalogue, at, &place, value)?,
                     "reasons" if alert_name == THROTTLE => reasons(catalogue, value)?,
+                    "severity" if catalogue.alerts[at].level.is_empty() => {
+                        catalogue.alerts[at].severity = severity(catalogue, value)?;
+                    }
                     _ => set(&mut catalogue.alerts[at], &place, (name, key, value), &["where"])?,
                 }
                 continue;
@@ -38,7 +44,7 @@ pub(super) fn change(catalogue: &mut Catalogue, node: &Node) -> Result<(), Docum
             match name {
                 "enabled" | "labels" => set(&mut catalogue.alerts[at], &place, (name, key, value), &[])?,
                 "severity" => {
-                    let severity = severity(value)?;
+                    let severity = severity(catalogue, value)?;
                     catalogue.windows.iter_mut().for_each(|window| window.severity = severity);
                 }
                 "sli" => {
@@ -77,7 +83,6 @@ fn set(
         "severity" if !alert.level.is_empty() => {
             return key.error(format!("{} has the severities of its codes; route on them", alert.name));
         }
-        "severity" => alert.severity = severity(value)?,
         _ if alert.bounds.contains_key(name) => {
             let number = value.number(name)?;
             if alert.unit == Unit::Ratio && name == "limit" && alert.slo.is_none() && number > 1.0 {
@@ -89,7 +94,7 @@ fn set(
             }
         }
         _ => {
-            let known = ["for", "keep_firing_for", "enabled", "severity", "labels"].iter().chain(others);
+            let known = SETTINGS.iter().chain(others);
             let known = known.copied().chain(alert.bounds.keys().map(String::as_str));
             return unknown(key, name, place, known);
         }
@@ -103,16 +108,21 @@ fn parts(catalogue: &mut Catalogue, at: usize, place: &str, node: &Node) -> Resu
     let alert = catalogue.alerts[at].clone();
     let known = match alert.file.as_deref() {
         Some("engine") => selector::OF_ENGINES,
-        _ if alert.families.is_empty() || alert.expr.iter().any(|text| text.contains(" by (")) => {
-            selector::OF_TARGETS
-        }
-        _ => selector::OF_DEVICES,
+        _ if alert.summary.contains("{device}") => selector::OF_DEVICES,
+        _ => selector::OF_TARGETS,
     };
+    let is_setting = |name: &str| SETTINGS.contains(&name) || alert.bounds.contains_key(name);
     let mut parts = Vec::new();
-    for (of, chosen, settings) in selector::entries(catalogue, &place, node, known, &alert.families)? {
+    for (of, chosen, settings) in
+        selector::entries(catalogue, &place, node, known, is_setting, &alert.families)?
+    {
         let mut part = Alert { parts: Vec::new(), ..alert.clone() };
-        for setting in settings {
-            set(&mut part, &place, setting, known)?;
+        for (name, key, value) in settings {
+            if name == "severity" && part.level.is_empty() {
+                part.severity = severity(catalogue, value)?;
+            } else {
+                set(&mut part, &place, (name, key, value), known)?;
+            }
         }
         // Rules of one name differ in their labels; and people see which bound was passed.
         part.labels.insert("where".to_owned(), literal(&chosen));
@@ -149,8 +159,14 @@ fn reasons(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> 
     Ok(())
 }
 
-pub(super) fn severity(node: &Node) -> Result<Severity, DocumentError> {
+pub(super) fn severity(catalogue: &Catalogue, node: &Node) -> Result<Severity, DocumentError> {
     let word = node.text("severity")?;
-    let found = Severity::ALL.into_iter().find(|severity| severity.name() == word);
-    found.map_or_else(|| unknown(node, word, "severity", Severity::ALL.into_iter().map(Severity::name)), Ok)
+    let found = Severity::ALL.into_iter().find(|severity| catalogue.severity(*severity) == word);
+    found.map_or_else(
+        || {
+            let known = Severity::ALL.into_iter().map(|severity| catalogue.severity(severity));
+            unknown(node, word, "severity (other words for them: [severities])", known)
+        },
+        Ok,
+    )
 }

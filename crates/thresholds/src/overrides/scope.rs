@@ -7,6 +7,7 @@ use super::{RESERVED, label_name, pattern, texts, unknown};
 use crate::{
     catalogue::{Catalogue, glob},
     document::{DocumentError, Node},
+    model::Severity,
     ruleset,
 };
 
@@ -95,6 +96,23 @@ pub(super) fn target_label(node: &Node, own: &str) -> Result<String, DocumentErr
         ));
     }
     Ok(name.to_owned())
+}
+
+/// Other words for severities, as an operator's routing knows them.
+pub(super) fn severities(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
+    for (name, key, value) in node.table("severities")? {
+        let Some(severity) = Severity::ALL.into_iter().find(|severity| severity.name() == name) else {
+            return unknown(key, name, "severities", Severity::ALL.into_iter().map(Severity::name));
+        };
+        let word = value.text(name)?;
+        let taken =
+            Severity::ALL.into_iter().any(|other| other != severity && catalogue.severity(other) == word);
+        if word.is_empty() || taken {
+            return value.error(format!("`{word}` is empty or the word for another severity"));
+        }
+        catalogue.severities.insert(severity.name(), word.to_owned());
+    }
+    Ok(())
 }
 
 /// Metadata of the objects of the Prometheus Operator, by which it finds them.

@@ -20,23 +20,30 @@ pub(super) const OF_TARGETS: &[&str] = &["cluster", "node", "job", "instance"];
 pub(super) const OF_DEVICES: &[&str] =
     &["cluster", "node", "job", "instance", "device", "uuid", "device_model", "family"];
 
-/// The entries of `where`, each as what it selects and its other keys.
+/// An entry of `where`: what it selects, the same in words, and its other keys.
+pub(super) type Entry<'n> = (Selector, String, Vec<(&'n str, &'n Node, &'n Node)>);
+
+/// The entries of `where`.
 pub(super) fn entries<'n>(
     catalogue: &mut Catalogue,
     place: &str,
     node: &'n Node,
     known: &[&str],
+    is_setting: impl Fn(&str) -> bool,
     families: &[Family],
-) -> Result<Vec<(Selector, String, Vec<(&'n str, &'n Node, &'n Node)>)>, DocumentError> {
+) -> Result<Vec<Entry<'n>>, DocumentError> {
     let Value::List(items) = &node.value else { return node.error(format!("{place} is a list of tables")) };
     let mut entries = Vec::new();
     let mut before: Vec<Vec<(&str, Vec<&str>)>> = Vec::new();
     for item in items {
         let (mut selector, mut words, mut rest) = (Selector::default(), Vec::new(), Vec::new());
         for (name, key, value) in item.table(place)? {
-            if !known.contains(&name) {
+            if is_setting(name) {
                 rest.push((name, key, value));
                 continue;
+            }
+            if !known.contains(&name) {
+                return unknown(key, name, place, known.iter().copied());
             }
             let mut all = Vec::new();
             for (item, text) in texts(value, name)? {

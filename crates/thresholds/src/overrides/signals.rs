@@ -77,7 +77,9 @@ fn parts(catalogue: &mut Catalogue, at: usize, place: &str, node: &Node) -> Resu
         (true, _) => selector::OF_TARGETS,
     };
     let mut parts = Vec::new();
-    for (of, _, settings) in selector::entries(catalogue, &place, node, known, &signal.families)? {
+    let is_setting = |name: &str| signal.bounds.contains_key(name);
+    for (of, _, settings) in selector::entries(catalogue, &place, node, known, is_setting, &signal.families)?
+    {
         let mut bounds = signal.bounds.clone();
         for setting in settings {
             set(&signal, &mut bounds, &place, setting)?;

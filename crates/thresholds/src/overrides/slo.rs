@@ -121,7 +121,7 @@ fn windows(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> 
                 "long" => long = Some(value.duration(name)?),
                 "short" => short = Some(value.duration(name)?),
                 "for" => hold = value.duration(name)?,
-                "severity" => severity = super::alerts::severity(value)?,
+                "severity" => severity = super::alerts::severity(catalogue, value)?,
                 _ => {
                     let known = ["factor", "long", "short", "for", "severity"];
                     return unknown(key, name, "slo.windows", known.into_iter());

@@ -126,17 +126,6 @@ impl Prover<'_> {
         variants: &[String],
     ) -> Result<Option<TestGroup>, String> {
         let PlannedAlert { alert, bounds, class, rule } = planned;
-        let calm = (NO_FAULT & !self.set.catalogue.fault_bits().iter().sum::<u64>()).to_string();
-        let filled = |series: &TestSeries, variant: &String| {
-            let fill = |text: &String| text.replace("<variant>", variant).replace("<calm>", &calm);
-            TestSeries {
-                series: fill(&series.series),
-                value: series.value.as_ref().map(fill),
-                rate: series.rate.as_ref().map(fill),
-                step: series.step.as_ref().map(fill),
-                ..*series
-            }
-        };
         // Recorded series serve every vocabulary; raw ones exist in one alone.
         let vocabulary = self.set.vocabulary;
         let are_recorded =
@@ -152,8 +141,10 @@ impl Prover<'_> {
         if example.severity.is_some_and(|severity| severity != alert.severity) {
             return Ok(None);
         }
-        let series: Vec<_> =
-            variants.iter().flat_map(|variant| series.iter().map(|series| filled(series, variant))).collect();
+        let series: Vec<_> = variants
+            .iter()
+            .flat_map(|variant| series.iter().map(|series| self.filled(series, variant)))
+            .collect();
         let tick = self.tick();
         let ticks = |duration: Duration| self.set.catalogue.scaled(duration).0.div_ceil(tick);
         let (settle, hold) = (ticks(example.settle), alert.hold.0.div_ceil(tick));
@@ -235,6 +226,19 @@ impl Prover<'_> {
         }
         expect(phases.iter().map(|phase| phase.ticks).sum::<u64>() - 1, Vec::new());
         Ok(Some(group))
+    }
+
+    /// A series with a variant in the place of its mark.
+    fn filled(&self, series: &TestSeries, variant: &str) -> TestSeries {
+        let calm = (NO_FAULT & !self.set.catalogue.fault_bits().iter().sum::<u64>()).to_string();
+        let fill = |text: &String| text.replace("<variant>", variant).replace("<calm>", &calm);
+        TestSeries {
+            series: fill(&series.series),
+            value: series.value.as_ref().map(fill),
+            rate: series.rate.as_ref().map(fill),
+            step: series.step.as_ref().map(fill),
+            ..*series
+        }
     }
 
     fn expect(&self, name: &str, ticks: u64, exp_alerts: Vec<ExpectedAlert>) -> AlertCheck {

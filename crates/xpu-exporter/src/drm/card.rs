@@ -1,13 +1,10 @@
-//! A card that a driver has bound: where it is, whether it is suspended, and its PCIe slot.
+//! A card that a driver has bound: where it is, and its PCIe slot.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use kernel::{
     File,
-    pci::{Function, Link, Power},
+    pci::{Function, Link},
 };
 use reading::{Fault, FaultCode, Measured};
 
@@ -62,27 +59,6 @@ impl Card {
             .collect();
         cards.sort_by(|a, b| a.function.address.cmp(&b.function.address));
         cards
-    }
-
-    /// Whether the card is suspended or about to be. Wakes nothing. A kernel without runtime power
-    /// management, where nothing is suspended, is no error.
-    ///
-    /// # Errors
-    /// When the card is gone, or its power state cannot be read.
-    pub fn is_asleep(&self) -> Measured<bool> {
-        match self.function.power() {
-            Ok(power) => Ok(matches!(power, Power::Suspended | Power::Changing)),
-            Err(fault) if fault.code == "ENOENT" && self.function.folder.exists() => Ok(false),
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// How long the card must be idle until it is suspended; `None` when it never is. Wakes nothing.
-    pub fn autosuspend_delay(&self) -> Option<Duration> {
-        let folder = &self.function.folder;
-        let control = File::new(folder, "power/control").text().ok()?;
-        let delay = File::new(folder, "power/autosuspend_delay_ms").number::<i64>().ok()?;
-        (control == "auto").then(|| u64::try_from(delay).ok().map(Duration::from_millis)).flatten()
     }
 
     /// The function whose PCIe link is the slot's. Discrete cards have a switch of their own in front of the

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, ErrorKind},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -10,9 +11,9 @@ use std::{
 
 use kernel::{File, processes};
 use reading::{Fault, FaultCode, Measured};
-use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx};
 
 use super::fdinfo::FDINFO;
+use crate::raw::status::character_device;
 
 /// Shortest and longest time between two walks. A new client is found that much later.
 const WALK_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
@@ -61,21 +62,13 @@ impl OpenFile {
         let (name, link) = (link.file_name(), link.path());
         let opened = fs::read_link(&link).and_then(|target| {
             // Sockets and pipes have no path. What a server of files says is not waited for.
-            if !target.is_absolute() {
+            if !target.as_os_str().as_bytes().contains(&b'/') {
                 return Ok(None);
             }
-            let file = statx(CWD, &link, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE)?;
-            let is_device = FileType::from_raw_mode(file.stx_mode.into()).is_char_device();
-            let node = makedev(file.stx_rdev_major, file.stx_rdev_minor);
-            Ok(is_device.then(|| Self {
-                process,
-                node,
-                link,
-                target,
-                fdinfo: folder.join(FDINFO).join(name),
-            }))
+            let node = character_device(&link)?;
+            Ok(node.map(|node| Self { process, node, link, target, fdinfo: folder.join(FDINFO).join(name) }))
         });
-        opened.or_else(hidden)
+        opened.or_else(|error| hidden(&error))
     }
 
     /// Whether it was closed since it was found, or its process has ended.
@@ -89,11 +82,11 @@ impl OpenFile {
 
 /// What an error about a process means for what is known of its files: nothing is missing of one that has
 /// ended meanwhile.
-fn hidden<T: Default>(error: io::Error) -> Measured<T> {
+fn hidden<T: Default>(error: &io::Error) -> Measured<T> {
     match error.kind() {
-        _ if processes::is_gone(&error) => Ok(T::default()),
+        _ if processes::is_gone(error) => Ok(T::default()),
         ErrorKind::PermissionDenied => Err(Fault::new(FDINFO, FaultCode::NeedsPtrace)),
-        _ => Err(kernel::file::fault(FDINFO, &error)),
+        _ => Err(kernel::file::fault(FDINFO, error)),
     }
 }
 
@@ -136,7 +129,7 @@ impl OpenFiles {
             let folder = entry.path();
             let open = fs::read_dir(folder.join("fd")).and_then(Iterator::collect::<io::Result<Vec<_>>>);
             let mut devices = Vec::new();
-            for link in open.or_else(hidden)? {
+            for link in open.or_else(|error| hidden(&error))? {
                 devices.extend(OpenFile::behind(process, &folder, &link)?);
             }
             if !devices.is_empty() && (own.is_none() || parent(&folder) != own) {

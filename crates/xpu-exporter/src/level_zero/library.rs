@@ -6,7 +6,7 @@ use level_zero_sys::{self as sys, InitFunction, LevelZero, OpenError, value};
 use reading::{Fault, Measured, Unavailable};
 use source::LibraryPath;
 
-use super::{LOSSES, fault};
+use super::{LOSSES, fault, returned};
 
 /// A simulated driver puts this prefix and the machine's name into the brand of its devices.
 const SIMULATED: &str = "accelsim:";
@@ -69,7 +69,7 @@ impl Library {
     /// Those of the calls that list devices, and the fault that means that the driver is gone.
     pub fn gpus(&self, known: &[Gpu]) -> Measured<Vec<Gpu>> {
         let mut gpus = Vec::new();
-        for device in self.calls.devices().map_err(fault)? {
+        for device in returned(self.calls.devices())? {
             match known.iter().find(|gpu| gpu.device == device) {
                 Some(gpu) => gpus.push(gpu.clone()),
                 None => match self.gpu(device) {
@@ -84,12 +84,12 @@ impl Library {
 
     /// `None` for a device that is no GPU: NPUs are listed too.
     fn gpu(&self, device: sys::Device) -> Measured<Option<Gpu>> {
-        let properties = self.calls.device_properties(device).map_err(fault)?;
+        let properties = returned(self.calls.device_properties(device))?;
         if properties.core.kind != value::DEVICE_GPU {
             return Ok(None);
         }
         let sys::PciAddress { domain, bus, device: slot, function } =
-            self.calls.pci_properties(device).map_err(fault)?.address;
+            returned(self.calls.pci_properties(device))?.address;
         Ok(Some(Gpu {
             library: self.clone(),
             device,

@@ -1,7 +1,8 @@
 //! GPUs as Level Zero Sysman reports them, in Sysman's units and enumerations.
 //!
-//! Handles stay valid until the driver is unloaded, so they are enumerated until the driver has described all of them. A value for which the driver
-//! returns `UNSUPPORTED_FEATURE` is absent; the documentation lists which values those are on which part.
+//! Handles stay valid until the driver is unloaded, so they are enumerated until the driver has described all of
+//! them. A value for which the driver returns `UNSUPPORTED_FEATURE` is absent; the documentation lists which values
+//! those are on which part.
 
 mod background;
 mod components;
@@ -14,7 +15,7 @@ mod source;
 
 use ::source::LossCodes;
 use level_zero_sys::{Failure, Why, code};
-use reading::{Absence, Fault, FaultCode};
+use reading::{Absence, Fault, FaultCode, Measured, call_returned};
 
 pub use background::{BackgroundOpen, SharedSource, open};
 pub use device::Sysman;
@@ -51,6 +52,12 @@ pub fn fault(Failure { call, why }: Failure) -> Fault {
         _ => Absence::Failed,
     };
     Fault::returned(absence, call, name)
+}
+
+/// What a call returned, or the fault that its failure means.
+fn returned<T>(call: Result<T, Failure>) -> Measured<T> {
+    call_returned();
+    call.map_err(fault)
 }
 
 #[cfg(test)]

@@ -60,6 +60,9 @@ const OF_RAS: [MetricOf<Count>; 3] = [m::ERRORS, m::ERRORS_CORRECTED, m::ECC_ERR
 pub fn put_unopened(identities: &Identities, integrated: bool, why: Fault, batch: &mut Batch) {
     batch.begin(&identities.card);
     batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(why));
+    for count in OF_RAS {
+        batch.put(count, Labels::NONE, Err(why));
+    }
     let why = if integrated { Fault::new(why.call, FaultCode::Integrated) } else { why };
     for ratio in [m::MEMORY_BANDWIDTH_ACTIVE, m::FAN_SPEED] {
         batch.put(ratio, Labels::NONE, Err(why));
@@ -73,7 +76,7 @@ pub fn put_unopened(identities: &Identities, integrated: bool, why: Fault, batch
     for flag in [m::LINK_UP, m::ECC_ENABLED] {
         batch.put(flag, Labels::NONE, Err(why));
     }
-    for count in [m::LINK_ERRORS, m::PCIE_REPLAYS].into_iter().chain(OF_RAS) {
+    for count in [m::LINK_ERRORS, m::PCIE_REPLAYS] {
         batch.put(count, Labels::NONE, Err(why));
     }
 }

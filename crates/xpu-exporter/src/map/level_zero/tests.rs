@@ -46,10 +46,15 @@ fn sensor(kind: u32, celsius: f64, max_celsius: f64) -> TemperatureSample {
 /// absent.
 fn series(sample: &Sample) -> (Vec<String>, Vec<&'static str>) {
     let tile = |tile: u32| {
-        Arc::new(Identity { partition: Some(format!("tile{tile}")), ..Identity::new(Family::Xpu, "card1") })
+        Arc::new(Identity {
+            partition: Some(format!("tile{tile}")),
+            ..Identity::new(Family::Xpu, "0000:03:00.0")
+        })
     };
-    let identities =
-        Identities { card: Arc::new(Identity::new(Family::Xpu, "card1")), tiles: vec![tile(0), tile(1)] };
+    let identities = Identities {
+        card: Arc::new(Identity::new(Family::Xpu, "0000:03:00.0")),
+        tiles: vec![tile(0), tile(1)],
+    };
     let mut batch = Batch::default();
     put(&identities, sample, &mut batch);
     let mut all = Vec::new();
