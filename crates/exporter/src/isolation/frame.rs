@@ -27,6 +27,9 @@ pub enum Call {
     Open(u32),
     /// [`reading::Sampler::sample`] of an opened device; returns the batch.
     Sample(u32),
+    /// [`reading::Sampler::mandatory`] of an opened device; returns the number of what reads it, to be opened
+    /// like a device.
+    Mandatory(u32),
     /// Drops a device, listed or opened. Returns nothing.
     Close(u32),
 }
@@ -41,6 +44,7 @@ impl Call {
             Self::Disconnect | Self::Close(_) => "close",
             Self::Open(_) => "open",
             Self::Sample(_) => "sample",
+            Self::Mandatory(_) => "mandatory",
         }
     }
 }
@@ -48,7 +52,7 @@ impl Call {
 variants! {
     Call {
         0u8 = Connect, 1u8 = Devices(prior), 2u8 = Recall(wanted), 3u8 = Disconnect, 4u8 = Open(number),
-        5u8 = Sample(number), 6u8 = Close(number)
+        5u8 = Sample(number), 6u8 = Mandatory(number), 7u8 = Close(number)
     }
 }
 
@@ -158,6 +162,7 @@ mod tests {
             Call::Disconnect,
             Call::Open(1),
             Call::Sample(2),
+            Call::Mandatory(2),
             Call::Close(3),
         ];
         let calls: Vec<_> = (7u32..).zip(calls).collect();

@@ -31,8 +31,23 @@ use crate::sampling::worker::{Open, STACK_BYTES};
 /// The exit code of a helper that can no longer respond.
 const UNABLE: i32 = 70;
 
-/// The devices that were listed and not opened or closed yet, by their numbers.
-type Waiting = Arc<Mutex<HashMap<u32, Open>>>;
+/// What was listed and not opened or closed yet, by numbers.
+#[derive(Clone, Default)]
+struct Waiting(Arc<Mutex<(u32, HashMap<u32, Open>)>>);
+
+impl Waiting {
+    /// Gives a device its number.
+    fn add(&self, open: Open) -> u32 {
+        let (last, devices) = &mut *lock(&self.0);
+        *last += 1;
+        devices.insert(*last, open);
+        *last
+    }
+
+    fn remove(&self, device: u32) -> Option<Open> {
+        lock(&self.0).1.remove(&device)
+    }
+}
 
 /// Responds to the exporter's calls until it closes the connection.
 ///
@@ -43,12 +58,12 @@ pub fn serve(source: Box<dyn Source>) -> io::Result<()> {
     let results = Results(Arc::new(Mutex::new(connection.try_clone()?)));
     let waiting = Waiting::default();
     let (session, jobs) = mpsc::channel();
-    let keeper = SessionKeeper { source, session: None, waiting: Arc::clone(&waiting), last: 0 };
+    let keeper = SessionKeeper { source, session: None, waiting: waiting.clone() };
     spawn("session", {
         let results = results.clone();
         move || keeper.run(&jobs, &results)
     })?;
-    let mut devices: HashMap<u32, Sender<u32>> = HashMap::new();
+    let mut devices: HashMap<u32, Sender<(u32, Call)>> = HashMap::new();
     let mut inbox = Inbox::default();
     while let Ok(Some((number, call))) = inbox.receive(&connection) {
         match call {
@@ -57,29 +72,31 @@ pub fn serve(source: Box<dyn Source>) -> io::Result<()> {
                 drop(session.send((number, call)));
             }
             Call::Open(device) => {
-                let (samples, jobs) = mpsc::channel();
-                devices.insert(device, samples);
-                let open = lock(&waiting).remove(&device);
+                let (calls, jobs) = mpsc::channel();
+                devices.insert(device, calls);
+                let open = waiting.remove(device);
                 let work = {
-                    let results = results.clone();
-                    move || attend_device(open, number, &jobs, &results)
+                    let (waiting, results) = (waiting.clone(), results.clone());
+                    move || attend_device(open, number, &jobs, &waiting, &results)
                 };
                 if spawn("device", work).is_err() {
                     let fault = Fault::new("open", FaultCode::NoThread);
                     results.send(number, &Err::<(), _>(fault));
                 }
             }
-            Call::Sample(device) => {
-                let sent = devices.get(&device).map(|samples| samples.send(number));
-                if !matches!(sent, Some(Ok(()))) {
+            Call::Sample(device) | Call::Mandatory(device) => {
+                let is_sample = matches!(call, Call::Sample(_));
+                let is_open = devices.get(&device).is_some_and(|calls| calls.send((number, call)).is_ok());
+                if !is_open && is_sample {
                     let gone = Lost::Device(Fault::new("sample", FaultCode::Unavailable));
                     results.send(number, &Err::<Batch, _>(gone));
+                } else if !is_open {
+                    results.send(number, &None::<u32>);
                 }
             }
             Call::Close(device) => {
                 devices.remove(&device);
-                let closed = lock(&waiting).remove(&device);
-                drop(closed);
+                drop(waiting.remove(device));
             }
         }
     }
@@ -115,8 +132,6 @@ struct SessionKeeper {
     source: Box<dyn Source>,
     session: Option<Box<dyn Session>>,
     waiting: Waiting,
-    /// The number of the last device.
-    last: u32,
 }
 
 impl SessionKeeper {
@@ -166,19 +181,22 @@ impl SessionKeeper {
         let none = Lost::Session(Fault::new("devices", FaultCode::Unavailable));
         let session = self.session.as_mut().ok_or(none)?;
         let found = session.devices(prior)?;
-        let mut waiting = lock(&self.waiting);
         let listed = found.into_iter().map(|Found { key, address, identity, open }| {
-            self.last += 1;
-            waiting.insert(self.last, open);
-            (self.last, Remembered { key, address, identity })
+            (self.waiting.add(open), Remembered { key, address, identity })
         });
         let listed = listed.collect();
         Ok((session.backend().clone(), listed))
     }
 }
 
-/// Opens a device for call `number`, and samples it for each further one until it is closed.
-fn attend_device(open: Option<Open>, number: u32, jobs: &Receiver<u32>, results: &Results) {
+/// Opens a device for call `number`, and serves further calls about it until it is closed.
+fn attend_device(
+    open: Option<Open>,
+    number: u32,
+    jobs: &Receiver<(u32, Call)>,
+    waiting: &Waiting,
+    results: &Results,
+) {
     let not_listed = Fault::new("open", FaultCode::Unavailable);
     let opened = open.ok_or(not_listed).and_then(|open| guarded("open", open)?);
     let mut sampler = match opened {
@@ -189,7 +207,13 @@ fn attend_device(open: Option<Open>, number: u32, jobs: &Receiver<u32>, results:
         Err(fault) => return results.send(number, &Err::<(), _>(fault)),
     };
     let mut capacity = 0;
-    for number in jobs {
+    for (number, call) in jobs {
+        if matches!(call, Call::Mandatory(_)) {
+            let reader = guarded(call.name(), || sampler.mandatory()).ok().flatten();
+            let reader = reader.map(|reader| waiting.add(Box::new(|| Ok(reader))));
+            results.send(number, &reader);
+            continue;
+        }
         let round = sample(&mut *sampler, capacity);
         if let Ok(batch) = &round {
             capacity = batch.groups.iter().map(|group| group.readings.len()).max().unwrap_or(0);

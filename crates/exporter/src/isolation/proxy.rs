@@ -164,6 +164,11 @@ impl Sampler for RemoteDevice {
         batch.absences.extend(absences);
         Ok(())
     }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        let number = self.link.call::<Option<u32>>(Call::Mandatory(self.number)).ok()??;
+        Self { link: Arc::clone(&self.link), number }.open().ok()
+    }
 }
 
 impl Drop for RemoteDevice {
