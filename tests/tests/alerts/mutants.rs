@@ -313,6 +313,10 @@ fn comparisons(text: &str) -> Vec<(String, String)> {
     found
 }
 
+/// The matcher that rules over dcgm-exporter's names have in each of their selectors: one of them alone changes nothing
+/// where the others are matched on all labels.
+const SCOPE: &str = "job!~";
+
 /// How many alternatives of a matcher are left out, one at a time.
 const FEW: usize = 8;
 
@@ -332,7 +336,12 @@ fn matchers(text: &str) -> Vec<(String, String)> {
             let Some((head, value)) = pair.split_once('"') else { continue };
             let value = value.trim_end_matches('"');
             let other = if value == "none" { "nothing" } else { "none" };
-            found.push((format!("{pair} becomes {other} at {open}"), with(format!("{head}\"{other}\""))));
+            let changed = format!("{head}\"{other}\"");
+            if pair.starts_with(SCOPE) {
+                found.push((format!("{pair} becomes {other}"), text.replace(*pair, &changed)));
+            } else {
+                found.push((format!("{pair} becomes {other} at {open}"), with(changed)));
+            }
             // Everywhere at once: while one operand still names it, matching on all labels keeps the others
             // to it.
             let gone = text

@@ -348,8 +348,14 @@ pub(super) fn engine_series(
             };
             let name = format!("{}_bucket", source.metric);
             match &source.plus {
-                // Half in each part.
-                Some(plus) => [buckets(&name, v * scale / 2.0), buckets(plus, v * scale / 2.0)].concat(),
+                // Half in each part; what the matchers of the second leave out is there too.
+                Some(plus) => {
+                    let other = plus.split('"').nth(1).map(|value| plus.replace(value, "other"));
+                    let half = v * scale / 2.0;
+                    let parts = [buckets(&name, half), buckets(plus, half)].concat();
+                    let others = other.iter().flat_map(|other| buckets(other, 50.0 * half));
+                    parts.into_iter().chain(others).collect()
+                }
                 None => buckets(&name, v * scale).to_vec(),
             }
         }
