@@ -8,7 +8,10 @@ use e2e::{
     fleet::{Fleet, dashboards},
 };
 
-use crate::{setup, shell::build};
+use crate::{
+    setup,
+    shell::{Build, build},
+};
 
 /// How long the fleet is healthy before it is drawn, and how long it is in trouble: enough for lines to have a shape.
 const HEALTHY: Duration = Duration::from_mins(3);
@@ -28,7 +31,7 @@ pub fn run(options: &[&str]) -> Result<()> {
         _ => bail!("pictures: unknown option `{}`; it takes --seconds N", options.join(" ")),
     };
     setup::run()?;
-    build(&[])?;
+    build(Build::Debug)?;
     let folder = repository().join("docs/pictures");
     let mut fleet = Fleet::start()?;
     println!("the fleet's Prometheus: http://{}", fleet.prometheus.address());

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 
 use kernel::{perf::CALL, pmu::Pmu};
-use reading::{Fault, FaultCode, Measured};
+use reading::{Ceiling, Fault, FaultCode, Measured};
 
 use crate::{
     cpu::{Cpu, THREAD_CYCLES},
-    groups::{Groups, Increment},
+    groups::{Groups, Increment, Increments},
     perf::Shared,
     topology,
 };
 
 /// INST_RETIRED.ANY.
 const INSTRUCTIONS: u64 = 0x00c0;
+
+/// No core retires more instructions in a cycle.
+const EVENTS_PER_CYCLE_MAX: f64 = 16.0;
 
 /// Sums over cores since their events were opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -73,7 +76,8 @@ impl CoreEvents {
         // ENOENT.
         let pmu = Pmu::open(sysfs, "cpu").map_err(|_| Fault::new(CALL, FaultCode::NoCorePmu));
         let groups = pmu.map(|pmu| {
-            Groups::new(perf.clone(), configs.into_iter().map(|config| pmu.event(config)).collect())
+            let events = configs.into_iter().map(|config| pmu.event(config)).collect();
+            Groups::new(perf.clone(), events, Ceiling::of_cycles().times(EVENTS_PER_CYCLE_MAX))
         });
         Self { groups, amx: event.map(|_| ()), cores, totals: CoreCounters::default() }
     }
@@ -81,10 +85,11 @@ impl CoreEvents {
     /// Reads the open events.
     ///
     /// # Errors
-    /// Those of [`Groups::read`].
+    /// Those of [`Groups::read`], and why a CPU that is online is missing from its result: what it does is
+    /// counted later.
     pub fn read(&mut self, cpus: &[topology::Cpu]) -> Measured<CoreReading> {
         let groups = self.groups.as_mut().map_err(|fault| *fault)?;
-        let increments = groups.read()?;
+        let Increments { by_cpu: increments, complete } = groups.read()?;
         let mut socket = CoreCounters::default();
         let mut cores = BTreeMap::<u32, CoreCounters>::new();
         for increment in &increments {
@@ -95,6 +100,7 @@ impl CoreEvents {
             }
         }
         add(&mut self.totals, &socket);
+        complete?;
         let halted = Fault::new(CALL, FaultCode::NoUnhaltedCycles);
         let amx_by_core = match self.amx {
             Ok(()) => cores.iter().filter_map(|(core, counted)| Some((*core, share(counted)?))).collect(),

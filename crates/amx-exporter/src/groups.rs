@@ -7,7 +7,7 @@ use kernel::{
     perf::{self, CALL, Counts},
     pmu::Event,
 };
-use reading::{Fault, FaultCode, Measured};
+use reading::{Ceiling, Fault, FaultCode, Measured};
 use rustix::io::Errno;
 
 use crate::perf::{Group, Shared};
@@ -16,6 +16,8 @@ use crate::perf::{Group, Shared};
 pub struct Groups {
     perf: Shared,
     events: Vec<Event>,
+    /// What each of them counts at most in a second.
+    ceiling: Ceiling,
     open: BTreeMap<u32, Open>,
 }
 
@@ -28,10 +30,19 @@ struct Open {
 /// A CPU, and what each event counted on it since the last reading, scaled to the whole time.
 pub type Increment = (u32, Vec<f64>);
 
+/// What the groups counted since the last reading.
+#[derive(Debug, PartialEq)]
+pub struct Increments {
+    /// By CPU.
+    pub by_cpu: Vec<Increment>,
+    /// Whether every CPU that is online is among them; an error is why one is not.
+    pub complete: Measured<()>,
+}
+
 impl Groups {
     /// Groups of `events`, the first of which leads, on no CPU yet.
-    pub fn new(perf: Shared, events: Vec<Event>) -> Self {
-        Self { perf, events, open: BTreeMap::new() }
+    pub fn new(perf: Shared, events: Vec<Event>, ceiling: Ceiling) -> Self {
+        Self { perf, events, ceiling, open: BTreeMap::new() }
     }
 
     /// Opens groups on new CPUs and closes those of CPUs that are not in the list. Afterwards every CPU has
@@ -65,8 +76,9 @@ impl Groups {
         Ok(Open { group, last })
     }
 
-    /// Reads every group. A CPU that went offline, or whose group was not on the hardware since the last
-    /// reading, has no increment. In the latter case the next increment covers both intervals.
+    /// Reads every group. A CPU that went offline has no increment and counts nothing. Nor has one whose group
+    /// was not on the hardware since the last reading, or counted more than the ceiling: the others are then not
+    /// all. The next increment of the former covers both intervals.
     ///
     /// A group that no longer counts is closed, and [`Self::update`] opens it again if its CPU is online: the
     /// kernel ends the events of a CPU that goes offline, even if it is back before the next round, as after
@@ -74,8 +86,9 @@ impl Groups {
     ///
     /// # Errors
     /// When no CPU has an increment.
-    pub fn read(&mut self) -> Measured<Vec<Increment>> {
+    pub fn read(&mut self) -> Measured<Increments> {
         let mut none = Fault::new(CALL, FaultCode::NoCpu);
+        let mut complete = Ok(());
         let not_running = Fault::new(CALL, FaultCode::NotRunning);
         let mut increments = Vec::with_capacity(self.open.len());
         let mut ended = Vec::new();
@@ -88,12 +101,16 @@ impl Groups {
                     continue;
                 }
             };
-            match interval(&open.last, &counts) {
+            match interval(&open.last, &counts, self.ceiling) {
                 Interval::Counted(values) => {
                     increments.push((*cpu, values));
                     open.last = counts;
                 }
-                Interval::NotRunning => none = not_running,
+                Interval::NotRunning => complete = Err(not_running),
+                Interval::TooMuch => {
+                    complete = Err(Fault::new(CALL, FaultCode::RoseTooFast));
+                    ended.push(*cpu);
+                }
                 Interval::Ended => {
                     none = not_running;
                     ended.push(*cpu);
@@ -103,7 +120,10 @@ impl Groups {
         for cpu in ended {
             self.open.remove(&cpu);
         }
-        if increments.is_empty() { Err(none) } else { Ok(increments) }
+        if increments.is_empty() {
+            return Err(complete.err().unwrap_or(none));
+        }
+        Ok(Increments { by_cpu: increments, complete })
     }
 }
 
@@ -113,11 +133,13 @@ enum Interval {
     Counted(Vec<f64>),
     /// It was not on the hardware.
     NotRunning,
+    /// An event counted more than it can.
+    TooMuch,
     /// Its time stands still, or it has lost events.
     Ended,
 }
 
-fn interval(before: &Counts, after: &Counts) -> Interval {
+fn interval(before: &Counts, after: &Counts, ceiling: Ceiling) -> Interval {
     let enabled = after.enabled.saturating_sub(before.enabled);
     if enabled == 0 || before.values.len() != after.values.len() {
         return Interval::Ended;
@@ -126,9 +148,10 @@ fn interval(before: &Counts, after: &Counts) -> Interval {
     if running == 0 {
         return Interval::NotRunning;
     }
-    // A counter that falls, which none should, counts nothing.
-    let raw = before.values.iter().zip(&after.values).map(|(before, after)| after.saturating_sub(*before));
-    Interval::Counted(raw.map(|raw| raw as f64 * enabled as f64 / running as f64).collect())
+    let each = before.values.iter().zip(&after.values);
+    let counted = each.map(|(before, after)| ceiling.rise(*before, *after, running));
+    let scaled = |raw: u64| raw as f64 * enabled as f64 / running as f64;
+    counted.map(|raw| raw.map(scaled)).collect::<Option<_>>().map_or(Interval::TooMuch, Interval::Counted)
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl Drop for FakeGroup {
 }
 
 fn groups(fake: &Fake) -> Groups {
-    Groups::new(Arc::new(fake.clone()), vec![AMX, CYCLES])
+    Groups::new(Arc::new(fake.clone()), vec![AMX, CYCLES], Ceiling::of_cycles().times(1e9))
 }
 
 fn set(fake: &Fake, cpu: u32, enabled: u64, running: u64, values: [u64; 2]) {
@@ -99,7 +99,7 @@ fn multiplexed_counts_are_scaled_and_no_time_on_the_hardware_is_no_data() {
     let mut groups = groups(&fake);
     groups.update(&[0]).expect("opened");
     set(&fake, 0, 1000, 250, [500, 250]);
-    assert_eq!(groups.read(), Ok(vec![(0, vec![2000.0, 1000.0])]));
+    assert_eq!(all(groups.read()), Ok(vec![(0, vec![2000.0, 1000.0])]));
     set(&fake, 0, 2000, 250, [500, 250]);
     assert_eq!(
         groups.read().map_err(|fault| (fault.absence, fault.code.name())),
@@ -107,10 +107,40 @@ fn multiplexed_counts_are_scaled_and_no_time_on_the_hardware_is_no_data() {
     );
     // Scaled over the time since the last increment, including the time off the hardware.
     set(&fake, 0, 3000, 1250, [1500, 1250]);
-    assert_eq!(groups.read(), Ok(vec![(0, vec![2000.0, 2000.0])]));
-    // A counter that falls has counted nothing, not nearly 2^64.
-    set(&fake, 0, 4000, 2250, [3, 2250]);
-    assert_eq!(groups.read(), Ok(vec![(0, vec![0.0, 1000.0])]));
+    assert_eq!(all(groups.read()), Ok(vec![(0, vec![2000.0, 2000.0])]));
+}
+
+#[test]
+fn what_cannot_be_counted_is_dropped_with_its_group_and_the_others_are_not_all() {
+    let fake = Fake::default();
+    let mut groups = Groups::new(Arc::new(fake.clone()), vec![AMX, CYCLES], Ceiling::of_cycles());
+    groups.update(&[0, 1]).expect("opened");
+    let mut at = |time: u64, of_the_first: [u64; 2]| {
+        set(&fake, 0, time, time, of_the_first);
+        set(&fake, 1, time, time, [time, time]);
+        let read = groups.read().map_err(|fault| fault.code.name());
+        groups.update(&[0, 1]).expect("updated");
+        read.map(|read| (read.by_cpu.len(), read.complete.map_err(|fault| fault.code.name())))
+    };
+    assert_eq!(at(1000, [1000, 1000]), Ok((2, Ok(()))));
+    // It falls, or rises by 100 cycles in a nanosecond.
+    assert_eq!(at(2000, [3, 2000]), Ok((1, Err("rose_too_fast"))));
+    assert_eq!(at(3000, [100_003, 3000]), Ok((1, Err("rose_too_fast"))), "opened again");
+    assert_eq!(at(4000, [101_003, 4000]), Ok((2, Ok(()))));
+    // Off the hardware, it counts later.
+    set(&fake, 0, 5000, 4000, [101_003, 4000]);
+    set(&fake, 1, 5000, 5000, [5000, 5000]);
+    let read = groups.read().expect("of the other");
+    assert_eq!(
+        (read.by_cpu.len(), read.complete.map_err(|fault| fault.code.name())),
+        (1, Err("not_running"))
+    );
+}
+
+/// The increments, which are those of every CPU.
+fn all(read: Measured<Increments>) -> Measured<Vec<Increment>> {
+    let Increments { by_cpu, complete } = read?;
+    complete.map(|()| by_cpu)
 }
 
 #[test]
@@ -119,8 +149,8 @@ fn cpus_come_and_go() {
     let mut groups = groups(&fake);
     groups.update(&[0, 1]).expect("opened");
     let tick = |time: u64| (0..3).for_each(|cpu| set(&fake, cpu, time, time, [time, time]));
-    let cpus = |read: Measured<Vec<Increment>>| -> Vec<u32> {
-        read.expect("counted").into_iter().map(|(cpu, _)| cpu).collect()
+    let cpus = |read: Measured<Increments>| -> Vec<u32> {
+        all(read).expect("counted").into_iter().map(|(cpu, _)| cpu).collect()
     };
     tick(10);
     assert_eq!(cpus(groups.read()), [0, 1]);
@@ -136,7 +166,7 @@ fn cpus_come_and_go() {
     with(&fake, |state| state.offline.clear());
     groups.update(&[0, 1, 2]).expect("back");
     tick(40);
-    assert_eq!(groups.read(), Ok((0..3).map(|cpu| (cpu, vec![10.0, 10.0])).collect()));
+    assert_eq!(all(groups.read()), Ok((0..3).map(|cpu| (cpu, vec![10.0, 10.0])).collect()));
     with(&fake, |state| state.offline.extend(0..3));
     assert_eq!(groups.read().map_err(|fault| fault.code.name()), Err("not_scheduled"));
 }
@@ -148,7 +178,7 @@ fn events_that_the_kernel_ended_are_opened_again() {
     groups.update(&[0, 1]).expect("opened");
     let tick = |cpu, time: u64| set(&fake, cpu, time, time, [time, time]);
     let mut both = |expected: &[u32]| {
-        let read = groups.read().expect("counted");
+        let read = all(groups.read()).expect("counted");
         assert_eq!(read.iter().map(|(cpu, _)| *cpu).collect::<Vec<_>>(), expected);
         groups.update(&[0, 1]).expect("updated");
     };

@@ -7,10 +7,12 @@ use naming::{
 };
 use reading::{Batch, Fault, Identity, Labels, Measured, plausible_celsius};
 
-use crate::{cores::CoreReading, memory::Accesses, raw::Raw, throttling::Throttled};
-
-/// A column access moves one cache line.
-const BYTES_PER_ACCESS: f64 = 64.0;
+use crate::{
+    cores::CoreReading,
+    memory::{Accesses, BYTES_PER_ACCESS},
+    raw::Raw,
+    throttling::Throttled,
+};
 
 /// What one round yields, before units are converted.
 pub struct Sample<'a> {
@@ -18,10 +20,6 @@ pub struct Sample<'a> {
     pub info: &'a Labels,
     /// Kernel files.
     pub raw: &'a Raw,
-    /// µW of the package since the last round.
-    pub power_uw: Measured<f64>,
-    /// µW of its memory.
-    pub memory_power_uw: Measured<f64>,
     /// What holds the clocks down.
     pub throttled: Throttled,
     /// Events of the cores.
@@ -36,6 +34,20 @@ pub fn socket(sample: &Sample<'_>, batch: &mut Batch) {
     counters(sample, batch);
     heat_and_power(sample, batch);
     throttling(sample, batch);
+}
+
+/// Puts what is mandatory of a socket into the batch; its temperature is in m°C.
+pub fn mandatory(info: &Labels, temperature: Measured<i64>, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
+    batch.put(m::TEMPERATURE, package(), temperature.and_then(celsius));
+}
+
+fn package() -> Labels {
+    Labels::one(Label::Sensor, "package")
+}
+
+fn celsius(milli: i64) -> Measured<Celsius> {
+    plausible_celsius("temp_input", milli as f64 / 1e3).map(Celsius)
 }
 
 fn counters(sample: &Sample<'_>, batch: &mut Batch) {
@@ -66,19 +78,19 @@ fn whole(sum: f64) -> u64 {
 
 fn heat_and_power(sample: &Sample<'_>, batch: &mut Batch) {
     let raw = sample.raw;
-    let celsius = |milli: i64| plausible_celsius("temp_input", milli as f64 / 1e3).map(Celsius);
     let [now, slowdown, operating] = raw.temperature_mc.map(|measured| measured.and_then(celsius));
-    let package = || Labels::one(Label::Sensor, "package");
     batch.put(m::TEMPERATURE, package(), now);
     batch.put(m::TEMPERATURE_LIMIT, package().with(Label::Limit, "slowdown"), slowdown);
     batch.put(m::TEMPERATURE_LIMIT, package().with(Label::Limit, "operating"), operating);
 
     let watts = |microwatts: f64| Watts(microwatts / 1e6);
     let joules = |microjoules: u64| Joules(microjoules as f64 / 1e6);
-    batch.put(m::POWER, Labels::NONE, sample.power_uw.map(watts));
-    batch.put(m::ENERGY, Labels::NONE, raw.energy_uj.map(joules));
-    batch.put(m::MEMORY_POWER, Labels::NONE, sample.memory_power_uw.map(watts));
-    batch.put(m::MEMORY_ENERGY, Labels::NONE, raw.memory_energy_uj.map(joules));
+    for (power, energy, of) in
+        [(m::POWER, m::ENERGY, raw.energy), (m::MEMORY_POWER, m::MEMORY_ENERGY, raw.memory_energy)]
+    {
+        batch.put(power, Labels::NONE, of.and_then(|energy| energy.microwatts).map(watts));
+        batch.put(energy, Labels::NONE, of.map(|energy| joules(energy.microjoules)));
+    }
     for (limit, microwatts) in &raw.limits_uw {
         let limited = microwatts.and_then(|microwatts| match microwatts {
             0 => Err(Fault::new("constraint_power_limit_uw", FaultCode::Zero)),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kernel::{perf::CALL, pmu::Pmu};
-use reading::{Fault, FaultCode, Measured};
+use reading::{Ceiling, Fault, FaultCode, Measured};
 
 use crate::{groups::Groups, perf::Shared};
 
@@ -16,6 +16,12 @@ pub struct Accesses {
     pub writes: f64,
 }
 
+/// A column access moves one cache line.
+pub const BYTES_PER_ACCESS: f64 = 64.0;
+
+/// The kernel lists no memory controllers that count.
+const NONE: Fault = Fault::new(CALL, FaultCode::NoUncoreImc);
+
 /// The memory controllers of a socket.
 pub struct MemoryEvents {
     perf: Shared,
@@ -23,6 +29,8 @@ pub struct MemoryEvents {
     /// The PMUs that were listed when `controllers` was made.
     listed: Vec<String>,
     controllers: Vec<Controller>,
+    /// Why there are none.
+    missing: Fault,
     total: Accesses,
 }
 
@@ -41,6 +49,7 @@ impl MemoryEvents {
             sysfs: sysfs.to_owned(),
             listed: Vec::new(),
             controllers: Vec::new(),
+            missing: NONE,
             total: Accesses::default(),
         }
     }
@@ -52,20 +61,25 @@ impl MemoryEvents {
         if listed == self.listed {
             return;
         }
-        let pmus = listed.iter().filter_map(|name| Pmu::open(&self.sysfs, name).ok());
-        let controllers = pmus.filter_map(|pmu| {
-            let (mut events, writes) =
-                (pmu.named_events("cas_count_read"), pmu.named_events("cas_count_write"));
-            let reads = events.len();
-            events.extend(writes);
-            (reads > 0 && events.len() > reads).then(|| Controller {
-                groups: Groups::new(self.perf.clone(), events),
-                pmu,
-                reads,
-            })
-        });
-        self.controllers = controllers.collect();
-        self.listed = listed;
+        let controllers = listed.iter().map(|name| self.controller(name));
+        // One that cannot be looked up is looked up again: the traffic of the others is not all of it.
+        match controllers.collect() {
+            Ok(found) => (self.controllers, self.listed) = (found, listed),
+            Err(fault) => (self.controllers, self.listed, self.missing) = (Vec::new(), Vec::new(), fault),
+        }
+    }
+
+    fn controller(&self, name: &str) -> Measured<Controller> {
+        let pmu = Pmu::open(&self.sysfs, name)?;
+        let mut events = pmu.named_events("cas_count_read")?;
+        let reads = events.len();
+        events.extend(pmu.named_events("cas_count_write")?);
+        if reads == 0 || events.len() == reads {
+            return Err(NONE);
+        }
+        // An access moves a cache line.
+        let ceiling = Ceiling::of_memory(Err(NONE)).times(1.0 / BYTES_PER_ACCESS);
+        Ok(Controller { groups: Groups::new(self.perf.clone(), events, ceiling), pmu, reads })
     }
 
     /// Reads the open events.
@@ -74,18 +88,19 @@ impl MemoryEvents {
     /// When a controller cannot be read, since the traffic of the others would look like all of it.
     pub fn read(&mut self) -> Measured<Accesses> {
         if self.controllers.is_empty() {
-            return Err(Fault::new(CALL, FaultCode::NoUncoreImc));
+            return Err(self.missing);
         }
         let mut failed = None;
         for controller in &mut self.controllers {
             match controller.groups.read() {
                 // Even if another controller fails: these increments are not read again.
                 Ok(increments) => {
-                    for (_, values) in increments {
+                    for (_, values) in increments.by_cpu {
                         let (reads, writes) = values.split_at(controller.reads);
                         self.total.reads += reads.iter().sum::<f64>();
                         self.total.writes += writes.iter().sum::<f64>();
                     }
+                    failed = increments.complete.err().or(failed);
                 }
                 Err(fault) => failed = Some(fault),
             }
@@ -102,6 +117,10 @@ impl MemoryEvents {
         for controller in &mut self.controllers {
             let mut cpus = controller.pmu.cpus()?;
             cpus.retain(|cpu| socket.contains(cpu));
+            // The kernel lists a CPU of each socket, unless it does not show all of them.
+            if cpus.is_empty() {
+                return Err(Fault::new("cpumask", FaultCode::NoCpu));
+            }
             controller.groups.update(&cpus)?;
         }
         Ok(())

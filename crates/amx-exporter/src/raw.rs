@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use kernel::{
@@ -11,7 +12,7 @@ use kernel::{
     hwmon::{Attribute, Channel, Chip, Quantity},
     powercap::Zone,
 };
-use reading::{Fault, FaultCode, Measured};
+use reading::{Ceiling, Counted, Counter, Fault, FaultCode, Measured};
 
 use crate::topology::{self, Cpu};
 
@@ -22,10 +23,10 @@ const LIMITS: [(&str, &str); 3] =
 /// What one round reads.
 #[derive(Clone, Debug)]
 pub struct Raw {
-    /// µJ that the package consumed since the first round.
-    pub energy_uj: Measured<u64>,
-    /// µJ that its memory consumed since the first round.
-    pub memory_energy_uj: Measured<u64>,
+    /// What the package consumed.
+    pub energy: Measured<Energy>,
+    /// What its memory consumed.
+    pub memory_energy: Measured<Energy>,
     /// µW by label value.
     pub limits_uw: Vec<(&'static str, Measured<u64>)>,
     /// m°C: the reading, the slowdown limit, and the upper end of the operating range.
@@ -36,6 +37,15 @@ pub struct Raw {
     pub clock_max_khz: Measured<u64>,
     /// Counters of throttling since boot.
     pub throttle: ThrottleCounters,
+}
+
+/// A sum over zones.
+#[derive(Clone, Copy, Debug)]
+pub struct Energy {
+    /// µJ since the first round.
+    pub microjoules: u64,
+    /// µW since the last round.
+    pub microwatts: Measured<f64>,
 }
 
 /// Counters of throttling since boot.
@@ -79,30 +89,35 @@ const THROTTLE: [(&str, bool); 5] = [
     ("thermal_throttle/package_power_limit_count", false),
 ];
 
+/// What these count at most in a second: interrupts, of which no CPU takes more, or milliseconds.
+const THROTTLE_PER_SECOND_MAX: f64 = 1e6;
+
 /// The sum of a counter that every CPU has, read from one CPU per core or per package. When that CPU goes
 /// offline, another one is read in its place: the sum continues from where it was, without what that one
 /// counted before.
 #[derive(Debug, Default)]
 struct SummedCounter {
-    last: BTreeMap<u32, u64>,
-    total: Option<u64>,
+    counters: BTreeMap<u32, (Counter, u64)>,
+    /// What the first readings add up to.
+    base: Option<u64>,
 }
 
 impl SummedCounter {
     /// Takes a reading of each CPU and returns the sum.
-    fn add(&mut self, readings: &[(u32, u64)]) -> u64 {
-        let total = match self.total {
-            None => readings.iter().map(|(_, count)| count).sum(),
-            Some(total) => {
-                let increment = |(cpu, count): &(u32, u64)| {
-                    self.last.get(cpu).map_or(0, |before| count.saturating_sub(*before))
-                };
-                total + readings.iter().map(increment).sum::<u64>()
+    fn add(&mut self, call: &'static str, now: Instant, readings: &[(u32, u64)]) -> Measured<u64> {
+        let most = Ceiling::new(Ok(THROTTLE_PER_SECOND_MAX), 1.0);
+        let mut dropped = None;
+        for (cpu, count) in readings {
+            let new = || (Counter::from_zero(Vec::new()), 0);
+            let (counter, total) = self.counters.entry(*cpu).or_insert_with(new);
+            match counter.total(call, now, Ok(*count), most) {
+                Ok(sum) => *total = sum,
+                Err(fault) => dropped = Some(fault),
             }
-        };
-        self.last.extend(readings.iter().copied());
-        self.total = Some(total);
-        total
+        }
+        let base = *self.base.get_or_insert_with(|| readings.iter().map(|(_, count)| count).sum());
+        let sum = || base + self.counters.values().map(|(_, total)| total).sum::<u64>();
+        dropped.map_or_else(|| Ok(sum()), Err)
     }
 }
 
@@ -125,14 +140,21 @@ impl SocketFiles {
         }
     }
 
-    /// Reads everything. `cpus` are the socket's CPUs that are online, `dies` are those of the machine.
-    pub fn read(&mut self, cpus: &[Cpu], dies: &[(u32, u32)]) -> Raw {
+    /// Reads everything at `now`. `cpus` are the socket's CPUs that are online, `dies` are those of the machine.
+    pub fn read(&mut self, now: Instant, cpus: &[Cpu], dies: &[(u32, u32)]) -> Raw {
         // Modules may be loaded and unloaded while the exporter runs, and dies may go offline and come back.
         let listed = Zone::listed(&self.sysfs);
         if listed != self.listed || self.zones.is_empty() {
             self.zones = zones(&self.sysfs, self.socket);
             self.listed = listed;
         }
+        let dies_here = dies.iter().filter(|(socket, _)| *socket == self.socket).count();
+        // One of the package, or one of each die: those of some dies are not the package.
+        let is_whole = match self.zones.as_slice() {
+            [zone] if !zone.name.contains("-die-") => true,
+            zones => zones.len() == dies_here || zones.is_empty(),
+        };
+        let limits = self.limits(is_whole);
         if self.temperatures.is_err() || dies != self.dies {
             self.temperatures = temperatures(&self.sysfs, self.socket, dies);
             dies.clone_into(&mut self.dies);
@@ -144,34 +166,21 @@ impl SocketFiles {
             core_cpus.clone_into(&mut self.core_cpus);
         }
         let raw = Raw {
-            energy_uj: sum(self.zones.iter_mut(), "powercap"),
-            memory_energy_uj: sum(
-                self.zones.iter_mut().flat_map(|zone| &mut zone.parts).filter(|part| part.name == "dram"),
-                "powercap/dram",
-            ),
-            limits_uw: self.limits(),
+            energy: self.energy(now, is_whole, &limits),
+            memory_energy: self.memory_energy(now, is_whole),
+            limits_uw: limits,
             temperature_mc: [Attribute::Input, Attribute::Critical, Attribute::Max]
-                .map(|attribute| self.temperature(attribute)),
+                .map(|attribute| temperature(&self.temperatures, attribute)),
             clock_khz: self.mean_clock(&core_cpus),
             clock_max_khz: self
                 .fastest
                 .map_or(Err(Fault::new("cpuinfo_max_freq", FaultCode::NoCpu)), |cpu| self.max_clock(cpu)),
-            throttle: self.throttle(&core_cpus),
+            throttle: self.throttle(now, &core_cpus),
         };
         if raw.temperature_mc[0].is_err_and(|fault| fault.code == "ENOENT") {
             self.temperatures = Err(NO_CORETEMP);
         }
         raw
-    }
-
-    /// The reading of the hottest die, or the lowest limit of any.
-    fn temperature(&self, attribute: Attribute) -> Measured<i64> {
-        let channels = self.temperatures.as_ref().map_err(|fault| *fault)?;
-        let all: Vec<i64> =
-            channels.iter().map(|channel| channel.file(attribute).number()).collect::<Measured<_>>()?;
-        let strictest =
-            if attribute == Attribute::Input { all.into_iter().max() } else { all.into_iter().min() };
-        strictest.ok_or(NO_CORETEMP)
     }
 
     fn cpu_folder(&self, cpu: Cpu) -> PathBuf {
@@ -182,8 +191,31 @@ impl SocketFiles {
         File::new(&self.cpu_folder(cpu), "cpufreq/cpuinfo_max_freq").number()
     }
 
+    /// Energy of the package, which is at most what the highest of its limits allows.
+    fn energy(
+        &mut self,
+        now: Instant,
+        is_whole: bool,
+        limits: &[(&'static str, Measured<u64>)],
+    ) -> Measured<Energy> {
+        let highest = limits.iter().filter_map(|(_, limit)| limit.ok()).max();
+        let unknown = Fault::new("constraint_max_power_uw", FaultCode::NoMaximum);
+        let watts = highest.ok_or(unknown).map(|microwatts| microwatts as f64 / 1e6);
+        let zones = if is_whole { self.zones.len() } else { usize::MAX };
+        sum(self.zones.iter_mut(), zones, "powercap", now, watts)
+    }
+
+    /// Energy of the memory, for which the kernel reports no limit.
+    fn memory_energy(&mut self, now: Instant, is_whole: bool) -> Measured<Energy> {
+        const CALL: &str = "powercap/dram";
+        let zones = if is_whole { self.zones.len() } else { usize::MAX };
+        let parts = self.zones.iter_mut().flat_map(|zone| &mut zone.parts);
+        let memory = parts.filter(|part| part.name == "dram");
+        sum(memory, zones, CALL, now, Err(Fault::new(CALL, FaultCode::NoMaximum)))
+    }
+
     /// Power limits of the package, summed over its dies.
-    fn limits(&self) -> Vec<(&'static str, Measured<u64>)> {
+    fn limits(&self, is_whole: bool) -> Vec<(&'static str, Measured<u64>)> {
         let mut limits = Vec::new();
         for (name, label) in LIMITS {
             let constraints =
@@ -192,6 +224,10 @@ impl SocketFiles {
                 constraints().map(|limit| file(limit).number::<u64>()).sum()
             };
             if constraints().next().is_some() {
+                if !is_whole || constraints().count() != self.zones.len() {
+                    limits.push((label, Err(Fault::new("powercap", FaultCode::OtherDies))));
+                    continue;
+                }
                 limits.push((label, total(|limit| &limit.limit)));
                 if label == "enforced" {
                     limits.push(("max", total(|limit| &limit.max)));
@@ -216,7 +252,7 @@ impl SocketFiles {
 
     /// Every CPU shows the counters of its core and of its package, so they are read from one CPU per core
     /// and from one per package.
-    fn throttle(&mut self, core_cpus: &[Cpu]) -> ThrottleCounters {
+    fn throttle(&mut self, now: Instant, core_cpus: &[Cpu]) -> ThrottleCounters {
         let read = |(name, each_core): (&'static str, bool)| -> Measured<Vec<(u32, u64)>> {
             let cpus = if each_core { core_cpus } else { core_cpus.get(..1).unwrap_or_default() };
             let number = |cpu: &Cpu| Ok((cpu.number, File::new(&self.cpu_folder(*cpu), name).number()?));
@@ -226,21 +262,32 @@ impl SocketFiles {
         let mut totals = self
             .counters
             .iter_mut()
+            .zip(THROTTLE)
             .zip(readings)
-            .map(|(counter, readings)| readings.map(|readings| counter.add(&readings)));
+            .map(|((counter, (call, _)), readings)| counter.add(call, now, &readings?));
         let mut next = || totals.next().unwrap_or(Err(Fault::new("thermal_throttle", FaultCode::NoCpu)));
-        ThrottleCounters {
-            package_count: next(),
-            package_ms: next(),
-            core_count: next(),
-            core_ms: next(),
-            power_count: next(),
-        }
+        let (package_count, package_ms, core_count, core_ms) = (next(), next(), next(), next());
+        // The kernel has this file only when booted with `int_pln_enable`, though it has the others.
+        let without_option = |fault: Fault| match package_count {
+            Ok(_) if fault.code == "ENOENT" => Fault::new(fault.call, FaultCode::NeedsIntPlnEnable),
+            _ => fault,
+        };
+        let power_count = next().map_err(without_option);
+        ThrottleCounters { package_count, package_ms, core_count, core_ms, power_count }
     }
 }
 
+/// The reading of the hottest die, or the lowest limit of any.
+pub fn temperature(channels: &Measured<Vec<Channel>>, attribute: Attribute) -> Measured<i64> {
+    let channels = channels.as_ref().map_err(|fault| *fault)?;
+    let all: Vec<i64> =
+        channels.iter().map(|channel| channel.file(attribute).number()).collect::<Measured<_>>()?;
+    let strictest = if attribute == Attribute::Input { all.into_iter().max() } else { all.into_iter().min() };
+    strictest.ok_or(NO_CORETEMP)
+}
+
 /// The RAPL zones of a socket: one, or one per die.
-fn zones(sysfs: &Path, socket: u32) -> Vec<Zone> {
+pub fn zones(sysfs: &Path, socket: u32) -> Vec<Zone> {
     let name = format!("package-{socket}");
     let is_ours = |zone: &Zone| {
         zone.name.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with("-die-"))
@@ -248,9 +295,30 @@ fn zones(sysfs: &Path, socket: u32) -> Vec<Zone> {
     Zone::packages(sysfs).into_iter().filter(is_ours).collect()
 }
 
-fn sum<'a>(zones: impl Iterator<Item = &'a mut Zone>, call: &'static str) -> Measured<u64> {
-    let energies: Vec<u64> = zones.map(Zone::energy_microjoules).collect::<Measured<_>>()?;
-    if energies.is_empty() { Err(missing(call)) } else { Ok(energies.iter().sum()) }
+/// The sum over so many zones.
+///
+/// # Errors
+/// That of any zone, and `other_dies` where there are others than these.
+fn sum<'a>(
+    zones: impl Iterator<Item = &'a mut Zone>,
+    count: usize,
+    call: &'static str,
+    now: Instant,
+    watts: Measured<f64>,
+) -> Measured<Energy> {
+    // Each is read, since a counter that is not would miss a wrap.
+    let counted: Vec<_> = zones.map(|zone| zone.energy_microjoules(now, watts)).collect();
+    if counted.is_empty() {
+        return Err(missing(call));
+    }
+    if counted.len() != count {
+        return Err(Fault::new(call, FaultCode::OtherDies));
+    }
+    let counted: Vec<_> = counted.into_iter().collect::<Measured<_>>()?;
+    Ok(Energy {
+        microjoules: counted.iter().map(|counted| counted.total).sum(),
+        microwatts: counted.iter().map(Counted::power).sum(),
+    })
 }
 
 /// The package sensors of a socket. The driver coretemp has a chip for each die, whose first channel is the
@@ -259,7 +327,7 @@ fn sum<'a>(zones: impl Iterator<Item = &'a mut Zone>, call: &'static str) -> Mea
 /// The number in a label `Package id` is the kernel's number of the die over all sockets
 /// (`topology_logical_die_id`), in the order of sockets and their dies. It is the socket's number only where
 /// every socket has one die and all are online.
-fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Measured<Vec<Channel>> {
+pub fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Measured<Vec<Channel>> {
     let chips = Chip::all(sysfs).into_iter().filter(|chip| chip.name == "coretemp");
     let mut packages: Vec<(u32, Channel)> = chips
         .filter_map(|chip| {

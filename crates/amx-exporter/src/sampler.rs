@@ -8,11 +8,10 @@ use std::{
 
 use kernel::perf::CALL;
 use reading::{Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler};
-use source::Rate;
 
 use crate::{
-    cores::CoreEvents, cpu::Cpu, map, memory::MemoryEvents, perf::Shared, raw::SocketFiles,
-    throttling::Throttling, topology::Topology,
+    cores::CoreEvents, cpu::Cpu, mandatory::Mandatory, map, memory::MemoryEvents, perf::Shared,
+    raw::SocketFiles, throttling::Throttling, topology::Topology,
 };
 
 /// How long after the kernel refused events they are opened again.
@@ -25,8 +24,6 @@ pub struct SocketSampler {
     files: SocketFiles,
     core: Retry<CoreEvents>,
     memory: Retry<MemoryEvents>,
-    power: Rate,
-    memory_power: Rate,
     throttling: Throttling,
 }
 
@@ -92,8 +89,6 @@ impl SocketSampler {
             files: SocketFiles::new(&config.sysfs, config.number),
             core: Retry::new(CoreEvents::new(perf, cpu, &config.sysfs)),
             memory: Retry::new(MemoryEvents::new(perf, &config.sysfs)),
-            power: Rate::default(),
-            memory_power: Rate::default(),
             throttling: Throttling::default(),
             config,
         }
@@ -112,11 +107,9 @@ impl SocketSampler {
         let numbers: Vec<_> = cpus.iter().map(|cpu| cpu.number).collect();
         let cores = self.core.round(now, |core| core.read(cpus), |core| core.update(cpus));
         let accesses = self.memory.round(now, MemoryEvents::read, |memory| memory.update(&numbers));
-        let raw = self.files.read(cpus, dies);
+        let raw = self.files.read(now, cpus, dies);
         let sample = map::Sample {
             info: &self.config.info,
-            power_uw: self.power.power("energy_uj", now, raw.energy_uj),
-            memory_power_uw: self.memory_power.power("energy_uj", now, raw.memory_energy_uj),
             throttled: self.throttling.update(&raw),
             raw: &raw,
             cores: cores.as_ref().map_err(|fault| *fault),
@@ -136,5 +129,15 @@ impl SocketSampler {
 impl Sampler for SocketSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         self.round(Instant::now(), batch)
+    }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        let SocketConfig { sysfs, number, identity, info, .. } = &self.config;
+        Some(Box::new(Mandatory {
+            sysfs: sysfs.clone(),
+            number: *number,
+            identity: Arc::clone(identity),
+            info: info.clone(),
+        }))
     }
 }

@@ -109,6 +109,13 @@ impl Tree {
         }
     }
 
+    /// Makes each core a die of its own.
+    fn two_dies(&self) {
+        for cpu in 0..8 {
+            self.put(&format!("devices/system/cpu/cpu{cpu}/topology/die_id"), &(cpu % 4 / 2).to_string());
+        }
+    }
+
     fn put(&self, name: &str, text: &str) {
         let path = self.0.path().join(name);
         fs::create_dir_all(path.parent().expect("has one")).expect("created");
@@ -124,9 +131,9 @@ impl Tree {
     }
 
     /// Threads' cycles, instructions, cores' cycles and AMX of a CPU, and as many accesses of each
-    /// controller.
+    /// controller; times in milliseconds.
     fn count(&self, cpu: u32, enabled: u64, running: u64, values: [u64; 4]) {
-        let mut text = format!("{enabled} {running}\n");
+        let mut text = format!("{} {}\n", enabled * 1_000_000, running * 1_000_000);
         for (config, value) in [0x3c, 0xc0, 0x02ec, 0x02b7].into_iter().zip(values) {
             writeln!(text, "4 {config:#x} {value}").expect("a String takes all");
         }
@@ -282,12 +289,12 @@ fn throttling_shows_by_its_counters_and_by_the_temperature() {
     // Long throttling changes no counter, but the temperature is at its limit.
     tree.sensor("temp1_input", "100000");
     assert_eq!([active(&tree), active(&tree)], [Some(1.0), Some(1.0)]);
-    // Only some kernels count the power limit.
+    // Without a boot option the kernel does not count the power limit.
     let mut again = tree.sampler(false);
     let batch = round(&mut again, start);
     let power =
         batch.absences.iter().rfind(|absent| absent.id.metric().name == Some("accel_throttle_active"));
-    assert_eq!(power.map(|absent| absent.fault.code.name()), Some("ENOENT"));
+    assert_eq!(power.map(|absent| absent.fault.code.name()), Some("needs_int_pln_enable"));
 }
 
 #[test]
@@ -323,7 +330,8 @@ fn without_a_core_pmu_or_memory_controllers_it_says_so() {
     let tree = Tree::new();
     tree.remove("bus/event_source/devices/cpu/type");
     for controller in 0..2 {
-        tree.remove(&format!("bus/event_source/devices/uncore_imc_{controller}/type"));
+        let folder = tree.0.path().join(format!("bus/event_source/devices/uncore_imc_{controller}"));
+        fs::remove_dir_all(folder).expect("removed");
     }
     let batch = round(&mut tree.sampler(false), Instant::now());
     assert_eq!(absence(&batch, "accel_engine_active_ratio"), Some((Absence::Unsupported, "no_core_pmu")));
@@ -428,9 +436,7 @@ fn a_core_that_goes_offline_takes_no_counts_with_it() {
 fn the_sensor_of_a_package_is_found_by_its_dies() {
     // Two dies on each socket: the kernel's "Package id" counts dies, so 1 is no socket.
     let tree = Tree::new();
-    for cpu in 0..8 {
-        tree.put(&format!("devices/system/cpu/cpu{cpu}/topology/die_id"), &(cpu % 4 / 2).to_string());
-    }
+    tree.two_dies();
     let mut sampler = tree.sampler(false);
     let batch = round(&mut sampler, Instant::now());
     assert_eq!(absence(&batch, "accel_temperature_celsius"), Some((Absence::NoData, "other_dies")));
@@ -465,6 +471,8 @@ fn the_number_of_a_socket_need_not_be_that_of_its_sensor() {
 fn zones_that_come_later_are_no_energy_of_now() {
     let tree = Tree::new();
     tree.rapl("name", "package-0-die-0");
+    tree.two_dies();
+    tree.online(&[0, 1, 4, 5, 6, 7]);
     let mut sampler = tree.sampler(false);
     let start = Instant::now();
     let mut next = 0;
@@ -477,6 +485,8 @@ fn zones_that_come_later_are_no_energy_of_now() {
     assert_eq!(energy(&tree, "1000000"), (Some(0.0), None));
     assert_eq!(energy(&tree, "3000000"), (Some(2.0), Some(2.0)));
     // The other die's CPUs come online, and with them its zone, whose counter has run before.
+    tree.online(&[0, 1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(energy(&tree, "3500000"), (None, None), "one die is not the package");
     for (name, text) in
         [("name", "package-0-die-1"), ("energy_uj", "900000000"), ("max_energy_range_uj", "262143328850")]
     {
@@ -485,6 +495,45 @@ fn zones_that_come_later_are_no_energy_of_now() {
     assert_eq!(energy(&tree, "4000000"), (Some(0.0), None), "from both, a reset to Prometheus");
     tree.put("class/powercap/intel-rapl:1/energy_uj", "905000000");
     assert_eq!(energy(&tree, "5000000"), (Some(6.0), Some(6.0)));
+}
+
+#[test]
+fn what_some_dies_or_controllers_have_is_not_the_sockets() {
+    let tree = Tree::new();
+    tree.two_dies();
+    for (die, zone) in ["intel-rapl:0", "intel-rapl:1"].into_iter().enumerate() {
+        for (name, text) in [
+            ("name", format!("package-0-die-{die}")),
+            ("energy_uj", "1000".to_owned()),
+            ("max_energy_range_uj", "262143328850".to_owned()),
+        ] {
+            tree.put(&format!("class/powercap/{zone}/{name}"), &text);
+        }
+    }
+    let mut sampler = tree.sampler(false);
+    let start = Instant::now();
+    let batch = round(&mut sampler, start);
+    assert_eq!(value(&batch, "accel_energy_joules_total", ""), Some(0.0));
+    // Only the first has memory and limits.
+    for name in ["accel_memory_energy_joules_total", "accel_power_limit_watts"] {
+        assert_eq!(absence(&batch, name), Some((Absence::NoData, "other_dies")), "{name}");
+    }
+    // No controller has a CPU of this socket in its list.
+    for controller in 0..2 {
+        tree.put(&format!("bus/event_source/devices/uncore_imc_{controller}/cpumask"), "4");
+    }
+    for seconds in [11, 12] {
+        let batch = round(&mut sampler, start + Duration::from_secs(seconds));
+        let traffic = absence(&batch, "accel_memory_read_bytes_total");
+        assert_eq!(traffic, Some((Absence::NoData, "no_cpu")), "never 0");
+    }
+    // One of them cannot be looked up.
+    tree.remove("bus/event_source/devices/uncore_imc_1/format/umask");
+    let mut sampler = tree.sampler(false);
+    for seconds in [0, 1] {
+        let batch = round(&mut sampler, start + Duration::from_secs(seconds));
+        assert!(absence(&batch, "accel_memory_read_bytes_total").is_some());
+    }
 }
 
 #[test]

@@ -73,11 +73,14 @@ impl Pmu {
     }
 
     /// Every event whose name begins with `prefix`: the sub-channels of a memory controller have one each.
-    pub fn named_events(&self, prefix: &str) -> Vec<Event> {
+    ///
+    /// # Errors
+    /// Those of [`Self::named_event`] for any of them.
+    pub fn named_events(&self, prefix: &str) -> Measured<Vec<Event>> {
         // Beside each event are files with its `.scale` and `.unit`.
         let is_event = |name: &String| name.starts_with(prefix) && !name.contains('.');
         let names = entries(&self.folder.join("events")).into_iter().filter(is_event);
-        names.filter_map(|name| self.named_event(&name).ok()).collect()
+        names.map(|name| self.named_event(&name)).collect()
     }
 
     fn format(&self, field: &str) -> Option<String> {
@@ -139,7 +142,8 @@ mod tests {
         assert_eq!(Pmu::numbered(sysfs.path(), "uncore_imc_"), ["uncore_imc_3"]);
         let pmu = Pmu::open(sysfs.path(), "uncore_imc_3").expect("listed");
         assert_eq!(pmu.cpus(), Ok(vec![0, 43]));
-        let configs: Vec<_> = pmu.named_events("cas_count_read").iter().map(|event| event.config).collect();
+        let configs: Vec<_> =
+            pmu.named_events("cas_count_read").expect("readable").iter().map(|event| event.config).collect();
         assert_eq!(configs, [0xcf05, 0xcf06]);
         assert_eq!(pmu.named_event("edged"), Ok(Event { pmu: 27, config: 0x4_0001 }));
         let code = |name| pmu.named_event(name).map_err(|fault| fault.code.name());

@@ -6,9 +6,10 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
-use reading::{Fault, FaultCode, Measured, WrappingCounter};
+use reading::{Ceiling, Counted, Counter, Fault, FaultCode, Measured};
 
 use crate::file::{File, entries};
 
@@ -22,7 +23,8 @@ pub struct Zone {
     /// Power limits of the zone.
     pub constraints: Vec<Constraint>,
     energy: File,
-    total: Option<WrappingCounter>,
+    /// The counter and the highest value that it has; `None` where the zone does not report that.
+    total: Option<(Counter, u64)>,
 }
 
 /// A power limit of a zone.
@@ -70,19 +72,40 @@ impl Zone {
             }),
             constraints: constraints(folder),
             energy: File::new(folder, "energy_uj"),
-            total: range.and_then(|range| range.checked_add(1)).map(WrappingCounter::new),
+            total: range.map(|range| (Counter::from_zero(range.checked_add(1).into_iter().collect()), range)),
         })
     }
 
-    /// Energy in µJ since the first reading, across wraps of the counter.
+    /// Energy in µJ since the first reading, across wraps of the counter, and its rate in µW. `watts` is the
+    /// zone's highest power limit.
     ///
     /// # Errors
     /// The file's own; `NoData` `out_of_range` when the counter exceeds the zone's range or the zone reports
-    /// none.
-    pub fn energy_microjoules(&mut self) -> Measured<u64> {
-        let reading = self.energy.number()?;
-        let total = self.total.as_mut().and_then(|total| total.add(reading));
-        total.ok_or(Fault::new(self.energy.call(), FaultCode::OutOfRange))
+    /// none; those of [`Counter::add`].
+    pub fn energy_microjoules(&mut self, now: Instant, watts: Measured<f64>) -> Measured<Counted> {
+        let call = self.energy.call();
+        let out_of_range = Fault::new(call, FaultCode::OutOfRange);
+        let (counter, range) = self.total.as_mut().ok_or(out_of_range)?;
+        let reading = self.energy.number();
+        if reading.is_ok_and(|reading| reading > *range) {
+            return Err(out_of_range);
+        }
+        counter.add(call, now, reading, Ceiling::of_energy(watts).times(1e6))
+    }
+
+    /// The counter as it stands, µJ.
+    ///
+    /// # Errors
+    /// The file's own.
+    pub fn counter_microjoules(&self) -> Measured<u64> {
+        self.energy.number()
+    }
+
+    /// Makes the next rates need two readings again.
+    pub fn forget_rate(&mut self) {
+        if let Some((counter, _)) = &mut self.total {
+            counter.forget();
+        }
     }
 }
 
@@ -108,9 +131,9 @@ fn constraints(folder: &Path) -> Vec<Constraint> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{fs, path::Path, time::Duration};
 
-    use super::Zone;
+    use super::*;
 
     fn put(folder: &Path, files: &[(&str, &str)]) {
         fs::create_dir_all(folder).expect("created");
@@ -148,15 +171,22 @@ mod tests {
         let zone = &mut zones[0];
         assert_eq!(zone.constraints[0].name, "long_term");
         assert_eq!(zone.constraints[0].limit.number(), Ok(350_000_000));
-        assert_eq!(zone.energy_microjoules(), Ok(0));
+        let start = Instant::now();
+        let unknown = Fault::new("test", FaultCode::None);
+        let energy = |zone: &mut Zone, seconds| {
+            let counted = zone.energy_microjoules(start + Duration::from_secs(seconds), Err(unknown));
+            counted.map(|counted| counted.total).map_err(|fault| fault.code.name())
+        };
+        assert_eq!(energy(zone, 0), Ok(0));
         put(&package, &[("energy_uj", "149")]);
-        assert_eq!(zone.energy_microjoules(), Ok(1000), "851 to the end of the range and 149 after it");
+        assert_eq!(energy(zone, 1), Ok(1000), "851 to the end of the range and 149 after it");
         put(&package, &[("energy_uj", "300000000000")]);
-        assert_eq!(zone.energy_microjoules().map_err(|fault| fault.code.name()), Err("out_of_range"));
+        assert_eq!(energy(zone, 2), Err("out_of_range"));
+        put(&package, &[("energy_uj", "90000000000")]);
+        assert_eq!(energy(zone, 3), Err("rose_too_fast"), "30 kW");
+        put(&package, &[("energy_uj", "150")]);
+        assert_eq!(energy(zone, 4), Ok(1001));
         assert_eq!(zone.parts[0].name, "dram");
-        assert_eq!(
-            zone.parts[0].energy_microjoules().map_err(|fault| fault.code.name()),
-            Err("out_of_range")
-        );
+        assert_eq!(energy(&mut zone.parts[0], 0), Err("out_of_range"));
     }
 }

@@ -12,7 +12,7 @@ use kernel::{
     File,
     pci::{Function, Power},
 };
-use reading::{Absence, Fault, Measured};
+use reading::{Absence, Ceiling, Counter, Fault, Measured};
 
 use crate::{
     rates::PERIOD,
@@ -45,7 +45,7 @@ pub struct Raw {
 #[derive(Clone, Debug)]
 pub struct Files {
     function: Function,
-    runtime_ms: [File; 2],
+    runtime_ms: [(File, Counter); 2],
     busy_us: File,
     memory_bytes: File,
     clock_mhz: [File; 2],
@@ -62,7 +62,8 @@ impl Files {
         let file = |name| File::new(&function.folder, name);
         let debug = sysfs.join("kernel/debug/accel").join(&function.address);
         Self {
-            runtime_ms: [file("power/runtime_active_time"), file("power/runtime_suspended_time")],
+            runtime_ms: ["power/runtime_active_time", "power/runtime_suspended_time"]
+                .map(|name| (file(name), Counter::of_device())),
             busy_us: file("npu_busy_time_us"),
             memory_bytes: file("npu_memory_utilization"),
             clock_mhz: [file("npu_current_frequency_mhz"), file("freq/current_freq")],
@@ -77,6 +78,11 @@ impl Files {
     /// Whether the NPU is still bound to its driver.
     pub fn is_bound(&self) -> bool {
         self.function.driver().as_deref() == Some(crate::session::DRIVER)
+    }
+
+    /// Whether runtime power management has suspended it.
+    pub fn is_asleep(&self) -> Measured<bool> {
+        self.function.power().map(|power| power == Power::Suspended)
     }
 
     /// Microseconds in which at least one job was submitted and not completed. The driver takes its
@@ -99,10 +105,12 @@ impl Files {
 
     /// Reads everything but [`Self::busy_us`].
     pub fn read(&mut self, now: Instant) -> Raw {
-        let asleep = self.function.power().map(|power| power == Power::Suspended);
+        let asleep = self.is_asleep();
         Raw {
             asleep,
-            runtime_ms: [self.runtime_ms[0].number(), self.runtime_ms[1].number()],
+            runtime_ms: self.runtime_ms.each_mut().map(|(file, counter)| {
+                counter.total(file.call(), now, file.number(), Ceiling::of_time().times(1e3))
+            }),
             memory_bytes: self.memory_bytes.number(),
             clock_mhz: self.clock_mhz(now, asleep == Ok(true)),
             clock_max_mhz: first_that_exists(&self.clock_max_mhz),

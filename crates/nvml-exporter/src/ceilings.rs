@@ -19,6 +19,10 @@ pub struct Ceilings {
     clocks_mhz: [Ceiling; 4],
     pcie_mib: Ceiling,
     nvlink_mib: Ceiling,
+    /// Of the counter of energy.
+    pub energy_mj: Ceiling,
+    /// Of a counter of bytes over PCIe.
+    pub pcie: Ceiling,
 }
 
 impl Ceilings {
@@ -30,15 +34,25 @@ impl Ceilings {
         let unknown = Fault::new("nvmlDeviceGetMaxPcieLinkGeneration", FaultCode::UnknownGeneration);
         let pcie = generation.and_then(|generation| Link::new(generation, width?).ok_or(unknown));
         let nvlink = fields.unsigned(f::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON);
+        let pcie = pcie.map(Link::bytes_per_second);
         Self {
+            energy_mj: Ceiling::of_energy(power_mw.map(|milli| milli / 1e3)).times(1e3),
+            pcie: Ceiling::of_link(pcie),
             power_mw: Ceiling::new(power_mw, POWER_ROOM),
             clocks_mhz: raw.max_clocks_mhz.map(|max| Ceiling::new(max.map(f64::from), CLOCK_ROOM)),
-            pcie_mib: Ceiling::new(pcie.map(|link| mib(link.bytes_per_second())), LINK_ROOM),
+            pcie_mib: Ceiling::new(pcie.map(mib), LINK_ROOM),
             nvlink_mib: Ceiling::new(
                 nvlink.map(|mega| mib(mega as f64 * 1e6) * raw.links.len() as f64),
                 LINK_ROOM,
             ),
         }
+    }
+
+    /// Of a counter of bytes over an NVLink in one direction.
+    pub fn nvlink(fields: &FieldValues, link: u32) -> Ceiling {
+        let own = fields.unsigned(f::NVML_FI_DEV_NVLINK_GET_SPEED.of(link));
+        let speed = own.or_else(|_| fields.unsigned(f::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON));
+        Ceiling::of_link(speed.map(|mega| mega as f64 * 1e6))
     }
 
     /// Drops what single-value calls returned past a ceiling.

@@ -1,72 +1,192 @@
 //! What NVML leaves to its callers: rates and sums over the rounds of one device, and the window of clock
 //! events.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
-use reading::Measured;
-use source::Rate;
+use reading::{Ceiling, Counter, Integral, Measured};
 
 use crate::{
-    raw::{FieldValues, GpmMetric, GpmMetrics, fields as f},
+    ceilings::Ceilings,
+    map,
+    raw::{FieldKey, FieldValues, GpmMetric, GpmMetrics, Raw, fields as f},
     xid,
 };
 
-/// Traffic of one device's links, from round to round.
-#[derive(Default)]
-pub struct LinkTraffic {
-    /// Over all NVLinks, and over link 0.
-    nvlink: [Rate; 2],
+/// What one device's counters have counted, from round to round.
+pub struct Counters {
+    energy_mj: Counter,
+    /// Nanoseconds of each reason to throttle, in the order of [`map::REASON_NANOSECONDS`].
+    throttled_ns: [Counter; map::REASON_NANOSECONDS.len()],
+    /// Bytes sent and received over PCIe, by the device's counters.
+    pcie: [Counter; 2],
+    /// The same by GPM's rates.
+    pcie_integrals: [Integral; 2],
+    /// When there were rates last.
     last: Option<Instant>,
-    pcie_bytes: [Option<f64>; 2],
+    /// Of each link, bytes sent and received.
+    links: Vec<[Counter; 2]>,
+    /// KiB over all NVLinks, and over link 0.
+    nvlink: [Counter; 2],
 }
 
-/// The traffic as of one round.
-pub struct LinkRates {
+/// The counts as of one round.
+pub struct Counts {
+    /// Energy since the driver was loaded, mJ.
+    pub energy_mj: Measured<u64>,
+    /// Nanoseconds of each reason to throttle.
+    pub throttled_ns: [Measured<u64>; map::REASON_NANOSECONDS.len()],
+    /// Bytes sent and received over PCIe since the driver was loaded, by the device's counters.
+    pub pcie: [Measured<u64>; 2],
+    /// The same since the device was opened, by GPM's rates.
+    pub pcie_integrals: [Measured<f64>; 2],
+    /// Of each link, bytes sent and received.
+    pub links: Vec<[Measured<u64>; 2]>,
     /// KiB per second over all NVLinks and over link 0, both directions together.
     pub nvlink_kib_per_second: [Measured<f64>; 2],
-    /// Bytes sent and received over PCIe since the device was opened, integrated from GPM's rates.
-    pub pcie_bytes: [Option<f64>; 2],
 }
 
-impl LinkTraffic {
-    /// Takes the values of one round.
-    pub fn advance(&mut self, now: Instant, fields: &FieldValues, gpm: &GpmMetrics) -> LinkRates {
-        let (sent, received) =
-            (f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX);
-        let mut rate = |slot: usize, sent, received| {
-            let kib =
-                fields.unsigned(sent).and_then(|sent| Ok(sent.saturating_add(fields.unsigned(received)?)));
-            self.nvlink[slot].per_second(sent.name(), now, kib)
-        };
-        let nvlink_kib_per_second =
-            [rate(0, sent.sum(), received.sum()), rate(1, sent.of(0), received.of(0))];
-        let seconds = self.last.replace(now).map(|last| now.duration_since(last).as_secs_f64());
-        for (sum, metric) in
-            self.pcie_bytes.iter_mut().zip([GpmMetric::PcieTxPerSec, GpmMetric::PcieRxPerSec])
-        {
-            if let (Ok(mib_per_second), Some(seconds)) = (gpm.get(metric), seconds) {
-                *sum = Some(sum.unwrap_or(0.0) + mib_per_second * 1_048_576.0 * seconds);
-            }
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            energy_mj: Counter::of_device(),
+            throttled_ns: [const { Counter::of_device() }; _],
+            pcie: [const { Counter::of_device() }; 2],
+            pcie_integrals: Default::default(),
+            last: None,
+            links: Vec::new(),
+            nvlink: [const { Counter::from_zero(Vec::new()) }; 2],
         }
-        LinkRates { nvlink_kib_per_second, pcie_bytes: self.pcie_bytes }
     }
 }
 
-/// How often each clock event was seen within dcgm-exporter's window.
+impl Counters {
+    /// Begins rates anew after a pause: over it they would be of another time than the values beside them. Sums
+    /// go on.
+    pub fn restart(&mut self) {
+        self.last = None;
+        self.nvlink = Self::default().nvlink;
+    }
+
+    /// Takes the values of one round.
+    pub fn advance(
+        &mut self,
+        raw: &Raw,
+        fields: &FieldValues,
+        gpm: &GpmMetrics,
+        ceilings: &Ceilings,
+    ) -> Counts {
+        let now = fields.read_at();
+        let field = |counter: &mut Counter, key: FieldKey, ceiling| {
+            counter.total(key.name(), now, fields.unsigned(key), ceiling)
+        };
+        let nanoseconds = Ceiling::of_time().times(1e9);
+        let throttled_ns = std::array::from_fn(|index| {
+            field(&mut self.throttled_ns[index], map::REASON_NANOSECONDS[index].1, nanoseconds)
+        });
+        let keys = [f::NVML_FI_DEV_PCIE_COUNT_TX_BYTES, f::NVML_FI_DEV_PCIE_COUNT_RX_BYTES];
+        let pcie = [0, 1].map(|index| field(&mut self.pcie[index], keys[index], ceilings.pcie));
+        self.links.resize_with(raw.links.len(), || [const { Counter::of_device() }; 2]);
+        let links = self.links.iter_mut().zip(&raw.links).map(|(counters, link)| {
+            let ceiling = Ceilings::nvlink(fields, link.number);
+            let bytes = map::link_bytes(fields, link.number);
+            [0, 1].map(|index| {
+                let (call, bytes) = bytes[index];
+                counters[index].total(call, now, bytes, ceiling)
+            })
+        });
+        let links = links.collect();
+        let (sent, received) =
+            (f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX);
+        let both = |sent, received| {
+            fields.unsigned(sent).and_then(|sent| Ok(sent.saturating_add(fields.unsigned(received)?)))
+        };
+        let count = raw.links.len() as f64;
+        let rates = [(sent.sum(), received.sum(), count), (sent.of(0), received.of(0), 1.0)];
+        let nvlink_kib_per_second = [0, 1].map(|index| {
+            let (sent, received, links) = rates[index];
+            let ceiling = Ceilings::nvlink(fields, 0).times(2.0 * links / 1024.0);
+            self.nvlink[index].add(sent.name(), now, both(sent, received), ceiling)?.per_second()
+        });
+        Counts {
+            energy_mj: self.energy_mj.total(
+                "nvmlDeviceGetTotalEnergyConsumption",
+                raw.energy_read_at,
+                raw.energy_mj,
+                ceilings.energy_mj,
+            ),
+            throttled_ns,
+            pcie,
+            pcie_integrals: self.pcie_integrals(now, gpm),
+            links,
+            nvlink_kib_per_second,
+        }
+    }
+
+    fn pcie_integrals(&mut self, now: Instant, gpm: &GpmMetrics) -> [Measured<f64>; 2] {
+        let previous = self.last.replace(now);
+        let rates = [GpmMetric::PcieTxPerSec, GpmMetric::PcieRxPerSec].map(|metric| gpm.get(metric));
+        [0, 1].map(|index| {
+            let mib_per_second = rates[index]?;
+            Ok(self.pcie_integrals[index].add(now, previous, mib_per_second * 1_048_576.0))
+        })
+    }
+}
+
+/// dcgm-exporter's default `--collect-interval`.
+const DCGM_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often dcgm-exporter would have seen each clock event within its window: it looks once in each of its
+/// intervals, so an event that lasts counts 10 in five minutes. Here one that was seen in any round of such an
+/// interval counts 1, whatever the time between rounds.
 #[derive(Default)]
 pub struct ClockEvents(VecDeque<(Instant, u64)>);
 
 impl ClockEvents {
     /// Takes the mask of one round.
     pub fn record(&mut self, now: Instant, mask: u64) {
-        self.0.push_back((now, mask));
-        while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) > xid::WINDOW) {
+        match self.0.back_mut() {
+            Some((begin, seen)) if now.duration_since(*begin) < DCGM_INTERVAL => *seen |= mask,
+            _ => self.0.push_back((now, mask)),
+        }
+        while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) >= xid::WINDOW) {
             self.0.pop_front();
         }
     }
 
-    /// Samples in the window with bit `mask` set.
+    /// Intervals in the window in which bit `mask` was set.
     pub fn count(&self, mask: u64) -> u64 {
         self.0.iter().filter(|(_, seen)| seen & mask != 0).count() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clock_events_count_as_at_dcgm_exporters_interval_whatever_ours_is() {
+        let start = Instant::now();
+        for interval in [1, 5, 30] {
+            let mut events = ClockEvents::default();
+            for second in (0..600).step_by(interval) {
+                let blip = if second == 450 { 2 } else { 0 };
+                events.record(start + Duration::from_secs(second), 1 | blip);
+            }
+            assert_eq!(events.count(1), 10, "an event that lasts, every {interval} s");
+            assert_eq!(events.count(2), 1, "one that was seen once, every {interval} s");
+            assert_eq!(events.count(4), 0);
+        }
+    }
+
+    #[test]
+    fn clock_events_leave_the_window() {
+        let start = Instant::now();
+        let mut events = ClockEvents::default();
+        events.record(start, 1);
+        events.record(start + xid::WINDOW, 2);
+        assert_eq!((events.count(1), events.count(2)), (0, 1));
     }
 }

@@ -12,13 +12,15 @@ mod fault;
 mod identity;
 mod labels;
 mod plausible;
+mod progress;
 mod source;
 
 pub use batch::{Absent, Batch, Group, Reading, Subject};
-pub use counter::WrappingCounter;
+pub use counter::{Bound, Counted, Counter, Integral, Step, Tracker};
 pub use fault::{Code, Fault, Measured};
 pub use identity::Identity;
 pub use labels::{LabelValue, Labels};
-pub use naming::{Absence, FaultCode};
+pub use naming::{Absence, Errno, FaultCode};
 pub use plausible::{Blanks, Ceiling, plausible_celsius, plausible_count, terminated_text};
-pub use source::{Backend, Found, Lost, Sampler, Session, Source, Unavailable};
+pub use progress::{Progress, call_returned};
+pub use source::{Backend, Found, Lost, Prior, Remembered, Sampler, Session, Source, Unavailable};

@@ -25,8 +25,24 @@ pub fn plausible_celsius(call: &'static str, celsius: f64) -> Measured<f64> {
     }
 }
 
-/// The most that a quantity can be by what the device itself reports: its limit, its highest clock, its link.
-/// A reading past it is a fault, however plausible it would be for another device.
+/// Power peaks pass the highest limit of a part for a moment, not by this factor.
+const POWER_ROOM: f64 = 2.0;
+/// No single part draws more.
+const WATTS_MAX: f64 = 5e3;
+/// The ends of two readings are not exactly those of the time between them.
+const LINK_ROOM: f64 = 1.5;
+/// No single link carries more in one direction.
+const LINK_BYTES_PER_SECOND_MAX: f64 = 1e12;
+/// No part moves more to and from its memory.
+const MEMORY_BYTES_PER_SECOND_MAX: f64 = 1e14;
+/// No part has a faster clock.
+const HERTZ_MAX: f64 = 20e9;
+/// A counter of time and our clock are not read at the same instant.
+const TIME_ROOM: f64 = 1.1;
+
+/// The most that a quantity can be by what the device itself reports: its limit, its highest clock, its link;
+/// of a counter, what it counts in a second. A reading past it is a fault, however plausible it would be for
+/// another device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ceiling(f64);
 
@@ -34,6 +50,48 @@ impl Ceiling {
     /// `room` times what the device reports; none where it reports nothing or 0.
     pub fn new(reported: Measured<f64>, room: f64) -> Self {
         Self(reported.ok().filter(|most| *most > 0.0).map_or(f64::INFINITY, |most| most * room))
+    }
+
+    /// Of a counter of joules, by the part's highest power limit in watts; 5 kW where that is unknown.
+    pub fn of_energy(watts: Measured<f64>) -> Self {
+        Self::new(watts, POWER_ROOM).or(WATTS_MAX)
+    }
+
+    /// Of a counter of bytes over a link in one direction, by the link's bytes per second; 1 TB/s where that is
+    /// unknown.
+    pub fn of_link(bytes_per_second: Measured<f64>) -> Self {
+        Self::new(bytes_per_second, LINK_ROOM).or(LINK_BYTES_PER_SECOND_MAX)
+    }
+
+    /// Of a counter of bytes to or from memory, by its bandwidth; 100 TB/s where that is unknown.
+    pub fn of_memory(bytes_per_second: Measured<f64>) -> Self {
+        Self::new(bytes_per_second, LINK_ROOM).or(MEMORY_BYTES_PER_SECOND_MAX)
+    }
+
+    /// Of a counter of cycles, whatever the clock: 20 GHz.
+    pub const fn of_cycles() -> Self {
+        Self(HERTZ_MAX)
+    }
+
+    /// Of a counter of seconds, in which one thing was so or not: a second in each.
+    pub const fn of_time() -> Self {
+        Self(TIME_ROOM)
+    }
+
+    /// The same for another unit, of which there are so many in one.
+    #[must_use]
+    pub fn times(self, units: f64) -> Self {
+        Self(self.0 * units)
+    }
+
+    /// In place of none, what no part of this kind exceeds.
+    fn or(self, generic: f64) -> Self {
+        if self.0.is_finite() { self } else { Self(generic) }
+    }
+
+    /// As a number.
+    pub(crate) const fn most(self) -> f64 {
+        self.0
     }
 
     /// A value in the unit of what was reported, if it is not past the ceiling.

@@ -1,85 +1,77 @@
-//! What two readings of a counter say that one does not: rates and shares.
+//! The share of one counter in another: busy time in the time that passed, bytes in a driver's own time.
 //!
-//! Pure: the time of a reading comes with it. One behaviour for every vendor: the first reading has no rate,
-//! a counter that fell was reset and has a rate again at the next reading, and a reading that failed makes
-//! the next one the first.
+//! A counter against our own clock is a [`reading::Counter`]; both follow the same rules about what a reading
+//! can be.
 
 use std::time::Instant;
 
-use reading::{Fault, FaultCode, Measured};
+use reading::{Bound, Ceiling, Counter, Fault, FaultCode, Measured, Tracker};
 
-/// The rate of a counter between two rounds.
-#[derive(Debug, Default)]
-pub struct Rate(Option<(Instant, u64)>);
-
-impl Rate {
-    /// Takes a reading and returns the counter's units per second since the reading before.
-    ///
-    /// # Errors
-    /// The reading's own; `first_reading`, `counter_fell`, or `no_time` when no time passed.
-    pub fn per_second(&mut self, call: &'static str, now: Instant, reading: Measured<u64>) -> Measured<f64> {
-        let reading = reading.inspect_err(|_| self.forget())?;
-        let first = Fault::new(call, FaultCode::FirstReading);
-        let (since, last) = self.0.replace((now, reading)).ok_or(first)?;
-        let increment = reading.checked_sub(last).ok_or(Fault::new(call, FaultCode::CounterFell))?;
-        let seconds = now.saturating_duration_since(since).as_secs_f64();
-        if seconds > 0.0 { Ok(increment as f64 / seconds) } else { Err(Fault::new(call, FaultCode::NoTime)) }
-    }
-
-    /// The mean power since the reading before, by a counter of energy.
-    ///
-    /// # Errors
-    /// As [`Rate::per_second`]; `counter_stands`: a counter that stands was not measured anew, and no device
-    /// draws nothing.
-    pub fn power(&mut self, call: &'static str, now: Instant, energy: Measured<u64>) -> Measured<f64> {
-        let power = self.per_second(call, now, energy)?;
-        if power > 0.0 { Ok(power) } else { Err(Fault::new(call, FaultCode::CounterStands)) }
-    }
-
-    /// Makes the next reading the first, for instance after the device slept: a mean over that time says
-    /// nothing about now.
-    pub fn forget(&mut self) {
-        self.0 = None;
-    }
-}
+/// Two counters are not read at the same instant, so a part may pass its whole by as much.
+const ROOM: f64 = 1.1;
+/// Drivers update a part at least once in so many rounds.
+const ROUNDS: u64 = 10;
 
 /// The share of one counter in another of the same unit, between two rounds.
-#[derive(Debug, Default)]
-pub struct Share(Option<(u64, u64)>);
+#[derive(Debug)]
+pub struct Share {
+    part: Tracker,
+    whole: Counter,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { part: Tracker::from_zero(), whole: Counter::from_zero(Vec::new()) }
+    }
+}
 
 impl Share {
     /// Takes a reading of both and returns the share of `part` in `whole` since the reading before, at most
     /// 1.
     ///
     /// # Errors
-    /// As [`Rate::per_second`]; `no_time` when `whole` stands still.
-    pub fn of(&mut self, call: &'static str, reading: Measured<(u64, u64)>) -> Measured<f64> {
-        self.quotient(call, reading).map(|share| share.min(1.0))
+    /// The reading's own, which makes the next one the first; those of [`Tracker::add`]; `no_time` when `whole`
+    /// stands still.
+    pub fn of(&mut self, call: &'static str, now: Instant, reading: Measured<(u64, u64)>) -> Measured<f64> {
+        self.quotient(call, now, reading, ROOM).map(|share| share.min(1.0))
     }
 
-    /// The same for counters that differ in unit: how much the first grew for each step of the second.
+    /// The same for counters that differ in unit: how much the first grew for each step of the second, which is
+    /// at most `most`.
     ///
     /// # Errors
     /// Those of [`Share::of`].
-    pub fn quotient(&mut self, call: &'static str, reading: Measured<(u64, u64)>) -> Measured<f64> {
-        let (part, whole) = reading.inspect_err(|_| self.0 = None)?;
-        let first = Fault::new(call, FaultCode::FirstReading);
-        let (part_before, whole_before) = self.0.replace((part, whole)).ok_or(first)?;
-        match (part.checked_sub(part_before), whole.checked_sub(whole_before)) {
-            (Some(_), Some(0)) => Err(Fault::new(call, FaultCode::NoTime)),
-            (Some(part), Some(whole)) => Ok(part as f64 / whole as f64),
-            _ => Err(Fault::new(call, FaultCode::CounterFell)),
+    pub fn quotient(
+        &mut self,
+        call: &'static str,
+        now: Instant,
+        reading: Measured<(u64, u64)>,
+        most: f64,
+    ) -> Measured<f64> {
+        let (part, whole) = reading.inspect_err(|_| *self = Self::default())?;
+        let whole = self.whole.add(call, now, Ok(whole), Ceiling::of_cycles())?;
+        let passed = whole.increment().unwrap_or(0);
+        let bound = Bound { per_tick: most, credit: passed.saturating_mul(ROUNDS) };
+        let step = self.part.add(whole.total, part, bound).map_err(|code| Fault::new(call, code))?;
+        match step.ticks {
+            0 => Err(Fault::new(call, FaultCode::NoTime)),
+            ticks => Ok(step.increment as f64 / ticks as f64),
         }
     }
 
     /// The same for a part that its driver may report too low for a while: it counts as the largest that was
-    /// reported until that is passed, as Documentation/gpu/drm-usage-stats.rst asks.
+    /// taken until that is passed, as Documentation/gpu/drm-usage-stats.rst asks.
     ///
     /// # Errors
     /// Those of [`Share::of`], except for a part that falls.
-    pub fn of_lagging(&mut self, call: &'static str, (part, whole): (u64, u64)) -> Measured<f64> {
-        let part = self.0.map_or(part, |(before, _)| part.max(before));
-        self.of(call, Ok((part, whole)))
+    pub fn of_lagging(
+        &mut self,
+        call: &'static str,
+        now: Instant,
+        (part, whole): (u64, u64),
+    ) -> Measured<f64> {
+        let part = part.max(self.part.value().unwrap_or(0));
+        self.of(call, now, Ok((part, whole)))
     }
 }
 
@@ -91,50 +83,71 @@ mod tests {
 
     use super::*;
 
+    /// Shares of one counter, read once a second.
+    struct Rounds(Share, Instant);
+
+    impl Rounds {
+        fn new() -> Self {
+            Self(Share::default(), Instant::now())
+        }
+
+        fn next(&mut self) -> (&mut Share, Instant) {
+            self.1 += Duration::from_secs(1);
+            (&mut self.0, self.1)
+        }
+
+        fn of(&mut self, part: u64, whole: u64) -> Result<f64, &'static str> {
+            let (share, now) = self.next();
+            code(share.of("call", now, Ok((part, whole))))
+        }
+    }
+
     fn code<T>(measured: Measured<T>) -> Result<T, &'static str> {
         measured.map_err(|fault| fault.code.name())
     }
 
     #[test]
-    fn a_rate_needs_two_readings_and_survives_a_reset() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut rate = Rate::default();
+    fn a_share_is_of_what_both_counters_grew() {
+        let mut share = Rounds::new();
+        assert_eq!(share.of(10, 100), Err("first_reading"));
+        assert_eq!(share.of(60, 200), Ok(0.5));
+        assert_eq!(share.of(165, 300), Ok(1.0), "not read at the same instant");
+        assert_eq!(share.of(165, 300), Err("no_time"));
+        assert_eq!(share.of(900, 400), Err("rose_too_fast"), "no part is more than the whole");
+        assert_eq!(share.of(205, 500), Ok(0.2), "of both rounds");
+        assert_eq!(share.of(0, 600), Err("counter_fell"));
+        assert_eq!(share.of(10, 700), Ok(0.1), "and stays: it was set back");
+        assert_eq!(share.of(20, 5), Err("counter_fell"), "the whole");
+        assert_eq!(share.of(20, 900), Ok(0.05));
+        let (inner, now) = share.next();
         let gone = Fault::returned(Absence::Unsupported, "call", "ENOENT");
-        assert_eq!(code(rate.per_second("call", at(0), Ok(100))), Err("first_reading"));
-        assert_eq!(code(rate.per_second("call", at(2), Ok(300))), Ok(100.0));
-        assert_eq!(code(rate.per_second("call", at(3), Ok(5))), Err("counter_fell"));
-        assert_eq!(code(rate.per_second("call", at(4), Ok(15))), Ok(10.0));
-        assert_eq!(code(rate.per_second("call", at(4), Ok(16))), Err("no_time"));
-        assert_eq!(code(rate.per_second("call", at(5), Err(gone))), Err("ENOENT"));
-        assert_eq!(
-            code(rate.per_second("call", at(6), Ok(20))),
-            Err("first_reading"),
-            "old values are forgotten"
-        );
-        rate.forget();
-        assert_eq!(code(rate.per_second("call", at(7), Ok(30))), Err("first_reading"));
-        assert_eq!(code(rate.per_second("call", at(8), Ok(30))), Ok(0.0));
-        assert_eq!(code(rate.power("call", at(9), Ok(30))), Err("counter_stands"), "no device draws nothing");
-        assert_eq!(code(rate.power("call", at(10), Ok(40))), Ok(10.0));
+        assert_eq!(code(inner.of("call", now, Err(gone))), Err("ENOENT"));
+        assert_eq!(share.of(30, 1000), Err("first_reading"), "old values are forgotten");
     }
 
     #[test]
-    fn a_share_is_of_what_both_counters_grew() {
-        let mut share = Share::default();
-        assert_eq!(code(share.of("call", Ok((10, 100)))), Err("first_reading"));
-        assert_eq!(code(share.of("call", Ok((60, 200)))), Ok(0.5));
-        assert_eq!(code(share.of("call", Ok((260, 300)))), Ok(1.0), "at most 1");
-        assert_eq!(code(share.of("call", Ok((270, 300)))), Err("no_time"));
-        assert_eq!(code(share.of("call", Ok((0, 400)))), Err("counter_fell"));
-        assert_eq!(code(share.quotient("call", Ok((300, 500)))), Ok(3.0));
+    fn a_quotient_has_its_own_limit() {
+        let mut share = Rounds::new();
+        let mut at = |part, whole| {
+            let (share, now) = share.next();
+            code(share.quotient("call", now, Ok((part, whole)), 8.0))
+        };
+        assert_eq!(at(0, 100), Err("first_reading"));
+        assert_eq!(at(300, 200), Ok(3.0));
+        assert_eq!(at(1200, 300), Err("rose_too_fast"));
     }
 
     #[test]
     fn a_part_that_lags_counts_once() {
-        let mut share = Share::default();
-        assert_eq!(code(share.of_lagging("call", (50, 100))), Err("first_reading"));
-        assert_eq!(code(share.of_lagging("call", (40, 200))), Ok(0.0));
-        assert_eq!(code(share.of_lagging("call", (90, 300))), Ok(0.4), "from 50 on, not from 40");
+        let mut share = Rounds::new();
+        let mut at = |part, whole| {
+            let (share, now) = share.next();
+            code(share.of_lagging("call", now, (part, whole)))
+        };
+        assert_eq!(at(50, 100), Err("first_reading"));
+        assert_eq!(at(40, 200), Ok(0.0));
+        assert_eq!(at(90, 300), Ok(0.4), "from 50 on, not from 40");
+        assert_eq!(at(90, 400), Ok(0.0));
+        assert_eq!(at(290, 500), Ok(1.0), "counted when the work was switched out");
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use naming::{Id, Value};
-use reading::{Batch, Group, Identity, Labels, Reading};
+use reading::{Batch, Group, Identity, Integral, Labels, Reading};
 
 use crate::sampling::timing::KEEP;
 
@@ -19,13 +19,7 @@ pub struct Integrals {
 struct Sums {
     identity: Option<Arc<Identity>>,
     seen: Instant,
-    busy: HashMap<(Id, Labels), Sum>,
-}
-
-#[derive(Debug)]
-struct Sum {
-    seconds: f64,
-    seen: Instant,
+    busy: HashMap<(Id, Labels), Integral>,
 }
 
 impl Integrals {
@@ -43,13 +37,10 @@ impl Integrals {
             for index in 0..readings.len() {
                 let Reading { id, labels, value } = &readings[index];
                 let Some(integral) = id.metric().integral else { continue };
-                let (ratio, labels) = (value.as_f64().max(0.0), labels.clone());
-                let sum = sums.entry((integral, labels.clone())).or_insert(Sum { seconds: 0.0, seen: now });
-                if self.previous.is_some_and(|previous| previous == sum.seen) {
-                    sum.seconds += ratio * now.saturating_duration_since(sum.seen).as_secs_f64();
-                }
-                sum.seen = now;
-                readings.push(Reading { id: integral, labels, value: Value::Float(sum.seconds) });
+                let labels = labels.clone();
+                let sum = sums.entry((integral, labels.clone())).or_default();
+                let seconds = sum.add(now, self.previous, value.as_f64());
+                readings.push(Reading { id: integral, labels, value: Value::Float(seconds) });
             }
         }
         self.previous = Some(now);
@@ -120,7 +111,8 @@ mod tests {
         assert_eq!(round(&mut integrals, at(5), &[("sm", 1.0)]), [sum("sm", 2.0)]);
         integrals.interrupt();
         assert_eq!(round(&mut integrals, at(9), &[("sm", 1.0)]), [sum("sm", 2.0)], "the device was lost");
-        assert_eq!(round(&mut integrals, at(10), &[("sm", -1.0)]), [sum("sm", 2.0)], "a counter never falls");
+        assert_eq!(round(&mut integrals, at(10), &[("sm", -1.0), ("copy", 1.5)]), [], "no shares of time");
+        assert_eq!(round(&mut integrals, at(11), &[("sm", 1.0)]), [sum("sm", 2.0)]);
     }
 
     #[test]

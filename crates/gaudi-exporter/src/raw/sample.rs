@@ -1,6 +1,9 @@
 //! One round of calls over a device: every value in vendor units, each with its own result.
 
-use std::ffi::{c_uint, c_ulonglong};
+use std::{
+    ffi::{c_uint, c_ulonglong},
+    time::Instant,
+};
 
 use hlml_sys::{
     constants::{
@@ -33,6 +36,8 @@ pub struct Raw {
     pub limits_mw: [Measured<u32>; 4],
     /// Energy since the driver was loaded.
     pub energy_mj: Measured<u64>,
+    /// When that was read.
+    pub energy_read_at: Instant,
     /// SoC clock: now, and the highest.
     pub clocks_mhz: [Measured<u32>; 2],
     /// Performance state; 32 is unknown.
@@ -109,6 +114,7 @@ impl Raw {
             power_mw: Err(fault),
             limits_mw: [Err(fault); 4],
             energy_mj: Err(fault),
+            energy_read_at: Instant::now(),
             clocks_mhz: [Err(fault); 2],
             performance_state: Err(fault),
             throttle_reasons: Err(fault),
@@ -155,6 +161,20 @@ macro_rules! limit {
     };
 }
 
+/// Makes the calls for what is mandatory. The highest power limit is not asked for; no card draws more than the
+/// generic bound.
+pub fn read_mandatory(hpu: &Hpu) -> Raw {
+    const POWER: &str = "hlml_device_get_power_usage";
+    let ceiling = Ceiling::of_energy(Err(Fault::new(POWER, FaultCode::NoMaximum))).times(1e3);
+    let drawn = number!(hpu, hlml_device_get_power_usage);
+    Raw {
+        utilization_percent: utilization(hpu),
+        memory: memory(hpu),
+        power_mw: drawn.and_then(|milliwatts| ceiling.check(POWER, milliwatts)),
+        ..Raw::absent(Fault::new("libhlml", FaultCode::NotAsked))
+    }
+}
+
 /// Makes every call once.
 pub fn read(hpu: &Hpu) -> Raw {
     let [enforced, default, clock_max] = [
@@ -184,6 +204,7 @@ pub fn read(hpu: &Hpu) -> Raw {
         ),
         limits_mw: [enforced, default, lowest, highest],
         energy_mj: long_number!(hpu, hlml_device_get_total_energy_consumption),
+        energy_read_at: Instant::now(),
         clocks_mhz: [
             within(
                 number!(hpu, hlml_device_get_clock_info, CLOCK_SOC),
@@ -290,7 +311,7 @@ pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
         pcie_kilobytes_per_second: [PCIE_TRANSMIT, PCIE_RECEIVE].map(|direction| {
             const CALL: &str = "hlml_device_get_pcie_throughput";
             let mut rate = c_uint::MAX;
-            call!(slow hpu.library(), hlml_device_get_pcie_throughput(hpu.handle(), direction, &raw mut rate))?;
+            call!(hpu.library(), hlml_device_get_pcie_throughput(hpu.handle(), direction, &raw mut rate))?;
             BLANKS.number32(CALL, rate)
         }),
         temperatures_c,
@@ -299,6 +320,6 @@ pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
 
 fn temperature(hpu: &Hpu, sensor: c_uint) -> Measured<u32> {
     let mut celsius = c_uint::MAX;
-    call!(slow hpu.library(), hlml_device_get_temperature(hpu.handle(), sensor, &raw mut celsius))?;
+    call!(hpu.library(), hlml_device_get_temperature(hpu.handle(), sensor, &raw mut celsius))?;
     BLANKS.temperature("hlml_device_get_temperature", celsius)
 }

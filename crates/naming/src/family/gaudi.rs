@@ -7,7 +7,7 @@ pub(super) const ROW: Row = Row {
     name: "gaudi",
     first_device: "hpu0",
     rule_file: "gaudi",
-    pci: Some(PciMatch { vendor: 0x1da3, classes: &[0x1200] }),
+    pci: Some(PciMatch { vendor: 0x1da3, classes: &[0x1200], drivers: &["habanalabs"] }),
     sources: &[
         (m::DEVICE_INFO.id, "hlml_device_get_name, get_serial, get_pci_info, get_pcb_info, sysfs"),
         (m::DEVICE_CONFIG.id, "hlml_device_get_handle_by_index"),
@@ -49,7 +49,8 @@ pub(super) const ROW: Row = Row {
         (m::ROW_REMAP_PENDING.id, "hlml_device_get_replaced_rows_pending_status"),
         (
             m::SLOW_READINGS_AGE.id,
-            "hlml_device_get_pcie_throughput, hlml_device_get_temperature where hwmon has no labels",
+            "hlml_device_get_pcie_throughput, hlml_device_get_temperature where hwmon has no labels; everything \
+             optional while a round takes long",
         ),
     ],
 };

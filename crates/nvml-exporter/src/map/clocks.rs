@@ -32,7 +32,7 @@ const REASONS: [(u64, &str, Option<&str>); 11] = [
 const REASONS_OF_OLD_DRIVERS: u64 = 0x1ff;
 
 /// Nanosecond counters of reasons: our word, field.
-const REASON_NANOSECONDS: [(&str, FieldKey); 9] = [
+pub const REASON_NANOSECONDS: [(&str, FieldKey); 9] = [
     ("sw_power_cap", f::NVML_FI_DEV_PERF_POLICY_POWER),
     ("thermal", f::NVML_FI_DEV_PERF_POLICY_THERMAL),
     ("sync_boost", f::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST),
@@ -73,8 +73,8 @@ pub fn events(sample: &DeviceSample<'_>, batch: &mut Batch) {
         let seen = reasons.map(|_| Count(sample.clock_events.count(bit)));
         batch.put(m::CLOCK_EVENTS_WINDOW, labels, seen);
     }
-    for (reason, field) in REASON_NANOSECONDS {
-        let value = sample.fields.unsigned(field).map(Seconds::from_nanos);
+    for ((reason, _), value) in REASON_NANOSECONDS.into_iter().zip(sample.counts.throttled_ns) {
+        let value = value.map(Seconds::from_nanos);
         batch.put(m::THROTTLE_SECONDS, Labels::one(Label::Reason, reason), value);
     }
 }

@@ -19,13 +19,19 @@ const PIPES: [(&str, GpmMetric); 10] = [
     ("int", GpmMetric::IntegerUtil),
 ];
 
+/// Percent of time with any kernel, and with any memory access.
+pub fn coarse(percent: Measured<(u32, u32)>, batch: &mut Batch) {
+    batch.put(m::UTILIZATION, Labels::NONE, ratio(percent.map(|(gpu, _)| gpu)));
+    batch.put(m::MEMORY_CONTROLLER_ACTIVE, Labels::NONE, ratio(percent.map(|(_, memory)| memory)));
+}
+
+fn ratio(percent: Measured<u32>) -> Measured<Ratio> {
+    percent.map(|percent| Ratio::from_percent(percent.into()))
+}
+
 /// What every device has: coarse utilization, media engines, processes.
 pub fn utilization(raw: &Raw, batch: &mut Batch) {
-    let ratio = |percent: Measured<u32>| percent.map(|p| Ratio::from_percent(p.into()));
-    let (gpu, memory) =
-        (raw.utilization_percent.map(|(gpu, _)| gpu), raw.utilization_percent.map(|(_, m)| m));
-    batch.put(m::UTILIZATION, Labels::NONE, ratio(gpu));
-    batch.put(m::MEMORY_CONTROLLER_ACTIVE, Labels::NONE, ratio(memory));
+    coarse(raw.utilization_percent, batch);
     for (engine, percent) in [
         ("encode", raw.encoder_percent),
         ("decode", raw.decoder_percent),
@@ -45,4 +51,12 @@ pub fn profiling(gpm: &GpmMetrics, batch: &mut Batch) {
     }
     batch.put(m::SM_OCCUPANCY, Labels::NONE, ratio(GpmMetric::SmOccupancy));
     batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, ratio(GpmMetric::DramBwUtil));
+    batch.put(m::CONTEXT_SWITCH_ACTIVE, Labels::NONE, ratio(GpmMetric::ContextSwitchActive));
+    for (cache, metric) in [
+        ("dram", GpmMetric::DramCacheHit),
+        ("host", GpmMetric::HostmemCacheHit),
+        ("peer", GpmMetric::PeermemCacheHit),
+    ] {
+        batch.put(m::CACHE_HIT, Labels::one(Label::Cache, cache), ratio(metric));
+    }
 }

@@ -5,7 +5,9 @@ use naming::{Bytes, BytesPerSecond, Count, FaultCode, Flag, Label, catalogue as 
 use reading::{Absence, Batch, Fault, Labels, Measured};
 
 use super::DeviceSample;
-use crate::raw::{FieldKey, GpmMetric, GpmMetrics, LinkField, NvLink, SummedLinkField, fields as f};
+use crate::raw::{
+    FieldKey, FieldValues, GpmMetric, GpmMetrics, LinkField, NvLink, SummedLinkField, fields as f,
+};
 
 /// Error counters of one NVLink: the first three up to Hopper, the others from Blackwell on.
 const LINK_ERRORS: [(&str, LinkField); 6] = [
@@ -49,8 +51,8 @@ pub fn nvlink(sample: &DeviceSample<'_>, batch: &mut Batch) {
         batch.put(m::LINK_UP, Labels::one(Label::Kind, "nvlink"), Err(none));
         return;
     }
-    for link in &sample.raw.links {
-        one_nvlink(link, sample, batch);
+    for (link, bytes) in sample.raw.links.iter().zip(&sample.counts.links) {
+        one_nvlink(link, *bytes, sample, batch);
     }
     for (error, field, by_link) in ALL_LINK_ERRORS {
         let count = sample.fields.unsigned(field).map(Count);
@@ -65,27 +67,38 @@ pub fn nvlink(sample: &DeviceSample<'_>, batch: &mut Batch) {
             batch.put(m::LINK_ERRORS, labels, count);
         }
     }
-    for (direction, kib) in ["both", "both_link_0"].into_iter().zip(sample.rates.nvlink_kib_per_second) {
-        // DCGM divides KiB per second by 1000 and calls it MB/s; its dashboards expect that number.
-        let rate = kib.map(|kib| BytesPerSecond(kib * 1e3));
+    for (direction, kib) in ["both", "both_link_0"].into_iter().zip(sample.counts.nvlink_kib_per_second) {
+        let rate = kib.map(|kib| BytesPerSecond(kib * 1024.0));
         batch.put(m::NVLINK_RATE, Labels::one(Label::Direction, direction), rate);
     }
 }
 
-fn one_nvlink(link: &NvLink, sample: &DeviceSample<'_>, batch: &mut Batch) {
+/// Bytes that a link sent and received by its counters, and the field that has them.
+pub fn link_bytes(fields: &FieldValues, link: u32) -> [(&'static str, Measured<u64>); 2] {
+    [
+        (f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, f::NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES),
+        (f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, f::NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES),
+    ]
+    .map(|(kib, bytes): (SummedLinkField, LinkField)| {
+        let (kib, bytes) = (kib.of(link), bytes.of(link));
+        match fields.unsigned(kib) {
+            Err(fault) if fault.absence == Absence::Unsupported => (bytes.name(), fields.unsigned(bytes)),
+            counted => (kib.name(), counted.map(|kib| kib.saturating_mul(1024))),
+        }
+    })
+}
+
+fn one_nvlink(
+    link: &NvLink,
+    [sent, received]: [Measured<u64>; 2],
+    sample: &DeviceSample<'_>,
+    batch: &mut Batch,
+) {
     let (fields, number) = (sample.fields, link.number);
     let labels = || Labels::one(Label::Link, number).with(Label::Kind, "nvlink");
     batch.put(m::LINK_UP, labels(), link.active.map(Flag));
-    let bytes = |kib: SummedLinkField, bytes: LinkField| {
-        fields.unsigned(kib.of(number)).map(Bytes::from_kibi).or_else(|fault| match fault.absence {
-            Absence::Unsupported => fields.unsigned(bytes.of(number)).map(Bytes),
-            _ => Err(fault),
-        })
-    };
-    let received = bytes(f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, f::NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES);
-    let sent = bytes(f::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, f::NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES);
-    batch.put(m::LINK_RECEIVE, labels(), received);
-    batch.put(m::LINK_TRANSMIT, labels(), sent);
+    batch.put(m::LINK_RECEIVE, labels(), received.map(Bytes));
+    batch.put(m::LINK_TRANSMIT, labels(), sent.map(Bytes));
     // The speed that all links have in common is that of those which are up.
     let own = f::NVML_FI_DEV_NVLINK_GET_SPEED.of(number);
     let speed = fields.unsigned(own).or_else(|fault| match (fault.absence, link.active) {
@@ -120,9 +133,8 @@ pub fn pcie(sample: &DeviceSample<'_>, batch: &mut Batch) {
     });
     let capacity = link.map(|link| BytesPerSecond(link.bytes_per_second().round()));
     batch.put(m::LINK_BANDWIDTH, labels(), capacity);
-    let [sent, received] = sample.rates.pcie_bytes;
-    let sent = pcie_bytes(sample, f::NVML_FI_DEV_PCIE_COUNT_TX_BYTES, sent);
-    let received = pcie_bytes(sample, f::NVML_FI_DEV_PCIE_COUNT_RX_BYTES, received);
+    let keys = [f::NVML_FI_DEV_PCIE_COUNT_TX_BYTES, f::NVML_FI_DEV_PCIE_COUNT_RX_BYTES];
+    let [sent, received] = [0, 1].map(|index| pcie_bytes(sample, index, keys[index]));
     batch.put(m::LINK_TRANSMIT, labels(), sent);
     batch.put(m::LINK_RECEIVE, labels(), received);
 }
@@ -132,19 +144,19 @@ pub fn pcie(sample: &DeviceSample<'_>, batch: &mut Batch) {
 ///
 /// The two begin at different times, so the integral does not stand in for a counter that fails for a round:
 /// the return to the counter would look like traffic.
-fn pcie_bytes(sample: &DeviceSample<'_>, field: FieldKey, integral: Option<f64>) -> Measured<Bytes> {
-    let counter = sample.fields.unsigned(field);
-    match counter {
-        Ok(bytes) if !sample.fields.is_narrow(field) => return Ok(Bytes(bytes)),
-        Err(fault) if fault.absence != Absence::Unsupported => return Err(fault),
-        _ => {}
+fn pcie_bytes(sample: &DeviceSample<'_>, index: usize, field: FieldKey) -> Measured<Bytes> {
+    let counter = sample.counts.pcie[index];
+    let is_narrow = sample.fields.is_narrow(field);
+    let is_unsupported = counter.is_err_and(|fault| fault.absence == Absence::Unsupported);
+    if !is_narrow && !is_unsupported {
+        return counter.map(Bytes);
     }
+    let wraps = Fault::new("nvmlDeviceGetFieldValues", FaultCode::CounterWrapsTooFast);
+    let why = if is_narrow { wraps } else { counter.err().unwrap_or(wraps) };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a sum of rates that are never negative"
     )]
-    let integral = integral.map(|bytes| Bytes(bytes as u64));
-    let wraps = Fault::new("nvmlDeviceGetFieldValues", FaultCode::CounterWrapsTooFast);
-    integral.ok_or(counter.err().unwrap_or(wraps))
+    sample.counts.pcie_integrals[index].map(|bytes| Bytes(bytes as u64)).map_err(|_| why)
 }

@@ -1,5 +1,7 @@
 //! Field values: many of a device's numbers in one call, each with its own result.
 
+use std::time::Instant;
+
 use nvml_wrapper_sys::bindings::{
     nvmlFieldValue_t, nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT as INVALID_ARGUMENT,
     nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED as NOT_SUPPORTED, nvmlValue_t, nvmlValueType_t,
@@ -9,7 +11,7 @@ use reading::{Absence, Fault, FaultCode, Measured};
 use super::{
     Gpu, QUEUE, call, check,
     fields::{self, FieldKey},
-    plausible::{BLANKS, Number as _},
+    plausible::{BLANKS, Number as _, margin},
 };
 
 /// Rounds between two that ask for everything. A board with NVLink has some ninety fields of other
@@ -26,6 +28,8 @@ pub struct FieldValues {
     /// How many are supported, as of the last round that asked for everything.
     supported: usize,
     round: u32,
+    /// When the batch was read.
+    read_at: Instant,
     /// Why the whole batch failed, if it did.
     failed: Option<Fault>,
 }
@@ -65,12 +69,17 @@ impl FieldValues {
         Self::new(gpu, fields::every_round(links))
     }
 
+    /// The values that are read once in a while, of a device with so many NVLinks and links to its CPU.
+    pub fn rarely(gpu: &Gpu, links: u32, c2c_links: u32) -> Self {
+        Self::new(gpu, fields::rarely(links, c2c_links))
+    }
+
     fn new(gpu: &Gpu, mut keys: Vec<FieldKey>) -> Self {
         keys.sort_unstable_by_key(|key| (key.id(), key.scope()));
         let is_new = gpu.library().has_new_field_numbers();
         let values = keys.iter().map(|key| entry(number(key.id(), is_new), key.scope())).collect();
         let keys = keys.into_iter().zip(0..).collect();
-        Self { keys, values, supported: 0, round: 0, failed: None }
+        Self { keys, values, supported: 0, round: 0, read_at: Instant::now(), failed: None }
     }
 
     /// Reads the batch. What was not supported in the last round that asked for everything is not asked for.
@@ -119,7 +128,12 @@ impl FieldValues {
         let count = i32::try_from(asked.len()).unwrap_or(i32::MAX);
         let _permit = QUEUE.acquire();
         let read = call!(gpu.library(), nvmlDeviceGetFieldValues(gpu.handle(), count, asked.as_mut_ptr()));
-        self.failed = read.err();
+        (self.failed, self.read_at) = (read.err(), Instant::now());
+    }
+
+    /// When the batch was read.
+    pub fn read_at(&self) -> Instant {
+        self.read_at
     }
 
     fn find(&self, key: FieldKey) -> Measured<&nvmlFieldValue_t> {
@@ -161,6 +175,16 @@ impl FieldValues {
             0 => Err(Fault::new(key.name(), FaultCode::Zero)),
             celsius => Ok(celsius),
         }
+    }
+
+    /// A difference of temperatures in Celsius, which may be negative. Its low 32 bits count whatever type the
+    /// driver declares.
+    pub fn celsius(&self, key: FieldKey) -> Measured<i32> {
+        let value = self.find(key)?;
+        // SAFETY: nvmlDeviceGetFieldValues returned success for this entry, so the union holds a number, and
+        // every bit pattern is a valid i32.
+        let celsius = unsafe { value.value.siVal };
+        margin(key.name(), celsius.checked(key.name())?)
     }
 
     /// Whether a cumulative field is only 32 bits wide, so that it wraps too fast to be a counter of bytes.
@@ -230,7 +254,9 @@ mod tests {
             value.nvmlReturn = [NOT_SUPPORTED, 0, 0, INVALID_ARGUMENT][place % 4];
             value
         });
-        let mut fields = FieldValues { values: values.collect(), keys, supported: 0, round: 1, failed: None };
+        let values = values.collect();
+        let read_at = std::time::Instant::now();
+        let mut fields = FieldValues { values, keys, supported: 0, round: 1, read_at, failed: None };
         fields.sort_out();
         assert_eq!(fields.supported, 3);
         for link in 0..6 {

@@ -182,7 +182,8 @@ impl PanelBuilder<'_> {
             let engines = self.spec.engines.get(name).or_else(of_signal);
             let engines = engines.ok_or_else(|| format!("`%{name}` is printed by no engine"))?;
             // Matchers of models are about the label that all engines are given here.
-            let read = engines::selected(engines, "&replicas").replace("[5m]", "[&window]");
+            let read =
+                engines::selected(&self.catalogue.engines, engines, "&replicas").replace("[5m]", "[&window]");
             // Engines have the label `model` only here.
             let chosen = "and on (cluster, namespace, instance, model) @requests_running_count{&models}";
             out.extend([before, "(", &read, " ", chosen, ")"]);

@@ -31,6 +31,14 @@ pub struct ClientLoad {
     pub processes: Measured<u64>,
 }
 
+impl ClientLoad {
+    /// No number, for one reason.
+    pub fn absent(engines: &[&'static str], fault: Fault) -> Self {
+        let engines = engines.iter().map(|engine| (*engine, Err(fault))).collect();
+        Self { engines, shared_bytes: Err(fault), processes: Err(fault) }
+    }
+}
+
 /// The clients of one card, from round to round.
 #[derive(Debug)]
 pub struct Clients {
@@ -51,21 +59,22 @@ impl Clients {
 
     /// Reads every client. `engines` are those that the card has.
     pub fn read(&mut self, open: &OpenFiles, engines: &[&'static str], now: Instant) -> ClientLoad {
-        let (mut complete, files) = match &self.nodes {
-            Ok(nodes) => open.on(nodes, now),
-            Err(fault) => (Err(*fault), Vec::new()),
-        };
+        let begun = Instant::now();
+        let walk = open.walked(now);
+        let nodes = self.nodes.as_deref();
+        let mut complete = walk.complete.and(nodes.map(drop).map_err(|fault| *fault));
         let mut seen = HashSet::new();
         let mut processes = HashSet::new();
         let mut clients = Vec::new();
-        for file in files {
+        for file in walk.on(nodes.unwrap_or_default()) {
             let text = File::called(file.fdinfo.clone(), FDINFO).bytes(FDINFO_MAX);
             match text.map(|text| parse(&String::from_utf8_lossy(&text))) {
                 Ok(Some(client)) => {
                     if client.address == self.address {
                         processes.insert(file.process);
                         if seen.insert(client.id) {
-                            clients.push(client);
+                            // The walk and the texts before this one took their time.
+                            clients.push((now + begun.elapsed(), client));
                         }
                     }
                 }
@@ -79,28 +88,26 @@ impl Clients {
         if let Err(fault) = complete {
             self.has_previous = false;
             self.shares.clear();
-            let engines = engines.iter().map(|engine| (*engine, Err(fault))).collect();
-            return ClientLoad { engines, shared_bytes: Err(fault), processes: Err(fault) };
+            return ClientLoad::absent(engines, fault);
         }
         let shared = clients
             .iter()
-            .map(|client| client.shared_bytes.ok_or(Fault::new(FDINFO, FaultCode::NoResidentMemory)));
+            .map(|(_, client)| client.shared_bytes.ok_or(Fault::new(FDINFO, FaultCode::NoResidentMemory)));
         ClientLoad {
             shared_bytes: shared.sum(),
             processes: Ok(processes.len() as u64),
-            engines: self.shares(&clients, engines, now),
+            engines: self.shares(&clients, engines),
         }
     }
 
     fn shares(
         &mut self,
-        clients: &[Client],
+        clients: &[(Instant, Client)],
         engines: &[&'static str],
-        now: Instant,
     ) -> Vec<(&'static str, Measured<f64>)> {
         // Kernels before Linux 6.11 (xe) or 5.19 (i915) and virtual functions list clients without their
         // engine time.
-        if clients.iter().any(|client| client.engines.is_empty()) {
+        if clients.iter().any(|(_, client)| client.engines.is_empty()) {
             self.has_previous = false;
             self.shares.clear();
             return engines
@@ -113,14 +120,14 @@ impl Clients {
         let mut old = std::mem::take(&mut self.shares);
         let initial = |engine: &&'static str| (*engine, if has_previous { Ok(0.0) } else { Err(first) });
         let mut sums: Vec<_> = engines.iter().map(initial).collect();
-        let elapsed = now.saturating_duration_since(self.started).as_nanos();
-        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
-        for client in clients {
+        for (at, client) in clients {
+            let elapsed = at.saturating_duration_since(self.started).as_nanos();
+            let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
             for usage in &client.engines {
                 let key = (client.id, usage.class.clone());
                 let mut share = old.remove(&key).unwrap_or_default();
                 let whole = usage.total.unwrap_or(elapsed).saturating_mul(usage.capacity);
-                let share_now = share.of_lagging(FDINFO, (usage.busy, whole));
+                let share_now = share.of_lagging(FDINFO, *at, (usage.busy, whole));
                 self.shares.insert(key, share);
                 let engine = engine(&usage.class);
                 let position = sums.iter().position(|(name, _)| *name == engine).unwrap_or_else(|| {

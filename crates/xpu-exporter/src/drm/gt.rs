@@ -4,8 +4,10 @@
 use std::{path::Path, time::Instant};
 
 use kernel::{File, entries};
-use reading::Measured;
-use source::Rate;
+use reading::{Ceiling, Counter, Measured};
+
+use super::Card;
+use crate::raw::drm::Driver;
 
 /// Throttle reasons of all parts; their files are `reason_<word>` (xe) and `throttle_reason_<word>` (i915).
 /// Those from `soc_thermal` on are Crescent Island's.
@@ -33,6 +35,9 @@ const REASONS: [&str; 21] = [
     "vr_tempalert",
 ];
 
+/// Idle times are added up from a register of 32 bits in the driver, and written as 32 bits by i915.
+const IDLE_WRAPS: [u64; 1] = [1 << 32];
+
 /// A reason that is newer than the table.
 const OTHER: &str = "other";
 
@@ -46,7 +51,7 @@ pub struct Gt {
     actual: File,
     max: File,
     idle: File,
-    idle_rate: Rate,
+    idle_ms: Counter,
     /// The file that names all active reasons at once (Linux 7).
     reasons: Option<File>,
     reason_files: Vec<(&'static str, File)>,
@@ -69,7 +74,43 @@ pub struct GtSample {
     pub reasons: Measured<Vec<(&'static str, bool)>>,
 }
 
+/// The clock of one GT.
+#[derive(Debug)]
+pub struct Clock {
+    /// Its tile.
+    pub tile: u32,
+    /// `graphics` or `video`.
+    pub domain: &'static str,
+    /// MHz; 0 while the GT is in its sleep state.
+    pub megahertz: Measured<u64>,
+}
+
+/// The GTs of a card, for their clocks alone.
+#[derive(Debug)]
+pub struct Clocks(Vec<Gt>);
+
+impl Clocks {
+    /// Those of a card that is awake.
+    pub fn of(card: &Card) -> Self {
+        Self(Gt::of(card))
+    }
+
+    /// Reads them.
+    pub fn read(&self) -> Vec<Clock> {
+        let clock = |gt: &Gt| Clock { tile: gt.tile, domain: gt.domain, megahertz: gt.actual.number() };
+        self.0.iter().map(clock).collect()
+    }
+}
+
 impl Gt {
+    /// The GTs of a card.
+    pub fn of(card: &Card) -> Vec<Self> {
+        match card.driver {
+            Driver::Xe => Self::of_xe(&card.function.folder),
+            Driver::I915 => Self::of_i915(&card.folder()),
+        }
+    }
+
     /// The GTs of a card that xe drives; `device` is its PCI folder.
     pub fn of_xe(device: &Path) -> Vec<Self> {
         let mut found = Vec::new();
@@ -87,7 +128,7 @@ impl Gt {
                     actual: File::new(&frequency, "act_freq"),
                     max: File::new(&frequency, "rp0_freq"),
                     idle: File::new(&gt, "gtidle/idle_residency_ms"),
-                    idle_rate: Rate::default(),
+                    idle_ms: Counter::from_zero(IDLE_WRAPS.to_vec()),
                     reasons: reasons.exists().then_some(reasons),
                     reason_files: reason_files(&throttle, "reason_"),
                 });
@@ -104,7 +145,7 @@ impl Gt {
             actual: File::new(folder, actual),
             max: File::new(folder, max),
             idle: File::new(folder, idle),
-            idle_rate: Rate::default(),
+            idle_ms: Counter::from_zero(IDLE_WRAPS.to_vec()),
             reasons: None,
             reason_files: reason_files(folder, "throttle_reason_"),
         };
@@ -122,8 +163,9 @@ impl Gt {
 
     /// Reads it; wakes a sleeping card.
     pub fn read(&mut self) -> GtSample {
-        let idle = self.idle.number();
-        let idle = self.idle_rate.per_second(self.idle.call(), Instant::now(), idle);
+        let (call, idle) = (self.idle.call(), self.idle.number());
+        let idle = self.idle_ms.add(call, Instant::now(), idle, Ceiling::of_time().times(1e3));
+        let idle = idle.and_then(|idle| idle.per_second());
         GtSample {
             tile: self.tile,
             domain: self.domain,

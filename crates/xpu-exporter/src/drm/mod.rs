@@ -1,7 +1,7 @@
 //! A card as the kernel reports it: sysfs, hwmon, fdinfo, the render node, and RAPL for the power of an
 //! integrated GPU. Values are in the kernel's units.
 //!
-//! Everything but [`Card::is_asleep`] and [`Card::autosuspend_delay`] may wake a sleeping card.
+//! All of it may wake a sleeping card; what does not is in `kernel::pci`.
 
 mod card;
 mod clients;
@@ -20,6 +20,7 @@ use std::{
 
 use kernel::{
     File,
+    file::missing,
     pci::{Function, Link},
 };
 use reading::{Absence, Fault, FaultCode, Measured};
@@ -27,7 +28,7 @@ use rustix::fs::makedev;
 
 pub use card::Card;
 pub use clients::ClientLoad;
-pub use gt::GtSample;
+pub use gt::{Clocks, GtSample};
 pub use open_files::OpenFiles;
 pub use rapl::Rapl;
 pub use sensors::SensorSample;
@@ -60,6 +61,8 @@ pub struct CardFiles {
     render_node: Option<PathBuf>,
     clients: Clients,
     open: Arc<OpenFiles>,
+    /// How many functions of the card are given to guests.
+    virtual_functions: File,
     /// Where engine events may keep the card awake.
     pmu: Option<EnginePmu>,
 }
@@ -79,6 +82,8 @@ pub struct Sample {
     pub link: Measured<Link>,
     /// The best that the link can be.
     pub link_max: Measured<Link>,
+    /// Whether the GPU is a part of the SoC, without sensors of its own.
+    pub integrated: bool,
 }
 
 impl Sample {
@@ -93,21 +98,18 @@ impl CardFiles {
     /// Finds the card's files; it must be awake.
     pub fn open(card: &Card, roots: &Roots, open: &Arc<OpenFiles>, hold_awake: bool) -> Self {
         let device = &card.function.folder;
-        let gts = match card.driver {
-            Driver::Xe => Gt::of_xe(device),
-            Driver::I915 => Gt::of_i915(&card.folder()),
-        };
         let render = numbered(&device.join("drm"), "renderD").next();
         let render = render.map(|(number, _)| format!("renderD{number}"));
         let nodes = std::iter::once(card.name.clone()).chain(render.clone());
         let nodes = nodes.map(|name| device_number(&device.join("drm").join(name)));
         Self {
-            gts,
+            gts: Gt::of(card),
             sensors: Sensors::of_card(device, card.driver.name()),
             engines: engines(card),
             render_node: render.map(|name| roots.dev.join("dri").join(name)),
             clients: Clients::new(&card.function.address, nodes.collect()),
             open: Arc::clone(open),
+            virtual_functions: File::new(device, "sriov_numvfs"),
             pmu: hold_awake.then(|| EnginePmu::of(&roots.sysfs, card)).flatten(),
             slot: card.slot(),
             card: card.clone(),
@@ -118,25 +120,29 @@ impl CardFiles {
     pub fn read(&mut self, rapl: Option<&mut Rapl>) -> Sample {
         let gts = self.gts.iter_mut().map(Gt::read).collect();
         let mut sensors = self.sensors.read();
-        if let Some(rapl) = rapl {
-            (sensors.energy_uj, sensors.power_uw) = rapl.read();
+        if self.card.integrated {
+            sensors.energy = rapl.map_or(Err(missing("powercap/uncore")), Rapl::read);
         }
         let memory = match &self.render_node {
             // The memory that an integrated GPU's driver reports is the host's.
             _ if self.card.integrated => Err(Fault::new("render_node", FaultCode::Integrated)),
             Some(node) => drm::video_memory(self.card.driver, node),
-            None => Err(Fault::returned(Absence::Unsupported, "render_node", "ENOENT")),
+            None => Err(missing("render_node")),
         };
         let load = self.load();
         let slot =
             |link: fn(&Function) -> Measured<Link>| self.slot.as_ref().map_err(|fault| *fault).and_then(link);
         let (link, link_max) = (slot(Function::link), slot(Function::link_max));
-        Sample { gts, load, memory, sensors, link, link_max }
+        Sample { gts, load, memory, sensors, link, link_max, integrated: self.card.integrated }
     }
 
     /// By the clients, where all of them are visible; else, where that is wanted, by the engines' own
-    /// counters.
+    /// counters. Neither sees what guests do through virtual functions.
     fn load(&mut self) -> ClientLoad {
+        if self.virtual_functions.number::<u32>().is_ok_and(|functions| functions > 0) {
+            let hidden = Fault::new(self.virtual_functions.call(), FaultCode::VirtualFunctions);
+            return ClientLoad::absent(&self.engines, hidden);
+        }
         let mut load = self.clients.read(&self.open, &self.engines, Instant::now());
         let unseen = load
             .engines

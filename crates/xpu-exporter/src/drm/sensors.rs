@@ -4,10 +4,10 @@ use std::{path::Path, time::Instant};
 
 use kernel::{
     File,
+    file::missing,
     hwmon::{Attribute, Channel, Chip, Quantity},
 };
-use reading::{Fault, FaultCode, Measured};
-use source::Rate;
+use reading::{Ceiling, Counted, Counter, Fault, FaultCode, Measured};
 
 /// Labels of xe's temperature channels, and the values of the label `sensor`. i915 has one sensor, without a
 /// label.
@@ -59,7 +59,7 @@ struct Temperature {
 /// The files of one chip.
 #[derive(Debug, Default)]
 pub struct Sensors {
-    energy: Vec<(File, Rate)>,
+    energy: Vec<(File, Counter)>,
     /// Each power limit with the files that may hold it; at least one.
     limits: Vec<(&'static str, Vec<File>)>,
     temperatures: Vec<Temperature>,
@@ -71,9 +71,7 @@ pub struct Sensors {
 pub struct SensorSample {
     /// Energy of the card, or of its package where the card has no counter, µJ. The driver sums it in 64
     /// bits, so it does not wrap.
-    pub energy_uj: Measured<u64>,
-    /// Mean power since the last round, µW.
-    pub power_uw: Measured<f64>,
+    pub energy: Measured<Counted>,
     /// Power limits, µW.
     pub limits_uw: Vec<(&'static str, Measured<u64>)>,
     /// Temperatures, m°C.
@@ -98,7 +96,7 @@ impl Sensors {
         });
         let counters = energy.iter().map(|channel| channel.file(Attribute::Input));
         Self {
-            energy: counters.map(|file| (file, Rate::default())).collect(),
+            energy: counters.map(|file| (file, Counter::of_device())).collect(),
             limits: limits.filter(|(_, files)| !files.is_empty()).collect(),
             temperatures: chip.channels(Quantity::Temperature).iter().filter_map(temperature).collect(),
             fans: chip.channels(Quantity::Fan).iter().map(|channel| channel.file(Attribute::Input)).collect(),
@@ -107,11 +105,11 @@ impl Sensors {
 
     /// Reads it; wakes a sleeping card.
     pub fn read(&mut self) -> SensorSample {
-        let (energy_uj, power_uw) = self.energy();
+        let limits_uw: Vec<_> =
+            self.limits.iter().map(|(limit, files)| (*limit, power_limit(limit, files))).collect();
         SensorSample {
-            energy_uj,
-            power_uw,
-            limits_uw: self.limits.iter().map(|(limit, files)| (*limit, power_limit(files))).collect(),
+            energy: self.energy(&limits_uw),
+            limits_uw,
             temperatures_mc: self
                 .temperatures
                 .iter()
@@ -129,22 +127,25 @@ impl Sensors {
         }
     }
 
-    /// Energy and mean power by the first counter that has a value, and from then on by that one alone: the
-    /// kernel reports 0 where it cannot read the card's, and the package's energy is another quantity.
-    fn energy(&mut self) -> (Measured<u64>, Measured<f64>) {
-        let none = Fault::new("energy_input", FaultCode::NoSensor);
-        let mut measured = (Err(none), Err(none));
-        for (position, (file, rate)) in self.energy.iter_mut().enumerate() {
+    /// By the first counter that has a value, and from then on by that one alone: the kernel reports 0 where it
+    /// cannot read the card's, and the package's energy is another quantity.
+    fn energy(&mut self, limits_uw: &[(&'static str, Measured<u64>)]) -> Measured<Counted> {
+        let none = missing("energy_input");
+        let highest = limits_uw.iter().filter_map(|(_, limit)| limit.ok()).max();
+        let watts = highest.ok_or(none).map(|microwatts| microwatts as f64 * 1e-6);
+        let mut counted = Err(none);
+        for (position, (file, counter)) in self.energy.iter_mut().enumerate() {
             let zero = Fault::new(file.call(), FaultCode::Zero);
             let energy = file.number().and_then(|energy| if energy == 0 { Err(zero) } else { Ok(energy) });
-            measured = (energy, rate.power(file.call(), Instant::now(), energy));
+            let ceiling = Ceiling::of_energy(watts).times(1e6);
+            counted = counter.add(file.call(), Instant::now(), energy, ceiling);
             if energy.is_ok() {
                 self.energy.swap(0, position);
                 self.energy.truncate(1);
                 break;
             }
         }
-        measured
+        counted
     }
 }
 
@@ -162,22 +163,23 @@ fn temperature(channel: &Channel) -> Option<Temperature> {
 }
 
 /// The first limit that is not switched off, which is 0. One that cannot be read may be the one in force, so no
-/// other takes its place.
-fn power_limit(files: &[File]) -> Measured<u64> {
+/// other takes its place. A default of 0 is one that the driver does not know.
+fn power_limit(limit: &str, files: &[File]) -> Measured<u64> {
     for file in files {
         match file.number()? {
             0 => {}
-            limit => return Ok(limit),
+            micro => return Ok(micro),
         }
     }
-    Err(Fault::new(files.first().map_or("power_max", File::call), FaultCode::Disabled))
+    let none = if limit == "default" { FaultCode::Zero } else { FaultCode::Disabled };
+    Err(Fault::new(files.first().map_or("power_max", File::call), none))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use super::Sensors;
+    use super::{SensorSample, Sensors};
 
     #[test]
     fn a_card_whose_counter_reads_zero_has_its_packages_energy() {
@@ -198,8 +200,11 @@ mod tests {
         put("fan1_input", "1830");
         let mut sensors = Sensors::of_card(device.path(), "xe");
         let sample = sensors.read();
-        assert_eq!(sample.energy_uj, Ok(5_000_000));
-        assert_eq!(sample.power_uw.map_err(|fault| fault.code.name()), Err("first_reading"));
+        let energy = |sample: &SensorSample| {
+            let counted = sample.energy.map_err(|fault| fault.code.name())?;
+            Ok((counted.total, counted.power().map_err(|fault| fault.code.name())))
+        };
+        assert_eq!(energy(&sample), Err("first_reading"), "it may be a glitch");
         let code = |(limit, got): &(&'static str, super::Measured<u64>)| {
             (*limit, got.map_err(|fault| fault.code.name()))
         };
@@ -208,17 +213,24 @@ mod tests {
         assert_eq!(sample.temperatures_mc, [("gpu", Ok(61_000))]);
         assert_eq!(sample.temperature_limits_mc, [("gpu", "slowdown", Ok(100_000))]);
         assert_eq!(sample.fans_rpm, [Ok(1830)]);
-        assert_eq!(sensors.read().power_uw.map_err(|fault| fault.code.name()), Err("counter_stands"));
+        assert_eq!(energy(&sensors.read()), Ok((5_000_000, Err("counter_stands"))));
         put("energy1_input", "7000000");
-        assert_eq!(sensors.read().energy_uj, Ok(5_000_000), "the other counter would be a jump");
+        let sample = sensors.read();
+        assert_eq!(
+            energy(&sample),
+            Ok((5_000_000, Err("counter_stands"))),
+            "the other counter would be a jump"
+        );
+        put("energy2_input", "5000000000000");
+        assert_eq!(energy(&sensors.read()), Err("rose_too_fast"));
         // A file that vanishes costs its own value only.
         fs::remove_file(chip.join("temp2_input")).expect("removed");
         put("energy2_input", "");
         let sample = sensors.read();
         assert_eq!(sample.temperatures_mc[0].1.map_err(|fault| fault.code.name()), Err("ENOENT"));
-        assert_eq!(sample.energy_uj.map_err(|fault| fault.code.name()), Err("empty"));
+        assert_eq!(energy(&sample), Err("empty"));
         assert_eq!(sample.fans_rpm, [Ok(1830)]);
-        assert!(Sensors::of_card(device.path(), "i915").read().energy_uj.is_err());
+        assert!(Sensors::of_card(device.path(), "i915").read().energy.is_err());
     }
 
     /// The power limits of a chip with these files, watts, or why there are none.
@@ -244,5 +256,6 @@ mod tests {
         assert_eq!(limits(&[("power1_max", "150000000"), cap])[0], ("enforced", Ok(150)));
         assert_eq!(limits(&[("power1_max", "x"), cap])[0], ("enforced", Err("garbage")));
         assert_eq!(limits(&[("power1_rated_max", "0"), ("power2_rated_max", crit)]), [("default", Ok(320))]);
+        assert_eq!(limits(&[("power1_rated_max", "0")]), [("default", Err("zero"))], "as an A380 has it");
     }
 }

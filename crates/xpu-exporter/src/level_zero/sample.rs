@@ -1,7 +1,7 @@
 //! What one round reads from a device, in Sysman's units.
 
 use level_zero_sys as sys;
-use reading::{Fault, Measured};
+use reading::{Counted, Fault, Measured};
 
 /// One engine group.
 pub struct EngineSample {
@@ -23,6 +23,20 @@ pub struct FrequencySample {
     pub max_mhz: f64,
     /// Its clock and what throttles it.
     pub state: Measured<sys::FrequencyState>,
+    /// For how long it was throttled, µs.
+    pub throttled_us: Measured<u64>,
+}
+
+/// One temperature sensor.
+pub struct TemperatureSample {
+    /// Its tile; `None` for the whole device.
+    pub tile: Option<u32>,
+    /// `zes_temp_sensors_t`.
+    pub kind: u32,
+    /// °C.
+    pub celsius: Measured<f64>,
+    /// The most that the part may have, °C; 0 or negative is unknown.
+    pub max_celsius: f64,
 }
 
 /// One memory module.
@@ -34,7 +48,7 @@ pub struct MemorySample {
     /// Its size and how much of it is free.
     pub state: Measured<sys::MemoryState>,
     /// Bytes read and written.
-    pub bandwidth: Measured<sys::MemoryBandwidth>,
+    pub moved: [Measured<u64>; 2],
     /// Share of its highest bandwidth that was used since the last round.
     pub active: Measured<f64>,
 }
@@ -48,7 +62,7 @@ pub struct PortSample {
     /// Its status and speed.
     pub state: Measured<sys::PortState>,
     /// Bytes received and transmitted.
-    pub throughput: Measured<sys::PortThroughput>,
+    pub moved: [Measured<u64>; 2],
     /// Errors by kind.
     pub errors: Measured<sys::PortErrors>,
 }
@@ -57,20 +71,20 @@ pub struct PortSample {
 pub struct Sample {
     /// Engine groups.
     pub engines: Measured<Vec<EngineSample>>,
+    /// Other processes that have the device open.
+    pub processes: Measured<u64>,
     /// Clock domains.
     pub frequencies: Vec<FrequencySample>,
     /// Memory modules on the device.
     pub memories: Measured<Vec<MemorySample>>,
     /// Energy of the card since it was first read, µJ.
-    pub energy_uj: Measured<u64>,
-    /// Mean power since the last round, µW.
-    pub power_uw: Measured<f64>,
+    pub energy: Measured<Counted>,
     /// Power limits.
     pub limits: Measured<Vec<sys::PowerLimit>>,
     /// What the limit can be.
     pub limit_range: Measured<PowerRange>,
-    /// Temperature sensors: tile, `zes_temp_sensors_t`, °C.
-    pub temperatures: Vec<(Option<u32>, u32, Measured<f64>)>,
+    /// Temperature sensors.
+    pub temperatures: Vec<TemperatureSample>,
     /// Fans: position in the driver's list, revolutions per minute now, and at most.
     pub fans: Vec<(u32, Measured<i32>, i32)>,
     /// Error sets: tile, `zes_ras_error_type_t`, counts by category.
@@ -78,7 +92,7 @@ pub struct Sample {
     /// Fabric ports.
     pub ports: Vec<PortSample>,
     /// Bytes received and transmitted over PCIe.
-    pub pcie_bytes: Measured<(u64, u64)>,
+    pub pcie_bytes: [Measured<u64>; 2],
     /// PCIe packets that were sent again.
     pub pcie_replays: Measured<u64>,
     /// Speed of the PCIe link now, and at most.
@@ -115,14 +129,4 @@ pub struct Missing {
     pub ras: Option<Fault>,
     /// Fabric ports.
     pub ports: Option<Fault>,
-}
-
-impl Sample {
-    /// Whether every clock is 0, as it is only in a GT's deepest sleep state.
-    pub fn clocks_are_stopped(&self) -> bool {
-        let is_stopped = |domain: &FrequencySample| domain.state.is_ok_and(|state| state.actual == 0.0);
-        self.missing.frequencies.is_none()
-            && !self.frequencies.is_empty()
-            && self.frequencies.iter().all(is_stopped)
-    }
 }

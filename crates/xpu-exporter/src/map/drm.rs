@@ -1,5 +1,6 @@
 //! What the kernel reports of a card.
 
+use kernel::file::missing;
 use naming::{
     Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m,
 };
@@ -14,6 +15,7 @@ pub fn put(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     load(sample, batch);
     memory(sample, batch);
     sensors(&sample.sensors, batch);
+    missing_sensors(sample, batch);
     link(sample, batch);
     if identities.tiles.is_empty() {
         gts(&sample.gts.iter().collect::<Vec<_>>(), batch);
@@ -62,8 +64,10 @@ fn memory(sample: &Sample, batch: &mut Batch) {
 }
 
 fn sensors(sample: &SensorSample, batch: &mut Batch) {
-    batch.put(m::ENERGY, Labels::NONE, sample.energy_uj.map(|micro| Joules(micro as f64 * 1e-6)));
-    batch.put(m::POWER, Labels::NONE, sample.power_uw.map(|micro| Watts(micro * 1e-6)));
+    let energy = sample.energy;
+    batch.put(m::ENERGY, Labels::NONE, energy.map(|energy| Joules(energy.total as f64 * 1e-6)));
+    let power = energy.and_then(|energy| energy.power());
+    batch.put(m::POWER, Labels::NONE, power.map(|micro| Watts(micro * 1e-6)));
     for (limit, value) in &sample.limits_uw {
         let value = value.map(|micro| Watts(micro as f64 * 1e-6));
         batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, *limit), value);
@@ -83,6 +87,25 @@ fn sensors(sample: &SensorSample, batch: &mut Batch) {
     }
 }
 
+/// Why kinds of sensors that have no file have no series.
+fn missing_sensors(sample: &Sample, batch: &mut Batch) {
+    let SensorSample { limits_uw, temperatures_mc, temperature_limits_mc, fans_rpm, .. } = &sample.sensors;
+    let integrated = |call| Fault::new(call, FaultCode::Integrated);
+    let fault = |call| if sample.integrated { integrated(call) } else { missing(call) };
+    if limits_uw.iter().all(|(limit, _)| *limit != "enforced") {
+        batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, "enforced"), Err(fault("power_cap")));
+    }
+    if temperatures_mc.is_empty() {
+        batch.put(m::TEMPERATURE, Labels::NONE, Err(fault("temp_input")));
+    }
+    if temperature_limits_mc.is_empty() {
+        batch.put(m::TEMPERATURE_LIMIT, Labels::NONE, Err(fault("temp_crit")));
+    }
+    if fans_rpm.is_empty() {
+        batch.put(m::FAN_REVOLUTIONS, Labels::NONE, Err(fault("fan_input")));
+    }
+}
+
 fn link(sample: &Sample, batch: &mut Batch) {
     let generation = |link: Measured<kernel::pci::Link>| link.map(|link| Count(link.generation.into()));
     let width = |link: Measured<kernel::pci::Link>| link.map(|link| Count(link.width.into()));
@@ -94,14 +117,19 @@ fn link(sample: &Sample, batch: &mut Batch) {
     batch.put(m::LINK_BANDWIDTH, pcie_link(), capacity);
 }
 
+/// The clock of one domain.
+pub fn clock(domain: &'static str, mhz: Measured<u64>, batch: &mut Batch) {
+    let clock = mhz.and_then(|mhz| megahertz("act_freq", mhz as f64));
+    batch.put(m::CLOCK, Labels::one(Label::Domain, domain), clock);
+}
+
 /// Clocks and throttling of one card or tile. A reason is active if it is active on one of the GTs.
 fn gts(gts: &[&GtSample], batch: &mut Batch) {
     let mut throttle: Vec<(&'static str, bool)> = Vec::new();
     let mut missing = None;
     for gt in gts {
-        let actual = gt.actual_mhz.and_then(|mhz| megahertz("act_freq", mhz as f64));
+        clock(gt.domain, gt.actual_mhz, batch);
         let most = gt.max_mhz.and_then(|mhz| highest("rp0_freq", mhz as f64));
-        batch.put(m::CLOCK, Labels::one(Label::Domain, gt.domain), actual);
         batch.put(m::CLOCK_MAX, Labels::one(Label::Domain, gt.domain), most);
         match &gt.reasons {
             Ok(reasons) => {
