@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use sim::{
     Control, Profile,
-    control::{Engine, Fault, Heat, Memory, Xid},
+    control::{Engine, Fault, Heat, Memory, Recovery, RecoveryAction, Xid},
 };
 use tempfile::TempDir;
 
@@ -43,6 +43,9 @@ const MACHINES: [(&str, &str, &str); 9] = [
     ("branch-42", "nuc-panther-lake", "idle"),
 ];
 
+/// Devices of all of them.
+const DEVICE_COUNT: f64 = 44.0;
+
 /// The engines: node, kind, model.
 const ENGINES: [(&str, &str, &str); 8] = [
     ("gpu-1", "vllm", "chat"),
@@ -60,7 +63,7 @@ const DEAD: [&str; 2] = ["gpu-3", "branch-42"];
 
 /// What fires in trouble: alert, and the labels that say where.
 const TROUBLE: [(&str, &str); 8] = [
-    ("GpuHbmNearOom", r#"node="gpu-2",device="gpu0""#),
+    ("GpuHbmNearOom", r#"node="mig-1",device="gpu1""#),
     ("GpuThermalOrPowerThrottle", r#"node="gpu-2",device="gpu1""#),
     ("GpuXidErrorDetected", r#"node="gpu-2",device="gpu2",code="79""#),
     ("DeviceLost", r#"node="gaudi-1",device="hpu5""#),
@@ -185,10 +188,13 @@ impl Fleet {
     pub fn break_things(&mut self) -> Result<()> {
         let sick = sick();
         let lost = Control { fault: vec![Fault::lost().device(5)], ..Control::default() };
+        // No engine is known there that would have reserved the memory.
+        let full = Control { memory: vec![Memory { device: 1, fill: 0.97 }], ..Control::default() };
         for machine in &mut self.machines {
             match machine.name {
                 "gpu-2" => machine.node.control(&sick)?,
                 "gaudi-1" => machine.node.control(&lost)?,
+                "mig-1" => machine.node.control(&full)?,
                 name if DEAD.contains(&name) => {
                     machine.exporter.process.signal("KILL")?;
                     machine.exporter.process.wait()?;
@@ -225,6 +231,8 @@ impl Fleet {
                 "up == 0 or last_over_time(accel:device_state:max[5m]) unless accel:device_state:max",
             )?;
             ensure!(down.is_empty(), "{down:?}");
+            let devices = self.prometheus.value("count(accel:device_state:max)")?;
+            ensure!(devices >= DEVICE_COUNT, "{devices} of {DEVICE_COUNT} devices");
             Ok(())
         })
     }
@@ -274,9 +282,10 @@ impl Fleet {
 fn sick() -> Control {
     let engine = |model: &str| Engine { model: Some(model.to_owned()), ..Engine::default() };
     Control {
-        memory: vec![Memory { device: 0, fill: 0.97 }],
         heat: vec![Heat { device: 1, celsius: 60.0 }],
         xid: vec![Xid { id: 1, device: 2, code: 79, ..Xid::default() }],
+        // The error is open until this was done.
+        recovery: vec![Recovery { device: 2, action: RecoveryAction::Reboot }],
         engine: vec![
             Engine { kv_pressure: Some(0.97), ..engine("full") },
             Engine { ttft_seconds: Some(4.0), ..engine("late") },

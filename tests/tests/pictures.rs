@@ -284,13 +284,13 @@ fn hardware(seen: &Seen) -> Result<()> {
     ensure!(dead.value == "DOWN", "{dead:?}");
 
     // The culprit of each cause.
-    fires(seen, "fleet-nvidia", &["critical", "GpuHbmNearOom", "gpu-2", "gpu0"])?;
+    fires(seen, "fleet-nvidia", &["critical", "GpuHbmNearOom", "mig-1", "gpu1"])?;
     fires(seen, "fleet-nvidia", &["critical", "DeviceLost", "gpu-2", "gpu2"])?;
     fires(seen, "fleet-intel-server", &["critical", "DeviceLost", "gaudi-1", "hpu5"])?;
     for (board, name) in [("fleet-nvidia", "gpu-2 gpu2"), ("fleet-intel-server", "gaudi-1 hpu5")] {
         ensure!(tile(seen, board, "Devices", name)?.value == "CRIT", "{name}");
     }
-    first(seen, "fleet-nvidia", "Device memory used", "gpu-2 gpu0")?;
+    first(seen, "fleet-nvidia", "Device memory used", "mig-1 gpu1")?;
     first(seen, "fleet-nvidia", "Die temperature", "gpu-2 gpu1")?;
 
     // The page of a lost GPU says so, and which one to replace.

@@ -62,7 +62,7 @@ export function seen(panel, drawn) {
   const element = document.querySelector(`[data-panel="${panel.id}"]`);
   const tile = (tile) => {
     const box = tile.firstElementChild;
-    const [name, value] = all(tile, "div").filter((div) => div.children.length === 0 || div.querySelector("span")).map(text).filter((words) => words !== "");
+    const [name, value] = [...box.firstElementChild.children].map(text);
     const background = getComputedStyle(box).backgroundColor;
     const words = all(tile, "span").at(-1);
     return { name: value === undefined ? "" : name, value: value ?? name, color: hex(background === "rgba(0, 0, 0, 0)" && words ? getComputedStyle(words).color : background) };
