@@ -9,6 +9,7 @@
 
 mod implausible;
 mod nvml;
+mod slow;
 mod vendor;
 
 use std::{
