@@ -12,7 +12,9 @@ import time
 
 import pynvml as nvml
 
-GPM_METRICS = [*range(1, 14), 20, 21, *range(30, 38), *range(40, 48), 50, 51, *range(60, 98)]
+GPM_METRICS = [
+    *range(1, 14), 20, 21, *range(30, 38), *range(40, 48), 50, 51, *range(60, 98), *range(160, 166), 172, 174,
+]
 LINKS = range(nvml.NVML_NVLINK_MAX_LINKS)
 ALL_LINKS = 0xFFFFFFFF
 LINK_FIELDS = {
@@ -30,8 +32,10 @@ CLOCKS = {
 THRESHOLDS = {"shutdown": 0, "slowdown": 1, "memory_max": 2, "gpu_max": 3}
 POLICIES = [0, 1, 2, 3, 4, 5, 10, 11]
 # From driver 580.82 on, clock-event times have other numbers: all are asked for.
-FIELDS = [*range(1, 147), 147, *range(161, 200), 230, 251, 252, 253, 269, 270, 271]
+FIELDS = [*range(1, 147), 147, *range(161, 200), *range(230, 235), 251, 252, 253, 269, 270, 271, *range(301, 308)]
 EVERY_LINK_FIELD = {138, 139, 140, 141, 161, 162, 163}
+# Counters that each link has from Blackwell on.
+LINK_FIELD_OF_BLACKWELL = [202, 204, *range(206, 216), 219, 220, 221, *range(235, 251)]
 VALUE_MEMBERS = ["dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal"]
 
 
@@ -46,8 +50,22 @@ def plain(value):
     if isinstance(value, (list, tuple)) or hasattr(value, "__len__"):
         return [plain(item) for item in value]
     if hasattr(value, "_fields_"):
-        return {field[0]: plain(getattr(value, field[0])) for field in value._fields_}
+        return {field[0]: member(value, field[0]) for field in value._fields_}
     return {name: plain(item) for name, item in vars(value).items()}
+
+
+def member(struct, name):
+    """A member of a struct. nvidia-ml-py takes numbers of one byte and raw bytes for text: the former are
+    printed as numbers, and the latter as hexadecimal digits where they are no text.
+    """
+    where = getattr(type(struct), name)
+    raw = ctypes.string_at(ctypes.addressof(struct) + where.offset, where.size)
+    if len(raw) == 1:
+        return raw[0]
+    try:
+        return plain(getattr(struct, name))
+    except UnicodeDecodeError:
+        return raw.hex()
 
 
 def read(function, *arguments, **options):
@@ -65,6 +83,27 @@ def filled(function, handle, struct):
         return plain(struct)
     except nvml.NVMLError as error:
         return {"error": error.value}
+
+
+def unrepairable(handle):
+    """The struct of nvml.h is the flag alone. That of nvidia-ml-py has a version before it, so it reads a word that
+    no driver writes.
+    """
+    flag = ctypes.c_uint()
+    call = nvml._nvmlGetFunctionPointer("nvmlDeviceGetUnrepairableMemoryFlag_v1")
+    nvml._nvmlCheckReturn(call(handle, ctypes.byref(flag)))
+    return flag.value
+
+
+def sram_locations(handle):
+    """How many places in on-chip memory had an uncorrectable error: the call without a list of them."""
+    counts = nvml.c_nvmlEccSramUniqueUncorrectedErrorCounts_v1_t()
+    try:
+        nvml.nvmlDeviceGetSramUniqueUncorrectedEccErrorCounts(handle, ctypes.byref(counts))
+    except nvml.NVMLError as error:
+        if error.value != nvml.NVML_ERROR_INSUFFICIENT_SIZE:
+            return {"error": error.value}
+    return counts.entryCount
 
 
 def fields(handle, asked):
@@ -115,7 +154,9 @@ def link(handle, number):
         "remote": read(nvml.nvmlDeviceGetNvLinkRemotePciInfo, handle, number),
         "remote_type": read(nvml.nvmlDeviceGetNvLinkRemoteDeviceType, handle, number),
         "errors": [read(nvml.nvmlDeviceGetNvLinkErrorCounter, handle, number, kind) for kind in range(5)],
-        "fields": fields(handle, [(field, number) for field in sorted(EVERY_LINK_FIELD)]),
+        "fields": fields(
+            handle, [(field, number) for field in [*sorted(EVERY_LINK_FIELD), *LINK_FIELD_OF_BLACKWELL]]
+        ),
     }
 
 
@@ -234,6 +275,16 @@ def device(handle):
         ),
         "links": {str(number): link(handle, number) for number in LINKS},
         "fabric": filled(nvml.nvmlDeviceGetGpuFabricInfoV, handle, nvml.c_nvmlGpuFabricInfo_v3_t()),
+        "fabric_v4": filled(nvml.nvmlDeviceGetGpuFabricInfo_v4, handle, nvml.c_nvmlGpuFabricInfo_v4_t()),
+        "repair": read(nvml.nvmlDeviceGetRepairStatus, handle),
+        "unrepairable": read(unrepairable, handle),
+        "sram_locations": sram_locations(handle),
+        "platform": filled(nvml.nvmlDeviceGetPlatformInfo, handle, nvml.c_nvmlPlatformInfo_v2_t()),
+        "power_profiles": filled(
+            nvml.nvmlDeviceWorkloadPowerProfileGetCurrentProfiles,
+            handle,
+            nvml.c_nvmlWorkloadPowerProfileCurrentProfiles_v1_t(),
+        ),
         "licence": read(nvml.nvmlDeviceGetGridLicensableFeatures, handle),
         "processes": read(nvml.nvmlDeviceGetComputeRunningProcesses, handle),
         "events": read(nvml.nvmlDeviceGetSupportedEventTypes, handle),

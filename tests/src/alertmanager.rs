@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     process,
 };
 
-/// A running Alertmanager that delivers each alert by itself and at once.
+/// A running Alertmanager; unless it has a configuration of its own, it delivers each alert by itself and at once.
 pub struct Alertmanager {
     process: Process,
     /// Where it listens.
@@ -33,11 +33,8 @@ pub struct Alertmanager {
 impl Alertmanager {
     /// Starts Debian's Alertmanager and waits until it serves.
     pub fn start(webhook: &Webhook) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("accelscope-alertmanager-").tempdir()?;
-        let file = dir.path().join("alertmanager.yml");
         let hook = json!({ "url": format!("http://{}/", webhook.address), "send_resolved": true });
-        // JSON is YAML.
-        let config = json!({
+        Self::with_config(&json!({
             "route": {
                 "receiver": "webhook",
                 "group_by": ["..."],
@@ -46,7 +43,14 @@ impl Alertmanager {
                 "repeat_interval": "1h",
             },
             "receivers": [{ "name": "webhook", "webhook_configs": [hook] }],
-        });
+        }))
+    }
+
+    /// Starts it on a configuration of the caller's own.
+    pub fn with_config(config: &Value) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("accelscope-alertmanager-").tempdir()?;
+        let file = dir.path().join("alertmanager.yml");
+        // JSON is YAML.
         fs::write(&file, config.to_string())?;
         let address = process::free_address()?;
         let mut command = Command::new("prometheus-alertmanager");
@@ -84,14 +88,24 @@ impl Notification {
     }
 }
 
+/// One notification as a person gets it: the alerts of one group.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Who got it.
+    pub receiver: String,
+    /// What it is about.
+    pub alerts: Vec<Notification>,
+}
+
 /// A receiver of webhooks, for as long as the test process lives.
 pub struct Webhook {
     address: SocketAddr,
-    received: Arc<Mutex<Vec<Notification>>>,
+    received: Arc<Mutex<Vec<Message>>>,
 }
 
 #[derive(Deserialize)]
-struct Message {
+struct Body {
+    receiver: String,
     alerts: Vec<Alert>,
 }
 
@@ -107,7 +121,7 @@ impl Webhook {
     pub fn start() -> Result<Self> {
         let listener = TcpListener::bind(process::free_address()?)?;
         let address = listener.local_addr()?;
-        let received = Arc::<Mutex<Vec<Notification>>>::default();
+        let received = Arc::<Mutex<Vec<Message>>>::default();
         let inbox = Arc::clone(&received);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -115,15 +129,16 @@ impl Webhook {
                 thread::spawn(move || {
                     let mut reader = BufReader::new(&stream);
                     // The end is a closed connection; what did not come is missed by the test.
-                    while let Ok(message) = receive(&mut reader, &stream) {
+                    while let Ok(Body { receiver, alerts }) = receive(&mut reader, &stream) {
                         let at = Instant::now();
-                        let alerts = message.alerts.into_iter().map(|alert| Notification {
+                        let alerts = alerts.into_iter().map(|alert| Notification {
                             at,
                             resolved: alert.status == "resolved",
                             labels: alert.labels,
                             annotations: alert.annotations,
                         });
-                        inbox.lock().expect("nobody panics while receiving").extend(alerts);
+                        let message = Message { receiver, alerts: alerts.collect() };
+                        inbox.lock().expect("nobody panics while receiving").push(message);
                     }
                 });
             }
@@ -131,14 +146,24 @@ impl Webhook {
         Ok(Self { address, received })
     }
 
-    /// All that has come so far, in order.
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All alerts that have come so far, in order.
     pub fn received(&self) -> Vec<Notification> {
+        self.messages().into_iter().flat_map(|message| message.alerts).collect()
+    }
+
+    /// The same as notifications.
+    pub fn messages(&self) -> Vec<Message> {
         self.received.lock().expect("nobody panics while receiving").clone()
     }
 }
 
 /// Reads one `POST` with its length, and responds.
-fn receive(reader: &mut impl BufRead, mut stream: &TcpStream) -> Result<Message> {
+fn receive(reader: &mut impl BufRead, mut stream: &TcpStream) -> Result<Body> {
     let mut length = None;
     loop {
         let mut line = String::new();

@@ -67,6 +67,13 @@ pub fn node_tools() -> Result<(PathBuf, PathBuf)> {
     Ok((node, tools))
 }
 
+/// The newest release of Prometheus' own tool, beside the one of this Debian.
+pub fn newer_promtool() -> Result<PathBuf> {
+    let tool = target_dir()?.join("tools/prometheus/usr/bin/promtool");
+    ensure!(tool.exists(), "{} is missing; run `cargo xtask setup`", tool.display());
+    Ok(tool)
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is a folder of the repository")

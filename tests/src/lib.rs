@@ -4,7 +4,8 @@
 //! a clock and a workload. [`Node::start`] runs the real binary on it, with the library opened by `dlopen` as
 //! in production, and gives an [`Exporter`] to talk to over real HTTP. [`Prometheus`] runs the real server
 //! beside it, with rules where a test wants them, and an [`Alertmanager`] that delivers what fires to a
-//! [`Webhook`]; a [`SimEngine`] is an inference engine on such a machine.
+//! [`Webhook`]; a [`SimEngine`] is an inference engine on such a machine. A [`fleet::Fleet`] is all of it at once, with
+//! dashboards drawn over it.
 //!
 //! Nothing here is shared between two tests: each has its own processes, folder, address and ports.
 
@@ -14,18 +15,24 @@ mod alertmanager;
 pub mod artefacts;
 pub mod client;
 mod engine;
+pub mod fleet;
+mod footprint;
 pub mod http;
+pub mod matrix;
 mod node;
 pub mod process;
 mod prometheus;
 mod samples;
+pub mod soak;
+pub mod systemd;
 pub mod wait;
 
-pub use alertmanager::{Alertmanager, Notification, Webhook};
+pub use alertmanager::{Alertmanager, Message, Notification, Webhook};
 pub use artefacts::Artefacts;
 pub use engine::SimEngine;
+pub use footprint::Footprint;
 pub use node::{Exporter, INSTANT, NODE_NAME, Node};
 pub use process::Process;
 pub use prometheus::{Alerting, Prometheus, ScrapeJob, encoded, relay};
-pub use samples::{Family, Sample, Samples};
-pub use wait::eventually;
+pub use samples::{ARC_ADDRESSES, Family, Sample, Samples};
+pub use wait::{eventually, eventually_within};

@@ -4,6 +4,35 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// Where the cards of the simulated Arc machine are: their names.
+pub const ARC_ADDRESSES: [&str; 8] = [
+    "0000:03:00.0",
+    "0000:07:00.0",
+    "0000:0b:00.0",
+    "0000:0f:00.0",
+    "0000:83:00.0",
+    "0000:87:00.0",
+    "0000:8b:00.0",
+    "0000:8f:00.0",
+];
+
+/// Words in the names of series that a lost device keeps.
+const LEFT_OF_A_LOST_DEVICE: [&str; 13] = [
+    "device_up",
+    "device_info",
+    "error",
+    "xid",
+    "resets",
+    "replay",
+    "remapped_rows",
+    "rows_remapped",
+    "retired_",
+    "ecc_sbe",
+    "ecc_dbe",
+    "recovery_error",
+    "crc",
+];
+
 /// TYPE and HELP of a family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Family {
@@ -108,9 +137,8 @@ impl Samples {
 
     /// Every series of the device with this index, of both vocabularies, partitions and all.
     pub fn of_device(&self, index: usize) -> BTreeSet<&str> {
-        // The first card of the simulated Arc machine is card1.
-        let card = format!("card{}", index + 1);
-        let names = [format!("gpu{index}"), format!("nvidia{index}"), format!("hpu{index}"), card];
+        let mut names = vec![format!("gpu{index}"), format!("nvidia{index}"), format!("hpu{index}")];
+        names.extend(ARC_ADDRESSES.get(index).map(|address| (*address).to_owned()));
         let index = index.to_string();
         // In the vocabulary of Gaudi's exporter a device's label is its serial number.
         let own = self.samples.iter().filter(|sample| {
@@ -118,6 +146,16 @@ impl Samples {
                 || sample.label("id") == index && !sample.label("Serial").is_empty()
         });
         own.map(|sample| sample.series.as_str()).collect()
+    }
+
+    /// The series of the device with this index that measure something: all but whether it is up, what it is,
+    /// and its errors so far, which stay while it is lost.
+    pub fn measured_of(&self, index: usize) -> BTreeSet<&str> {
+        let is_left = |series: &&str| {
+            let name = series.split('{').next().unwrap_or_default().to_ascii_lowercase();
+            LEFT_OF_A_LOST_DEVICE.iter().any(|word| name.contains(word))
+        };
+        self.of_device(index).into_iter().filter(|series| !is_left(series)).collect()
     }
 
     /// The sum of all samples of this name that have these labels among their own; 0 for none.

@@ -24,12 +24,21 @@ impl std::error::Error for Final {}
 
 /// Polls `probe` until it succeeds; past the [`CEILING`], or on a [`Final`] error, returns its last error,
 /// headed by `what`.
-pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Result<T>) -> Result<T> {
+pub fn eventually<T>(what: &str, probe: impl FnMut() -> Result<T>) -> Result<T> {
+    eventually_within(CEILING, what, probe)
+}
+
+/// The same with another ceiling, for what takes longer by its own definition.
+pub fn eventually_within<T>(
+    ceiling: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> Result<T>,
+) -> Result<T> {
     let start = Instant::now();
     loop {
         match probe() {
             Ok(value) => return Ok(value),
-            Err(error) if error.is::<Final>() || start.elapsed() > CEILING => {
+            Err(error) if error.is::<Final>() || start.elapsed() > ceiling => {
                 return Err(anyhow!("{what}: not after {:.0?}: {error:#}", start.elapsed()));
             }
             Err(_) => thread::sleep(Duration::from_millis(50)),

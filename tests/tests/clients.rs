@@ -17,6 +17,10 @@ use e2e::{
     process::{self, free_address},
 };
 use serde_json::Value;
+use sim::{
+    Control,
+    control::{Fabric, Link, PowerProfile, Repair, Repairable},
+};
 
 const KIBIBYTE: f64 = 1024.0;
 const MEBIBYTE: f64 = 1_048_576.0;
@@ -73,6 +77,10 @@ const DEVICE: &[Row] = &[
     ("/ecc/uncorrected_aggregate", 1.0, "DCGM_FI_DEV_ECC_DBE_AGG_TOTAL", &[]),
     ("/row_histogram/max", 1.0, "accel_memory_row_remap_banks", &[("availability", "max")]),
     ("/links/3/active", 1.0, "accel_link_up", &[("link", "3"), ("kind", "nvlink")]),
+    ("/repair/0", 1.0, "accel_repair_pending", &[("kind", "memory_channel")]),
+    ("/repair/1", 1.0, "accel_repair_pending", &[("kind", "tpc")]),
+    ("/unrepairable", 1.0, "accel_memory_unrepairable", &[]),
+    ("/sram_locations", 1.0, "accel_sram_uncorrectable_locations", &[]),
     // Field values, by number.
     ("/fields/29", 1.0, "accel_memory_pages_retired_total", &[("cause", "single_bit")]),
     ("/fields/74", NANO, "accel_throttle_seconds_total", &[("reason", "sw_power_cap")]),
@@ -82,7 +90,16 @@ const DEVICE: &[Row] = &[
     ("/fields/142", 1.0, "accel_memory_rows_remapped_total", &[("cause", "correctable")]),
     ("/fields/143", 1.0, "accel_memory_rows_remapped_total", &[("cause", "uncorrectable")]),
     ("/fields/144", 1.0, "accel_memory_row_remap_pending", &[]),
+    ("/fields/173", 1.0, "accel_pcie_errors_total", &[("error", "correctable")]),
+    ("/fields/176", 1.0, "accel_pcie_errors_total", &[("error", "bad_tlp")]),
+    ("/fields/177", 1.0, "accel_pcie_errors_total", &[("error", "nak_sent")]),
+    ("/fields/180", 1.0, "accel_pcie_errors_total", &[("error", "fatal")]),
     ("/fields/186", MILLI, "accel_power_instant_watts", &[]),
+    ("/fields/193", 1.0, "accel_temperature_margin_limit_celsius", &[("limit", "shutdown")]),
+    ("/fields/194", 1.0, "accel_temperature_margin_limit_celsius", &[("limit", "slowdown")]),
+    ("/fields/195", 1.0, "accel_temperature_margin_limit_celsius", &[("limit", "memory_operating")]),
+    ("/fields/196", 1.0, "accel_temperature_margin_limit_celsius", &[("limit", "operating")]),
+    ("/fields/301", 1.0, "accel_memory_rows_remapped_inactive", &[("cause", "correctable")]),
     ("/fields/197", 1.0, "accel_link_transmit_bytes_total", &[("kind", "pcie")]),
     ("/fields/198", 1.0, "accel_link_receive_bytes_total", &[("kind", "pcie")]),
     (
@@ -97,6 +114,33 @@ const DEVICE: &[Row] = &[
         "accel_link_receive_bytes_total",
         &[("link", "3"), ("kind", "nvlink")],
     ),
+];
+
+/// What nvidia-ml-py reads of a device from Blackwell on.
+const BLACKWELL: &[Row] = &[
+    ("/links/3/fields/221:3", 1.0, "accel_link_symbol_errors_total", &[("link", "3"), ("kind", "nvlink")]),
+    (
+        "/links/3/fields/211:3",
+        1.0,
+        "accel_link_errors_total",
+        &[("link", "3"), ("kind", "nvlink"), ("error", "local_integrity")],
+    ),
+    (
+        "/links/3/fields/214:3",
+        1.0,
+        "accel_link_errors_total",
+        &[("link", "3"), ("kind", "nvlink"), ("error", "link_recovery_failed")],
+    ),
+    (
+        "/links/3/fields/215:3",
+        1.0,
+        "accel_link_errors_total",
+        &[("link", "3"), ("kind", "nvlink"), ("error", "link_recovery")],
+    ),
+    ("/gpm/160", PERCENT, "accel_cache_hit_ratio", &[("cache", "host")]),
+    ("/gpm/162", PERCENT, "accel_cache_hit_ratio", &[("cache", "peer")]),
+    ("/gpm/164", PERCENT, "accel_cache_hit_ratio", &[("cache", "dram")]),
+    ("/gpm/174", PERCENT, "accel_context_switch_active_ratio", &[]),
 ];
 
 /// What nvidia-ml-py reads of a device or an instance by GPM, by number of the metric.
@@ -243,6 +287,70 @@ fn pynvml_agrees_on_h100() -> Result<()> {
 #[test]
 fn pynvml_agrees_on_instances() -> Result<()> {
     pynvml_agrees("h100-mig", "prefill", INSTANT)?;
+    Ok(())
+}
+
+#[test]
+fn pynvml_agrees_on_newer_parts() -> Result<()> {
+    pynvml_agrees("b200-8", "decode", INSTANT)?;
+    let node = Node::new("b200-8")?.frozen().workload("decode");
+    node.control(&Control {
+        link: vec![Link { device: 1, link: 3, down: true, recoveries: 4, crc_errors: 9, ..Link::default() }],
+        fabric: vec![Fabric { device: 1, status: 23, clique: 7, ..Fabric::default() }],
+        repair: vec![Repair {
+            device: 1,
+            pending: vec![Repairable::Tpc],
+            unrepairable: true,
+            sram_locations: 5,
+            ..Repair::default()
+        }],
+        power_profile: vec![PowerProfile { device: 1, requested: vec![6, 1], enforced: vec![6] }],
+        ..Control::default()
+    })?;
+    let ours = node.start(&[])?.settled()?;
+    let dump = dump(&node)?;
+    let theirs = &dump["devices"][1];
+    let unified = [("device", "gpu1"), ("partition", "")];
+    let rows = [DEVICE, BLACKWELL].concat();
+    let compared = compare("b200-8 gpu1", &rows, theirs, &ours, [&unified, &[("gpu", "1")]], &[])?;
+    ensure!(compared > 60, "only {compared} values compared");
+
+    let number = |path: &str| theirs.pointer(path).and_then(Value::as_u64).with_context(|| path.to_owned());
+    // The fabric, by the newest call and by the one before.
+    let info = ours.all("accel_fabric_info", &unified).next().context("the fabric")?;
+    for path in ["/fabric_v4/cliques/0/id", "/fabric/cliqueId"] {
+        ensure!(number(path)?.to_string() == info.label("clique_id"), "{path}");
+    }
+    ensure!(number("/fabric_v4/status")? == 23 && number("/fabric/status")? == 23);
+    ensure!(info.label("registration_status") == "NVML_ERROR_INSUFFICIENT_RESOURCES", "{}", info.series);
+    let platform = ours.all("accel_platform_info", &unified).next().context("the platform")?;
+    for (path, label) in [
+        ("/platform/slotNumber", "slot"),
+        ("/platform/trayIndex", "tray"),
+        ("/platform/moduleId", "module_id"),
+    ] {
+        ensure!(number(path)?.to_string() == platform.label(label), "{path}: {}", platform.series);
+    }
+    for (profile, bit) in [("llm_inference", 6), ("max_q", 1), ("max_p", 0)] {
+        for (mask, metric) in [
+            ("/power_profiles/requestedProfilesMask/mask/0", "accel_power_profile_requested"),
+            ("/power_profiles/enforcedProfilesMask/mask/0", "accel_power_profile_enforced"),
+        ] {
+            let set = number(mask)? >> bit & 1;
+            let value = ours.value(metric, &[unified[0], ("profile", profile)])?;
+            ensure!(value == set as f64, "{metric} {profile}: {value} and {set}");
+        }
+    }
+    for (bin, field) in [("0", 235), ("15", 250)] {
+        let of_link = |link: u64| number(&format!("/links/{link}/fields/{field}:{link}"));
+        let sum = (0..18).map(of_link).sum::<Result<u64>>()?;
+        let value = ours.value("accel_link_fec_corrected_total", &[unified[0], ("bin", bin)])?;
+        ensure!(value == sum as f64, "bin {bin}: {value} and {sum}");
+    }
+    let packed = number("/links/3/fields/220:3")?;
+    let ratio = (packed >> 8 & 0xf) as f64 * 10f64.powi(-i32::try_from(packed & 0xff)?);
+    let value = ours.value("accel_link_bit_error_ratio", &[unified[0], ("link", "3"), ("kind", "nvlink")])?;
+    ensure!((value - ratio).abs() < ratio * 1e-9, "{value} and {ratio}");
     Ok(())
 }
 

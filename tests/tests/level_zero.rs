@@ -21,7 +21,7 @@ use sim::{
 use crate::c_headers::Headers;
 
 pub const MACHINE: &str = "battlematrix-8";
-pub const CARD: [(&str, &str); 1] = [("device", "card1")];
+pub const CARD: [(&str, &str); 1] = [("device", "0000:03:00.0")];
 /// Level Zero alone, with the engine counters.
 pub const LEVEL_ZERO: &[&str] = &["--xpu.backend", "level-zero", "--xpu.hold-awake"];
 
@@ -84,8 +84,7 @@ fn debians_loader_opens_the_driver_and_the_exporter_reads_through_it() -> Result
 
     let direct = real.node.start(&[LEVEL_ZERO, &["--path.dev", "/nowhere"]].concat()[..2])?;
     let direct = direct.settled()?;
-    // The same driver's values, with Debian's loader between or not; the names of devices come from the
-    // kernel, which the first exporter does not see.
+    // The same driver's values, with Debian's loader between or not.
     let values = |samples: &Samples, device: &str| -> BTreeSet<String> {
         let own = samples.samples.iter().filter(|sample| sample.label("device") == device);
         let kept =
@@ -94,7 +93,8 @@ fn debians_loader_opens_the_driver_and_the_exporter_reads_through_it() -> Result
             .map(|sample| format!("{} {}", sample.series.replace(device, "_"), sample.value))
             .collect()
     };
-    let (real_values, direct_values) = (values(&through_loader, "gpu0"), values(&direct, "card1"));
+    let (real_values, direct_values) =
+        (values(&through_loader, "0000:03:00.0"), values(&direct, "0000:03:00.0"));
     ensure!(real_values.len() > 25, "{real_values:?}");
     ensure!(
         real_values == direct_values,
@@ -237,7 +237,7 @@ fn both_backends_say_the_same_or_it_is_known_why_not() -> Result<()> {
     let kernel = node.start(&["--xpu.backend", "kernel"])?.settled()?;
     let level_zero = node.start(LEVEL_ZERO)?.settled()?;
     let mut same = 0;
-    for sample in level_zero.samples.iter().filter(|sample| sample.label("device") == "card1") {
+    for sample in level_zero.samples.iter().filter(|sample| sample.label("device") == "0000:03:00.0") {
         let Some(other) = kernel.samples.iter().find(|other| other.series == sample.series) else { continue };
         let name = sample.series.split('{').next().unwrap_or_default();
         match name {

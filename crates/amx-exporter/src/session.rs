@@ -7,7 +7,7 @@ use std::{
 
 use kernel::File;
 use naming::{Family, Label};
-use reading::{Backend, Found, Identity, Labels, Lost, Session, Source, Unavailable};
+use reading::{Backend, Found, Identity, Labels, Lost, Prior, Session, Source, Unavailable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
@@ -121,7 +121,7 @@ impl Session for AmxSession {
         &self.backend
     }
 
-    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+    fn devices(&mut self, _prior: &Prior) -> Result<Vec<Found>, Lost> {
         let sockets = topology::sockets(&self.sysfs).map_err(Lost::Device)?;
         Ok(sockets.into_keys().map(|socket| self.found(socket)).collect())
     }
@@ -143,7 +143,7 @@ impl AmxSession {
         };
         let (perf, cpu) = (Arc::clone(&self.perf), self.cpu.clone());
         let open = move || Ok(Box::new(SocketSampler::new(socket, &perf, &cpu)) as _);
-        Found { key: device, identity, open: Box::new(open) }
+        Found { key: device, address: None, identity, open: Box::new(open) }
     }
 }
 

@@ -289,12 +289,12 @@ fn throttling_shows_by_its_counters_and_by_the_temperature() {
     // Long throttling changes no counter, but the temperature is at its limit.
     tree.sensor("temp1_input", "100000");
     assert_eq!([active(&tree), active(&tree)], [Some(1.0), Some(1.0)]);
-    // Only some kernels count the power limit.
+    // Without a boot option the kernel does not count the power limit.
     let mut again = tree.sampler(false);
     let batch = round(&mut again, start);
     let power =
         batch.absences.iter().rfind(|absent| absent.id.metric().name == Some("accel_throttle_active"));
-    assert_eq!(power.map(|absent| absent.fault.code.name()), Some("ENOENT"));
+    assert_eq!(power.map(|absent| absent.fault.code.name()), Some("needs_int_pln_enable"));
 }
 
 #[test]

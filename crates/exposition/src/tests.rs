@@ -96,6 +96,14 @@ DCGM_FI_DEV_GPU_TEMP{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 45
 # TYPE DCGM_FI_DEV_MEMORY_TEMP gauge
 DCGM_FI_DEV_MEMORY_TEMP{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 51.5
 DCGM_FI_DEV_MEMORY_TEMP{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 51.5
+# HELP DCGM_FI_DEV_GPU_TEMP_CELSIUS GPU temperature (in C).
+# TYPE DCGM_FI_DEV_GPU_TEMP_CELSIUS gauge
+DCGM_FI_DEV_GPU_TEMP_CELSIUS{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 45
+DCGM_FI_DEV_GPU_TEMP_CELSIUS{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 45
+# HELP DCGM_FI_DEV_MEMORY_TEMP_CELSIUS Memory temperature (in C).
+# TYPE DCGM_FI_DEV_MEMORY_TEMP_CELSIUS gauge
+DCGM_FI_DEV_MEMORY_TEMP_CELSIUS{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 51.5
+DCGM_FI_DEV_MEMORY_TEMP_CELSIUS{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 51.5
 # TYPE accel_energy_joules_total counter
 accel_energy_joules_total{family="nvidia",device="gpu0"} 1.25
 accel_energy_joules_total{family="nvidia",device="gpu1"} 1.25
@@ -103,6 +111,10 @@ accel_energy_joules_total{family="nvidia",device="gpu1"} 1.25
 # TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION counter
 DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 1250
 DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 1250
+# HELP DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL Total energy consumption since the driver was last reloaded (in J).
+# TYPE DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL counter
+DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 1.25
+DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 1.25
 # TYPE accel_throttle_active gauge
 accel_throttle_active{family="nvidia",device="gpu0",reason="sw_power_cap"} 1
 accel_throttle_active{family="nvidia",device="gpu0",reason="thermal"} 1
@@ -115,6 +127,10 @@ accel_fan_speed_ratio{family="nvidia",device="gpu1",fan="0"} 0.3
 # TYPE DCGM_FI_DEV_FAN_SPEED gauge
 DCGM_FI_DEV_FAN_SPEED{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 30
 DCGM_FI_DEV_FAN_SPEED{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 30
+# HELP DCGM_FI_DEV_FAN_SPEED_RATIO Fan speed (ratio).
+# TYPE DCGM_FI_DEV_FAN_SPEED_RATIO gauge
+DCGM_FI_DEV_FAN_SPEED_RATIO{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 0.3
+DCGM_FI_DEV_FAN_SPEED_RATIO{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 0.3
 # HELP DCGM_EXP_XID_ERRORS_TOTAL Total number of XID errors by code.
 # TYPE DCGM_EXP_XID_ERRORS_TOTAL counter
 DCGM_EXP_XID_ERRORS_TOTAL{gpu="0",modelName="NVIDIA H100 80GB HBM3",xid="79"} 18446744073709551615
@@ -144,17 +160,33 @@ accel_temperature_celsius{family="nvidia",device="gpu0",sensor="memory"} 51.5
 accel_temperature_celsius{family="nvidia",device="gpu0",sensor="gpu"} 45
 # HELP DCGM_FI_DEV_GPU_TEMP GPU temperature (in C).
 # TYPE DCGM_FI_DEV_GPU_TEMP gauge
+# UNIT DCGM_FI_DEV_GPU_TEMP 
 DCGM_FI_DEV_GPU_TEMP{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 45
 # HELP DCGM_FI_DEV_MEMORY_TEMP Memory temperature (in C).
 # TYPE DCGM_FI_DEV_MEMORY_TEMP gauge
+# UNIT DCGM_FI_DEV_MEMORY_TEMP 
 DCGM_FI_DEV_MEMORY_TEMP{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 51.5
+# HELP DCGM_FI_DEV_GPU_TEMP_CELSIUS GPU temperature (in C).
+# TYPE DCGM_FI_DEV_GPU_TEMP_CELSIUS gauge
+# UNIT DCGM_FI_DEV_GPU_TEMP_CELSIUS 
+DCGM_FI_DEV_GPU_TEMP_CELSIUS{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 45
+# HELP DCGM_FI_DEV_MEMORY_TEMP_CELSIUS Memory temperature (in C).
+# TYPE DCGM_FI_DEV_MEMORY_TEMP_CELSIUS gauge
+# UNIT DCGM_FI_DEV_MEMORY_TEMP_CELSIUS 
+DCGM_FI_DEV_MEMORY_TEMP_CELSIUS{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 51.5
 # TYPE accel_energy_joules counter
 # UNIT accel_energy_joules joules
 accel_energy_joules_total{family="nvidia",device="gpu0"} 1.25
 # HELP DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION Total energy consumption since boot (in mJ).
 # TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION unknown
+# UNIT DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION 
 DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 1250
+# HELP DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL Total energy consumption since the driver was last reloaded (in J).
+# TYPE DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL unknown
+# UNIT DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL 
+DCGM_FI_DEV_GPU_ENERGY_JOULES_TOTAL{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 1.25
 # TYPE accel_throttle_active gauge
+# UNIT accel_throttle_active 
 accel_throttle_active{family="nvidia",device="gpu0",reason="sw_power_cap"} 1
 accel_throttle_active{family="nvidia",device="gpu0",reason="thermal"} 1
 # TYPE accel_fan_speed_ratio gauge
@@ -162,11 +194,18 @@ accel_throttle_active{family="nvidia",device="gpu0",reason="thermal"} 1
 accel_fan_speed_ratio{family="nvidia",device="gpu0",fan="0"} 0.3
 # HELP DCGM_FI_DEV_FAN_SPEED Fan speed (in %).
 # TYPE DCGM_FI_DEV_FAN_SPEED gauge
+# UNIT DCGM_FI_DEV_FAN_SPEED 
 DCGM_FI_DEV_FAN_SPEED{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 30
+# HELP DCGM_FI_DEV_FAN_SPEED_RATIO Fan speed (ratio).
+# TYPE DCGM_FI_DEV_FAN_SPEED_RATIO gauge
+# UNIT DCGM_FI_DEV_FAN_SPEED_RATIO 
+DCGM_FI_DEV_FAN_SPEED_RATIO{gpu="0",modelName="NVIDIA H100 80GB HBM3"} 0.3
 # HELP DCGM_EXP_XID_ERRORS_TOTAL Total number of XID errors by code.
 # TYPE DCGM_EXP_XID_ERRORS_TOTAL unknown
+# UNIT DCGM_EXP_XID_ERRORS_TOTAL 
 DCGM_EXP_XID_ERRORS_TOTAL{gpu="0",modelName="NVIDIA H100 80GB HBM3",xid="79"} 18446744073709551615
 # TYPE accelscope_build info
+# UNIT accelscope_build 
 accelscope_build_info{version="0.1.0",simulated="no \"real\"\\one\n"} 1
 # TYPE accelscope_sample_duration_seconds histogram
 # UNIT accelscope_sample_duration_seconds seconds
@@ -176,6 +215,7 @@ accelscope_sample_duration_seconds_bucket{source="nvidia",le="+Inf"} 4
 accelscope_sample_duration_seconds_sum{source="nvidia"} 3.503
 accelscope_sample_duration_seconds_count{source="nvidia"} 4
 # TYPE accelscope_http_requests_in_flight gauge
+# UNIT accelscope_http_requests_in_flight 
 accelscope_http_requests_in_flight 2
 # EOF
 "#
@@ -286,7 +326,8 @@ fn a_filter_picks_names_and_their_help_and_type() {
         body(Format::OpenMetrics, Vocabulary::Dcgm),
         format!(
             "# HELP DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION C:\\\\energy, \\\"mine\\\"\\nin mJ\n\
-             # TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION gauge\n{samples}# EOF\n"
+             # TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION gauge\n\
+             # UNIT DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION \n{samples}# EOF\n"
         )
     );
     assert!(body(Format::Text, Vocabulary::Habana).contains("DCGM_FI_DEV_GPU_TEMP{"), "another's filter");
@@ -427,8 +468,9 @@ proptest! {
             prop_assert_eq!(&parsed_labels(&line("accelscope_build_info{"))[2].1, &own);
             let announced = line("# HELP DCGM_FI_DEV_XID_ERRORS ");
             prop_assert_eq!(unescaped(&announced["# HELP DCGM_FI_DEV_XID_ERRORS ".len()..]), help.clone());
-            let end = usize::from(format == Format::OpenMetrics);
-            prop_assert_eq!(body.matches('\n').count(), 3 + 3 + end, "no raw line input");
+            // OpenMetrics has a UNIT line in each of the two families, and an end.
+            let more = if format == Format::OpenMetrics { 3 } else { 0 };
+            prop_assert_eq!(body.matches('\n').count(), 3 + 3 + more, "no raw line input");
         }
         let families = families(&encode(Format::Protobuf, &subjects, &options));
         let metric = Sample::decode(&families[0].metric[0][..]).expect("a metric");
@@ -451,6 +493,8 @@ fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
             when,
             keep: &[(Label::Sensor, "where")],
             help: "Degrees.",
+            generation: None,
+            other: None,
         }
     }
     static METRIC: Metric = Metric {
@@ -462,6 +506,7 @@ fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
         help: "",
         sourceless: "",
         integral: None,
+        outlives_loss: false,
     };
     const FIRST: Id = catalogue::TEMPERATURE.id;
     const SECOND: Id = catalogue::POWER.id;

@@ -125,7 +125,9 @@ impl Writer for Text {
         self.push(&["# HELP ", name, " "]);
         push_escaped(&mut self.out, heading.help, self.dialect.help_specials);
         self.push(&["\n# TYPE ", name, " ", kind, "\n"]);
-        if self.dialect.units && !heading.unit.is_empty() {
+        // A family without a unit has the line too: a parser that keeps the unit of the family before would else
+        // give it to this one (Prometheus 3.5 with `type-and-unit-labels`).
+        if self.dialect.units {
             self.push(&["# UNIT ", name, " ", heading.unit, "\n"]);
         }
     }

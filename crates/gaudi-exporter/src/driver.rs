@@ -18,6 +18,8 @@ use crate::sensors::Sensors;
 pub struct Node {
     /// N of `accel<N>` or `hl<N>`.
     pub minor: u32,
+    /// `class/accel/accel<N>` or `class/habanalabs/hl<N>`.
+    entry: PathBuf,
     /// Where its attributes are.
     folder: PathBuf,
     /// Its PCI function.
@@ -43,7 +45,7 @@ pub fn nodes(sysfs: &Path) -> Vec<Node> {
         let class = sysfs.join(class);
         let numbered = entries(&class).into_iter().filter_map(|name| {
             let minor = name.strip_prefix(prefix)?.parse().ok()?;
-            Node::open(sysfs, minor, class.join(name).join(attributes))
+            Node::open(sysfs, minor, class.join(name), attributes)
         });
         numbered.collect()
     };
@@ -57,11 +59,25 @@ pub fn nodes(sysfs: &Path) -> Vec<Node> {
 
 impl Node {
     /// `None` for a device of another driver: NPUs are in the class, too.
-    fn open(sysfs: &Path, minor: u32, folder: PathBuf) -> Option<Self> {
+    fn open(sysfs: &Path, minor: u32, entry: PathBuf, attributes: &str) -> Option<Self> {
+        let folder = entry.join(attributes);
         let address = File::new(&folder, "pci_addr").text().ok()?;
         let function = Function::at(sysfs, &address);
         let vendor = Family::Gaudi.pci().map(|pci| pci.vendor.into());
-        (function.vendor().ok() == vendor).then_some(Self { minor, folder, function })
+        (function.vendor().ok() == vendor).then_some(Self { minor, entry, folder, function })
+    }
+
+    /// The kernel's name of the node: `accel5`.
+    pub fn name(&self) -> String {
+        self.entry.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Whether the driver still lists the device under this number.
+    ///
+    /// # Errors
+    /// `unbound` when it does not: it was unbound, or has another number now.
+    pub fn check(&self) -> Measured<()> {
+        if self.entry.exists() { Ok(()) } else { Err(Fault::new("class/accel", FaultCode::Unbound)) }
     }
 
     /// A text of the driver, such as a version.
@@ -196,8 +212,8 @@ mod tests {
     fn only_an_operational_device_is_read() {
         let sysfs = tempfile::tempdir().expect("a folder");
         let folder = sysfs.path().to_owned();
-        let node =
-            Node { minor: 0, folder: folder.clone(), function: Function::at(sysfs.path(), "0000:19:00.0") };
+        let function = Function::at(sysfs.path(), "0000:19:00.0");
+        let node = Node { minor: 0, entry: folder.clone(), folder: folder.clone(), function };
         let files = DriverFiles::open(&node, Path::new("none"));
         assert_eq!(files.check_status(), Ok(()), "an older driver has no such file");
         for (text, code) in [

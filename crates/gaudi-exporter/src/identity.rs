@@ -3,20 +3,50 @@
 use std::{path::Path, sync::Arc};
 
 use naming::{Family, Label};
-use reading::{Identity, Labels};
+use reading::{Identity, Labels, Prior};
+use source::Place;
 
 use crate::{
     driver::{self, Node},
     raw::Hpu,
 };
 
+/// HPUs are called this and a number.
+pub const PREFIX: &str = "hpu";
+
+/// What a card is called for as long as it is remembered, however the driver numbers cards later.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Numbers {
+    /// The number in its name: of its node when it was first listed, unless another card had that.
+    pub name: u32,
+    /// The vendor's label `id`: its place in the library's list, likewise.
+    pub id: u32,
+}
+
+impl Numbers {
+    /// The numbers of a card at a place of a list. A new one whose `index` is the id of another card has the
+    /// number in its name for it, which is no other card's.
+    pub fn new(place: &Place, index: u32, prior: &Prior) -> Self {
+        let id = |identity: &Identity| {
+            let (_, id) = identity.vendor.iter().find(|(name, _)| *name == ID)?;
+            id.parse::<u32>().ok()
+        };
+        let is_taken = prior.remembered.iter().any(|other| id(&other.identity) == Some(index));
+        let new = if is_taken { place.number } else { index };
+        Self { name: place.number, id: place.before.as_deref().and_then(id).unwrap_or(new) }
+    }
+}
+
+/// The label of the vendor's vocabulary that has a card's index.
+const ID: &str = "id";
+
 /// What does not change while a card is plugged in. Empty text stands for what neither library nor driver
 /// has.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    /// Place in HLML's list, or the number of the device's node where there is no list.
-    index: u32,
-    minor: Option<u32>,
+    /// The lasting numbers in its name and in the vendor's label `id`.
+    numbers: Numbers,
+    node: String,
     uuid: String,
     serial: String,
     model: String,
@@ -32,8 +62,15 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Reads it from library and driver; either may be missing.
-    pub fn read(index: u32, address: &str, hpu: Option<&Hpu>, node: Option<&Node>, sysfs: &Path) -> Self {
+    /// Reads it from library and driver; either may be missing. `uuid` is empty where it is not unique.
+    pub fn read(
+        numbers: Numbers,
+        address: &str,
+        uuid: String,
+        hpu: Option<&Hpu>,
+        node: Option<&Node>,
+        sysfs: &Path,
+    ) -> Self {
         let file = |name| node.and_then(|node| node.text(name)).unwrap_or_default();
         let first = |files: &[&'static str], library: Option<String>| {
             let found = files.iter().map(|name| file(name)).find(|text| !text.is_empty());
@@ -44,9 +81,9 @@ impl Inventory {
         let pcb = hpu.and_then(|hpu| hpu.pcb_versions().ok()).unwrap_or_default();
         let driver = driver::driver_version(sysfs).ok();
         Self {
-            index,
-            minor: node.map(|node| node.minor).or_else(|| hpu?.minor_number().ok()),
-            uuid: library(|hpu| hpu.uuid().ok()).unwrap_or_default(),
+            numbers,
+            node: node.map(Node::name).unwrap_or_default(),
+            uuid,
             serial: library(|hpu| hpu.serial().ok()).unwrap_or_default(),
             model: library(|hpu| hpu.name().ok()).unwrap_or_default(),
             device_type: file("device_type"),
@@ -76,11 +113,10 @@ impl Inventory {
             ("device", self.serial.clone()),
             ("driver", self.driver_version.clone()),
             ("fit", self.fit_version.clone()),
-            ("id", self.index.to_string()),
+            (ID, self.numbers.id.to_string()),
             ("spi", self.spi_version.clone()),
         ];
-        // The node's number stays with the card when another card drops out of the list.
-        let device = format!("hpu{}", self.minor.unwrap_or(self.index));
+        let device = format!("{PREFIX}{}", self.numbers.name);
         Arc::new(Identity {
             uuid: Some(self.uuid.clone()).filter(|uuid| !uuid.is_empty()),
             vendor: vendor.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
@@ -96,6 +132,7 @@ impl Inventory {
             (Label::Model, if self.model.is_empty() { &self.device_type } else { &self.model }),
             (Label::Architecture, &self.device_type),
             (Label::PciBusId, &self.pci_bus_id),
+            (Label::AccelNode, &self.node),
             (Label::Serial, &self.serial),
             (Label::DriverVersion, &self.driver_version),
             (Label::LibraryVersion, &self.library_version),
@@ -118,8 +155,7 @@ mod tests {
     #[test]
     fn labels_come_in_the_official_exporters_order_and_none_is_empty() {
         let inventory = Inventory {
-            index: 1,
-            minor: Some(4),
+            numbers: Numbers { name: 4, id: 1 },
             uuid: "01P4".into(),
             serial: "AM1".into(),
             driver_version: "1.22.1".into(),
@@ -141,7 +177,7 @@ mod tests {
         let identity = inventory.identity();
         assert_eq!(unified(&identity), "family=gaudi,device=hpu4,uuid=01P4");
         assert_eq!(vendor(&identity), "Serial=AM1,UUID=01P4,device=AM1,driver=1.22.1,fit=63.0,id=1,spi=63.1");
-        let bare = Inventory { index: 3, ..Inventory::default() }.identity();
+        let bare = Inventory { numbers: Numbers { name: 3, id: 3 }, ..Inventory::default() }.identity();
         assert_eq!((unified(&bare), vendor(&bare)), ("family=gaudi,device=hpu3".into(), "id=3".into()));
     }
 }

@@ -217,8 +217,13 @@ fn health(sample: &DeviceSample<'_>, batch: &mut Batch) {
     for (kind, count) in ["hard", "soft"].into_iter().zip(resets) {
         batch.put(m::RESETS, Labels::one(Label::Kind, kind), count.map(Count));
     }
+    events(&sample.events, batch);
+}
+
+/// Puts critical events, or why none can be received.
+pub fn events(events: &Measured<HlmlEventHistory>, batch: &mut Batch) {
     let labels = || Labels::one(Label::Kind, "hlml_event");
-    match &sample.events {
+    match events {
         Ok(history) => {
             for (_, code) in EVENTS {
                 let count = history.counts.get(code).copied().unwrap_or(0);

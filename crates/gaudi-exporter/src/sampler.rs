@@ -1,24 +1,19 @@
 //! One Gaudi, round after round: what has to be remembered between two rounds, and the order of a round.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use kernel::pci::Link;
 use reading::{Batch, Ceiling, Counter, Fault, FaultCode, Labels, Lost, Measured, Sampler};
-use source::{Known, Lane, LaneTimes, Throttle};
+use source::{Known, Lane, LaneTimes};
 
 use crate::{
+    announced::Announced,
     driver::{self, DriverFiles, Node},
     mandatory::Mandatory,
     map,
-    raw::{self, Events, HlmlEventHistory, HlmlEventLog, Hpu, LOSSES, Raw, SlowRaw},
+    raw::{self, Hpu, LOSSES, Raw, SlowRaw},
     session::SourceState,
 };
-
-/// Time between two log lines about the same event of a card.
-const LINE_PERIOD: Duration = Duration::from_mins(1);
 
 /// Times of what takes long: PCIe traffic, which the firmware measures for as long as a round may take altogether,
 /// and temperatures whose call leaks.
@@ -35,6 +30,8 @@ pub struct Card {
     pub info: Labels,
     /// Where the driver lists it.
     pub node: Option<Node>,
+    /// What the library announces of it.
+    pub announced: Arc<Announced>,
 }
 
 /// A card and what is kept from one round to the next.
@@ -48,9 +45,6 @@ pub struct HpuSampler {
 /// The card as the library has it.
 struct HlmlDevice {
     hpu: Hpu,
-    events: Measured<Events>,
-    log: HlmlEventLog,
-    lines: Throttle<&'static str>,
     slow: Lane<SlowRaw>,
 }
 
@@ -65,13 +59,16 @@ impl HpuSampler {
             let slow = Lane::new(card.key.clone(), "hlml_device_get_pcie_throughput", SLOW, move || {
                 raw::read_slow(&own, wanted)
             });
-            let lines = Throttle::new(LINE_PERIOD);
-            HlmlDevice { events: Events::register(&hpu), log: state.log.clone(), lines, slow, hpu }
+            card.facts.announced.register(&hpu);
+            HlmlDevice { hpu, slow }
         });
         Self { card, files, hlml, energy: Counter::of_device() }
     }
 
     fn check(&self) -> Result<(), Lost> {
+        if let Some(node) = &self.card.facts.node {
+            node.check().map_err(Lost::Device)?;
+        }
         let hpu = self.hlml.as_ref().map(|hlml| &hlml.hpu);
         Mandatory::check(hpu, self.files.as_ref(), &self.card.mark)
     }
@@ -96,27 +93,13 @@ const fn device_lost(call: &'static str, code: FaultCode) -> Lost {
     Lost::Device(Fault::new(call, code))
 }
 
-impl HlmlDevice {
-    /// Records the events since the last round and returns all so far.
-    fn events(&mut self, key: &str) -> Measured<HlmlEventHistory> {
-        let events = self.events.as_ref().map_err(|fault| *fault)?;
-        for code in events.take()? {
-            if let Some(count) = self.lines.admit(code, Instant::now()) {
-                tracing::warn!(key, code, count, "critical event");
-            }
-            self.log.record(key.to_owned(), code);
-        }
-        Ok(self.log.history(&key.to_owned()).unwrap_or_default())
-    }
-}
-
 impl Sampler for HpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         self.check()?;
         let resets = self.resets();
         batch.begin(&self.card.identity);
         let missing = Fault::new("libhlml", FaultCode::LibraryMissing);
-        let events = self.hlml.as_mut().ok_or(missing).and_then(|hlml| hlml.events(&self.card.key));
+        let events = self.hlml.as_ref().ok_or(missing).and_then(|_| self.card.facts.announced.history());
         let slow = self.hlml.as_mut().ok_or(missing).and_then(|hlml| hlml.slow.read());
         let hlml = self.hlml.as_ref().ok_or(missing);
         let mut raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));

@@ -3,19 +3,24 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use naming::Family;
-use reading::{Absence, Backend, Fault, FaultCode, Found, Lost, Session, Source, Unavailable};
-use source::{Known, KnownDevices};
+use reading::{
+    Absence, Backend, Batch, Fault, FaultCode, Found, Identity, Lost, Measured, Prior, Session, Source,
+    Unavailable,
+};
+use source::{Known, KnownDevices, LibraryPath, Listed, Place};
 
 use crate::{
+    announced::Announced,
     driver::{self, Node},
-    identity::Inventory,
+    identity::{Inventory, Numbers, PREFIX},
+    map,
     raw::{HlmlEventLog, Hpu, LOSSES, Library, Missing},
     sampler::{Card, HpuSampler},
 };
 
 /// Gaudis on this node.
 pub struct GaudiSource {
-    library: Option<PathBuf>,
+    library: LibraryPath,
     state: Arc<SourceState>,
 }
 
@@ -30,9 +35,9 @@ pub struct SourceState {
 }
 
 impl GaudiSource {
-    /// A source that opens `library`, or searches for it; kernel files below `sysfs`, labels of hwmon
+    /// A source that opens `library`; kernel files below `sysfs`, labels of hwmon
     /// channels in `sensors`.
-    pub fn new(library: Option<PathBuf>, sysfs: PathBuf, sensors: PathBuf) -> Self {
+    pub fn new(library: LibraryPath, sysfs: PathBuf, sensors: PathBuf) -> Self {
         let log = HlmlEventLog::new(Duration::ZERO);
         let state = SourceState { sysfs, sensors, log };
         Self { library, state: Arc::new(state) }
@@ -52,8 +57,8 @@ impl Source for GaudiSource {
                 state.sysfs.display()
             )));
         }
-        match Library::open(self.library.as_ref()) {
-            Ok(Ok(library)) => Ok(Box::new(HlmlSession { library, state, known: KnownDevices::default() })),
+        match Library::open(&self.library) {
+            Ok(Ok(library)) => Ok(Box::new(HlmlSession { library, state, known: devices() })),
             Ok(Err(refused)) => Err(refused),
             Err(Missing(why)) => {
                 let what_to_do = "install Intel's firmware tools, or name the library with --library.hlml";
@@ -67,10 +72,19 @@ impl Source for GaudiSource {
                     version: format!("driver {driver}"),
                     simulated: source::simulated::in_sysfs(&state.sysfs).map(|machine| machine.name),
                 };
-                Ok(Box::new(KernelSession { library: self.library.clone(), state, backend }))
+                Ok(Box::new(KernelSession {
+                    library: self.library.clone(),
+                    state,
+                    backend,
+                    known: devices(),
+                }))
             }
         }
     }
+}
+
+fn devices() -> KnownDevices<Card> {
+    KnownDevices::new(Family::Gaudi, PREFIX)
 }
 
 struct HlmlSession {
@@ -79,24 +93,20 @@ struct HlmlSession {
     known: KnownDevices<Card>,
 }
 
+/// A card as HLML lists it: its index, its handle, and what says later whether the handle still is this
+/// card's.
+type Handle = (u32, Hpu, String);
+
 impl HlmlSession {
-    fn device(&mut self, index: u32, nodes: &[Node]) -> Result<Option<Found>, Lost> {
-        let asked = Hpu::by_index(&self.library, index).and_then(|hpu| hpu.mark().map(|mark| (hpu, mark)));
-        let node_at = |address: &str| nodes.iter().find(|node| node.function.address == address);
-        let state = &self.state;
-        self.known.listed(index, asked, &LOSSES, |known, (hpu, mark)| {
-            // The driver may have given the card another number, or list it only now.
-            let is_still =
-                |known: &Known<Card>| known.mark == mark && known.facts.node.as_ref() == node_at(&known.key);
-            let card = known.get_or_read(index, is_still, || {
-                let address = hpu.pci_bus_id().map(|address| kernel::pci::address(&address));
-                let address = address.unwrap_or_else(|_| mark.clone());
-                let node = node_at(&address);
-                let inventory = Inventory::read(index, &address, Some(&hpu), node, &state.sysfs);
-                card(mark.clone(), address, &inventory, node.cloned())
-            });
-            found(card, Some(hpu), state)
-        })
+    fn listed(&self, index: u32, nodes: &[Node]) -> Measured<Listed<Handle>> {
+        let hpu = Hpu::by_index(&self.library, index)?;
+        let mark = hpu.mark()?;
+        let place = hpu.pci_bus_id();
+        let uuid = (place.as_ref() != Ok(&mark)).then(|| mark.clone());
+        let address = place.ok().map(|address| kernel::pci::address(&address));
+        let node = nodes.iter().find(|node| Some(&node.function.address) == address.as_ref());
+        let minor = node.map(|node| node.minor).or_else(|| hpu.minor_number().ok());
+        Ok(Listed { handle: (index, hpu, mark), uuid, address, number: minor.unwrap_or(index) })
     }
 }
 
@@ -105,19 +115,48 @@ impl Session for HlmlSession {
         self.library.backend()
     }
 
-    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+    fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
         let count = self.library.device_count().map_err(|fault| LOSSES.of_list(fault))?;
         let nodes = driver::nodes(&self.state.sysfs);
-        let devices: Result<Vec<_>, _> = (0..count).map(|index| self.device(index, &nodes)).collect();
-        Ok(devices?.into_iter().flatten().collect())
+        let asked: Vec<_> = (0..count).map(|index| self.listed(index, &nodes)).collect();
+        let is_mute: Vec<_> = asked.iter().map(Result::is_err).collect();
+        let state = &self.state;
+        let found = self.known.list(prior, &LOSSES, asked, |known, listed, place| {
+            let Listed { handle: (index, hpu, mark), uuid, address, .. } = listed;
+            let address = address.unwrap_or_else(|| mark.clone());
+            let node = nodes.iter().find(|node| node.function.address == address);
+            // The driver may have given the card another number, or list it only now.
+            let is_still = |known: &Known<Card>| {
+                known.mark == mark && known.identity.uuid == uuid && known.facts.node.as_ref() == node
+            };
+            let card = known.get_or_read(&place.key, is_still, || {
+                let numbers = Numbers::new(place, index, prior);
+                let uuid = uuid.clone().unwrap_or_default();
+                let inventory = Inventory::read(numbers, &address, uuid, Some(&hpu), node, &state.sysfs);
+                card(mark.clone(), place, &inventory, node.cloned(), state)
+            });
+            found(card, place, Some(hpu), state)
+        })?;
+        // A card that can no longer be asked has no sampler to take what was announced at that moment.
+        for (found, _) in found.iter().zip(is_mute).filter(|(_, is_mute)| *is_mute) {
+            if let Some(card) = self.known.get(&found.key) {
+                card.facts.announced.take();
+            }
+        }
+        Ok(found)
+    }
+
+    fn recall(&self, key: &str, _identity: &Identity, batch: &mut Batch) {
+        recall(&self.state, key, batch);
     }
 }
 
 /// Devices by the kernel's files alone.
 struct KernelSession {
-    library: Option<PathBuf>,
+    library: LibraryPath,
     state: Arc<SourceState>,
     backend: Backend,
+    known: KnownDevices<Card>,
 }
 
 impl Session for KernelSession {
@@ -125,33 +164,56 @@ impl Session for KernelSession {
         &self.backend
     }
 
-    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
-        if Library::is_there(self.library.as_ref()) {
+    fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
+        if Library::is_there(&self.library) {
             return Err(Lost::Session(Fault::new("libhlml", FaultCode::LibraryAppeared)));
         }
-        let sysfs = &self.state.sysfs;
-        if !driver::is_loaded(sysfs) {
+        let state = &self.state;
+        if !driver::is_loaded(&state.sysfs) {
             return Err(Lost::Session(Fault::returned(Absence::Failed, "module/habanalabs", "ENOENT")));
         }
-        let device = |node: Node| {
-            let address = node.function.address.clone();
-            let inventory = Inventory::read(node.minor, &address, None, Some(&node), sysfs);
-            found(card(address.clone(), address, &inventory, Some(node)), None, &self.state)
+        let listed = |node: Node| {
+            let (address, number) = (Some(node.function.address.clone()), node.minor);
+            Ok(Listed { handle: node, uuid: None, address, number })
         };
-        Ok(driver::nodes(sysfs).into_iter().map(device).collect())
+        let asked = driver::nodes(&state.sysfs).into_iter().map(listed).collect();
+        self.known.list(prior, &LOSSES, asked, |_, Listed { handle: node, number, .. }, place| {
+            let address = node.function.address.clone();
+            let numbers = Numbers::new(place, number, prior);
+            let uuid = String::new();
+            let inventory = Inventory::read(numbers, &address, uuid, None, Some(&node), &state.sysfs);
+            found(card(address, place, &inventory, Some(node), state), place, None, state)
+        })
+    }
+
+    fn recall(&self, key: &str, _identity: &Identity, batch: &mut Batch) {
+        recall(&self.state, key, batch);
     }
 }
 
-/// A card's key is its PCI address, which is the same with and without a library.
-fn card(mark: String, address: String, inventory: &Inventory, node: Option<Node>) -> Known<Card> {
-    let facts = Card { info: inventory.info(), node };
-    Known { mark, key: address, identity: inventory.identity(), facts }
+fn recall(state: &SourceState, key: &str, batch: &mut Batch) {
+    if let Some(history) = state.log.history(&key.to_owned()) {
+        map::events(&Ok(history), batch);
+    }
 }
 
-fn found(card: Known<Card>, hpu: Option<Hpu>, state: &Arc<SourceState>) -> Found {
+fn card(
+    mark: String,
+    place: &Place,
+    inventory: &Inventory,
+    node: Option<Node>,
+    state: &SourceState,
+) -> Known<Card> {
+    let announced = Arc::new(Announced::new(place.key.clone(), state.log.clone()));
+    let facts = Card { info: inventory.info(), node, announced };
+    Known { mark, key: place.key.clone(), identity: inventory.identity(), facts }
+}
+
+fn found(card: Known<Card>, place: &Place, hpu: Option<Hpu>, state: &Arc<SourceState>) -> Found {
     let state = Arc::clone(state);
     Found {
         key: card.key.clone(),
+        address: place.address.clone(),
         identity: Arc::clone(&card.identity),
         open: Box::new(move || Ok(Box::new(HpuSampler::open(card, hpu, &state)))),
     }

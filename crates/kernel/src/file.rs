@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reading::{Absence, Fault, FaultCode, Measured, call_returned};
+use reading::{Absence, Errno, Fault, FaultCode, Measured, call_returned};
 
 /// The most bytes of a sysfs attribute: the kernel fills one page.
 const PAGE: usize = 4096;
@@ -15,34 +15,10 @@ const PAGE: usize = 4096;
 /// Most CPUs that Linux can be built for (`NR_CPUS` on x86-64); a list with higher numbers is garbage.
 const CPUS_MAX: u32 = 8192;
 
-/// Errno, kind of absence, and code of the fault. The numbers are those of Linux on every architecture that
-/// has accelerators (asm-generic/errno*.h).
-const ERRNO: &[(i32, Absence, &str)] = &[
-    (1, Absence::Unsupported, "EPERM"),
-    (2, Absence::Unsupported, "ENOENT"),
-    (5, Absence::Failed, "EIO"),
-    (6, Absence::Failed, "ENXIO"),
-    (11, Absence::NoData, "EAGAIN"),
-    (12, Absence::Failed, "ENOMEM"),
-    (13, Absence::Unsupported, "EACCES"),
-    (16, Absence::NoData, "EBUSY"),
-    (19, Absence::Failed, "ENODEV"),
-    (20, Absence::Unsupported, "ENOTDIR"),
-    (21, Absence::Failed, "EISDIR"),
-    (22, Absence::Failed, "EINVAL"),
-    (24, Absence::Failed, "EMFILE"),
-    (25, Absence::Unsupported, "ENOTTY"),
-    (38, Absence::Unsupported, "ENOSYS"),
-    (61, Absence::NoData, "ENODATA"),
-    (95, Absence::Unsupported, "EOPNOTSUPP"),
-    (110, Absence::Failed, "ETIMEDOUT"),
-];
-
-/// The fault that an I/O error means. A missing file or permission is `Unsupported`; an error of the device
-/// is `Failed`.
+/// The fault that an I/O error means, by the table of [`Errno`].
 pub fn fault(call: &'static str, error: &io::Error) -> Fault {
-    let known = ERRNO.iter().find(|(number, ..)| error.raw_os_error() == Some(*number));
-    let (absence, code) = known.map_or((Absence::Failed, "EOTHER"), |(_, absence, name)| (*absence, *name));
+    let known = Errno::ALL.iter().find(|errno| error.raw_os_error() == Some(errno.number));
+    let (absence, code) = known.map_or((Absence::Failed, "EOTHER"), |errno| (errno.absence, errno.name));
     Fault::returned(absence, call, code)
 }
 

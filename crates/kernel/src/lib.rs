@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`mod@file`] | one file: bounded reading, text, numbers, bytes, and the fault that an error means |
 //! | [`hwmon`] | sensors: chips, their channels and labels |
+//! | [`log`] | the last line of the kernel log about a device |
 //! | [`pci`] | functions by driver, their identity, link and runtime power state |
 //! | [`perf`] | groups of perf events on one CPU |
 //! | [`pmu`] | PMUs and their events by name |
@@ -20,6 +21,7 @@
 
 pub mod file;
 pub mod hwmon;
+pub mod log;
 pub mod pci;
 pub mod perf;
 pub mod pmu;

@@ -6,9 +6,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use reading::Measured;
+use reading::{Fault, FaultCode, Measured};
 
 use crate::file::{File, entries};
 
@@ -143,6 +144,11 @@ impl Function {
         target.file_name()?.to_str().map(str::to_owned)
     }
 
+    /// Whether it is an SR-IOV virtual function: a part of a board that is on the same bus.
+    pub fn is_virtual(&self) -> bool {
+        fs::symlink_metadata(self.folder.join("physfn")).is_ok()
+    }
+
     /// Its runtime power state. Does not wake it.
     ///
     /// # Errors
@@ -158,6 +164,32 @@ impl Function {
         })
     }
 
+    /// Whether it is suspended or about to be. Wakes nothing. A kernel without runtime power management, where
+    /// nothing is suspended, is no error.
+    ///
+    /// # Errors
+    /// When the function is gone, or its power state cannot be read.
+    pub fn is_asleep(&self) -> Measured<bool> {
+        match self.power() {
+            Ok(power) => Ok(matches!(power, Power::Suspended | Power::Changing)),
+            Err(fault) if fault.code == "ENOENT" && self.folder.exists() => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// How long it must be idle until it is suspended; `None` when it never is. `drivers_own` is the delay of a
+    /// driver that does not leave it to the kernel: the file then cannot be read
+    /// (Documentation/ABI/testing/sysfs-devices-power). Wakes nothing.
+    pub fn autosuspend_delay(&self, drivers_own: Option<Duration>) -> Option<Duration> {
+        if File::new(&self.folder, "power/control").text().ok()? != "auto" {
+            return None;
+        }
+        match File::new(&self.folder, "power/autosuspend_delay_ms").number::<i64>() {
+            Ok(delay) => u64::try_from(delay).ok().map(Duration::from_millis),
+            Err(_) => drivers_own,
+        }
+    }
+
     /// The link's current speed and width. Wakes a sleeping function.
     pub fn link(&self) -> Measured<Link> {
         self.read_link("current_link_speed", "current_link_width")
@@ -168,10 +200,18 @@ impl Function {
         self.read_link("max_link_speed", "max_link_width")
     }
 
+    /// A function that is a part of the SoC, or whose link is down, has the speed `Unknown` or one of these widths.
     fn read_link(&self, speed: &'static str, width: &'static str) -> Measured<Link> {
-        let generation = File::new(&self.folder, speed).parse(parse_generation)?;
-        let width = File::new(&self.folder, width).parse(parse_width)?;
-        Ok(Link { generation, width })
+        let known = |call, value: Option<u32>| value.ok_or(Fault::new(call, FaultCode::Unknown));
+        let generation = File::new(&self.folder, speed).parse(|text| match text {
+            "Unknown" => Some(None),
+            _ => parse_generation(text).map(Some),
+        })?;
+        let lanes = File::new(&self.folder, width).parse(|text| match text {
+            "0" | "255" => Some(None),
+            _ => parse_width(text).map(Some),
+        })?;
+        Ok(Link { generation: known(speed, generation)?, width: known(width, lanes)? })
     }
 }
 
@@ -250,9 +290,12 @@ mod tests {
         let function = &functions[0];
         assert_eq!((function.vendor(), function.device()), (Ok(0x8086), Ok(0xe211)));
         assert_eq!(function.driver().as_deref(), Some("xe"));
+        assert!(!function.is_virtual());
+        symlink("../0000:03:00.0", folder.join("physfn")).expect("linked");
+        assert!(function.is_virtual());
         let link = function.link().expect("linked");
         assert_eq!(link, Link { generation: 5, width: 8 });
-        assert_eq!(function.link_max().map_err(|fault| fault.code.name()), Err("garbage"));
+        assert_eq!(function.link_max().map_err(|fault| fault.code.name()), Err("unknown"));
         assert_eq!(function.power().map_err(|fault| fault.code.name()), Err("ENOENT"));
         for (text, power) in [
             ("suspended", Ok(Power::Suspended)),

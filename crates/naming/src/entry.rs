@@ -13,6 +13,7 @@ const fn device(kind: MetricKind, name: &'static str, help: &'static str) -> Met
         help,
         sourceless: "",
         integral: None,
+        outlives_loss: false,
     }
 }
 
@@ -60,6 +61,11 @@ impl Metric {
 
     pub(crate) const fn integral(mut self, id: Id) -> Self {
         self.integral = Some(id);
+        self
+    }
+
+    pub(crate) const fn outlives_loss(mut self) -> Self {
+        self.outlives_loss = true;
         self
     }
 

@@ -1,8 +1,8 @@
 //! Why a value is absent: the four kinds, and every code that accelscope itself gives, each with its meaning
 //! and what a reader can do about it.
 //!
-//! A vendor's own return codes (`NVML_ERROR_UNKNOWN`) and the kernel's (`ENOENT`) are passed on as they are
-//! and are not listed here.
+//! A vendor's own return codes (`NVML_ERROR_UNKNOWN`) and the kernel's ([`Errno`](crate::Errno)) are passed on as
+//! they are and are not listed here.
 
 /// The four ways in which a value can be absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +84,7 @@ fault_codes! {
             "The PCIe link belongs to a switch inside the card, not to the slot.",
             "Nothing; in a virtual machine the link of the slot is not visible.";
         Integrated = "integrated",
-            "An integrated GPU has no memory or sensors of its own.",
+            "An integrated GPU has no memory, sensors, fan or PCIe link of its own.",
             "Nothing.";
         LeftAlone = "left_alone_to_sleep",
             "The idle GPU is not read for a while, so that runtime power management can suspend it.",
@@ -110,6 +110,9 @@ fault_codes! {
         NeedsPtrace = "needs_cap_sys_ptrace_and_dac_read_search",
             "Open files of other users' processes cannot be read, so the load of their GPU work is unknown.",
             "Grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.";
+        NeedsIntPlnEnable = "needs_int_pln_enable",
+            "The kernel counts how often the power limit was reached only when booted with int_pln_enable.",
+            "Boot with int_pln_enable if this count matters; the share of the limit is reported anyway.";
         NeedsRoot = "needs_root",
             "Level Zero gives this value only to root.",
             "Run as root, or use the values that kernel files give.";
@@ -214,6 +217,9 @@ fault_codes! {
         Disabled = "disabled",
             "The limit or sensor is switched off.",
             "Nothing.";
+        DriverAppeared = "driver_appeared",
+            "The kernel driver was loaded while the exporter ran, and its devices are opened again.",
+            "Nothing.";
         Empty = "empty",
             "The text or file is empty.",
             "Nothing if it passes; otherwise update the driver.";
@@ -238,6 +244,9 @@ fault_codes! {
         NotFinite = "not_finite",
             "The call succeeded and returned no number (NaN) or an infinite one.",
             "Nothing if it passes; otherwise update the driver.";
+        NotRegistered = "not_registered",
+            "The device has not completed its registration with the fabric manager.",
+            "Nothing if it passes; otherwise look at the fabric manager and at accel_fabric_state.";
         NotReturned = "not_returned",
             "The call returned fewer values than were asked for.",
             "Update the driver.";
@@ -321,6 +330,9 @@ fault_codes! {
         DuplicateKey = "duplicate_key",
             "Two devices of the driver's list have the same identity, and one of them is left out.",
             "Update the driver or the board's firmware.";
+        HelperGarbled = "helper_garbled",
+            "The process that calls the vendor's library closed its connection or sent what cannot be read, as after the library overwrote memory that is not its own.",
+            "Update the driver or library; the process is started again by itself.";
         IdentityChanged = "identity_changed",
             "Another device stands where this one was.",
             "Nothing; the new device is found by itself.";
@@ -333,6 +345,12 @@ fault_codes! {
         InResetAfterRelease = "in_reset_after_release",
             "The driver is resetting the device after its user released it.",
             "Wait.";
+        LibraryCrashed = "library_crashed",
+            "The vendor's library crashed, which ended the process that calls it.",
+            "Update the driver or library; the process is started again by itself.";
+        LibraryExited = "library_exited",
+            "The vendor's library ended the process that calls it.",
+            "Update the driver or library; the process is started again by itself.";
         NeedsReset = "needs_reset",
             "The device works again only after a reset.",
             "Drain the node and reset the device.";
@@ -371,6 +389,9 @@ fault_codes! {
         Deadline = "deadline",
             "A call into the driver did not return in time.",
             "See the kernel log; a driver that hangs for long needs a reset or a reboot.";
+        LibraryHung = "library_hung",
+            "No call into the vendor's library returned for so long that the process that calls it was ended.",
+            "See the kernel log; the process is started again by itself.";
         Stale = "stale",
             "The last value is too old to be reported.",
             "Nothing if it passes; otherwise see why the driver is slow.";

@@ -63,20 +63,28 @@ impl fmt::Display for Label {
 use LabelValues::{Closed, Fact, Open};
 
 labels! {
+    AccelNode = "accel_node", "The kernel's name of the device's node below /dev/accel, which may differ after each boot", Fact;
     Action = "action", "What the driver says must be done before the device is healthy again",
         Closed(&["none", "gpu_reset", "node_reboot", "drain_p2p", "drain_and_reset", "recover_imex_domain", "bus_reset",
             "system_reboot", "repair", "other"]);
     Architecture = "architecture", "Name of the chip's architecture", Fact;
     Availability = "availability", "How many of a memory bank's spare rows are left",
         Closed(&["max", "high", "partial", "low", "none"]);
+    Bin = "bin", "Number of the bin, from 0, as the driver counts", Open;
     BoardPartNumber = "board_part_number", "Part number of the board, as the vendor orders it", Fact;
     Brand = "brand", "Product line", Fact;
+    Cache = "cache", "Memory whose accesses the cache serves: the device's own, the host's, or that of other devices",
+        Closed(&["dram", "host", "peer"]);
     Call = "call", "Function of the vendor's library, field or kernel file that gave no value", Open;
+    Card = "card", "The kernel's name of the GPU below /dev/dri, which may differ after each boot", Fact;
     Cause = "cause", "Kind of memory error that used up a row or page",
         Closed(&["correctable", "uncorrectable", "single_bit", "double_bit"]);
+    ChassisSerial = "chassis_serial", "Serial number of the chassis", Fact;
+    CliqueId = "clique_id", "Number of the fabric clique within which devices reach each other's memory", Fact;
     ClockEvent = "clock_event", "Clock event in the words of dcgm-exporter",
         Closed(&["gpu_idle", "clocks_setting", "power_cap", "hw_slowdown", "sync_boost", "sw_thermal", "hw_thermal",
             "hw_power_brake", "display_clocks"]);
+    ClusterUuid = "cluster_uuid", "UUID of the fabric's cluster", Fact;
     Code = "code", "Code of the error, as the vendor numbers or names it; of a fault, see the table of faults; of an HTTP request, its status", Open;
     CpldVersion = "cpld_version", "Version of the board's CPLD", Fact;
     Direction = "direction", "Direction of the traffic, seen from the device",
@@ -84,6 +92,7 @@ labels! {
     Domain = "domain", "Clock domain", Closed(&["sm", "memory", "graphics", "video", "soc", "npu", "core"]);
     DriverVersion = "driver_version", "Version of the kernel driver", Fact;
     EccInforomVersion = "ecc_inforom_version", "Version of the InfoROM's ECC object", Fact;
+    EndpointCliqueId = "endpoint_clique_id", "Number of the fabric clique for access by logical endpoint", Fact;
     Engine = "engine", "Engine or pipe of the device",
         Closed(&["amx", "amx_core", "compute", "copy", "decode", "encode", "enhance", "fp16", "fp32", "fp64", "graphics",
             "int", "jpeg", "media", "npu", "optical_flow", "other", "render", "sm", "tensor", "tensor_dfma", "tensor_hmma",
@@ -92,7 +101,10 @@ labels! {
     ErrMsg = "err_msg", "Text of the last XID, as dcgm-exporter labels it", Open;
     Error = "error", "Kind of link error",
         Closed(&["replay", "recovery", "crc", "crc_data", "crc_flit", "receive", "link_recovery", "effective", "link_failure",
-            "firmware_communication", "firmware", "degraded"]);
+            "firmware_communication", "firmware", "degraded", "link_recovery_failed", "local_integrity",
+            "malformed_packet", "buffer_overrun", "receive_remote", "receive_general", "transmit_discard",
+            "replay_back_to_back", "correctable", "non_fatal", "fatal", "unsupported_request", "receiver", "lane",
+            "lcrc", "bad_tlp", "bad_dllp", "nak_received", "nak_sent"]);
     Family = "family", "Kind of silicon, and name of its source", Closed(&Family::NAMES);
     Fan = "fan", "Number of the fan, from 0", Open;
     Fault = "fault", "What the fabric reports as wrong",
@@ -101,32 +113,45 @@ labels! {
     Features = "features", "Instruction sets or functions of the device that matter for inference", Fact;
     FirmwareVersion = "firmware_version", "Version of the device's firmware", Fact;
     FitVersion = "fit_version", "Version of the Gaudi's boot image", Fact;
+    HostId = "host_id", "Number of the host within its slot of the rack", Fact;
+    IbGuid = "ib_guid", "InfiniBand GUID that the platform gave the device", Fact;
     InforomVersion = "inforom_version", "Version of the InfoROM image", Fact;
-    Kind = "kind", "Kind of link, of error source, of reset, of cycles, or of absence, according to the metric",
-        Closed(&["nvlink", "pcie", "roce_internal", "roce_external", "xelink", "xid", "hlml_event", "ras", "reset", "hard",
-            "soft", "thread", "core", "amx", "unsupported", "no_data", "failed", "timed_out"]);
+    Kind = "kind", "Kind of link, of error source, of reset, of repair, of cycles, or of absence, according to the metric",
+        Closed(&["nvlink", "pcie", "c2c", "roce_internal", "roce_external", "xelink", "xid", "hlml_event", "ras", "reset", "hard",
+            "soft", "thread", "core", "amx", "memory_channel", "tpc", "unsupported", "no_data", "failed", "timed_out"]);
     LibraryVersion = "library_version", "Version of the vendor's library", Fact;
     Limit = "limit", "Which limit",
         Closed(&["enforced", "requested", "default", "min", "max", "burst", "peak", "short_term", "slowdown", "shutdown",
-            "operating"]);
+            "operating", "memory_operating"]);
     Link = "link", "Number of the link or port, from 0; all for a sum over links", Open;
     Model = "model", "Product name", Fact;
-    ModuleId = "module_id", "Position of the Gaudi on its baseboard", Fact;
+    ModuleId = "module_id", "Position of the device on its baseboard", Fact;
+    MulticastCliqueId = "multicast_clique_id", "Number of the fabric clique for multicast", Fact;
+    MulticastEndpointCliqueId = "multicast_endpoint_clique_id",
+        "Number of the fabric clique for multicast by logical endpoint", Fact;
     OemInforomVersion = "oem_inforom_version", "Version of the InfoROM's OEM object", Fact;
     PartitionProfile = "partition_profile", "MIG profile of the GPU instance", Fact;
     PcbAssemblyVersion = "pcb_assembly_version", "Assembly version of the board", Fact;
     PcbVersion = "pcb_version", "Version of the board", Fact;
     PciBusId = "pci_bus_id", "PCI address, as sysfs writes it", Fact;
+    PeerType = "peer_type", "Number of the kind of NVLink peer, as the platform reports it", Fact;
     Port = "port", "Number of the NIC port, as Intel's exporter labels it", Open;
     PortType = "port_type", "Where the NIC port leads, as Intel's exporter labels it", Closed(&["internal", "external"]);
     PowerInforomVersion = "power_inforom_version", "Version of the InfoROM's power object", Fact;
+    Profile = "profile", "Kind of work that a power profile is for",
+        Closed(&["max_p", "max_q", "compute", "memory_bound", "network", "balanced", "llm_inference",
+            "llm_training", "rbm", "dcpcie", "hmma_sparse", "hmma_dense", "sync_balanced", "hpc", "mig", "max_q_1",
+            "network_bound", "high_throughput_inference", "medium_throughput_inference", "low_latency_inference",
+            "training", "inference", "max_q_2", "max_q_3", "low_priority_background"]);
     RatedTops = "rated_tops", "Rated operations per second in 10^12, as the driver reports it", Fact;
     Reason = "reason", "What holds the clocks below their maximum",
         Closed(&["idle", "app_clocks", "sw_power_cap", "hw_slowdown", "sync_boost", "sw_thermal", "hw_thermal",
             "hw_power_brake", "display_clocks", "board_limit", "reliability", "low_utilization", "thermal", "core_thermal",
             "power", "pl1", "pl2", "pl4", "prochot", "ratl", "vr_thermalert", "vr_tdc", "soc_thermal", "mem_thermal",
             "vr_thermal", "iccmax", "pwrbrk", "soc_avg_thermal", "fastvmode", "psys_pl1", "psys_pl2", "p0_freq", "psys_crit",
-            "psys_pl4", "vr_tempalert", "psu_alert", "sw_range", "hw_range", "voltage", "other"]);
+            "psys_pl4", "vr_tempalert", "psu_alert", "sw_range", "hw_range", "voltage", "any", "other"]);
+    RegistrationStatus = "registration_status", "What registration with the fabric manager returned", Fact;
+    RenderNode = "render_node", "The kernel's name of the GPU's render node below /dev/dri, which may differ after each boot", Fact;
     RuntimeVersion = "runtime_version", "Highest version of the compute runtime that the driver supports", Fact;
     SchedMode = "sched_mode", "Scheduling mode of the NPU", Fact;
     Scope = "scope", "Since when errors are counted: volatile since the driver was loaded, aggregate over the device's life",
@@ -142,9 +167,11 @@ labels! {
         Closed(&["corrected", "uncorrectable", "uncorrectable_parity", "uncorrectable_secded"]);
     SignalSources = "signal_sources", "Which backend each metric of the device is read from", Fact;
     Simulated = "simulated", "Name of the simulated machine; none on real hardware", Fact;
+    Slot = "slot", "Number of the slot in the chassis, switches included", Fact;
     Source = "source", "Name of the source, which is that of its family", Closed(&Family::NAMES);
     State = "state", "State that the series stands for",
-        Closed(&["not_supported", "not_started", "in_progress", "completed", "active", "suspended", "busy", "idle"]);
+        Closed(&["not_supported", "not_started", "in_progress", "completed", "active", "suspended", "busy", "idle", "inactive"]);
+    Tray = "tray", "Number of the compute tray in the chassis, switches not included", Fact;
     Vendor = "vendor", "Maker of the device", Fact;
     Version = "version", "Version of the exporter", Fact;
     WindowSizeInMs = "window_size_in_ms", "Length of the sliding window in milliseconds, as dcgm-exporter labels it", Open;

@@ -70,6 +70,17 @@ fn total_if_and_only_if_counter() {
 }
 
 #[test]
+fn counts_and_times_of_errors_outlive_the_loss_of_their_device() {
+    for (name, metric) in unified().filter(|(_, metric)| metric.scope == Scope::Device) {
+        // What is measured is gone with the device.
+        let is_measured = metric.unit == Unit::Ratio;
+        assert!(!name.contains("_error") || is_measured || metric.outlives_loss, "{name}");
+        let is_state = matches!(metric.kind, MetricKind::Gauge | MetricKind::StateSet);
+        assert!(!metric.outlives_loss || !is_state || metric.unit == Unit::Seconds, "{name}");
+    }
+}
+
+#[test]
 fn names_are_snake_case_with_our_prefixes() {
     for (name, metric) in unified() {
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -152,7 +163,7 @@ fn vendor_names_look_like_their_vocabulary() {
             VendorUnit::Percent => metric.unit == Unit::Ratio,
             VendorUnit::Mebibytes => metric.unit == Unit::Bytes,
             VendorUnit::Nanoseconds => metric.unit == Unit::Seconds,
-            VendorUnit::MegabytesPerSecond | VendorUnit::KilobytesPerSecond => {
+            VendorUnit::ThousandKibibytesPerSecond | VendorUnit::KilobytesPerSecond => {
                 metric.unit == Unit::BytesPerSecond
             }
         };
@@ -163,9 +174,53 @@ fn vendor_names_look_like_their_vocabulary() {
 #[test]
 fn dcgm_labels_are_facts_of_the_info_metric() {
     let info = crate::catalogue::DEVICE_INFO.id.metric();
-    assert!(crate::DCGM_LABELS.is_sorted_by_key(|(field, _)| field));
-    for (field, fact) in crate::DCGM_LABELS {
-        assert!(info.labels.contains(fact), "{field}: {fact:?}");
+    assert!(crate::DCGM_LABELS.is_sorted_by_key(|label| label.names[0]));
+    for label in crate::DCGM_LABELS {
+        assert!(info.labels.contains(&label.fact), "{label:?}");
+    }
+}
+
+#[test]
+fn dcgm_names_of_the_two_generations_refer_to_each_other() {
+    use crate::{DcgmGeneration, OtherName};
+    let dcgm = || vendor_names().filter(|row| row.vocabulary == Vocabulary::Dcgm);
+    for row in dcgm() {
+        let Some(other) = row.other else { continue };
+        let pair = dcgm().find(|pair| pair.name == other.name).expect("the other name is a row");
+        let this = OtherName { name: row.name, unit: row.unit, help: row.help };
+        assert_eq!(pair.other, Some(this), "{}", row.name);
+        assert_ne!(row.generation, pair.generation, "{}", row.name);
+        assert_eq!((pair.id, pair.kind, pair.when, pair.keep), (row.id, row.kind, row.when, row.keep));
+        let base = [Some("BYTES"), Some("HERTZ"), Some("RATIO"), Some("SECOND")];
+        if row.generation == Some(DcgmGeneration::V4_9) && base.contains(&row.name.split('_').next_back()) {
+            assert_eq!(row.unit, VendorUnit::Base, "{}", row.name);
+        }
+    }
+    // dcgm-exporter 4.9.0 renames 22 fields of its default list, and the driver's label.
+    let default_list = [
+        "SM_CLOCK",
+        "MEM_CLOCK",
+        "MEMORY_TEMP",
+        "GPU_TEMP",
+        "POWER_USAGE",
+        "TOTAL_ENERGY_CONSUMPTION",
+        "PCIE_REPLAY_COUNTER",
+        "GPU_UTIL",
+        "MEM_COPY_UTIL",
+        "ENC_UTIL",
+        "DEC_UTIL",
+        "XID_ERRORS",
+        "FB_FREE",
+        "FB_USED",
+        "FB_RESERVED",
+        "NVLINK_BANDWIDTH_TOTAL",
+        "UNCORRECTABLE_REMAPPED_ROWS",
+        "CORRECTABLE_REMAPPED_ROWS",
+        "ROW_REMAP_FAILURE",
+    ];
+    for name in default_list {
+        let row = dcgm().find(|row| row.name == format!("DCGM_FI_DEV_{name}")).expect(name);
+        assert!(row.other.is_some(), "{name}");
     }
 }
 
@@ -245,7 +300,7 @@ fn vendor_units_leave_base_units_exactly() {
         (VendorUnit::Nanoseconds, Float(0.000_000_123), Int(123)),
         (VendorUnit::Mebibytes, Int(81_920 << 20), Int(81_920)),
         (VendorUnit::Mebibytes, Int((5 << 20) + 1_048_575), Int(5)),
-        (VendorUnit::MegabytesPerSecond, Float(26_562_000_000.0), Int(26_562)),
+        (VendorUnit::ThousandKibibytesPerSecond, Float(26_562.0 * 1_024_000.0), Int(26_562)),
         (VendorUnit::KilobytesPerSecond, Float(1_234_000.0), Int(1_234)),
         (VendorUnit::Base, Float(42.5), Float(42.5)),
     ];

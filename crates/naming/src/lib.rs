@@ -8,26 +8,32 @@
 
 pub mod catalogue;
 mod entry;
+mod errno;
 mod family;
 mod fault;
 mod filter;
 mod label;
 mod metric;
+mod returned;
 mod unit;
 pub mod vocabularies;
 mod xid;
 
 pub use catalogue::METRICS;
+pub use errno::Errno;
 pub use family::{Family, PciMatch};
 pub use fault::{Absence, FaultCode};
 pub use filter::{FilterEntry, VendorFilter};
 pub use label::{Label, LabelValues};
 pub use metric::{Id, Metric, MetricKind, MetricOf, Scope};
+pub use returned::{RETURNED_CODES, ReturnedCode};
 pub use unit::{
     Bytes, BytesPerSecond, Celsius, Count, Distribution, Flag, Hertz, Joules, Quantity, Ratio, Seconds, Unit,
     Value, Watts,
 };
-pub use vocabularies::{DCGM_DEFAULT_LABEL, DCGM_LABELS, VendorName, VendorUnit, Vocabulary, vendor_names};
+pub use vocabularies::{
+    DCGM_LABELS, DcgmGeneration, DcgmLabel, OtherName, VendorName, VendorUnit, Vocabulary, vendor_names,
+};
 pub use xid::{XID_CODES, xid_text};
 
 #[cfg(test)]

@@ -60,6 +60,16 @@ impl Id {
         u16::try_from(index).ok().map(Self)
     }
 
+    /// The number by which two processes of this program name the entry.
+    pub const fn index(self) -> u16 {
+        self.0
+    }
+
+    /// The entry of this number, if there is one.
+    pub fn of_index(index: u16) -> Option<Self> {
+        (usize::from(index) < METRICS.len()).then_some(Self(index))
+    }
+
     /// Every entry's id, in catalogue order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..METRICS.len()).map(|i| Self(u16::try_from(i).expect("the catalogue is small")))
@@ -85,6 +95,9 @@ pub struct Metric {
     pub sourceless: &'static str,
     /// The counter of seconds that the exporter integrates from this ratio.
     pub integral: Option<Id>,
+    /// Whether the last series of a device stay while it cannot be read: what people need to find, explain and
+    /// replace it. Everything else would pretend to be a measurement.
+    pub outlives_loss: bool,
 }
 
 impl Metric {

@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use kernel::{File, pci::Function};
+use kernel::{File, entries, pci::Function};
 use naming::{Family, Label};
-use reading::{Backend, Found, Identity, Labels, Lost, Session, Source, Unavailable};
-use source::{Opened, SourceSpec};
+use reading::{Backend, Found, Identity, Labels, Lost, Prior, Session, Source, Unavailable};
+use source::{Opened, Parts, SourceSpec};
 
 use crate::{part, raw::Files, sampler::NpuSampler};
 
@@ -21,7 +21,8 @@ pub const SPEC: SourceSpec = SourceSpec {
     about: "Intel NPUs through sysfs and PMT telemetry",
     args: |command| command,
     open: |_, common| {
-        Ok(Opened { source: Box::new(NpuSource { sysfs: common.sysfs.clone() }), filters: Vec::new() })
+        let source = NpuSource { sysfs: common.sysfs.clone() };
+        Ok(Opened { parts: Parts::Kernel(Box::new(source)), filters: Vec::new() })
     },
 };
 
@@ -64,22 +65,25 @@ impl Session for NpuSession {
         &self.backend
     }
 
-    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+    fn devices(&mut self, _prior: &Prior) -> Result<Vec<Found>, Lost> {
         let functions = Function::driven_by(&self.sysfs, DRIVER);
-        Ok((0..).zip(functions).map(|(index, function)| found(&self.sysfs, index, function)).collect())
+        Ok(functions.into_iter().map(|function| found(&self.sysfs, function)).collect())
     }
 }
 
-fn found(sysfs: &Path, index: usize, function: Function) -> Found {
-    let device = format!("npu{index}");
-    let identity =
-        Arc::new(Identity { vendor: vec![("device", device.clone())], ..Identity::new(Family::Npu, device) });
-    let (sysfs, key, labels) = (sysfs.to_owned(), function.address.clone(), Arc::clone(&identity));
+/// An NPU is called by its PCI address, which is the same after each boot and when another NPU is gone.
+fn found(sysfs: &Path, function: Function) -> Found {
+    let key = function.address.clone();
+    let identity = Arc::new(Identity {
+        vendor: vec![("device", key.clone())],
+        ..Identity::new(Family::Npu, key.clone())
+    });
+    let (sysfs, labels) = (sysfs.to_owned(), Arc::clone(&identity));
     let open = move || {
         let info = info(&sysfs, &function);
         Ok(Box::new(NpuSampler::new(Files::new(&sysfs, function), labels, info)) as _)
     };
-    Found { key, identity, open: Box::new(open) }
+    Found { address: Some(key.clone()), key, identity, open: Box::new(open) }
 }
 
 /// Labels of `accel_device_info`; what the kernel does not report is left out.
@@ -91,12 +95,21 @@ fn info(sysfs: &Path, function: &Function) -> Labels {
         (Label::Model, part.name.to_owned()),
         (Label::Architecture, part.architecture.to_owned()),
         (Label::PciBusId, function.address.clone()),
+        (Label::AccelNode, accel_node(function).unwrap_or_default()),
         (Label::DriverVersion, module_version(sysfs).unwrap_or_default()),
         (Label::FirmwareVersion, File::new(&debug, "fw_version").text().unwrap_or_default()),
         (Label::RatedTops, part.tops.map(|tops| tops.to_string()).unwrap_or_default()),
         (Label::SchedMode, File::new(&function.folder, "sched_mode").text().unwrap_or_default()),
     ];
     Labels::Shared(facts.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+}
+
+/// The kernel's name of its node: `accel0`.
+fn accel_node(function: &Function) -> Option<String> {
+    let names = entries(&function.folder.join("accel"));
+    names
+        .into_iter()
+        .find(|name| name.strip_prefix("accel").is_some_and(|number| number.parse::<u32>().is_ok()))
 }
 
 fn module_version(sysfs: &Path) -> Option<String> {

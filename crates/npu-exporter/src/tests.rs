@@ -69,7 +69,11 @@ impl Tree {
 
     fn sampler(&self) -> NpuSampler {
         let files = Files::new(self.root(), Function::at(self.root(), ADDRESS));
-        NpuSampler::new(files, Arc::new(Identity::new(Family::Npu, "npu0")), Labels::Shared([].into()))
+        NpuSampler::new(
+            files,
+            Arc::new(Identity::new(Family::Npu, "0000:00:0b.0")),
+            Labels::Shared([].into()),
+        )
     }
 }
 

@@ -3,10 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches, ValueEnum};
-use naming::{DCGM_DEFAULT_LABEL, Family};
-use source::{Common, Opened, SourceSpec, UsageError};
+use naming::Family;
+use source::{Common, LibraryPath, Opened, Parts, SourceSpec, UsageError};
 
-use crate::{counters::Counters, identity::DcgmLabelOptions, session::NvmlSource};
+use crate::{
+    counters::{Counters, Generations},
+    identity::DcgmLabelOptions,
+    raw,
+    resting::Roots,
+    session::NvmlSource,
+};
 
 /// How the command line knows this source.
 pub const SPEC: SourceSpec = SourceSpec {
@@ -28,10 +34,16 @@ struct Flags {
     #[arg(long = "dcgm.collectors", value_name = "FILE")]
     collectors: Option<PathBuf>,
 
+    /// Which names the DCGM vocabulary has: those of dcgm-exporter up to 4.8, those of 4.9 and later, which are
+    /// in base units, or both. A counters file may use either; without this flag its names are exported as
+    /// it has them. Without a counters file the default is 4.8.
+    #[arg(long = "names.dcgm-generation", value_name = "GENERATION")]
+    generation: Option<Generations>,
+
     /// The label with the node's name in the DCGM vocabulary. dcgm-exporter wrote Hostname up to 4.8.2 and
-    /// hostname since.
-    #[arg(long = "names.host-label", value_name = "LABEL", default_value = "Hostname")]
-    host_label: HostLabel,
+    /// hostname since. The default is hostname with --names.dcgm-generation 4.9 or both, else Hostname.
+    #[arg(long = "names.host-label", value_name = "LABEL")]
+    host_label: Option<HostLabel>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -45,21 +57,26 @@ enum HostLabel {
 
 fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageError> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| UsageError(error.to_string()))?;
-    let counters = flags.collectors.map(|path| Counters::load(&path)).transpose()?;
+    let generation = flags.generation;
+    let Counters { filter, label_fields } = match flags.collectors {
+        Some(path) => Counters::load(&path, generation)?,
+        None => Counters::all(generation.unwrap_or(Generations::V4_8)),
+    };
+    let host_label = flags.host_label.unwrap_or(match generation {
+        None | Some(Generations::V4_8) => HostLabel::Capital,
+        Some(Generations::V4_9 | Generations::Both) => HostLabel::Small,
+    });
     let host = |label| Some((label, common.hostname.clone()));
     let labels = DcgmLabelOptions {
-        host: match flags.host_label {
+        host: match host_label {
             HostLabel::Capital => host("Hostname"),
             HostLabel::Small => host("hostname"),
             HostLabel::Off => None,
         },
-        label_fields: match &counters {
-            Some(counters) => counters.label_fields.clone(),
-            None => vec![DCGM_DEFAULT_LABEL],
-        },
+        label_fields,
     };
-    Ok(Opened {
-        source: Box::new(NvmlSource::new(flags.library, common.sysfs.clone(), labels)),
-        filters: counters.map(|counters| counters.filter).into_iter().collect(),
-    })
+    let roots = Roots { sysfs: common.sysfs.clone(), procfs: common.procfs.clone() };
+    let library = LibraryPath::new("--library.nvml", flags.library, raw::SEARCH, common.try_library);
+    let source = NvmlSource::new(library, roots, labels);
+    Ok(Opened { parts: Parts::Library(Box::new(source)), filters: vec![filter] })
 }

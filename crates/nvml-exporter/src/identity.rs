@@ -7,6 +7,17 @@ use reading::{Identity, Labels};
 
 use crate::raw::{Gpu, InforomObject, Instance};
 
+/// GPUs are called this and a number.
+pub const PREFIX: &str = "gpu";
+
+/// GPU instances are called this and their id.
+const INSTANCE: &str = "gi";
+
+/// The id of the GPU instance whose labels these are; `None` for those of a whole GPU.
+pub fn instance_id(identity: &Identity) -> Option<u32> {
+    identity.partition.as_ref()?.strip_prefix(INSTANCE)?.parse().ok()
+}
+
 /// What the user chose about labels of the DCGM vocabulary.
 #[derive(Clone, Debug, Default)]
 pub struct DcgmLabelOptions {
@@ -19,7 +30,9 @@ pub struct DcgmLabelOptions {
 /// What does not change while a GPU is plugged in. Empty text stands for what the board does not have.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    index: u32,
+    /// The number in its lasting name: its place in NVML's list when it was first listed, unless another had
+    /// that number.
+    number: u32,
     uuid: String,
     minor: Option<u32>,
     name: String,
@@ -40,10 +53,10 @@ pub struct Inventory {
 
 impl Inventory {
     /// Reads it from the board; `uuid` is empty where it is not unique.
-    pub fn read(gpu: &Gpu, index: u32, uuid: String) -> Self {
+    pub fn read(gpu: &Gpu, number: u32, uuid: String) -> Self {
         let library = gpu.library();
         Self {
-            index,
+            number,
             uuid,
             minor: gpu.minor_number().ok(),
             name: gpu.name().unwrap_or_default(),
@@ -68,9 +81,19 @@ impl Inventory {
         !self.name.is_empty() && !self.pci_bus_id.is_empty()
     }
 
+    /// Whether the board is where it was read.
+    pub fn is_at(&self, address: Option<&String>) -> bool {
+        address.is_none_or(|address| *address == kernel::pci::address(&self.pci_bus_id))
+    }
+
     /// Whether it has a UUID that distinguishes it.
     pub fn has_uuid(&self) -> bool {
         !self.uuid.is_empty()
+    }
+
+    /// PCI address, as sysfs writes it.
+    pub fn address(&self) -> String {
+        kernel::pci::address(&self.pci_bus_id)
     }
 
     /// Labels of the GPU's series.
@@ -87,7 +110,7 @@ impl Inventory {
         let vendor = [("GPU_I_PROFILE", instance.profile.clone()), ("GPU_I_ID", instance.id.to_string())];
         Arc::new(Identity {
             uuid: Some(instance.uuid.clone()),
-            partition: Some(format!("gi{}", instance.id)),
+            partition: Some(format!("{INSTANCE}{}", instance.id)),
             vendor: self.dcgm_labels(options, &vendor),
             ..Identity::new(Family::Nvidia, self.device())
         })
@@ -106,7 +129,7 @@ impl Inventory {
             (Label::Model, &self.name),
             (Label::Architecture, self.architecture),
             (Label::Brand, self.brand),
-            (Label::PciBusId, &kernel::pci::address(&self.pci_bus_id)),
+            (Label::PciBusId, &self.address()),
             (Label::Serial, &self.serial),
             (Label::BoardPartNumber, &self.board_part_number),
             (Label::DriverVersion, &self.driver_version),
@@ -123,7 +146,7 @@ impl Inventory {
     }
 
     fn device(&self) -> String {
-        format!("gpu{}", self.index)
+        format!("{PREFIX}{}", self.number)
     }
 
     /// dcgm-exporter's labels in its order: identity, instance, host, then the label fields sorted.
@@ -133,19 +156,19 @@ impl Inventory {
         instance: &[(&'static str, String)],
     ) -> Vec<(&'static str, String)> {
         let mut labels = vec![
-            ("gpu", self.index.to_string()),
+            ("gpu", self.number.to_string()),
             ("UUID", self.uuid.clone()),
             ("pci_bus_id", self.pci_bus_id.clone()),
-            ("device", format!("nvidia{}", self.minor.unwrap_or(self.index))),
+            ("device", format!("nvidia{}", self.minor.unwrap_or(self.number))),
             ("modelName", self.name.clone()),
         ];
         labels.retain(|(_, value)| !value.is_empty());
         labels.extend_from_slice(instance);
         labels.extend(options.host.clone());
         let facts = self.facts(None);
-        let wanted = DCGM_LABELS.iter().filter(|(field, _)| options.label_fields.contains(field));
-        labels.extend(wanted.filter_map(|(field, fact)| {
-            let (_, value) = facts.iter().find(|(label, _)| label == fact)?;
+        labels.extend(options.label_fields.iter().filter_map(|field| {
+            let known = DCGM_LABELS.iter().find(|label| label.names.contains(field))?;
+            let (_, value) = facts.iter().find(|(label, _)| *label == known.fact)?;
             Some((*field, value.clone()))
         }));
         labels
@@ -159,7 +182,7 @@ mod tests {
     #[test]
     fn dcgm_labels_come_in_dcgm_exporters_order() {
         let inventory = Inventory {
-            index: 0,
+            number: 0,
             uuid: "GPU-1".into(),
             minor: Some(4),
             name: "NVIDIA H100 80GB HBM3".into(),

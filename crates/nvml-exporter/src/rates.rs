@@ -1,7 +1,10 @@
 //! What NVML leaves to its callers: rates and sums over the rounds of one device, and the window of clock
 //! events.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use reading::{Ceiling, Counter, Integral, Measured};
 
@@ -60,6 +63,13 @@ impl Default for Counters {
 }
 
 impl Counters {
+    /// Begins rates anew after a pause: over it they would be of another time than the values beside them. Sums
+    /// go on.
+    pub fn restart(&mut self) {
+        self.last = None;
+        self.nvlink = Self::default().nvlink;
+    }
+
     /// Takes the values of one round.
     pub fn advance(
         &mut self,
@@ -125,21 +135,58 @@ impl Counters {
     }
 }
 
-/// How often each clock event was seen within dcgm-exporter's window.
+/// dcgm-exporter's default `--collect-interval`.
+const DCGM_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often dcgm-exporter would have seen each clock event within its window: it looks once in each of its
+/// intervals, so an event that lasts counts 10 in five minutes. Here one that was seen in any round of such an
+/// interval counts 1, whatever the time between rounds.
 #[derive(Default)]
 pub struct ClockEvents(VecDeque<(Instant, u64)>);
 
 impl ClockEvents {
     /// Takes the mask of one round.
     pub fn record(&mut self, now: Instant, mask: u64) {
-        self.0.push_back((now, mask));
-        while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) > xid::WINDOW) {
+        match self.0.back_mut() {
+            Some((begin, seen)) if now.duration_since(*begin) < DCGM_INTERVAL => *seen |= mask,
+            _ => self.0.push_back((now, mask)),
+        }
+        while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) >= xid::WINDOW) {
             self.0.pop_front();
         }
     }
 
-    /// Samples in the window with bit `mask` set.
+    /// Intervals in the window in which bit `mask` was set.
     pub fn count(&self, mask: u64) -> u64 {
         self.0.iter().filter(|(_, seen)| seen & mask != 0).count() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clock_events_count_as_at_dcgm_exporters_interval_whatever_ours_is() {
+        let start = Instant::now();
+        for interval in [1, 5, 30] {
+            let mut events = ClockEvents::default();
+            for second in (0..600).step_by(interval) {
+                let blip = if second == 450 { 2 } else { 0 };
+                events.record(start + Duration::from_secs(second), 1 | blip);
+            }
+            assert_eq!(events.count(1), 10, "an event that lasts, every {interval} s");
+            assert_eq!(events.count(2), 1, "one that was seen once, every {interval} s");
+            assert_eq!(events.count(4), 0);
+        }
+    }
+
+    #[test]
+    fn clock_events_leave_the_window() {
+        let start = Instant::now();
+        let mut events = ClockEvents::default();
+        events.record(start, 1);
+        events.record(start + xid::WINDOW, 2);
+        assert_eq!((events.count(1), events.count(2)), (0, 1));
     }
 }

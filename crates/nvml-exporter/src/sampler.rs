@@ -1,7 +1,11 @@
 //! One GPU, round after round: what has to be remembered between two rounds, and the order of a round.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use naming::Flag;
 use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler, plausible_count};
 use source::Known;
 
@@ -12,11 +16,18 @@ use crate::{
     mandatory::Mandatory,
     map,
     rates::{ClockEvents, Counters},
-    raw::{self, FieldValues, Gpm, GpmMetrics, Gpu, Instance, LOSSES, Raw, fields},
+    raw::{self, FieldValues, Gpm, GpmMetric, GpmMetrics, Gpu, Instance, LOSSES, Rare, Raw, fields},
+    resting::{Access, Resting, Roots, RuntimePower},
 };
 
 /// NVML knows no board with more NVLinks (nvml.h, `NVML_NVLINK_MAX_LINKS`).
 const LINKS_MAX: u32 = 36;
+
+/// NVML has counters for no more links to a CPU (nvml.h, `NVML_GPM_METRIC_C2C_LINK*`).
+const C2C_LINKS_MAX: u32 = 14;
+
+/// How often what changes rarely is read.
+const RARE_PERIOD: Duration = Duration::from_secs(15);
 
 /// A GPU and what is kept from one round to the next.
 pub struct GpuSampler {
@@ -29,8 +40,13 @@ pub struct GpuSampler {
     identity: Arc<Identity>,
     info: Labels,
     listener: Arc<Listener>,
+    power: RuntimePower,
     fields: FieldValues,
     links: Measured<u32>,
+    c2c_links: Measured<u32>,
+    rare: Rare,
+    rare_read: Option<Instant>,
+    context_switches: Option<u64>,
     gpm: Measured<Gpm>,
     partitions: Vec<Partition>,
     counters: Counters,
@@ -46,19 +62,27 @@ struct Partition {
 }
 
 impl GpuSampler {
-    /// Prepares to read what the board has.
+    /// Prepares to read what the board has. It is not called before it is known to be awake.
     pub fn open(
         gpu: Gpu,
         known: Known<Inventory>,
         labels: DcgmLabelOptions,
         listener: Arc<Listener>,
+        roots: &Roots,
+        resting: Resting,
     ) -> Self {
         let Known { mark, key, identity, facts: inventory } = known;
-        let links = link_count(&gpu);
+        let not_asked = |call| Fault::new(call, FaultCode::FirstReading);
         Self {
-            fields: FieldValues::every_round(&gpu, links.unwrap_or(0)),
+            fields: FieldValues::every_round(&gpu, 0),
+            rare: Rare::new(&gpu, 0, 0),
+            rare_read: None,
+            context_switches: None,
             info: inventory.info(None),
-            gpm: open_gpm(&gpu),
+            gpm: Err(not_asked("nvmlGpmQueryDeviceSupport")),
+            links: Err(not_asked(fields::NVML_FI_DEV_NVLINK_LINK_COUNT.name())),
+            c2c_links: Err(not_asked(fields::NVML_FI_DEV_C2C_LINK_COUNT.name())),
+            power: RuntimePower::new(roots, &inventory.address(), &key, resting),
             gpu,
             key,
             mark,
@@ -66,7 +90,6 @@ impl GpuSampler {
             labels,
             identity,
             listener,
-            links,
             partitions: Vec::new(),
             counters: Counters::default(),
             clock_events: ClockEvents::default(),
@@ -81,11 +104,32 @@ impl GpuSampler {
     /// Looks again for what a board has where the call has failed: else the device would be without it, as
     /// if it had none, for as long as it is sampled.
     fn retry_failed(&mut self) {
-        if self.links.is_err_and(|fault| has_failed(&fault)) {
-            self.links = link_count(&self.gpu);
-            self.fields = FieldValues::every_round(&self.gpu, self.links.unwrap_or(0));
+        if [self.links, self.c2c_links].iter().any(|links| links.is_err_and(|fault| has_failed(&fault))) {
+            [self.links, self.c2c_links] = link_counts(&self.gpu);
+            let (links, c2c_links) = (self.links.unwrap_or(0), self.c2c_links.unwrap_or(0));
+            self.fields = FieldValues::every_round(&self.gpu, links);
+            self.rare = Rare::new(&self.gpu, links, c2c_links);
+            self.rare_read = None;
         }
         retry_failed_gpm(&mut self.gpm, &self.gpu);
+    }
+
+    /// Reports a board that is not read: what is known without a call.
+    fn put_unread(&mut self, access: Access, batch: &mut Batch) {
+        map::unread(&self.info, self.listener.history(&self.key, None).as_ref(), Instant::now(), batch);
+        if access == Access::LeaveAlone {
+            let left_alone = Fault::new("power/runtime_status", FaultCode::LeftAlone);
+            batch.put(naming::catalogue::UTILIZATION, Labels::NONE, Err(left_alone));
+        }
+        // Rates over the pause would be of other times than the values beside them.
+        self.counters.restart();
+        self.rare_read = None;
+        if let Ok(gpm) = &mut self.gpm {
+            gpm.restart();
+        }
+        for gpm in self.partitions.iter_mut().flat_map(|partition| &mut partition.gpm) {
+            gpm.restart();
+        }
     }
 
     fn sample_partitions(&mut self, mig_enabled: Measured<bool>, now: Instant, batch: &mut Batch) {
@@ -132,8 +176,14 @@ impl GpuSampler {
 
 impl Sampler for GpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
-        self.check_identity()?;
+        let (asleep, access) = self.power.access(Instant::now());
         batch.begin(&self.identity);
+        batch.put(naming::catalogue::DEVICE_ASLEEP, Labels::NONE, asleep.map(Flag));
+        if access != Access::Read {
+            self.put_unread(access, batch);
+            return Ok(());
+        }
+        self.check_identity()?;
         self.retry_failed();
         let mut raw = raw::read(&self.gpu, self.links.unwrap_or(0));
         if let Some(lost) = LOSSES.of_mandatory(&mandatory(&raw)) {
@@ -145,6 +195,19 @@ impl Sampler for GpuSampler {
         ceilings.apply(&mut raw);
         ceilings.apply_to_gpm(&mut gpm);
         let now = Instant::now();
+        let rare_read = match self.rare_read {
+            Some(read) if now.duration_since(read) < RARE_PERIOD => read,
+            _ => {
+                self.rare.read(&self.gpu);
+                *self.rare_read.insert(now)
+            }
+        };
+        let context_switches = gpm.get(GpmMetric::ContextSwitches);
+        if let Ok(count) = context_switches {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, bounded")]
+            let sum = self.context_switches.unwrap_or(0).saturating_add(count.round() as u64);
+            self.context_switches = Some(sum);
+        }
         if let Ok(mask) = raw.clocks_event_reasons {
             self.clock_events.record(now, mask);
         }
@@ -152,6 +215,10 @@ impl Sampler for GpuSampler {
             raw: &raw,
             links: self.links,
             fields: &self.fields,
+            rare: &self.rare,
+            rare_age: now.duration_since(rare_read),
+            c2c_links: self.c2c_links,
+            context_switches: self.context_switches.map_or_else(|| context_switches.map(|_| 0), Ok),
             power_instant_mw: ceilings.instant_power(&self.fields),
             gpm: &gpm,
             counts: self.counters.advance(&raw, &self.fields, &gpm, &ceilings),
@@ -166,6 +233,7 @@ impl Sampler for GpuSampler {
             batch.put(naming::catalogue::DEVICE_INFO, Labels::NONE, Err(unknown));
         }
         self.sample_partitions(raw.mig_enabled, now, batch);
+        self.power.round_read(Instant::now(), is_idle(&raw));
         self.check_identity()
     }
 
@@ -191,13 +259,29 @@ fn mandatory(raw: &Raw) -> [Option<Fault>; 5] {
     ]
 }
 
-/// How many NVLinks the board has.
-fn link_count(gpu: &Gpu) -> Measured<u32> {
+/// Whether the board did nothing since the last round: no kernel ran, and no engine that it has coded video. A
+/// board that does not report it is not idle.
+fn is_idle(raw: &Raw) -> bool {
+    let is_at_rest = |percent: Measured<u32>| match percent {
+        Ok(percent) => percent == 0,
+        Err(fault) => !has_failed(&fault),
+    };
+    raw.utilization_percent == Ok((0, 0))
+        && [raw.encoder_percent, raw.decoder_percent].into_iter().all(is_at_rest)
+}
+
+/// How many NVLinks and links to its CPU the board has.
+fn link_counts(gpu: &Gpu) -> [Measured<u32>; 2] {
     let mut at_open = FieldValues::at_open(gpu);
     at_open.read(gpu);
-    let links = at_open.unsigned(fields::NVML_FI_DEV_NVLINK_LINK_COUNT)?;
-    let links = u32::try_from(links).unwrap_or(u32::MAX);
-    plausible_count(fields::NVML_FI_DEV_NVLINK_LINK_COUNT.name(), links, LINKS_MAX)
+    let kinds = [
+        (fields::NVML_FI_DEV_NVLINK_LINK_COUNT, LINKS_MAX),
+        (fields::NVML_FI_DEV_C2C_LINK_COUNT, C2C_LINKS_MAX),
+    ];
+    kinds.map(|(field, max)| {
+        let links = u32::try_from(at_open.unsigned(field)?).unwrap_or(u32::MAX);
+        plausible_count(field.name(), links, max)
+    })
 }
 
 fn open_gpm(gpu: &Gpu) -> Measured<Gpm> {

@@ -1,31 +1,35 @@
 //! The source: opening NVML and listing its devices.
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc};
+use std::{sync::Arc, time::Instant};
 
 use naming::Family;
-use reading::{Backend, Found, Lost, Measured, Session, Source, Unavailable};
-use source::{Known, KnownDevices};
+use reading::{
+    Backend, Batch, Fault, FaultCode, Found, Identity, Lost, Measured, Prior, Session, Source, Unavailable,
+};
+use source::{Known, KnownDevices, LibraryPath, Listed, library};
 
 use crate::{
-    identity::{DcgmLabelOptions, Inventory},
+    identity::{DcgmLabelOptions, Inventory, PREFIX, instance_id},
     listener::Listener,
+    map,
     raw::{Gpu, LOSSES, Library},
+    resting::{Resting, Roots},
     sampler::GpuSampler,
     xid::{self, XidLog},
 };
 
 /// NVML on this node.
 pub struct NvmlSource {
-    library: Option<PathBuf>,
-    sysfs: PathBuf,
+    library: LibraryPath,
+    roots: Roots,
     labels: DcgmLabelOptions,
     log: XidLog,
 }
 
 impl NvmlSource {
-    /// A source that opens `library`, or searches for it; `sysfs` is the host's.
-    pub fn new(library: Option<PathBuf>, sysfs: PathBuf, labels: DcgmLabelOptions) -> Self {
-        Self { library, sysfs, labels, log: XidLog::new(xid::WINDOW) }
+    /// A source that opens `library`; `roots` are the host's.
+    pub fn new(library: LibraryPath, roots: Roots, labels: DcgmLabelOptions) -> Self {
+        Self { library, roots, labels, log: XidLog::new(xid::WINDOW) }
     }
 }
 
@@ -35,11 +39,20 @@ impl Source for NvmlSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        let library = Library::open(self.library.as_ref(), &self.sysfs)?;
-        let listener = Listener::start(&library, self.log.clone());
-        let labels = self.labels.clone();
-        let (known, shared) = (KnownDevices::default(), HashSet::new());
-        Ok(Box::new(NvmlSession { library, labels, listener, known, shared }))
+        let sysfs = &self.roots.sysfs;
+        if !self.library.is_given() && !library::may_be_needed(Family::Nvidia, &["nvidia"], sysfs) {
+            return Err(Unavailable(
+                "no NVIDIA GPU on the PCI bus and no module nvidia; where the GPU is on no bus, name the library \
+                 with --library.nvml"
+                    .to_owned(),
+            ));
+        }
+        let library = Library::open(&self.library, sysfs)?;
+        let (log, labels) = (self.log.clone(), self.labels.clone());
+        let listener = Listener::start(&library, log.clone());
+        let known = KnownDevices::new(Family::Nvidia, PREFIX);
+        let (roots, resting) = (self.roots.clone(), Resting::default());
+        Ok(Box::new(NvmlSession { library, labels, listener, log, roots, resting, known, count: 0 }))
     }
 }
 
@@ -47,20 +60,16 @@ struct NvmlSession {
     library: Library,
     labels: DcgmLabelOptions,
     listener: Arc<Listener>,
+    log: XidLog,
+    roots: Roots,
+    resting: Resting,
     known: KnownDevices<Inventory>,
-    /// UUIDs that two boards had at once. They stay so, or the key of one would change when the other goes.
-    shared: HashSet<String>,
+    /// How many devices were last listed.
+    count: u32,
 }
 
-/// A board as the driver lists it.
-struct Listed {
-    gpu: Gpu,
-    /// What says later whether the handle still is this board's.
-    mark: String,
-    key: String,
-    /// Empty where it does not distinguish the board.
-    uuid: String,
-}
+/// A board as NVML lists it: its handle, and what says later whether the handle still is this board's.
+type Board = (Gpu, String);
 
 /// Whether a mark is a UUID that says anything: it may be a PCI address, and there are boards with zeros for
 /// a UUID.
@@ -68,46 +77,13 @@ fn is_a_uuid(mark: &str) -> bool {
     mark.strip_prefix("GPU-").is_some_and(|uuid| uuid.bytes().any(|byte| !matches!(byte, b'0' | b'-')))
 }
 
-impl Listed {
-    /// The key is the UUID, or the PCI address where there is none that only this board has.
-    fn new(gpu: Gpu, mark: &str, shared: &HashSet<String>) -> Measured<Self> {
-        let uuid = if is_a_uuid(mark) && !shared.contains(mark) { mark } else { "" };
-        let key = match uuid {
-            "" => kernel::pci::address(&gpu.pci_bus_id()?),
-            uuid => uuid.to_owned(),
-        };
-        Ok(Self { gpu, mark: mark.to_owned(), key, uuid: uuid.to_owned() })
-    }
-}
-
-impl NvmlSession {
-    fn device(&mut self, index: u32, asked: Measured<Listed>) -> Result<Option<Found>, Lost> {
-        let (labels, listener) = (&self.labels, &self.listener);
-        self.known.listed(index, asked, &LOSSES, |known, Listed { gpu, mark, key, uuid }| {
-            let is_still = |known: &Known<Inventory>| {
-                known.mark == mark && known.key == key && known.facts.is_complete()
-            };
-            let known = known.get_or_read(index, is_still, || {
-                if uuid.is_empty() {
-                    tracing::warn!(
-                        index,
-                        key,
-                        "no UUID that only this GPU has; its PCI address identifies it"
-                    );
-                }
-                let inventory = Inventory::read(&gpu, index, uuid);
-                let identity = inventory.identity(labels);
-                Known { mark: mark.clone(), key: key.clone(), identity, facts: inventory }
-            });
-            listener.register(&gpu, &known.key);
-            let (labels, listener) = (labels.clone(), Arc::clone(listener));
-            Found {
-                key: known.key.clone(),
-                identity: Arc::clone(&known.identity),
-                open: Box::new(move || Ok(Box::new(GpuSampler::open(gpu, known, labels, listener)))),
-            }
-        })
-    }
+/// Asks for the board at an index.
+fn listed(library: &Library, index: u32) -> Measured<Listed<Board>> {
+    let gpu = Gpu::by_index(library, index)?;
+    let mark = gpu.mark()?;
+    let uuid = is_a_uuid(&mark).then(|| mark.clone());
+    let address = gpu.pci_bus_id().ok().map(|address| kernel::pci::address(&address));
+    Ok(Listed { handle: (gpu, mark), uuid, address, number: index })
 }
 
 impl Session for NvmlSession {
@@ -115,23 +91,57 @@ impl Session for NvmlSession {
         self.library.backend()
     }
 
-    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+    fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
         let count = self.library.device_count().map_err(|fault| LOSSES.of_list(fault))?;
-        let marked = |gpu: Gpu| gpu.mark().map(|mark| (gpu, mark));
-        let marks: Vec<_> =
-            (0..count).map(|index| Gpu::by_index(&self.library, index).and_then(marked)).collect();
-        let mut seen = HashSet::new();
-        for (_, mark) in marks.iter().flatten() {
-            if !seen.insert(mark) {
-                self.shared.insert(mark.clone());
+        let is_unchanged = std::mem::replace(&mut self.count, count) == count;
+        let ask = |index: u32| {
+            // A board that sleeps, or is left alone so that it can, is still what it was. When their number has
+            // changed, a place may be another board's.
+            let last = self.known.last_at(index as usize).filter(|_| is_unchanged);
+            if last.is_some_and(|key| self.resting.contains(key)) {
+                return Err(Fault::new("power/runtime_status", FaultCode::LeftAlone));
             }
-        }
-        let mut found = Vec::new();
-        for (index, asked) in (0..).zip(&marks) {
-            let asked = asked.clone().and_then(|(gpu, mark)| Listed::new(gpu, &mark, &self.shared));
-            found.extend(self.device(index, asked)?);
-        }
-        Ok(found)
+            listed(&self.library, index)
+        };
+        let asked = (0..count).map(ask).collect();
+        let (labels, listener) = (&self.labels, &self.listener);
+        let (roots, resting) = (&self.roots, &self.resting);
+        self.known.list(prior, &LOSSES, asked, |known, listed, place| {
+            let Listed { handle: (gpu, mark), uuid, address, .. } = listed;
+            let is_still = |known: &Known<Inventory>| {
+                known.mark == mark
+                    && known.identity.uuid == uuid
+                    && known.facts.is_at(address.as_ref())
+                    && known.facts.is_complete()
+            };
+            let known = known.get_or_read(&place.key, is_still, || {
+                if uuid.is_none() {
+                    let key = &place.key;
+                    tracing::warn!(key, "no UUID that only this GPU has; its PCI address identifies it");
+                }
+                let inventory = Inventory::read(&gpu, place.number, uuid.clone().unwrap_or_default());
+                let identity = inventory.identity(labels);
+                Known { mark: mark.clone(), key: place.key.clone(), identity, facts: inventory }
+            });
+            listener.register(&gpu, &known.key);
+            let (labels, listener) = (labels.clone(), Arc::clone(listener));
+            let (roots, resting) = (roots.clone(), resting.clone());
+            Found {
+                key: known.key.clone(),
+                address: place.address.clone(),
+                identity: Arc::clone(&known.identity),
+                open: Box::new(move || {
+                    Ok(Box::new(GpuSampler::open(gpu, known, labels, listener, &roots, resting)))
+                }),
+            }
+        })
+    }
+
+    fn recall(&self, key: &str, identity: &Identity, batch: &mut Batch) {
+        let instance = instance_id(identity);
+        let Some(history) = self.log.history(&(key.to_owned(), instance)) else { return };
+        let put = if instance.is_some() { map::events::partition } else { map::events::device };
+        put(Ok(&history), Instant::now(), batch);
     }
 }
 

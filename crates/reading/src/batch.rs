@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use naming::{FaultCode, Id, LabelValues, MetricOf, Quantity, Value};
+use naming::{FaultCode, Id, LabelValues, MetricOf, Quantity, Scope, Value};
 
 use crate::{Fault, Identity, LabelValue, Labels};
 
@@ -15,6 +15,18 @@ pub struct Reading {
     pub labels: Labels,
     /// The number, in the metric's base unit.
     pub value: Value,
+}
+
+impl Reading {
+    /// Whether a source may report it: a finite number of a device, with the labels of its catalogue entry.
+    pub fn is_of_a_device(&self) -> bool {
+        let is_number = match &self.value {
+            Value::Float(float) => float.is_finite(),
+            Value::Int(_) => true,
+            Value::Histogram(_) => false,
+        };
+        is_number && self.id.metric().scope == Scope::Device && disagreement(self.id, &self.labels).is_none()
+    }
 }
 
 /// One metric that has no value this round, and why.
@@ -45,8 +57,14 @@ impl Subject {
     }
 
     /// Whose readings these are; `None` for the exporter's own.
-    pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_deref()
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+
+    /// The subject with these of its readings alone; `None` when none is left.
+    pub fn filtered(&self, is_left: impl Fn(&Reading) -> bool) -> Option<Self> {
+        let readings: Vec<_> = self.readings.iter().filter(|reading| is_left(reading)).cloned().collect();
+        (!readings.is_empty()).then(|| Self { identity: self.identity.clone(), readings })
     }
 
     /// The same with what was read since, and without what was absent then.

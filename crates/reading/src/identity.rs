@@ -7,7 +7,8 @@ use naming::Family;
 pub struct Identity {
     /// Kind of silicon.
     pub family: Family,
-    /// Short readable name on this node: `gpu0`, `card1`, `socket0`.
+    /// Its name on this node, which stays its own for as long as it is remembered: `gpu0`, `socket0`, or the PCI
+    /// address `0000:03:00.0` where the hardware has no identifier of its own that everyone may read.
     pub device: String,
     /// The hardware's own identifier, where it has one.
     pub uuid: Option<String>,

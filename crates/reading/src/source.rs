@@ -4,7 +4,7 @@
 //! and each [`Found::open`] and [`Sampler::sample`] on the device's own worker thread. Any of them may
 //! block for ever in a driver: the exporter then withdraws the series and leaves the thread alone.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use naming::Family;
 
@@ -30,12 +30,37 @@ pub trait Session: Send {
     /// The backend of the session.
     fn backend(&self) -> &Backend;
 
-    /// The devices that are present now. Called every few seconds.
+    /// The devices that are present now, each under the key and the name that it has in `prior`, if it is
+    /// there. Called every few seconds.
     ///
     /// # Errors
     /// [`Lost::Session`] when the session as a whole is gone: the exporter reconnects. [`Lost::Device`] when
     /// the list cannot be read now: devices that are being sampled go on.
-    fn devices(&mut self) -> Result<Vec<Found>, Lost>;
+    fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost>;
+
+    /// Puts what this process remembers of a device that cannot be read now, or of a partition of it: the
+    /// events of its driver, which announces each once. Calls no driver.
+    fn recall(&self, _key: &str, _identity: &Identity, _batch: &mut Batch) {}
+}
+
+/// What is known of a family's devices before its driver lists them.
+#[derive(Clone, Debug, Default)]
+pub struct Prior {
+    /// Devices that were listed before and are not forgotten.
+    pub remembered: Vec<Remembered>,
+    /// PCI addresses of the devices on the bus, as sysfs writes them; `None` where no bus is visible.
+    pub bus: Option<BTreeSet<String>>,
+}
+
+/// A device that was listed before.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// See [`Found::key`].
+    pub key: String,
+    /// See [`Found::address`].
+    pub address: Option<String>,
+    /// See [`Found::identity`].
+    pub identity: Arc<Identity>,
 }
 
 /// The library or interface behind a session, for `probe`, the landing page and the build information.
@@ -53,6 +78,8 @@ pub struct Backend {
 pub struct Found {
     /// What identifies the silicon across enumerations: UUID, serial or bus address.
     pub key: String,
+    /// Its PCI address, as sysfs writes it; `None` for a device that is not on the bus, or does not say where.
+    pub address: Option<String>,
     /// The labels that `accel_device_up` carries, also while the device is down.
     pub identity: Arc<Identity>,
     /// Opens the device; runs on its worker thread.

@@ -3,8 +3,6 @@
 
 use std::{
     ffi::c_void,
-    fs::File,
-    io::Write as _,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -130,7 +128,7 @@ impl<const KIND: usize> Part<KIND> {
             return Err(code::DEVICE_LOST);
         }
         if gpu.asleep {
-            count_wake(call.name);
+            call.count_wake();
         }
         Ok(gpu)
     }
@@ -164,14 +162,6 @@ kinds! {
     Ras = 0x5a08;
     /// A fabric port.
     Port = 0x5a09;
-}
-
-fn count_wake(name: &str) {
-    if let Some(path) = std::env::var_os("ACCELSIM_WAKES") {
-        let file = File::options().create(true).append(true).open(path);
-        // A count that cannot be written is missing where it is looked for.
-        let _ = file.and_then(|mut file| writeln!(file, "{name}"));
-    }
 }
 
 /// Whether the process is root: the driver lists engines to root alone. `ACCELSIM_EUID` overrides the user.

@@ -4,7 +4,7 @@ use level_zero_sys::{
     EnergyCounter, EngineProperties, EngineStats, FanProperties, FrequencyProperties, FrequencyRange,
     FrequencyState, MemoryBandwidth, MemoryProperties, MemoryState, PortErrors, PortProperties, PortSpeed,
     PortState, PortThroughput, PowerDomain, PowerLimit, PowerProperties, RasProperties, RasState,
-    TemperatureProperties, code, value as v,
+    TemperatureProperties, ThrottleTime, code, value as v,
 };
 use sim::{
     control::{Garbage, Scope, Severity},
@@ -62,6 +62,7 @@ const SENSORS: [u32; 4] = [v::SENSOR_GLOBAL, v::SENSOR_GPU, v::SENSOR_MEMORY, v:
 /// Clock domains: (tile, whether it is on a tile, domain, GT).
 fn clocks(gpu: &Gpu<'_>) -> Vec<(u32, bool, u32, u32)> {
     match gpu.facts.tiles {
+        1 if gpu.facts.media_max_megahertz.is_none() => vec![(0, false, v::CLOCK_GPU, 0)],
         1 => vec![(0, false, v::CLOCK_GPU, 0), (0, false, v::newer::CLOCK_MEDIA, 1)],
         tiles => (0..tiles).map(|tile| (tile, true, v::CLOCK_GPU, 0)).collect(),
     }
@@ -131,7 +132,8 @@ values! {
     };
     zesPowerGetEnergyCounter(Power, EnergyCounter) = |gpu, part, out, garbage| {
         let card = gpu.energy_microjoules();
-        let energy = if DOMAINS[part % DOMAINS.len()] == v::newer::DOMAIN_CARD { card } else { card / 10 * 9 };
+        let is_card = DOMAINS[part % DOMAINS.len()] == v::newer::DOMAIN_CARD;
+        let energy = if is_card { card } else { gpu.package_energy_microjoules() };
         out.energy = if garbage.is_some() { 0 } else { energy % ENERGY_WRAP_MICROJOULES };
         out.timestamp = (gpu.uptime_seconds * 1e6) as u64;
         Ok(())
@@ -186,6 +188,10 @@ values! {
         .fold(0, |mask, (_, bit)| mask | bit);
         Ok(())
     };
+    // As the driver on Linux, on every part.
+    zesFrequencyGetThrottleTime(Frequency, ThrottleTime) = |_gpu, _part, _out, _garbage| {
+        Err(code::UNSUPPORTED_FEATURE)
+    };
     zesFanGetProperties(Fan, FanProperties) = |_gpu, _part, out, _garbage| {
         (out.modes, out.units, out.max_rpm, out.max_points) = (1, 1, -1, -1);
         Ok(())
@@ -224,7 +230,7 @@ lists! {
     zesDeviceEnumPowerDomains = |gpu| Power x only_discrete(gpu, DOMAINS.len());
     zesDeviceEnumTemperatureSensors = |gpu| Temperature x only_discrete(gpu, SENSORS.len());
     zesDeviceEnumFrequencyDomains = |gpu| Frequency x clocks(gpu).len();
-    zesDeviceEnumFans = |gpu| Fan x usize::from(gpu.facts.fan_max_rpm > 0);
+    zesDeviceEnumFans = |gpu| Fan x gpu.facts.fans();
     zesDeviceEnumRasErrorSets = |gpu| Ras x if gpu.facts.ras { 2 } else { 0 };
     zesDeviceEnumFabricPorts = |gpu| Port x gpu.facts.fabric_ports as usize;
 }
@@ -250,7 +256,7 @@ entries! {
         // The driver reads the kernel's files, and lists those that there are.
         let levels = [("max", v::LEVEL_SUSTAINED), ("cap", v::LEVEL_BURST), ("crit", v::LEVEL_PEAK)];
         let limits_of = levels.into_iter().filter_map(|(file, level)| {
-            gpu.facts.power_limits.get(file).map(|watts| limit(level, *watts))
+            gpu.facts.power_limit(file).map(|watts| limit(level, watts))
         });
         list(count, limits, limits_of.collect::<Vec<_>>())
     }
@@ -260,7 +266,7 @@ entries! {
         if units != v::FAN_RPM {
             return Err(code::UNSUPPORTED_FEATURE);
         }
-        speed.put(gpu.fan_rpm().ok_or(code::NOT_AVAILABLE)?.cast_signed())
+        speed.put(gpu.fan_rpm().cast_signed())
     }
 
     pub(crate) fn zesRasGetState(call, errors: Ras, clear: u8, state: Out<RasState>) {

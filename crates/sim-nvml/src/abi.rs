@@ -1,13 +1,78 @@
 //! The C side: structs and constants by their names in `nvml.h`, and tables of all those that this library
 //! relies on, so that a C compiler can compare them with the vendor's header.
 
-pub use nvml_wrapper_sys::bindings as sys;
+/// The bindings, and what newer headers have beside them.
+pub mod sys {
+    #![allow(missing_docs, non_camel_case_types, reason = "C's names, as nvml.h documents them")]
+
+    use std::ffi::{c_uchar, c_uint};
+
+    pub use nvml_wrapper_sys::bindings::*;
+
+    pub const NVML_GPU_FABRIC_CLIQUE_MAX: u32 = 64;
+    pub const NVML_GPU_FABRIC_CLIQUE_TYPE_UNICAST_POINTER: u32 = 0;
+
+    #[derive(Clone, Copy, Debug)]
+    #[repr(C)]
+    pub struct nvmlGpuFabricClique_v1_t {
+        /// `type` in C.
+        pub kind: c_uchar,
+        pub id: c_uint,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    #[repr(C)]
+    pub struct nvmlGpuFabricInfo_v4_t {
+        pub clusterUuid: [c_uchar; 16],
+        pub status: nvmlReturn_t,
+        pub cliques: [nvmlGpuFabricClique_v1_t; NVML_GPU_FABRIC_CLIQUE_MAX as usize],
+        pub numCliques: c_uint,
+        pub state: c_uchar,
+        pub healthMask: c_uint,
+        pub healthSummary: c_uchar,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    #[repr(C)]
+    pub struct nvmlUnrepairableMemoryStatus_v1_t {
+        pub bUnrepairableMemory: c_uint,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    #[repr(C)]
+    pub struct nvmlGpuUptime_v1_t {
+        pub uptime: c_uint,
+    }
+
+    pub mod field_id {
+        pub use nvml_wrapper_sys::bindings::field_id::*;
+
+        pub const NVML_FI_DEV_REMAPPED_ROWS_COR_INACTIVE: u32 = 301;
+        pub const NVML_FI_DEV_REMAPPED_ROWS_UNC_INACTIVE: u32 = 302;
+        pub const NVML_FI_DEV_ACTIVE_BANK_REMAPPINGS: u32 = 303;
+        pub const NVML_FI_DEV_INACTIVE_BANK_REMAPPINGS: u32 = 304;
+        pub const NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_MAX: u32 = 305;
+        pub const NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_NONE: u32 = 306;
+        pub const NVML_FI_DEV_PENDING_BANK_REMAPPING: u32 = 307;
+        /// One more than the last field of nvml.h 13.5.
+        pub const NVML_FI_MAX: u32 = 310;
+    }
+}
 
 /// First of the clock-event time fields since driver 580.82. The bindings know the older number, 251.
 pub const NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN: u32 = 269;
 
 /// A GPM metric that the bindings leave out.
 pub const NVML_GPM_METRIC_DMMA_TENSOR_UTIL: u32 = 8;
+
+/// GPM metrics of newer headers.
+pub const NVML_GPM_METRIC_HOSTMEM_CACHE_HIT: u32 = 160;
+/// The last of the six hits and misses of caches.
+pub const NVML_GPM_METRIC_DRAM_CACHE_MISS: u32 = 165;
+/// Context switches of the first graphics engine.
+pub const NVML_GPM_METRIC_GR0_CTXSW_REQUESTS: u32 = 172;
+/// Their share of the time.
+pub const NVML_GPM_METRIC_GR0_CTXSW_ACTIVE_PCT: u32 = 174;
 
 /// The version word of a versioned struct: its size, and its version in the top byte.
 pub(crate) const fn version<T>(number: u32) -> u32 {
@@ -62,6 +127,7 @@ layouts! {
         volatileUncSecDed, volatileCor, aggregateUncBucketL2, aggregateUncBucketSm,
         aggregateUncBucketPcie, aggregateUncBucketMcu, aggregateUncBucketOther, bThresholdExceeded
     }
+    nvmlEccSramUniqueUncorrectedErrorCounts_v1_t { version, entryCount, entries }
     nvmlEventData_t { device, eventType, eventData, gpuInstanceId, computeInstanceId }
     nvmlFBCStats_t { sessionsCount, averageFPS, averageLatency }
     nvmlFieldValue_t { fieldId, scopeId, timestamp, latencyUsec, valueType, nvmlReturn, value }
@@ -74,6 +140,7 @@ layouts! {
     nvmlGpuFabricInfo_t { clusterUuid, status, cliqueId, state }
     nvmlGpuFabricInfo_v2_t { version, clusterUuid, status, cliqueId, state, healthMask }
     nvmlGpuFabricInfo_v3_t { version, clusterUuid, status, cliqueId, state, healthMask, healthSummary }
+    nvmlGpuFabricInfo_v4_t { clusterUuid, status, cliques, numCliques, state, healthMask, healthSummary }
     nvmlGpuInstanceInfo_t { device, id, profileId, placement }
     nvmlGpuInstancePlacement_t { start, size }
     nvmlGpuInstanceProfileInfo_t {
@@ -96,6 +163,9 @@ layouts! {
         version, domain, bus, device, pciDeviceId, pciSubSystemId, baseClass, subClass, busId
     }
     nvmlPciInfo_t { busIdLegacy, domain, bus, device, pciDeviceId, pciSubSystemId, busId }
+    nvmlPlatformInfo_v2_t {
+        version, ibGuid, chassisSerialNumber, slotNumber, trayIndex, hostId, peerType, moduleId
+    }
     nvmlProcessInfo_v1_t { pid, usedGpuMemory }
     nvmlProcessInfo_v2_t { pid, usedGpuMemory, gpuInstanceId, computeInstanceId }
     nvmlProcessUtilizationSample_t { pid, timeStamp, smUtil, memUtil, encUtil, decUtil }
@@ -103,9 +173,14 @@ layouts! {
     nvmlRowRemapperHistogramValues_t { max, high, partial, low, none }
     nvmlSystemDriverBranchInfo_v1_t { version, branch }
     nvmlTemperature_v1_t { version, sensorType, temperature }
+    nvmlGpuUptime_v1_t { uptime }
+    nvmlUnrepairableMemoryStatus_v1_t { bUnrepairableMemory }
     nvmlUtilization_t { gpu, memory }
     nvmlValue_t { dVal, siVal, uiVal, ulVal, ullVal, sllVal, usVal }
     nvmlViolationTime_t { referenceTime, violationTime }
+    nvmlWorkloadPowerProfileCurrentProfiles_v1_t {
+        version, perfProfilesMask, requestedProfilesMask, enforcedProfilesMask
+    }
 }
 
 /// `NVML_SUCCESS` of `nvmlReturn_enum_NVML_SUCCESS`: the bindings put the enum's name before its members'.
@@ -134,10 +209,18 @@ pub fn constants() -> Vec<Fact> {
             u64::from(NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN),
         ),
         ("NVML_GPM_METRIC_DMMA_TENSOR_UTIL", NVML_GPM_METRIC_DMMA_TENSOR_UTIL.into()),
+        ("NVML_GPM_METRIC_HOSTMEM_CACHE_HIT", NVML_GPM_METRIC_HOSTMEM_CACHE_HIT.into()),
+        ("NVML_GPM_METRIC_DRAM_CACHE_MISS", NVML_GPM_METRIC_DRAM_CACHE_MISS.into()),
+        ("NVML_GPM_METRIC_GR0_CTXSW_REQUESTS", NVML_GPM_METRIC_GR0_CTXSW_REQUESTS.into()),
+        ("NVML_GPM_METRIC_GR0_CTXSW_ACTIVE_PCT", NVML_GPM_METRIC_GR0_CTXSW_ACTIVE_PCT.into()),
         ("nvmlComputeInstanceProfileInfo_v2", version::<sys::nvmlComputeInstanceProfileInfo_v2_t>(2).into()),
         ("nvmlDeviceAddressingMode_v1", version::<sys::nvmlDeviceAddressingMode_t>(1).into()),
         ("nvmlDeviceCapabilities_v1", version::<sys::nvmlDeviceCapabilities_t>(1).into()),
         ("nvmlEccSramErrorStatus_v1", version::<sys::nvmlEccSramErrorStatus_t>(1).into()),
+        (
+            "nvmlEccSramUniqueUncorrectedErrorCounts_v1",
+            version::<sys::nvmlEccSramUniqueUncorrectedErrorCounts_t>(1).into(),
+        ),
         ("nvmlGpuFabricInfo_v2", version::<sys::nvmlGpuFabricInfo_v2_t>(2).into()),
         ("nvmlGpuFabricInfo_v3", version::<sys::nvmlGpuFabricInfo_v3_t>(3).into()),
         ("nvmlGpuInstanceProfileInfo_v2", version::<sys::nvmlGpuInstanceProfileInfo_v2_t>(2).into()),
@@ -145,9 +228,14 @@ pub fn constants() -> Vec<Fact> {
         ("nvmlMarginTemperature_v1", version::<sys::nvmlMarginTemperature_t>(1).into()),
         ("nvmlMemory_v2", version::<sys::nvmlMemory_v2_t>(2).into()),
         ("nvmlPciInfoExt_v1", version::<sys::nvmlPciInfoExt_t>(1).into()),
+        ("nvmlPlatformInfo_v2", version::<sys::nvmlPlatformInfo_v2_t>(2).into()),
         ("nvmlRepairStatus_v1", version::<sys::nvmlRepairStatus_t>(1).into()),
         ("nvmlSystemDriverBranchInfo_v1", version::<sys::nvmlSystemDriverBranchInfo_v1_t>(1).into()),
         ("nvmlTemperature_v1", version::<sys::nvmlTemperature_t>(1).into()),
+        (
+            "nvmlWorkloadPowerProfileCurrentProfiles_v1",
+            version::<sys::nvmlWorkloadPowerProfileCurrentProfiles_t>(1).into(),
+        ),
     ]);
     all
 }
@@ -194,6 +282,7 @@ constants! {
     NVML_DEVICE_ARCH_TURING
     nvmlReturn_enum_NVML_ERROR_ARGUMENT_VERSION_MISMATCH
     nvmlReturn_enum_NVML_ERROR_DRIVER_NOT_LOADED
+    nvmlReturn_enum_NVML_ERROR_FUNCTION_NOT_FOUND
     nvmlReturn_enum_NVML_ERROR_GPU_IS_LOST
     nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE
     nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT
@@ -205,6 +294,16 @@ constants! {
     nvmlReturn_enum_NVML_ERROR_UNKNOWN
     nvmlEnableState_enum_NVML_FEATURE_DISABLED
     nvmlEnableState_enum_NVML_FEATURE_ENABLED
+    field_id::NVML_FI_DEV_ACTIVE_BANK_REMAPPINGS
+    field_id::NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_MAX
+    field_id::NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_NONE
+    field_id::NVML_FI_DEV_C2C_LINK_COUNT
+    field_id::NVML_FI_DEV_C2C_LINK_ERROR_INTR
+    field_id::NVML_FI_DEV_C2C_LINK_ERROR_REPLAY
+    field_id::NVML_FI_DEV_C2C_LINK_ERROR_REPLAY_B2B
+    field_id::NVML_FI_DEV_C2C_LINK_GET_MAX_BW
+    field_id::NVML_FI_DEV_C2C_LINK_GET_STATUS
+    field_id::NVML_FI_DEV_C2C_LINK_POWER_STATE
     field_id::NVML_FI_DEV_ECC_CURRENT
     field_id::NVML_FI_DEV_ECC_DBE_AGG_CBU
     field_id::NVML_FI_DEV_ECC_DBE_AGG_DEV
@@ -219,9 +318,27 @@ constants! {
     field_id::NVML_FI_DEV_ECC_SBE_VOL_TOTAL
     field_id::NVML_FI_DEV_ENERGY
     field_id::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
+    field_id::NVML_FI_DEV_INACTIVE_BANK_REMAPPINGS
     field_id::NVML_FI_DEV_IS_MIG_MODE_INDEPENDENT_MIG_QUERY_CAPABLE
     field_id::NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED
     field_id::NVML_FI_DEV_MEMORY_TEMP
+    field_id::NVML_FI_DEV_NVLINK_COUNT_BUFFER_OVERRUN_ERRORS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_BER
+    field_id::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_ERRORS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_0
+    field_id::NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_15
+    field_id::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_EVENTS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_FAILED_EVENTS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_SUCCESSFUL_EVENTS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_LOCAL_LINK_INTEGRITY_ERRORS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_MALFORMED_PACKET_ERRORS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES
+    field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_ERRORS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_GENERAL_ERRORS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_REMOTE_ERRORS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_ERRORS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES
+    field_id::NVML_FI_DEV_NVLINK_COUNT_XMIT_DISCARDS
     field_id::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_L0
     field_id::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_L6
     field_id::NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL
@@ -271,6 +388,7 @@ constants! {
     field_id::NVML_FI_DEV_PCIE_L0_TO_RECOVERY_COUNTER
     field_id::NVML_FI_DEV_PCIE_REPLAY_COUNTER
     field_id::NVML_FI_DEV_PCIE_REPLAY_ROLLOVER_COUNTER
+    field_id::NVML_FI_DEV_PENDING_BANK_REMAPPING
     field_id::NVML_FI_DEV_PERF_POLICY_POWER
     field_id::NVML_FI_DEV_PERF_POLICY_RELIABILITY
     field_id::NVML_FI_DEV_PERF_POLICY_TOTAL_APP_CLOCKS
@@ -285,6 +403,8 @@ constants! {
     field_id::NVML_FI_DEV_REMAPPED_COR
     field_id::NVML_FI_DEV_REMAPPED_FAILURE
     field_id::NVML_FI_DEV_REMAPPED_PENDING
+    field_id::NVML_FI_DEV_REMAPPED_ROWS_COR_INACTIVE
+    field_id::NVML_FI_DEV_REMAPPED_ROWS_UNC_INACTIVE
     field_id::NVML_FI_DEV_REMAPPED_UNC
     field_id::NVML_FI_DEV_RETIRED_DBE
     field_id::NVML_FI_DEV_RETIRED_PENDING
@@ -327,6 +447,8 @@ constants! {
     NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_DEGRADED_BW
     NVML_GPU_FABRIC_HEALTH_SUMMARY_HEALTHY
     NVML_GPU_FABRIC_HEALTH_SUMMARY_LIMITED_CAPACITY
+    NVML_GPU_FABRIC_CLIQUE_MAX
+    NVML_GPU_FABRIC_CLIQUE_TYPE_UNICAST_POINTER
     NVML_GPU_FABRIC_STATE_COMPLETED
     nvmlGpuVirtualizationMode_NVML_GPU_VIRTUALIZATION_MODE_NONE
     NVML_GSP_FIRMWARE_VERSION_BUF_SIZE

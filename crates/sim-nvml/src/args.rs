@@ -28,6 +28,9 @@ fn target<T>(raw: *mut T, kind: HandleKind, call: &Call<'_>) -> Result<Target> {
     if standing.hidden {
         return Err(code::GPU_IS_LOST);
     }
+    if standing.asleep {
+        call.count_wake();
+    }
     if target.instance.is_some() && generation != standing.mig_generation {
         return Err(code::INVALID_ARGUMENT);
     }

@@ -20,6 +20,7 @@ pub(crate) mod code {
     pub(crate) const INSUFFICIENT_SIZE: nvmlReturn_t = sys::nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE;
     pub(crate) const DRIVER_NOT_LOADED: nvmlReturn_t = sys::nvmlReturn_enum_NVML_ERROR_DRIVER_NOT_LOADED;
     pub(crate) const TIMEOUT: nvmlReturn_t = sys::nvmlReturn_enum_NVML_ERROR_TIMEOUT;
+    pub(crate) const FUNCTION_NOT_FOUND: nvmlReturn_t = sys::nvmlReturn_enum_NVML_ERROR_FUNCTION_NOT_FOUND;
     pub(crate) const GPU_IS_LOST: nvmlReturn_t = sys::nvmlReturn_enum_NVML_ERROR_GPU_IS_LOST;
     pub(crate) const NO_DATA: nvmlReturn_t = sys::nvmlReturn_enum_NVML_ERROR_NO_DATA;
     pub(crate) const VERSION_MISMATCH: nvmlReturn_t =

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use sim::Device;
-use sim::control::{Scope, Severity};
+use sim::control::{Repairable, Scope, Severity};
 use sim::cycle::Channel;
 use sim::device::LinkErrors;
 use sim::profile::Architecture;
@@ -22,6 +22,7 @@ const ALL_LINKS: u32 = u32::MAX;
 const DRIVER_WITH_PCIE_BYTES: u32 = 545;
 const DRIVER_WITH_RECOVERY_ACTION: u32 = 565;
 const DRIVER_WITH_EVENT_TIMES: u32 = 570;
+const DRIVER_WITH_INACTIVE_REMAPPINGS: u32 = 595;
 /// From this driver on, clock-event times are 269 to 271; before, 251 to 253.
 const DRIVER_WITH_NEW_NUMBERS: (u32, u32) = (580, 82);
 const EVENT_TIMES_OLD: u32 = fi::NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN;
@@ -98,8 +99,11 @@ impl Value {
 
 /// Reads one field: each group knows its own, and returns `None` for the others.
 fn read(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Result<Value> {
-    let groups: [&dyn Fn() -> Result<Option<Value>>; 6] = [
+    let groups: [&dyn Fn() -> Result<Option<Value>>; 9] = [
         &|| errors(device, field),
+        &|| remapped_banks(device, field),
+        &|| counters_since_blackwell(device, field, scope),
+        &|| c2c(device, field, scope),
         &|| link_by_number(device, field),
         &|| link_by_scope(device, field, scope),
         &|| power_and_heat(call, device, field, scope),
@@ -114,6 +118,86 @@ fn read(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) -> Result<
     // Known to nvml.h and not to this part, or not known at all.
     let known = field != 0 && field < fi::NVML_FI_MAX;
     Err(if known { code::NOT_SUPPORTED } else { code::INVALID_ARGUMENT })
+}
+
+/// Banks that are remapped as a whole, and row remappings that are not in force.
+fn remapped_banks(device: &Device<'_>, field: u32) -> Result<Option<Value>> {
+    let repair = &device.standing().repair;
+    let groups = || device.facts().ecc.bank_groups.ok_or(code::NOT_SUPPORTED);
+    Ok(Some(match field {
+        fi::NVML_FI_DEV_REMAPPED_ROWS_COR_INACTIVE | fi::NVML_FI_DEV_REMAPPED_ROWS_UNC_INACTIVE => {
+            device.since_driver(DRIVER_WITH_INACTIVE_REMAPPINGS)?;
+            ecc::remaps_rows(device)?;
+            Unsigned(0)
+        }
+        fi::NVML_FI_DEV_ACTIVE_BANK_REMAPPINGS => groups().map(|_| Unsigned(repair.banks))?,
+        fi::NVML_FI_DEV_INACTIVE_BANK_REMAPPINGS => groups().map(|_| Unsigned(0))?,
+        fi::NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_MAX => Unsigned(groups()?.saturating_sub(repair.banks)),
+        fi::NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_NONE => groups().map(|_| Unsigned(0))?,
+        fi::NVML_FI_DEV_PENDING_BANK_REMAPPING => {
+            groups().map(|_| flag(repair.pending.contains(&Repairable::Bank)))?
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// The counters that NVLink has from Blackwell on, by link.
+fn counters_since_blackwell(device: &Device<'_>, field: u32, scope: u32) -> Result<Option<Value>> {
+    const FIELDS: RangeInclusive<u32> =
+        fi::NVML_FI_DEV_NVLINK_COUNT_XMIT_PACKETS..=fi::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_BER;
+    const FEC_BINS: RangeInclusive<u32> =
+        fi::NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_0..=fi::NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_15;
+    /// 1e-15 and 5e-9: mantissa in bits 8 to 11, negative exponent below.
+    const BIT_ERRORS: [u64; 2] = [0x10f, 0x509];
+    if !FIELDS.contains(&field) && !FEC_BINS.contains(&field) {
+        return Ok(None);
+    }
+    device.since(Architecture::Blackwell)?;
+    let link = device.link(scope)?;
+    let errors = device.link_errors(link);
+    let bytes = |direction| device.link_bytes(direction, Some(link), false) as u64;
+    let failed = u64::from(!device.link_is_up(link));
+    Ok(Some(Long(match field {
+        fi::NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES => bytes(Channel::NvlinkTransmit),
+        fi::NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES => bytes(Channel::NvlinkReceive),
+        fi::NVML_FI_DEV_NVLINK_COUNT_RCV_ERRORS | fi::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_ERRORS => {
+            errors.crc_errors
+        }
+        fi::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_EVENTS => errors.recoveries.saturating_add(failed),
+        fi::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_SUCCESSFUL_EVENTS => errors.recoveries,
+        fi::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_FAILED_EVENTS => failed,
+        // What a transmitter sends again, it has dropped.
+        fi::NVML_FI_DEV_NVLINK_COUNT_XMIT_DISCARDS => errors.replays,
+        fi::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_BER => BIT_ERRORS[usize::from(errors.crc_errors > 0)],
+        fi::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_ERRORS => bytes(Channel::NvlinkReceive) >> 30,
+        fi::NVML_FI_DEV_NVLINK_COUNT_MALFORMED_PACKET_ERRORS
+        | fi::NVML_FI_DEV_NVLINK_COUNT_BUFFER_OVERRUN_ERRORS
+        | fi::NVML_FI_DEV_NVLINK_COUNT_RCV_REMOTE_ERRORS
+        | fi::NVML_FI_DEV_NVLINK_COUNT_RCV_GENERAL_ERRORS
+        | fi::NVML_FI_DEV_NVLINK_COUNT_LOCAL_LINK_INTEGRITY_ERRORS => 0,
+        // Each bin has an eighth of the one before.
+        bin if FEC_BINS.contains(&bin) => {
+            let shift = 20 + 3 * (bin - FEC_BINS.start());
+            bytes(Channel::NvlinkReceive).checked_shr(shift).unwrap_or_default()
+        }
+        _ => return Err(code::NOT_SUPPORTED),
+    })))
+}
+
+/// Links to the CPU beside the device.
+fn c2c(device: &Device<'_>, field: u32, scope: u32) -> Result<Option<Value>> {
+    let c2c = device.nvidia().c2c.as_ref();
+    let link = || c2c.filter(|c2c| scope < c2c.links).ok_or(code::NOT_SUPPORTED);
+    Ok(Some(match field {
+        fi::NVML_FI_DEV_C2C_LINK_COUNT => Unsigned(c2c.ok_or(code::NOT_SUPPORTED)?.links),
+        fi::NVML_FI_DEV_C2C_LINK_GET_STATUS => link().map(|_| Unsigned(1))?,
+        fi::NVML_FI_DEV_C2C_LINK_GET_MAX_BW => Unsigned(link()?.link_megabytes_per_second),
+        fi::NVML_FI_DEV_C2C_LINK_ERROR_INTR
+        | fi::NVML_FI_DEV_C2C_LINK_ERROR_REPLAY
+        | fi::NVML_FI_DEV_C2C_LINK_ERROR_REPLAY_B2B => link().map(|_| Long(0))?,
+        fi::NVML_FI_DEV_C2C_LINK_POWER_STATE => link().map(|_| flag(device.is_active(Channel::Idle)))?,
+        _ => return Ok(None),
+    }))
 }
 
 fn flag(flag: bool) -> Value {
@@ -399,6 +483,9 @@ fn kibibytes(device: &Device<'_>, direction: Channel, scope: u32, raw: bool) -> 
 
 /// Link errors by scope, as nvml.h has them on every part before Blackwell: of one link, or of all.
 fn link_errors(device: &Device<'_>, scope: u32, counter: LinkCounter) -> Result<Value> {
+    if device.nvidia().architecture >= Architecture::Blackwell {
+        return Err(code::NOT_SUPPORTED);
+    }
     let links = device.nvlink()?.links;
     if scope == ALL_LINKS {
         return Ok(Long(over_links(device, links, counter)));

@@ -178,7 +178,6 @@ const _: () = {
 
 /// `NVML_GPM_METRIC_*`.
 mod id {
-    pub(super) use crate::abi::NVML_GPM_METRIC_DMMA_TENSOR_UTIL as DMMA_TENSOR_UTIL;
     pub(super) use crate::abi::sys::{
         nvmlGpmMetricId_t_NVML_GPM_METRIC_ANY_TENSOR_UTIL as ANY_TENSOR_UTIL,
         nvmlGpmMetricId_t_NVML_GPM_METRIC_DFMA_TENSOR_UTIL as DFMA_TENSOR_UTIL,
@@ -205,6 +204,13 @@ mod id {
         nvmlGpmMetricId_t_NVML_GPM_METRIC_SM_OCCUPANCY as SM_OCCUPANCY,
         nvmlGpmMetricId_t_NVML_GPM_METRIC_SM_UTIL as SM_UTIL,
     };
+    pub(super) use crate::abi::{
+        NVML_GPM_METRIC_DMMA_TENSOR_UTIL as DMMA_TENSOR_UTIL,
+        NVML_GPM_METRIC_DRAM_CACHE_MISS as DRAM_CACHE_MISS,
+        NVML_GPM_METRIC_GR0_CTXSW_ACTIVE_PCT as GR0_CTXSW_ACTIVE_PCT,
+        NVML_GPM_METRIC_GR0_CTXSW_REQUESTS as GR0_CTXSW_REQUESTS,
+        NVML_GPM_METRIC_HOSTMEM_CACHE_HIT as HOSTMEM_CACHE_HIT,
+    };
 }
 
 /// Where a metric comes from.
@@ -222,6 +228,10 @@ enum Source {
     Nvlink(Channel),
     /// NVLink traffic of one link, received on even offsets and transmitted on odd ones.
     Link,
+    /// Hits and misses of caches: of host memory, of peers' memory, of the device's own, in percent.
+    Cache,
+    /// Context switches, of which a loaded device makes so many each second.
+    Switches(f64),
 }
 
 /// Metrics of one kind, by `nvmlGpmMetricId_t`.
@@ -246,8 +256,9 @@ const fn metrics(
     long_name: &'static CStr,
 ) -> Metric {
     let unit = match source {
-        Percent(..) | Engine(..) | Unused(_) => c"%",
+        Percent(..) | Engine(..) | Unused(_) | Cache => c"%",
         Pcie(_) | Nvlink(_) | Link => c"MiB/s",
+        Switches(_) => c"",
     };
     Metric { ids, source, short_name, long_name, unit }
 }
@@ -256,9 +267,17 @@ const fn metrics(
 const HMMA_SHARE: f64 = 0.85;
 const IMMA_SHARE: f64 = 0.15;
 
-use Source::{Engine, Link, Nvlink, Pcie, Percent, Unused};
+/// Of the accesses to each memory, what its cache serves: host, peers, own.
+const CACHE_HITS: [f64; 3] = [40.0, 25.0, 70.0];
+/// Context switches each second of a device that one server has to itself, and the time that one takes.
+const SWITCHES_PER_SECOND: f64 = 4.0;
+const SWITCH_SECONDS: f64 = 5e-4;
+/// The driver that brought the metrics of caches and context switches.
+const DRIVER_WITH_CACHES: u32 = 580;
 
-static METRICS: [Metric; 21] = [
+use Source::{Cache, Engine, Link, Nvlink, Pcie, Percent, Switches, Unused};
+
+static METRICS: [Metric; 24] = [
     metric(id::GRAPHICS_UTIL, Percent(Channel::Graphics, 1.0), c"gr_util", c"Graphics engine activity"),
     metric(id::SM_UTIL, Percent(Channel::Sm, 1.0), c"sm_util", c"SM activity"),
     metric(id::SM_OCCUPANCY, Percent(Channel::Occupancy, 1.0), c"sm_occupancy", c"SM occupancy"),
@@ -320,6 +339,19 @@ static METRICS: [Metric; 21] = [
         c"nvlink_link",
         c"NVLink traffic of one link",
     ),
+    metrics(id::HOSTMEM_CACHE_HIT..=id::DRAM_CACHE_MISS, Cache, c"cache", c"Hits or misses of a cache"),
+    metric(
+        id::GR0_CTXSW_REQUESTS,
+        Switches(SWITCHES_PER_SECOND),
+        c"ctxsw_requests",
+        c"Context switches that were asked for",
+    ),
+    metric(
+        id::GR0_CTXSW_ACTIVE_PCT,
+        Percent(Channel::Graphics, SWITCHES_PER_SECOND * SWITCH_SECONDS),
+        c"ctxsw_active",
+        c"Context switch activity",
+    ),
 ];
 
 /// The metric between the request's two samples.
@@ -331,6 +363,9 @@ fn mean(device: &Device<'_>, request: &Request, metric: &Metric, id: u32) -> Res
     let gain = instance.map_or(1.0, |instance| device.instance_gain(instance));
     let mean = |channel| device.mean_since(request.from.seconds, channel) * gain;
     let offset = id - metric.ids.start();
+    if *metric.ids.start() >= id::HOSTMEM_CACHE_HIT && device.since_driver(DRIVER_WITH_CACHES).is_err() {
+        return Err(code::INVALID_ARGUMENT);
+    }
     Ok(match metric.source {
         Percent(channel, factor) => 100.0 * factor * mean(channel),
         Engine(channel, count) if offset < count(device) => 100.0 * mean(channel),
@@ -342,6 +377,13 @@ fn mean(device: &Device<'_>, request: &Request, metric: &Metric, id: u32) -> Res
         Nvlink(channel) => {
             device.nvlink()?;
             mean(channel) / MIB
+        }
+        Cache => {
+            let hits = CACHE_HITS.get(offset as usize / 2).copied().unwrap_or_default();
+            if offset.is_multiple_of(2) { hits } else { 100.0 - hits }
+        }
+        Switches(each_second) => {
+            each_second * mean(Channel::Graphics) * (request.to.seconds - request.from.seconds)
         }
         Link => {
             let link = device.link(offset / 2)?;

@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 
+use sim::control::Repairable;
 use sim::profile::Architecture;
 
 use crate::abi::sys::{
@@ -20,7 +21,7 @@ use crate::parts::Part;
 /// PCI class of a 3D controller, as base class and subclass.
 const PCI_CLASS: (u32, u32) = (0x03, 0x02);
 
-garble! { nvmlPciInfo_t {} nvmlPciInfoExt_t {} nvmlRepairStatus_t {} nvmlGridLicensableFeatures_t {} }
+garble! { nvmlPciInfo_t {} nvmlPciInfoExt_t {} nvmlRepairStatus_t { bChannelRepairPending, bTpcRepairPending } nvmlGridLicensableFeatures_t {} }
 
 /// A GPU by its place among those on the bus.
 struct ByIndex(usize);
@@ -31,6 +32,9 @@ impl Argument<Nvml> for ByIndex {
     unsafe fn take(raw: c_uint, call: &Call<'_>) -> Result<Self> {
         let device = call.moment.present().nth(raw as usize).ok_or(code::INVALID_ARGUMENT)?;
         call.device.set(Some(device));
+        if call.moment.conditions().device(device).is_some_and(|standing| standing.asleep) {
+            call.count_wake();
+        }
         Ok(Self(device))
     }
 }
@@ -227,8 +231,10 @@ entries! {
         }
         let gpu = call.gpu(gpu.0)?;
         gpu.since(Architecture::Ampere)?;
-        reading.bChannelRepairPending = u32::from(gpu.standing().rows.failure);
-        reading.bTpcRepairPending = 0;
+        let repair = &gpu.standing().repair;
+        let waits = |part| u32::from(repair.pending.contains(&part));
+        reading.bChannelRepairPending = waits(Repairable::MemoryChannel);
+        reading.bTpcRepairPending = waits(Repairable::Tpc);
         status.set(call, reading)
     }
 

@@ -13,6 +13,7 @@
 //! | `ACCELSIM_CLOCK` | `fixed:<unix seconds>` freezes the clock | wall clock |
 //! | `ACCELSIM_WORKLOAD` | `mixed`, `idle`, `prefill`, `decode`, `burst`, `hot` | `mixed` |
 //! | `ACCELSIM_SEED` | identities and small variations | 1 |
+//! | `ACCELSIM_WAKES` | file that grows by a line for each call that would have woken a sleeping device | none |
 //!
 //! The variables are read by the `nvmlInit` that finds the library uninitialised. One symbol is not NVML's:
 //! `const char *accelsim_machine(void)` returns the profile's name, so that a program can report that its
@@ -45,6 +46,7 @@ mod nvlink;
 mod parts;
 mod pcie;
 mod processes;
+mod repairs;
 mod session;
 mod thermal_power;
 mod topology;

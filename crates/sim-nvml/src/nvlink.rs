@@ -6,8 +6,8 @@ use sim::Device;
 use sim::profile::{Architecture, pci_numbers};
 
 use crate::abi::sys::{
-    self, nvmlEnableState_t, nvmlGpuFabricInfo_t, nvmlGpuFabricInfo_v2_t, nvmlGpuFabricInfo_v3_t,
-    nvmlIntNvLinkDeviceType_t, nvmlPciInfo_t,
+    self, nvmlEnableState_t, nvmlGpuFabricClique_v1_t, nvmlGpuFabricInfo_t, nvmlGpuFabricInfo_v2_t,
+    nvmlGpuFabricInfo_v3_t, nvmlGpuFabricInfo_v4_t, nvmlIntNvLinkDeviceType_t, nvmlPciInfo_t,
 };
 use crate::abi::version;
 use crate::args::{Gpu, Out, garble};
@@ -17,10 +17,12 @@ use crate::parts::Part;
 
 /// PCI device and vendor id of an NVSwitch, and its subsystem.
 const NVSWITCH_PCI_IDS: (u32, u32) = (0x22a3_10de, 0x1796_10de);
+/// nvml.h, `NVML_GPU_FABRIC_CLIQUE_TYPE_MULTICAST_POINTER`.
+const MULTICAST_POINTER: u8 = 1;
 /// The fabric's cluster, the same for every device of a machine.
 const CLUSTER_UUID: [u8; 16] = [0xac, 0xce, 0x15, 0xc0, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
-garble! { nvmlGpuFabricInfo_t {} nvmlGpuFabricInfo_v2_t {} nvmlGpuFabricInfo_v3_t {} }
+garble! { nvmlGpuFabricInfo_t {} nvmlGpuFabricInfo_v2_t {} nvmlGpuFabricInfo_v3_t {} nvmlGpuFabricInfo_v4_t {} }
 
 entries! {
     fn nvmlDeviceGetNvLinkState(call, gpu: Gpu, link: c_uint, active: Out<nvmlEnableState_t>) {
@@ -92,6 +94,27 @@ entries! {
         })
     }
 
+    fn nvmlDeviceGetGpuFabricInfo_v4(call, gpu: Gpu, info: Out<nvmlGpuFabricInfo_v4_t>) {
+        let device = call.gpu(gpu.0)?;
+        device.function_since(DRIVER_WITH_CLIQUES)?;
+        let fabric = fabric(&device)?;
+        let none = nvmlGpuFabricClique_v1_t { kind: 0, id: 0 };
+        let mut cliques = [none; sys::NVML_GPU_FABRIC_CLIQUE_MAX as usize];
+        let types = [sys::NVML_GPU_FABRIC_CLIQUE_TYPE_UNICAST_POINTER as u8, MULTICAST_POINTER];
+        for (clique, kind) in cliques.iter_mut().zip(types) {
+            *clique = nvmlGpuFabricClique_v1_t { kind, id: fabric.cliqueId };
+        }
+        info.set(call, nvmlGpuFabricInfo_v4_t {
+            clusterUuid: fabric.clusterUuid,
+            status: fabric.status,
+            cliques,
+            numCliques: types.len() as c_uint,
+            state: fabric.state,
+            healthMask: fabric.healthMask,
+            healthSummary: fabric.healthSummary,
+        })
+    }
+
     fn nvmlDeviceGetGpuFabricInfoV(call, gpu: Gpu, info: Out<nvmlGpuFabricInfo_v3_t>) {
         // The version word comes first in both versions, and only as much is written as the version has.
         let word: Out<c_uint> = info.older();
@@ -111,6 +134,9 @@ entries! {
         }
     }
 }
+
+/// The driver that brought the fourth version of the fabric's struct.
+const DRIVER_WITH_CLIQUES: u32 = 615;
 
 /// `NVML_NVLINK_VERSION_*`: the generations as they came out, half generations included.
 pub(crate) fn version_code(generation: u32) -> u32 {
@@ -150,12 +176,13 @@ fn fabric(device: &Device<'_>) -> Result<nvmlGpuFabricInfo_v3_t> {
     } else {
         sys::NVML_GPU_FABRIC_HEALTH_SUMMARY_HEALTHY
     };
+    let standing = &device.standing().fabric;
     Ok(nvmlGpuFabricInfo_v3_t {
         version: 0,
         clusterUuid: CLUSTER_UUID,
-        status: code::SUCCESS,
-        cliqueId: 0,
-        state: sys::NVML_GPU_FABRIC_STATE_COMPLETED as u8,
+        status: standing.status,
+        cliqueId: standing.clique,
+        state: standing.state.unwrap_or(sys::NVML_GPU_FABRIC_STATE_COMPLETED as u8),
         healthMask: mask << sys::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_DEGRADED_BW,
         healthSummary: summary as u8,
     })

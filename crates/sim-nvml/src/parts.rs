@@ -12,6 +12,8 @@ pub(crate) trait Part {
     fn since(&self, architecture: Architecture) -> Result;
     /// Not supported before this driver.
     fn since_driver(&self, release: u32) -> Result;
+    /// Not there before this driver: its library lacks the function.
+    fn function_since(&self, release: u32) -> Result;
     /// Not supported while the GPU is cut.
     fn whole(&self) -> Result;
     /// Not supported without NVLink.
@@ -33,6 +35,10 @@ impl Part for Device<'_> {
 
     fn since_driver(&self, release: u32) -> Result {
         if self.driver().release().0 >= release { Ok(()) } else { Err(code::NOT_SUPPORTED) }
+    }
+
+    fn function_since(&self, release: u32) -> Result {
+        if self.driver().release().0 >= release { Ok(()) } else { Err(code::FUNCTION_NOT_FOUND) }
     }
 
     fn whole(&self) -> Result {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::control::{
-    Control, DriverState, Fault, FaultKind, Garbage, Link, RecoveryAction, Reset, Rows, Scope, Severity, Xid,
-    strain::Strain,
+    Control, DriverState, Fabric, Fault, FaultKind, Garbage, Link, PowerProfile, RecoveryAction, Repair,
+    Reset, Rows, Scope, Severity, Xid, strain::Strain,
 };
 use crate::mig::{self, Instance};
 use crate::profile::Profile;
@@ -22,6 +22,26 @@ pub enum Effect {
     Slow(Duration),
     /// Succeed with a wrong value of this class.
     Garbage(Garbage),
+    /// End the process: see [`End`].
+    End(End),
+}
+
+/// How a library ends the process that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By a write to where no memory is.
+    Crash,
+    /// By `abort`.
+    Abort,
+    /// By `exit` with this code.
+    Exit(u8),
+}
+
+/// The `[[fault]]` tables, in their order.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    all: Vec<(Effect, Fault)>,
+    boot: f64,
 }
 
 /// Control tables that fit a machine.
@@ -30,9 +50,8 @@ pub struct Conditions {
     driver: DriverState,
     driver_epoch: u32,
     driver_loaded_at: f64,
-    faults: Vec<(Effect, Fault)>,
+    faults: Faults,
     xids: Vec<Xid>,
-    boot: f64,
     devices: Vec<DeviceConditions>,
 }
 
@@ -53,6 +72,12 @@ pub struct DeviceConditions {
     pub(crate) strain: Strain,
     /// What an operator should do.
     pub recovery: RecoveryAction,
+    /// Registration with the fabric; the last entry counts.
+    pub fabric: Fabric,
+    /// Repairs and defects; the last entry counts.
+    pub repair: Repair,
+    /// Power profiles; the last entry counts.
+    pub power_profile: PowerProfile,
     /// Resets.
     pub reset: Reset,
     /// MIG mode.
@@ -101,6 +126,15 @@ impl Conditions {
         for recovery in &control.recovery {
             devices[within("recovery", recovery.device)?].recovery = recovery.action;
         }
+        for fabric in &control.fabric {
+            devices[within("fabric", fabric.device)?].fabric = fabric.clone();
+        }
+        for repair in &control.repair {
+            devices[within("repair", repair.device)?].repair = repair.clone();
+        }
+        for profile in &control.power_profile {
+            devices[within("power_profile", profile.device)?].power_profile = profile.clone();
+        }
         for reset in &control.reset {
             let sum = &mut devices[within("reset", reset.device)?].reset;
             sum.hard = sum.hard.saturating_add(reset.hard);
@@ -118,12 +152,9 @@ impl Conditions {
             let words: Vec<u64> = names.iter().flat_map(|name| name.bytes().map(u64::from)).collect();
             device.mig_generation = crate::hash::mix(&words) as u16;
         }
-        let faults = control.fault.iter().map(|fault| {
-            if let Some(device) = fault.device {
-                within("fault", device)?;
-            }
-            Ok((effect(fault)?, fault.clone()))
-        });
+        for device in control.fault.iter().filter_map(|fault| fault.device) {
+            within("fault", device)?;
+        }
         for xid in &control.xid {
             within("xid", xid.device)?;
         }
@@ -131,9 +162,8 @@ impl Conditions {
             driver: control.driver.unwrap_or_default(),
             driver_epoch: control.driver_epoch.unwrap_or_default(),
             driver_loaded_at: control.driver_loaded_at.unwrap_or(profile.boot),
-            faults: faults.collect::<Result<_, String>>()?,
+            faults: Faults::new(&control.fault, profile.boot)?,
             xids: control.xid.clone(),
-            boot: profile.boot,
             devices,
         })
     }
@@ -153,27 +183,59 @@ impl Conditions {
         self.devices.get(index)
     }
 
-    /// What a call meets at `now` (unix seconds): the first fault of the list that fits. `device` is `None`
-    /// for a call that is not about a device; only a fault that names the call and no device hits it.
+    /// What a call meets: [`Faults::effect`].
     pub fn effect(&self, call: &str, device: Option<usize>, now: f64) -> Option<Effect> {
-        let fits = |fault: &Fault| {
-            let device_fits = fault.device.is_none() || fault.device == device;
-            let call_fits = match fault.call.as_deref() {
-                None => device.is_some(),
-                Some(pattern) => match pattern.strip_suffix('*') {
-                    Some(prefix) => call.starts_with(prefix),
-                    None => call == pattern,
-                },
-            };
-            let begin = fault.at.unwrap_or(self.boot);
-            device_fits && call_fits && active(begin, fault.lasts, fault.every, now)
-        };
-        self.faults.iter().find(|(_, fault)| fits(fault)).map(|(effect, _)| *effect)
+        self.faults.effect(call, device, now)
+    }
+
+    /// What a read of a file meets: [`Faults::effect_on_file`].
+    pub fn effect_on_file(&self, name: &str, device: usize, now: f64) -> Option<Effect> {
+        self.faults.effect_on_file(name, Some(device), now)
     }
 
     /// Critical error events, each with how often it has happened by `now` (unix seconds).
     pub fn xids(&self, now: f64) -> impl Iterator<Item = (&Xid, u64)> {
         self.xids.iter().map(move |xid| (xid, occurrences(xid.at, xid.every, now)))
+    }
+}
+
+impl Faults {
+    /// Checks the tables of a machine that booted at `boot` (unix seconds); the error is one line.
+    pub fn new(faults: &[Fault], boot: f64) -> Result<Self, String> {
+        let all = faults.iter().map(|fault| Ok((effect(fault)?, fault.clone())));
+        Ok(Self { all: all.collect::<Result<_, String>>()?, boot })
+    }
+
+    /// What a call meets at `now` (unix seconds): the first fault of the list that fits. `device` is `None` for a
+    /// call that is not about a device; only a fault that names the call and no device affects it.
+    pub fn effect(&self, call: &str, device: Option<usize>, now: f64) -> Option<Effect> {
+        self.first(device, now, |fault| match &fault.call {
+            None => device.is_some(),
+            Some(pattern) => named(pattern, call),
+        })
+    }
+
+    /// What a read of a file of this name meets, by the same rules; a fault must name the file.
+    pub fn effect_on_file(&self, name: &str, device: Option<usize>, now: f64) -> Option<Effect> {
+        self.first(device, now, |fault| fault.call.as_ref().is_some_and(|pattern| named(pattern, name)))
+    }
+
+    fn first(&self, device: Option<usize>, now: f64, fits: impl Fn(&Fault) -> bool) -> Option<Effect> {
+        let applies = |fault: &Fault| {
+            let begin = fault.at.unwrap_or(self.boot);
+            (fault.device.is_none() || fault.device == device)
+                && fits(fault)
+                && active(begin, fault.lasts, fault.every, now)
+        };
+        self.all.iter().find(|(_, fault)| applies(fault)).map(|(effect, _)| *effect)
+    }
+}
+
+/// Whether a pattern, exact or with a trailing `*`, names a call or a file.
+fn named(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
     }
 }
 
@@ -193,6 +255,13 @@ fn effect(fault: &Fault) -> Result<Effect, String> {
         FaultKind::Hang => Effect::Hang(fault.seconds.map(time).transpose()?),
         FaultKind::Slow => Effect::Slow(time(fault.ms.ok_or_else(|| missing("ms"))? / 1e3)?),
         FaultKind::Garbage => Effect::Garbage(fault.value.ok_or_else(|| missing("value"))?),
+        FaultKind::Crash => Effect::End(End::Crash),
+        FaultKind::Abort => Effect::End(End::Abort),
+        FaultKind::Exit => {
+            let code = fault.code.unwrap_or(0);
+            let code = u8::try_from(code).map_err(|_| format!("fault: code = {code}: write 0 to 255"))?;
+            Effect::End(End::Exit(code))
+        }
     })
 }
 
@@ -241,6 +310,8 @@ mod tests {
         let any = conditions(vec![Fault::lost().device(0)]);
         assert_eq!(any.effect("nvmlDeviceGetName", Some(0), now), Some(Effect::Lost));
         assert_eq!(any.effect("nvmlInit_v2", None, now), None, "a call without a device must be named");
+        assert_eq!(any.effect_on_file("energy1_input", 0, now), None, "and so must a file");
+        assert_eq!(glob.effect_on_file("nvmlDeviceGetName", 0, now), Some(Effect::Lost));
     }
 
     #[test]
@@ -287,6 +358,7 @@ mod tests {
             Control { fault: vec![Fault { code: None, ..Fault::error(1) }], ..Control::default() },
             Control { fault: vec![Fault { kind: FaultKind::Slow, ..Fault::lost() }], ..Control::default() },
             Control { fault: vec![Fault::hang_for(-1.0)], ..Control::default() },
+            Control { fault: vec![Fault { code: Some(256), ..Fault::exit() }], ..Control::default() },
             Control { memory: vec![Memory { device: 0, fill: 1.5 }], ..Control::default() },
             Control { heat: vec![Heat { device: 1, celsius: 5.0 }], ..Control::default() },
             Control { mig, ..Control::default() },

@@ -15,8 +15,8 @@
 //! [[fault]]
 //! device = 2                   # absent: every device
 //! call = "nvmlDeviceGetPower*" # exact, or with a trailing *; absent: every call about a device
-//! kind = "error"               # error | lost | hang | slow | garbage
-//! code = 999                   # error: the return code
+//! kind = "error"               # error | lost | hang | slow | garbage; of the whole process: crash | abort | exit
+//! code = 999                   # error: the return code; exit: the process's (default: 0)
 //! seconds = 5.0                # hang: how long; absent: until the fault is gone
 //! ms = 200.0                   # slow: added to each call
 //! value = "blank"              # garbage: absurd (x 1000) | blank (all ones, vendor blanks) | endless (text) |
@@ -67,6 +67,24 @@
 //! device = 0
 //! action = "reset"             # reset | reboot | drain_p2p | drain_and_reset
 //!
+//! [[fabric]]
+//! device = 0
+//! state = 2                    # as NVML numbers them; absent: completed
+//! status = 23                  # what registration returned
+//! clique = 0
+//!
+//! [[repair]]
+//! device = 0
+//! pending = ["memory_channel", "tpc", "bank"]   # what waits for a reset
+//! unrepairable = true          # memory is defective for good
+//! sram_locations = 2           # places with uncorrectable errors
+//! banks = 1                    # memory banks that are remapped
+//!
+//! [[power_profile]]
+//! device = 0
+//! requested = [6]              # as NVML numbers them
+//! enforced = [6]
+//!
 //! [[reset]]
 //! device = 0
 //! hard = 1                     # resets since the driver was loaded
@@ -96,6 +114,7 @@
 mod engine;
 mod fault;
 mod file;
+mod nvidia;
 pub(crate) mod strain;
 
 use std::io::Write as _;
@@ -106,6 +125,7 @@ use serde::{Deserialize, Serialize};
 pub use engine::Engine;
 pub use fault::{Fault, FaultKind, Garbage};
 pub use file::ControlFile;
+pub use nvidia::{Fabric, PowerProfile, Repair, Repairable};
 pub use strain::{Heat, Memory};
 
 /// All control tables. `Default` is a healthy machine.
@@ -138,6 +158,12 @@ pub struct Control {
     pub heat: Vec<Heat>,
     /// What an operator should do.
     pub recovery: Vec<Recovery>,
+    /// Registration with the fabric.
+    pub fabric: Vec<Fabric>,
+    /// Repairs and defects.
+    pub repair: Vec<Repair>,
+    /// Power profiles.
+    pub power_profile: Vec<PowerProfile>,
     /// Resets.
     pub reset: Vec<Reset>,
     /// Instances.
@@ -340,6 +366,9 @@ impl Control {
             memory: joined(&self.memory, &over.memory),
             heat: joined(&self.heat, &over.heat),
             recovery: joined(&self.recovery, &over.recovery),
+            fabric: joined(&self.fabric, &over.fabric),
+            repair: joined(&self.repair, &over.repair),
+            power_profile: joined(&self.power_profile, &over.power_profile),
             reset: joined(&self.reset, &over.reset),
             mig: kept_mig.chain(&over.mig).cloned().collect(),
             engine: joined(&self.engine, &over.engine),
@@ -395,6 +424,7 @@ mod tests {
         assert!(control.recovery.len() == 1 && control.link.len() == 1 && control.rows.len() == 1);
         assert!(control.memory.len() == 1 && control.heat.len() == 1);
         assert_eq!(control.reset.len(), 1);
+        assert!(control.fabric.len() == 1 && control.repair.len() == 1 && control.power_profile.len() == 1);
     }
 
     #[test]

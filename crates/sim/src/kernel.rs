@@ -12,6 +12,14 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::conditions::Effect;
+use crate::control::Garbage;
+
+/// `EIO`: the file is there and every read of it fails.
+const READ_FAILS: u32 = 5;
+/// A file whose first byte no process can read: reading it fails with `EIO`, for root too.
+const UNREADABLE: &str = "/proc/self/mem";
+
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
@@ -48,6 +56,29 @@ impl Files {
     /// A symbolic link; `target` is relative to the link's folder.
     pub fn link(&mut self, path: impl Into<String>, target: impl Into<PathBuf>) {
         self.0.insert(path.into(), Content::Link(target.into()));
+    }
+
+    /// Applies faults to the files that they name: `effect` returns what a file of this name meets. An error removes
+    /// the file, or with `EIO` makes every read of it fail; garbage makes it empty (`blank`), a hot temperature
+    /// (`hot`) or no number (`nan`). Links, and what only a simulated machine has, stay as they are.
+    pub fn afflict(&mut self, effect: impl Fn(&str) -> Option<Effect>) {
+        self.0.retain(|path, content| {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            if matches!(content, Content::Link(_)) || path.starts_with(SIMULATED) {
+                return true;
+            }
+            match effect(name) {
+                Some(Effect::Error(READ_FAILS)) => *content = Content::Link(UNREADABLE.into()),
+                Some(Effect::Error(_)) => return false,
+                Some(Effect::Garbage(Garbage::Blank)) => *content = Content::File(Vec::new()),
+                Some(Effect::Garbage(Garbage::Hot)) => *content = Content::File(b"255000\n".to_vec()),
+                Some(Effect::Garbage(Garbage::Nan)) => {
+                    *content = Content::File(b"\x1bnot a number\n".to_vec());
+                }
+                _ => {}
+            }
+            true
+        });
     }
 
     /// Adds the files of another part of the machine.
@@ -165,6 +196,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::{Files, Tree, Updater};
+    use crate::conditions::Effect;
+    use crate::control::Garbage;
 
     #[test]
     fn the_tree_shows_what_it_is_told_and_no_more() {
@@ -191,6 +224,33 @@ mod tests {
         let now =
             fs::metadata(root.path().join("devices/b/power")).expect("there").modified().expect("known");
         assert_eq!(now, written, "what did not change is not written");
+    }
+
+    #[test]
+    fn a_fault_affects_the_files_that_it_names() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mut files = Files::of_machine("a");
+        for name in ["gone", "failing", "empty", "text", "hot", "whole"] {
+            files.put(format!("d/{name}"), 7);
+        }
+        files.link("d/link", "whole");
+        files.afflict(|name| match name {
+            "gone" | "machine" | "link" => Some(Effect::Error(2)),
+            "failing" => Some(Effect::Error(5)),
+            "empty" => Some(Effect::Garbage(Garbage::Blank)),
+            "text" => Some(Effect::Garbage(Garbage::Nan)),
+            "hot" => Some(Effect::Garbage(Garbage::Hot)),
+            _ => None,
+        });
+        Tree::new(root.path()).expect("created").show(files).expect("written");
+        let read = |name: &str| fs::read_to_string(root.path().join(name)).map_err(|e| e.raw_os_error());
+        assert_eq!(read("d/gone"), Err(Some(2)));
+        assert_eq!(read("d/failing"), Err(Some(5)));
+        assert_eq!(read("d/empty").as_deref(), Ok(""));
+        assert_eq!(read("d/text").as_deref(), Ok("\u{1b}not a number\n"));
+        assert_eq!(read("d/hot").as_deref(), Ok("255000\n"));
+        assert_eq!(read("d/link").as_deref(), Ok("7\n"));
+        assert_eq!(read("accelsim/machine").as_deref(), Ok("a\n"));
     }
 
     #[test]

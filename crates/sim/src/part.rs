@@ -5,8 +5,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
+use crate::conditions::Faults;
 use crate::control::{Control, ControlFile, DriverState};
 use crate::cycle::{Channel, Cycle, Silicon};
+use crate::kernel::Files;
 use crate::live::Options;
 use crate::profile::{self, Clocks, Power, Section, Thermal};
 
@@ -28,9 +30,12 @@ pub struct Part<T> {
     pub machine: String,
     /// The family's own table.
     pub facts: T,
+    /// The kernel's release; 0.0 where the machine names none.
+    pub release: (u32, u32),
     boot: f64,
     built_in: Control,
     control: Control,
+    faults: Faults,
     file: Option<ControlFile>,
     clock: Clock,
     cycle: Cycle,
@@ -46,7 +51,8 @@ impl<T: DeserializeOwned> Part<T> {
         key: &str,
         physics: fn(&T) -> &Physics,
     ) -> Result<Option<Self>, profile::Error> {
-        let Some(Section { boot, control, facts }) = profile::section::<T>(&options.machine, key)? else {
+        let Some(Section { boot, driver, control, facts }) = profile::section::<T>(&options.machine, key)?
+        else {
             return Ok(None);
         };
         let Physics { power, thermal, clocks } = physics(&facts).clone();
@@ -56,7 +62,10 @@ impl<T: DeserializeOwned> Part<T> {
             machine: options.machine.clone(),
             cycle: Cycle::new(&silicon, options.workload, options.seed),
             facts,
+            release: driver.map_or((0, 0), |driver| driver.release()),
             boot,
+            faults: Faults::new(&control.fault, boot)
+                .map_err(|reason| profile::Error::Invalid { name: options.machine.clone(), reason })?,
             control: control.clone(),
             built_in: control,
             file: options.control.clone().map(ControlFile::new),
@@ -71,8 +80,12 @@ impl<T> Part<T> {
     pub fn now(&mut self) -> f64 {
         if let Some((file, read)) = self.file.as_ref().and_then(|file| Some((file, file.read_if_changed()?)))
         {
-            match read {
-                Ok(control) => self.control = self.built_in.overlaid(&control),
+            let checked = read.and_then(|control| {
+                let control = self.built_in.overlaid(&control);
+                Ok((Faults::new(&control.fault, self.boot)?, control))
+            });
+            match checked {
+                Ok((faults, control)) => (self.faults, self.control) = (faults, control),
                 Err(reason) => eprintln!("accelsim: {}: {reason}", file.path().display()),
             }
         }
@@ -82,6 +95,11 @@ impl<T> Part<T> {
     /// What is wrong with the machine.
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// Applies the faults that name a file and no device.
+    pub fn afflict(&self, files: &mut Files, now: f64) {
+        files.afflict(|name| self.faults.effect_on_file(name, None, now));
     }
 
     /// Whether the driver is loaded.
@@ -146,10 +164,10 @@ mod tests {
 
     #[test]
     fn every_level_stays_within_what_the_hardware_can_do() {
-        for machine in ["nuc-arrow-lake", "nuc-lunar-lake", "nuc-panther-lake"] {
+        for machine in ["nuc-arrow-lake", "nuc-lunar-lake", "nuc-meteor-lake", "nuc-panther-lake"] {
             stays_within(machine, "npu", |facts: &npu::NpuProfile| &facts.physics);
         }
-        for machine in ["xeon6-amx", "sierra-forest"] {
+        for machine in ["xeon6-amx", "xeon-sapphire-rapids", "sierra-forest"] {
             stays_within(machine, "amx", |facts: &amx::XeonProfile| &facts.physics);
         }
     }

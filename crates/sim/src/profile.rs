@@ -19,7 +19,7 @@ mod xpu;
 
 pub use gaudi::Gaudi;
 pub use nvidia::{Architecture, Engines, Inforom, Nvidia, Nvlink};
-pub use xpu::Xpu;
+pub use xpu::{Sensor, Shown, Xpu};
 
 /// Calls the macro `$call` with every profile that is compiled in: an identifier and its name.
 #[macro_export]
@@ -27,6 +27,13 @@ macro_rules! built_in {
     ($call:ident) => {
         $call! {
             a100_8 = "a100-8";
+            arc_a770 = "arc-a770";
+            arc_a770_linux_6_8 = "arc-a770-linux-6.8";
+            arc_a770_xe = "arc-a770-xe";
+            arc_b580 = "arc-b580";
+            arc_b580_linux_6_16 = "arc-b580-linux-6.16";
+            arc_pro_b70 = "arc-pro-b70";
+            b200_8 = "b200-8";
             battlematrix_8 = "battlematrix-8";
             gaudi3_8 = "gaudi3-8";
             h100_mig = "h100-mig";
@@ -34,10 +41,12 @@ macro_rules! built_in {
             h100_sxm_8 = "h100-sxm-8";
             nuc_arrow_lake = "nuc-arrow-lake";
             nuc_lunar_lake = "nuc-lunar-lake";
+            nuc_meteor_lake = "nuc-meteor-lake";
             nuc_panther_lake = "nuc-panther-lake";
             sierra_forest = "sierra-forest";
             t4_1 = "t4-1";
             xeon6_amx = "xeon6-amx";
+            xeon_sapphire_rapids = "xeon-sapphire-rapids";
         }
     };
 }
@@ -106,7 +115,7 @@ pub struct Profile {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Driver {
-    /// As the vendor writes it: `570.172.08`.
+    /// As the vendor writes it: `570.172.08`. For drivers of the kernel itself, the kernel's release.
     pub version: String,
 }
 
@@ -244,6 +253,8 @@ pub struct Ecc {
     pub corrected_before_boot: u64,
     /// Banks of row-remap spares; 0 where pages are retired instead (before Ampere).
     pub remap_banks: u32,
+    /// Groups of banks with spare banks, where whole banks can be remapped too.
+    pub bank_groups: Option<u32>,
 }
 
 /// An accelerator without a display.
@@ -346,6 +357,8 @@ fn hold(rows: &[(bool, &str)]) -> Result<(), String> {
 pub struct Section<T> {
     /// When the machine booted, unix seconds.
     pub boot: f64,
+    /// The kernel driver; absent on a machine without devices of its own.
+    pub driver: Option<Driver>,
     /// Faults that the machine has without a control file.
     pub control: Control,
     /// The family's own table.
@@ -373,14 +386,15 @@ pub fn section<T: DeserializeOwned>(name: &str, key: &str) -> Result<Option<Sect
     #[derive(Deserialize)]
     struct Common {
         boot: f64,
+        driver: Option<Driver>,
         #[serde(default)]
         control: Control,
     }
     let table = table(name, EXTENDS_DEPTH_MAX)?;
     let invalid = |error| Error::Invalid { name: name.to_owned(), reason: one_line(&error) };
     let Some(facts) = table.get(key).cloned() else { return Ok(None) };
-    let Common { boot, control } = Value::Table(table).try_into().map_err(invalid)?;
-    Ok(Some(Section { boot, control, facts: facts.try_into().map_err(invalid)? }))
+    let Common { boot, driver, control } = Value::Table(table).try_into().map_err(invalid)?;
+    Ok(Some(Section { boot, driver, control, facts: facts.try_into().map_err(invalid)? }))
 }
 
 /// Domain, bus and device number of a PCI address like `0000:1a:00.0`.

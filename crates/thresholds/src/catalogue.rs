@@ -1,51 +1,93 @@
 //! The data files, read and resolved once, with the laws that no type can hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use naming::Family;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    model::{Alert, Bound, Level, Limit, Part, Renamed, Severity, Signal, SloClass, XidAction},
-    number::Duration,
+    model::{
+        Alert, Bound, Engine, ErrorCode, Level, Limit, Part, Procedure, Reason, Renamed, Selector, Severity,
+        Signal, SloClass, TokenPrice, XidAction,
+    },
+    number::{Duration, decimal},
+    overrides::covers,
     slo,
+    vocabulary::PerVocabulary,
 };
 
-const SIGNALS: [(&str, &str); 4] = [
+const SIGNALS: [(&str, &str); 6] = [
     ("hardware.toml", include_str!("../catalogue/hardware.toml")),
     ("health.toml", include_str!("../catalogue/health.toml")),
     ("engines.toml", include_str!("../catalogue/engines.toml")),
     ("efficiency.toml", include_str!("../catalogue/efficiency.toml")),
+    ("boards.toml", include_str!("../catalogue/boards.toml")),
+    ("fleet.toml", include_str!("../catalogue/fleet.toml")),
 ];
-const ALERTS: [(&str, &str); 4] = [
+const ALERTS: [(&str, &str); 5] = [
     ("alerts.toml", include_str!("../catalogue/alerts.toml")),
     ("alerts_devices.toml", include_str!("../catalogue/alerts_devices.toml")),
     ("alerts_engine.toml", include_str!("../catalogue/alerts_engine.toml")),
     ("alerts_monitoring.toml", include_str!("../catalogue/alerts_monitoring.toml")),
+    ("alerts_fleet.toml", include_str!("../catalogue/alerts_fleet.toml")),
 ];
 const SLO: &str = include_str!("../catalogue/slo.toml");
 const XID: &str = include_str!("../catalogue/xid.toml");
+const EVENTS: &str = include_str!("../catalogue/events.toml");
+const PROCEDURES: &str = include_str!("../catalogue/procedures.toml");
 const DCGM: &str = include_str!("../catalogue/dcgm.toml");
 
 /// Bands in the order from worst-low to worst-high.
 pub(crate) const BANDS: [&str; 4] = ["low_red", "low_amber", "amber", "red"];
 
+/// Whether a bit of the mask of reasons is set; PromQL has no bit operators, and this is exact. Most GPUs show 0 or 1
+/// (idle), and only the others are taken apart.
+const DCGM_BIT: &str =
+    "floor((($DCGM_FI_DEV_CLOCKS_EVENT_REASONS or $DCGM_FI_DEV_CLOCK_THROTTLE_REASONS) > 1) / <bit>) % 2";
+
 /// Everything that rules, tests and runbooks are made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Catalogue {
     pub signals: Vec<Signal>,
+    /// How engines' names are spelt.
+    pub engines: Vec<Engine>,
     pub alerts: Vec<Alert>,
     pub classes: Vec<SloClass>,
     pub windows: Vec<Window>,
     pub xids: Vec<XidAction>,
+    /// Codes of the other families.
+    pub events: Vec<ErrorCode>,
+    pub procedures: Vec<Procedure>,
     /// Fields of dcgm-exporter with two names.
     pub renamed: Vec<Renamed>,
+    /// Fields of dcgm-exporter that rules read and accelscope does not print.
+    pub fields: Vec<String>,
     /// Families whose rules are wanted.
     pub families: Vec<Family>,
     /// Service levels that alert.
     pub slis: Vec<&'static str>,
+    /// Reasons to throttle.
+    pub reasons: Vec<Reason>,
+    /// Time over which a budget of broken promises is spent.
+    pub period: Duration,
     /// Price of one device for an hour, by family.
     pub prices: BTreeMap<String, f64>,
+    /// The same by device model, each by its place among the patterns; the first that matches counts.
+    pub model_prices: Vec<(usize, f64)>,
+    pub token_prices: Vec<TokenPrice>,
+    /// The word for the currency in names of recordings.
+    pub currency: String,
+    /// Patterns of device models that something refers to, as regular expressions.
+    pub device_models: Vec<String>,
+    /// Rule files and groups of alerts that are not wanted.
+    pub left_out: BTreeSet<String>,
+    /// The labels of targets that name the node and the tenant.
+    pub node_label: String,
+    pub tenant_label: String,
+    /// Other words for severities.
+    pub severities: BTreeMap<&'static str, String>,
+    /// Metadata of the Prometheus Operator's objects.
+    pub operator: Operator,
     /// Regular expressions of the scrape jobs.
     pub jobs: BTreeMap<String, String>,
     /// Labels that every alert gets.
@@ -58,11 +100,29 @@ pub(crate) struct Catalogue {
     pub rate_window: Duration,
 }
 
+/// Metadata of the objects of the Prometheus Operator, beside their names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Operator {
+    pub namespace: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
 /// The window in which the catalogue's texts think.
 const RATE_WINDOW: Duration = Duration(300);
 
 /// The windows of the catalogue's texts that an override moves; longer ones are parts of days and stay.
 const WINDOWS: [Duration; 4] = [Duration(120), RATE_WINDOW, Duration(600), Duration(900)];
+
+/// The period of the catalogue's error budgets.
+const PERIOD: Duration = Duration(30 * 86_400);
+
+/// The currency of the catalogue's texts.
+const DOLLARS: &str = "dollars";
+
+/// Signals whose expressions follow from the prices.
+const NODE_COST: &str = "node_cost";
+const TOKEN_CHARGE: &str = "token_charge";
 
 /// The interval in which the catalogue's texts think: what the README recommends.
 const ROUND: Duration = Duration(15);
@@ -81,6 +141,10 @@ pub(crate) struct Window {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SignalFile {
+    #[serde(default)]
+    engine: Vec<Engine>,
+    #[serde(default)]
+    reason: Vec<Reason>,
     signal: Vec<Signal>,
 }
 
@@ -100,7 +164,20 @@ struct SloFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DcgmFile {
+    fields: Vec<String>,
     renamed: Vec<Renamed>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventFile {
+    event: Vec<ErrorCode>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProcedureFile {
+    procedure: Vec<Procedure>,
 }
 
 #[derive(Deserialize)]
@@ -116,26 +193,49 @@ fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
 impl Catalogue {
     /// The catalogue that is compiled in; its references are not resolved yet, so that overrides come first.
     pub fn builtin() -> Result<Self, String> {
-        let mut signals = Vec::new();
+        let (mut signals, mut engines, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
         for (name, text) in SIGNALS {
-            signals.extend(read::<SignalFile>(name, text)?.signal);
+            let file = read::<SignalFile>(name, text)?;
+            signals.extend(file.signal);
+            engines.extend(file.engine);
+            reasons.extend(file.reason);
         }
         let mut alerts = Vec::new();
         for (name, text) in ALERTS {
             alerts.extend(read::<AlertFile>(name, text)?.alert);
         }
         let SloFile { class, window } = read("slo.toml", SLO)?;
-        let jobs = [("exporter", ".*(accelscope|gpu|hpu|xpu|npu).*"), ("dcgm", ".*dcgm.*")];
+        let DcgmFile { fields, renamed } = read("dcgm.toml", DCGM)?;
+        let jobs = [
+            ("accelscope", ".*accelscope.*"),
+            ("exporter", ".*(accelscope|gpu|hpu|xpu|npu).*"),
+            ("dcgm", ".*dcgm.*"),
+        ];
         Ok(Self {
             signals,
+            engines,
             alerts,
             classes: class,
             windows: window,
             xids: read::<XidFile>("xid.toml", XID)?.xid,
-            renamed: read::<DcgmFile>("dcgm.toml", DCGM)?.renamed,
+            events: read::<EventFile>("events.toml", EVENTS)?.event,
+            procedures: read::<ProcedureFile>("procedures.toml", PROCEDURES)?.procedure,
+            renamed,
+            fields,
             families: Family::ALL.to_vec(),
             slis: slo::SLIS.to_vec(),
+            reasons,
+            period: PERIOD,
             prices: BTreeMap::new(),
+            model_prices: Vec::new(),
+            token_prices: Vec::new(),
+            currency: DOLLARS.to_owned(),
+            device_models: Vec::new(),
+            left_out: BTreeSet::new(),
+            node_label: "node".to_owned(),
+            tenant_label: "tenant".to_owned(),
+            severities: BTreeMap::new(),
+            operator: Operator::default(),
             jobs: jobs.map(|(job, pattern)| (job.to_owned(), pattern.to_owned())).into(),
             labels: BTreeMap::new(),
             runbook_prefix: "https://github.com/accelscope/accelscope/blob/main/docs/runbooks/".to_owned(),
@@ -145,15 +245,17 @@ impl Catalogue {
         })
     }
 
-    /// Puts numbers in the place of bounds that refer to signals.
+    /// Puts numbers in the place of bounds that refer to signals, and prices and reasons in the place of their marks.
     pub fn resolve(mut self) -> Result<Self, String> {
-        // The worked example of a node's cost is one device of the first family that has a price.
-        if let (Some(price), Some(cost)) =
-            (self.prices.values().next(), self.signals.iter_mut().find(|signal| signal.id == "node_cost"))
-        {
-            cost.test.values = vec![*price];
-        }
+        let bits: Vec<_> =
+            self.fault_bits().iter().map(|bit| DCGM_BIT.replace("<bit>", &bit.to_string())).collect();
+        self.priced();
         let signals = self.signals.clone();
+        for text in self.signals.iter_mut().flat_map(|signal| signal.expr.iter_mut()) {
+            *text = text
+                .replace("<fault_bits>", &bits.join("\n  + "))
+                .replace("<period>", &self.period.to_string());
+        }
         for alert in &mut self.alerts {
             for bound in alert.bounds.values_mut() {
                 let Limit::Of { signal, bound: of } = &bound.limit else { continue };
@@ -165,6 +267,31 @@ impl Catalogue {
             }
         }
         Ok(self)
+    }
+
+    /// The word for a severity in the label of alerts.
+    pub fn severity(&self, severity: Severity) -> &str {
+        self.severities.get(severity.name()).map_or(severity.name(), String::as_str)
+    }
+
+    /// The place of a pattern of device models.
+    pub fn device_model(&mut self, pattern: String) -> usize {
+        let known = self.device_models.iter().position(|known| *known == pattern);
+        known.unwrap_or_else(|| {
+            self.device_models.push(pattern);
+            self.device_models.len() - 1
+        })
+    }
+
+    /// The reasons to throttle that count as a fault of a device of this family.
+    pub fn faults(&self, family: Family) -> Vec<&str> {
+        let of = self.reasons.iter().filter(|reason| reason.fault && reason.families.contains(&family));
+        of.map(|reason| reason.name.as_str()).collect()
+    }
+
+    /// Their bits in the mask of dcgm-exporter.
+    pub fn fault_bits(&self) -> Vec<u64> {
+        self.reasons.iter().filter(|reason| reason.fault).filter_map(|reason| reason.bit).collect()
     }
 
     /// Makes an alert of each level of an alert.
@@ -189,16 +316,128 @@ impl Catalogue {
     pub fn split_parts(&mut self) {
         for mut alert in std::mem::take(&mut self.alerts) {
             let parts = std::mem::take(&mut alert.parts);
-            let mut taken = Vec::new();
-            for Part { matchers, labels, alert: mut part } in parts {
-                let own = (matchers, labels);
-                part.select("and", std::slice::from_ref(&own));
-                part.select("unless", &taken);
-                taken.push(own);
-                self.alerts.push(*part);
+            // Families differ in the parts that they have.
+            let mut groups: Vec<(Vec<Option<Family>>, Vec<&Part>)> = Vec::new();
+            let families: Vec<_> = alert.families.iter().copied().map(Some).collect();
+            for family in if families.is_empty() { vec![None] } else { families } {
+                let own: Vec<_> = parts.iter().filter(|part| part.of.covers(family)).collect();
+                match groups
+                    .iter_mut()
+                    .find(|(_, parts)| parts.iter().map(|part| &part.of).eq(own.iter().map(|part| &part.of)))
+                {
+                    Some((families, _)) => families.push(family),
+                    None => groups.push((vec![family], own)),
+                }
             }
-            alert.select("unless", &taken);
-            self.alerts.push(alert);
+            for (families, parts) in groups {
+                let of = |alert: &Alert| Alert {
+                    families: families.iter().flatten().copied().collect(),
+                    ..alert.clone()
+                };
+                let mut taken: Vec<&Selector> = Vec::new();
+                // A part that is a whole family leaves nothing to those after it.
+                let end = parts.iter().position(|part| part.of.is_whole());
+                for part in &parts[..end.map_or(parts.len(), |end| end + 1)] {
+                    let mut own = of(&part.alert);
+                    own.select("and", &[&part.of]);
+                    own.select("unless", &taken);
+                    taken.push(&part.of);
+                    self.alerts.push(own);
+                }
+                if end.is_none() {
+                    let mut rest = of(&alert);
+                    rest.select("unless", &taken);
+                    self.alerts.push(rest);
+                }
+            }
+        }
+    }
+
+    /// Whether prices say what a signal about money needs; others need none.
+    pub fn is_paid_for(&self, signal: &Signal) -> bool {
+        match (signal.file.as_deref(), signal.id.as_str()) {
+            (Some("cost"), TOKEN_CHARGE) => !self.token_prices.is_empty(),
+            (Some("cost"), _) => !self.prices.is_empty() || !self.model_prices.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// Every reason to throttle that has a name.
+    pub fn throttle_reasons(&self) -> BTreeSet<String> {
+        self.reasons.iter().map(|reason| reason.name.clone()).collect()
+    }
+
+    /// Counts these reasons to throttle as faults, and no others; families that have none of them cannot throttle.
+    pub fn throttle_by(&mut self, chosen: &[&str]) {
+        for reason in &mut self.reasons {
+            reason.fault = chosen.contains(&reason.name.as_str());
+        }
+        let without: Vec<_> =
+            Family::ALL.into_iter().filter(|family| self.faults(*family).is_empty()).collect();
+        let reads = |text: &String| text.contains("fault_reasons");
+        for signal in self.signals.iter_mut().filter(|signal| signal.expr.iter().any(reads)) {
+            signal.families.retain(|family| !without.contains(family));
+        }
+    }
+
+    /// Puts the prices into the signals that are about money, and the currency into their names.
+    fn priced(&mut self) {
+        // The worked example of a node's cost is one device of the first family that has a price.
+        let example = self.prices.values().next().copied();
+        let per_model: Vec<_> = self
+            .model_prices
+            .iter()
+            .map(|(model, price)| {
+                let joined = format!("on (cluster, instance, device) &device_model_{model}");
+                (joined, decimal(*price))
+            })
+            .collect();
+        for signal in &mut self.signals {
+            if signal.id == NODE_COST {
+                signal.test.values.extend(example);
+                let mut rest = "$DEVICE_UP".to_owned();
+                let mut texts = Vec::new();
+                for (joined, price) in &per_model {
+                    texts.push(format!("  count by (cluster, node) ({rest} and {joined}) * {price}"));
+                    rest = format!("{rest} unless {joined}");
+                }
+                texts.push(format!(
+                    "  sum by (cluster, node) (count by (cluster, node, family) ({rest}) * on (family) group_left () accel:price:dollars_per_hour{{family!=\"\"}})"
+                ));
+                let labelled = texts
+                    .iter()
+                    .enumerate()
+                    .map(|(at, text)| format!("label_replace(\n{text},\n  \"of\", \"{at}\", \"\", \"\")"));
+                let text = match texts.as_slice() {
+                    [only] => only.trim().to_owned(),
+                    _ => format!(
+                        "sum by (cluster, node) (\n{}\n)",
+                        labelled.collect::<Vec<_>>().join("\nor\n")
+                    ),
+                };
+                signal.expr = PerVocabulary::unified(text);
+            }
+            if signal.id == TOKEN_CHARGE && !self.token_prices.is_empty() {
+                let of = |price: &TokenPrice| {
+                    [("prompt", price.prompt), ("generation", price.generation)].map(|(kind, price_of)| {
+                        format!(
+                            "  llm:tokens:rate5m{{kind=\"{kind}\",model=~\"{}\"}} * {}",
+                            price.models,
+                            decimal(price_of * 0.0036)
+                        )
+                    })
+                };
+                // The first pattern that matches counts, as the first operand of `or` does.
+                let texts: Vec<_> = self.token_prices.iter().flat_map(of).collect();
+                signal.expr = PerVocabulary::unified(format!(
+                    "sum by (cluster, namespace, tenant, model) (\n{}\n)",
+                    texts.join("\n  or\n")
+                ));
+            }
+            if self.currency != DOLLARS {
+                let texts = signal.record.iter_mut().chain(signal.expr.iter_mut());
+                texts.for_each(|text| *text = text.replace(DOLLARS, &self.currency));
+            }
         }
     }
 
@@ -278,7 +517,8 @@ impl Catalogue {
         if let Some(model) = class.and_then(|class| class.models.first()) {
             return model.replace('*', "x");
         }
-        let taken = |name: &str| self.classes.iter().any(|class| class.models.iter().any(|m| m == name));
+        let taken =
+            |name: &str| self.classes.iter().any(|class| class.models.iter().any(|m| covers(m, name)));
         let mut name = "m".to_owned();
         while taken(&name) {
             name.push('m');
@@ -294,25 +534,40 @@ impl Catalogue {
 
 impl Alert {
     /// Keeps or drops the series that have these labels.
-    fn select(&mut self, operator: &str, selected: &[(String, Vec<String>)]) {
-        if selected.is_empty() {
-            return;
-        }
-        self.is_part = true;
+    fn select(&mut self, operator: &str, selected: &[&Selector]) {
+        self.is_part |= selected.iter().any(|of| !of.is_whole());
         let texts = self.expr.iter_mut().chain(self.exprs.values_mut());
         for text in texts {
             // What the alert reads first has the labels that it has.
             let Some(start) = text.find(['@', '$']) else { continue };
             let end = text[start + 1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             let source = text[start..end.map_or(text.len(), |end| start + 1 + end)].to_owned();
-            *text = format!("(\n{}\n)", text.trim());
-            for (matchers, labels) in selected {
-                let on = labels.join(", ");
-                *text += format!(
-                    " {operator} on (cluster, {on}) group by (cluster, {on}) ({source}{{{matchers}}})"
-                )
-                .as_str();
+            for condition in selected.iter().filter_map(|of| of.condition(&source)) {
+                *text = format!("(\n{}\n) {operator} {condition}", text.trim());
             }
+        }
+    }
+}
+
+impl Selector {
+    /// Whether every series of the families is meant.
+    pub fn is_whole(&self) -> bool {
+        self.labels.is_empty() && self.device_model.is_none()
+    }
+
+    /// What has the same labels as a series that is meant, to be joined to its expression; `source` has them.
+    pub fn condition(&self, source: &str) -> Option<String> {
+        let names: Vec<&str> = self.labels.iter().map(|(name, _)| name.as_str()).collect();
+        let (on, chosen) = (names.join(", "), format!("{source}{{{}}}", self.matchers()));
+        let of_model =
+            self.device_model.map(|place| format!("on (cluster, instance, device) &device_model_{place}"));
+        match of_model {
+            None if names.is_empty() => None,
+            None => Some(format!("on (cluster, {on}) group by (cluster, {on}) ({chosen})")),
+            Some(of_model) if names.is_empty() => Some(of_model),
+            Some(of_model) => Some(format!(
+                "on (cluster, instance, device) group by (cluster, instance, device) ({chosen} and {of_model})"
+            )),
         }
     }
 }
@@ -333,6 +588,11 @@ pub(crate) fn words(
     words.extend(catalogue.jobs.iter().map(|(job, pattern)| (format!("{job}_job"), escape(pattern))));
     if let Some(family) = family {
         words.insert("family".to_owned(), family.name().to_owned());
+        let faults = catalogue.faults(family);
+        words.insert("fault_reason".to_owned(), faults.first().copied().unwrap_or_default().to_owned());
+        words.insert("fault_reasons".to_owned(), faults.join("|"));
+        let bits: Vec<_> = catalogue.fault_bits().iter().map(u64::to_string).collect();
+        words.insert("fault_weights".to_owned(), bits.join("|"));
         // A text of a family may name the codes of a severity.
         let codes = |text: &String| {
             Severity::ALL.into_iter().fold(text.clone(), |text, severity| {

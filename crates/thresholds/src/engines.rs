@@ -1,7 +1,7 @@
 //! Expressions over the metrics of inference engines: every engine, release and spelling of a name at once.
 
 use crate::{
-    model::{EngineKind, EngineSource, Engines},
+    model::{Engine, EngineKind, EngineSource, Engines},
     number::decimal,
 };
 
@@ -12,24 +12,33 @@ pub(crate) const ENGINE_LABELS: &str = "cluster, namespace, tenant, node, pod, j
 /// same queue.
 const REPEATED: &str = "replica, prometheus_replica, tp_rank, pp_rank, moe_ep_rank";
 
-/// How wrappers and releases spell the prefix of an engine: Ray replaces the colon and may put its own prefix
-/// before it, and so do routers and re-exporters.
-const SPELLINGS: [(&str, &[&str]); 2] =
-    [("vllm:", &["vllm:", "vllm_", "ray_vllm_"]), ("sglang:", &["sglang:", "sglang_"])];
-
-/// Every spelling of a metric's name.
-fn spellings(metric: &str) -> Vec<String> {
-    let known = SPELLINGS.iter().find_map(|(own, all)| Some((metric.strip_prefix(own)?, all)));
-    known.map_or_else(
-        || vec![metric.to_owned()],
-        |(name, all)| all.iter().map(|prefix| format!("{prefix}{name}")).collect(),
-    )
+/// Every spelling of a source's name: the engine's own, those of releases and wrappers, and of a counter that has
+/// no `_total` the one that OpenTelemetry's exporters give it. Each with its prefix.
+fn spellings<'a>(
+    table: &'a [Engine],
+    source: &'a EngineSource,
+    kind: EngineKind,
+) -> impl Iterator<Item = (&'a str, String)> {
+    let known = table.iter().find_map(|engine| Some((source.metric.strip_prefix(&engine.prefix)?, engine)));
+    let (name, prefixes) = known.map_or((source.metric.as_str(), vec![""]), |(name, engine)| {
+        (name, std::iter::once(&engine.prefix).chain(&engine.spellings).map(String::as_str).collect())
+    });
+    let counts = kind == EngineKind::Rate && !name.ends_with("_total") && !name.ends_with("_sum");
+    let names = [Some(name.to_owned()), counts.then(|| format!("{name}_total"))];
+    prefixes.into_iter().flat_map(move |prefix| {
+        names.clone().into_iter().flatten().map(move |name| (prefix, format!("{prefix}{name}")))
+    })
 }
 
 /// Readings of one source under each spelling of its name. `or` joins them, since a regular expression over
 /// names fails on versions that print a series under two of them.
-fn readings(source: &EngineSource, reading: impl Fn(&str) -> String) -> Vec<String> {
-    spellings(&source.metric).iter().map(|metric| reading(metric)).collect()
+fn readings(
+    table: &[Engine],
+    source: &EngineSource,
+    kind: EngineKind,
+    reading: impl Fn(&str, &str) -> String,
+) -> Vec<String> {
+    spellings(table, source, kind).map(|(prefix, metric)| reading(prefix, &metric)).collect()
 }
 
 /// Sums or maxima of readings by engine, and by the labels in `by` too.
@@ -41,11 +50,18 @@ pub(crate) fn aggregated(aggregate: &str, by: &str, readings: &[String]) -> Stri
 }
 
 /// The version-tolerant expression of an engine signal.
-pub(crate) fn expression(engines: &Engines) -> String {
+pub(crate) fn expression(table: &[Engine], engines: &Engines) -> String {
     let keep = engines.keep.as_ref().map_or_else(String::new, |keep| format!(", {keep}"));
     let of = |milliseconds: bool| -> Vec<String> {
-        let sources = engines.sources.iter().filter(|source| source.milliseconds == milliseconds);
-        sources.flat_map(|source| readings(source, |metric| reading(source, engines, metric))).collect()
+        let whole = |source: &&EngineSource| source.milliseconds == milliseconds && source.plus.is_none();
+        let sources = engines.sources.iter().filter(whole);
+        sources
+            .flat_map(|source| {
+                readings(table, source, engines.kind, |prefix, metric| {
+                    reading(source, engines, prefix, metric)
+                })
+            })
+            .collect()
     };
     if engines.kind != EngineKind::Histogram {
         return aggregated(&engines.aggregate, &keep, &of(false));
@@ -55,12 +71,38 @@ pub(crate) fn expression(engines: &Engines) -> String {
         (!readings.is_empty()).then(|| format!("histogram_quantile(0.95, {inner})"))
     };
     let milliseconds = quantile(of(true)).map(|inner| format!("{inner} / 1000"));
+    // Two parts, each with its own percentile: together no less than that of their sum, as far as they go together.
+    let parts = engines.sources.iter().filter_map(|source| {
+        let first =
+            readings(table, source, engines.kind, |prefix, metric| reading(source, engines, prefix, metric));
+        let second = vec![format!("rate({}[5m])", source.plus.as_ref()?)];
+        Some(format!("{} + {}", quantile(first)?, quantile(second)?))
+    });
     // Without requests the quantile is NaN: no value, not a bad one.
-    let both: Vec<_> = quantile(of(false)).into_iter().chain(milliseconds).collect();
+    let both: Vec<_> = quantile(of(false)).into_iter().chain(milliseconds).chain(parts).collect();
     format!("(\n  {}\n) >= 0", both.join("\nor\n  "))
 }
 
-fn reading(source: &EngineSource, engines: &Engines, metric: &str) -> String {
+/// What an engine signal reads of the replicas that `matchers` select, by engine; of a histogram, by bucket too.
+pub(crate) fn selected(table: &[Engine], engines: &Engines, matchers: &str) -> String {
+    let own = |source: &EngineSource| {
+        let select = [source.select.as_str(), matchers].into_iter().filter(|m| !m.is_empty());
+        EngineSource { select: select.collect::<Vec<_>>().join(","), ..source.clone() }
+    };
+    let readings: Vec<_> = engines
+        .sources
+        .iter()
+        .filter(|source| !source.milliseconds && source.plus.is_none())
+        .map(own)
+        .flat_map(|source| {
+            readings(table, &source, engines.kind, |prefix, metric| reading(&source, engines, prefix, metric))
+        })
+        .collect();
+    let by = if engines.kind == EngineKind::Histogram { ", le" } else { "" };
+    aggregated(&engines.aggregate, by, &readings)
+}
+
+fn reading(source: &EngineSource, engines: &Engines, prefix: &str, metric: &str) -> String {
     let select = if source.select.is_empty() { String::new() } else { format!("{{{}}}", source.select) };
     let value = match engines.kind {
         EngineKind::Gauge => format!("{metric}{select}"),
@@ -81,9 +123,7 @@ fn reading(source: &EngineSource, engines: &Engines, metric: &str) -> String {
             let own = source.minus.as_ref().map_or_else(
                 || own.clone(),
                 |minus| {
-                    let prefix = metric.split_once(['_', ':']).map_or("", |(prefix, _)| prefix);
-                    let separator = &metric[prefix.len()..=prefix.len()];
-                    let part = sum(&format!("rate({prefix}{separator}{minus}[5m])"));
+                    let part = sum(&format!("rate({prefix}{minus}[5m])"));
                     format!("({own} - ({part} or {own} * 0))")
                 },
             );
@@ -99,7 +139,7 @@ const NEAREST: usize = 3;
 
 /// Requests per second by engine, and those slower than `bound` seconds: the buckets beside the bound,
 /// interpolated in the engine's own layout.
-pub(crate) fn late(engines: &Engines, bound: f64) -> (String, String) {
+pub(crate) fn late(table: &[Engine], engines: &Engines, bound: f64) -> (String, String) {
     let mut known: Vec<f64> = engines.layouts.values().flatten().copied().collect();
     known.sort_by(f64::total_cmp);
     known.dedup();
@@ -116,8 +156,10 @@ pub(crate) fn late(engines: &Engines, bound: f64) -> (String, String) {
         let (below, mut above) = (scaled(below.collect()), scaled(above.collect()));
         above.push("\\\\+Inf".to_owned());
         let share = share_below(layout, bound);
-        all.extend(readings(source, |metric| format!("rate({metric}_bucket{{le=\"+Inf\"}}[5m])")));
-        late.extend(readings(source, |metric| {
+        all.extend(readings(table, source, engines.kind, |_, metric| {
+            format!("rate({metric}_bucket{{le=\"+Inf\"}}[5m])")
+        }));
+        late.extend(readings(table, source, engines.kind, |_, metric| {
             let rate = |le: &[String]| format!("rate({metric}_bucket{{le=~\"{}\"}}[5m])", le.join("|"));
             let count = format!("max without (le) (rate({metric}_bucket{{le=\"+Inf\"}}[5m]))");
             let high = format!("min without (le) ({})", rate(&above));
@@ -154,6 +196,10 @@ fn le_text(le: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::{le_text, share_below, spellings};
+    use crate::{
+        catalogue::Catalogue,
+        model::{EngineKind, EngineSource},
+    };
 
     #[test]
     fn a_promise_between_two_bounds_is_interpolated_and_one_at_a_bound_is_exact() {
@@ -172,7 +218,23 @@ mod tests {
 
     #[test]
     fn wrappers_spell_names_in_their_own_ways() {
-        assert_eq!(spellings("sglang:token_usage"), ["sglang:token_usage", "sglang_token_usage"]);
-        assert_eq!(spellings("tgi_queue_size"), ["tgi_queue_size"]);
+        let catalogue = Catalogue::builtin().unwrap();
+        let spelt = |metric: &str, kind| {
+            let source = EngineSource { metric: metric.to_owned(), ..EngineSource::default() };
+            spellings(&catalogue.engines, &source, kind).map(|(_, name)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            spelt("sglang:token_usage", EngineKind::Gauge),
+            ["sglang:token_usage", "sglang_token_usage", "ray_sglang_token_usage"]
+        );
+        assert_eq!(spelt("tgi_queue_size", EngineKind::Gauge), ["tgi_queue_size"]);
+        assert_eq!(
+            spelt("tgi_request_success", EngineKind::Rate),
+            ["tgi_request_success", "tgi_request_success_total"]
+        );
+        assert!(
+            spelt("vllm:prompt_tokens_total", EngineKind::Rate)
+                .contains(&"ray_vllm_prompt_tokens_total".to_owned())
+        );
     }
 }

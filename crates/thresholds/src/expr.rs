@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use naming::{Family, Id, Metric, Scope, VendorName};
+use naming::{Family, Id, Metric, Scope};
 
 use crate::{catalogue::Catalogue, model::Renamed, vocabulary::Vocabulary};
 
@@ -20,21 +20,24 @@ pub(crate) struct Context<'a> {
 }
 
 /// What a `$name` refers to.
-pub(crate) enum Name {
+pub(crate) enum Name<'a> {
     Unified(&'static Metric),
-    Vendor(&'static VendorName),
+    Vendor(&'a str),
 }
 
-/// Looks a `$name` up: a handle of the naming catalogue, or a vendor's name that one of its entries has.
-pub(crate) fn resolve(name: &str) -> Result<Name, String> {
+/// Looks a `$name` up: a handle of the naming catalogue, a vendor's name that one of its entries has, or a field of
+/// dcgm-exporter that accelscope has no value for.
+pub(crate) fn resolve<'a>(name: &'a str, fields: &[String]) -> Result<Name<'a>, String> {
     if let Some(id) = Id::of_handle(name) {
         return match id.metric().name {
             Some(_) => Ok(Name::Unified(id.metric())),
             None => Err(format!("`${name}` has no unified name")),
         };
     }
-    let vendor = naming::vendor_names().find(|row| row.name == name);
-    vendor.map(Name::Vendor).ok_or_else(|| format!("`${name}` is no metric of the naming catalogue"))
+    if naming::vendor_names().any(|row| row.name == name) || fields.iter().any(|field| field == name) {
+        return Ok(Name::Vendor(name));
+    }
+    Err(format!("`${name}` is no metric of the naming catalogue"))
 }
 
 impl Context<'_> {
@@ -86,7 +89,8 @@ impl Context<'_> {
                 .drop
                 .get(Vocabulary::Dcgm)
                 .is_some_and(|drop| drop.iter().any(|label| label == "gpu"));
-            matchers.extend((!self.origin.is_empty() && !dropped).then(|| self.origin.to_owned()));
+            let in_both = signal.expr.get(Vocabulary::Unified).is_some() || !signal.exprs.is_empty();
+            matchers.extend((!self.origin.is_empty() && !dropped && in_both).then(|| self.origin.to_owned()));
         }
         Ok((record, matchers))
     }
@@ -98,19 +102,34 @@ impl Context<'_> {
             Some((family, rest))
         });
         let (family, after) = other.map_or((self.family, after), |(family, rest)| (Some(family), rest));
-        let selector = match resolve(name)? {
-            Name::Vendor(vendor) => match self.catalogue.renamed(vendor.name).filter(|_| self.generations) {
+        // A histogram is read by its buckets.
+        let (handle, suffix) = name.strip_suffix("_bucket").map_or((name, ""), |handle| (handle, "_bucket"));
+        let selector = match resolve(handle, &self.catalogue.fields)? {
+            Name::Vendor(name) => match self.catalogue.renamed(name).filter(|_| self.generations) {
                 Some(renamed) => return self.either(out, renamed, after),
-                None => (vendor.name.to_owned(), Vec::new()),
+                None => (name.to_owned(), self.stock(after)),
             },
             Name::Unified(metric) => {
                 let has_family =
                     metric.scope == Scope::Device || metric.labels.contains(&naming::Label::Family);
                 let matcher = family.filter(|_| has_family).map(|family| format!("family=\"{family}\""));
-                (metric.name.unwrap_or_default().to_owned(), matcher.into_iter().collect())
+                (format!("{}{suffix}", metric.name.unwrap_or_default()), matcher.into_iter().collect())
             }
         };
         Ok(self.selector(out, selector, after))
+    }
+
+    /// Matchers that leave out what accelscope prints under dcgm-exporter's names, so that it costs nothing; none where
+    /// the text names the job itself.
+    fn stock(&self, after: &str) -> Vec<String> {
+        let inside = after
+            .strip_prefix('{')
+            .and_then(|braces| braces.split_once('}'))
+            .map_or("", |(inside, _)| inside);
+        if !self.generations || inside.contains("job") {
+            return Vec::new();
+        }
+        vec![format!("job!~\"{}\"", self.words.get("accelscope_job").map_or("", String::as_str))]
     }
 
     /// Matchers with their words filled in; words that are not known stay as they are.
@@ -133,8 +152,8 @@ impl Context<'_> {
     /// is applied to each, since only selectors have windows.
     fn either<'t>(&self, out: &mut String, renamed: &Renamed, after: &'t str) -> Result<&'t str, String> {
         let (mut old, mut new) = (String::new(), String::new());
-        let mut rest = self.selector(&mut old, (renamed.old.clone(), Vec::new()), after);
-        self.selector(&mut new, (renamed.new.clone(), Vec::new()), after);
+        let mut rest = self.selector(&mut old, (renamed.old.clone(), self.stock(after)), after);
+        self.selector(&mut new, (renamed.new.clone(), self.stock(after)), after);
         if rest.starts_with('[') {
             let (window, tail) = rest.split_once(')').ok_or("a window ends its function")?;
             let name = out.trim_end_matches('(');
@@ -185,7 +204,7 @@ impl Context<'_> {
 /// A family gets a signal as soon as the naming catalogue names a source for each metric in it.
 pub(crate) fn missing_source(text: &str, family: Family) -> Option<&'static str> {
     names(text).find_map(|(name, explicit)| {
-        let Ok(Name::Unified(metric)) = resolve(name) else { return None };
+        let Ok(Name::Unified(metric)) = resolve(name, &[]) else { return None };
         if metric.scope != Scope::Device || explicit {
             return None;
         }

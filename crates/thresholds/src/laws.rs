@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use naming::XID_CODES;
+use naming::{Family, XID_CODES};
 
 use crate::{
     catalogue::{BANDS, Catalogue},
     expr::{Name, names, resolve},
-    model::{Alert, Signal},
-    vocabulary::Vocabulary,
+    model::{Alert, Severity, Signal},
+    vocabulary::{PerVocabulary, Vocabulary},
 };
 
 fn catalogue() -> Catalogue {
@@ -39,12 +39,12 @@ fn every_metric_is_one_of_the_naming_catalogue_in_its_own_vocabulary() {
     let mut seen = 0;
     for (unified, vendor) in all {
         for (name, _) in unified.iter().flat_map(|text| names(text)) {
-            assert!(matches!(resolve(name), Ok(Name::Unified(_))), "{name}");
+            assert!(matches!(resolve(name, &[]), Ok(Name::Unified(_))), "{name}");
             seen += 1;
         }
         // A device that the unified schema shows too is left to it.
         for (name, _) in vendor.iter().flat_map(|text| names(text)).filter(|(name, _)| *name != "DEVICE_UP") {
-            assert!(matches!(resolve(name), Ok(Name::Vendor(_))), "{name}");
+            assert!(matches!(resolve(name, &catalogue.fields), Ok(Name::Vendor(_))), "{name}");
         }
     }
     assert!(seen > 40, "{seen}");
@@ -57,16 +57,22 @@ fn no_data_file_spells_a_metric_of_ours() {
         include_str!("../catalogue/health.toml"),
         include_str!("../catalogue/engines.toml"),
         include_str!("../catalogue/efficiency.toml"),
+        include_str!("../catalogue/boards.toml"),
+        include_str!("../catalogue/fleet.toml"),
         include_str!("../catalogue/alerts.toml"),
         include_str!("../catalogue/alerts_devices.toml"),
         include_str!("../catalogue/alerts_engine.toml"),
         include_str!("../catalogue/alerts_monitoring.toml"),
+        include_str!("../catalogue/alerts_fleet.toml"),
         include_str!("../catalogue/xid.toml"),
+        include_str!("../catalogue/events.toml"),
+        include_str!("../catalogue/procedures.toml"),
     ] {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             for prefix in ["accel_", "accelscope_", "DCGM_"] {
-                let spelt = line.match_indices(prefix).any(|(at, _)| !line[..at].ends_with(['$', ':']));
-                assert!(!spelt || line.starts_with("citation"), "{line}");
+                let spelt = line.match_indices(prefix).any(|(at, _)| !line[..at].ends_with(['$', ':', '&']));
+                // A label may say which field is missing.
+                assert!(!spelt || line.starts_with("citation") || line.contains("field"), "{line}");
             }
         }
     }
@@ -96,4 +102,44 @@ fn xids_are_listed_once_and_known() {
     let unique: BTreeSet<_> = codes.iter().collect();
     assert_eq!(unique.len(), codes.len());
     assert!(codes.iter().all(|code| XID_CODES.iter().any(|(known, _)| known == *code)));
+}
+
+#[test]
+fn every_family_has_every_procedure_that_its_alerts_need() {
+    let catalogue = catalogue();
+    let families: BTreeSet<_> = Family::ALL.map(Family::name).into();
+    for procedure in &catalogue.procedures {
+        let unknown = procedure.families.keys().find(|family| !families.contains(family.as_str()));
+        assert_eq!(unknown, None, "{}", procedure.id);
+        assert!(!procedure.all.is_empty(), "{}", procedure.id);
+    }
+    // Whoever is woken for a device must find it first.
+    let wakes = |alert: &&Alert| alert.severity == Severity::Critical && !alert.families.is_empty();
+    for alert in catalogue.alerts.iter().filter(wakes) {
+        assert!(alert.runbook.procedures.iter().any(|id| id == "identify"), "{}", alert.name);
+    }
+}
+
+/// Commands stand in the procedures alone, where each family has its own and their order is kept.
+#[test]
+fn runbooks_reset_nothing_by_themselves() {
+    for alert in &catalogue().alerts {
+        for action in &alert.runbook.actions {
+            let commands = ["gpu-reset", "kubectl drain", "kubectl cordon", "bug-report", "dcgmi diag"];
+            assert!(!commands.iter().any(|command| action.contains(command)), "{}: {action}", alert.name);
+        }
+    }
+}
+
+/// Whoever runs dcgm-exporter can confirm each alert that its names raise.
+#[test]
+fn alerts_over_dcgm_exporter_have_a_query_for_it() {
+    let catalogue = catalogue();
+    for alert in catalogue.alerts.iter().filter(|alert| alert.expr.get(Vocabulary::Dcgm).is_some()) {
+        let readable = |query: &PerVocabulary<String>| {
+            let unified = query.get(Vocabulary::Unified).is_some_and(|text| names(text).next().is_none());
+            unified || query.get(Vocabulary::Dcgm).is_some()
+        };
+        assert!(alert.runbook.confirm.iter().any(|(query, _)| readable(query)), "{}", alert.name);
+    }
 }

@@ -11,18 +11,21 @@ mod dashboards;
 mod document;
 mod engines;
 mod expr;
+mod federation;
 mod model;
 mod number;
 mod output;
 mod overrides;
 mod plan;
 mod prove;
+mod relabel;
 mod ruleset;
 mod runbook;
 mod slo;
 mod vocabulary;
 
 use catalogue::Catalogue;
+use relabel::Relabel;
 
 pub use dashboards::BandPanel;
 pub use overrides::{Overrides, OverridesError};
@@ -30,19 +33,21 @@ pub use overrides::{Overrides, OverridesError};
 /// What to generate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Rule files: `alerts/NAME.yaml`, or `alerts/operator/NAME.yaml`.
+    /// Rule files: `alerts/NAME.yaml` and `alerts/global/NAME.yaml`, or `alerts/operator/NAME.yaml`.
     Rules,
-    /// promtool unit tests of the rule files: `alerts/tests/NAME_test.yaml`.
+    /// promtool unit tests of the rule files: `tests/NAME_test.yaml` in the same folder.
     Tests,
     /// A page per alert: `docs/runbooks/ALERT.md`.
     Runbooks,
     /// Dashboards for Grafana, `dashboards/NAME.json`, and the page that lists them, `docs/dashboards.md`.
     Dashboards,
+    /// What a centre needs from each site: `examples/federation/` and `docs/federation.md`.
+    Federation,
 }
 
 impl Kind {
     /// Every kind, in the order of documents.
-    pub const ALL: [Self; 4] = [Self::Rules, Self::Tests, Self::Runbooks, Self::Dashboards];
+    pub const ALL: [Self; 5] = [Self::Rules, Self::Tests, Self::Runbooks, Self::Dashboards, Self::Federation];
 
     /// The word on the command line.
     pub const fn name(self) -> &'static str {
@@ -51,6 +56,7 @@ impl Kind {
             Self::Tests => "tests",
             Self::Runbooks => "runbooks",
             Self::Dashboards => "dashboards",
+            Self::Federation => "federation",
         }
     }
 }
@@ -65,6 +71,31 @@ pub enum Names {
     /// Files for either; load one of them.
     #[default]
     Both,
+}
+
+/// Where rules are evaluated. No alert and no recording is at both levels, so that nobody is paged twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Where the exporters are scraped: `alerts/`. It pages locally.
+    Site,
+    /// Over the recordings of many sites: `alerts/global/`. It pages for what a site cannot say of itself.
+    Global,
+}
+
+impl Level {
+    /// The folder of its rule files.
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Site => "alerts",
+            Self::Global => "alerts/global",
+        }
+    }
+
+    /// Whether a generated file belongs to it.
+    pub fn has(self, file: &File) -> bool {
+        let is_global = file.0.starts_with("alerts/global/") || file.0.starts_with("alerts/operator/global-");
+        is_global == (self == Self::Global)
+    }
 }
 
 /// In which form rules are written.
@@ -121,25 +152,41 @@ fn try_generate(
 ) -> Result<Vec<File>, String> {
     let mut catalogue = resolved(overrides)?;
     if kind == Kind::Runbooks {
-        return runbook::pages(&catalogue);
+        let relabel = Relabel::of(&catalogue);
+        let pages = runbook::pages(&catalogue)?;
+        return Ok(pages.into_iter().map(|(path, text)| (path, relabel.page(&text))).collect());
     }
     slo::extend(&mut catalogue)?;
+    if kind == Kind::Federation {
+        return federation::files(&catalogue);
+    }
     catalogue.split_levels();
     catalogue.split_parts();
     if kind == Kind::Dashboards {
-        return dashboards::files(&catalogue).map(|(files, _)| files);
+        let relabel = Relabel::of(&catalogue);
+        let (files, _) = dashboards::files(&catalogue)?;
+        return files.into_iter().map(|(path, text)| Ok((path, relabel.dashboard(text)?))).collect();
     }
     let mut files = Vec::new();
-    for file in plan::build(&catalogue, names)? {
-        let name = file.name;
+    let relabel = Relabel::of(&catalogue);
+    for mut file in plan::build(&catalogue, names)? {
+        let (name, folder) = (file.name, file.level.folder());
         files.push(match (kind, format) {
             (Kind::Tests, _) => {
-                let tests = prove::test_file(&catalogue, &file)?;
-                (format!("alerts/tests/{name}_test.yaml"), output::yaml(&tests)?)
+                let mut tests = prove::test_file(&catalogue, &file)?;
+                relabel.tests(&mut tests);
+                (format!("{folder}/tests/{name}_test.yaml"), output::yaml(&tests)?)
             }
-            (_, Format::Prometheus) => (format!("alerts/{name}.yaml"), output::yaml(&file.rules)?),
+            (_, Format::Prometheus) => {
+                relabel.rules(&mut file.rules);
+                (format!("{folder}/{name}.yaml"), output::yaml(&file.rules)?)
+            }
             (_, Format::Operator) => {
-                (format!("alerts/operator/{name}.yaml"), output::operator(name, &file.rules)?)
+                relabel.rules(&mut file.rules);
+                let level = if file.level == Level::Global { "global-" } else { "" };
+                let name = format!("{level}{name}");
+                let text = output::operator(&name, &file.rules, &catalogue.operator)?;
+                (format!("alerts/operator/{name}.yaml"), text)
             }
         });
     }

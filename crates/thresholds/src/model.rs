@@ -17,7 +17,7 @@ use crate::{
 mod engines;
 mod example;
 
-pub(crate) use engines::{EngineKind, EngineSource, Engines};
+pub(crate) use engines::{Engine, EngineKind, EngineSource, Engines};
 pub(crate) use example::{Example, TestSeries};
 
 /// One number that an operator reads.
@@ -67,6 +67,9 @@ pub(crate) struct Signal {
     pub slo: Option<Objective>,
     /// Recorded only this often; without it in each round, which is for what pages.
     pub every: Option<Duration>,
+    /// Whether a centre needs it from each site.
+    #[serde(default)]
+    pub federate: bool,
     /// What moves it, in a sentence or two.
     pub why: String,
     /// What to do first, in order.
@@ -76,6 +79,9 @@ pub(crate) struct Signal {
     pub citation: String,
     #[serde(default)]
     pub test: Example,
+    /// Bounds that an override gives to a part of its series; the first that matches counts.
+    #[serde(skip)]
+    pub parts: Vec<(Selector, BTreeMap<String, Bound>)>,
 }
 
 /// One alert.
@@ -146,12 +152,33 @@ pub(crate) struct Alert {
 /// Series with these labels, and what is different for them.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
-    /// Matchers of labels, without braces.
-    pub matchers: String,
-    /// Names of those labels.
-    pub labels: Vec<String>,
+    pub of: Selector,
     /// The alert as it is for them.
     pub alert: Box<Alert>,
+}
+
+/// Which series of a signal or alert are meant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Selector {
+    /// Labels of the series, each with the regular expression of its value as PromQL writes it.
+    pub labels: Vec<(String, String)>,
+    /// Place of the pattern of device models among those of the catalogue.
+    pub device_model: Option<usize>,
+    /// Families that are meant; all of them when empty.
+    pub families: Vec<Family>,
+}
+
+impl Selector {
+    /// Matchers of labels, without braces.
+    pub fn matchers(&self) -> String {
+        let matchers: Vec<_> =
+            self.labels.iter().map(|(name, value)| format!("{name}=~\"{value}\"")).collect();
+        matchers.join(",")
+    }
+
+    pub fn covers(&self, family: Option<Family>) -> bool {
+        self.families.is_empty() || family.is_some_and(|family| self.families.contains(&family))
+    }
 }
 
 /// A part of an alert's condition that has a severity of its own.
@@ -184,13 +211,44 @@ fn one() -> f64 {
 pub(crate) struct Runbook {
     pub meaning: String,
     pub users: String,
-    /// Queries, each with what it shows.
-    pub confirm: Vec<(String, String)>,
+    /// Queries, each with what it shows. They are narrowed to what the alert is about.
+    pub confirm: Vec<(PerVocabulary<String>, String)>,
     pub causes: Vec<String>,
     pub actions: Vec<String>,
+    /// How a person sees that the cause is gone.
+    pub over: String,
     pub replace: String,
+    /// What is done on the node, in order, by the ids of [`Procedure`].
     #[serde(default)]
-    pub xid_table: bool,
+    pub procedures: Vec<String>,
+    /// Whether the page lists the codes of every family.
+    #[serde(default)]
+    pub codes: bool,
+}
+
+/// What a person does on a node, with the commands of each family.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Procedure {
+    pub id: String,
+    pub title: String,
+    /// For every family, in Markdown.
+    #[serde(default)]
+    pub all: String,
+    /// For one family, by its name.
+    #[serde(flatten)]
+    pub families: BTreeMap<String, String>,
+}
+
+/// A code of errors, and what to do about it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ErrorCode {
+    #[serde(deserialize_with = "family")]
+    pub family: Family,
+    pub kind: String,
+    pub code: String,
+    pub meaning: String,
+    pub action: String,
 }
 
 /// A limit with its comparison, so that its text and its direction cannot part.
@@ -283,6 +341,7 @@ pub(crate) enum Unit {
     Seconds,
     Count,
     PerSecond,
+    /// Money, in the currency of the prices: dollars where none is named.
     Dollars,
 }
 
@@ -293,9 +352,8 @@ impl Unit {
             Self::Ratio => "{{ $value | humanizePercentage }}",
             Self::Celsius => "{{ printf \"%.4g\" $value }} °C",
             Self::Seconds => "{{ printf \"%.4g\" $value }} s",
-            Self::Count => "{{ printf \"%.4g\" $value }}",
             Self::PerSecond => "{{ printf \"%.4g\" $value }}/s",
-            Self::Dollars => "{{ printf \"%.4g\" $value }} USD",
+            Self::Count | Self::Dollars => "{{ printf \"%.4g\" $value }}",
         }
     }
 
@@ -306,9 +364,8 @@ impl Unit {
             Self::Ratio => format!("{}%", digits(value * 100.0)),
             Self::Celsius => format!("{} °C", digits(value)),
             Self::Seconds => format!("{} s", digits(value)),
-            Self::Count => digits(value),
             Self::PerSecond => format!("{}/s", digits(value)),
-            Self::Dollars => format!("{} USD", digits(value)),
+            Self::Count | Self::Dollars => digits(value),
         }
     }
 
@@ -336,7 +393,12 @@ pub(crate) enum Severity {
 }
 
 impl Severity {
+    /// The most urgent first.
     pub const ALL: [Self; 4] = [Self::Critical, Self::Warning, Self::Ticket, Self::Info];
+
+    pub fn most_urgent(self, other: Self) -> Self {
+        Self::ALL.into_iter().find(|known| *known == self || *known == other).unwrap_or(self)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -370,6 +432,8 @@ pub(crate) struct SloClass {
     pub objectives: BTreeMap<String, f64>,
     /// Requests in the short window without which no burn rate alerts.
     pub min_requests: f64,
+    /// Requests that may wait before each replica, on average.
+    pub queue: f64,
 }
 
 impl SloClass {
@@ -397,6 +461,13 @@ pub(crate) struct XidAction {
     pub action: String,
 }
 
+/// One family by its name.
+fn family<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Family, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let found = Family::ALL.into_iter().find(|family| family.name() == name);
+    found.ok_or_else(|| de::Error::custom(format!("`{name}` is no family")))
+}
+
 /// Families by their names; the name `all` alone stands for every one, also those that are added later.
 pub(super) fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Family>, D::Error> {
     let family = |name: &String| {
@@ -413,4 +484,26 @@ pub(super) fn families<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec
         return Err(de::Error::custom("every family is listed; say [\"all\"]"));
     }
     names.iter().map(family).collect()
+}
+
+/// A reason for which a device lowers its clocks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reason {
+    pub name: String,
+    #[serde(deserialize_with = "families")]
+    pub families: Vec<Family>,
+    /// Its bit in the mask of dcgm-exporter, where it has one.
+    pub bit: Option<u64>,
+    /// Whether heat or the hardware's own protection asks for it.
+    pub fault: bool,
+}
+
+/// What a million tokens of some models are charged at.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenPrice {
+    /// The models, as a regular expression.
+    pub models: String,
+    pub prompt: f64,
+    pub generation: f64,
 }

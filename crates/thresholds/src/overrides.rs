@@ -1,17 +1,18 @@
 //! An operator's own bounds, durations, objectives, prices and labels, checked before anything is generated.
 
 mod alerts;
+mod prices;
+mod scope;
+mod selector;
+mod signals;
 mod slo;
 
 use std::{collections::BTreeMap, fmt};
 
-use naming::Family;
-
 use crate::{
-    catalogue::{BANDS, Catalogue, glob},
+    catalogue::Catalogue,
     document::{self, DocumentError, Node, Value},
-    model::{Limit, Unit},
-    number::{Duration, decimal},
+    number::Duration,
 };
 
 /// Labels that rules, series or Prometheus have themselves: another value for all would make two series one.
@@ -58,10 +59,11 @@ const SAMPLES_MIN: u64 = 4;
 /// Longer than anything that a rate shows is news.
 const RATE_WINDOW_MAX: Duration = Duration(3600);
 
-/// Changes to the catalogue, read from a file and found possible.
+/// Changes to the catalogue, read from files and found possible.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    tree: Option<Node>,
+    /// In the order in which they are applied.
+    trees: Vec<Node>,
 }
 
 /// Why an override file cannot be used: one line with file, line and what to write instead.
@@ -77,15 +79,25 @@ impl Overrides {
     /// Reads `text`, the content of the file that is called `file`: YAML when it ends in `.yaml` or `.yml`,
     /// else TOML.
     pub fn parse(file: &str, text: &str) -> Result<Self, OverridesError> {
+        Self::default().and(file, text)
+    }
+
+    /// These, and after them those of another file: where both say something, the later one counts.
+    pub fn and(mut self, file: &str, text: &str) -> Result<Self, OverridesError> {
         let extension = file.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
         let read =
             if ["yaml", "yml"].contains(&extension.as_str()) { document::yaml } else { document::toml };
         let check = |tree: &Node| {
-            let mut catalogue = Catalogue::builtin().map_err(|what| DocumentError { line: 1, what })?;
+            let without_line = |what| DocumentError { line: 1, what };
+            let mut catalogue = Catalogue::builtin().map_err(without_line)?;
+            self.apply(&mut catalogue).map_err(without_line)?;
             change(&mut catalogue, tree)
         };
         match read(text).and_then(|tree| check(&tree).map(|()| tree)) {
-            Ok(tree) => Ok(Self { tree: Some(tree) }),
+            Ok(tree) => {
+                self.trees.push(tree);
+                Ok(self)
+            }
             // The message is one line, even where the file holds control characters.
             Err(DocumentError { line, what }) => {
                 let what = what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -96,7 +108,7 @@ impl Overrides {
 
     /// Changes a catalogue whose references are not resolved yet.
     pub(crate) fn apply(&self, catalogue: &mut Catalogue) -> Result<(), String> {
-        self.tree.as_ref().map_or(Ok(()), |tree| change(catalogue, tree).map_err(|fault| fault.what))
+        self.trees.iter().try_for_each(|tree| change(catalogue, tree).map_err(|fault| fault.what))
     }
 }
 
@@ -173,7 +185,13 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Result<(), DocumentError> {
         "prices",
         "labels",
         "jobs",
+        "engines",
         "families",
+        "leave_out",
+        "severities",
+        "operator",
+        "node_label",
+        "tenant_label",
         "runbook_url_prefix",
         "dashboard_url_prefix",
         "scrape_interval",
@@ -181,15 +199,24 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Result<(), DocumentError> {
     ];
     // Where the last of the two stands that must fit each other.
     let mut last: Option<&Node> = None;
-    for (name, key, value) in tree.table("the file")? {
+    let mut sections_here = tree.table("the file")?;
+    // Words that the other sections may use.
+    sections_here.sort_by_key(|(name, ..)| *name != "severities");
+    for (name, key, value) in sections_here {
         match name {
-            "signals" => signals(catalogue, value)?,
+            "signals" => signals::change(catalogue, value)?,
             "alerts" => alerts::change(catalogue, value)?,
             "slo" => slo::change(catalogue, value)?,
-            "prices" => prices(catalogue, value)?,
+            "prices" => prices::change(catalogue, value)?,
             "labels" => catalogue.labels.extend(labels(value)?),
-            "jobs" => jobs(catalogue, value)?,
-            "families" => families(catalogue, value)?,
+            "jobs" => scope::jobs(catalogue, value)?,
+            "engines" => scope::engines(catalogue, value)?,
+            "families" => scope::families(catalogue, value)?,
+            "leave_out" => scope::leave_out(catalogue, value)?,
+            "severities" => scope::severities(catalogue, value)?,
+            "operator" => scope::operator(catalogue, value)?,
+            "node_label" => catalogue.node_label = scope::target_label(value, "node")?,
+            "tenant_label" => catalogue.tenant_label = scope::target_label(value, "tenant")?,
             "runbook_url_prefix" => value.text(name)?.clone_into(&mut catalogue.runbook_prefix),
             "dashboard_url_prefix" => value.text(name)?.clone_into(&mut catalogue.dashboard_prefix),
             "scrape_interval" => {
@@ -220,60 +247,11 @@ fn change(catalogue: &mut Catalogue, tree: &Node) -> Result<(), DocumentError> {
     }
 }
 
-fn signals(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
-    for (id, key, bounds) in node.table("signals")? {
-        let Some(at) = catalogue.signals.iter().position(|signal| signal.id == id) else {
-            return unknown(key, id, "signals", catalogue.signals.iter().map(|signal| signal.id.as_str()));
-        };
-        let signal = &mut catalogue.signals[at];
-        for (name, key, value) in bounds.table(id)? {
-            let place = format!("signals.{id}");
-            if !signal.bounds.contains_key(name) {
-                return unknown(key, name, &place, signal.bounds.keys().map(String::as_str));
-            }
-            let number = value.number(name)?;
-            if signal.unit == Unit::Ratio && number > 1.0 {
-                return value
-                    .error(format!("{place}.{name} is a share from 0 to 1, not {}", decimal(number)));
-            }
-            if let Some(bound) = signal.bounds.get_mut(name) {
-                bound.limit = Limit::Number(number);
-            }
-        }
-        let bands: Vec<_> =
-            BANDS.iter().filter_map(|band| Some((band, signal.bounds.get(*band)?.number()))).collect();
-        if let Some(pair) = bands.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
-            let [(low, a), (high, b)] = [pair[0], pair[1]];
-            return key.error(format!(
-                "signals.{id}: {low} {} is not below {high} {}; the order is low_red < low_amber < amber < red",
-                decimal(a),
-                decimal(b)
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn prices(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
-    for (family, key, value) in node.table("prices")? {
-        if !Family::ALL.iter().any(|known| known.name() == family) {
-            return unknown(key, family, "prices", Family::ALL.iter().map(|family| family.name()));
-        }
-        catalogue.prices.insert(family.to_owned(), value.number("a price per device and hour")?);
-    }
-    Ok(())
-}
-
 /// Labels that are added to alerts.
 fn labels(node: &Node) -> Result<BTreeMap<String, String>, DocumentError> {
     let mut labels = BTreeMap::new();
     for (name, key, value) in node.table("labels")? {
-        let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let valid = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(letters);
-        if !valid {
-            return key
-                .error(format!("`{name}` is no label name: letters, digits and _, beginning with a letter"));
-        }
+        label_name(key, name)?;
         if RESERVED.contains(&name) {
             return key.error(format!(
                 "label `{name}` is set by the rules or their series; choose another name, or set it as an external label of Prometheus"
@@ -282,6 +260,15 @@ fn labels(node: &Node) -> Result<BTreeMap<String, String>, DocumentError> {
         labels.insert(name.to_owned(), value.text(name)?.to_owned());
     }
     Ok(labels)
+}
+
+/// A name that Prometheus takes for a label.
+fn label_name(node: &Node, name: &str) -> Result<(), DocumentError> {
+    let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(letters) {
+        return Ok(());
+    }
+    node.error(format!("`{name}` is no label name: letters, digits and _, beginning with a letter"))
 }
 
 /// A list of texts, or one text.
@@ -297,43 +284,23 @@ fn pattern<'t>(node: &Node, text: &'t str) -> Result<&'t str, DocumentError> {
     if text.is_empty() {
         return node.error("a name is not empty");
     }
-    if text.contains(".*") {
+    if text.contains(".*") || text.contains(".+") {
         return node.error(format!(
             "`{text}` is no regular expression: `*` alone stands for any text, as in `{}`",
-            text.replace(".*", "*")
+            text.replace(".*", "*").replace(".+", "*")
         ));
+    }
+    if text.contains('|') {
+        return node.error(format!("`{text}` is one name; write a list of names"));
     }
     Ok(text)
 }
 
-fn jobs(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
-    for (name, key, value) in node.table("jobs")? {
-        if !catalogue.jobs.contains_key(name) {
-            return unknown(key, name, "jobs", catalogue.jobs.keys().map(String::as_str));
-        }
-        let mut patterns = Vec::new();
-        for (item, text) in texts(value, name)? {
-            if text.contains('|') {
-                return item.error(format!("`{text}` is one name; write a list of names"));
-            }
-            patterns.push(glob(pattern(item, text)?));
-        }
-        if patterns.is_empty() {
-            return value.error(format!("jobs.{name} names no job"));
-        }
-        catalogue.jobs.insert(name.to_owned(), patterns.join("|"));
-    }
-    Ok(())
-}
-
-fn families(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
-    let mut families = Vec::new();
-    for (item, name) in texts(node, "a family")? {
-        let Some(family) = Family::ALL.into_iter().find(|family| family.name() == name) else {
-            return unknown(item, name, "families", Family::ALL.iter().map(|family| family.name()));
-        };
-        families.push(family);
-    }
-    catalogue.families = families;
-    Ok(())
+/// Whether every name that the second pattern matches is matched by the first: then the second is never reached.
+pub(crate) fn covers(pattern: &str, other: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else { return pattern == other };
+    other.strip_prefix(head).is_some_and(|rest| {
+        let mut ends = (0..=rest.len()).filter(|at| rest.is_char_boundary(*at));
+        if tail.contains('*') { ends.any(|at| covers(tail, &rest[at..])) } else { rest.ends_with(tail) }
+    })
 }

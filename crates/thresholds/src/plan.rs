@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 
+use naming::Family;
+
 use crate::{
-    Names,
+    Level, Names,
     catalogue::{BANDS, Catalogue},
     expr,
     model::{Alert, Bound, Severity, Signal, SloClass},
     number::{Duration, decimal},
     output::{Group, Labels, Rule, RuleFile},
     ruleset::{self, RuleSet},
+    slo,
 };
 
 /// Name of the recorded states.
@@ -23,6 +26,7 @@ const SELDOM: Duration = Duration(60);
 /// A rule file, and the rule sets in it.
 pub(crate) struct PlannedFile<'c> {
     pub name: &'static str,
+    pub level: Level,
     pub rules: RuleFile,
     pub sets: Vec<PlannedSet<'c>>,
 }
@@ -63,7 +67,12 @@ pub(crate) fn build(catalogue: &Catalogue, names: Names) -> Result<Vec<PlannedFi
                 file.sets.push(planned);
             }
             None => {
-                files.push(PlannedFile { name: set.file, rules: RuleFile { groups }, sets: vec![planned] });
+                files.push(PlannedFile {
+                    name: set.file,
+                    level: ruleset::level(set.file),
+                    rules: RuleFile { groups },
+                    sets: vec![planned],
+                });
             }
         }
     }
@@ -82,8 +91,10 @@ struct Builder<'c> {
 
 impl<'c> Builder<'c> {
     fn fill(&mut self) -> Result<(Vec<PlannedSignal<'c>>, Vec<PlannedAlert<'c>>), String> {
-        if self.set.file == "cost" {
-            self.prices();
+        match self.set.file {
+            "cost" => self.prices(),
+            "fleet" => self.objectives(),
+            _ => {}
         }
         let mut signals = Vec::new();
         let set = self.set;
@@ -129,15 +140,44 @@ impl<'c> Builder<'c> {
             let bounds = scaled(&signal.bounds, factor);
             if BANDS.iter().any(|band| signal.bounds.contains_key(*band)) {
                 let models = class.map(|class| self.set.catalogue.models(class)).unwrap_or_default();
-                let value = if models.is_empty() { value.clone() } else { format!("{value}{{{models}}}") };
+                let value = narrowed(&value, &models);
                 let mut labels = self.set.labels(&[("signal".to_owned(), signal.id.clone())].into());
                 labels.extend(class.map(|class| ("slo_class".to_owned(), class.name.clone())));
-                let expr = self.state(signal, &bounds, &value)?;
+                let expr = self.states_of(signal, &bounds, &value)?;
                 self.states.push(Rule { record: Some(STATE.to_owned()), expr, labels, ..Rule::default() });
             }
             planned.push(PlannedSignal { signal, bounds, class });
         }
         Ok(planned)
+    }
+
+    /// The states of a signal: of each part by its own bounds, and of what the parts leave by the signal's.
+    fn states_of(
+        &self,
+        signal: &Signal,
+        bounds: &BTreeMap<String, Bound>,
+        value: &str,
+    ) -> Result<String, String> {
+        let context = self.set.context(bounds, &signal.params);
+        let mut states = Vec::new();
+        let mut taken = String::new();
+        for (of, bounds) in signal.parts.iter().filter(|(of, _)| of.covers(self.set.family)) {
+            let own = narrowed(value, &of.matchers());
+            let own = match of.device_model {
+                Some(place) => context
+                    .expand(&format!("({own} and on (cluster, instance, device) &device_model_{place})"))?,
+                None => own,
+            };
+            states.push(self.state(signal, bounds, &format!("({own}{taken})"))?);
+            taken.push_str(" unless ");
+            taken.push_str(&own);
+            if of.is_whole() {
+                return Ok(states.join("\nor\n"));
+            }
+        }
+        let rest = if taken.is_empty() { value.to_owned() } else { format!("({value}{taken})") };
+        states.push(self.state(signal, bounds, &rest)?);
+        Ok(states.join("\nor\n"))
     }
 
     /// 2 where a red band holds, else 1 where an amber one does, else 0; absent where the value is.
@@ -196,7 +236,7 @@ impl<'c> Builder<'c> {
             expr = self.set.normalized(&expr)?;
         }
         let mut labels = self.set.labels(&alert.labels);
-        labels.insert("severity".to_owned(), alert.severity.name().to_owned());
+        labels.insert("severity".to_owned(), literal(catalogue.severity(alert.severity)));
         labels.extend(class.map(|class| ("slo_class".to_owned(), class.name.clone())));
         labels.extend(catalogue.labels.iter().map(|(name, value)| (name.clone(), literal(value))));
         let rule = Rule {
@@ -205,20 +245,41 @@ impl<'c> Builder<'c> {
             hold: (alert.hold.0 > 0).then(|| alert.hold.to_string()),
             keep: alert.keep.map(|keep| keep.to_string()),
             labels,
-            annotations: annotations(catalogue, alert, &bounds),
+            annotations: annotations(self.set, alert, &bounds),
             ..Rule::default()
         };
         Ok(PlannedAlert { alert, bounds, class, rule })
     }
 
     fn prices(&mut self) {
-        let prices = self.set.catalogue.prices.iter().map(|(family, price)| Rule {
-            record: Some("accel:price:dollars_per_hour".to_owned()),
-            expr: format!("vector({})", decimal(*price)),
-            labels: [("family".to_owned(), family.clone())].into(),
+        let catalogue = self.set.catalogue;
+        let price = |label: &str, value: &str, price: f64| Rule {
+            record: Some(format!("accel:price:{}_per_hour", catalogue.currency)),
+            expr: format!("vector({})", decimal(price)),
+            labels: [(label.to_owned(), value.to_owned())].into(),
             ..Rule::default()
-        });
+        };
+        let families = catalogue.prices.iter().map(|(family, of)| price("family", family, *of));
+        let models = catalogue.model_prices.iter();
+        let models = models.map(|(model, of)| price("device_model", &catalogue.device_models[*model], *of));
+        let prices: Vec<_> = families.chain(models).collect();
         self.recordings.entry(None).or_default().extend(prices);
+    }
+
+    /// Shares of requests that keep each promise, as series.
+    fn objectives(&mut self) {
+        let of = |class: &SloClass| {
+            slo::SLIS.map(|sli| Rule {
+                record: Some("fleet:llm_slo_objective:ratio".to_owned()),
+                expr: format!("vector({})", decimal(slo::objective(class, sli))),
+                labels: [("sli", sli), ("slo_class", &class.name)]
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .into(),
+                ..Rule::default()
+            })
+        };
+        let objectives = self.set.catalogue.classes_in_use().flat_map(of).collect();
+        self.recordings.insert(Some(Duration(120)), objectives);
     }
 
     /// Recordings before states before alerts, so that what is evaluated together sees its own values.
@@ -255,6 +316,15 @@ impl<'c> Builder<'c> {
     }
 }
 
+/// A selector with further matchers.
+fn narrowed(selector: &str, matchers: &str) -> String {
+    match selector.strip_suffix('}') {
+        _ if matchers.is_empty() => selector.to_owned(),
+        Some(open) => format!("{open},{matchers}}}"),
+        None => format!("{selector}{{{matchers}}}"),
+    }
+}
+
 /// Bounds that are fractions of an objective, as numbers.
 pub(crate) fn scaled(bounds: &BTreeMap<String, Bound>, by: Option<f64>) -> BTreeMap<String, Bound> {
     let Some(factor) = by else { return bounds.clone() };
@@ -274,12 +344,15 @@ pub(crate) fn literal(text: &str) -> String {
 }
 
 /// Summary, description and links, as templates.
-fn annotations(catalogue: &Catalogue, alert: &Alert, bounds: &BTreeMap<String, Bound>) -> Labels {
+fn annotations(set: RuleSet<'_>, alert: &Alert, bounds: &BTreeMap<String, Bound>) -> Labels {
+    let catalogue = set.catalogue;
     let fill = |text: &str| {
         fill(text, |word| match word {
             "value" => alert.unit.template().to_owned(),
             "for" => alert.hold.to_string(),
             "window" => catalogue.rate_window.to_string(),
+            // The rule sets this label, so the series may lack it.
+            "family" if set.family.is_some() => set.family.map_or("", Family::name).to_owned(),
             _ => match bounds.get(if word == "bound" { "limit" } else { word }) {
                 Some(bound) => alert.unit.show(bound.number()),
                 None => format!("{{{{ $labels.{word} }}}}"),
@@ -289,8 +362,12 @@ fn annotations(catalogue: &Catalogue, alert: &Alert, bounds: &BTreeMap<String, B
     let board = fill(match (&alert.board, alert.file.as_deref()) {
         (Some(board), _) => board,
         (None, Some("slo")) => "accelscope-cluster?var-model={model}",
-        (None, Some("engine")) => "accelscope-engine?var-instance={instance}",
-        (None, _) => "accelscope-device?var-instance={instance}",
+        (None, Some("engine")) => "accelscope-engine?var-replica={instance}",
+        // What names a device is about one; all else is about its node.
+        (None, _) if alert.summary.contains("{device}") => {
+            "accelscope-device-{family}?var-instance={instance}&var-device={device}"
+        }
+        (None, _) => "accelscope-node?var-node={node}",
     });
     let anchor = alert.anchor.as_ref().map_or_else(String::new, |anchor| format!("#{}", fill(anchor)));
     [

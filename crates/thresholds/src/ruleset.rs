@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use naming::Family;
+use naming::{Family, Id};
 
 use crate::{
-    Names,
+    Level, Names,
     catalogue::{BANDS, Catalogue, words},
     engines,
     expr::{self, Context},
@@ -26,7 +26,7 @@ pub(crate) struct RuleSet<'c> {
 }
 
 /// The rule sets beside the one of each family's own file.
-const FURTHER: [(&str, Option<Family>, Vocabulary); 8] = [
+const FURTHER: [(&str, Option<Family>, Vocabulary); 9] = [
     ("nvidia-dcgm", Some(Family::Nvidia), Vocabulary::Dcgm),
     ("edge", Some(Family::Xpu), Vocabulary::Unified),
     ("engine", None, Vocabulary::Unified),
@@ -35,7 +35,21 @@ const FURTHER: [(&str, Option<Family>, Vocabulary); 8] = [
     ("cost", None, Vocabulary::Unified),
     ("exporter", None, Vocabulary::Unified),
     ("prometheus", None, Vocabulary::Unified),
+    (FLEET, None, Vocabulary::Unified),
 ];
+
+/// The rule file that is evaluated over many sites; the others belong to one.
+const FLEET: &str = "fleet";
+
+/// Names of all rule files, in their order; `edge` is there for each of its families.
+pub(crate) fn files() -> impl Iterator<Item = &'static str> {
+    Family::ALL.into_iter().map(Family::rule_file).chain(FURTHER.iter().map(|(file, ..)| *file))
+}
+
+/// Where a rule file is evaluated.
+pub(crate) fn level(file: &str) -> Level {
+    if file == FLEET { Level::Global } else { Level::Site }
+}
 
 /// Every rule set for these names.
 pub(crate) fn all(catalogue: &Catalogue, names: Names) -> impl Iterator<Item = RuleSet<'_>> {
@@ -49,7 +63,7 @@ pub(crate) fn all(catalogue: &Catalogue, names: Names) -> impl Iterator<Item = R
             Names::Vendor => set.is_dcgm() || set.family.is_none(),
         })
         .filter(|set| set.family.is_none_or(|family| catalogue.families.contains(&family)))
-        .filter(|set| set.file != "cost" || !catalogue.prices.is_empty())
+        .filter(|set| !catalogue.left_out.contains(set.file))
 }
 
 impl<'c> RuleSet<'c> {
@@ -80,13 +94,15 @@ impl<'c> RuleSet<'c> {
             .signals
             .iter()
             .filter(here)
+            .filter(|signal| self.catalogue.is_paid_for(signal))
             .filter_map(|signal| self.value(signal).map(|text| (signal, text)))
     }
 
     /// The alerts of this set whose inputs all exist here.
     pub fn alerts(&self) -> impl Iterator<Item = &'c Alert> {
         let here = |alert: &&Alert| {
-            self.has(&alert.families, alert.file.as_deref()) && !alert.off && self.can_raise(alert)
+            let wanted = !alert.off && !self.catalogue.left_out.contains(&alert.group);
+            wanted && self.has(&alert.families, alert.file.as_deref()) && self.can_raise(alert)
         };
         self.catalogue.alerts.iter().filter(here)
     }
@@ -94,7 +110,7 @@ impl<'c> RuleSet<'c> {
     /// The text of a signal's value; none when this family or vocabulary lacks a metric that it reads.
     fn value(&self, signal: &Signal) -> Option<String> {
         if let Some(engines) = &signal.engines {
-            return Some(engines::expression(engines));
+            return Some(engines::expression(&self.catalogue.engines, engines));
         }
         let text = signal.expr.get(self.vocabulary);
         let Some(family) = self.family.filter(|_| !self.is_dcgm()) else { return text.cloned() };
@@ -122,9 +138,10 @@ impl<'c> RuleSet<'c> {
         let Some(text) = self.condition(alert) else { return false };
         let Some(family) = self.family else { return true };
         let recorded = expr::references(text).all(|id| {
-            self.catalogue
-                .signal(id)
-                .is_none_or(|signal| signal.families.is_empty() || self.value(signal).is_some())
+            self.catalogue.signal(id).is_none_or(|signal| {
+                let here = signal.families.contains(&family) && self.value(signal).is_some();
+                signal.families.is_empty() || here
+            })
         });
         recorded && (self.is_dcgm() || expr::missing_source(text, family).is_none())
     }
@@ -144,10 +161,34 @@ impl<'c> RuleSet<'c> {
     ) -> Context<'c> {
         let mut words = words(self.catalogue, self.family, bounds, params);
         words.extend(self.steady());
+        words.extend(self.device_models());
         let origin = self.origin();
         let comma = if origin.is_empty() { "" } else { "," };
         words.insert("origin".to_owned(), format!("{comma}{origin}"));
         Context { catalogue: self.catalogue, family: self.family, origin, words, generations: true }
+    }
+
+    /// Devices of each model that something refers to, by the labels of their series.
+    fn device_models(&self) -> Vec<(String, String)> {
+        let family = self.family.map(|family| format!("family=\"{family}\",")).unwrap_or_default();
+        let info = Id::of_handle("DEVICE_INFO").and_then(|id| id.metric().name).unwrap_or_default();
+        let devices = |pattern: &String| match self.vocabulary {
+            Vocabulary::Unified => {
+                format!("group by (cluster, instance, device) ({info}{{{family}model=~\"{pattern}\"}})")
+            }
+            Vocabulary::Dcgm => {
+                let name = "DCGM_FI_DEV_GPU_TEMP";
+                let newer = self.catalogue.renamed(name).map_or(name, |renamed| &renamed.new);
+                let of = |name: &str| format!("{name}{{modelName=~\"{pattern}\"}}");
+                format!(
+                    "group by (cluster, instance, device) (label_replace({} or {}, \"device\", \"gpu$1\", \"gpu\", \"([0-9]+)\"))",
+                    of(name),
+                    of(newer)
+                )
+            }
+        };
+        let all = self.catalogue.device_models.iter().enumerate();
+        all.map(|(place, pattern)| (format!("device_model_{place}"), devices(pattern))).collect()
     }
 
     /// NVIDIA's recordings come from two files, which may both be loaded: series of dcgm-exporter keep their

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What can be promised: its name in rules and objectives.
-pub(crate) const SLIS: [&str; 4] = ["ttft", "itl", "success", "completeness"];
+pub(crate) const SLIS: [&str; 5] = ["ttft", "itl", "success", "completeness", "headroom"];
 
 /// Name of the alert in the catalogue that is made once per service level, class and window.
 pub(crate) const BURN: &str = "LlmSloBudgetBurn";
@@ -28,16 +28,22 @@ pub(crate) fn is_template(alert: &Alert) -> bool {
     alert.name == BURN
 }
 
-/// The windows whose burn a class can reach for a promise: past all requests there is nothing. Completeness
-/// depends on what clients ask for, and wakes nobody.
+/// Service levels whose burn wakes nobody: completeness depends on what clients ask for, and a queue that costs
+/// headroom is not yet late.
+const QUIET: [&str; 2] = ["completeness", "headroom"];
+
+/// The windows whose burn a class can reach for a promise: past all requests there is nothing.
 pub(crate) fn windows<'c>(
     catalogue: &'c Catalogue,
     class: &'c SloClass,
     sli: &'c str,
 ) -> impl Iterator<Item = &'c Window> {
+    // A queue that costs headroom is a trend: LlmRequestsQueued says what happens now.
+    let slowest = catalogue.windows.iter().map(|window| window.long).max();
     catalogue.windows.iter().filter(move |window| {
-        let is_quiet = sli != "completeness" || window.severity == Severity::Ticket;
-        burn_limit(class, sli, window).number() < 1.0 && is_quiet
+        let wakes = matches!(window.severity, Severity::Critical | Severity::Warning);
+        let is_shown = sli != "headroom" || Some(window.long) == slowest;
+        burn_limit(class, sli, window).number() < 1.0 && !(wakes && QUIET.contains(&sli)) && is_shown
     })
 }
 
@@ -62,7 +68,7 @@ pub(crate) fn extend(catalogue: &mut Catalogue) -> Result<(), String> {
 }
 
 /// Share of requests that keep the promise.
-fn objective(class: &SloClass, sli: &str) -> f64 {
+pub(crate) fn objective(class: &SloClass, sli: &str) -> f64 {
     class.objectives.get(sli).copied().unwrap_or(0.95)
 }
 
@@ -93,6 +99,7 @@ impl Level<'_> {
             "ttft" => self.latency(Objective::Ttft)?,
             "itl" => self.latency(Objective::Itl)?,
             "success" => self.success(),
+            "headroom" => self.headroom(),
             _ => self.completeness(),
         };
         let mut signals = vec![
@@ -128,12 +135,13 @@ impl Level<'_> {
         Ok(signals)
     }
 
-    /// What is left of 30 days' budget of broken promises: 1 is all of it, 0 none, less is a broken promise.
+    /// What is left of the budget of broken promises of the period: 1 is all of it, 0 none, less is a broken promise.
     fn budget(&self) -> Signal {
         let budget = decimal(1.0 - objective(self.class, self.sli));
+        let period = self.catalogue.period;
         let select = self.selector("");
         let expr = format!(
-            "1 - sum_over_time(llm:slo_bad:rate5m{select}[30d]) / (sum_over_time(llm:slo_all:rate5m{select}[30d]) > 0) / {budget}"
+            "1 - sum_over_time(llm:slo_bad:rate5m{select}[{period}]) / (sum_over_time(llm:slo_all:rate5m{select}[{period}]) > 0) / {budget}"
         );
         let select = self.selector(&self.example_labels());
         let test = Example {
@@ -147,17 +155,12 @@ impl Level<'_> {
             labels: self.labels().into(),
             ..Example::default()
         };
-        let mut signal = self.signal(
-            "budget",
-            "Budget of 30 days that is left",
-            "llm:slo_budget:remaining30d",
-            expr,
-            test,
-        );
+        let mut signal =
+            self.signal("budget", "Budget that is left", "llm:slo_budget:remaining30d", expr, test);
         signal.unit = Unit::Ratio;
         signal.every = Some(Duration(120));
         signal.bounds = [("low_red".to_owned(), Bound { op: Op::Below, limit: Limit::Number(0.0) })].into();
-        "Of the promises that a month may break, the share that is still to be broken."
+        "Of the promises that the period may break, the share that is still to be broken."
             .clone_into(&mut signal.why);
         signal
     }
@@ -179,7 +182,7 @@ impl Level<'_> {
                 format!("({text} and on (model) group by (model) ({quantile}))")
             }
         };
-        let (count, late) = engines::late(engines, slo);
+        let (count, late) = engines::late(&self.catalogue.engines, engines, slo);
         let (all, bad) =
             (format!("sum by ({BY}) ({})", keep(count)), format!("sum by ({BY}) ({})", keep(late)));
 
@@ -246,6 +249,20 @@ impl Level<'_> {
         (all, bad, (example("<v - 4>"), example("<v>")))
     }
 
+    /// Seconds in which a model is served, those in which more requests waited before each replica than promised, and an
+    /// example of each.
+    fn headroom(&self) -> (String, String, (Example, Example)) {
+        let waiting = format!("avg by ({BY}) (@requests_waiting_count{})", self.of_models(""));
+        let (all, bad) =
+            (format!("{waiting} * 0 + 1"), format!("{waiting} > bool {}", decimal(self.class.queue)));
+        let series = |form: &str| {
+            value(&format!("@requests_waiting_count{{model=\"{}\"}}", escape(&self.model())), form)
+        };
+        let long = decimal(self.class.queue + 1.0);
+        let example = || Example { values: vec![1.0], ..self.example(vec![series(&format!("<{long}v>"))]) };
+        (all, bad, (example(), example()))
+    }
+
     fn example(&self, series: Vec<TestSeries>) -> Example {
         Example {
             series: series.into(),
@@ -294,6 +311,8 @@ impl Level<'_> {
             params: BTreeMap::new(),
             bounds: BTreeMap::new(),
             gate: PerVocabulary::default(),
+            parts: Vec::new(),
+            federate: id == "all" || id == "bad",
             red_when: None,
             red_also: PerVocabulary::default(),
             slo: None,
@@ -333,6 +352,7 @@ impl Level<'_> {
             *text = text
                 .replace("<factor>", &decimal(window.factor))
                 .replace("<long>", &window.long.to_string())
+                .replace("<period>", &self.catalogue.period.to_string())
                 .replace("<objective>", &format!("{}%", decimal(objective * 100.0)));
         }
         // The series carry these labels too; here they make the rules of a file distinct.

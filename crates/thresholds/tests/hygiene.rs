@@ -93,14 +93,20 @@ fn matching_is_spelt_where_labels_may_differ() {
                 // An aggregation without labels forgets the cluster.
                 assert!(aggregate.modifier.is_some(), "{path}: aggregates everything away: {}", rule.expr);
                 if let Some(LabelModifier::Include(labels)) = &aggregate.modifier {
+                    // A centre's rules are about all clusters, by family.
+                    let is_global = |label: &String| path.contains("/global/") && label == "family";
                     assert!(
-                        labels.labels.iter().any(|label| label == "cluster" || label == "model"),
+                        labels
+                            .labels
+                            .iter()
+                            .any(|label| label == "cluster" || label == "model" || is_global(label)),
                         "{path}: {}",
                         rule.expr
                     );
                 }
                 let known = [
                     token::T_SUM,
+                    token::T_AVG,
                     token::T_MAX,
                     token::T_MIN,
                     token::T_COUNT,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::Value;
-use thresholds::{Format, Kind, Names, Overrides, band_panels, generate};
+use thresholds::{Format, Kind, Level, Names, Overrides, band_panels, generate};
 
 /// Every generated file.
 fn files(overrides: &Overrides) -> BTreeMap<String, String> {
@@ -43,9 +43,9 @@ fn one_bound_moves_its_signal_everywhere_and_nothing_else() {
         let (old, new): (Vec<_>, Vec<_>) = (before[path].lines().collect(), after[path].lines().collect());
         assert_eq!(old.len(), new.len(), "{path}");
         let differ: Vec<_> = old.iter().zip(&new).filter(|(old, new)| old != new).collect();
-        // State, alert and description in a rule file: three lines, and no others.
+        // State, three lines of the alert's condition, and description in a rule file, and no others.
         if !path.contains("/tests/") && path.starts_with("alerts/") {
-            assert_eq!(differ.len(), 3, "{path}: {differ:#?}");
+            assert_eq!(differ.len(), 5, "{path}: {differ:#?}");
         }
         for (old, new) in differ {
             let number =
@@ -192,6 +192,38 @@ fn operators_say_what_they_want() {
         ("[alerts.GpuHbmNearOom]\nkeep_firing_for = \"17m\"", "alerts/nvidia.yaml", "keep_firing_for: 17m"),
         ("[alerts.GpuHbmNearOom]\nlabels = { pager = \"gpu\" }", "alerts/nvidia.yaml", "pager: gpu"),
         ("[alerts.LlmSloBudgetBurn]\nseverity = \"warning\"", "alerts/slo.yaml", "severity: warning"),
+        ("node_label = \"Hostname\"", "alerts/engine.yaml", "by (cluster, Hostname)"),
+        ("node_label = \"Hostname\"", "alerts/exporter.yaml", "{{ $labels.Hostname }}"),
+        ("tenant_label = \"team\"", "alerts/slo.yaml", "by (cluster, namespace, team, model)"),
+        ("[severities]\ncritical = \"page\"", "alerts/nvidia.yaml", "severity: page"),
+        (
+            "[[signals.temperature.where]]\ndevice_model = \"*T4\"\nred = 95",
+            "alerts/nvidia.yaml",
+            "accel_device_info{family=\"nvidia\",model=~\".*T4\"}))) >= 95",
+        ),
+        (
+            "[[signals.temperature.where]]\ndevice_model = \"*T4\"\nred = 95",
+            "alerts/nvidia-dcgm.yaml",
+            "modelName=~\".*T4\"",
+        ),
+        (
+            "[[alerts.GpuHbmNearOom.where]]\nfamily = \"gaudi\"\nlimit = 0.98",
+            "alerts/gaudi.yaml",
+            "where: family=gaudi",
+        ),
+        (
+            "[alerts.GpuThermalOrPowerThrottle]\nreasons = [\"hw_thermal\"]",
+            "alerts/nvidia.yaml",
+            "reason=~\"hw_thermal\"",
+        ),
+        ("[slo]\nperiod = \"7d\"", "alerts/slo.yaml", "[7d]"),
+        (
+            "[[slo.windows]]\nfactor = 10\nlong = \"1h\"\nshort = \"10m\"\nseverity = \"warning\"",
+            "alerts/slo.yaml",
+            "llm:slo_error:ratio_rate10m",
+        ),
+        ("[slo.default]\nqueue = 3", "alerts/slo.yaml", "> bool 3"),
+        ("[engines]\nvllm = [\"acme_\"]", "alerts/engine.yaml", "acme_num_requests_running"),
     ] {
         assert!(rules(text)[path].contains(found), "{text}");
         assert!(!rules("")[path].contains(found), "{text}");
@@ -199,10 +231,94 @@ fn operators_say_what_they_want() {
     // A window whose burn no share of failures can reach is left out.
     let wide = &rules("[slo.default]\nobjectives = { success = 0.9 }")["alerts/slo.yaml"];
     assert!(!wide.contains("> 1.44") && wide.contains("> 0.6"));
+    for (text, gone) in [
+        ("leave_out = [\"gaudi\", \"efficiency\"]", "alerts/efficiency.yaml"),
+        ("leave_out = [\"gaudi\"]", "alerts/gaudi.yaml"),
+        ("leave_out = [\"monitoring\"]", "alerts/prometheus.yaml"),
+        ("[alerts.GpuThermalOrPowerThrottle]\nreasons = [\"hw_thermal\"]\n", "alerts/xeon.yaml: GpuThermal"),
+    ] {
+        let rules = rules(text);
+        match gone.split_once(": ") {
+            Some((path, alert)) => assert!(!rules[path].contains(alert), "{text}"),
+            None => assert!(!rules.contains_key(gone), "{text}"),
+        }
+    }
     let nvidia = rules("families = [\"nvidia\"]");
     assert!(nvidia.contains_key("alerts/nvidia.yaml") && !nvidia.contains_key("alerts/gaudi.yaml"));
     let one = rules("[alerts.LlmSloBudgetBurn]\nsli = [\"ttft\"]");
     assert_eq!(one["alerts/slo.yaml"].matches("alert: LlmSloBudgetBurn").count(), 4);
+}
+
+#[test]
+fn the_operators_objects_carry_what_it_finds_them_by() {
+    let text = "[operator]\nnamespace = \"monitoring\"\nlabels = { release = \"kube-prometheus-stack\" }";
+    let overrides = Overrides::parse("o.toml", text).unwrap();
+    for (path, text) in generate(Kind::Rules, &overrides, Names::Both, Format::Operator) {
+        let object: Value = serde_saphyr::from_str(&text).unwrap();
+        let metadata = &object["metadata"];
+        assert_eq!(metadata["namespace"], "monitoring", "{path}");
+        assert_eq!(metadata["labels"]["release"], "kube-prometheus-stack", "{path}");
+        assert_eq!(metadata["labels"]["app.kubernetes.io/name"], "accelscope", "{path}");
+    }
+}
+
+#[test]
+fn of_several_files_the_later_one_counts() {
+    let first =
+        "[alerts.GpuHbmNearOom]\nlimit = 0.93\nfor = \"7m\"\n[slo.bots]\nttft = 4\nmodels = [\"b*\"]\n";
+    let second = "alerts:\n  GpuHbmNearOom:\n    limit: 0.94\nslo:\n  bots: {ttft: 5}\n";
+    let both = Overrides::parse("first.toml", first).unwrap().and("second.yaml", second).unwrap();
+    let one = "[alerts.GpuHbmNearOom]\nlimit = 0.94\nfor = \"7m\"\n[slo.bots]\nttft = 5\nmodels = [\"b*\"]\n";
+    assert_eq!(files(&both), files(&Overrides::parse("one.toml", one).unwrap()));
+    // What two files say must fit each other, and the error is in the later one.
+    let error = both.and("third.toml", "\n[slo.chat]\nmodels = [\"bert\"]").unwrap_err().to_string();
+    assert!(error.starts_with("third.toml:3: ") && error.contains("bots"), "{error}");
+}
+
+#[test]
+fn money_has_the_operators_currency_and_a_price_for_each_model() {
+    let text = "[prices]\ncurrency = \"EUR\"\nnvidia = 2\n[prices.device_models]\n\"*H100*\" = 3.5\n\
+                [[prices.tokens]]\nmodel = \"llama*\"\nprompt = 0.5\ngeneration = 1.5\n";
+    let overrides = Overrides::parse("o.toml", text).unwrap();
+    let rules = generate(Kind::Rules, &overrides, Names::Both, Format::Prometheus);
+    let (_, cost) = rules.iter().find(|(path, _)| path == "alerts/cost.yaml").unwrap();
+    for found in [
+        "accel:price:eur_per_hour",
+        "node:accel_cost:eur_per_hour",
+        "llm:cost_per_million_tokens:eur",
+        "model=~\".*H100.*\"})) * 3.5",
+        "llm:tokens:rate5m{kind=\"generation\",model=~\"llama.*\"} * 0.0054",
+    ] {
+        assert!(cost.contains(found), "{found}: {cost}");
+    }
+    assert!(!cost.contains("dollars"), "{cost}");
+}
+
+#[test]
+fn no_alert_and_no_recording_is_at_both_levels() {
+    let mut names: BTreeMap<String, BTreeSet<bool>> = BTreeMap::new();
+    let files = generate(Kind::Rules, &Overrides::default(), Names::Both, Format::Prometheus);
+    for file in &files {
+        let rules: Value = serde_saphyr::from_str(&file.1).unwrap();
+        for rule in
+            rules["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap())
+        {
+            let name = rule["alert"].as_str().or(rule["record"].as_str()).unwrap();
+            names.entry(name.to_owned()).or_default().insert(Level::Global.has(file));
+            assert_ne!(Level::Global.has(file), Level::Site.has(file));
+        }
+    }
+    assert!(names.values().all(|levels| levels.len() == 1), "{names:?}");
+    // A centre reads what it gets from its sites, and nothing else.
+    let all = generate(Kind::Federation, &Overrides::default(), Names::Both, Format::Prometheus);
+    let listed = &all.iter().find(|(path, _)| path.ends_with("federate.yaml")).unwrap().1;
+    let (_, fleet) = files.iter().find(|(path, _)| path == "alerts/global/fleet.yaml").unwrap();
+    let word = |c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':';
+    for name in
+        fleet.split(word).filter(|word| ["cluster:", "llm:", "accel:"].iter().any(|p| word.starts_with(p)))
+    {
+        assert!(listed.contains(name), "{name} is not federated");
+    }
 }
 
 #[test]
@@ -218,20 +334,8 @@ fn every_wish_is_met_or_refused_with_its_line() {
             refused.insert(name);
         }
     }
-    let expected = [
-        "cluster_label",
-        "interval2",
-        "jobs_regex",
-        "namespace",
-        "node_label",
-        "per_gpu_type",
-        "per_model_bound",
-        "price_per_model",
-        "reasons",
-        "regex_models",
-        "severity_page",
-        "windows",
-    ];
+    // What would overwrite labels of the series, match nothing, or leave a window without samples.
+    let expected = ["cluster_label", "interval2", "jobs_regex", "namespace", "regex_models"];
     assert_eq!(refused, expected.map(str::to_owned).into());
 }
 
@@ -341,6 +445,33 @@ fn mistakes_are_told_with_their_line_and_mend() {
         ("[[alerts.GpuHbmNearOom.where]]\nmodel = \"llama\"", 2, "unknown"),
         ("[alerts.GpuHbmNearOom]\nwhere = 1", 2, "list of tables"),
         ("[alerts.GpuXidErrorDetected]\nseverity = \"warning\"", 2, "codes"),
+        ("[jobs]\nexporter = \"gpu-.+\"", 2, "`gpu-*`"),
+        ("[slo.chat]\nmodels = [\"llama*\"]\n[slo.rag]\nmodels = [\"llama-guard\"]", 4, "one class"),
+        (
+            "[[alerts.GpuHbmNearOom.where]]\nnode = \"lab*\"\n[[alerts.GpuHbmNearOom.where]]\nnode = \"lab-1\"",
+            3,
+            "put it after",
+        ),
+        ("[[alerts.GpuHbmNearOom.where]]\nfamily = \"npu\"", 2, "nvidia"),
+        ("[[signals.ttft_p95.where]]\nmodel = \"m\"\nred = 1", 1, "slo.CLASS"),
+        ("[[signals.temperature.where]]\ndevice_model = \"T4\"\nred = 60", 1, "order"),
+        ("[alerts.GpuThermalOrPowerThrottle]\nreasons = [\"heat\"]", 2, "thermal"),
+        ("[alerts.GpuThermalOrPowerThrottle]\nreasons = []", 2, "hw_slowdown"),
+        ("[alerts.LinkDown]\nreasons = [\"thermal\"]", 2, "unknown"),
+        ("node_label = \"a b\"", 1, "label name"),
+        ("node_label = \"device\"", 1, "something else"),
+        ("leave_out = [\"gaudy\"]", 1, "gaudi"),
+        ("[engines]\nvllm = [\"1x\"]", 2, "begins no name"),
+        ("[engines]\nollama = [\"x_\"]", 2, "vllm"),
+        ("[operator]\nname = \"x\"", 2, "namespace"),
+        ("[severities]\ncritical = \"ticket\"", 2, "another severity"),
+        ("[prices]\ncurrency = \"\u{20ac}\"", 2, "label name"),
+        ("[prices.device_models]\n\"*H1*\" = 1\n\"*H100*\" = 2", 3, "put it after"),
+        ("[[prices.tokens]]\nmodell = \"x\"", 2, "model"),
+        ("[slo]\nwindow = \"7d\"", 2, "period"),
+        ("[slo]\nperiod = \"1h\"", 2, "a day or more"),
+        ("[[slo.windows]]\nfactor = 2\nlong = \"1h\"", 1, "short"),
+        ("[[slo.windows]]\nfactor = 2\nlong = \"60d\"\nshort = \"1h\"", 1, "period"),
         ("a = 1\na = 2", 2, "duplicate"),
         ("[signals", 1, ""),
         ("colour = 1", 1, "unknown"),
@@ -406,6 +537,8 @@ proptest! {
         let odd: String = raw.into_iter().collect();
         let quoted = |text: &str| serde_saphyr::to_string(&text).unwrap().trim_end().to_owned();
         for label in [label, odd, "{{ $labels.x }}\n\"'{}".to_owned()] {
+            // A bar is between names, and a star with a dot is a regular expression.
+            let model = model.replace(['|', '*'], "-");
             let file = format!("[labels]\nteam = {}\n[slo.chat]\nmodels = [{}]\n", toml::Value::String(label.clone()), toml::Value::String(model.clone()));
             let overrides = Overrides::parse("o.toml", &file).map_err(|e| TestCaseError::fail(e.to_string()))?;
             for (path, text) in &files(&overrides) {

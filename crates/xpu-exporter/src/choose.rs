@@ -55,7 +55,11 @@ impl Chooser {
             add(batch, group);
         }
         let of_kernel: HashSet<_> = kernel.absences.iter().map(|absent| absent.id).collect();
-        let missing = |id: Id, labels: &Labels| !filled.contains(&(id, labels.clone()));
+        // An absence without labels is that of all series of the metric.
+        let missing = |id: Id, labels: &Labels| match labels {
+            none if *none == Labels::NONE => filled.iter().all(|(of, _)| *of != id),
+            _ => !filled.contains(&(id, labels.clone())),
+        };
         batch
             .absences
             .extend(kernel.absences.into_iter().filter(|absent| missing(absent.id, &absent.labels)));
@@ -110,8 +114,10 @@ fn short(id: Id) -> &'static str {
 mod tests {
     use std::sync::Arc;
 
-    use naming::{Bytes, Celsius, Family, FaultCode, Hertz, Joules, Label, Ratio, Watts, catalogue as m};
-    use reading::{Batch, Fault, Identity, Labels};
+    use naming::{
+        Bytes, Celsius, Count, Family, FaultCode, Hertz, Joules, Label, Ratio, Watts, catalogue as m,
+    };
+    use reading::{Absence, Batch, Fault, Identity, Labels};
 
     use super::Chooser;
 
@@ -119,7 +125,7 @@ mod tests {
 
     fn batch(put: impl FnOnce(&mut Batch)) -> Batch {
         let mut batch = Batch::default();
-        batch.begin(&Arc::new(Identity::new(Family::Xpu, "card1")));
+        batch.begin(&Arc::new(Identity::new(Family::Xpu, "0000:03:00.0")));
         put(&mut batch);
         batch
     }
@@ -160,6 +166,19 @@ mod tests {
     }
 
     #[test]
+    fn what_level_zero_fills_is_not_missing_for_want_of_a_kernel_file() {
+        let none = Fault::returned(Absence::Unsupported, "fan_input", "ENOENT");
+        let kernel = || batch(|batch| batch.put(m::FAN_REVOLUTIONS, Labels::NONE, Err(none)));
+        let fan = batch(|batch| batch.put(m::FAN_REVOLUTIONS, Labels::one(Label::Fan, 0u32), Ok(Count(900))));
+        let absences = [fan, Batch::default()].map(|level_zero| {
+            let mut merged = Batch::default();
+            Chooser::default().merge(kernel(), level_zero, &mut merged);
+            merged.absences.len()
+        });
+        assert_eq!(absences, [0, 1]);
+    }
+
+    #[test]
     fn what_the_kernel_may_report_next_time_is_left_to_it() {
         let mut chooser = Chooser::default();
         let level_zero = || {
@@ -185,7 +204,7 @@ mod tests {
     #[test]
     fn a_tile_and_its_card_are_chosen_for_separately() {
         let partition = Some("tile1".to_owned());
-        let tile = Arc::new(Identity { partition, ..Identity::new(Family::Xpu, "card1") });
+        let tile = Arc::new(Identity { partition, ..Identity::new(Family::Xpu, "0000:03:00.0") });
         let level_zero = || {
             batch(|batch| {
                 batch.put(m::MEMORY_TOTAL, Labels::NONE, Ok(Bytes(2)));

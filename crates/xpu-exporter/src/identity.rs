@@ -1,24 +1,27 @@
 //! What identifies a card and its tiles: labels of their series and of the info metric.
 //!
-//! A card is named as in the drm class. There is no `uuid` label: the kernel has none, and a label that is
-//! there only for those who may open Level Zero would split one series in two.
+//! A card is called by its PCI address, which is the same after each boot; the kernel's numbers of cards and
+//! nodes are not, so they are labels of the info metric. There is no `uuid` label: the kernel has none, and a
+//! label that is there only for those who may open Level Zero would split one series in two.
 
 use std::sync::Arc;
 
 use naming::{Family, Label};
 use reading::{Identity, Labels};
 
-use crate::level_zero::Gpu;
+use crate::level_zero::{Facts, partition};
 
 /// What does not change while a card is plugged in. Empty text is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CardInfo {
-    /// `card1`.
-    pub device: String,
-    /// Marketing name.
-    pub model: String,
     /// `0000:03:00.0`.
     pub address: String,
+    /// `card1`.
+    pub card: String,
+    /// `renderD128`.
+    pub render_node: String,
+    /// Marketing name.
+    pub model: String,
     /// Serial number.
     pub serial: String,
     /// Board part number.
@@ -30,19 +33,19 @@ pub struct CardInfo {
 impl CardInfo {
     /// Labels of the series of the card, or of one of its tiles.
     pub fn identity(&self, tile: Option<u32>) -> Arc<Identity> {
-        let mut vendor = vec![("device", self.device.clone()), ("pci_bus_id", self.address.clone())];
+        let mut vendor = vec![("device", self.address.clone()), ("pci_bus_id", self.address.clone())];
         if let Some(tile) = tile {
             vendor.push(("tile", tile.to_string()));
         }
-        let partition = tile.map(|tile| format!("tile{tile}"));
-        Arc::new(Identity { partition, vendor, ..Identity::new(Family::Xpu, &*self.device) })
+        let partition = tile.map(partition);
+        Arc::new(Identity { partition, vendor, ..Identity::new(Family::Xpu, &*self.address) })
     }
 
     /// Adds what Level Zero reports and the kernel does not.
-    pub fn add(&mut self, gpu: &Gpu) {
-        self.model.clone_from(&gpu.name);
-        self.serial.clone_from(&gpu.serial);
-        self.board.clone_from(&gpu.board);
+    pub fn add(&mut self, facts: &Facts) {
+        self.model.clone_from(&facts.model);
+        self.serial.clone_from(&facts.serial);
+        self.board.clone_from(&facts.board);
     }
 
     /// Labels of `accel_device_info`; `sources` names the backends and what they fill.
@@ -51,6 +54,8 @@ impl CardInfo {
             (Label::Vendor, "Intel"),
             (Label::Model, &self.model),
             (Label::PciBusId, &self.address),
+            (Label::Card, &self.card),
+            (Label::RenderNode, &self.render_node),
             (Label::Serial, &self.serial),
             (Label::BoardPartNumber, &self.board),
             (Label::DriverVersion, &self.driver),

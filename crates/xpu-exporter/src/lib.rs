@@ -2,7 +2,7 @@
 //! Level Zero Sysman.
 //!
 //! ```text
-//! session -> sampler -+-> idle_backoff: may an awake GPU be read now, or is it left alone to suspend?
+//! session -> sampler -+-> IdleBackoff: may an awake GPU be read now, or is it left alone to suspend?
 //!                     +-> drm           -> map::drm        -+
 //!                     +-> level_zero    -> map::level_zero -+-> choose: one source per metric -> Batch
 //! ```
@@ -18,7 +18,6 @@ mod choose;
 mod cli;
 mod drm;
 mod identity;
-mod idle_backoff;
 mod level_zero;
 mod mandatory;
 mod map;

@@ -21,7 +21,7 @@ pub struct Mandatory {
 
 impl Sampler for Mandatory {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
-        let asleep = self.card.is_asleep().map_err(Lost::Device)?;
+        let asleep = self.card.function.is_asleep().map_err(Lost::Device)?;
         batch.begin(&self.info.identity(None));
         batch.put(m::DEVICE_INFO, self.labels.clone(), Ok(Flag(true)));
         batch.put(m::DEVICE_ASLEEP, Labels::NONE, Ok(Flag(asleep)));

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Instant};
 
 use naming::{FaultCode, Flag, catalogue as m};
 use reading::{Batch, Fault, Labels, Lost, Sampler};
+use source::IdleBackoff;
 
 use crate::{
     choose::{Chooser, add},
     drm::{Card, CardFiles, Rapl},
     identity::CardInfo,
-    idle_backoff::IdleBackoff,
-    level_zero::{SURVIVABILITY, Sysman},
+    level_zero::{LATE, SURVIVABILITY, TakenGpu},
     mandatory::Mandatory,
     map::{self, Identities},
     session::Shared,
@@ -28,7 +28,7 @@ pub struct GpuSampler {
     /// Found when the card is awake for the first time, and again after each sleep.
     files: Option<CardFiles>,
     rapl: Option<Rapl>,
-    sysman: Option<Sysman>,
+    level_zero: Option<TakenGpu>,
     /// Whether its clocks were 0 in the last round of Level Zero.
     clocks_were_stopped: bool,
     backoff: IdleBackoff,
@@ -46,7 +46,7 @@ impl GpuSampler {
             info,
             files: None,
             rapl: None,
-            sysman: None,
+            level_zero: None,
             clocks_were_stopped: false,
             backoff: IdleBackoff::default(),
             chooser: Chooser::default(),
@@ -84,37 +84,61 @@ impl GpuSampler {
         (batch, sample.is_idle())
     }
 
-    /// Reads through Level Zero, and returns whether the card's clocks are stopped.
+    /// Reads through Level Zero, and returns whether every clock is 0, as it is only in a GT's deepest sleep
+    /// state.
     /// `has_kernel`: whether the kernel's files have been read too.
     fn read_level_zero(&mut self, has_kernel: bool) -> Result<(Batch, bool), Lost> {
-        let mut batch = Batch::default();
-        if self.sysman.is_none() {
-            let gpu = self.shared.gpu(&self.info.address);
-            self.identify_tiles(gpu.as_ref().map_or(0, |gpu| gpu.tiles));
-            self.sysman = gpu.map(|gpu| Sysman::new(&gpu, self.shared.hold_awake));
+        if self.level_zero.is_none() {
+            let tiles = self.shared.gpus.facts(&self.info.address).map_or(0, |facts| facts.tiles);
+            self.identify_tiles(tiles);
+            match self.shared.gpus.take(&self.info.address) {
+                Ok(taken) => self.level_zero = Some(taken),
+                Err(why) => return Ok((self.without_level_zero(why), false)),
+            }
         }
-        let Some(sysman) = &mut self.sysman else {
-            let integrated = self.card.as_ref().is_some_and(|card| card.integrated);
-            map::level_zero::put_unopened(&self.identities, integrated, self.shared.why_absent(), &mut batch);
-            return Ok((batch, false));
-        };
-        let sample = match sysman.read() {
+        let Some(gpu) = &mut self.level_zero else { return Ok((Batch::default(), false)) };
+        let read = if has_kernel { gpu.sample_in_time() } else { gpu.sample() };
+        let mut batch = match read {
+            Ok(batch) => batch,
             // The kernel reads on, where it does.
             Err(Lost::Device(fault)) if has_kernel && fault.code == SURVIVABILITY => {
+                let mut batch = Batch::default();
                 map::level_zero::put_in_survivability_mode(&self.identities, fault, &mut batch);
                 return Ok((batch, false));
             }
-            read => read?,
+            Err(Lost::Device(why)) if has_kernel && LATE == Lost::Device(why) => {
+                return Ok((self.without_level_zero(why), false));
+            }
+            Err(Lost::Session(why)) if has_kernel => {
+                self.level_zero = None;
+                return Ok((self.without_level_zero(why), false));
+            }
+            Err(lost) => return Err(lost),
         };
-        map::level_zero::put(&self.identities, &sample, &mut batch);
-        Ok((batch, sample.clocks_are_stopped()))
+        for group in &mut batch.groups {
+            let partition = group.identity.as_ref().and_then(|identity| identity.partition.as_deref());
+            group.identity = Some(Arc::clone(self.identities.of_partition(partition)));
+        }
+        let mut clocks = batch.groups.iter().flat_map(|group| &group.readings);
+        let mut clocks = clocks.by_ref().filter(|reading| reading.id == m::CLOCK.id).peekable();
+        let is_stopped = clocks.peek().is_some()
+            && clocks.all(|clock| clock.value.as_f64() == 0.0)
+            && !batch.absences.iter().any(|absent| absent.id == m::CLOCK.id);
+        Ok((batch, is_stopped))
+    }
+
+    fn without_level_zero(&self, why: Fault) -> Batch {
+        let mut batch = Batch::default();
+        let integrated = self.card.as_ref().is_some_and(|card| card.integrated);
+        map::level_zero::put_unopened(&self.identities, integrated, why, &mut batch);
+        batch
     }
 
     /// Updates the labels of the info metric when their content has changed.
     fn update_info(&mut self) {
         let mut info = self.info.clone();
-        if let Some(gpu) = self.shared.gpu(&info.address) {
-            info.add(&gpu);
+        if let Some(facts) = self.shared.gpus.facts(&info.address) {
+            info.add(&facts);
         }
         let sources = self.chooser.sources();
         if info != self.info || sources != self.info_labels.0 {
@@ -128,7 +152,8 @@ impl Sampler for GpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         let card = self.card.clone();
         if let Some(card) = &card {
-            if card.is_asleep().map_err(Lost::Device)? {
+            card.check().map_err(Lost::Device)?;
+            if card.function.is_asleep().map_err(Lost::Device)? {
                 self.backoff.suspended();
                 // A sleeping GT does not count idle time, so its rates begin anew when it is awake.
                 self.files = None;
@@ -151,7 +176,7 @@ impl Sampler for GpuSampler {
         // A clock is read at one instant, so one reading of 0 may be chance.
         let were_stopped = std::mem::replace(&mut self.clocks_were_stopped, stopped);
         if let Some(card) = &card {
-            let delay = card.autosuspend_delay().filter(|_| !self.shared.hold_awake);
+            let delay = card.function.autosuspend_delay(None).filter(|_| !self.shared.hold_awake);
             self.backoff.round_read(Instant::now(), delay, did_nothing.unwrap_or(stopped && were_stopped));
         }
         let mut merged = Batch::default();

@@ -2,43 +2,99 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use e2e::{
-    Alerting, Alertmanager, Artefacts, Notification, Prometheus, ScrapeJob, Webhook, artefacts::repository,
-    eventually, process,
+    Alerting, Alertmanager, Artefacts, Notification, Prometheus, ScrapeJob, Webhook, eventually_within,
+    process, wait::CEILING,
 };
 use tempfile::TempDir;
 
 /// A label's value that is there, whatever it is.
 pub const ANY: &str = "*";
 
-/// Seconds between two scrapes and two evaluations: what the override file says, and enough for a busy
-/// machine.
-const INTERVAL: u64 = 2;
+/// How short minutes become. A machine with other work needs longer rounds than an idle one, and which it is only the
+/// samples say: see [`at_a_pace`].
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Seconds between two scrapes and two evaluations.
+    pub round: u64,
+}
 
-/// The same for alerts that wake nobody: a minute is shortened as rounds are.
-const SELDOM: u64 = 8;
+impl Pace {
+    /// The override file as it stands, which is written for rounds of two seconds, at this pace.
+    pub fn overrides(self, text: &str) -> String {
+        let scaled = |text: String, seconds: u64| {
+            text.replace(&format!("\"{seconds}s\""), &format!("\"#{}s\"", seconds * self.round / 2))
+        };
+        [2, 4, 8].into_iter().fold(text.to_owned(), scaled).replace('#', "")
+    }
 
-/// The longest `for` of the override file.
-const HOLD_MAX: f64 = 4.0;
+    /// The interval of alerts that wake nobody: a minute is shortened as rounds are.
+    fn seldom(self) -> u64 {
+        4 * self.round
+    }
 
-/// How long a fleet is watched before anything is wrong: longer than every shortened `for` and window
-/// together.
-const BASELINE: Duration = Duration::from_secs(16);
+    /// The longest `for` of the override file.
+    fn hold_max(self) -> u64 {
+        2 * self.round
+    }
 
-/// How long after the last expected alert others are waited for.
-const AFTERMATH: Duration = Duration::from_secs(6);
+    /// How long a fleet is watched before anything is wrong: longer than every shortened `for` and window together.
+    fn baseline(self) -> Duration {
+        Duration::from_secs(8 * self.round)
+    }
+
+    /// How long after the last expected alert others are waited for.
+    pub fn aftermath(self) -> Duration {
+        Duration::from_secs(3 * self.round)
+    }
+
+    /// The ceiling of a wait that lasts some rounds.
+    pub fn ceiling(self) -> Duration {
+        CEILING * u32::try_from(self.round.div_ceil(2)).unwrap_or(1)
+    }
+}
+
+/// The machine did not keep up with a pace: nothing follows from what was seen.
+#[derive(Debug)]
+struct Starved(String);
+
+impl fmt::Display for Starved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Starved {}
+
+/// Runs a test at the shortest pace that this machine keeps up with. At a pace at which a healthy target missed a scrape,
+/// or a group of rules a round, what was seen is not judged.
+pub fn at_a_pace(test: impl Fn(Pace) -> Result<()>) -> Result<()> {
+    let mut tried = Vec::new();
+    for round in [2, 4, 8] {
+        match test(Pace { round }) {
+            Err(error) if error.is::<Starved>() => {
+                println!("rounds of {round} s are too short for this machine now: {error:#}");
+                tried.push(format!("{round} s: {error:#}"));
+            }
+            other => return other,
+        }
+    }
+    bail!("this machine keeps up with no pace:\n{}", tried.join("\n"))
+}
 
 /// Scrapes of each target before the baseline begins.
 const SCRAPES: f64 = 4.0;
 
 /// Alerts whose time the override file leaves alone, and why is said there; burn rates have windows of their
 /// own.
-const UNSHORTENED: [&str; 11] = [
+const UNSHORTENED: [&str; 12] = [
     "DeviceMissing",
     "DeviceResetting",
     "EdgeNodeSilent",
@@ -50,7 +106,40 @@ const UNSHORTENED: [&str; 11] = [
     "LlmSloBudgetBurn",
     "MetricsMissingAfterUpgrade",
     "StreamingTruncations",
+    "VendorNamesAlone",
 ];
+
+/// The rules that the binary generates at a pace, in a folder of their own.
+pub fn rules(pace: Pace, flags: &[&str]) -> Result<TempDir> {
+    let folder = tempfile::tempdir()?;
+    let accelscope = Artefacts::beside_this_program()?.binary("accelscope")?;
+    let overrides = folder.path().join("overrides.toml");
+    fs::write(&overrides, pace.overrides(include_str!("overrides.toml")))?;
+    let mut generate = Command::new(accelscope);
+    generate.args(["generate", "rules"]).args(flags).arg("-o").arg(folder.path());
+    process::run(generate.arg("--overrides").arg(overrides))?.success()?;
+    Ok(folder)
+}
+
+/// What a part of a test says, unless the machine was too slow for it: then nothing. `healthy` are matchers of the
+/// targets that responded all the time.
+pub fn judged(prometheus: &Prometheus, healthy: &str, part: Result<()>) -> Result<()> {
+    let Err(error) = part else { return Ok(()) };
+    match starved(prometheus, healthy)? {
+        Some(sign) => Err(Starved(format!("{sign}, and then: {error:#}")).into()),
+        None => Err(error),
+    }
+}
+
+/// A sign in a server's samples that the machine did not keep up.
+fn starved(prometheus: &Prometheus, healthy: &str) -> Result<Option<String>> {
+    let missed = prometheus.query(&format!("min_over_time(up{{{healthy}}}[15m]) == 0"))?;
+    if let Some((labels, _)) = missed.first() {
+        return Ok(Some(format!("a scrape of {} failed", labels["instance"])));
+    }
+    let left_out = prometheus.own_metrics()?.sum("prometheus_rule_group_iterations_missed_total", &[]);
+    Ok((left_out > 0.0).then(|| format!("{left_out} rounds of rules were left out")))
+}
 
 /// An alert that must reach the webhook once, with exactly these labels.
 pub struct Expected {
@@ -84,38 +173,39 @@ pub struct Consequence {
 
 /// The servers of one run.
 pub struct Chain {
+    pub pace: Pace,
     pub prometheus: Prometheus,
     _alertmanager: Alertmanager,
-    webhook: Webhook,
+    pub webhook: Webhook,
     _rules: TempDir,
 }
 
 impl Chain {
-    /// Starts them on `jobs`, with the rules that the binary generates for `names`.
-    pub fn start(names: &str, jobs: &[ScrapeJob]) -> Result<Self> {
-        let rules = tempfile::tempdir()?;
-        let accelscope = Artefacts::beside_this_program()?.binary("accelscope")?;
-        let overrides = repository().join("tests/tests/chain/overrides.toml");
-        let mut generate = std::process::Command::new(accelscope);
-        generate.args(["generate", "rules", "--names", names, "-o"]).arg(rules.path());
-        process::run(generate.arg("--overrides").arg(overrides))?.success()?;
+    /// Starts them on `jobs`, with the rules that the binary generates for `names`; each alert is a notification.
+    pub fn start(pace: Pace, names: &str, jobs: &[ScrapeJob]) -> Result<Self> {
+        let rules = rules(pace, &["--names", names])?;
         let webhook = Webhook::start()?;
         let alertmanager = Alertmanager::start(&webhook)?;
         let alerting = Alerting {
-            interval: INTERVAL,
+            interval: pace.round,
             rules: vec![rules.path().join("alerts/*.yaml")],
             alertmanager: Some(alertmanager.address),
         };
         let mut prometheus = Prometheus::with_rules(jobs, &alerting, &[])?;
         prometheus.process.quiet();
-        Ok(Self { prometheus, _alertmanager: alertmanager, webhook, _rules: rules })
+        Ok(Self { pace, prometheus, _alertmanager: alertmanager, webhook, _rules: rules })
+    }
+
+    /// As [`judged`].
+    pub fn judged(&self, healthy: &str, part: Result<()>) -> Result<()> {
+        judged(&self.prometheus, healthy, part)
     }
 
     /// Waits until every target is scraped, and looks whether every rule is as quick as the override file
     /// says.
     pub fn settled(&self, targets: usize) -> Result<()> {
-        eventually("every target is scraped", || {
-            let up = self.prometheus.value(&format!("count(sum_over_time(up[1m]) >= {SCRAPES})"))?;
+        eventually_within(self.pace.ceiling(), "every target is scraped", || {
+            let up = self.prometheus.value(&format!("count(sum_over_time(up[10m]) >= {SCRAPES})"))?;
             ensure!(up >= targets as f64, "{up} of {targets} targets");
             Ok(())
         })?;
@@ -127,12 +217,12 @@ impl Chain {
                     continue;
                 }
                 ensure!(
-                    group["interval"].as_f64().is_some_and(|seconds| seconds <= SELDOM as f64),
+                    group["interval"].as_f64().is_some_and(|seconds| seconds <= self.pace.seldom() as f64),
                     "{name} is evaluated every {} s",
                     group["interval"]
                 );
                 ensure!(
-                    rule["duration"].as_f64().is_some_and(|hold| hold <= HOLD_MAX),
+                    rule["duration"].as_f64().is_some_and(|hold| hold <= self.pace.hold_max() as f64),
                     "{name} holds for {} s",
                     rule["duration"]
                 );
@@ -143,7 +233,7 @@ impl Chain {
 
     /// Watches a fleet in which nothing is wrong: no alert at any moment since the beginning.
     pub fn quiet(&self) -> Result<()> {
-        thread::sleep(BASELINE);
+        thread::sleep(self.pace.baseline());
         self.rules_work()?;
         let raised = self.raised()?;
         ensure!(raised.is_empty(), "a healthy fleet raised {raised:#?}");
@@ -189,7 +279,7 @@ impl Chain {
     pub fn delivers(&self, expected: &[Expected], cause: Instant) -> Result<()> {
         let mut table = Vec::new();
         for expected in expected {
-            let came = eventually(&format!("{} comes", expected.alert), || {
+            let came = eventually_within(self.pace.ceiling(), &format!("{} comes", expected.alert), || {
                 let received = self.webhook.received();
                 let fits = |note: &&Notification| !note.resolved && expected.is(&note.labels);
                 received.iter().find(fits).cloned().ok_or_else(|| {
@@ -219,7 +309,7 @@ impl Chain {
     /// Waits until the webhook has heard that these are over.
     pub fn resolves(&self, alerts: &[&str]) -> Result<()> {
         alerts.iter().try_for_each(|alert| {
-            eventually(&format!("{alert} is over"), || {
+            eventually_within(self.pace.ceiling(), &format!("{alert} is over"), || {
                 let received = self.webhook.received();
                 let over = received.iter().any(|note| note.resolved && note.label("alertname") == *alert);
                 if over { Ok(()) } else { bail!("not yet") }
@@ -234,7 +324,7 @@ impl Chain {
         consequences: &[Consequence],
         healthy: &[&str],
     ) -> Result<()> {
-        thread::sleep(AFTERMATH);
+        thread::sleep(self.pace.aftermath());
         self.rules_work()?;
         let allowed = |labels: &BTreeMap<String, String>| {
             let follows = |consequence: &&Consequence| {

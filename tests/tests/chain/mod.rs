@@ -1,15 +1,16 @@
 //! The whole way of an alert: a cause in a simulated machine or engine, the real exporter, Debian's
 //! Prometheus with the generated rules, Debian's Alertmanager, a webhook. Minutes are shortened by an
-//! override file and nothing else.
+//! override file and nothing else, as far as the machine keeps up.
 
-mod dashboards;
+mod fleet;
 mod lab;
+mod storms;
 
 use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::{Result, ensure};
 use e2e::{Exporter, Node, ScrapeJob, SimEngine, wait::Final};
-use lab::{ANY, Chain, Consequence, Expected};
+use lab::{ANY, Chain, Consequence, Expected, Pace, at_a_pace};
 use sim::{
     Control,
     control::{Ecc, Engine, Fault, Heat, Memory, Scope, Severity, Xid},
@@ -111,6 +112,16 @@ fn of_engines(node: &'static str) -> (Vec<Expected>, Vec<Consequence>) {
             why: "requests wait for the pool",
         },
         Consequence {
+            alert: "LlmQueueDelaysUsers",
+            label: ("model", "full"),
+            why: "the queue is long and the first token late",
+        },
+        Consequence {
+            alert: "LlmQueueDelaysUsers",
+            label: ("model", "late"),
+            why: "the queue is long and the first token late",
+        },
+        Consequence {
             alert: "LlmItlP95OutOfSlo",
             label: ("model", "full"),
             why: "preempted text comes late",
@@ -125,6 +136,10 @@ fn of_engines(node: &'static str) -> (Vec<Expected>, Vec<Consequence>) {
 
 #[test]
 fn every_critical_alert_reaches_the_webhook_and_a_healthy_fleet_raises_none() -> Result<()> {
+    at_a_pace(whole_chain)
+}
+
+fn whole_chain(pace: Pace) -> Result<()> {
     let start = Instant::now();
     // Both vocabularies and all rule files, as they come: one page per cause all the same.
     let calm = Machine::start("h100-sxm-8", "calm", 1, &[])?;
@@ -147,9 +162,9 @@ fn every_critical_alert_reaches_the_webhook_and_a_healthy_fleet_raises_none() ->
     engines.push(sick.engine("sglang", "late")?);
     jobs.extend(engines.iter().map(|(_, job)| job.clone()));
 
-    let chain = Chain::start("unified,vendor", &jobs)?;
-    chain.settled(jobs.len())?;
-    chain.quiet()?;
+    let chain = Chain::start(pace, "unified,vendor", &jobs)?;
+    let calm_so_far = chain.settled(jobs.len()).and_then(|()| chain.quiet());
+    chain.judged("", calm_so_far)?;
 
     let device = |device, severity| {
         vec![
@@ -185,17 +200,23 @@ fn every_critical_alert_reaches_the_webhook_and_a_healthy_fleet_raises_none() ->
     sick.node.control(&troubles())?;
     killed.exporter.process.signal("KILL")?;
     killed.exporter.process.wait()?;
-    chain.delivers(&expected, cause)?;
-    dashboards::answer(&chain.prometheus)?;
-    sick.node.control(&Control::default())?;
-    chain.resolves(&["GpuHbmNearOom", "GpuThermalOrPowerThrottle", "DeviceLost"])?;
-    chain.nothing_else(&expected, &consequences, &["calm"])?;
+    let in_trouble = || {
+        chain.delivers(&expected, cause)?;
+        sick.node.control(&Control::default())?;
+        chain.resolves(&["GpuHbmNearOom", "GpuThermalOrPowerThrottle", "DeviceLost"])?;
+        chain.nothing_else(&expected, &consequences, &["calm"])
+    };
+    chain.judged("node!=\"killed\"", in_trouble())?;
     println!("{:.0} s in all", start.elapsed().as_secs_f64());
     Ok(())
 }
 
 #[test]
 fn the_same_alerts_fire_over_stock_dcgm_exporter_series() -> Result<()> {
+    at_a_pace(over_stock_names)
+}
+
+fn over_stock_names(pace: Pace) -> Result<()> {
     let counters = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/chain/stock-counters.csv");
     let flags = ["--names", "vendor", "--dcgm.collectors", counters];
     let sick = Machine::start("h100-sxm-8", "sick", 2, &flags)?;
@@ -204,9 +225,9 @@ fn the_same_alerts_fire_over_stock_dcgm_exporter_series() -> Result<()> {
     let mut jobs = vec![sick.job("dcgm-exporter")];
     jobs.extend(engines.iter().map(|(_, job)| job.clone()));
 
-    let chain = Chain::start("vendor", &jobs)?;
-    chain.settled(jobs.len())?;
-    chain.quiet()?;
+    let chain = Chain::start(pace, "vendor", &jobs)?;
+    let calm_so_far = chain.settled(jobs.len()).and_then(|()| chain.quiet());
+    chain.judged("", calm_so_far)?;
 
     let device = |gpu, device, severity| {
         vec![
@@ -237,10 +258,13 @@ fn the_same_alerts_fire_over_stock_dcgm_exporter_series() -> Result<()> {
     ]);
     let cause = Instant::now();
     sick.node.control(&troubles())?;
-    chain.delivers(&expected, cause)?;
-    sick.node.control(&Control::default())?;
-    chain.resolves(&["GpuHbmNearOom", "GpuThermalOrPowerThrottle"])?;
-    chain.nothing_else(&expected, &consequences, &[])
+    let in_trouble = || {
+        chain.delivers(&expected, cause)?;
+        sick.node.control(&Control::default())?;
+        chain.resolves(&["GpuHbmNearOom", "GpuThermalOrPowerThrottle"])?;
+        chain.nothing_else(&expected, &consequences, &[])
+    };
+    chain.judged("", in_trouble())
 }
 
 /// Names and labels are those that a stock dcgm-exporter prints, and no others.

@@ -54,7 +54,7 @@ fn a_driver_that_goes_takes_the_npu_with_it_and_brings_it_back() -> Result<()> {
         ensure!(!source_up(samples, "npu")?);
         ensure!(samples.value("accel_devices", &[("family", "npu")])? == 0.0);
         ensure!(samples.value("accel_devices_expected", &[("family", "npu")])? == 1.0);
-        ensure!(!samples.has("accel_memory_used_bytes", &[("device", "npu0")]));
+        ensure!(!samples.has("accel_memory_used_bytes", &[("device", "0000:00:0b.0")]));
         Ok(())
     })?;
     // Bound again, its counters start from 0.
@@ -62,7 +62,7 @@ fn a_driver_that_goes_takes_the_npu_with_it_and_brings_it_back() -> Result<()> {
     node.control(&Control { driver_loaded_at: Some(now), ..Control::default() })?;
     exporter.until("the NPU is back with every series", |samples| {
         ensure!(source_up(samples, "npu")?);
-        let (before, now) = (names(&before, "npu0"), names(samples, "npu0"));
+        let (before, now) = (names(&before, "0000:00:0b.0"), names(samples, "0000:00:0b.0"));
         ensure!(before == now, "{:?}", before.symmetric_difference(&now).collect::<Vec<_>>());
         let awake = samples.value("accel_runtime_seconds_total", &[("state", "active")])?;
         ensure!(awake < 3600.0, "the new driver counts from 0: {awake}");
@@ -72,7 +72,7 @@ fn a_driver_that_goes_takes_the_npu_with_it_and_brings_it_back() -> Result<()> {
 
 #[test]
 fn an_npu_that_comes_later_is_found() -> Result<()> {
-    let node = Node::new(NPU_ONLY)?;
+    let node = Node::new(NPU_ONLY)?.only("npu");
     node.control(&Control { hidden: vec![0], ..Control::default() })?;
     let exporter = node.start(&[])?;
     exporter.until("there is none", |samples| {
@@ -82,20 +82,63 @@ fn an_npu_that_comes_later_is_found() -> Result<()> {
     ensure!(node.run("probe", &[])?.code == Some(3));
     node.control(&Control::default())?;
     exporter.until("it is found", |samples| {
-        ensure!(samples.value("accel_device_up", &[("device", "npu0")])? == 1.0);
+        ensure!(samples.value("accel_device_up", &[("device", "0000:00:0b.0")])? == 1.0);
         Ok(())
     })
 }
 
 #[test]
 fn without_the_driver_it_says_what_to_load() -> Result<()> {
-    let node = Node::new(NPU_ONLY)?.frozen();
+    let node = Node::new(NPU_ONLY)?.only("npu").frozen();
     node.accelscope("probe", &[])?;
     fs::remove_dir_all(node.sysfs().join("bus/pci/drivers/intel_vpu"))?;
     let probe = node.run("probe", &[])?;
-    ensure!(probe.code == Some(3), "{probe:?}");
+    ensure!(probe.code == Some(4), "the bus shows one: {probe:?}");
     ensure!(probe.stdout.contains("drivers/intel_vpu: no such driver; load intel_vpu"), "{probe:?}");
-    Ok(())
+    node.start(&[])?.until("none of one is found", |samples| {
+        ensure!(samples.value("accel_devices_expected", &[("family", "npu")])? == 1.0);
+        ensure!(samples.value("accel_devices", &[("family", "npu")])? == 0.0);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_npu_that_its_driver_refused_is_named_with_the_kernels_reason() -> Result<()> {
+    let node = Node::new(NPU_ONLY)?.frozen();
+    node.control(&Control { driver: Some(DriverState::Unloaded), ..Control::default() })?;
+    fs::create_dir_all(node.dir().join("dev"))?;
+    let reason = "intel_vpu 0000:00:0b.0: [drm] *ERROR* ivpu_boot(): Failed to boot the firmware: -110";
+    fs::write(node.dir().join("dev/kmsg"), format!("3,41,900,-;{reason}\n6,42,950,-;usb 1-1: new device\n"))?;
+    let probe = node.run("probe", &[])?;
+    ensure!(probe.code == Some(4), "{probe:?}");
+    ensure!(probe.stdout.contains("0000:00:0b.0  not listed: no driver has bound it: intel_vpu is loaded"));
+    ensure!(probe.stdout.contains(reason), "{probe:?}");
+    node.start(&[])?.until("none of one is found", |samples| {
+        ensure!(samples.value("accel_devices_expected", &[("family", "npu")])? == 1.0);
+        ensure!(samples.value("accel_devices", &[("family", "npu")])? == 0.0);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_npu_that_is_lost_keeps_what_it_is_and_its_resets() -> Result<()> {
+    let node = Node::new(NUC)?.only("npu").frozen();
+    let exporter = node.start(&[])?;
+    exporter.settled()?;
+    let resets = [("device", "0000:00:0b.0"), ("kind", "reset"), ("code", "device")];
+    put(&node, "kernel/debug/accel/0000:00:0b.0/reset_counter", "3")?;
+    exporter.until("the resets are counted", |samples| {
+        ensure!(samples.value("accel_errors_total", &resets)? == 3.0);
+        Ok(())
+    })?;
+    node.control(&Control { driver: Some(DriverState::Unloaded), ..Control::default() })?;
+    exporter.until("it is lost", |samples| {
+        ensure!(samples.value("accel_device_up", &[])? == 0.0 && !samples.has("accel_clock_hertz", &[]));
+        ensure!(samples.value("accel_errors_total", &resets)? == 3.0);
+        let info = samples.all("accel_device_info", &[("accel_node", "accel0")]);
+        ensure!(info.map(|info| info.label("pci_bus_id")).eq(["0000:00:0b.0"]));
+        Ok(())
+    })
 }
 
 #[test]
@@ -119,7 +162,8 @@ fn a_neighbour_in_the_class_accel_is_not_taken_for_an_npu() -> Result<()> {
 
 /// What the exporter may open of a sleeping NPU: files that the driver and the core of power management
 /// return without waking it.
-const HARMLESS: [&str; 16] = [
+const HARMLESS: [&str; 17] = [
+    "accel",
     "vendor",
     "device",
     "class",
@@ -156,14 +200,14 @@ fn reading_a_sleeping_npu_does_not_wake_it() -> Result<()> {
     let asleep = exporter.until("it is read ten times", |samples| {
         let rounds = samples.value("accelscope_sample_duration_seconds_count", &[("source", "npu")])?;
         ensure!(
-            rounds >= 10.0 && samples.has("accel_utilization_ratio", &[("device", "npu0")]),
+            rounds >= 10.0 && samples.has("accel_utilization_ratio", &[("device", "0000:00:0b.0")]),
             "{rounds} rounds"
         );
         Ok(samples.clone())
     })?;
-    ensure!(asleep.value("accel_device_asleep", &[("device", "npu0")])? == 1.0);
-    ensure!(asleep.value("accel_clock_hertz", &[("device", "npu0")])? == 0.0);
-    ensure!(asleep.value("accel_utilization_ratio", &[("device", "npu0")])? == 0.0);
+    ensure!(asleep.value("accel_device_asleep", &[("device", "0000:00:0b.0")])? == 1.0);
+    ensure!(asleep.value("accel_clock_hertz", &[("device", "0000:00:0b.0")])? == 0.0);
+    ensure!(asleep.value("accel_utilization_ratio", &[("device", "0000:00:0b.0")])? == 0.0);
     drop(exporter);
     let seconds = start.elapsed().as_secs_f64();
     ensure!(awake(&node)? == before, "it was awake for a while");
@@ -190,10 +234,10 @@ fn reading_a_sleeping_npu_does_not_wake_it() -> Result<()> {
 fn telemetry_of_an_unknown_layout_costs_its_own_series() -> Result<()> {
     let lost = |change: fn(&Path) -> std::io::Result<()>| -> Result<(BTreeSet<String>, Samples)> {
         let node = Node::new(NUC)?.only("npu").frozen();
-        let whole = names(&node.start(&[])?.settled()?, "npu0");
+        let whole = names(&node.start(&[])?.settled()?, "0000:00:0b.0");
         change(&node.sysfs().join("class/intel_pmt/telem1"))?;
         let samples = node.start(&[])?.settled()?;
-        let rest = names(&samples, "npu0");
+        let rest = names(&samples, "0000:00:0b.0");
         ensure!(rest.is_subset(&whole));
         let name = |series: &String| series.split('{').next().unwrap_or_default().to_owned();
         Ok((whole.difference(&rest).map(name).collect(), samples))
@@ -220,7 +264,7 @@ fn a_reset_and_a_restarted_counter_are_told() -> Result<()> {
     let node = Node::new(NUC)?.only("npu").frozen();
     let exporter = node.start(&[])?;
     exporter.settled()?;
-    let resets = [("device", "npu0"), ("kind", "reset"), ("code", "device")];
+    let resets = [("device", "0000:00:0b.0"), ("kind", "reset"), ("code", "device")];
     ensure!(exporter.scrape()?.value("accel_errors_total", &resets)? == 0.0);
     put(&node, "kernel/debug/accel/0000:00:0b.0/reset_counter", "1")?;
     exporter.until("the reset is counted", |samples| {
@@ -233,7 +277,7 @@ fn a_reset_and_a_restarted_counter_are_told() -> Result<()> {
         Ok(())
     })?;
     exporter.until("and it goes on", |samples| {
-        ensure!(samples.value("accel_utilization_ratio", &[("device", "npu0")])? == 0.0);
+        ensure!(samples.value("accel_utilization_ratio", &[("device", "0000:00:0b.0")])? == 0.0);
         Ok(())
     })
 }
@@ -264,16 +308,33 @@ fn amx_is_busy_as_the_machine_is() -> Result<()> {
 
 #[test]
 fn a_hot_socket_says_what_holds_it_down() -> Result<()> {
-    let samples = Node::new(XEON)?.workload("hot").frozen().start(&[])?.settled()?;
-    for socket in ["socket0", "socket1"] {
-        for reason in ["thermal", "core_thermal", "power"] {
-            let labels = [("device", socket), ("reason", reason)];
-            ensure!(samples.value("accel_throttle_events_total", &labels)? > 0.0, "{socket} {reason}");
+    // Without the boot option the kernel counts heat, and not the times at which the power limit was reached.
+    for (machine, counts_power) in [(XEON, false), ("sierra-forest", true)] {
+        let samples = Node::new(machine)?.workload("hot").frozen().start(&[])?.settled()?;
+        for socket in samples.all("accel_device_up", &[]) {
+            let socket = socket.label("device");
+            for (reason, counts) in [("thermal", true), ("core_thermal", true), ("power", counts_power)] {
+                let labels = [("device", socket), ("reason", reason)];
+                let count = samples.value("accel_throttle_events_total", &labels);
+                ensure!(count.is_ok() == counts, "{machine} {socket} {reason}: {count:?}");
+                ensure!(count.is_err() || count? > 0.0, "{machine} {socket} {reason}");
+            }
+            let labels = [("device", socket), ("reason", "thermal")];
+            ensure!(samples.value("accel_throttle_seconds_total", &labels)? > 1.0);
+            ensure!(samples.has("accel_throttle_active", &labels));
         }
-        let labels = [("device", socket), ("reason", "thermal")];
-        ensure!(samples.value("accel_throttle_seconds_total", &labels)? > 1.0);
-        ensure!(samples.has("accel_throttle_active", &labels));
+        let call = "thermal_throttle/package_power_limit_count";
+        let unreported = samples.faults("unsupported", call, "needs_int_pln_enable") >= 1.0;
+        ensure!(unreported != counts_power, "{machine}");
     }
+    let probe = Node::new(XEON)?.frozen().run("probe", &[])?;
+    let mut lines = probe.stdout.lines().map(str::trim_start);
+    let events = lines.find(|line| line.starts_with("accel_throttle_events_total")).context("events")?;
+    ensure!(
+        events.contains("without {reason=power}: unsupported: ") && events.contains("needs_int_pln"),
+        "{events}"
+    );
+    ensure!(probe.stdout.contains("Boot with int_pln_enable"), "{}", probe.stdout);
     Ok(())
 }
 
@@ -305,14 +366,18 @@ fn a_file_that_hangs_costs_one_thread_and_one_socket() -> Result<()> {
     let exporter = node.start(&[])?;
     let before = names(&exporter.settled()?, "socket0");
     // Opening a pipe that nobody writes to waits for ever, as a driver in trouble does.
-    let energy = node.sysfs().join("class/powercap/intel-rapl:0/energy_uj");
+    let energy = node.sysfs().join("class/powercap/intel-rapl-tpmi:0/energy_uj");
     let healthy = fs::read(&energy)?;
     fs::remove_file(&energy)?;
     let pipe = process::run(Command::new("mkfifo").arg(&energy))?;
     ensure!(pipe.code == Some(0), "{pipe:?}");
     exporter.until("socket 0 is withdrawn and socket 1 is not", |samples| {
         ensure!(samples.value("accel_device_up", &[("device", "socket0")])? == 0.0);
-        ensure!(names(samples, "socket0").len() == 1);
+        let left = names(samples, "socket0");
+        ensure!(
+            left.len() == 2 && left.iter().any(|series| series.starts_with("accel_device_info")),
+            "{left:?}"
+        );
         ensure!(samples.value("accel_device_up", &[("device", "socket1")])? == 1.0);
         ensure!(samples.has("accel_energy_joules_total", &[("device", "socket1")]));
         ensure!(samples.value("accelscope_stuck_threads", &[("source", "amx")])? == 1.0);

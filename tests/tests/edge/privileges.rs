@@ -81,8 +81,11 @@ fn without_privileges_it_reads_what_the_permission_matrix_promises() -> Result<(
 
     let xeon = Node::new(XEON)?.frozen();
     xeon.accelscope("probe", &[])?;
-    let zone = "class/powercap/intel-rapl:0";
-    only_root_reads(&xeon, &[&format!("{zone}/energy_uj"), &format!("{zone}/intel-rapl:0:0/energy_uj")])?;
+    let zone = "class/powercap/intel-rapl-tpmi:0";
+    only_root_reads(
+        &xeon,
+        &[&format!("{zone}/energy_uj"), &format!("{zone}/intel-rapl-tpmi:0:0/energy_uj")],
+    )?;
     let (told_nobody, absent) = told(&probe_as_nobody(&xeon, "")?, "amx")?;
     for name in [
         "accel_temperature_celsius",

@@ -7,6 +7,7 @@
 
 #![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
 
+mod identity;
 mod implausible;
 mod nvml;
 mod slow;
@@ -20,13 +21,16 @@ use std::{
 
 use anyhow::{Result, ensure};
 use e2e::{Exporter, Node, Samples};
+use identity::{a_lost_device_keeps_its_errors, without_a_driver_what_is_on_the_bus_is_counted};
 use sim::{
     Control, Profile,
     control::{DriverState, Fault},
     kernel::Tree,
     library::strip_symbols,
 };
-use vendor::{GAUDI, KERNEL, LEVEL_ZERO, NVIDIA, Vendor};
+use vendor::{
+    GAUDI, GAUDI_ISOLATED, KERNEL, LEVEL_ZERO, LEVEL_ZERO_IN_PROCESS, NVIDIA, NVIDIA_ISOLATED, Vendor,
+};
 
 /// Faults that a vendor's source bears like the others: a test of each.
 macro_rules! rows {
@@ -45,6 +49,8 @@ macro_rules! rows {
             a_missing_symbol_costs_its_own_metric
             a_failing_call_costs_its_series_for_as_long_as_it_fails
             a_lost_device_takes_no_other_with_it
+            a_lost_device_keeps_its_errors
+            without_a_driver_what_is_on_the_bus_is_counted
             a_hang_costs_one_thread_and_one_device
             a_slow_call_is_waited_for
             a_driver_reload_needs_no_restart
@@ -61,9 +67,16 @@ rows! {
     xpu_level_zero = LEVEL_ZERO,
 }
 rows! {
+    nvidia_isolated = NVIDIA_ISOLATED,
+    gaudi_isolated = GAUDI_ISOLATED,
+    xpu_level_zero_in_process = LEVEL_ZERO_IN_PROCESS,
+}
+rows! {
     xpu_kernel = KERNEL:
     without_a_device_it_runs_says_so_and_finds_them_later
     a_lost_device_takes_no_other_with_it
+    a_lost_device_keeps_its_errors
+    without_a_driver_what_is_on_the_bus_is_counted
     a_driver_reload_needs_no_restart
     a_device_that_is_plugged_in_is_found
 }
@@ -76,12 +89,14 @@ fn is_up(vendor: &Vendor, samples: &Samples, device: usize) -> Result<bool> {
     Ok(samples.value("accel_device_up", &[("device", &vendor.device(device))])? > 0.0)
 }
 
-/// Waits until a device is down and has no series but the one that says so.
+/// Waits until a device is down and has no series but those that say so, what it is, and its errors.
 fn until_withdrawn(vendor: &Vendor, exporter: &Exporter, device: usize) -> Result<()> {
     exporter.until(&format!("{} is withdrawn", vendor.device(device)), |samples| {
         ensure!(!is_up(vendor, samples, device)?, "it is up");
-        let left = samples.of_device(device);
-        ensure!(left.len() == 1, "left: {left:?}");
+        let left = samples.measured_of(device);
+        ensure!(left.is_empty(), "left: {left:?}");
+        let info = samples.all("accel_device_info", &[("device", &vendor.device(device))]).count();
+        ensure!(info == 1, "{info} times what it is");
         Ok(())
     })
 }

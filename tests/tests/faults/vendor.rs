@@ -1,5 +1,6 @@
 //! What the same fault is called in each vendor's library.
 
+use e2e::ARC_ADDRESSES;
 use sim::control::Garbage;
 
 /// A vendor, its machine and its words.
@@ -12,9 +13,8 @@ pub struct Vendor {
     pub flags: &'static [&'static str],
     /// Whether it shows its PCI bus itself, at one with the driver's list.
     pub shows_bus: bool,
-    /// What devices are called, without their number, and the number of the first.
+    /// What devices are called, without their number; empty where it is their PCI address.
     pub prefix: &'static str,
-    pub first: usize,
     /// A call that one series of each vocabulary comes from, and those series.
     pub call: &'static str,
     pub series: [&'static str; 2],
@@ -34,7 +34,6 @@ pub const NVIDIA: Vendor = Vendor {
     flags: &[],
     shows_bus: false,
     prefix: "gpu",
-    first: 0,
     call: "nvmlDeviceGetPowerUsage",
     series: ["DCGM_FI_DEV_POWER_USAGE", "accel_power_watts"],
     unknown: (999, "NVML_ERROR_UNKNOWN"),
@@ -50,6 +49,15 @@ pub const NVIDIA: Vendor = Vendor {
             "over_200_celsius",
         ),
         (Garbage::Nan, "nvmlGpm*", "accel_sm_occupancy_ratio", &[], "not_finite"),
+        // A switch is on or off.
+        (Garbage::Absurd, "nvmlDeviceGetEccMode", "accel_ecc_enabled", &[], "out_of_range"),
+        (
+            Garbage::Absurd,
+            "nvmlDeviceGetNvLinkState",
+            "accel_link_up",
+            &[("kind", "nvlink"), ("link", "3")],
+            "out_of_range",
+        ),
         // What this board cannot do, by its own limits.
         (Garbage::Absurd, "nvmlDeviceGetPowerUsage", "accel_power_watts", &[], "above_maximum"),
         (
@@ -84,7 +92,6 @@ pub const GAUDI: Vendor = Vendor {
     flags: &[],
     shows_bus: true,
     prefix: "hpu",
-    first: 0,
     call: "hlml_device_get_power_usage",
     series: ["accel_power_watts", "habanalabs_power_mW"],
     unknown: (49, "HLML_ERROR_UNKNOWN"),
@@ -133,14 +140,21 @@ pub const LEVEL_ZERO: Vendor = Vendor {
     machine: "battlematrix-8",
     flags: &["--xpu.backend", "level-zero"],
     shows_bus: true,
-    prefix: "card",
-    first: 1,
+    prefix: "",
     call: "zesPowerGetEnergyCounter",
     series: ["accel_energy_joules_total", "accel_power_watts"],
     unknown: (0x7abc_def0, "unknown_return_code"),
     garbage: &[
         (Garbage::Blank, "zesPowerGetEnergyCounter", "accel_energy_joules_total", &[], "zero"),
         (Garbage::Blank, "zesMemoryGetState", "accel_memory_used_bytes", &[], "sizes_disagree"),
+        // Success without a value.
+        (
+            Garbage::Untouched,
+            "zesTemperatureGetState",
+            "accel_temperature_celsius",
+            &[("sensor", "gpu")],
+            "not_finite",
+        ),
         (
             Garbage::Hot,
             "zesTemperatureGetState",
@@ -159,9 +173,19 @@ pub const LEVEL_ZERO: Vendor = Vendor {
 /// single files is in `xpu.rs`.
 pub const KERNEL: Vendor = Vendor { flags: &["--xpu.backend", "kernel"], ..LEVEL_ZERO };
 
+/// The same faults in helper processes, and without one where there is one by default.
+const ISOLATED: &[&str] = &["--isolate", "on"];
+pub const NVIDIA_ISOLATED: Vendor = Vendor { flags: ISOLATED, ..NVIDIA };
+pub const GAUDI_ISOLATED: Vendor = Vendor { flags: ISOLATED, ..GAUDI };
+pub const LEVEL_ZERO_IN_PROCESS: Vendor =
+    Vendor { flags: &["--xpu.backend", "level-zero", "--isolate", "off"], ..LEVEL_ZERO };
+
 impl Vendor {
     /// What a device is called.
     pub fn device(&self, index: usize) -> String {
-        format!("{}{}", self.prefix, self.first + index)
+        match self.prefix {
+            "" => ARC_ADDRESSES[index].to_owned(),
+            prefix => format!("{prefix}{index}"),
+        }
     }
 }

@@ -14,9 +14,8 @@ use super::{
     measure::{CONNECTIONS, Figures, Subject, measure},
 };
 use crate::{
-    setup,
-    shell::{build, on_path},
-    test::RELEASE_BYTES_MAX,
+    release, setup,
+    shell::{Build, build, on_path},
 };
 
 const MACHINE: &str = "h100-sxm-8";
@@ -39,7 +38,7 @@ const MARKER: &str = "accel_energy_joules_total{";
 /// Measures every exporter that is there, one after the other, and prints the tables and the aims.
 pub fn run(extent: Extent) -> Result<()> {
     setup::run()?;
-    build(&["--release"])?;
+    build(Build::Release)?;
     let artefacts = Artefacts::release()?;
     let binary_bytes = fs::metadata(artefacts.binary("accelscope")?)?.len();
 
@@ -171,7 +170,7 @@ fn print_aims(all: &[Figures], binary_bytes: u64) -> Result<()> {
         ("median latency, ms", ours.median_ms, peer.median_ms / 10.0),
         ("idle CPU, ms/s", ours.idle_ms_per_second, 2.0),
         ("first good scrape, ms", ours.first_scrape_ms, 300.0),
-        ("binary, MiB", binary_bytes as f64 / mebibyte, RELEASE_BYTES_MAX as f64 / mebibyte),
+        ("binary, MiB", binary_bytes as f64 / mebibyte, release::BYTES_MAX as f64 / mebibyte),
     ];
     println!("\n{:<26}{:>12}{:>12}", "aim", "at most", "reached");
     for (name, reached, aim) in aims {

@@ -6,15 +6,15 @@
 //! | [`laws::packages`] | over manifests and the packages that cargo resolves |
 //! | [`laws::architecture`] | ARCHITECTURE.md's table of crates against the dependencies of our packages |
 //! | [`laws::vendors`] | ARCHITECTURE.md's list of the files that a vendor changes, against those that name one |
-//! | [`linked`] | over what built programs are linked with |
+//! | [`programs`] | over programs that are built |
 
 mod laws;
-mod linked;
+mod programs;
 mod tree;
 
 use anyhow::{Result, ensure};
 
-pub use linked::linked_libraries;
+pub use programs::{linked_libraries, no_builder_paths};
 use tree::Tree;
 
 /// A law, returning what breaks it.

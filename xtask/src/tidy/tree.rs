@@ -26,8 +26,6 @@ pub struct Package {
     pub id: String,
     /// Its name, which two versions may share.
     pub name: String,
-    pub version: String,
-    pub licence: String,
     /// Ids of the packages that are built into it: neither for its tests nor for its build.
     pub built_in: Vec<String>,
     /// Only our own packages have this.
@@ -80,8 +78,6 @@ impl Tree {
             let package = Package {
                 id: (*name).to_owned(),
                 name: (*name).to_owned(),
-                version: "1.0.0".to_owned(),
-                licence: "MIT".to_owned(),
                 built_in: built_in.iter().map(|name| (*name).to_owned()).collect(),
                 own: Some(OwnPackage { manifest: toml::Table::new(), programs: Vec::new() }),
             };
@@ -122,8 +118,6 @@ impl Package {
         Ok(Self {
             id,
             name: string(&package["name"])?,
-            version: string(&package["version"])?,
-            licence: package["license"].as_str().unwrap_or("none").to_owned(),
             built_in,
             // Only what comes from a registry has a source.
             own: if package["source"].is_null() { Some(OwnPackage::read(package)?) } else { None },

@@ -28,8 +28,8 @@ Exit codes:
   0  done; for serve: stopped by SIGTERM or SIGINT
   1  cannot run, for example because an address is taken; generate --check: a file is stale
   2  a flag, variable or file is wrong
-  3  probe found no device
-  4  probe found devices of which some cannot be read
+  3  probe found no device, and the PCI bus shows none
+  4  probe found devices, or the PCI bus shows some, and not all can be read
 
 Every flag can be given as a variable: --web.listen-address is ACCELSCOPE_WEB_LISTEN_ADDRESS.
 Flags win over variables; lists are separated by commas.";

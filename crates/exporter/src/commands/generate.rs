@@ -12,7 +12,7 @@ use clap::{
 };
 use clap_complete::Shell;
 use source::{UsageError, user_file};
-use thresholds::{File, Format, Kind, Names, Overrides};
+use thresholds::{File, Format, Kind, Level, Names, Overrides};
 
 use crate::{
     Failure,
@@ -60,10 +60,14 @@ enum What {
         #[arg(value_parser = shells())]
         shell: Vec<Shell>,
     },
-    /// Recording rules and alerts, alerts/
+    /// Recording rules and alerts, alerts/ for a site and alerts/global/ for a centre over many sites
     Rules {
         #[command(flatten)]
         names: HardwareNames,
+
+        /// Only the rules of one level; both when it is not given
+        #[arg(long, value_name = "LEVEL")]
+        level: Option<RuleLevel>,
 
         /// Rule files, or PrometheusRule resources of the Prometheus Operator
         #[arg(long, value_name = "FORMAT", default_value = "prometheus")]
@@ -83,6 +87,8 @@ enum What {
     Runbooks(Bounds),
     /// Dashboards for Grafana, dashboards/, and their list, docs/dashboards.md
     Dashboards(Bounds),
+    /// What a centre federates from each site or gets by remote write, examples/federation/ and docs/federation.md
+    Federation(Bounds),
 }
 
 fn shells() -> impl TypedValueParser<Value = Shell> {
@@ -113,18 +119,34 @@ enum RuleFormat {
     Operator,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum RuleLevel {
+    Site,
+    Global,
+}
+
+impl RuleLevel {
+    fn has(self, file: &File) -> bool {
+        match self {
+            Self::Site => Level::Site.has(file),
+            Self::Global => Level::Global.has(file),
+        }
+    }
+}
+
 #[derive(Args)]
 struct Bounds {
-    /// Your own bounds, durations, objectives, prices and labels, in TOML or YAML
+    /// Your own bounds, durations, objectives, prices and labels, in TOML or YAML; repeatable, later files win
     #[arg(long, value_name = "FILE")]
-    overrides: Option<PathBuf>,
+    overrides: Vec<PathBuf>,
 }
 
 impl Bounds {
     fn load(&self) -> Result<Overrides, UsageError> {
-        let Some(path) = &self.overrides else { return Ok(Overrides::default()) };
-        let text = read("--overrides", path, user_file::WRITTEN_MAX)?;
-        Overrides::parse(&path.display().to_string(), &text).map_err(|error| UsageError(error.to_string()))
+        self.overrides.iter().try_fold(Overrides::default(), |overrides, path| {
+            let text = read("--overrides", path, user_file::WRITTEN_MAX)?;
+            overrides.and(&path.display().to_string(), &text).map_err(|error| UsageError(error.to_string()))
+        })
     }
 }
 
@@ -153,12 +175,14 @@ impl What {
             Self::Faults => vec![("docs/faults.md".to_owned(), faults::page())],
             Self::Man => manual::pages(program),
             Self::Completions { shell } => manual::completions(program, shell),
-            Self::Rules { names, format, bounds } => {
+            Self::Rules { names, level, format, bounds } => {
                 let format = match format {
                     RuleFormat::Prometheus => Format::Prometheus,
                     RuleFormat::Operator => Format::Operator,
                 };
-                thresholds::generate(Kind::Rules, &bounds.load()?, names.choice(), format)
+                let mut files = thresholds::generate(Kind::Rules, &bounds.load()?, names.choice(), format);
+                files.retain(|file| level.is_none_or(|level| level.has(file)));
+                files
             }
             Self::Tests { names, bounds } => {
                 thresholds::generate(Kind::Tests, &bounds.load()?, names.choice(), Format::Prometheus)
@@ -168,6 +192,9 @@ impl What {
             }
             Self::Dashboards(bounds) => {
                 thresholds::generate(Kind::Dashboards, &bounds.load()?, Names::Both, Format::Prometheus)
+            }
+            Self::Federation(bounds) => {
+                thresholds::generate(Kind::Federation, &bounds.load()?, Names::Both, Format::Prometheus)
             }
         })
     }

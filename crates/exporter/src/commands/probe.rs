@@ -7,8 +7,10 @@
 //! {"sources": [{
 //!     "source": "nvidia", "library": "...", "version": "...", "simulated": null | "machine",
 //!     "unavailable": null | "reason", "expected": null | devices on the PCI bus,
+//!     "functions": [{"address": "0000:19:00.0", "driver": null | "nvidia", "counted": true, "listed": false,
+//!                    "why": null | "...", "kernel_log": null | "..."}],
 //!     "devices": [{
-//!         "key": "...", "labels": {"family": "...", "device": "...", ...}, "info": {"model": "...", ...},
+//!         "key": "...", "address": null | "0000:19:00.0", "labels": {"family": "...", "device": "...", ...}, "info": {"model": "...", ...},
 //!         "unavailable": null | {"kind": "...", "call": "...", "code": "...", ...},
 //!         "metrics": [{
 //!             "metric": "accel_power_watts", "unit": "watts",
@@ -20,8 +22,10 @@
 //!
 //! A metric with neither series nor absences was not reported: the device has nothing of that kind.
 
+mod functions;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc,
@@ -31,12 +35,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use naming::{Family, Id, Scope, Value, catalogue::DEVICE_INFO};
-use reading::{Absence, Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Source};
+use naming::{Errno, Family, Id, ReturnedCode, Scope, Value, catalogue::DEVICE_INFO};
+use reading::{
+    Absence, Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Prior, Source,
+};
 use serde::Serialize;
 
-use source::Opened;
-
+use self::functions::FunctionReport;
 use crate::sampling::{
     bus::PciBus,
     worker::{Open, STACK_BYTES},
@@ -66,12 +71,14 @@ struct SourceReport {
     #[serde(skip)]
     failed: bool,
     expected: Option<usize>,
+    functions: Vec<FunctionReport>,
     devices: Vec<DeviceReport>,
 }
 
 #[derive(Debug, Serialize)]
 struct DeviceReport {
     key: String,
+    address: Option<String>,
     labels: BTreeMap<&'static str, String>,
     info: BTreeMap<&'static str, String>,
     unavailable: Option<Reason>,
@@ -111,7 +118,7 @@ struct Reason {
     kind: &'static str,
     call: &'static str,
     code: &'static str,
-    /// `None` for a code of the vendor or the kernel.
+    /// `None` for a code of the vendor that costs one value.
     meaning: Option<&'static str>,
     what_to_do: Option<&'static str>,
 }
@@ -119,29 +126,39 @@ struct Reason {
 impl From<Fault> for Reason {
     fn from(fault: Fault) -> Self {
         let known = match fault.code {
-            Code::Known(code) => Some(code),
-            Code::Returned(_) => None,
+            Code::Known(code) => Some((code.meaning(), code.what_to_do())),
+            Code::Returned(name) => Errno::named(name)
+                .map(|errno| (errno.meaning, errno.what_to_do))
+                .or_else(|| ReturnedCode::of(name).map(|row| (row.meaning, row.what_to_do))),
         };
-        Self {
-            kind: fault.absence.name(),
-            call: fault.call,
-            code: fault.code.name(),
-            meaning: known.map(FaultCode::meaning),
-            what_to_do: known.map(FaultCode::what_to_do),
-        }
+        let (meaning, what_to_do) = known.unzip();
+        Self { kind: fault.absence.name(), call: fault.call, code: fault.code.name(), meaning, what_to_do }
     }
 }
 
 /// Looks at every source once, and at the bus below `sysfs`.
-pub fn run(opened: Vec<Opened>, sysfs: &Path) -> Report {
-    Report { sources: opened.into_iter().map(|opened| source(opened.source, sysfs)).collect() }
+pub fn run(sources: Vec<Box<dyn Source>>, sysfs: &Path) -> Report {
+    Report { sources: sources.into_iter().map(|one| source(one, sysfs)).collect() }
 }
 
-fn source(mut source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
+fn source(source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
     let family = source.family();
-    let functions = family.pci().and_then(|wanted| PciBus::new(sysfs, wanted).functions());
-    let expected = functions.map(|functions| functions.len());
-    let none = SourceReport { source: family.name(), expected, ..SourceReport::default() };
+    let users = family.pci().and_then(|wanted| PciBus::new(sysfs, wanted).users());
+    let counted = users.as_ref().map(|users| {
+        let counted = users.iter().filter(|(_, user)| user.counts());
+        counted.map(|(address, _)| address.clone()).collect::<BTreeSet<_>>()
+    });
+    let expected = counted.as_ref().map(BTreeSet::len);
+    let prior = Prior { remembered: Vec::new(), bus: counted };
+    let report = look(source, prior);
+    let listed: Vec<_> = report.devices.iter().filter_map(|device| device.address.as_deref()).collect();
+    let functions = functions::reports(users.unwrap_or_default(), family, &listed, sysfs);
+    SourceReport { expected, functions, ..report }
+}
+
+fn look(mut source: Box<dyn Source>, prior: Prior) -> SourceReport {
+    let family = source.family();
+    let none = SourceReport { source: family.name(), ..SourceReport::default() };
     let connecting = in_thread(move || source.connect());
     let mut session = match wait(&connecting, "connect", Instant::now() + CONNECT_DEADLINE) {
         Ok(Ok(session)) => session,
@@ -151,7 +168,7 @@ fn source(mut source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
     let Backend { library, version, simulated } = session.backend().clone();
     let known = SourceReport { library, version, simulated, ..none };
     let listing = in_thread(move || {
-        let found = session.devices().map_err(fault_of);
+        let found = session.devices(&prior).map_err(fault_of);
         (session, found)
     });
     let (session, found) = match wait(&listing, "devices", Instant::now() + DEVICE_DEADLINE) {
@@ -162,14 +179,16 @@ fn source(mut source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
     };
     let sampling: Vec<_> = found
         .into_iter()
-        .map(|Found { key, identity, open }| (key, identity, in_thread(move || sample(open))))
+        .map(|Found { key, address, identity, open }| {
+            (key, address, identity, in_thread(move || sample(open)))
+        })
         .collect();
     let until = Instant::now() + DEVICE_DEADLINE;
     let devices = sampling
         .into_iter()
-        .map(|(key, identity, sampled)| {
+        .map(|(key, address, identity, sampled)| {
             let sampled = wait(&sampled, "sample", until).unwrap_or_else(Err);
-            device(family, key, &identity, sampled)
+            DeviceReport { address, ..device(family, key, &identity, sampled) }
         })
         .collect();
     // Closing the driver may hang as well; nothing depends on it any more.
@@ -254,6 +273,7 @@ fn device(
     };
     DeviceReport {
         key,
+        address: None,
         info: info.map(labels).unwrap_or_default(),
         metrics: if unavailable.is_some() {
             Vec::new()
@@ -281,9 +301,9 @@ fn number(value: &Value) -> Number {
 }
 
 impl Report {
-    /// Whether there is no device on this node, as far as its sources could be asked.
+    /// Whether there is no device on this node, as far as its sources could be asked and its bus shows.
     pub fn found_nothing(&self) -> bool {
-        self.sources.iter().all(|source| source.devices.is_empty() && !source.failed)
+        self.sources.iter().all(|source| source.devices.is_empty() && source.unreadable().is_none())
     }
 
     /// What is there but cannot be read, in one line; the last one for people.
@@ -309,8 +329,7 @@ impl Report {
     pub fn advice(&self) -> String {
         let devices = self.sources.iter().flat_map(|source| &source.devices);
         let reasons = devices.flat_map(|device| {
-            let absent = device.metrics.iter().filter(|metric| metric.series.is_empty());
-            let absent = absent.filter_map(|metric| metric.absent.first());
+            let absent = device.metrics.iter().filter_map(|metric| metric.absent.first());
             device.unavailable.iter().chain(absent.map(|missing| &missing.reason))
         });
         let advice: BTreeMap<_, _> =
@@ -332,8 +351,14 @@ impl SourceReport {
     fn unreadable(&self) -> Option<String> {
         let name = self.source;
         let listed = self.devices.len();
-        if let Some(reason) = self.unavailable.as_ref().filter(|_| self.failed) {
-            return Some(format!("{name}: {reason}"));
+        let missing: Vec<_> = self.functions.iter().filter(|function| function.is_missing()).collect();
+        match &self.unavailable {
+            Some(reason) if self.failed => return Some(format!("{name}: {reason}")),
+            Some(reason) if !missing.is_empty() => {
+                let count = missing.len();
+                return Some(format!("{name}: {count} of {count} devices ({reason})"));
+            }
+            _ => {}
         }
         let faults = self.devices.iter().filter_map(|device| {
             let Reason { kind, call, code, .. } = device.unavailable.as_ref()?;
@@ -341,11 +366,15 @@ impl SourceReport {
         });
         let mut faults: Vec<_> = faults.collect();
         let mut count = faults.len();
-        if let Some(unlisted) = self.expected.and_then(|expected| expected.checked_sub(listed))
-            && unlisted > 0
-        {
+        // Devices that do not say where they are may be some of these functions.
+        let unplaced = self.devices.iter().filter(|device| device.address.is_none()).count();
+        if let Some(unlisted) = missing.len().checked_sub(unplaced).filter(|unlisted| *unlisted > 0) {
             count += unlisted;
-            faults.push(format!("{unlisted} on the PCI bus not listed by the driver"));
+            let addresses: Vec<_> = missing.iter().map(|function| function.address.as_str()).collect();
+            faults.push(match unplaced {
+                0 => format!("not listed by the driver: {}", addresses.join(", ")),
+                _ => format!("{unlisted} on the PCI bus not listed by the driver"),
+            });
         }
         let all = self.expected.unwrap_or(listed).max(listed);
         (count > 0).then(|| format!("{name}: {count} of {all} devices ({})", faults.join(", ")))
@@ -362,9 +391,11 @@ impl SourceReport {
         }
         match &self.unavailable {
             Some(reason) => lines.push(format!("{name}: {reason}")),
-            None if self.devices.is_empty() => lines.push(format!("{name}: no device")),
+            None if self.devices.is_empty() => lines.push(format!("{name}: no device is listed")),
             None => {}
         }
+        lines.extend(self.functions.iter().flat_map(FunctionReport::lines));
+        lines.extend(functions::not_counted(&self.functions));
         for device in &self.devices {
             lines.push(String::new());
             lines.extend(device.lines());
@@ -379,8 +410,10 @@ impl DeviceReport {
     }
 
     fn lines(&self) -> Vec<String> {
-        let title = ["device", "model", "uuid", "pci_bus_id"].map(|name| self.field(name));
-        let title: Vec<_> = title.into_iter().filter(|part| !part.is_empty()).collect();
+        let [device, model, uuid] = ["device", "model", "uuid"].map(|name| self.field(name));
+        let address = self.address.as_deref().filter(|address| *address != device).unwrap_or_default();
+        let title = [device, model, uuid, address].into_iter().filter(|part| !part.is_empty());
+        let title: Vec<_> = title.collect();
         let mut lines = vec![format!("  {}", title.join("  "))];
         if let Some(Reason { kind, call, code, .. }) = &self.unavailable {
             lines.push(format!("    {kind}: {call} ({code})"));
@@ -394,7 +427,7 @@ impl DeviceReport {
 }
 
 impl MetricReport {
-    /// The value, one of several, or the reason.
+    /// The value, one of several, and the reason where one is absent.
     fn summary(&self) -> String {
         let braces = |labels: &BTreeMap<&str, String>| {
             let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -404,16 +437,22 @@ impl MetricReport {
             Number::Int(value) => value.to_string(),
             Number::Float(value) => value.to_string(),
         };
-        match (&*self.series, &*self.absent) {
-            ([one], []) if self.metric == DEVICE_INFO.name() => value(one),
-            ([one], _) => format!("{}{}", value(one), braces(&one.labels)),
-            ([first, rest @ ..], _) => {
+        let series = match &*self.series {
+            [] => String::new(),
+            [one] if self.metric == DEVICE_INFO.name() => value(one),
+            [one] => format!("{}{}", value(one), braces(&one.labels)),
+            [first, rest @ ..] => {
                 format!("{}{}  and {} more series", value(first), braces(&first.labels), rest.len())
             }
-            ([], [Missing { reason: Reason { kind, call, code, .. }, .. }, ..]) => {
-                format!("{kind}: {call} ({code})")
+        };
+        match self.absent.first() {
+            None if series.is_empty() => "not reported".to_owned(),
+            None => series,
+            Some(Missing { labels, reason: Reason { kind, call, code, .. } }) => {
+                let without =
+                    if series.is_empty() { series } else { format!("{series}  without{}: ", braces(labels)) };
+                format!("{without}{kind}: {call} ({code})")
             }
-            ([], []) => "not reported".to_owned(),
         }
     }
 }

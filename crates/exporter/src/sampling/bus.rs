@@ -1,100 +1,210 @@
-//! The PCI functions of a family that are on the bus, whether or not a driver lists them.
+//! The PCI functions of a family that are on the bus, whether or not a driver lists them, and which of them
+//! count as its devices.
+//!
+//! One rule for every family and for both sides, what is expected and what is found: a function counts if the
+//! family's driver has bound it, or if no driver has, since then the family's should have. One that another
+//! driver has bound is not the family's, and a virtual function is part of a board that counts by itself.
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    ffi::OsString,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
-use kernel::File;
+use kernel::{File, pci::Function};
 use naming::PciMatch;
+use reading::Found;
+
+/// Who uses a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum User {
+    /// A driver of the family.
+    Driver(String),
+    /// No driver.
+    Nobody,
+    /// A driver of another purpose, such as one that gives the function to a guest.
+    Other(String),
+    /// The board that it is a virtual function of.
+    Board,
+}
+
+impl User {
+    /// Whether the function counts as a device of the family.
+    pub fn counts(&self) -> bool {
+        matches!(self, Self::Driver(_) | Self::Nobody)
+    }
+}
 
 /// Lists one family's functions again and again.
 pub struct PciBus {
-    devices: PathBuf,
+    sysfs: PathBuf,
     wanted: PciMatch,
     /// Whether the function at each address matches: a server has hundreds of functions, whose files need to
     /// be read only when they appear.
-    known: HashMap<OsString, bool>,
+    known: BTreeMap<String, bool>,
 }
 
 impl PciBus {
     /// The bus below `sysfs`.
     pub fn new(sysfs: &Path, wanted: PciMatch) -> Self {
-        Self { devices: sysfs.join("bus/pci/devices"), wanted, known: HashMap::new() }
+        Self { sysfs: sysfs.to_owned(), wanted, known: BTreeMap::new() }
     }
 
-    /// Addresses of the matching functions that a driver of this host may list now; `None` when this machine
-    /// shows no PCI bus.
-    pub fn functions(&mut self) -> Option<BTreeSet<OsString>> {
-        let mut present: BTreeSet<_> =
-            fs::read_dir(&self.devices).ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    /// The matching functions by address, with their users; `None` when this machine shows no PCI bus.
+    pub fn users(&mut self) -> Option<BTreeMap<String, User>> {
+        let entries = fs::read_dir(self.sysfs.join("bus/pci/devices")).ok()?;
+        let present: BTreeSet<_> =
+            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         self.known.retain(|address, _| present.contains(address));
-        for address in &present {
-            if !self.known.contains_key(address) {
-                let matches = self.matches(&self.devices.join(address));
-                self.known.insert(address.clone(), matches);
+        for address in present {
+            if !self.known.contains_key(&address) {
+                let matches = self.matches(&address);
+                self.known.insert(address, matches);
             }
         }
-        present.retain(|address| self.known[address] && !self.is_given_away(address));
-        Some(present)
+        let matching = self.known.iter().filter(|(_, matches)| **matches);
+        Some(matching.map(|(address, _)| (address.clone(), self.user(address))).collect())
     }
 
-    /// Whether the function is for a virtual machine: a virtual function of a board that is itself listed, or
-    /// one that is bound to the driver for device passthrough.
-    fn is_given_away(&self, address: &OsString) -> bool {
-        let function = self.devices.join(address);
-        let driver = fs::read_link(function.join("driver"));
-        function.join("physfn").exists() || driver.is_ok_and(|driver| driver.ends_with("vfio-pci"))
+    /// Addresses of the functions that count; `None` as above.
+    pub fn functions(&mut self) -> Option<BTreeSet<String>> {
+        let users = self.users()?;
+        Some(users.into_iter().filter(|(_, user)| user.counts()).map(|(address, _)| address).collect())
     }
 
-    fn matches(&self, function: &Path) -> bool {
-        let read = |file| File::new(function, file).hex().ok();
-        read("vendor") == Some(self.wanted.vendor.into())
-            && read("class")
-                .is_some_and(|class| self.wanted.classes.iter().any(|c| class >> 8 == u64::from(*c)))
+    /// How many of the devices that a driver lists count. One that says of no function that it is its own does.
+    pub fn count(&self, found: &[Found]) -> usize {
+        let counts =
+            |found: &&Found| found.address.as_ref().is_none_or(|address| self.user(address).counts());
+        found.iter().filter(counts).count()
+    }
+
+    /// Who uses a function. One that is not on the bus is a driver's own matter and has no user here.
+    fn user(&self, address: &str) -> User {
+        let function = Function::at(&self.sysfs, address);
+        if function.is_virtual() {
+            return User::Board;
+        }
+        match function.driver() {
+            None => User::Nobody,
+            Some(driver) if self.wanted.drivers.contains(&driver.as_str()) => User::Driver(driver),
+            Some(driver) => User::Other(driver),
+        }
+    }
+
+    fn matches(&self, address: &str) -> bool {
+        let function = Function::at(&self.sysfs, address);
+        let class = File::new(&function.folder, "class").hex();
+        function.vendor() == Ok(self.wanted.vendor.into())
+            && class.is_ok_and(|class| self.wanted.classes.iter().any(|c| class >> 8 == u64::from(*c)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{os::unix::fs::symlink, sync::Arc};
+
+    use naming::Family;
+    use reading::Identity;
 
     use super::*;
 
+    struct Machine {
+        sysfs: tempfile::TempDir,
+        bus: PciBus,
+    }
+
+    impl Machine {
+        fn of(family: Family) -> Self {
+            let sysfs = tempfile::tempdir().expect("a folder");
+            let bus = PciBus::new(sysfs.path(), family.pci().expect("on the bus"));
+            Self { sysfs, bus }
+        }
+
+        fn folder(&self, address: &str) -> PathBuf {
+            self.sysfs.path().join("bus/pci/devices").join(address)
+        }
+
+        fn plug(&self, address: &str, vendor: u16, class: u32) {
+            let folder = self.folder(address);
+            fs::create_dir_all(&folder).expect("a folder");
+            fs::write(folder.join("vendor"), format!("{vendor:#06x}\n")).expect("a file");
+            fs::write(folder.join("class"), format!("{class:#08x}\n")).expect("a file");
+        }
+
+        fn bind(&self, address: &str, driver: &str) {
+            let link = self.folder(address).join("driver");
+            let _ = fs::remove_file(&link);
+            if !driver.is_empty() {
+                symlink(Path::new("../../../bus/pci/drivers").join(driver), link).expect("linked");
+            }
+        }
+
+        fn counted(&mut self) -> Option<Vec<String>> {
+            Some(self.bus.functions()?.into_iter().collect())
+        }
+
+        /// How many count of the devices that a driver lists at these addresses.
+        fn found(&self, addresses: &[&str]) -> usize {
+            let found = |address: &&str| Found {
+                key: (*address).to_owned(),
+                address: Some((*address).to_owned()).filter(|address| !address.is_empty()),
+                identity: Arc::new(Identity::new(Family::Xpu, *address)),
+                open: Box::new(|| unreachable!("nothing is opened here")),
+            };
+            self.bus.count(&addresses.iter().map(found).collect::<Vec<_>>())
+        }
+    }
+
     #[test]
-    fn counts_functions_of_the_vendor_and_class_and_sees_changes() {
-        let sysfs = tempfile::tempdir().expect("a folder");
-        let mut bus = PciBus::new(sysfs.path(), PciMatch { vendor: 0x10de, classes: &[0x0302] });
-        assert_eq!(bus.functions(), None, "no bus is not an empty bus");
-        let function = |address: &str, vendor: &str, class: &str| {
-            let dir = sysfs.path().join("bus/pci/devices").join(address);
-            fs::create_dir_all(&dir).expect("a folder");
-            fs::write(dir.join("vendor"), vendor).expect("a file");
-            fs::write(dir.join("class"), class).expect("a file");
-            dir
-        };
-        function("0000:00:00.0", "0x8086\n", "0x060000\n");
-        function("0000:05:00.0", "0x10de\n", "0x068000\n");
-        let gpu = function("0000:19:00.0", "0x10de\n", "0x030200\n");
-        assert_eq!(bus.functions(), Some(BTreeSet::from(["0000:19:00.0".into()])));
-        let bind = |function: &Path, driver: &str| {
-            let connection = function.join("driver");
-            let _ = fs::remove_file(&connection);
-            symlink(Path::new("../../../bus/pci/drivers").join(driver), connection).expect("a connection");
-        };
-        let virtual_function = function("0000:19:00.4", "0x10de\n", "0x030200\n");
-        symlink(&gpu, virtual_function.join("physfn")).expect("a connection");
-        bind(&virtual_function, "nvidia");
-        bind(&gpu, "nvidia");
-        assert_eq!(bus.functions(), Some(BTreeSet::from(["0000:19:00.0".into()])), "a virtual function");
-        bind(&gpu, "vfio-pci");
-        assert_eq!(bus.functions(), Some(BTreeSet::new()), "a guest has it");
-        bind(&gpu, "nvidia");
-        assert_eq!(bus.functions(), Some(BTreeSet::from(["0000:19:00.0".into()])));
-        fs::remove_dir_all(virtual_function).expect("removed");
-        fs::remove_dir_all(gpu).expect("removed");
-        assert_eq!(bus.functions(), Some(BTreeSet::new()));
+    fn functions_of_the_vendor_and_class_count_and_changes_are_seen() {
+        let mut machine = Machine::of(Family::Nvidia);
+        assert_eq!(machine.counted(), None, "no bus is not an empty bus");
+        machine.plug("0000:00:00.0", 0x8086, 0x06_0000);
+        machine.plug("0000:05:00.0", 0x10de, 0x06_8000);
+        machine.plug("0000:19:00.0", 0x10de, 0x03_0200);
+        assert_eq!(machine.counted(), Some(vec!["0000:19:00.0".to_owned()]));
+        fs::remove_dir_all(machine.folder("0000:19:00.0")).expect("removed");
+        assert_eq!(machine.counted(), Some(vec![]));
+    }
+
+    #[test]
+    fn what_another_driver_has_bound_counts_on_neither_side_in_any_family() {
+        for family in Family::ALL {
+            let Some(pci) = family.pci() else { continue };
+            let mut machine = Machine::of(family);
+            let (own, other) = ("0000:19:00.0", "0000:1a:00.0");
+            for address in [own, other] {
+                machine.plug(address, pci.vendor, u32::from(pci.classes[0]) << 8);
+            }
+            for driver in [pci.drivers, &[""]].concat() {
+                machine.bind(own, driver);
+                for guest in ["vfio-pci", "nvgrace_vfio_pci", "pci-stub", "xe-vfio-pci"] {
+                    machine.bind(other, guest);
+                    assert_eq!(machine.counted(), Some(vec![own.to_owned()]), "{family} {driver} {guest}");
+                    assert_eq!(machine.found(&[own, other]), 1, "{family} {driver} {guest}");
+                }
+                machine.bind(other, "");
+                assert_eq!(
+                    machine.counted().map(|all| all.len()),
+                    Some(2),
+                    "{family}: its driver should bind it"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_virtual_function_hides_no_lost_card() {
+        let mut machine = Machine::of(Family::Xpu);
+        for address in ["0000:03:00.0", "0000:03:00.1", "0000:04:00.0"] {
+            machine.plug(address, 0x8086, 0x03_0000);
+        }
+        machine.bind("0000:03:00.0", "xe");
+        machine.bind("0000:03:00.1", "xe");
+        symlink("../0000:03:00.0", machine.folder("0000:03:00.1").join("physfn")).expect("linked");
+        assert_eq!(machine.counted().map(|all| all.len()), Some(2), "the second card has lost its driver");
+        assert_eq!(machine.found(&["0000:03:00.0", "0000:03:00.1"]), 1);
+        assert_eq!(machine.found(&["", "0000:ff:00.0"]), 2, "not on the bus that is visible here");
     }
 }

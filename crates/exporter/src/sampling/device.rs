@@ -9,8 +9,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use naming::{Flag, Label, catalogue::DEVICE_UP};
-use reading::{Batch, Fault, FaultCode, Identity, Labels, Subject};
+use naming::{
+    Flag, Id, Label,
+    catalogue::{DEVICE_INFO, DEVICE_UP},
+};
+use reading::{Batch, Fault, FaultCode, Found, Identity, Labels, Remembered, Subject};
 use tracing::{info, warn};
 
 use self::standby::Standby;
@@ -32,6 +35,13 @@ pub enum Status {
     Gone,
 }
 
+impl Status {
+    /// Whether the device was there and cannot be read now.
+    pub fn is_lost(self) -> bool {
+        matches!(self, Self::Down(_) | Self::Gone)
+    }
+}
+
 /// What a scrape prints of a device. Immutable: a change makes a new one.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -43,7 +53,7 @@ pub struct Snapshot {
     pub taken: Instant,
     /// When this was made, which is long after that if the driver is slow.
     made: Instant,
-    /// `accel_device_up`, then what the sampler read.
+    /// `accel_device_up`, then what the sampler read, or what is kept of it while the device is lost.
     pub subjects: Vec<Subject>,
 }
 
@@ -58,6 +68,31 @@ impl Snapshot {
         }
         subjects.extend(sampled);
         Self { identity, status, taken, made: Instant::now(), subjects }
+    }
+
+    /// A device that is lost, with what is `kept` of it: at least where it is, for those who go and look.
+    fn lost(
+        identity: &Arc<Identity>,
+        status: Status,
+        taken: Instant,
+        mut kept: Vec<Subject>,
+        address: Option<&String>,
+    ) -> Self {
+        let has_info = kept.iter().flat_map(Subject::readings).any(|reading| reading.id == DEVICE_INFO.id);
+        if let Some(address) = address.filter(|_| !has_info) {
+            let mut batch = Batch::default();
+            batch.begin(identity);
+            let info = Labels::Shared([(Label::PciBusId, address.clone())].into());
+            batch.put(DEVICE_INFO, info, Ok(Flag(true)));
+            kept.append(&mut batch.finish());
+        }
+        Self::new(Arc::clone(identity), status, taken, kept)
+    }
+
+    /// What is left of it with these metrics alone.
+    fn left(&self, is_left: impl Fn(Id) -> bool) -> Vec<Subject> {
+        let left = |subject: &Subject| subject.filtered(|reading| is_left(reading.id));
+        self.subjects.iter().filter_map(left).collect()
     }
 
     /// Its age while it is served.
@@ -90,14 +125,32 @@ struct State {
     call: DriverCall,
     standby: Standby,
     integrals: Integrals,
+    address: Option<String>,
     gone: Option<Instant>,
 }
 
 impl Device {
     /// A device that enumeration has just found.
-    pub fn new(key: String, identity: Arc<Identity>, generation: Generation) -> Self {
+    pub fn new(found: &Found, generation: Generation) -> Self {
+        let identity = Arc::clone(&found.identity);
         let snapshot = Snapshot::new(identity, Status::Starting, Instant::now(), Vec::new());
-        Self { key, state: Mutex::default(), snapshot: ArcSwap::from_pointee(snapshot), generation }
+        let state = State { address: found.address.clone(), ..State::default() };
+        let (state, snapshot) = (Mutex::new(state), ArcSwap::from_pointee(snapshot));
+        Self { key: found.key.clone(), state, snapshot, generation }
+    }
+
+    /// Notes where its driver lists it now.
+    pub fn moved(&self, address: Option<&String>) {
+        let mut state = self.state();
+        if state.address.as_ref() != address {
+            state.address = address.cloned();
+        }
+    }
+
+    /// What the next list of its driver should know of it.
+    pub fn remembered(&self) -> Remembered {
+        let identity = Arc::clone(&self.snapshot.load().identity);
+        Remembered { key: self.key.clone(), address: self.address(), identity }
     }
 
     /// What to print now.
@@ -122,11 +175,9 @@ impl Device {
         state.gone.filter(|_| !state.call.is_running())
     }
 
-    /// Its place on the bus, where its labels name one.
+    /// Its place on the bus, where it has one.
     pub fn address(&self) -> Option<String> {
-        let identity = &self.snapshot.load().identity;
-        let address = identity.vendor.iter().find(|(name, _)| *name == Label::PciBusId.name());
-        address.map(|(_, address)| address.clone())
+        self.state().address.clone()
     }
 
     /// Makes a new worker the current one. What was printed until now stays until that worker publishes or
@@ -138,8 +189,12 @@ impl Device {
         state.integrals.interrupt();
         let old = self.snapshot.load_full();
         if old.identity != *identity {
-            let status = if old.status == Status::Up { Status::Starting } else { old.status };
-            self.replace(&state, Snapshot::new(Arc::clone(identity), status, old.taken, Vec::new()));
+            let new = if old.status.is_lost() {
+                Snapshot::lost(identity, old.status, old.taken, Vec::new(), state.address.as_ref())
+            } else {
+                Snapshot::new(Arc::clone(identity), Status::Starting, old.taken, Vec::new())
+            };
+            self.replace(&state, new);
         }
     }
 
@@ -227,7 +282,42 @@ impl Device {
     fn withdraw(&self, state: &MutexGuard<'_, State>, status: Status) {
         let old = self.snapshot.load_full();
         if old.status != status {
-            self.replace(state, Snapshot::new(Arc::clone(&old.identity), status, old.taken, Vec::new()));
+            let was_lost = old.status.is_lost();
+            let kept = old.left(|id| id != DEVICE_UP.id && (was_lost || id.metric().outlives_loss));
+            let address = state.address.as_ref();
+            self.replace(state, Snapshot::lost(&old.identity, status, old.taken, kept, address));
+        }
+    }
+
+    /// Renews what is kept of a device that is lost by what its source remembers of it: `put` is called for the
+    /// device and for each partition that has series. A driver often announces why a device was lost after it
+    /// was found to be.
+    pub fn recall(&self, put: impl Fn(&Identity, &mut Batch)) {
+        let state = self.state();
+        let old = self.snapshot.load_full();
+        if !old.status.is_lost() {
+            return;
+        }
+        let kept = old.left(|id| id.metric().outlives_loss);
+        let mut identities = vec![&old.identity];
+        identities.extend(kept.iter().filter_map(Subject::identity));
+        identities.dedup_by(|a, b| a.is_same(b));
+        let renewed = |identity: &Arc<Identity>| {
+            let mut batch = Batch::default();
+            batch.begin(identity);
+            put(identity, &mut batch);
+            let mut readings = batch.groups.swap_remove(0).readings;
+            let fresh: Vec<_> = readings.iter().map(|reading| reading.id).collect();
+            let own =
+                kept.iter().filter(|subject| subject.identity().is_some_and(|own| own.is_same(identity)));
+            let own = own.flat_map(Subject::readings).filter(|reading| !fresh.contains(&reading.id));
+            readings.extend(own.cloned());
+            (!readings.is_empty()).then(|| Subject::new(Some(Arc::clone(identity)), readings))
+        };
+        let kept = identities.into_iter().filter_map(renewed).collect();
+        let new = Snapshot::lost(&old.identity, old.status, old.taken, kept, state.address.as_ref());
+        if new.subjects != old.subjects {
+            self.replace(&state, new);
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use naming::{Distribution, Family, Label};
-use reading::{Backend, Fault, FaultCode, Identity, Labels};
+use reading::{Backend, Fault, FaultCode, Found, Labels};
 use source::lock;
 use tracing::{info, warn};
 
@@ -29,6 +29,14 @@ const DURATION_BOUNDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.
 
 /// Devices that are gone and still reported, per source; a server has room for fewer.
 const GONE_MAX: usize = 64;
+
+/// The supervisor's call that opens a source.
+pub const CONNECT: &str = "connect";
+
+/// How many devices are listed while no driver can be asked: none, if there is hardware that one should list.
+fn unlisted(expected: Option<usize>) -> Option<usize> {
+    expected.filter(|expected| *expected > 0).map(|_| 0)
+}
 
 /// The number of changes of what a scrape prints, shared by all that change it.
 #[derive(Clone, Debug, Default)]
@@ -121,9 +129,9 @@ pub struct Connection {
     pub status: ConnectionStatus,
     /// The backend, while connected.
     pub backend: Option<Backend>,
-    /// Devices that the driver listed last, while that is known.
+    /// Devices that the driver listed last, while that is known; by the rule of [`crate::sampling::bus`].
     pub found: Option<usize>,
-    /// Devices on the PCI bus, where there is one.
+    /// Devices on the PCI bus by the same rule, where there is a bus.
     pub expected: Option<usize>,
     /// Down because no such device has been on this machine, and none was requested.
     absent: bool,
@@ -225,10 +233,21 @@ impl SourceState {
         self.set_connection(&mut lock(&self.connection).0, connection);
     }
 
-    /// Nothing can be sampled, for this reason; `absent` where the machine shows no such device.
+    /// How many devices the bus shows, before anything is known of their driver.
+    pub fn expect(&self, expected: Option<usize>) {
+        let mut locked = lock(&self.connection);
+        if locked.0.expected != expected {
+            locked.0.expected = expected;
+            self.generation.bump();
+        }
+    }
+
+    /// Nothing can be sampled, for this reason; `absent` where the machine shows no such device. Where no
+    /// driver was asked, `found` is unknown, or 0 if there is hardware that one should list.
     pub fn down(&self, reason: String, found: Option<usize>, expected: Option<usize>, absent: bool) {
         let mut locked = lock(&self.connection);
         let connection = &mut locked.0;
+        let found = found.or(unlisted(expected));
         let absent =
             absent && self.auto && (connection.absent || connection.status == ConnectionStatus::Starting);
         let new =
@@ -267,13 +286,14 @@ impl SourceState {
         self.generation.bump();
     }
 
-    /// The device of this key, created when it is new.
-    pub fn device(&self, key: &str, identity: &Arc<Identity>) -> Arc<Device> {
+    /// The device that was found, created when its key is new.
+    pub fn device(&self, found: &Found) -> Arc<Device> {
         let devices = self.devices.load_full();
-        if let Some(device) = devices.iter().find(|device| device.key == key) {
+        if let Some(device) = devices.iter().find(|device| device.key == found.key) {
+            device.moved(found.address.as_ref());
             return Arc::clone(device);
         }
-        let device = Arc::new(Device::new(key.to_owned(), Arc::clone(identity), self.generation.clone()));
+        let device = Arc::new(Device::new(found, self.generation.clone()));
         // Only the supervisor adds devices, so nothing is lost between load and store.
         self.devices.store(Arc::new(devices.iter().chain([&device]).map(Arc::clone).collect()));
         device
@@ -346,7 +366,8 @@ impl SourceState {
             );
             let new = Connection {
                 status: ConnectionStatus::Down(reason),
-                found: None,
+                // A list that does not come says nothing; a driver that cannot be reached lists nothing.
+                found: unlisted(connection.expected).filter(|_| call == CONNECT),
                 absent: false,
                 ..connection.clone()
             };

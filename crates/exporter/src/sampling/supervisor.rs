@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     convert::Infallible,
-    ffi::OsString,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -16,15 +15,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Fault, FaultCode, Found, Lost, Session, Source};
-use source::panic_message;
+use reading::{Fault, FaultCode, Found, Lost, Prior, Session, Source};
+use source::{Backoff, panic_message};
 use tracing::error;
 
 use crate::{
     sampling::bus::PciBus,
     sampling::device::{Device, Status},
-    sampling::state::SourceState,
-    sampling::timing::{Backoff, Timing},
+    sampling::state::{CONNECT, SourceState},
+    sampling::timing::Timing,
     sampling::worker::{STACK_BYTES, Worker},
 };
 
@@ -99,7 +98,7 @@ impl Retry {
     /// Schedules the next attempt after a failure that followed `healthy` time of service.
     fn later(&mut self, timing: &Timing, healthy: Duration) {
         let now = Instant::now();
-        self.at = Some(now + self.backoff.failed(timing, now, healthy));
+        self.at = Some(now + self.backoff.failed(&timing.waits(), now, healthy));
     }
 }
 
@@ -118,12 +117,13 @@ impl Supervisor {
         let mut backoff = Backoff::default();
         loop {
             let functions = self.functions();
+            self.state.expect(functions.as_ref().map(BTreeSet::len));
             let connected = Instant::now();
             let wait = match self.connect() {
                 Ok(session) => match self.attend(session, functions.as_ref()) {
                     End::BusChanged => Duration::ZERO,
                     End::Empty | End::Lost(_) => {
-                        backoff.failed(&self.timing, Instant::now(), connected.elapsed())
+                        backoff.failed(&self.timing.waits(), Instant::now(), connected.elapsed())
                     }
                 },
                 Err(reason) => {
@@ -132,7 +132,7 @@ impl Supervisor {
                     self.state.down(reason, None, expected, absent);
                     let fault = Fault::new("connect", FaultCode::Unavailable);
                     self.withdraw_all(fault);
-                    backoff.failed(&self.timing, Instant::now(), Duration::ZERO)
+                    backoff.failed(&self.timing.waits(), Instant::now(), Duration::ZERO)
                 }
             };
             self.pause(wait);
@@ -142,7 +142,7 @@ impl Supervisor {
     fn connect(&mut self) -> Result<Box<dyn Session>, String> {
         self.state.counts().connects += 1;
         let source = &mut self.source;
-        match call(&self.state, "connect", || source.connect()) {
+        match call(&self.state, CONNECT, || source.connect()) {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(unavailable)) => Err(unavailable.to_string()),
             Err(defect) => Err(defect),
@@ -150,7 +150,7 @@ impl Supervisor {
     }
 
     /// Serves a session until it ends, and closes it.
-    fn attend(&mut self, mut session: Box<dyn Session>, at_connect: Option<&BTreeSet<OsString>>) -> End {
+    fn attend(&mut self, mut session: Box<dyn Session>, at_connect: Option<&BTreeSet<String>>) -> End {
         let mut due = Instant::now();
         // Whether the list is needed: for a new session, or because a device was lost.
         let mut needed = true;
@@ -169,7 +169,9 @@ impl Supervisor {
             } else {
                 // A driver that hangs for one device may also hang when it lists all of them.
                 let list = needed || !self.stuck();
-                if let Err(end) = self.enumerate(&mut *session, at_connect, list) {
+                let enumerated = self.enumerate(&mut *session, at_connect, list);
+                self.recall(&*session);
+                if let Err(end) = enumerated {
                     break end;
                 }
                 (due, needed) = (Instant::now() + self.timing.enumerate, false);
@@ -200,37 +202,51 @@ impl Supervisor {
             End::BusChanged => {}
         }
         self.stop_workers();
+        self.recall(&*session);
         let _ = call(&self.state, "close", || drop(session));
         end
+    }
+
+    /// Renews what is known of the devices that are lost.
+    fn recall(&self, session: &dyn Session) {
+        for device in self.state.devices().iter() {
+            let put = |identity: &_, batch: &mut _| session.recall(&device.key, identity, batch);
+            let _ = call(&self.state, "recall", || device.recall(put));
+        }
     }
 
     /// Compares the bus with its state at connect, and the driver's list with the workers.
     fn enumerate(
         &mut self,
         session: &mut dyn Session,
-        at_connect: Option<&BTreeSet<OsString>>,
+        at_connect: Option<&BTreeSet<String>>,
         list: bool,
     ) -> Result<(), End> {
         let functions = self.functions();
         if functions.as_ref() != at_connect {
             return Err(End::BusChanged);
         }
-        if !list {
-            return Ok(());
-        }
+        if list { self.list(session, functions) } else { Ok(()) }
+    }
+
+    fn list(&mut self, session: &mut dyn Session, functions: Option<BTreeSet<String>>) -> Result<(), End> {
         let panic = Fault::new("devices", FaultCode::Panic);
-        let result = call(&self.state, "devices", || session.devices()).unwrap_or(Err(Lost::Session(panic)));
+        let expected = functions.as_ref().map(BTreeSet::len);
+        let remembered = self.state.devices().iter().map(|device| device.remembered()).collect();
+        let prior = Prior { remembered, bus: functions };
+        let devices = call(&self.state, "devices", || session.devices(&prior));
+        let result = devices.unwrap_or(Err(Lost::Session(panic)));
         if let Err(Lost::Device(fault) | Lost::Session(fault)) = result {
             self.state.count(&[fault]);
         }
-        let expected = functions.map(|functions| functions.len());
         match result {
             Ok(found) if found.is_empty() => {
                 self.reconcile(found);
                 return Err(End::Empty);
             }
             Ok(found) => {
-                self.state.up(session.backend(), Some(found.len()), expected);
+                let counted = self.pci.as_ref().map_or(found.len(), |bus| bus.count(&found));
+                self.state.up(session.backend(), Some(counted), expected);
                 self.reconcile(found);
             }
             // Devices with a worker need no list; those that wait for one go on waiting.
@@ -250,12 +266,13 @@ impl Supervisor {
     fn reconcile(&mut self, found: Vec<Found>) {
         let now = Instant::now();
         let mut listed = HashSet::new();
-        for Found { key, identity, open } in found {
-            if !listed.insert(key.clone()) {
+        for found in found {
+            if !listed.insert(found.key.clone()) {
                 self.state.count(&[Fault::new("devices", FaultCode::DuplicateKey)]);
                 continue;
             }
-            let device = self.state.device(&key, &identity);
+            let device = self.state.device(&found);
+            let Found { key, identity, open, .. } = found;
             if let Some(worker) = self.workers.get_mut(&key) {
                 // Same silicon under a new name: its worker is stopped, and its end leads back here.
                 if device.snapshot().identity != identity {
@@ -373,7 +390,7 @@ impl Supervisor {
         self.state.devices().iter().any(|device| device.is_stuck())
     }
 
-    fn functions(&mut self) -> Option<BTreeSet<OsString>> {
+    fn functions(&mut self) -> Option<BTreeSet<String>> {
         self.pci.as_mut().and_then(PciBus::functions)
     }
 }

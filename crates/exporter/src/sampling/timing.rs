@@ -1,8 +1,7 @@
 //! Intervals and deadlines. Tests use shorter ones.
 
 use std::{
-    collections::hash_map::RandomState,
-    hash::{BuildHasher, Hasher},
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
@@ -67,6 +66,11 @@ impl Timing {
         self.interval.min(self.deadline / 8)
     }
 
+    /// Between which two the waits between attempts are.
+    pub fn waits(&self) -> RangeInclusive<Duration> {
+        self.first_retry..=self.last_retry
+    }
+
     /// When to sample next after a sample from `started` to `now`: the first tick that leaves enough time between
     /// the two for a rate, and a slow driver time for others.
     pub fn next_tick(&self, started: Instant, now: Instant) -> Instant {
@@ -80,32 +84,10 @@ impl Timing {
     }
 }
 
-/// Waits that grow with the outage, an eighth of it, with jitter so that a fleet does not retry in step. So
-/// the end of a short fault is noticed at once, and a long one costs few attempts.
-#[derive(Debug, Default)]
-pub struct Backoff {
-    outage: Duration,
-    last: Option<Instant>,
-}
-
-impl Backoff {
-    /// The wait after a failure at `now` that followed `healthy` time of service; long service starts over.
-    pub fn failed(&mut self, timing: &Timing, now: Instant, healthy: Duration) -> Duration {
-        if healthy > timing.last_retry {
-            *self = Self::default();
-        }
-        let since = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
-        self.outage += since.saturating_sub(healthy);
-        self.last = Some(now);
-        let wait = (self.outage / 8).clamp(timing.first_retry, timing.last_retry);
-        // A hasher's random key is all the randomness that this needs.
-        let tenths = RandomState::new().build_hasher().finish() % 5;
-        wait.mul_f64(0.8 + 0.1 * tenths as f64)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use source::Backoff;
+
     use super::*;
 
     #[test]
@@ -134,19 +116,19 @@ mod tests {
             let end = start + Duration::from_secs(fault);
             let mut healthy = Duration::from_hours(1);
             while now <= end {
-                now += backoff.failed(&timing, now, std::mem::take(&mut healthy));
+                now += backoff.failed(&timing.waits(), now, std::mem::take(&mut healthy));
             }
             assert!(now - end < 2 * timing.interval, "{:?} after {fault} s at {interval} ms", now - end);
             let mut attempts = 0;
             while now < start + Duration::from_hours(1) {
-                now += backoff.failed(&timing, now, Duration::ZERO);
+                now += backoff.failed(&timing.waits(), now, Duration::ZERO);
                 attempts += 1;
             }
             assert!((100..250).contains(&attempts), "{attempts} attempts in an hour");
             // A device that works only for moments is not opened in every interval.
-            let wait = backoff.failed(&timing, now + Duration::from_secs(1), Duration::from_secs(1));
+            let wait = backoff.failed(&timing.waits(), now + Duration::from_secs(1), Duration::from_secs(1));
             assert!(wait >= timing.last_retry.mul_f64(0.79), "{wait:?}");
-            let wait = backoff.failed(&timing, now + Duration::from_mins(1), Duration::from_secs(31));
+            let wait = backoff.failed(&timing.waits(), now + Duration::from_mins(1), Duration::from_secs(31));
             assert!(wait <= timing.first_retry.mul_f64(1.21), "long service starts over: {wait:?}");
         }
     }

@@ -1,9 +1,10 @@
 //! Flags, variables, mistakes, and the commands that print.
 
-use std::{ffi::OsString, fs, path::Path, time::Duration};
+use std::{ffi::OsString, fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use naming::{Family, FaultCode, METRICS};
-use source::{Opened, SourceSpec, UsageError};
+use reading::Source;
+use source::{Opened, Parts, SourceSpec, UsageError};
 
 use super::fake::{FakeSource, Machine};
 use crate::commands::{
@@ -21,9 +22,7 @@ const SPEC: SourceSpec = SourceSpec {
     args: |command| command.arg(clap::Arg::new("library.fake").long("library.fake").value_name("PATH")),
     open: |matches, _| match matches.get_one::<String>("library.fake") {
         Some(path) => Err(UsageError(format!("{path}: no such file; leave --library.fake out"))),
-        None => {
-            Ok(Opened { source: Box::new(FakeSource(Machine::with(&["gpu0", "gpu1"]))), filters: vec![] })
-        }
+        None => Ok(Opened { parts: Parts::Kernel(boxed(Machine::with(&["gpu0", "gpu1"]))), filters: vec![] }),
     },
 };
 
@@ -133,10 +132,13 @@ fn listen_addresses_are_read_as_they_are_written() {
     }
 }
 
+fn boxed(machine: Machine) -> Box<dyn Source> {
+    Box::new(FakeSource(machine))
+}
+
 #[test]
 fn probe_shows_values_and_reasons() {
-    let opened =
-        |machine: &Machine| vec![Opened { source: Box::new(FakeSource(machine.clone())), filters: vec![] }];
+    let opened = |machine: &Machine| vec![boxed(machine.clone())];
     let machine = Machine::with(&["gpu0", "gpu1"]);
     machine.set("sample gpu1", super::fake::Act::Fail);
     let report = probe::run(opened(&machine), Path::new("/nowhere"));
@@ -170,10 +172,7 @@ fn probe_says_what_to_do_about_each_code_of_ours_once() {
     let machine = Machine::with(&["gpu0", "gpu1"]);
     machine.set("sample gpu0", super::fake::Act::Panic);
     machine.set("sample gpu1", super::fake::Act::Panic);
-    let report = probe::run(
-        vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }],
-        Path::new("/nowhere"),
-    );
+    let report = probe::run(vec![boxed(machine)], Path::new("/nowhere"));
     let (code, meaning, what_to_do) =
         (FaultCode::Panic.name(), FaultCode::Panic.meaning(), FaultCode::Panic.what_to_do());
     assert_eq!(report.advice(), format!("\n{code}: {meaning}\n  What to do: {what_to_do}\n"));
@@ -185,28 +184,19 @@ fn probe_says_what_to_do_about_each_code_of_ours_once() {
 fn probe_of_an_empty_node_says_why() {
     let machine = Machine::default();
     machine.set("connect", super::fake::Act::Fail);
-    let report = probe::run(
-        vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }],
-        Path::new("/nowhere"),
-    );
+    let report = probe::run(vec![boxed(machine)], Path::new("/nowhere"));
     assert!(report.found_nothing());
     assert_eq!(report.table(), "nvidia: libfake.so.1: not found; install it\n");
     assert_eq!(report.unreadable(), None, "nothing is missing");
     let machine = Machine::default();
     machine.set("devices", super::fake::Act::Fail);
-    let report = probe::run(
-        vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }],
-        Path::new("/nowhere"),
-    );
+    let report = probe::run(vec![boxed(machine)], Path::new("/nowhere"));
     assert!(!report.found_nothing(), "nobody knows");
     let last = report.unreadable().expect("a driver that lists nothing");
     assert_eq!(last, "cannot be read: nvidia: fake_call: failed (FAKE_BROKEN)");
-    let report = probe::run(
-        vec![Opened { source: Box::new(FakeSource(Machine::default())), filters: vec![] }],
-        Path::new("/nowhere"),
-    );
+    let report = probe::run(vec![boxed(Machine::default())], Path::new("/nowhere"));
     assert!(report.found_nothing() && report.unreadable().is_none());
-    assert_eq!(report.table(), "nvidia: libfake.so.1, 1.0\nnvidia: no device\n");
+    assert_eq!(report.table(), "nvidia: libfake.so.1, 1.0\nnvidia: no device is listed\n");
 }
 
 #[test]
@@ -218,10 +208,10 @@ fn probe_counts_what_is_on_the_bus_and_not_listed() {
         fs::write(function.join("vendor"), "0x10de\n").expect("a file");
         fs::write(function.join("class"), "0x030200\n").expect("a file");
     }
+    let opened = |machine: &Machine| vec![boxed(machine.clone())];
     let machine = Machine::with(&["gpu0", "gpu1"]);
     machine.set("sample gpu1", super::fake::Act::Fail);
-    let opened = vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }];
-    let report = probe::run(opened, sysfs.path());
+    let report = probe::run(opened(&machine), sysfs.path());
     assert_eq!(
         report.unreadable().expect("two of three"),
         "cannot be read: nvidia: 2 of 3 devices (gpu1: failed: fake_call (FAKE_BROKEN), \
@@ -229,6 +219,54 @@ fn probe_counts_what_is_on_the_bus_and_not_listed() {
     );
     let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
     assert_eq!(json["sources"][0]["expected"], 3);
+    machine.place("gpu0", "0000:19:00.0");
+    machine.place("gpu1", "0000:3b:00.0");
+    let report = probe::run(opened(&machine), sysfs.path());
+    let last = report.unreadable().expect("two of three");
+    assert!(last.ends_with("(FAKE_BROKEN), not listed by the driver: 0000:4c:00.0)"), "{last}");
+    machine.set("connect", super::fake::Act::Fail);
+    let report = probe::run(opened(&machine), sysfs.path());
+    assert!(!report.found_nothing(), "the bus shows three");
+    let last = report.unreadable().expect("none of three");
+    assert_eq!(last, "cannot be read: nvidia: 3 of 3 devices (libfake.so.1: not found; install it)");
+}
+
+#[test]
+fn probe_says_what_is_the_matter_with_a_function_that_is_not_listed() {
+    let machine = tempfile::tempdir().expect("a folder");
+    let (sysfs, dev) = (machine.path().join("sys"), machine.path().join("dev"));
+    let function = |address: &str| sysfs.join("bus/pci/devices").join(address);
+    for address in ["0000:19:00.0", "0000:3b:00.0", "0000:4c:00.0"] {
+        fs::create_dir_all(function(address)).expect("a folder");
+        fs::write(function(address).join("vendor"), "0x10de\n").expect("a file");
+        fs::write(function(address).join("class"), "0x030200\n").expect("a file");
+    }
+    symlink("../../drivers/vfio-pci", function("0000:3b:00.0").join("driver")).expect("linked");
+    symlink("../../drivers/nvidia", function("0000:4c:00.0").join("driver")).expect("linked");
+    let probe = || probe::run(vec![boxed(Machine::default())], &sysfs);
+    let table = probe().table();
+    for line in [
+        "  0000:19:00.0  not listed: no driver has bound it: nvidia is not loaded\n",
+        "    read the kernel log about it: dmesg | grep 0000:19:00.0\n",
+        "  0000:4c:00.0  not listed: nvidia drives it, and does not list it\n",
+        "  not counted: 0000:3b:00.0 (bound to vfio-pci)\n",
+    ] {
+        assert!(table.contains(line), "{line} is not in\n{table}");
+    }
+    fs::create_dir_all(sysfs.join("bus/pci/drivers/nvidia")).expect("a folder");
+    fs::create_dir_all(&dev).expect("a folder");
+    let log = "3,2,200,-;nvidia 0000:19:00.0: probe with driver nvidia failed with error -1\n";
+    fs::write(dev.join("kmsg"), log).expect("a file");
+    let table = probe().table();
+    for part in
+        ["nvidia is loaded, and either refused it", "nvidia 0000:19:00.0: probe with driver nvidia failed"]
+    {
+        assert!(table.contains(part), "{part} is not in\n{table}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&probe().json()).expect("JSON");
+    let functions = &json["sources"][0]["functions"];
+    assert_eq!((&functions[1]["driver"], &functions[1]["counted"]), (&"vfio-pci".into(), &false.into()));
+    assert_eq!(json["sources"][0]["expected"], 2);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A source whose calls return a value, fail, panic or hang as the test chooses.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard},
@@ -11,11 +11,15 @@ use std::{
 
 use exposition::{Format, Options, encode};
 use naming::{
-    Bytes, Family, Label, Ratio, Watts,
-    catalogue::{ENGINE_ACTIVE, FAN_SPEED, LINK_RECEIVE, POWER, TEMPERATURE},
+    Bytes, Count, Family, Flag, Label, Ratio, Watts,
+    catalogue::{
+        DEVICE_INFO, ENGINE_ACTIVE, ERRORS, FAN_SPEED, LINK_RECEIVE, POWER, TEMPERATURE, XID_WINDOW,
+        XID_WINDOW_EMPTY,
+    },
 };
 use reading::{
-    Absence, Backend, Batch, Fault, Found, Identity, Labels, Lost, Sampler, Session, Source, Unavailable,
+    Absence, Backend, Batch, Fault, Found, Identity, Labels, Lost, Prior, Sampler, Session, Source,
+    Unavailable,
 };
 
 use crate::{
@@ -53,6 +57,8 @@ struct State {
     threads: BTreeMap<String, (usize, usize)>,
     sessions: i32,
     links: u32,
+    /// Events that the driver announced, by device.
+    events: BTreeMap<String, u64>,
 }
 
 /// The machine behind the source.
@@ -91,6 +97,23 @@ impl Machine {
     /// Links per device, to make bodies large.
     pub fn links(&self, links: u32) {
         self.state().links = links;
+    }
+
+    /// The driver announces an event of a device.
+    pub fn announce(&self, key: &str) {
+        *self.state().events.entry(key.to_owned()).or_default() += 1;
+    }
+
+    /// Puts the events of a device.
+    fn put_events(&self, key: &str, batch: &mut Batch) {
+        let count = self.state().events.get(key).copied().unwrap_or(0);
+        let code = Labels::one(Label::Kind, "xid").with(Label::Code, 79);
+        batch.put(ERRORS, code, Ok(Count(count)));
+        let window = Labels::one(Label::WindowSizeInMs, 300_000);
+        match count {
+            0 => batch.put(XID_WINDOW_EMPTY, window, Ok(Count(0))),
+            _ => batch.put(XID_WINDOW, window.with(Label::Xid, 79), Ok(Count(count))),
+        }
     }
 
     pub fn calls(&self, call: &str) -> u64 {
@@ -165,7 +188,7 @@ impl Session for FakeSession {
         &self.backend
     }
 
-    fn devices(&mut self) -> Result<Vec<Found>, Lost> {
+    fn devices(&mut self, _prior: &Prior) -> Result<Vec<Found>, Lost> {
         match self.machine.act("devices") {
             Act::Succeed => {}
             Act::LoseSession => return Err(Lost::Session(BROKEN)),
@@ -175,20 +198,25 @@ impl Session for FakeSession {
         let found = state.devices.iter().map(|key| {
             let name = state.renamed.get(key).unwrap_or(key);
             let machine = self.machine.clone();
-            let address = state.addresses.get(key).map(|address| ("pci_bus_id", (*address).to_owned()));
             let identity = Arc::new(Identity {
                 uuid: Some(format!("uuid-{key}")),
-                vendor: [("gpu", (*name).to_owned())].into_iter().chain(address).collect(),
+                vendor: vec![("gpu", (*name).to_owned())],
                 ..Identity::new(Family::Nvidia, *name)
             });
+            let address = state.addresses.get(key).map(|address| (*address).to_owned());
             let key = (*key).to_owned();
             Found {
                 key: key.clone(),
+                address,
                 identity: Arc::clone(&identity),
                 open: Box::new(move || open(machine, key, identity)),
             }
         });
         Ok(found.collect())
+    }
+
+    fn recall(&self, key: &str, _identity: &Identity, batch: &mut Batch) {
+        self.machine.put_events(key, batch);
     }
 }
 
@@ -224,6 +252,8 @@ impl Sampler for FakeSampler {
             _ => return Err(Lost::Device(BROKEN)),
         }
         batch.begin(&self.identity);
+        batch.put(DEVICE_INFO, Labels::Shared([(Label::Serial, "15".to_owned())].into()), Ok(Flag(true)));
+        self.machine.put_events(&self.key, batch);
         // A call of its own, so that one reading alone can fail.
         let power = match self.machine.act(&format!("power {}", self.key)) {
             Act::Succeed => Ok(Watts(350.0)),
@@ -316,14 +346,34 @@ impl Rig {
 
     /// What a scrape would show, one line per series of the unified schema.
     pub fn scrape(&self) -> String {
+        self.encoded(&Options { unified: true, vendor: false, filters: &[] })
+    }
+
+    fn encoded(&self, options: &Options<'_>) -> String {
         self.node.check(Instant::now());
         let sources: Vec<_> = self.node.sources.iter().collect();
         let own = SelfMetrics::new(None).read(&self.node, &sources, &HttpCounts::default());
         let snapshots = self.node.sources[0].snapshots();
         let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
-        let options = Options { unified: true, vendor: false, filters: &[] };
-        let body = String::from_utf8(encode(Format::Text, subjects, &options)).expect("text");
+        let body = String::from_utf8(encode(Format::Text, subjects, options)).expect("text");
         body.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The names of the series of a device, sorted, each once.
+    pub fn names(&self, device: &str) -> Vec<String> {
+        let device = format!("device=\"{device}\"");
+        let scrape = self.scrape();
+        let lines = scrape.lines().filter(|line| line.contains(&device));
+        let names = lines.filter_map(|line| line.split('{').next()).map(str::to_owned);
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The series of a vendor's name of the GPU with this label.
+    pub fn vendor_lines(&self, name: &str, gpu: &str) -> Vec<String> {
+        let (name, gpu) = (format!("{name}{{"), format!("gpu=\"gpu{gpu}\""));
+        let body = self.encoded(&Options { unified: false, vendor: true, filters: &[] });
+        let lines = body.lines().filter(|line| line.starts_with(&name) && line.contains(&gpu));
+        lines.map(str::to_owned).collect()
     }
 
     /// The value of the one series whose line contains all of `parts`.

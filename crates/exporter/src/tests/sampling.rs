@@ -8,10 +8,15 @@ use std::{
 };
 
 use naming::Family;
-use reading::{Batch, Identity};
+use reading::{Batch, Found, Identity};
 
 use super::fake::{Act, Machine, Rig};
 use crate::sampling::{device::Status, state::NodeState, timing::Timing};
+
+/// A device that no test opens.
+fn found(key: String, identity: Arc<Identity>) -> Found {
+    Found { key, address: None, identity, open: Box::new(|| unreachable!("it is not opened here")) }
+}
 
 #[test]
 fn devices_are_sampled_at_once_and_twice_before_the_first_tick_is_missed() {
@@ -87,7 +92,7 @@ fn a_lost_device_is_withdrawn_at_once_and_returns() {
     let busy = rig.value(&["accel_engine_busy_seconds_total", "gpu0"]).expect("it is up");
     rig.machine.set("sample gpu0", Act::Fail);
     rig.until("it is down", |rig| rig.up("gpu0") == Some(0.0));
-    assert!(!rig.scrape().lines().any(|line| line.contains("gpu0") && !line.starts_with("accel_device_up")));
+    assert_eq!(rig.names("gpu0"), ["accel_device_info", "accel_device_up", "accel_errors_total"]);
     assert_eq!(rig.up("gpu1"), Some(1.0));
     rig.until("it was opened again and again", |rig| rig.machine.calls("open gpu0") > 3);
     rig.machine.set("sample gpu0", Act::Succeed);
@@ -242,6 +247,91 @@ fn hot_plug_is_found_and_what_is_gone_stays_down() {
 }
 
 #[test]
+fn what_is_known_of_a_lost_device_and_what_becomes_known_of_it_later_stays() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    let errors = |rig: &Rig| rig.value(&["accel_errors_total", "gpu0", "code=\"79\""]);
+    let window = |rig: &Rig| rig.vendor_lines("DCGM_EXP_XID_ERRORS_COUNT", "0");
+    rig.until("it is up", |rig| rig.up("gpu0") == Some(1.0));
+    assert_eq!((errors(&rig), window(&rig).len()), (Some(0.0), 1));
+    // The event and the loss come at the same moment, and the event is read after the loss.
+    rig.machine.set("sample gpu0", Act::Fail);
+    rig.until("it is down", |rig| rig.up("gpu0") == Some(0.0));
+    assert_eq!(errors(&rig), Some(0.0));
+    rig.machine.announce("gpu0");
+    rig.until("the event is counted", |rig| errors(rig) == Some(1.0));
+    let lines = window(&rig);
+    assert!(lines.len() == 1 && lines[0].contains("xid=\"79\"") && lines[0].ends_with(" 1"), "{lines:?}");
+    // It leaves the list, the driver goes away, and another session comes.
+    rig.machine.plug(&["gpu1"]);
+    rig.until("it is no longer listed", |rig| rig.value(&["accel_devices{"]) == Some(1.0));
+    rig.machine.set("connect", Act::Fail);
+    rig.machine.set("sample gpu1", Act::LoseSession);
+    rig.until("the driver is gone", |rig| rig.value(&["accelscope_source_up"]) == Some(0.0));
+    let known = ["accel_device_info", "accel_device_up", "accel_errors_total"];
+    assert_eq!((rig.names("gpu0"), errors(&rig)), (known.map(str::to_owned).to_vec(), Some(1.0)));
+    assert_eq!(rig.value(&["accel_device_info", "gpu0", "serial=\"15\""]), Some(1.0));
+    rig.machine.set("sample gpu1", Act::Succeed);
+    rig.machine.set("connect", Act::Succeed);
+    rig.until("the other is back", |rig| rig.up("gpu1") == Some(1.0));
+    assert_eq!((rig.names("gpu0"), errors(&rig)), (known.map(str::to_owned).to_vec(), Some(1.0)));
+    rig.machine.announce("gpu0");
+    rig.until("it is counted though nothing lists it", |rig| errors(rig) == Some(2.0));
+    rig.machine.set("sample gpu0", Act::Succeed);
+    rig.machine.plug(&["gpu0", "gpu1"]);
+    rig.until("it is back", |rig| rig.power("gpu0").is_some());
+    assert_eq!(errors(&rig), Some(2.0));
+}
+
+#[test]
+fn events_of_a_device_that_hangs_are_counted() {
+    let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
+    rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    rig.machine.set("sample gpu0", Act::Hang);
+    rig.until("it is down", |rig| rig.up("gpu0") == Some(0.0));
+    rig.machine.announce("gpu0");
+    rig.until("the event is counted", |rig| rig.value(&["accel_errors_total", "gpu0"]) == Some(1.0));
+    rig.machine.set("sample gpu0", Act::Succeed);
+}
+
+#[test]
+fn a_device_that_was_never_read_shows_where_it_is() {
+    let machine = Machine::with(&["gpu0"]);
+    machine.place("gpu0", "0000:19:00.0");
+    machine.set("open gpu0", Act::Fail);
+    let rig = Rig::new(machine);
+    rig.until("it is down", |rig| rig.up("gpu0") == Some(0.0));
+    assert_eq!(rig.value(&["accel_device_info", "pci_bus_id=\"0000:19:00.0\""]), Some(1.0));
+    rig.machine.set("open gpu0", Act::Succeed);
+    rig.until("it is read", |rig| rig.value(&["accel_device_info", "serial=\"15\""]) == Some(1.0));
+    assert_eq!(rig.value(&["accel_device_info{"]), Some(1.0), "once");
+}
+
+#[test]
+fn without_a_driver_nothing_is_listed_of_what_is_on_the_bus() {
+    let machine = Machine::with(&["gpu0"]);
+    machine.set("connect", Act::Hang);
+    let rig = Rig::new(machine);
+    let listed = |rig: &Rig| rig.value(&["accel_devices{"]);
+    rig.until("it is counted", |rig| rig.faults(&["kind=\"timed_out\"", "call=\"connect\""]) == Some(1.0));
+    assert_eq!(listed(&rig), None, "unknown is not 0");
+    rig.machine.set("connect", Act::Fail);
+    rig.until("the driver refuses", |rig| rig.machine.calls("connect") > 1);
+    assert_eq!(listed(&rig), None);
+    rig.plug_pci("0000:19:00.0");
+    rig.until("the bus is counted", |rig| rig.value(&["accel_devices_expected"]) == Some(1.0));
+    rig.until("none is listed", |rig| listed(rig) == Some(0.0));
+    rig.machine.set("connect", Act::Hang);
+    rig.until("it hangs again", |rig| rig.faults(&["call=\"connect\"", "timed_out"]) == Some(2.0));
+    assert_eq!(listed(&rig), Some(0.0));
+    rig.machine.set("connect", Act::Succeed);
+    rig.until("it is listed", |rig| listed(rig) == Some(1.0));
+    rig.machine.set("devices", Act::Hang);
+    rig.until("the list hangs", |rig| rig.faults(&["call=\"devices\"", "timed_out"]) == Some(1.0));
+    assert_eq!(listed(&rig), None, "what is sampled may be listed or not");
+    rig.machine.set("devices", Act::Succeed);
+}
+
+#[test]
 fn what_is_gone_is_forgotten_after_a_day() {
     let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));
     rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
@@ -276,7 +366,7 @@ fn devices_with_ever_new_names_do_not_accumulate() {
     for number in 0..200 {
         let key = format!("board{number}");
         let identity = Arc::new(Identity::new(Family::Nvidia, &*key));
-        source.device(&key, &identity).give_up(Status::Gone);
+        source.device(&found(key, identity)).give_up(Status::Gone);
         source.forget(Instant::now());
     }
     let down = rig.scrape().lines().filter(|line| line.starts_with("accel_device_up{")).count() - 1;
@@ -420,7 +510,7 @@ fn a_long_interval_does_not_delay_that_a_hang_shows() {
     let node = NodeState::new([Family::Nvidia], false, Timing::new(interval));
     let source = &node.sources[0];
     let identity = Arc::new(Identity::new(Family::Nvidia, "gpu0"));
-    let device = source.device("gpu0", &identity);
+    let device = source.device(&found("gpu0".to_owned(), Arc::clone(&identity)));
     let start = Instant::now();
     let is_up = || device.snapshot().status == Status::Up;
     device.assign(1, &identity);

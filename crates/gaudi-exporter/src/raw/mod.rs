@@ -14,7 +14,7 @@ mod sample;
 
 pub use device::Hpu;
 pub use events::{EVENTS, Events, HlmlEventHistory, HlmlEventLog};
-pub use library::{Library, Missing};
+pub use library::{Library, Missing, SEARCH};
 pub use sample::{Port, Raw, SlowRaw, read, read_mandatory, read_slow};
 
 use hlml_sys::Return;

@@ -39,6 +39,18 @@ entries! { from super::identity::END;
         "Resident warps over the maximum that the SMs can hold",
     );
 
+    CONTEXT_SWITCH_ACTIVE: Ratio = gauge(
+        "accel_context_switch_active_ratio",
+        "Share of time in which the graphics engine switched between contexts, averaged over the last \
+         interval; it is the price of sharing a device",
+    );
+
+    CONTEXT_SWITCHES: Count = counter(
+        "accel_context_switches_total",
+        "Switches between contexts that were asked of the graphics engine, counted from when this exporter \
+         was started",
+    );
+
     CYCLES: Count = counter(
         "accel_cycles_total",
         "Unhalted cycles of all threads (kind thread), of all cores (kind core) and those in which AMX \

@@ -16,6 +16,9 @@ entries! { from 0;
         Label::Model,
         Label::Architecture,
         Label::PciBusId,
+        Label::Card,
+        Label::RenderNode,
+        Label::AccelNode,
         Label::Serial,
         Label::BoardPartNumber,
         Label::DriverVersion,
@@ -37,16 +40,32 @@ entries! { from 0;
         Label::ModuleId,
         Label::PcbVersion,
         Label::PcbAssemblyVersion,
-    ]);
+    ])
+    .outlives_loss();
 
     DEVICE_CONFIG: Flag = vendor_only(
         "Intel's Gaudi exporter prints a constant 1 beside its labels; the unified schema has \
          accel_device_info",
     );
 
+    PLATFORM_INFO: Flag = info(
+        "accel_platform_info",
+        "Where the device is in its rack: chassis, slot, tray and host, as its platform reports it",
+    )
+    .labels(&[
+        Label::ChassisSerial,
+        Label::Slot,
+        Label::Tray,
+        Label::HostId,
+        Label::ModuleId,
+        Label::PeerType,
+        Label::IbGuid,
+    ]);
+
     DEVICE_UP: Flag = gauge(
         "accel_device_up",
-        "Whether the device answered within its deadline, 0 while it has no other series",
+        "Whether the device can be read; at 0 it keeps accel_device_info and its counts and times of errors \
+         and has no other series",
     )
     .sourceless("Made by the exporter from each device's last sample.");
 
@@ -62,18 +81,26 @@ entries! { from 0;
     )
     .labels(&[Label::State]);
 
+    UPTIME: Seconds = gauge(
+        "accel_uptime_seconds",
+        "Time since the driver initialised the device; it begins anew with each reset of the device and \
+         reload of the driver",
+    );
+
     DEVICES: Count = own(
         MetricKind::Gauge,
         "accel_devices",
         &[Label::Family],
-        "Devices that the family's driver lists now",
+        "Devices that the family's driver lists now, counted like accel_devices_expected; 0 while no driver \
+         can be asked and the PCI bus shows some",
     );
 
     DEVICES_EXPECTED: Count = own(
         MetricKind::Gauge,
         "accel_devices_expected",
         &[Label::Family],
-        "Devices of the family on the PCI bus, from the vendor and class files under bus/pci/devices, \
-         without those that virtual machines are given",
+        "Devices of the family on the PCI bus that its driver has bound or should bind, from the files \
+         under bus/pci/devices: neither virtual functions nor what another driver has bound, as for a \
+         virtual machine",
     );
 }

@@ -1,7 +1,7 @@
 //! PCIe, NVLink, Xe Link and Ethernet ports.
 
 use crate::{
-    Bytes, BytesPerSecond, Count, Flag, Label,
+    Bytes, BytesPerSecond, Count, Flag, Label, Ratio,
     entry::{counter, gauge, vendor_only},
 };
 
@@ -37,13 +37,39 @@ entries! { from super::thermal::END;
         "accel_link_errors_total",
         "Errors on the link; most are corrected by a retry, a steady rate is a bad cable or connector",
     )
-    .labels(&[Label::Link, Label::Kind, Label::Error]);
+    .labels(&[Label::Link, Label::Kind, Label::Error])
+    .outlives_loss();
+
+    LINK_SYMBOL_ERRORS: Count = counter(
+        "accel_link_symbol_errors_total",
+        "Symbols that were received wrong; a link with forward error correction has some at all times, and \
+         what it cannot correct is in accel_link_errors_total",
+    )
+    .labels(&[Label::Link, Label::Kind])
+    .outlives_loss();
+
+    LINK_BIT_ERRORS: Ratio = gauge(
+        "accel_link_bit_error_ratio",
+        "Share of the received bits that were wrong after error correction",
+    )
+    .labels(&[Label::Link, Label::Kind]);
+
+    LINK_FEC: Count = counter(
+        "accel_link_fec_corrected_total",
+        "Symbol errors that forward error correction put right over all links of the kind, by the driver's \
+         bins; a shift to higher bins foretells errors that it cannot",
+    )
+    .labels(&[Label::Kind, Label::Bin]);
+
+    LINK_LOW_POWER: Flag = gauge("accel_link_low_power", "Whether the link is in its low-power state")
+        .labels(&[Label::Link, Label::Kind]);
 
     NVLINK_ERRORS: Count = vendor_only(
         "DCGM prints the sums over all links; the unified schema has accel_link_errors_total, one series \
          per link where the links count for themselves",
     )
-    .labels(&[Label::Error]);
+    .labels(&[Label::Error])
+    .outlives_loss();
 
     PCIE_GENERATION: Count = gauge(
         "accel_pcie_link_generation",
@@ -59,7 +85,19 @@ entries! { from super::thermal::END;
 
     PCIE_WIDTH_MAX: Count = gauge("accel_pcie_link_width_max", "PCIe lanes of device and slot together");
 
-    PCIE_REPLAYS: Count = counter("accel_pcie_replays_total", "PCIe packets sent again after an error");
+    PCIE_REPLAYS: Count = counter(
+        "accel_pcie_replays_total",
+        "PCIe packets sent again after an error",
+    )
+    .outlives_loss();
+
+    PCIE_ERRORS: Count = counter(
+        "accel_pcie_errors_total",
+        "Errors on the PCIe link that the device has counted; one packet that is sent again can count as \
+         several kinds",
+    )
+    .labels(&[Label::Error])
+    .outlives_loss();
 
     PCIE_SPEED: Count = vendor_only(
         "Intel's Gaudi exporter prints whole gigatransfers per second and lane; the unified schema has \

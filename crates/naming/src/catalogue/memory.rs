@@ -1,7 +1,7 @@
 //! Memory of the device: sizes, traffic, bandwidth.
 
 use crate::{
-    Bytes, Ratio, Seconds,
+    Bytes, Label, Ratio, Seconds,
     entry::{counter, gauge},
 };
 
@@ -50,6 +50,12 @@ entries! { from super::compute::END;
         "Integral of accel_memory_controller_active_ratio over time",
     )
     .sourceless("Integrated by the exporter from accel_memory_controller_active_ratio.");
+
+    CACHE_HIT: Ratio = gauge(
+        "accel_cache_hit_ratio",
+        "Share of the accesses to the memory that the device's cache served, averaged over the last interval",
+    )
+    .labels(&[Label::Cache]);
 
     MEMORY_READ: Bytes = counter("accel_memory_read_bytes_total", "Bytes read from device or socket memory");
 

@@ -25,6 +25,13 @@ entries! { from super::memory::END;
         "Degrees left before the nearest thermal limit slows the device",
     );
 
+    TEMPERATURE_MARGIN_LIMIT: Celsius = gauge(
+        "accel_temperature_margin_limit_celsius",
+        "The margin, as accel_temperature_margin_celsius, at which the device slows down, shuts down or \
+         leaves its operating range",
+    )
+    .labels(&[Label::Limit]);
+
     POWER: Watts = gauge(
         "accel_power_watts",
         "Power draw of the whole device, averaged by its driver over about a second where the part \
@@ -41,6 +48,18 @@ entries! { from super::memory::END;
         "Power limits: enforced now, requested, the default, and the range that can be set",
     )
     .labels(&[Label::Limit]);
+
+    POWER_PROFILE_REQUESTED: Flag = state_set(
+        "accel_power_profile_requested",
+        "Whether the power profile for a kind of work is requested, of those that the device has",
+    )
+    .labels(&[Label::Profile]);
+
+    POWER_PROFILE_ENFORCED: Flag = state_set(
+        "accel_power_profile_enforced",
+        "Whether the power profile for a kind of work is in force, of those that the device has",
+    )
+    .labels(&[Label::Profile]);
 
     ENERGY: Joules = counter(
         "accel_energy_joules_total",

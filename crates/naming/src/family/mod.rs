@@ -11,7 +11,7 @@ mod npu;
 mod nvidia;
 mod xpu;
 
-/// PCI functions of one vendor and some device classes.
+/// PCI functions of one vendor and some device classes, and the drivers that make them a family's devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PciMatch {
     /// PCI vendor id.
@@ -19,6 +19,9 @@ pub struct PciMatch {
     /// The upper 16 bits of the PCI class code: 0x0300 VGA controller, 0x0302 3D controller, 0x0380 other
     /// display controller, 0x1200 processing accelerator.
     pub classes: &'static [u16],
+    /// The family's kernel drivers, as `bus/pci/drivers` names them. What another driver has bound is not the
+    /// family's at present; for instance, it is a guest's.
+    pub drivers: &'static [&'static str],
 }
 
 /// PCI vendor id of Intel.

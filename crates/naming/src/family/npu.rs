@@ -5,9 +5,9 @@ use crate::catalogue as m;
 
 pub(super) const ROW: Row = Row {
     name: "npu",
-    first_device: "npu0",
+    first_device: "0000:00:0b.0",
     rule_file: "edge",
-    pci: Some(PciMatch { vendor: INTEL, classes: &[0x1200] }),
+    pci: Some(PciMatch { vendor: INTEL, classes: &[0x1200], drivers: &["intel_vpu"] }),
     sources: &[
         (m::DEVICE_INFO.id, "sysfs"),
         (m::DEVICE_ASLEEP.id, "power/runtime_status"),

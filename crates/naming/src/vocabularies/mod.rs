@@ -4,16 +4,17 @@
 mod accelerator;
 mod alias;
 mod dcgm;
+mod generations;
 mod habana;
 
-pub use dcgm::{DCGM_DEFAULT_LABEL, DCGM_LABELS};
+pub use generations::{DCGM_LABELS, DcgmGeneration, DcgmLabel, OtherName};
 
 use crate::{Family, Id, Label, Metric, MetricKind, Value};
 
 /// Whose names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vocabulary {
-    /// `DCGM_FI_*` and `DCGM_EXP_*` as dcgm-exporter prints them (legacy names).
+    /// `DCGM_FI_*` and `DCGM_EXP_*` as dcgm-exporter prints them, in two generations.
     Dcgm,
     /// `habanalabs_*` as the official Gaudi exporter prints them.
     Habana,
@@ -41,8 +42,8 @@ pub enum VendorUnit {
     Mebibytes,
     /// Whole nanoseconds, from seconds.
     Nanoseconds,
-    /// Whole megabytes (10^6) per second, from bytes per second.
-    MegabytesPerSecond,
+    /// Whole thousands of kibibytes per second, from bytes per second: what DCGM calls MB/s.
+    ThousandKibibytesPerSecond,
     /// Whole kilobytes (10^3) per second, from bytes per second.
     KilobytesPerSecond,
 }
@@ -58,7 +59,7 @@ impl VendorUnit {
             Self::Percent => "%",
             Self::Mebibytes => "MiB",
             Self::Nanoseconds => "ns",
-            Self::MegabytesPerSecond => "MB/s",
+            Self::ThousandKibibytesPerSecond => "1000 KiB/s",
             Self::KilobytesPerSecond => "KB/s",
         }
     }
@@ -74,7 +75,8 @@ impl VendorUnit {
         let whole = |factor: f64| Value::Int((value.as_f64() * factor).round() as u64);
         match self {
             Self::Base => value.clone(),
-            Self::Megahertz | Self::MegabytesPerSecond => whole(1e-6),
+            Self::Megahertz => whole(1e-6),
+            Self::ThousandKibibytesPerSecond => whole(1.0 / 1_024_000.0),
             Self::KilobytesPerSecond => whole(1e-3),
             Self::Millijoules | Self::Milliwatts => whole(1e3),
             Self::Percent => whole(1e2),
@@ -88,7 +90,7 @@ impl VendorUnit {
 }
 
 /// One vendor name of a metric, for the readings whose labels match `when`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct VendorName {
     /// The entry whose readings it names.
     pub id: Id,
@@ -108,6 +110,10 @@ pub struct VendorName {
     pub keep: &'static [(Label, &'static str)],
     /// HELP, exactly as the vendor's exporter prints it.
     pub help: &'static str,
+    /// The generation of the vocabulary that has the name; `None` for one that all generations have.
+    pub generation: Option<DcgmGeneration>,
+    /// The reading's name in the other generation, if that has it under another name.
+    pub other: Option<OtherName>,
 }
 
 impl VendorName {
@@ -119,7 +125,9 @@ impl VendorName {
         unit: VendorUnit,
         help: &'static str,
     ) -> Self {
-        Self { id, name, vocabulary, family, kind: MetricKind::Gauge, unit, when: &[], keep: &[], help }
+        let kind = MetricKind::Gauge;
+        let (when, keep, generation, other) = (&[], &[], None, None);
+        Self { id, name, vocabulary, family, kind, unit, when, keep, help, generation, other }
     }
 
     pub(super) const fn when(mut self, when: &'static [(Label, &'static str)]) -> Self {
@@ -133,9 +141,13 @@ impl VendorName {
     }
 }
 
+/// DCGM's rows under their names from 4.9 on, of those that have another.
+const RENAMED: &[VendorName] =
+    &generations::renamed::<{ generations::count_renamed(dcgm::ROWS) }>(dcgm::ROWS);
+
 /// Every name of every vocabulary.
 pub fn vendor_names() -> impl Iterator<Item = &'static VendorName> {
-    [dcgm::ROWS, habana::ROWS, accelerator::ROWS, alias::ROWS].into_iter().flatten()
+    [dcgm::ROWS, RENAMED, habana::ROWS, accelerator::ROWS, alias::ROWS].into_iter().flatten()
 }
 
 impl Metric {

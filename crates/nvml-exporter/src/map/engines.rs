@@ -51,4 +51,12 @@ pub fn profiling(gpm: &GpmMetrics, batch: &mut Batch) {
     }
     batch.put(m::SM_OCCUPANCY, Labels::NONE, ratio(GpmMetric::SmOccupancy));
     batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, ratio(GpmMetric::DramBwUtil));
+    batch.put(m::CONTEXT_SWITCH_ACTIVE, Labels::NONE, ratio(GpmMetric::ContextSwitchActive));
+    for (cache, metric) in [
+        ("dram", GpmMetric::DramCacheHit),
+        ("host", GpmMetric::HostmemCacheHit),
+        ("peer", GpmMetric::PeermemCacheHit),
+    ] {
+        batch.put(m::CACHE_HIT, Labels::one(Label::Cache, cache), ratio(metric));
+    }
 }

@@ -1,10 +1,10 @@
-//! Health: memory errors and their repair, recovery, the fabric, and modes.
+//! Health: memory errors and their repair, recovery, and modes.
 
-use naming::{Count, FaultCode, Flag, Label, catalogue as m};
-use reading::{Batch, Fault, Labels, Measured};
+use naming::{Count, Flag, Label, catalogue as m};
+use reading::{Batch, Labels};
 
 use super::DeviceSample;
-use crate::raw::{FieldKey, Raw, fields as f};
+use crate::raw::{FieldKey, Rare, Raw, fields as f};
 
 /// ECC fields: severity, scope, field.
 const ECC: [(&str, &str, FieldKey); 4] = [
@@ -30,21 +30,6 @@ const RECOVERY_ACTIONS: [&str; 8] = [
     "recover_imex_domain",
     "bus_reset",
     "system_reboot",
-];
-
-/// nvml.h, `NVML_GPU_FABRIC_STATE_*`, by value.
-const FABRIC_STATES: [&str; 4] = ["not_supported", "not_started", "in_progress", "completed"];
-
-/// nvml.h, `NVML_GPU_FABRIC_HEALTH_MASK_*`: shift and width of each, and the value that is the healthy one.
-/// 0 is not supported; the others are what is wrong.
-const FABRIC_FAULTS: [(&str, u32, u32, u32); 7] = [
-    ("degraded_bandwidth", 0, 0x3, 2),
-    ("route_recovery", 2, 0x3, 2),
-    ("route_unhealthy", 4, 0x3, 2),
-    ("access_timeout_recovery", 6, 0x3, 2),
-    ("incorrect_configuration", 8, 0xf, 1),
-    ("partition_not_assigned", 12, 0x3, 1),
-    ("fabric_manager_disconnected", 14, 0x3, 1),
 ];
 
 /// Memory errors.
@@ -89,6 +74,37 @@ pub fn memory_repair(sample: &DeviceSample<'_>, batch: &mut Batch) {
     batch.put(m::PAGES_PENDING, Labels::NONE, flag(f::NVML_FI_DEV_RETIRED_PENDING));
 }
 
+/// What is repaired or cannot be, as far as it is read once in a while.
+pub fn repairs(rare: &Rare, batch: &mut Batch) {
+    let count = |field| rare.fields.unsigned(field).map(Count);
+    for (cause, field) in [
+        ("correctable", f::NVML_FI_DEV_REMAPPED_ROWS_COR_INACTIVE),
+        ("uncorrectable", f::NVML_FI_DEV_REMAPPED_ROWS_UNC_INACTIVE),
+    ] {
+        batch.put(m::ROWS_REMAPPED_INACTIVE, Labels::one(Label::Cause, cause), count(field));
+    }
+    for (state, field) in [
+        ("active", f::NVML_FI_DEV_ACTIVE_BANK_REMAPPINGS),
+        ("inactive", f::NVML_FI_DEV_INACTIVE_BANK_REMAPPINGS),
+    ] {
+        batch.put(m::BANKS_REMAPPED, Labels::one(Label::State, state), count(field));
+    }
+    let pending = rare.fields.unsigned(f::NVML_FI_DEV_PENDING_BANK_REMAPPING);
+    batch.put(m::BANK_REMAP_PENDING, Labels::NONE, pending.map(|value| Flag(value != 0)));
+    for (availability, field) in [
+        ("max", f::NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_MAX),
+        ("none", f::NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_NONE),
+    ] {
+        batch.put(m::BANK_REMAP_GROUPS, Labels::one(Label::Availability, availability), count(field));
+    }
+    for (index, kind) in ["memory_channel", "tpc"].into_iter().enumerate() {
+        let pending = rare.repair_pending.map(|pending| Flag(pending[index]));
+        batch.put(m::REPAIR_PENDING, Labels::one(Label::Kind, kind), pending);
+    }
+    batch.put(m::MEMORY_UNREPAIRABLE, Labels::NONE, rare.unrepairable.map(Flag));
+    batch.put(m::SRAM_LOCATIONS, Labels::NONE, rare.sram_locations.map(|count| Count(count.into())));
+}
+
 /// What the driver says must be done before the device is healthy again.
 pub fn recovery(sample: &DeviceSample<'_>, batch: &mut Batch) {
     let action = sample.fields.unsigned(f::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION);
@@ -100,56 +116,8 @@ pub fn recovery(sample: &DeviceSample<'_>, batch: &mut Batch) {
     batch.put(m::RECOVERY_ACTION, Labels::one(Label::Action, "other"), other);
 }
 
-/// Registration with the NVSwitch fabric, and its health.
-pub fn fabric(raw: &Raw, batch: &mut Batch) {
-    for (value, name) in (0..).zip(FABRIC_STATES) {
-        let state = raw.fabric.map(|fabric| Flag(fabric.state == value));
-        batch.put(m::FABRIC_STATE, Labels::one(Label::State, name), state);
-    }
-    batch.put(m::FABRIC_HEALTH_MASK, Labels::NONE, raw.fabric.map(|fabric| Count(fabric.health_mask.into())));
-    for (name, shift, width, healthy) in FABRIC_FAULTS {
-        let fault = raw.fabric.and_then(|fabric| fabric_fault(fabric.health_mask, shift, width, healthy));
-        batch.put(m::FABRIC_UNHEALTHY, Labels::one(Label::Fault, name), fault);
-    }
-}
-
 /// MIG mode and vGPU licence.
 pub fn modes(raw: &Raw, batch: &mut Batch) {
     batch.put(m::MIG_ENABLED, Labels::NONE, raw.mig_enabled.map(Flag));
     batch.put(m::LICENSE_ACTIVE, Labels::NONE, raw.license_active.map(Flag));
-}
-
-fn fabric_fault(mask: u32, shift: u32, width: u32, healthy: u32) -> Measured<Flag> {
-    match mask >> shift & width {
-        0 => Err(Fault::new("nvmlDeviceGetGpuFabricInfoV", FaultCode::HealthNotReported)),
-        value => Ok(Flag(value != healthy)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{FABRIC_FAULTS, fabric_fault};
-
-    #[test]
-    fn fabric_health_is_read_by_shift_width_and_healthy_value() {
-        let faults = |mask| {
-            let read = |&(name, shift, width, healthy)| {
-                Some((name, fabric_fault(mask, shift, width, healthy).ok()?.0))
-            };
-            FABRIC_FAULTS.iter().filter_map(read).collect::<Vec<_>>()
-        };
-        assert_eq!(faults(0), []);
-        // nvml.h: DEGRADED_BW_FALSE, INCORRECT_CONFIGURATION_NONE, PARTITION_ASSIGNED_TRUE,
-        // GFM_STATE_CONNECTED.
-        let healthy = [
-            ("degraded_bandwidth", false),
-            ("incorrect_configuration", false),
-            ("partition_not_assigned", false),
-            ("fabric_manager_disconnected", false),
-        ];
-        assert_eq!(faults(2 | 1 << 8 | 1 << 12 | 1 << 14), healthy);
-        // DEGRADED_BW_TRUE, INCORRECT_CONFIGURATION_GPU_STATE_INVALID, PARTITION_ASSIGNED_FALSE,
-        // GFM_STATE_DISCONNECTED.
-        assert_eq!(faults(1 | 8 << 8 | 2 << 12 | 2 << 14), healthy.map(|(name, _)| (name, true)));
-    }
 }

@@ -68,8 +68,7 @@ pub fn nvlink(sample: &DeviceSample<'_>, batch: &mut Batch) {
         }
     }
     for (direction, kib) in ["both", "both_link_0"].into_iter().zip(sample.counts.nvlink_kib_per_second) {
-        // DCGM divides KiB per second by 1000 and calls it MB/s; its dashboards expect that number.
-        let rate = kib.map(|kib| BytesPerSecond(kib * 1e3));
+        let rate = kib.map(|kib| BytesPerSecond(kib * 1024.0));
         batch.put(m::NVLINK_RATE, Labels::one(Label::Direction, direction), rate);
     }
 }

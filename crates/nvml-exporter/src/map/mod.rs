@@ -4,23 +4,29 @@
 
 mod clocks;
 mod engines;
-mod events;
+pub mod events;
+mod fabric;
 mod health;
 mod links;
 mod memory;
+mod platform;
+mod rare_links;
 mod thermal;
 
 pub use clocks::REASON_NANOSECONDS;
 pub use links::link_bytes;
 
-use std::time::Instant;
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
-use naming::{Flag, catalogue as m};
-use reading::{Batch, Labels, Measured};
+use naming::{Count, Flag, Seconds, catalogue as m};
+use reading::{Batch, Fault, Labels, Measured};
 
 use crate::{
     rates::{ClockEvents, Counts},
-    raw::{FieldValues, GpmMetrics, Mandatory, Memory, Raw},
+    raw::{FieldValues, GpmMetrics, Mandatory, Memory, Rare, Raw},
     xid::XidHistory,
 };
 
@@ -32,6 +38,14 @@ pub struct DeviceSample<'a> {
     pub links: Measured<u32>,
     /// Field values.
     pub fields: &'a FieldValues,
+    /// What is read once in a while.
+    pub rare: &'a Rare,
+    /// How long ago it was read.
+    pub rare_age: Duration,
+    /// How many links to the CPU the board has.
+    pub c2c_links: Measured<u32>,
+    /// Context switches since the device was opened.
+    pub context_switches: Measured<u64>,
     /// Power of the last moments.
     pub power_instant_mw: Measured<u64>,
     /// Profiling counters.
@@ -62,27 +76,47 @@ pub struct PartitionSample<'a> {
     pub now: Instant,
 }
 
+/// Bytes as hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}
+
 /// Puts a whole device into the batch.
 pub fn device(sample: &DeviceSample<'_>, batch: &mut Batch) {
     batch.put(m::DEVICE_INFO, sample.info.clone(), Ok(Flag(true)));
+    platform::put(sample.rare, batch);
     engines::utilization(sample.raw, batch);
     engines::profiling(sample.gpm, batch);
+    batch.put(m::CONTEXT_SWITCHES, Labels::NONE, sample.context_switches.map(Count));
     memory::framebuffer(sample.raw.memory, batch);
     memory::bar1(sample.raw, batch);
     thermal::temperatures(sample, batch);
     thermal::power(sample, batch);
+    thermal::profiles(sample, batch);
     thermal::fans(sample.raw, batch);
     clocks::clocks(sample.raw, batch);
     clocks::events(sample, batch);
     links::rates(sample.gpm, batch);
     links::nvlink(sample, batch);
     links::pcie(sample, batch);
+    rare_links::put(sample, batch);
     health::ecc(sample, batch);
     health::memory_repair(sample, batch);
+    health::repairs(sample.rare, batch);
     health::recovery(sample, batch);
-    health::fabric(sample.raw, batch);
+    fabric::put(sample.raw.fabric, batch);
     health::modes(sample.raw, batch);
     events::device(sample.xids.as_ref(), sample.now, batch);
+    batch.put(m::SLOW_READINGS_AGE, Labels::NONE, Ok(Seconds(sample.rare_age.as_secs_f64())));
+}
+
+/// Puts what is known of a device that is not called, because it sleeps or should be able to.
+pub fn unread(info: &Labels, xids: Result<&XidHistory, &Fault>, now: Instant, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
+    events::device(xids, now, batch);
 }
 
 /// Puts what is mandatory of a device into the batch.

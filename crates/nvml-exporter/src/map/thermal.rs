@@ -1,14 +1,48 @@
 //! Temperatures, power and fans.
 
-use naming::{Celsius, FaultCode, Joules, Label, Ratio, Watts, catalogue as m};
+use naming::{Celsius, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m};
 use reading::{Batch, Fault, Labels, Measured};
 
 use super::DeviceSample;
 use crate::raw::Raw;
 
-/// Sensors and limits of [`Raw::thresholds_c`].
-const THRESHOLDS: [(&str, &str); 4] =
-    [("gpu", "slowdown"), ("gpu", "shutdown"), ("gpu", "operating"), ("memory", "operating")];
+/// Limits of [`Rare::margin_limits_c`](crate::raw::Rare::margin_limits_c), with sensor and limit of the
+/// temperature at which each is reached.
+const LIMITS: [(&str, &str, &str); 4] = [
+    ("slowdown", "gpu", "slowdown"),
+    ("shutdown", "gpu", "shutdown"),
+    ("operating", "gpu", "operating"),
+    ("memory_operating", "memory", "operating"),
+];
+
+/// nvml.h, `nvmlPowerProfileType_t`, by value.
+const POWER_PROFILES: [&str; 25] = [
+    "max_p",
+    "max_q",
+    "compute",
+    "memory_bound",
+    "network",
+    "balanced",
+    "llm_inference",
+    "llm_training",
+    "rbm",
+    "dcpcie",
+    "hmma_sparse",
+    "hmma_dense",
+    "sync_balanced",
+    "hpc",
+    "mig",
+    "max_q_1",
+    "network_bound",
+    "high_throughput_inference",
+    "medium_throughput_inference",
+    "low_latency_inference",
+    "training",
+    "inference",
+    "max_q_2",
+    "max_q_3",
+    "low_priority_background",
+];
 
 /// The die's temperature.
 pub fn die(celsius: Measured<u32>, batch: &mut Batch) {
@@ -22,11 +56,45 @@ pub fn temperatures(sample: &DeviceSample<'_>, batch: &mut Batch) {
     die(sample.raw.temperature_c, batch);
     let memory = sample.fields.memory_temperature();
     batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "memory"), memory.map(celsius));
-    for ((sensor, limit), value) in THRESHOLDS.into_iter().zip(sample.raw.thresholds_c) {
+    let signed = |c: i32| Celsius(c.into());
+    for (place, (margin_limit, sensor, limit)) in LIMITS.into_iter().enumerate() {
+        let margin = sample.rare.margin_limits_c[place];
+        batch.put(m::TEMPERATURE_MARGIN_LIMIT, Labels::one(Label::Limit, margin_limit), margin.map(signed));
+        let threshold = sample.rare.thresholds_c[place];
+        let temperature = match (threshold, margin) {
+            // Not asked for, because the part has its limits as margins: the die's temperature when what is left
+            // of the margin is used up.
+            (Err(fault), Ok(limit)) if fault.code == FaultCode::NotAsked => {
+                sample.raw.temperature_c.and_then(|die| {
+                    let left = sample.raw.margin_c? - limit;
+                    Ok(Celsius(f64::from(die) + f64::from(left)))
+                })
+            }
+            (Err(fault), Err(reason)) if fault.code == FaultCode::NotAsked => Err(reason),
+            (threshold, _) => threshold.map(celsius),
+        };
         let labels = Labels::one(Label::Sensor, sensor).with(Label::Limit, limit);
-        batch.put(m::TEMPERATURE_LIMIT, labels, value.map(celsius));
+        batch.put(m::TEMPERATURE_LIMIT, labels, temperature);
     }
-    batch.put(m::TEMPERATURE_MARGIN, Labels::NONE, sample.raw.margin_c.map(|c| Celsius(c.into())));
+    batch.put(m::TEMPERATURE_MARGIN, Labels::NONE, sample.raw.margin_c.map(signed));
+}
+
+/// Profiles for kinds of work, of those that the device has.
+pub fn profiles(sample: &DeviceSample<'_>, batch: &mut Batch) {
+    let profiles = match sample.rare.profiles {
+        Ok(profiles) => profiles,
+        Err(fault) => {
+            batch.put(m::POWER_PROFILE_ENFORCED, Labels::NONE, Err(fault));
+            return;
+        }
+    };
+    let has = |mask: u32, number: usize| mask >> number & 1 == 1;
+    let known = POWER_PROFILES.into_iter().enumerate();
+    for (number, name) in known.filter(|(number, _)| has(profiles.supported, *number)) {
+        let labels = || Labels::one(Label::Profile, name);
+        batch.put(m::POWER_PROFILE_REQUESTED, labels(), Ok(Flag(has(profiles.requested, number))));
+        batch.put(m::POWER_PROFILE_ENFORCED, labels(), Ok(Flag(has(profiles.enforced, number))));
+    }
 }
 
 /// Power draw.

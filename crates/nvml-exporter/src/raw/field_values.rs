@@ -11,7 +11,7 @@ use reading::{Absence, Fault, FaultCode, Measured};
 use super::{
     Gpu, QUEUE, call, check,
     fields::{self, FieldKey},
-    plausible::{BLANKS, Number as _},
+    plausible::{BLANKS, Number as _, margin},
 };
 
 /// Rounds between two that ask for everything. A board with NVLink has some ninety fields of other
@@ -67,6 +67,11 @@ impl FieldValues {
     /// The values that are read in every round of a device with so many NVLinks.
     pub fn every_round(gpu: &Gpu, links: u32) -> Self {
         Self::new(gpu, fields::every_round(links))
+    }
+
+    /// The values that are read once in a while, of a device with so many NVLinks and links to its CPU.
+    pub fn rarely(gpu: &Gpu, links: u32, c2c_links: u32) -> Self {
+        Self::new(gpu, fields::rarely(links, c2c_links))
     }
 
     fn new(gpu: &Gpu, mut keys: Vec<FieldKey>) -> Self {
@@ -170,6 +175,16 @@ impl FieldValues {
             0 => Err(Fault::new(key.name(), FaultCode::Zero)),
             celsius => Ok(celsius),
         }
+    }
+
+    /// A difference of temperatures in Celsius, which may be negative. Its low 32 bits count whatever type the
+    /// driver declares.
+    pub fn celsius(&self, key: FieldKey) -> Measured<i32> {
+        let value = self.find(key)?;
+        // SAFETY: nvmlDeviceGetFieldValues returned success for this entry, so the union holds a number, and
+        // every bit pattern is a valid i32.
+        let celsius = unsafe { value.value.siVal };
+        margin(key.name(), celsius.checked(key.name())?)
     }
 
     /// Whether a cumulative field is only 32 bits wide, so that it wraps too fast to be a counter of bytes.

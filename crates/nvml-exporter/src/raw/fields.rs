@@ -3,7 +3,18 @@
 //! A row is a constant with the field's name in `nvml.h`. `map` refers to it, so that a row that is missing
 //! does not compile, and one that nothing maps is dead code.
 
-use nvml_wrapper_sys::bindings::field_id;
+/// The fields' numbers, and those that the bindings do not know yet.
+mod field_id {
+    pub use nvml_wrapper_sys::bindings::field_id::*;
+
+    pub const NVML_FI_DEV_REMAPPED_ROWS_COR_INACTIVE: u32 = 301;
+    pub const NVML_FI_DEV_REMAPPED_ROWS_UNC_INACTIVE: u32 = 302;
+    pub const NVML_FI_DEV_ACTIVE_BANK_REMAPPINGS: u32 = 303;
+    pub const NVML_FI_DEV_INACTIVE_BANK_REMAPPINGS: u32 = 304;
+    pub const NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_MAX: u32 = 305;
+    pub const NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_NONE: u32 = 306;
+    pub const NVML_FI_DEV_PENDING_BANK_REMAPPING: u32 = 307;
+}
 
 /// `scopeId` of the sum over all NVLinks (nvml.h, NVLink throughput counters).
 const ALL_LINKS: u32 = u32::MAX;
@@ -98,6 +109,8 @@ fields! {
     AT_OPEN: FieldKey {
         /// NVLinks that the device has.
         NVML_FI_DEV_NVLINK_LINK_COUNT;
+        /// Links to the CPU beside the device, as of Grace.
+        NVML_FI_DEV_C2C_LINK_COUNT;
     }
 
     /// In every round, of every device.
@@ -198,6 +211,124 @@ fields! {
         /// 10^6 bytes per second.
         NVML_FI_DEV_NVLINK_GET_SPEED;
     }
+
+    /// Rarely, of every device.
+    RARELY: FieldKey {
+        /// Margin in degrees Celsius.
+        NVML_FI_DEV_TEMPERATURE_SHUTDOWN_TLIMIT;
+        /// Margin in degrees Celsius.
+        NVML_FI_DEV_TEMPERATURE_SLOWDOWN_TLIMIT;
+        /// Margin in degrees Celsius.
+        NVML_FI_DEV_TEMPERATURE_MEM_MAX_TLIMIT;
+        /// Margin in degrees Celsius.
+        NVML_FI_DEV_TEMPERATURE_GPU_MAX_TLIMIT;
+        /// Errors.
+        NVML_FI_DEV_PCIE_COUNT_CORRECTABLE_ERRORS;
+        /// Errors.
+        NVML_FI_DEV_PCIE_COUNT_NAKS_RECEIVED;
+        /// Errors.
+        NVML_FI_DEV_PCIE_COUNT_RECEIVER_ERROR;
+        /// Errors.
+        NVML_FI_DEV_PCIE_COUNT_BAD_TLP;
+        /// Errors.
+        NVML_FI_DEV_PCIE_COUNT_NAKS_SENT;
+        /// Errors.
+        NVML_FI_DEV_PCIE_COUNT_BAD_DLLP;
+        /// Errors.
+        NVML_FI_DEV_PCIE_COUNT_NON_FATAL_ERROR;
+        /// Errors.
+        NVML_FI_DEV_PCIE_COUNT_FATAL_ERROR;
+        /// Errors.
+        NVML_FI_DEV_PCIE_COUNT_UNSUPPORTED_REQ;
+        /// Errors.
+        NVML_FI_DEV_PCIE_COUNT_LCRC_ERROR;
+        /// Errors.
+        NVML_FI_DEV_PCIE_COUNT_LANE_ERROR;
+        /// Rows.
+        NVML_FI_DEV_REMAPPED_ROWS_COR_INACTIVE;
+        /// Rows.
+        NVML_FI_DEV_REMAPPED_ROWS_UNC_INACTIVE;
+        /// Banks.
+        NVML_FI_DEV_ACTIVE_BANK_REMAPPINGS;
+        /// Banks.
+        NVML_FI_DEV_INACTIVE_BANK_REMAPPINGS;
+        /// Groups of banks.
+        NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_MAX;
+        /// Groups of banks.
+        NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_NONE;
+        /// Whether a bank waits for a reset to be remapped.
+        NVML_FI_DEV_PENDING_BANK_REMAPPING;
+    }
+
+    /// Rarely, of each NVLink, from Blackwell on.
+    RARELY_EACH_LINK: LinkField {
+        /// Errors.
+        NVML_FI_DEV_NVLINK_COUNT_MALFORMED_PACKET_ERRORS;
+        /// Errors.
+        NVML_FI_DEV_NVLINK_COUNT_BUFFER_OVERRUN_ERRORS;
+        /// Errors.
+        NVML_FI_DEV_NVLINK_COUNT_RCV_REMOTE_ERRORS;
+        /// Errors.
+        NVML_FI_DEV_NVLINK_COUNT_RCV_GENERAL_ERRORS;
+        /// Errors.
+        NVML_FI_DEV_NVLINK_COUNT_LOCAL_LINK_INTEGRITY_ERRORS;
+        /// Errors.
+        NVML_FI_DEV_NVLINK_COUNT_XMIT_DISCARDS;
+        /// Errors.
+        NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_FAILED_EVENTS;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_SYMBOL_ERRORS;
+        /// Mantissa in bits 8 to 11, negative exponent of 10 in bits 0 to 7.
+        NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_BER;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_0;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_1;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_2;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_3;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_4;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_5;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_6;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_7;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_8;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_9;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_10;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_11;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_12;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_13;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_14;
+        /// Symbols.
+        NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_15;
+    }
+
+    /// Rarely, of each link to the CPU.
+    RARELY_EACH_C2C_LINK: LinkField {
+        /// 1 where the link is active.
+        NVML_FI_DEV_C2C_LINK_GET_STATUS;
+        /// 10^6 bytes per second.
+        NVML_FI_DEV_C2C_LINK_GET_MAX_BW;
+        /// Errors found by check sum.
+        NVML_FI_DEV_C2C_LINK_ERROR_INTR;
+        /// Packets sent again.
+        NVML_FI_DEV_C2C_LINK_ERROR_REPLAY;
+        /// Packets sent again twice running.
+        NVML_FI_DEV_C2C_LINK_ERROR_REPLAY_B2B;
+        /// 1 where the link is in its low-power state.
+        NVML_FI_DEV_C2C_LINK_POWER_STATE;
+    }
 }
 
 /// What is read when a device is opened.
@@ -221,20 +352,35 @@ pub fn every_round(links: u32) -> Vec<FieldKey> {
     keys
 }
 
+/// What is read once in a while, of a device with so many NVLinks and links to its CPU.
+pub fn rarely(links: u32, c2c_links: u32) -> Vec<FieldKey> {
+    let mut keys: Vec<_> = RARELY.iter().copied().map(FieldKey::new).collect();
+    for (fields, links) in [(RARELY_EACH_LINK, links), (RARELY_EACH_C2C_LINK, c2c_links)] {
+        for field in fields.iter().copied().map(LinkField) {
+            keys.extend((0..links).map(|link| field.of(link)));
+        }
+    }
+    keys
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{ALL_LINKS, every_round};
+    use super::{ALL_LINKS, FieldKey, every_round, rarely};
 
     #[test]
     fn every_value_is_read_once_and_links_have_theirs() {
-        let read =
-            |links| -> Vec<_> { every_round(links).iter().map(|key| (key.id(), key.scope())).collect() };
+        let places =
+            |keys: Vec<FieldKey>| -> Vec<_> { keys.iter().map(|key| (key.id(), key.scope())).collect() };
+        let read = |links| places(every_round(links));
         for links in [0, 1, 18] {
-            let keys = read(links);
-            assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{links} links");
+            for keys in [read(links), places(rarely(links, 2))] {
+                assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{links} links");
+            }
         }
+        assert_eq!(rarely(2, 1).len() - rarely(1, 1).len(), 25, "NVLinks");
+        assert_eq!(rarely(0, 3).len() - rarely(0, 2).len(), 6, "links to the CPU");
         let scopes = |links| read(links).into_iter().map(|(_, scope)| scope).collect::<BTreeSet<_>>();
         assert_eq!(scopes(0), [0].into());
         assert_eq!(scopes(3), [0, 1, 2, ALL_LINKS].into());

@@ -1,9 +1,9 @@
 //! GPM: the profiling counters of Hopper and later, two samples at a time, one batched call per device.
 
 use nvml_wrapper_sys::bindings::{nvmlGpmMetricsGet_t, nvmlGpmSample_t, nvmlGpmSupport_t};
-use reading::{Ceiling, Fault, FaultCode, Measured};
+use reading::{Absence, Ceiling, Fault, FaultCode, Measured};
 
-use super::{Gpu, Library, QUEUE, call, check, plausible};
+use super::{Gpu, INVALID_ARGUMENT, Library, QUEUE, call, check, plausible};
 
 /// nvml.h, `NVML_GPM_METRICS_GET_VERSION`.
 const METRICS_GET_VERSION: u32 = 1;
@@ -61,6 +61,36 @@ gpm_metrics! {
     NvlinkTotalRxPerSec = 60, "NVLINK_TOTAL_RX_PER_SEC";
     /// MiB per second sent over all NVLinks.
     NvlinkTotalTxPerSec = 61, "NVLINK_TOTAL_TX_PER_SEC";
+    /// Percent of the accesses to host memory that the cache served.
+    HostmemCacheHit = 160, "HOSTMEM_CACHE_HIT";
+    /// Percent of the accesses to other devices' memory that the cache served.
+    PeermemCacheHit = 162, "PEERMEM_CACHE_HIT";
+    /// Percent of the accesses to the device's memory that the cache served.
+    DramCacheHit = 164, "DRAM_CACHE_HIT";
+    /// Switches between contexts that were asked for.
+    ContextSwitches = 172, "GR0_CTXSW_REQUESTS";
+    /// Percent of time in which contexts were switched.
+    ContextSwitchActive = 174, "GR0_CTXSW_ACTIVE_PCT";
+}
+
+impl GpmMetric {
+    /// The value, if it is one of the metric's kind.
+    fn checked(self, value: f64) -> Measured<f64> {
+        match self {
+            Self::PcieTxPerSec
+            | Self::PcieRxPerSec
+            | Self::NvlinkTotalRxPerSec
+            | Self::NvlinkTotalTxPerSec => plausible::gpm_rate(self.name(), value),
+            Self::ContextSwitches => plausible::gpm_count(self.name(), value),
+            _ => plausible::gpm_percent(self.name(), value),
+        }
+    }
+
+    /// Whether NVML has it since its first release with GPM. What is newer is asked for by a call of its own: no
+    /// document says that a library which does not know a number refuses that number alone.
+    fn is_original(self) -> bool {
+        (self as u32) < 98
+    }
 }
 
 /// The metrics of one interval.
@@ -142,6 +172,11 @@ impl Gpm {
         Ok(Self { newer: Sample::new(library)?, older: Sample::new(library)?, primed: false, request })
     }
 
+    /// Forgets the last sample: what it is compared with next would be of another time than its neighbours.
+    pub fn restart(&mut self) {
+        self.primed = false;
+    }
+
     /// Takes a sample of `gpu`, or of its GPU instance `instance`, and returns the metrics between the
     /// last sample and this one. The first call has nothing to compare with and returns no data.
     pub fn read(&mut self, gpu: &Gpu, instance: Option<u32>) -> GpmMetrics {
@@ -164,26 +199,34 @@ impl Gpm {
     }
 
     fn compare(&mut self, library: &Library) -> Measured<Vec<Measured<f64>>> {
+        let original = GpmMetric::ALL.iter().take_while(|metric| metric.is_original()).count();
+        let (original, newer) = GpmMetric::ALL.split_at(original);
+        let mut values = self.request(library, original)?;
+        let newer_values = self.request(library, newer);
+        values.extend(newer_values.unwrap_or_else(|fault| vec![Err(fault); newer.len()]));
+        Ok(values)
+    }
+
+    fn request(&mut self, library: &Library, metrics: &[GpmMetric]) -> Measured<Vec<Measured<f64>>> {
         let request = &mut *self.request;
         request.version = METRICS_GET_VERSION;
-        request.numMetrics = u32::try_from(GpmMetric::ALL.len()).unwrap_or(0);
+        request.numMetrics = u32::try_from(metrics.len()).unwrap_or(0);
         request.sample1 = self.older.handle;
         request.sample2 = self.newer.handle;
-        for (slot, metric) in request.metrics.iter_mut().zip(GpmMetric::ALL) {
+        for (slot, metric) in request.metrics.iter_mut().zip(metrics) {
             slot.metricId = *metric as u32;
             slot.nvmlReturn = nvml_wrapper_sys::bindings::nvmlReturn_enum_NVML_ERROR_UNKNOWN;
             slot.value = f64::NAN;
         }
         call!(library, nvmlGpmMetricsGet(&raw mut *request))?;
         let value = |(metric, slot): (&GpmMetric, &nvml_wrapper_sys::bindings::nvmlGpmMetric_t)| {
-            check(metric.name(), slot.nvmlReturn)?;
-            // Ids below 20 are percentages, the others rates.
-            if (*metric as u32) < 20 {
-                plausible::gpm_percent(metric.name(), slot.value)
-            } else {
-                plausible::gpm_rate(metric.name(), slot.value)
-            }
+            check(metric.name(), slot.nvmlReturn).map_err(|fault| {
+                // The only argument of a metric is its number: a library that returns that it is invalid is older.
+                let unsupported = Fault { absence: Absence::Unsupported, ..fault };
+                if fault.code == INVALID_ARGUMENT { unsupported } else { fault }
+            })?;
+            metric.checked(slot.value)
         };
-        Ok(GpmMetric::ALL.iter().zip(&request.metrics).map(value).collect())
+        Ok(metrics.iter().zip(&request.metrics).map(value).collect())
     }
 }

@@ -10,22 +10,27 @@
 
 mod device;
 mod events;
+mod fabric;
 mod field_values;
 pub mod fields;
 mod gpm;
 mod library;
+mod newer;
 mod plausible;
+mod rare;
 mod sample;
 
 pub use device::{Gpu, InforomObject, Instance};
 pub use events::{EventSet, XidEvent};
+pub use fabric::Fabric;
 pub use field_values::FieldValues;
 pub use fields::{FieldKey, LinkField, SummedLinkField};
 pub use gpm::{Gpm, GpmMetric, GpmMetrics};
-pub use library::Library;
+pub use library::{Library, SEARCH};
+pub use rare::Rare;
 pub use sample::{Mandatory, Memory, NvLink, Raw, mandatory, memory, read};
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use reading::{Absence, Fault, FaultCode, Measured};
 use source::{CallQueue, LossCodes};
@@ -99,6 +104,15 @@ pub fn check(call: &'static str, code: u32) -> Measured<()> {
     }
 }
 
+/// A return code's name in nvml.h, or its number.
+pub fn return_name(code: u32) -> Cow<'static, str> {
+    match RETURNS.iter().find(|(known, ..)| *known == code) {
+        _ if code == 0 => Cow::Borrowed("NVML_SUCCESS"),
+        Some((_, _, name)) => Cow::Borrowed(name),
+        None => Cow::Owned(code.to_string()),
+    }
+}
+
 /// The return codes that mean more than that a value is missing.
 pub const LOSSES: LossCodes = LossCodes {
     device: &["NVML_ERROR_GPU_IS_LOST", "NVML_ERROR_RESET_REQUIRED", "NVML_ERROR_GPU_NOT_FOUND"],
@@ -144,6 +158,15 @@ macro_rules! number {
     }};
 }
 pub(crate) use number;
+
+/// Calls a symbol that writes a temperature of a device.
+macro_rules! celsius {
+    ($gpu:expr, $name:ident $(, $arg:expr)*) => {
+        $crate::raw::number!($gpu, $name $(, $arg)*)
+            .and_then(|value| $crate::raw::plausible::BLANKS.temperature(stringify!($name), value))
+    };
+}
+pub(crate) use celsius;
 
 /// Calls a symbol that writes a text: `text!(library, nvmlName(handle, ...), 96)`, arguments before the
 /// buffer, and the buffer's length.

@@ -66,6 +66,15 @@ pub fn margin(call: &'static str, celsius: i32) -> Measured<i32> {
 /// have.
 const MARGIN_C: RangeInclusive<i32> = -100..=200;
 
+/// nvml.h, `nvmlEnableState_t`: off or on, and no other number.
+pub fn switch(call: &'static str, state: u32) -> Measured<bool> {
+    match state {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Fault::new(call, FaultCode::OutOfRange)),
+    }
+}
+
 /// A whole percentage.
 pub fn percent(call: &'static str, value: u32) -> Measured<u32> {
     if value <= 100 { Ok(value) } else { Err(Fault::new(call, FaultCode::Over100Percent)) }
@@ -80,6 +89,11 @@ pub fn gpm_percent(call: &'static str, value: f64) -> Measured<f64> {
 pub fn gpm_rate(call: &'static str, value: f64) -> Measured<f64> {
     const MIB_PER_SECOND_MAX: f64 = 1e8;
     within(call, value, MIB_PER_SECOND_MAX)
+}
+
+/// A GPM count of one interval; no engine switches between contexts a billion times.
+pub fn gpm_count(call: &'static str, value: f64) -> Measured<f64> {
+    within(call, value, 1e9)
 }
 
 fn within(call: &'static str, value: f64, max: f64) -> Measured<f64> {

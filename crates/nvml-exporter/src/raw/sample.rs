@@ -3,21 +3,19 @@
 use std::time::Instant;
 
 use super::{
-    FUNCTION_NOT_FOUND, Gpu, INSUFFICIENT_SIZE, VERSION_MISMATCH, call, number,
+    FUNCTION_NOT_FOUND, Gpu, INSUFFICIENT_SIZE, call, celsius,
+    fabric::{Fabric, fabric},
+    number,
     plausible::{self, BLANKS, Number as _, numbers},
     struct_version,
 };
 use nvml_wrapper_sys::bindings::{
     nvmlBAR1Memory_t, nvmlClockType_enum_NVML_CLOCK_GRAPHICS as CLOCK_GRAPHICS,
     nvmlClockType_enum_NVML_CLOCK_MEM as CLOCK_MEMORY, nvmlClockType_enum_NVML_CLOCK_SM as CLOCK_SM,
-    nvmlClockType_enum_NVML_CLOCK_VIDEO as CLOCK_VIDEO, nvmlEccSramErrorStatus_t, nvmlGpuFabricInfo_v2_t,
-    nvmlGpuFabricInfo_v3_t, nvmlGridLicensableFeatures_t, nvmlMarginTemperature_t, nvmlMemory_t,
-    nvmlMemory_v2_t, nvmlRowRemapperHistogramValues_t,
-    nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU as SENSOR_GPU,
-    nvmlTemperatureThresholds_enum_NVML_TEMPERATURE_THRESHOLD_GPU_MAX as GPU_MAX,
-    nvmlTemperatureThresholds_enum_NVML_TEMPERATURE_THRESHOLD_MEM_MAX as MEMORY_MAX,
-    nvmlTemperatureThresholds_enum_NVML_TEMPERATURE_THRESHOLD_SHUTDOWN as SHUTDOWN,
-    nvmlTemperatureThresholds_enum_NVML_TEMPERATURE_THRESHOLD_SLOWDOWN as SLOWDOWN, nvmlUtilization_t,
+    nvmlClockType_enum_NVML_CLOCK_VIDEO as CLOCK_VIDEO, nvmlEccSramErrorStatus_t,
+    nvmlGridLicensableFeatures_t, nvmlMarginTemperature_t, nvmlMemory_t, nvmlMemory_v2_t,
+    nvmlRowRemapperHistogramValues_t, nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU as SENSOR_GPU,
+    nvmlUtilization_t,
 };
 use reading::{Absence, Ceiling, Fault, FaultCode, Measured, plausible_count};
 
@@ -43,8 +41,6 @@ pub struct Raw {
     pub temperature_c: Measured<u32>,
     /// Degrees to the nearest limit; negative past it.
     pub margin_c: Measured<i32>,
-    /// Thresholds: slowdown, shutdown, GPU operating, memory operating.
-    pub thresholds_c: [Measured<u32>; 4],
     /// Power draw.
     pub power_mw: Measured<u32>,
     /// Power limits.
@@ -89,9 +85,6 @@ pub struct Raw {
 
 /// The clock domains of [`Raw::clocks_mhz`].
 const CLOCKS: [u32; 4] = [CLOCK_SM, CLOCK_MEMORY, CLOCK_GRAPHICS, CLOCK_VIDEO];
-
-/// The thresholds of [`Raw::thresholds_c`].
-const THRESHOLDS: [u32; 4] = [SLOWDOWN, SHUTDOWN, GPU_MAX, MEMORY_MAX];
 
 /// Most fans that one board has; none is known with more than 4.
 const FANS_MAX: u32 = 16;
@@ -154,22 +147,6 @@ pub struct SramEcc {
 /// Banks by spare rows left: max, high, partial, low, none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowBanks(pub [u32; 5]);
-
-/// Fabric registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fabric {
-    /// nvml.h, `NVML_GPU_FABRIC_STATE_*`.
-    pub state: u8,
-    /// nvml.h, `NVML_GPU_FABRIC_HEALTH_MASK_*`.
-    pub health_mask: u32,
-}
-
-/// A call that writes a temperature of a device.
-macro_rules! celsius {
-    ($gpu:expr, $name:ident $(, $arg:expr)*) => {
-        number!($gpu, $name $(, $arg)*).and_then(|value| BLANKS.temperature(stringify!($name), value))
-    };
-}
 
 /// A call that writes two numbers about a device; only the first may be required to be one.
 macro_rules! pair {
@@ -235,7 +212,6 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         bar1: bar1(gpu),
         temperature_c: celsius!(gpu, nvmlDeviceGetTemperature, SENSOR_GPU),
         margin_c: margin(gpu),
-        thresholds_c: THRESHOLDS.map(|threshold| celsius!(gpu, nvmlDeviceGetTemperatureThreshold, threshold)),
         power_mw: number!(gpu, nvmlDeviceGetPowerUsage),
         limits_mw: Limits {
             enforced: number!(gpu, nvmlDeviceGetEnforcedPowerLimit),
@@ -269,10 +245,12 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         links: (0..links)
             .map(|number| NvLink {
                 number,
-                active: number!(gpu, nvmlDeviceGetNvLinkState, number).map(|state| state == ENABLED),
+                active: number!(gpu, nvmlDeviceGetNvLinkState, number)
+                    .and_then(|state| plausible::switch("nvmlDeviceGetNvLinkState", state)),
             })
             .collect(),
-        ecc_enabled: pair!(gpu, nvmlDeviceGetEccMode).map(|(current, _)| current == ENABLED),
+        ecc_enabled: pair!(gpu, nvmlDeviceGetEccMode)
+            .and_then(|(current, _)| plausible::switch("nvmlDeviceGetEccMode", current)),
         sram_ecc: sram_ecc(gpu),
         row_banks: row_banks(gpu),
         fabric: fabric(gpu),
@@ -280,9 +258,6 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         license_active: license_active(gpu),
     }
 }
-
-/// nvml.h, `NVML_FEATURE_ENABLED`.
-const ENABLED: u32 = 1;
 
 /// The result of a call, or that of the `older` one in a library or driver that does not have it.
 fn older_if_missing<T>(newer: Measured<T>, older: impl FnOnce() -> Measured<T>) -> Measured<T> {
@@ -380,22 +355,6 @@ fn row_banks(gpu: &Gpu) -> Measured<RowBanks> {
     let mut v = nvmlRowRemapperHistogramValues_t { max: 0, high: 0, partial: 0, low: 0, none: 0 };
     call!(gpu.library(), nvmlDeviceGetRowRemapperHistogram(gpu.handle(), &raw mut v))?;
     numbers("nvmlDeviceGetRowRemapperHistogram", [v.max, v.high, v.partial, v.low, v.none]).map(RowBanks)
-}
-
-/// Fabric state. Version 3 of the struct only appends to version 2, so drivers that know no more than
-/// version 2 get the same buffer as that version.
-fn fabric(gpu: &Gpu) -> Measured<Fabric> {
-    // SAFETY: integers and byte arrays only: all-zero bytes are valid.
-    let mut info: nvmlGpuFabricInfo_v3_t = unsafe { std::mem::zeroed() };
-    info.version = struct_version::<nvmlGpuFabricInfo_v3_t>(3);
-    let returned = call!(gpu.library(), nvmlDeviceGetGpuFabricInfoV(gpu.handle(), &raw mut info));
-    if returned.is_err_and(|fault| fault.code == VERSION_MISMATCH) {
-        info.version = struct_version::<nvmlGpuFabricInfo_v2_t>(2);
-        call!(gpu.library(), nvmlDeviceGetGpuFabricInfoV(gpu.handle(), &raw mut info))?;
-    } else {
-        returned?;
-    }
-    Ok(Fabric { state: info.state, health_mask: info.healthMask.checked("nvmlDeviceGetGpuFabricInfoV")? })
 }
 
 /// Whether any vGPU feature is licensed; on hosts without vGPU none is.

@@ -1,6 +1,6 @@
 //! Xeon sockets as the kernel shows them: topology, frequency, RAPL, coretemp, throttling, PMUs; and beside
 //! the kernel's files, in `accelsim/perf`, what the system calls of perf events and CPUID would return.
-//! Written from the kernel's own documentation; no such machine was at hand.
+//! The machine's file names who described it.
 
 use std::fmt::Write as _;
 
@@ -23,6 +23,10 @@ const WRITES: f64 = 0.3;
 /// Where RAPL's counters end (`max_energy_range_uj`).
 const ENERGY_RANGE_UJ: u64 = 262_143_328_850;
 const MEMORY_ENERGY_RANGE_UJ: u64 = 65_712_999_613;
+/// The platform's counter is in whole joules on servers, and its range is wider.
+const PLATFORM_ENERGY_RANGE_UJ: u64 = 4_294_967_295_000_000;
+/// What the rest of the platform draws.
+const PLATFORM_WATTS: f64 = 120.0;
 /// Memory controllers' PMUs have types from here on.
 const FIRST_IMC_TYPE: usize = 30;
 const CORE_PMU: u32 = 4;
@@ -36,8 +40,9 @@ pub struct XeonProfile {
     pub brand: String,
     /// EAX of CPUID leaf 1: family, model, stepping.
     pub signature: u32,
-    /// Whether there is AMX: tiles, int8, bf16 and fp16.
-    pub amx: bool,
+    /// Data types of its AMX units: `int8`, `bf16`, `fp16`; none without AMX.
+    #[serde(default)]
+    pub amx: Vec<String>,
     /// Microcode revision, as sysfs shows it.
     pub microcode: String,
     /// Sockets.
@@ -48,12 +53,30 @@ pub struct XeonProfile {
     pub threads: u32,
     /// Memory controllers of a socket.
     pub memory_controllers: u32,
+    /// Whether each controller counts two sub-channels apart.
+    #[serde(default)]
+    pub sub_channels: bool,
+    /// By which driver the kernel reads RAPL.
+    pub rapl: Rapl,
+    /// Whether the kernel was booted with `int_pln_enable`, without which it counts no power limit events.
+    #[serde(default)]
+    pub power_limit_events: bool,
     /// Memory traffic of a socket under full load, 10^9 bytes per second.
     pub gigabytes_per_second: f64,
     /// Memory's power draw idle and under full load.
     pub memory_watts: (f64, f64),
     /// Power, heat, clocks of a socket.
     pub physics: Physics,
+}
+
+/// The drivers of RAPL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rapl {
+    /// Registers of the CPU; the platform's zone is numbered between those of the packages.
+    Msr,
+    /// TPMI, as on Xeon 6.
+    Tpmi,
 }
 
 /// The sockets of a machine.
@@ -95,6 +118,7 @@ impl Amx {
             self.socket(now, socket, &mut files);
         }
         self.memory_controllers(&mut files);
+        self.0.afflict(&mut files, now);
         files
     }
 
@@ -134,10 +158,21 @@ impl Amx {
         put("thermal_throttle/package_throttle_total_time_ms", (hot * 1e3) as u64);
         put("thermal_throttle/core_throttle_count", hot as u64 / 2);
         put("thermal_throttle/core_throttle_total_time_ms", (hot * 5e2) as u64);
-        put(
-            "thermal_throttle/package_power_limit_count",
-            self.since_boot(Channel::PowerCap, socket, now) as u64,
-        );
+        if self.0.facts.power_limit_events {
+            let count = self.since_boot(Channel::PowerCap, socket, now) as u64;
+            put("thermal_throttle/package_power_limit_count", count);
+        }
+    }
+
+    /// The RAPL zone of a socket, below the root.
+    fn zone(&self, socket: u32) -> (String, String) {
+        let (control, number) = match self.0.facts.rapl {
+            Rapl::Msr if socket > 0 => ("intel-rapl", socket + 1),
+            Rapl::Msr => ("intel-rapl", socket),
+            Rapl::Tpmi => ("intel-rapl-tpmi", socket),
+        };
+        let zone = format!("{control}:{number}");
+        (format!("class/powercap/{zone}"), zone)
     }
 
     fn socket(&self, now: f64, socket: u32, files: &mut Files) {
@@ -147,9 +182,9 @@ impl Amx {
         let uptime = self.0.uptime(now);
         let joules = self.since_boot(Channel::Power, socket, now);
         let memory_joules = idle * uptime + (full - idle) * self.since_boot(Channel::Dram, socket, now);
-        let zone = format!("class/powercap/intel-rapl:{socket}");
+        let (folder, zone) = self.zone(socket);
         let microwatts = |watts: f64| (watts * 1e6) as u64;
-        files.put(format!("{zone}/name"), format_args!("package-{socket}"));
+        files.put(format!("{folder}/name"), format_args!("package-{socket}"));
         for (name, value) in [
             ("energy_uj", (joules * 1e6) as u64 % (ENERGY_RANGE_UJ + 1)),
             ("max_energy_range_uj", ENERGY_RANGE_UJ),
@@ -158,14 +193,23 @@ impl Amx {
             ("constraint_1_power_limit_uw", microwatts(power.limit_watts * 1.2)),
             ("constraint_1_max_power_uw", microwatts(power.limit_max_watts * 2.0)),
         ] {
-            files.put(format!("{zone}/{name}"), value);
+            files.put(format!("{folder}/{name}"), value);
         }
-        files.put(format!("{zone}/constraint_0_name"), "long_term");
-        files.put(format!("{zone}/constraint_1_name"), "short_term");
-        let dram = format!("{zone}/intel-rapl:{socket}:0");
+        files.put(format!("{folder}/constraint_0_name"), "long_term");
+        files.put(format!("{folder}/constraint_1_name"), "short_term");
+        let dram = format!("{folder}/{zone}:0");
         files.put(format!("{dram}/name"), "dram");
         files.put(format!("{dram}/energy_uj"), (memory_joules * 1e6) as u64 % (MEMORY_ENERGY_RANGE_UJ + 1));
         files.put(format!("{dram}/max_energy_range_uj"), MEMORY_ENERGY_RANGE_UJ);
+        if socket == 0 && self.0.facts.rapl == Rapl::Msr {
+            // Counted in whole joules, and without a limit.
+            let platform = "class/powercap/intel-rapl:1";
+            files.put(format!("{platform}/name"), "psys");
+            files.put(format!("{platform}/energy_uj"), (joules + PLATFORM_WATTS * uptime) as u64 * 1_000_000);
+            files.put(format!("{platform}/max_energy_range_uj"), PLATFORM_ENERGY_RANGE_UJ);
+            files.put(format!("{platform}/constraint_0_name"), "long_term");
+            files.put(format!("{platform}/constraint_0_power_limit_uw"), 0);
+        }
 
         let chip = format!("class/hwmon/hwmon{socket}");
         files.put(format!("{chip}/name"), "coretemp");
@@ -197,15 +241,16 @@ impl Amx {
         count(CORE_PMU, 0x003c, thread);
         count(CORE_PMU, 0x00c0, thread * INSTRUCTIONS_PER_CYCLE);
         count(CORE_PMU, 0x02ec, thread * share);
-        if facts.amx {
+        if !facts.amx.is_empty() {
             count(CORE_PMU, 0x02b7, self.since_boot(Channel::Tensor, cpu.socket, now) * hertz * share);
         }
         if cpu.core == 0 && cpu.number < facts.sockets * facts.cores {
             let bytes = self.since_boot(Channel::Dram, cpu.socket, now) * facts.gigabytes_per_second * 1e9;
-            let accesses = bytes / 64.0 / f64::from(facts.memory_controllers) / 2.0;
+            let events = cas_events(facts);
+            let accesses = bytes / 64.0 / f64::from(facts.memory_controllers) / events.len() as f64;
             for controller in 0..facts.memory_controllers {
                 let pmu = FIRST_IMC_TYPE as u32 + controller;
-                for channel in [0x05, 0x06] {
+                for (_, channel) in events {
                     count(pmu, 0xcf00 | channel, accesses * (1.0 - WRITES));
                     count(pmu, 0xf000 | channel, accesses * WRITES);
                 }
@@ -223,10 +268,10 @@ impl Amx {
             files.put(format!("{folder}/cpumask"), cpumask.join(","));
             files.put(format!("{folder}/format/event"), "config:0-7");
             files.put(format!("{folder}/format/umask"), "config:8-15");
-            for (channel, event) in [("sch0", "0x05"), ("sch1", "0x06")] {
+            for (channel, event) in cas_events(&self.0.facts) {
                 for (name, umask) in [("read", "0xcf"), ("write", "0xf0")] {
-                    let event = format_args!("event={event},umask={umask}").to_string();
-                    let path = format!("{folder}/events/cas_count_{name}_{channel}");
+                    let event = format!("event={event:#04x},umask={umask}");
+                    let path = format!("{folder}/events/cas_count_{name}{channel}");
                     files.put(format!("{path}.scale"), "6.103515625e-5");
                     files.put(format!("{path}.unit"), "MiB");
                     files.put(path, event);
@@ -236,10 +281,17 @@ impl Amx {
     }
 }
 
+/// Events that count column accesses: the suffix of their names, and their number.
+fn cas_events(facts: &XeonProfile) -> &'static [(&'static str, u32)] {
+    if facts.sub_channels { &[("_sch0", 0x05), ("_sch1", 0x06)] } else { &[("", 0x05)] }
+}
+
 /// Leaves of CPUID: number, sub-leaf, EAX, EBX, ECX, EDX, in hexadecimal.
 fn cpuid(facts: &XeonProfile) -> String {
-    let amx: u32 = if facts.amx { 1 << 22 | 1 << 24 | 1 << 25 } else { 0 };
-    let fp16: u32 = if facts.amx { 1 << 21 } else { 0 };
+    let bit = |has: bool, bit: u32| u32::from(has) << bit;
+    let knows = |kind: &str| facts.amx.iter().any(|known| known == kind);
+    let amx = bit(!facts.amx.is_empty(), 24) | bit(knows("bf16"), 22) | bit(knows("int8"), 25);
+    let fp16 = bit(knows("fp16"), 21);
     let vendor = *b"GenuineIntel";
     let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
     let mut lines = vec![
@@ -315,9 +367,18 @@ mod tests {
     }
 
     #[test]
+    fn the_platforms_zone_is_numbered_between_the_packages() {
+        let root = shown("xeon-sapphire-rapids", Workload::Decode, 1.79e9);
+        let names = [0, 1, 2].map(|zone| read(&root, &format!("class/powercap/intel-rapl:{zone}/name")));
+        assert_eq!(names, ["package-0", "psys", "package-1"]);
+        assert_eq!(read(&root, "class/powercap/intel-rapl:2/intel-rapl:2:0/name"), "dram");
+    }
+
+    #[test]
     fn energy_wraps_where_it_says() {
         let root = shown("xeon6-amx", Workload::Decode, 1.79e9);
-        let number = |name: &str| read(&root, &format!("class/powercap/intel-rapl:0/{name}")).parse::<u64>();
+        let zone = "class/powercap/intel-rapl-tpmi:0";
+        let number = |name: &str| read(&root, &format!("{zone}/{name}")).parse::<u64>();
         assert!(number("energy_uj").expect("a number") <= number("max_energy_range_uj").expect("a number"));
     }
 }

@@ -126,7 +126,11 @@ pub fn files(moment: &Moment<'_>) -> Files {
     }
     files.put("module/habanalabs/version", &moment.machine().profile().driver.version);
     for hpu in moment.present().filter_map(|index| Hpu::new(moment.device(index)?)) {
-        driver_files(&hpu, &mut files);
+        let mut own = Files::default();
+        driver_files(&hpu, &mut own);
+        let device = hpu.device().index();
+        own.afflict(|name| moment.conditions().effect_on_file(name, device, moment.seconds()));
+        files.extend(own);
     }
     files
 }

@@ -1,5 +1,5 @@
-//! An Intel NPU as the kernel shows it: the files of the driver `intel_vpu`, the PMT region of its SoC, and
-//! what else lies there. Written from the kernel's own documentation; no such machine was at hand.
+//! An Intel NPU as the kernel shows it: the files that the driver `intel_vpu` has in the machine's release of
+//! Linux, the PMT region of its SoC, and what else lies there. The machine's file names who described it.
 
 use serde::Deserialize;
 
@@ -24,8 +24,6 @@ pub struct NpuProfile {
     pub address: String,
     /// PCI device id.
     pub device: u32,
-    /// Linux that runs: files appear with the version that brought them.
-    pub kernel: (u32, u32),
     /// Firmware, as debugfs shows it.
     pub firmware: String,
     /// Memory of the models that are loaded, MiB.
@@ -80,13 +78,17 @@ impl Npu {
         if part.control().hidden.contains(&0) {
             return files;
         }
-        bus::identify(&mut files, &facts.address, VENDOR, facts.device, CLASS);
         let folder = bus::folder(&facts.address);
+        bus::identify(&mut files, &folder, VENDOR, facts.device, CLASS);
+        for (name, value) in bus::no_link() {
+            files.put(format!("{folder}/{name}"), value);
+        }
         // Reading the configuration space of a function that sleeps wakes it.
         files.bytes(format!("{folder}/config"), vec![0; 64]);
         if part.is_driven() {
             self.driver(now, &folder, &mut files);
         }
+        part.afflict(&mut files, now);
         files
     }
 
@@ -108,7 +110,7 @@ impl Npu {
         );
         files.put(format!("{folder}/accel/accel0/dev"), "261:0");
         files.link("class/accel/accel0", format!("../../{folder}/accel/accel0"));
-        let (major, minor) = facts.kernel;
+        let (major, minor) = part.release;
         files.put("module/intel_vpu/version", format_args!("1.0.0 {major}.{minor}.0"));
 
         let uptime = now - part.driven_since();
@@ -116,25 +118,26 @@ impl Npu {
         let milliseconds = |seconds: f64| (seconds * 1e3) as u64;
         let mut put = |name: &str, value: String| files.put(format!("{folder}/{name}"), value);
         put("power/runtime_status", if self.asleep(now) { "suspended" } else { "active" }.to_owned());
+        put("power_state", if self.asleep(now) { "D3hot" } else { "D0" }.to_owned());
         put("power/runtime_active_time", milliseconds(uptime - suspended).to_string());
         put("power/runtime_suspended_time", milliseconds(suspended).to_string());
         let busy = (part.since_driven(Channel::Graphics, now) * 1e6) as u64;
         let clocks = &facts.physics.clocks;
         let (current, lowest, highest) =
             (self.clock_megahertz(now), clocks.core_idle_megahertz as u32, clocks.core_max_megahertz as u32);
-        if facts.kernel >= (6, 11) {
+        if part.release >= (6, 11) {
             put("npu_busy_time_us", busy.to_string());
             put("sched_mode", "HW".to_owned());
         }
-        if facts.kernel >= (6, 15) {
+        if part.release >= (6, 15) {
             let models = facts.model_mib as f64 * part.level(Channel::MemoryFill, now);
             put("npu_memory_utilization", (MEMORY_OF_DRIVER + ((models as u64) << 20)).to_string());
         }
-        if facts.kernel >= (6, 16) {
+        if part.release >= (6, 16) {
             put("npu_max_frequency_mhz", highest.to_string());
             put("npu_current_frequency_mhz", current.to_string());
         }
-        if facts.kernel >= (7, 2) {
+        if part.release >= (7, 2) {
             put("freq/hw_min_freq", lowest.to_string());
             put("freq/hw_efficient_freq", (u32::midpoint(lowest, highest)).to_string());
             put("freq/hw_max_freq", highest.to_string());
@@ -224,11 +227,13 @@ mod tests {
             let root = shown(machine, Workload::Mixed, 1.79e9);
             root.path().join("bus/pci/devices/0000:00:0b.0").join(name).exists()
         };
-        for (machine, memory, frequency, folder) in [
-            ("nuc-arrow-lake", false, false, false),
-            ("nuc-lunar-lake", true, true, false),
-            ("nuc-panther-lake", true, true, true),
+        for (machine, busy, memory, frequency, folder) in [
+            ("nuc-meteor-lake", false, false, false, false),
+            ("nuc-arrow-lake", true, false, false, false),
+            ("nuc-lunar-lake", true, true, true, false),
+            ("nuc-panther-lake", true, true, true, true),
         ] {
+            assert_eq!(has(machine, "npu_busy_time_us"), busy, "{machine}");
             assert_eq!(has(machine, "npu_memory_utilization"), memory, "{machine}");
             assert_eq!(has(machine, "npu_current_frequency_mhz"), frequency, "{machine}");
             assert_eq!(has(machine, "freq/current_freq"), folder, "{machine}");

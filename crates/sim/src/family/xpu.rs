@@ -34,7 +34,7 @@ pub struct Gpu<'a> {
 }
 
 /// Why clocks are below their maximum, by the kernel's words for it.
-pub const THROTTLE: [(&str, Channel); 4] = [
+const THROTTLE: [(&str, Channel); 4] = [
     ("pl1", Channel::PowerCap),
     ("pl4", Channel::PowerBrake),
     ("thermal", Channel::SoftwareThermal),
@@ -89,7 +89,7 @@ impl<'a> Gpu<'a> {
         if gt == 0 {
             self.device.facts().clocks.core_max_megahertz as u32
         } else {
-            self.facts.media_max_megahertz
+            self.facts.media_max_megahertz.unwrap_or(self.device.facts().clocks.core_max_megahertz as u32)
         }
     }
 
@@ -98,17 +98,21 @@ impl<'a> Gpu<'a> {
         (self.device.energy_joules() * 1e6) as u64
     }
 
+    /// Of it, that of the package, which is most of it.
+    pub fn package_energy_microjoules(&self) -> u64 {
+        self.energy_microjoules() / 10 * 9
+    }
+
     /// Temperature of the package and of the memory, °C, in steps of its sensors.
     pub fn celsius(&self) -> (f64, Option<f64>) {
         let memory = self.device.memory_temperature_celsius();
         (self.device.temperature_celsius().round(), memory.map(f64::round))
     }
 
-    /// Speed of the fan, which follows the temperature; `None` where there is none.
-    pub fn fan_rpm(&self) -> Option<u32> {
-        let most = f64::from(self.facts.fan_max_rpm);
+    /// Speed of a fan, which follows the temperature.
+    pub fn fan_rpm(&self) -> u32 {
         let share = ((self.celsius().0 - 30.0) / 60.0).clamp(0.2, 1.0);
-        (most > 0.0).then_some((most * share) as u32)
+        (f64::from(self.facts.fan_max_rpm) * share) as u32
     }
 
     /// Bytes read from and written to device memory since the driver was loaded.

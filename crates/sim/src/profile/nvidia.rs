@@ -35,6 +35,13 @@ pub struct Nvidia {
     pub engines: Engines,
     /// NVLink, where the device has it.
     pub nvlink: Option<Nvlink>,
+    /// Links to the CPU beside the device, where it has them.
+    pub c2c: Option<C2c>,
+    /// Its place in a rack, where the platform reports one.
+    pub platform: Option<Platform>,
+    /// Power profiles for kinds of work, by their numbers in NVML.
+    #[serde(default)]
+    pub power_profiles: Vec<u32>,
     /// Instance profiles, where the device can be cut.
     #[serde(default)]
     pub mig_profiles: Vec<InstanceProfile>,
@@ -52,6 +59,10 @@ impl Nvidia {
         hold(&[
             ((8..1 << 32).contains(&self.bar1_mib), "device.nvidia: bar1_mib must be at least 8"),
             ((1..=32).contains(&links), "device.nvidia.nvlink: 1 to 32 links"),
+            (
+                self.power_profiles.iter().all(|profile| *profile < 32),
+                "device.nvidia: power_profiles are 0 to 31",
+            ),
             (instances_fit, "device.nvidia.mig_profiles: slices, ids or memory that no device has"),
         ])
     }
@@ -97,6 +108,28 @@ pub struct Engines {
     pub jpeg: u32,
     /// Optical flow accelerators.
     pub optical_flow: u32,
+}
+
+/// Links to the CPU beside the device.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct C2c {
+    /// Links per device.
+    pub links: u32,
+    /// Speed of one link, 10^6 bytes per second.
+    pub link_megabytes_per_second: u32,
+}
+
+/// A device's place in its rack.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Platform {
+    /// Serial number of the chassis, up to 13 characters.
+    pub chassis_serial: String,
+    /// Slot in the chassis, switches included.
+    pub slot: u8,
+    /// Compute tray.
+    pub tray: u8,
 }
 
 /// NVLink and its rate of errors.

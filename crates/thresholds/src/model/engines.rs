@@ -4,6 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+/// An inference engine, and how its names are spelt.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Engine {
+    /// The word by which an override file names it.
+    pub name: String,
+    /// What its own names begin with.
+    pub prefix: String,
+    /// What stands there in other releases and behind wrappers, routers and re-exporters.
+    pub spellings: Vec<String>,
+}
+
 /// How a signal is read from inference engines.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,7 +41,7 @@ pub(crate) enum EngineKind {
     Histogram,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EngineSource {
     pub engine: String,
@@ -49,6 +61,9 @@ pub(crate) struct EngineSource {
     pub set: Option<String>,
     /// A counter of the same engine, without its prefix, that counts some of these apart.
     pub minus: Option<String>,
+    /// A second histogram whose percentile is added: the engine counts two parts of the time apart. A selector, with
+    /// `_bucket`.
+    pub plus: Option<String>,
     /// The layout of a histogram's bounds.
     pub layout: Option<String>,
     /// The engine prints milliseconds.

@@ -56,7 +56,8 @@ pub(crate) struct Example {
     /// The alert fires because series are gone.
     #[serde(default)]
     pub absence: bool,
-    /// For how long a look-back needs them to have been there before.
+    /// For how long a look-back needs the series to have been there before; of a silent example, what happens in
+    /// that time is not looked at.
     #[serde(default)]
     pub lead: Duration,
 }

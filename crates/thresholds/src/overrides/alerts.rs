@@ -1,14 +1,20 @@
 //! Changes to alerts.
 
-use super::{labels, pattern, texts, unknown};
+use super::{labels, selector, texts, unknown};
 use crate::{
-    catalogue::{Catalogue, escape, glob},
-    document::{DocumentError, Node, Value},
+    catalogue::Catalogue,
+    document::{DocumentError, Node},
     model::{Alert, Limit, Part, Severity, Unit},
     number::decimal,
     plan::literal,
     slo,
 };
+
+/// What every alert has beside its bounds.
+const SETTINGS: [&str; 5] = ["for", "keep_firing_for", "enabled", "severity", "labels"];
+
+/// The alert whose reasons can be chosen.
+const THROTTLE: &str = "GpuThermalOrPowerThrottle";
 
 /// Changes alerts.
 pub(super) fn change(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
@@ -25,7 +31,11 @@ pub(super) fn change(catalogue: &mut Catalogue, node: &Node) -> Result<(), Docum
             let place = format!("alerts.{alert_name}");
             if !slo::is_template(&catalogue.alerts[at]) {
                 match name {
-                    "where" => parts(&mut catalogue.alerts[at], &place, value)?,
+                    "where" => parts(catalogue, at, &place, value)?,
+                    "reasons" if alert_name == THROTTLE => reasons(catalogue, value)?,
+                    "severity" if catalogue.alerts[at].level.is_empty() => {
+                        catalogue.alerts[at].severity = severity(catalogue, value)?;
+                    }
                     _ => set(&mut catalogue.alerts[at], &place, (name, key, value), &["where"])?,
                 }
                 continue;
@@ -34,7 +44,7 @@ pub(super) fn change(catalogue: &mut Catalogue, node: &Node) -> Result<(), Docum
             match name {
                 "enabled" | "labels" => set(&mut catalogue.alerts[at], &place, (name, key, value), &[])?,
                 "severity" => {
-                    let severity = severity(value)?;
+                    let severity = severity(catalogue, value)?;
                     catalogue.windows.iter_mut().for_each(|window| window.severity = severity);
                 }
                 "sli" => {
@@ -73,7 +83,6 @@ fn set(
         "severity" if !alert.level.is_empty() => {
             return key.error(format!("{} has the severities of its codes; route on them", alert.name));
         }
-        "severity" => alert.severity = severity(value)?,
         _ if alert.bounds.contains_key(name) => {
             let number = value.number(name)?;
             if alert.unit == Unit::Ratio && name == "limit" && alert.slo.is_none() && number > 1.0 {
@@ -85,7 +94,7 @@ fn set(
             }
         }
         _ => {
-            let known = ["for", "keep_firing_for", "enabled", "severity", "labels"].iter().chain(others);
+            let known = SETTINGS.iter().chain(others);
             let known = known.copied().chain(alert.bounds.keys().map(String::as_str));
             return unknown(key, name, place, known);
         }
@@ -94,42 +103,70 @@ fn set(
 }
 
 /// What is different for series with some labels: a list of tables of labels and settings.
-fn parts(alert: &mut Alert, place: &str, node: &Node) -> Result<(), DocumentError> {
+fn parts(catalogue: &mut Catalogue, at: usize, place: &str, node: &Node) -> Result<(), DocumentError> {
     let place = format!("{place}.where");
-    let Value::List(items) = &node.value else { return node.error(format!("{place} is a list of tables")) };
-    let known: &[&str] = match alert.file.as_deref() {
-        Some("engine") => &["cluster", "namespace", "tenant", "node", "pod", "job", "instance", "model"],
-        _ if alert.expr.iter().any(|text| text.contains(" by (")) => &["cluster", "node", "job", "instance"],
-        _ if alert.families.is_empty() => &["cluster", "node", "job", "instance"],
-        _ => &["cluster", "node", "job", "instance", "device", "uuid"],
+    let alert = catalogue.alerts[at].clone();
+    let known = match alert.file.as_deref() {
+        Some("engine") => selector::OF_ENGINES,
+        _ if alert.summary.contains("{device}") => selector::OF_DEVICES,
+        _ => selector::OF_TARGETS,
     };
+    let is_setting = |name: &str| SETTINGS.contains(&name) || alert.bounds.contains_key(name);
     let mut parts = Vec::new();
-    for item in items {
+    for (of, chosen, settings) in
+        selector::entries(catalogue, &place, node, known, is_setting, &alert.families)?
+    {
         let mut part = Alert { parts: Vec::new(), ..alert.clone() };
-        let (mut matchers, mut names, mut chosen) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, key, value) in item.table(&place)? {
-            if known.contains(&name) {
-                let text = pattern(value, value.text(name)?)?;
-                matchers.push(format!("{name}=~\"{}\"", escape(&glob(text))));
-                names.push(name.to_owned());
-                chosen.push(format!("{name}={text}"));
+        for (name, key, value) in settings {
+            if name == "severity" && part.level.is_empty() {
+                part.severity = severity(catalogue, value)?;
             } else {
                 set(&mut part, &place, (name, key, value), known)?;
             }
         }
-        if matchers.is_empty() {
-            return item.error(format!("{place} names no label; one of {}", known.join(", ")));
-        }
         // Rules of one name differ in their labels; and people see which bound was passed.
-        part.labels.insert("where".to_owned(), literal(&chosen.join(",")));
-        parts.push(Part { matchers: matchers.join(","), labels: names, alert: Box::new(part) });
+        part.labels.insert("where".to_owned(), literal(&chosen));
+        parts.push(Part { of, alert: Box::new(part) });
     }
-    alert.parts = parts;
+    catalogue.alerts[at].parts = parts;
     Ok(())
 }
 
-fn severity(node: &Node) -> Result<Severity, DocumentError> {
+/// The reasons to throttle that count as a fault.
+fn reasons(catalogue: &mut Catalogue, node: &Node) -> Result<(), DocumentError> {
+    let mut known: Vec<String> = catalogue.throttle_reasons().into_iter().collect();
+    known.sort_unstable();
+    let mut chosen = Vec::new();
+    for (item, reason) in texts(node, "a reason")? {
+        if !known.iter().any(|known| known == reason) {
+            return unknown(item, reason, "reasons", known.iter().map(String::as_str));
+        }
+        chosen.push(reason);
+    }
+    catalogue.throttle_by(&chosen);
+    if catalogue.fault_bits().is_empty() {
+        return node.error(format!(
+            "over dcgm-exporter's names none of these can be seen; one of {} is needed",
+            catalogue
+                .reasons
+                .iter()
+                .filter(|reason| reason.bit.is_some())
+                .map(|r| r.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn severity(catalogue: &Catalogue, node: &Node) -> Result<Severity, DocumentError> {
     let word = node.text("severity")?;
-    let found = Severity::ALL.into_iter().find(|severity| severity.name() == word);
-    found.map_or_else(|| unknown(node, word, "severity", Severity::ALL.into_iter().map(Severity::name)), Ok)
+    let found = Severity::ALL.into_iter().find(|severity| catalogue.severity(*severity) == word);
+    found.map_or_else(
+        || {
+            let known = Severity::ALL.into_iter().map(|severity| catalogue.severity(severity));
+            unknown(node, word, "severity (other words for them: [severities])", known)
+        },
+        Ok,
+    )
 }

@@ -98,9 +98,9 @@ impl Prover<'_> {
         let Some(engines) = &signal.engines else {
             let vocabulary = self.set.vocabulary;
             let series = test.series.get(vocabulary).map(Vec::as_slice).unwrap_or_default();
-            let mut groups = vec![self.signal_of(planned, series, "")?];
+            let mut groups: Vec<_> = self.signal_of(planned, series, "")?.into_iter().collect();
             if let Some(newer) = self.newer(series) {
-                groups.push(self.signal_of(planned, &newer, "of 4.9: ")?);
+                groups.extend(self.signal_of(planned, &newer, "of 4.9: ")?);
             }
             return Ok(groups);
         };
@@ -144,12 +144,16 @@ impl Prover<'_> {
         planned: &PlannedSignal<'_>,
         series: &[TestSeries],
         generation: &str,
-    ) -> Result<TestGroup, String> {
+    ) -> Result<Option<TestGroup>, String> {
         let PlannedSignal { signal, bounds, class } = planned;
         let (test, vocabulary) = (&signal.test, self.set.vocabulary);
         let model = self.set.catalogue.example_model(*class);
         let moves = series.iter().any(|series| series.rate.is_some());
         let points = points(test, signal, bounds, test.settle.0 == 0 && !moves);
+        // Prices of device models alone have no example.
+        if points.is_empty() {
+            return Ok(None);
+        }
         let phases: Vec<_> = points
             .iter()
             .map(|v| Phase {
@@ -161,11 +165,11 @@ impl Prover<'_> {
         let mut inputs = self.inputs(&context, series, &phases, &model)?;
         let decoys = test.decoys.get(vocabulary).map(Vec::as_slice).unwrap_or_default();
         inputs.extend(self.decoys(&context, decoys, &phases, &model)?);
-        inputs.extend(Self::seen_twice(&inputs, &phases));
+        inputs.extend(self.left_out(&inputs, &phases, None));
         let labels = self.result_labels(&context, test, series, &model, vocabulary)?;
         let mut group = self.group(format!("{}{generation}{}", self.prefix(), signal.title), inputs);
         self.check(&mut group, planned, &labels, &phases)?;
-        Ok(group)
+        Ok(Some(group))
     }
 
     /// At the end of each phase, the recorded value and the state.
@@ -178,13 +182,15 @@ impl Prover<'_> {
     ) -> Result<(), String> {
         let PlannedSignal { signal, bounds, class } = planned;
         let mut end = 0;
-        let banded = BANDS.iter().any(|band| bounds.contains_key(*band));
+        // The example may be one of a part that has other bounds.
+        let banded = signal.parts.is_empty() && BANDS.iter().any(|band| bounds.contains_key(*band));
         for phase in phases {
             end += phase.ticks;
             let Some(v) = phase.value else { continue };
             if signal.record.is_some() {
                 let mut own = signal.test.labels.get(self.set.vocabulary).cloned().unwrap_or_default();
-                own.retain(|name, _| !signal.labels.contains_key(name));
+                // Of a device, whatever else is recorded must not be there; classes of service have no such series.
+                own.retain(|name, _| signal.families.is_empty() && !signal.labels.contains_key(name));
                 let own = if own.is_empty() { String::new() } else { matchers(&own) };
                 let recorded =
                     self.set.context(bounds, &signal.params).expand(&format!("@{}{own}", signal.id))?;

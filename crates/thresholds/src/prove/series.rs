@@ -9,7 +9,7 @@ use crate::{
     catalogue::escape,
     expr::Context,
     model::{EngineKind, EngineSource, Engines, Example, TestSeries},
-    number::{at, decimal, linear},
+    number::{Duration, at, decimal, linear},
     output::{InputSeries, Labels},
     vocabulary::Vocabulary,
 };
@@ -61,7 +61,13 @@ impl Prover<'_> {
         model: &str,
     ) -> Result<Vec<InputSeries>, String> {
         let all = Phase { value: Some(0.0), ticks: phases.iter().map(|phase| phase.ticks).sum() };
-        self.inputs(context, decoys, &[all], model)
+        // A reason that an override counts as a fault does not mislead.
+        let faults = self.set.family.map(|family| self.set.catalogue.faults(family)).unwrap_or_default();
+        let misleads = |series: &&TestSeries| {
+            !faults.iter().any(|reason| series.series.contains(&format!("reason=\"{reason}\"")))
+        };
+        let decoys: Vec<_> = decoys.iter().filter(misleads).cloned().collect();
+        self.inputs(context, &decoys, &[all], model)
     }
 
     /// The same series from a device of another family, and recordings out of the other file of this family:
@@ -92,32 +98,61 @@ impl Prover<'_> {
         strangers
     }
 
-    /// Over dcgm-exporter's names: the same series from a second device that is seen in the unified schema as
-    /// well, and so is left to the other file; and a device of another family that shares this one's UUID by
+    /// Over dcgm-exporter's names, the same series from devices that are left to the other file: one that is seen in
+    /// the unified schema too, one whose exporter printed both until shortly before `check`, which comes `hold` after
+    /// the cause, and one that accelscope exports; and a device of another family that shares the first one's UUID by
     /// accident.
-    pub(super) fn seen_twice(inputs: &[InputSeries], phases: &[Phase]) -> Vec<InputSeries> {
-        let mut twice: Vec<_> = inputs
-            .iter()
-            .filter(|input| input.series.starts_with("DCGM_"))
-            .map(|input| InputSeries {
-                series: [("gpu=\"0\"", "gpu=\"1\""), ("GPU-0", "GPU-1"), ("nvidia0", "nvidia1")]
-                    .iter()
-                    .fold(input.series.clone(), |series, (from, to)| series.replace(from, to)),
-                values: input.values.clone(),
-            })
-            .collect();
-        let ticks: u64 = phases.iter().map(|phase| phase.ticks).sum();
-        let up = |family: &str, uuid: &str| InputSeries {
-            series: format!(
-                "{}{{device=\"{family}0\",family=\"{family}\",instance=\"node-1:9477\",job=\"accelscope\",uuid=\"{uuid}\"}}",
-                Id::of_handle("DEVICE_UP").and_then(|id| id.metric().name).unwrap_or_default()
-            ),
-            values: format!("1+0x{}", ticks - 1),
+    pub(super) fn left_out(
+        &self,
+        inputs: &[InputSeries],
+        phases: &[Phase],
+        check: Option<(u64, u64)>,
+    ) -> Vec<InputSeries> {
+        let of = |index: usize, job: &str| {
+            let index = index.to_string();
+            let names = [
+                ("gpu=\"0\"", format!("gpu=\"{index}\"")),
+                ("GPU-0", format!("GPU-{index}")),
+                ("nvidia0", format!("nvidia{index}")),
+                ("job=\"dcgm-exporter\"", format!("job=\"{job}\"")),
+            ];
+            let renamed =
+                inputs.iter().filter(|input| input.series.starts_with("DCGM_")).map(|input| InputSeries {
+                    series: names
+                        .iter()
+                        .fold(input.series.clone(), |series, (from, to)| series.replace(from, to)),
+                    values: input.values.clone(),
+                });
+            renamed.collect::<Vec<_>>()
         };
-        if !twice.is_empty() {
-            twice.extend([up("nvidia", "GPU-1"), up("other", "GPU-0")]);
+        let mut all = of(1, "dcgm-exporter");
+        if all.is_empty() {
+            return all;
         }
-        twice
+        let name = Id::of_handle("DEVICE_UP").and_then(|id| id.metric().name).unwrap_or_default();
+        let up = |family: &str, uuid: &str, port: u16, values: String| InputSeries {
+            series: format!(
+                "{name}{{device=\"{family}0\",family=\"{family}\",instance=\"node-1:{port}\",job=\"accelscope\",uuid=\"{uuid}\"}}",
+            ),
+            values,
+        };
+        let ticks: u64 = phases.iter().map(|phase| phase.ticks).sum();
+        let always = format!("1+0x{}", ticks - 1);
+        all.extend([up("nvidia", "GPU-1", 9477, always.clone()), up("other", "GPU-0", 9477, always)]);
+        all.extend(of(3, "accelscope"));
+        // Longer than what the first look-back sees, shorter than the second.
+        let windows =
+            [120, 600].map(|window| self.set.catalogue.scaled(Duration(window)).0.div_ceil(self.tick()));
+        if let Some((check, gap)) = check.map(|(check, hold)| (check, hold + windows[0] + 1))
+            && gap + 2 < windows[1]
+            && gap < check
+            && check + 2 < ticks
+        {
+            let (before, after) = (check - gap - 1, ticks - check - 2);
+            all.extend(of(2, "dcgm-exporter"));
+            all.push(up("nvidia", "GPU-2", 9400, format!("1+0x{before} _x{} 1+0x{after}", gap + 1)));
+        }
+        all
     }
 
     /// Sample values in promtool's notation.
@@ -299,14 +334,24 @@ pub(super) fn engine_series(
         EngineKind::Histogram => {
             // All observations fall between two bounds, so that the percentile is v by interpolation.
             let scale = if source.milliseconds { 1000.0 } else { 1.0 };
-            let bucket = |le: &str, rate: &str| {
-                of(series(&format!("{}_bucket", source.metric), &format!("le=\"{le}\"")), None, Some(rate))
+            let buckets = |name: &str, v: f64| {
+                let (name, own) = name.trim_end_matches('}').split_once('{').unwrap_or((name, ""));
+                [(at("<0.81v>", v), "<0>"), (at("<1.01v>", v), "<1>"), ("+Inf".to_owned(), "<1>")].map(
+                    |(le, rate)| {
+                        let more: Vec<_> = [own.to_owned(), format!("le=\"{le}\"")]
+                            .into_iter()
+                            .filter(|l| !l.is_empty())
+                            .collect();
+                        of(series(name, &more.join(",")), None, Some(rate))
+                    },
+                )
             };
-            vec![
-                bucket(&at("<0.81v>", v * scale), "<0>"),
-                bucket(&at("<1.01v>", v * scale), "<1>"),
-                bucket("+Inf", "<1>"),
-            ]
+            let name = format!("{}_bucket", source.metric);
+            match &source.plus {
+                // Half in each part.
+                Some(plus) => [buckets(&name, v * scale / 2.0), buckets(plus, v * scale / 2.0)].concat(),
+                None => buckets(&name, v * scale).to_vec(),
+            }
         }
     }
 }

@@ -1,13 +1,10 @@
-//! A card that a driver has bound: where it is, whether it is suspended, and its PCIe slot.
+//! A card that a driver has bound: where it is, and its PCIe slot.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use kernel::{
     File,
-    pci::{Function, Link, Power},
+    pci::{Function, Link},
 };
 use reading::{Fault, FaultCode, Measured};
 
@@ -22,8 +19,10 @@ const LINK_INSIDE_THE_CARD: Link = Link { generation: 1, width: 1 };
 pub struct Card {
     /// Its PCI function.
     pub function: Function,
-    /// `card1`.
+    /// `card1`, which may be another function's after a boot, and after the driver was unbound and bound.
     pub name: String,
+    /// `renderD128`, where it has one.
+    pub render_node: Option<String>,
     /// Its driver.
     pub driver: Driver,
     /// Whether the GPU shares die and memory with the CPU.
@@ -49,34 +48,17 @@ impl Card {
         });
         let mut cards: Vec<_> = driven
             .filter_map(|(driver, function)| {
-                let (number, _) = numbered(&function.folder.join("drm"), "card").next()?;
+                let node = |prefix: &str| {
+                    let (number, _) = numbered(&function.folder.join("drm"), prefix).next()?;
+                    Some(format!("{prefix}{number}"))
+                };
+                let (name, render_node) = (node("card")?, node("renderD"));
                 let integrated = is_integrated(&function);
-                Some(Self { name: format!("card{number}"), function, driver, integrated })
+                Some(Self { function, name, render_node, driver, integrated })
             })
             .collect();
         cards.sort_by(|a, b| a.function.address.cmp(&b.function.address));
         cards
-    }
-
-    /// Whether the card is suspended or about to be. Wakes nothing. A kernel without runtime power
-    /// management, where nothing is suspended, is no error.
-    ///
-    /// # Errors
-    /// When the card is gone, or its power state cannot be read.
-    pub fn is_asleep(&self) -> Measured<bool> {
-        match self.function.power() {
-            Ok(power) => Ok(matches!(power, Power::Suspended | Power::Changing)),
-            Err(fault) if fault.code == "ENOENT" && self.function.folder.exists() => Ok(false),
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// How long the card must be idle until it is suspended; `None` when it never is. Wakes nothing.
-    pub fn autosuspend_delay(&self) -> Option<Duration> {
-        let folder = &self.function.folder;
-        let control = File::new(folder, "power/control").text().ok()?;
-        let delay = File::new(folder, "power/autosuspend_delay_ms").number::<i64>().ok()?;
-        (control == "auto").then(|| u64::try_from(delay).ok().map(Duration::from_millis)).flatten()
     }
 
     /// The function whose PCIe link is the slot's. Discrete cards have a switch of their own in front of the
@@ -87,8 +69,12 @@ impl Card {
     /// of an A770).
     ///
     /// # Errors
-    /// `inside_the_card` where the switch is not visible, as in a virtual machine that was given the GPU alone.
+    /// `inside_the_card` where the switch is not visible, as in a virtual machine that was given the GPU alone;
+    /// `integrated` where the GPU is in no slot.
     pub fn slot(&self) -> Measured<Function> {
+        if self.integrated {
+            return Err(Fault::new("current_link_speed", FaultCode::Integrated));
+        }
         let upstream = || {
             let gpu = self.function.folder.canonicalize().ok()?;
             // root port / upstream port / downstream port / GPU
@@ -107,6 +93,14 @@ impl Card {
             }
             None => Ok(self.function.clone()),
         }
+    }
+
+    /// Whether the card still is what the driver made of its function.
+    ///
+    /// # Errors
+    /// `unbound` when the function has no driver any more, or its card another name.
+    pub fn check(&self) -> Measured<()> {
+        if self.folder().exists() { Ok(()) } else { Err(Fault::new("drm", FaultCode::Unbound)) }
     }
 
     /// Its folder in the drm class.
@@ -158,9 +152,17 @@ mod tests {
             fs::create_dir_all(&devices).expect("created");
             symlink(&gpu, devices.join("0000:03:00.0")).expect("linked");
             let function = Function::at(sysfs.path(), "0000:03:00.0");
-            let card = Card { function, name: "card1".to_owned(), driver: Driver::Xe, integrated: false };
+            let card = Card {
+                function,
+                name: "card1".to_owned(),
+                render_node: None,
+                driver: Driver::Xe,
+                integrated: false,
+            };
             let link = card.slot().and_then(|slot| slot.link());
             assert_eq!(link.map_err(|fault| fault.code.name()), expected, "{vendor} {inside:?}");
+            let none = Card { integrated: true, ..card }.slot().map_err(|fault| fault.code.name());
+            assert_eq!(none, Err("integrated"));
         }
     }
 }

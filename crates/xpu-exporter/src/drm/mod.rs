@@ -1,7 +1,7 @@
 //! A card as the kernel reports it: sysfs, hwmon, fdinfo, the render node, and RAPL for the power of an
 //! integrated GPU. Values are in the kernel's units.
 //!
-//! Everything but [`Card::is_asleep`] and [`Card::autosuspend_delay`] may wake a sleeping card.
+//! All of it may wake a sleeping card; what does not is in `kernel::pci`.
 
 mod card;
 mod clients;
@@ -20,6 +20,7 @@ use std::{
 
 use kernel::{
     File,
+    file::missing,
     pci::{Function, Link},
 };
 use reading::{Absence, Fault, FaultCode, Measured};
@@ -81,6 +82,8 @@ pub struct Sample {
     pub link: Measured<Link>,
     /// The best that the link can be.
     pub link_max: Measured<Link>,
+    /// Whether the GPU is a part of the SoC, without sensors of its own.
+    pub integrated: bool,
 }
 
 impl Sample {
@@ -117,20 +120,20 @@ impl CardFiles {
     pub fn read(&mut self, rapl: Option<&mut Rapl>) -> Sample {
         let gts = self.gts.iter_mut().map(Gt::read).collect();
         let mut sensors = self.sensors.read();
-        if let Some(rapl) = rapl {
-            sensors.energy = rapl.read();
+        if self.card.integrated {
+            sensors.energy = rapl.map_or(Err(missing("powercap/uncore")), Rapl::read);
         }
         let memory = match &self.render_node {
             // The memory that an integrated GPU's driver reports is the host's.
             _ if self.card.integrated => Err(Fault::new("render_node", FaultCode::Integrated)),
             Some(node) => drm::video_memory(self.card.driver, node),
-            None => Err(Fault::returned(Absence::Unsupported, "render_node", "ENOENT")),
+            None => Err(missing("render_node")),
         };
         let load = self.load();
         let slot =
             |link: fn(&Function) -> Measured<Link>| self.slot.as_ref().map_err(|fault| *fault).and_then(link);
         let (link, link_max) = (slot(Function::link), slot(Function::link_max));
-        Sample { gts, load, memory, sensors, link, link_max }
+        Sample { gts, load, memory, sensors, link, link_max, integrated: self.card.integrated }
     }
 
     /// By the clients, where all of them are visible; else, where that is wanted, by the engines' own

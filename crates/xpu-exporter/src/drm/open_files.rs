@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::processes;
+use kernel::{File, processes};
 use reading::{Fault, FaultCode, Measured};
 use source::lock;
 
@@ -127,7 +127,8 @@ impl OpenFiles {
     /// Finds the open devices of every process. What is found is not all of it if that fails.
     fn walk(&self, files: &mut Vec<OpenFile>) -> Measured<()> {
         processes::all_listed(&self.procfs, FDINFO)?;
-        // Level Zero's driver in this process has the nodes open too, and is not a client.
+        // Level Zero's driver, in this process or in one that it started, has the nodes open too, and is not
+        // a client.
         let own = fs::read_link(self.procfs.join("self")).ok();
         let own = own.and_then(|own| own.to_str()?.parse::<u32>().ok());
         let listed = fs::read_dir(&self.procfs).and_then(Iterator::collect::<io::Result<Vec<_>>>);
@@ -136,17 +137,32 @@ impl OpenFiles {
             let Some(process) = process.filter(|process| own != Some(*process)) else { continue };
             let folder = entry.path();
             let open = fs::read_dir(folder.join("fd")).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+            let mut devices = Vec::new();
             for link in open.or_else(|error| hidden(&error))? {
-                files.extend(OpenFile::behind(process, &folder, &link)?);
+                devices.extend(OpenFile::behind(process, &folder, &link)?);
+            }
+            if !devices.is_empty() && (own.is_none() || parent(&folder) != own) {
+                files.append(&mut devices);
             }
         }
         Ok(())
     }
 }
 
+/// The process that started the one with this folder (proc_pid_stat(5), ppid).
+fn parent(folder: &Path) -> Option<u32> {
+    let stat = File::new(folder, "stat").text().ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Duration, period};
+    use super::{Duration, parent, period};
+
+    #[test]
+    fn a_process_has_a_parent() {
+        assert_eq!(parent("/proc/self".as_ref()), Some(std::os::unix::process::parent_id()));
+    }
 
     #[test]
     fn the_longer_a_walk_takes_the_rarer_it_is() {

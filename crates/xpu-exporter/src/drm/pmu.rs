@@ -163,7 +163,10 @@ mod tests {
         fs::create_dir_all(&folder).expect("created");
         fs::write(folder.join("type"), "40\n").expect("written");
         let function = Function::at(sysfs.path(), address);
-        EnginePmu::of(sysfs.path(), &Card { function, name: "card1".to_owned(), driver, integrated })
+        EnginePmu::of(
+            sysfs.path(),
+            &Card { function, name: "card1".to_owned(), render_node: None, driver, integrated },
+        )
     }
 
     fn xe() -> EnginePmu {

@@ -4,6 +4,7 @@ use std::{path::Path, time::Instant};
 
 use kernel::{
     File,
+    file::missing,
     hwmon::{Attribute, Channel, Chip, Quantity},
 };
 use reading::{Ceiling, Counted, Counter, Fault, FaultCode, Measured};
@@ -105,7 +106,7 @@ impl Sensors {
     /// Reads it; wakes a sleeping card.
     pub fn read(&mut self) -> SensorSample {
         let limits_uw: Vec<_> =
-            self.limits.iter().map(|(limit, files)| (*limit, power_limit(files))).collect();
+            self.limits.iter().map(|(limit, files)| (*limit, power_limit(limit, files))).collect();
         SensorSample {
             energy: self.energy(&limits_uw),
             limits_uw,
@@ -129,7 +130,7 @@ impl Sensors {
     /// By the first counter that has a value, and from then on by that one alone: the kernel reports 0 where it
     /// cannot read the card's, and the package's energy is another quantity.
     fn energy(&mut self, limits_uw: &[(&'static str, Measured<u64>)]) -> Measured<Counted> {
-        let none = Fault::new("energy_input", FaultCode::NoSensor);
+        let none = missing("energy_input");
         let highest = limits_uw.iter().filter_map(|(_, limit)| limit.ok()).max();
         let watts = highest.ok_or(none).map(|microwatts| microwatts as f64 * 1e-6);
         let mut counted = Err(none);
@@ -162,15 +163,16 @@ fn temperature(channel: &Channel) -> Option<Temperature> {
 }
 
 /// The first limit that is not switched off, which is 0. One that cannot be read may be the one in force, so no
-/// other takes its place.
-fn power_limit(files: &[File]) -> Measured<u64> {
+/// other takes its place. A default of 0 is one that the driver does not know.
+fn power_limit(limit: &str, files: &[File]) -> Measured<u64> {
     for file in files {
         match file.number()? {
             0 => {}
-            limit => return Ok(limit),
+            micro => return Ok(micro),
         }
     }
-    Err(Fault::new(files.first().map_or("power_max", File::call), FaultCode::Disabled))
+    let none = if limit == "default" { FaultCode::Zero } else { FaultCode::Disabled };
+    Err(Fault::new(files.first().map_or("power_max", File::call), none))
 }
 
 #[cfg(test)]
@@ -254,5 +256,6 @@ mod tests {
         assert_eq!(limits(&[("power1_max", "150000000"), cap])[0], ("enforced", Ok(150)));
         assert_eq!(limits(&[("power1_max", "x"), cap])[0], ("enforced", Err("garbage")));
         assert_eq!(limits(&[("power1_rated_max", "0"), ("power2_rated_max", crit)]), [("default", Ok(320))]);
+        assert_eq!(limits(&[("power1_rated_max", "0")]), [("default", Err("zero"))], "as an A380 has it");
     }
 }

@@ -100,12 +100,12 @@ impl<H: Copy + PartialEq, S> Components<H, S> {
 
 #[cfg(test)]
 mod tests {
-    use level_zero_sys::code;
+    use level_zero_sys::{Why, code};
 
     use super::*;
 
     fn failure<T>(code: u32) -> Result<T, Failure> {
-        Err(Failure { call: "zesFanGetProperties", code: Some(code) })
+        Err(Failure { call: "zesFanGetProperties", why: Why::Returned(code) })
     }
 
     #[test]

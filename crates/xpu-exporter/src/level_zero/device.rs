@@ -8,7 +8,8 @@ use reading::{Absence, Ceiling, Counted, Fault, FaultCode, Lost, Measured};
 use source::Share;
 
 use super::{
-    EngineSample, FrequencySample, Gpu, LOSSES, MemorySample, Missing, PortSample, PowerRange, Sample,
+    EngineSample, FrequencySample, Gpu, LOSSES, MemorySample, Missing, Options, PortSample, PowerRange,
+    Sample, TemperatureSample,
     components::{Component, Components},
     counters::{Directions, Energy, read_untorn},
     returned,
@@ -31,6 +32,8 @@ pub struct Sysman {
     calls: Arc<LevelZero>,
     device: sys::Device,
     integrated: bool,
+    /// Why processes are not counted.
+    counts_processes: Measured<()>,
     /// Absent where engine counters may not keep the device awake.
     engines: Option<Components<sys::Engine, Share>>,
     frequencies: Components<sys::Frequency, f64>,
@@ -39,7 +42,7 @@ pub struct Sysman {
     /// The domain that was chosen; its counter is followed.
     power: Option<(sys::Power, PowerRange)>,
     energy: Energy,
-    temperatures: Components<sys::Temperature, ()>,
+    temperatures: Components<sys::Temperature, f64>,
     fans: Components<sys::Fan, i32>,
     ras: Components<sys::Ras, ()>,
     ports: Components<sys::FabricPort, Directions>,
@@ -56,12 +59,12 @@ struct Module {
 }
 
 impl Sysman {
-    /// Prepares the device, of which nothing is asked yet. With `engines`, its engine counters are opened, which
-    /// keeps it awake.
-    pub fn new(gpu: &Gpu, engines: bool) -> Self {
+    /// Prepares the device, of which nothing is asked yet.
+    pub fn new(gpu: &Gpu, options: Options) -> Self {
         Self {
             integrated: gpu.integrated,
-            engines: engines.then(Components::default),
+            counts_processes: options.processes,
+            engines: options.engines.then(Components::default),
             frequencies: Components::default(),
             memories: Components::default(),
             powers: Components::default(),
@@ -122,7 +125,7 @@ impl Sysman {
             || l0.temperatures(device),
             |handle| {
                 let sensor = l0.temperature_properties(handle)?;
-                Ok(Some((tile(sensor.on_subdevice, sensor.subdevice), sensor.kind, ())))
+                Ok(Some((tile(sensor.on_subdevice, sensor.subdevice), sensor.kind, sensor.max)))
             },
         );
         self.fans.ask(|| l0.fans(device), |handle| Ok(Some((None, 0, l0.fan_properties(handle)?.max_rpm))));
@@ -211,27 +214,13 @@ impl Sysman {
         let l0 = &*self.calls;
         Ok(Sample {
             engines,
+            processes: self.processes(),
             memories,
             energy,
             limit_range,
             limits: domain.and_then(|power| returned(l0.power_limits(power))),
-            frequencies: self
-                .frequencies
-                .parts
-                .iter()
-                .map(|domain| FrequencySample {
-                    tile: domain.tile,
-                    kind: domain.kind,
-                    max_mhz: domain.state,
-                    state: returned(l0.frequency_state(domain.handle)),
-                })
-                .collect(),
-            temperatures: self
-                .temperatures
-                .parts
-                .iter()
-                .map(|sensor| (sensor.tile, sensor.kind, returned(l0.temperature(sensor.handle))))
-                .collect(),
+            frequencies: self.frequencies(),
+            temperatures: self.temperatures(),
             fans: self
                 .fans
                 .parts
@@ -258,6 +247,34 @@ impl Sysman {
             reset: state.map(|state| state.reset),
             missing: self.missing(),
         })
+    }
+
+    fn frequencies(&self) -> Vec<FrequencySample> {
+        let read = |domain: &Component<sys::Frequency, f64>| FrequencySample {
+            tile: domain.tile,
+            kind: domain.kind,
+            max_mhz: domain.state,
+            state: returned(self.calls.frequency_state(domain.handle)),
+            throttled_us: returned(self.calls.throttle_time(domain.handle)).map(|time| time.throttled),
+        };
+        self.frequencies.parts.iter().map(read).collect()
+    }
+
+    fn temperatures(&self) -> Vec<TemperatureSample> {
+        let read = |sensor: &Component<sys::Temperature, f64>| TemperatureSample {
+            tile: sensor.tile,
+            kind: sensor.kind,
+            celsius: returned(self.calls.temperature(sensor.handle)).map(|sys::Celsius(celsius)| celsius),
+            max_celsius: sensor.state,
+        };
+        self.temperatures.parts.iter().map(read).collect()
+    }
+
+    fn processes(&self) -> Measured<u64> {
+        self.counts_processes?;
+        let processes = returned(self.calls.processes(self.device))?;
+        // This process has the device open to ask for them.
+        Ok(processes.iter().filter(|process| process.process != std::process::id()).count() as u64)
     }
 
     fn missing(&self) -> Missing {

@@ -1,14 +1,13 @@
 //! The opened loader and the GPUs that it lists.
 
-use std::{ffi::OsStr, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use level_zero_sys::{self as sys, InitFunction, LevelZero, OpenError, value};
 use reading::{Fault, Measured, Unavailable};
+use source::LibraryPath;
 
 use super::{LOSSES, fault, returned};
 
-/// The file name of the loader when no path is given.
-const LOADER: &str = "libze_loader.so.1";
 /// A simulated driver puts this prefix and the machine's name into the brand of its devices.
 const SIMULATED: &str = "accelsim:";
 
@@ -24,18 +23,21 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens the loader at `path`, or the one on the loader's own search path, and lists its GPUs.
+    /// Opens the loader and lists its GPUs.
     ///
     /// # Errors
     /// One line: which library, what failed, and what to do.
-    pub fn open(path: Option<&Path>) -> OpenedLibrary {
-        let name = path.map_or(OsStr::new(LOADER), Path::as_os_str);
-        let path = name.to_string_lossy().into_owned();
-        let calls = LevelZero::open(name).map_err(|error| {
+    pub fn open(library: &LibraryPath) -> OpenedLibrary {
+        let missing = |why: String| {
+            format!(
+                "{why}; install libze1 and intel-level-zero-gpu, or name the loader with --library.level-zero"
+            )
+        };
+        let found = library.find().map_err(|why| Unavailable(missing(why)))?;
+        let path = found.to_string_lossy().into_owned();
+        let calls = LevelZero::open(found.as_os_str()).map_err(|error| {
             Unavailable(match error {
-                OpenError::Library(why) => format!(
-                    "{why}; install libze1 and intel-level-zero-gpu, or name the loader with --library.level-zero"
-                ),
+                OpenError::Library(why) => missing(why),
                 OpenError::Incomplete => {
                     format!("{path}: has neither zesInit nor zeInit; it is not a Level Zero loader")
                 }
@@ -67,24 +69,21 @@ impl Library {
     /// Those of the calls that list devices, and the fault that means that the driver is gone.
     pub fn gpus(&self, known: &[Gpu]) -> Measured<Vec<Gpu>> {
         let mut gpus = Vec::new();
-        let mut index = 0;
         for device in returned(self.calls.devices())? {
             match known.iter().find(|gpu| gpu.device == device) {
                 Some(gpu) => gpus.push(gpu.clone()),
-                None => match self.gpu(device, index) {
-                    // Not a GPU: NPUs are listed too.
-                    Ok(None) => continue,
+                None => match self.gpu(device) {
                     Ok(gpu) => gpus.extend(gpu),
                     Err(fault) if LOSSES.loses_session(&fault) => return Err(fault),
                     Err(_) => {}
                 },
             }
-            index += 1;
         }
         Ok(gpus)
     }
 
-    fn gpu(&self, device: sys::Device, index: u32) -> Measured<Option<Gpu>> {
+    /// `None` for a device that is no GPU: NPUs are listed too.
+    fn gpu(&self, device: sys::Device) -> Measured<Option<Gpu>> {
         let properties = returned(self.calls.device_properties(device))?;
         if properties.core.kind != value::DEVICE_GPU {
             return Ok(None);
@@ -94,7 +93,6 @@ impl Library {
         Ok(Some(Gpu {
             library: self.clone(),
             device,
-            index,
             address: format!("{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"),
             name: sys::text(&properties.core.name),
             serial: known(sys::text(&properties.serial)),
@@ -126,8 +124,6 @@ fn known(text: String) -> String {
 pub struct Gpu {
     pub(super) library: Library,
     pub(super) device: sys::Device,
-    /// Its position among the GPUs that Level Zero lists.
-    pub index: u32,
     /// PCI address as sysfs writes it.
     pub address: String,
     /// Product name.

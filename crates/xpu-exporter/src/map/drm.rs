@@ -1,5 +1,6 @@
 //! What the kernel reports of a card.
 
+use kernel::file::missing;
 use naming::{
     Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m,
 };
@@ -14,6 +15,7 @@ pub fn put(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     load(sample, batch);
     memory(sample, batch);
     sensors(&sample.sensors, batch);
+    missing_sensors(sample, batch);
     link(sample, batch);
     if identities.tiles.is_empty() {
         gts(&sample.gts.iter().collect::<Vec<_>>(), batch);
@@ -82,6 +84,25 @@ fn sensors(sample: &SensorSample, batch: &mut Batch) {
     }
     for (fan, speed) in (0u32..).zip(&sample.fans_rpm) {
         batch.put(m::FAN_REVOLUTIONS, Labels::one(Label::Fan, fan), speed.map(Count));
+    }
+}
+
+/// Why kinds of sensors that have no file have no series.
+fn missing_sensors(sample: &Sample, batch: &mut Batch) {
+    let SensorSample { limits_uw, temperatures_mc, temperature_limits_mc, fans_rpm, .. } = &sample.sensors;
+    let integrated = |call| Fault::new(call, FaultCode::Integrated);
+    let fault = |call| if sample.integrated { integrated(call) } else { missing(call) };
+    if limits_uw.iter().all(|(limit, _)| *limit != "enforced") {
+        batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, "enforced"), Err(fault("power_cap")));
+    }
+    if temperatures_mc.is_empty() {
+        batch.put(m::TEMPERATURE, Labels::NONE, Err(fault("temp_input")));
+    }
+    if temperature_limits_mc.is_empty() {
+        batch.put(m::TEMPERATURE_LIMIT, Labels::NONE, Err(fault("temp_crit")));
+    }
+    if fans_rpm.is_empty() {
+        batch.put(m::FAN_REVOLUTIONS, Labels::NONE, Err(fault("fan_input")));
     }
 }
 

@@ -1,4 +1,5 @@
-//! Laws over manifests and over the packages that cargo resolves.
+//! Laws over manifests and over the packages that cargo resolves. Licences, duplicates and origins of dependencies are in
+//! `deny.toml`.
 
 use std::collections::BTreeMap;
 
@@ -6,33 +7,6 @@ use crate::tidy::tree::{OwnPackage, Package, Tree};
 
 /// What a vendor library does without: the HTTP server, its runtime, and the rules.
 const NOT_FOR_VENDORS: [&str; 3] = ["hyper", "tokio", "thresholds"];
-
-/// Licences of dependencies, as their manifests spell them. All let a binary be given away under ours.
-const LICENCES: &[&str] = &[
-    "(Apache-2.0 OR MIT) AND BSD-3-Clause",
-    "(MIT OR Apache-2.0) AND Unicode-3.0",
-    "Apache-2.0",
-    "Apache-2.0 / MIT",
-    "Apache-2.0 OR BSL-1.0",
-    "Apache-2.0 OR MIT",
-    "Apache-2.0/MIT",
-    "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT",
-    "ISC",
-    "MIT",
-    "MIT OR Apache-2.0",
-    "MIT/Apache-2.0",
-    "Unlicense OR MIT",
-    "Unlicense/MIT",
-    "Zlib",
-];
-
-/// Crates that are in the tree in two versions, and why that is borne.
-const DUPLICATES: &[(&str, &str)] = &[
-    ("syn", "derive macros are between two versions; it is not part of the binary"),
-    ("thiserror", "nvml-wrapper is on 1, all else on 2; a few small functions"),
-    ("thiserror-impl", "goes with thiserror; it is not part of the binary"),
-    ("unicode-width", "promql-parser's grammar is on 0.1; it is not part of the binary"),
-];
 
 /// The workspace decides the lints.
 pub fn every_crate_inherits_the_lints(tree: &Tree) -> Vec<String> {
@@ -75,33 +49,6 @@ fn path_to<'a>(tree: &'a Tree, from: &'a Package, name: &str) -> Option<Vec<&'a 
         }
     }
     None
-}
-
-/// Licences of dependencies are on the list.
-pub fn licences_are_allowed(tree: &Tree) -> Vec<String> {
-    tree.packages
-        .values()
-        .filter(|package| package.own.is_none() && !LICENCES.contains(&package.licence.as_str()))
-        .map(|package| format!("{}: licence {} is not on the list", package.name, package.licence))
-        .collect()
-}
-
-/// Two versions of a crate have a reason.
-pub fn no_unargued_duplicates(tree: &Tree) -> Vec<String> {
-    let mut versions = BTreeMap::<&str, Vec<&str>>::new();
-    for package in tree.packages.values() {
-        versions.entry(&package.name).or_default().push(&package.version);
-    }
-    versions.retain(|_, versions| versions.len() > 1);
-    let argued: BTreeMap<_, _> = DUPLICATES.iter().copied().collect();
-    let unargued = versions
-        .iter()
-        .filter(|(name, _)| !argued.contains_key(*name))
-        .map(|(name, versions)| format!("{name} is in the tree as {}", versions.join(" and ")));
-    let stale = argued.keys().filter(|name| !versions.contains_key(*name)).map(|name| {
-        format!("{name} is in the tree once; take it off the list in xtask/src/tidy/laws/packages.rs")
-    });
-    unargued.chain(stale).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! `docs/faults.md`: every fault code of our own, made of the catalogue.
+//! `docs/faults.md`: every fault code of our own and of the kernel, and the vendors' that cost a device, made of the
+//! catalogue.
 
-use naming::{Absence, FaultCode};
+use naming::{Absence, Errno, FaultCode, RETURNED_CODES};
 
 use super::table;
 
@@ -10,9 +11,9 @@ const HEAD: &str = "\
 # Faults
 
 A value that cannot be read is absent, and its reason is counted in `accelscope_source_faults_total`: `call` is
-the function, field or file that gave no value, `kind` is the kind of absence, and `code` is either listed here or
-is the vendor's or the kernel's own name of an error, such as `NVML_ERROR_UNKNOWN` or `ENOENT`. `accelscope probe`
-shows the reasons of one node.
+the function, field or file that gave no value, `kind` is the kind of absence, and `code` is one of ours, the kernel's name
+of an error in capitals, or the vendor's own, such as `NVML_ERROR_UNKNOWN`. `accelscope probe` shows the reasons of one
+node.
 ";
 
 /// The page.
@@ -21,10 +22,19 @@ pub fn page() -> String {
     for absence in Absence::ALL {
         let heading = format!("\n## {}\n\n{}\n", absence.name(), meaning(absence));
         let codes = FaultCode::ALL.iter().filter(|code| code.absence() == absence);
-        let rows =
-            codes.map(|code| [format!("`{}`", code.name()), code.meaning().into(), code.what_to_do().into()]);
+        let codes = codes.map(|code| (code.name(), code.meaning(), code.what_to_do()));
+        let errnos = Errno::ALL.iter().filter(|errno| errno.absence == absence);
+        let errnos = errnos.map(|errno| (errno.name, errno.meaning, errno.what_to_do));
+        let rows = codes.chain(errnos);
+        let rows = rows.map(|(name, meaning, action)| [format!("`{name}`"), meaning.into(), action.into()]);
         table(&mut page, &heading, ["Code", "Meaning", "What to do"], rows);
     }
+    let heading = "\n## Returned codes\n\nThose of vendors' libraries that cost a whole device or source. Others cost one \
+                   value.\n";
+    let rows = RETURNED_CODES
+        .iter()
+        .map(|row| [format!("`{}`", row.name), row.meaning.into(), row.what_to_do.into()]);
+    table(&mut page, heading, ["Code", "Meaning", "What to do"], rows);
     page
 }
 

@@ -6,8 +6,8 @@ mod tests;
 
 use level_zero_sys::{MemoryState, PciSpeed, value as v};
 use naming::{
-    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, MetricOf, Quantity, Ratio, Watts,
-    catalogue as m,
+    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, MetricOf, Quantity, Ratio,
+    Seconds, Watts, catalogue as m,
 };
 use reading::{Batch, Fault, LabelValue, Labels, Measured, plausible_celsius};
 
@@ -22,6 +22,7 @@ use tables::{
 pub fn put(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     batch.begin(&identities.card);
     engines(identities, sample, batch);
+    batch.put(m::COMPUTE_PROCESSES, Labels::NONE, sample.processes.map(Count));
     memories(identities, sample, batch);
     power(sample, batch);
     clocks(identities, sample, batch);
@@ -35,10 +36,15 @@ pub fn put(identities: &Identities, sample: &Sample, batch: &mut Batch) {
 /// Why components that the driver did not describe have no series.
 fn missing(sample: &Sample, batch: &mut Batch) {
     let missing = &sample.missing;
+    let none = |call, is_empty: bool| is_empty.then_some(Fault::new(call, FaultCode::None));
+    let fans = missing.fans.or_else(|| none("zesDeviceEnumFans", sample.fans.is_empty()));
+    let ports = missing.ports.or_else(|| none("zesDeviceEnumFabricPorts", sample.ports.is_empty()));
     absent(m::CLOCK, missing.frequencies, batch);
     absent(m::TEMPERATURE, missing.temperatures, batch);
-    absent(m::FAN_REVOLUTIONS, missing.fans, batch);
-    absent(m::LINK_UP, missing.ports, batch);
+    absent(m::FAN_REVOLUTIONS, fans, batch);
+    absent(m::FAN_SPEED, fans, batch);
+    absent(m::LINK_UP, ports, batch);
+    absent(m::LINK_ERRORS, ports, batch);
 }
 
 fn absent<T: Quantity>(metric: MetricOf<T>, fault: Option<Fault>, batch: &mut Batch) {
@@ -47,18 +53,31 @@ fn absent<T: Quantity>(metric: MetricOf<T>, fault: Option<Fault>, batch: &mut Ba
     }
 }
 
+/// What is counted by the RAS error sets.
+const OF_RAS: [MetricOf<Count>; 3] = [m::ERRORS, m::ERRORS_CORRECTED, m::ECC_ERRORS];
+
 /// Why the values that only Level Zero reports are absent where it is not open.
-pub fn put_unopened(identities: &Identities, integrated: bool, why: FaultCode, batch: &mut Batch) {
-    let fault = Fault::new("level_zero", why);
+pub fn put_unopened(identities: &Identities, integrated: bool, why: Fault, batch: &mut Batch) {
     batch.begin(&identities.card);
-    batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault));
-    if !integrated {
-        batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, Err(fault));
-        batch.put(m::MEMORY_READ, Labels::NONE, Err(fault));
-        batch.put(m::MEMORY_WRITTEN, Labels::NONE, Err(fault));
-        batch.put(m::LINK_RECEIVE, pcie_link(), Err(fault));
-        batch.put(m::LINK_TRANSMIT, pcie_link(), Err(fault));
-        batch.put(m::ECC_ENABLED, Labels::NONE, Err(fault));
+    batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(why));
+    for count in OF_RAS {
+        batch.put(count, Labels::NONE, Err(why));
+    }
+    let why = if integrated { Fault::new(why.call, FaultCode::Integrated) } else { why };
+    for ratio in [m::MEMORY_BANDWIDTH_ACTIVE, m::FAN_SPEED] {
+        batch.put(ratio, Labels::NONE, Err(why));
+    }
+    for bytes in [m::MEMORY_READ, m::MEMORY_WRITTEN] {
+        batch.put(bytes, Labels::NONE, Err(why));
+    }
+    for bytes in [m::LINK_RECEIVE, m::LINK_TRANSMIT] {
+        batch.put(bytes, pcie_link(), Err(why));
+    }
+    for flag in [m::LINK_UP, m::ECC_ENABLED] {
+        batch.put(flag, Labels::NONE, Err(why));
+    }
+    for count in [m::LINK_ERRORS, m::PCIE_REPLAYS] {
+        batch.put(count, Labels::NONE, Err(why));
     }
 }
 
@@ -233,6 +252,10 @@ fn clocks(identities: &Identities, sample: &Sample, batch: &mut Batch) {
             batch.put(m::CLOCK, label(), actual);
             batch.put(m::CLOCK_MAX, label(), highest("zesFrequencyGetProperties", domain.max_mhz));
             reasons = reasons.and_then(|reasons| domain.state.map(|state| reasons | state.throttle));
+            if domain.kind == v::CLOCK_GPU {
+                let seconds = domain.throttled_us.map(|micro| Seconds(micro as f64 / 1e6));
+                batch.put(m::THROTTLE_SECONDS, Labels::one(Label::Reason, "any"), seconds);
+            }
         }
         match reasons {
             Err(fault) => batch.put(m::THROTTLE_ACTIVE, Labels::NONE, Err(fault)),
@@ -258,14 +281,15 @@ fn throttle(active: u32, batch: &mut Batch) {
 }
 
 fn heat(identities: &Identities, sample: &Sample, batch: &mut Batch) {
-    let mut sensors: Vec<_> = sample.temperatures.iter().map(|(tile, kind, _)| (*tile, *kind)).collect();
+    const LIMIT: &str = "zesTemperatureGetProperties";
+    let mut sensors: Vec<_> = sample.temperatures.iter().map(|sensor| (sensor.tile, sensor.kind)).collect();
     sensors.retain(|(_, kind)| !LOWEST_SENSORS.contains(kind));
     sensors.sort_unstable();
     sensors.dedup();
     for sensor in sensors {
         // Of several sensors of one kind, the hottest.
-        let alike = sample.temperatures.iter().filter(|(tile, kind, _)| (*tile, *kind) == sensor);
-        let celsius = alike.map(|(.., celsius)| plausible_celsius("zesTemperatureGetState", (*celsius)?));
+        let alike = || sample.temperatures.iter().filter(|one| (one.tile, one.kind) == sensor);
+        let celsius = alike().map(|one| plausible_celsius("zesTemperatureGetState", one.celsius?));
         let hottest = celsius.reduce(|one, other| Ok(one?.max(other?)));
         batch.begin(identities.of(sensor.0));
         let none = Fault::new("zesTemperatureGetState", FaultCode::NoSensor);
@@ -274,16 +298,23 @@ fn heat(identities: &Identities, sample: &Sample, batch: &mut Batch) {
             Labels::one(Label::Sensor, named(&SENSORS, sensor.1)),
             hottest.unwrap_or(Err(none)).map(Celsius),
         );
+        // The first of them reaches its limit first.
+        let limits = alike().map(|one| one.max_celsius).filter(|max| *max > 0.0);
+        let none = Fault::new(LIMIT, FaultCode::None);
+        let lowest = limits.min_by(f64::total_cmp).ok_or(none);
+        let labels = Labels::one(Label::Sensor, named(&SENSORS, sensor.1)).with(Label::Limit, "max");
+        let limit = lowest.and_then(|max| plausible_celsius(LIMIT, max));
+        batch.put(m::TEMPERATURE_LIMIT, labels, limit.map(Celsius));
     }
     batch.begin(&identities.card);
     for (fan, rpm, most) in &sample.fans {
         let rpm = rpm
             .and_then(|rpm| u64::try_from(rpm).map_err(|_| Fault::new("zesFanGetState", FaultCode::Unknown)));
         batch.put(m::FAN_REVOLUTIONS, Labels::one(Label::Fan, *fan), rpm.map(Count));
-        if *most > 0 {
-            let ratio = rpm.map(|rpm| Ratio(rpm as f64 / f64::from(*most)));
-            batch.put(m::FAN_SPEED, Labels::one(Label::Fan, *fan), ratio);
-        }
+        let unknown = Err(Fault::new("zesFanGetProperties", FaultCode::NoMaximum));
+        let ratio = |rpm| Ratio(rpm as f64 / f64::from(*most));
+        let ratio = if *most > 0 { rpm.map(ratio) } else { unknown };
+        batch.put(m::FAN_SPEED, Labels::one(Label::Fan, *fan), ratio);
     }
 }
 
@@ -350,7 +381,9 @@ fn health(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     }
     let none = Fault::new("zesDeviceEnumRasErrorSets", FaultCode::None);
     if let Some(fault) = sample.missing.ras.or_else(|| sample.ras.is_empty().then_some(none)) {
-        batch.put(m::ERRORS, Labels::one(Label::Kind, "ras"), Err(fault));
+        for count in OF_RAS {
+            batch.put(count, Labels::NONE, Err(fault));
+        }
     }
     for (tile, kind, counts) in &sample.ras {
         batch.begin(identities.of(*tile));

@@ -1,29 +1,29 @@
-//! When an idle GPU is not read, so that runtime power management can suspend it.
+//! When an idle device is not read, so that runtime power management can suspend it.
 //!
-//! Each read of a file that wakes the GPU takes a runtime power reference, and releasing it restarts the
-//! driver's autosuspend delay (`xe_pm_runtime_put` sets the time of last use). An exporter that reads every
-//! second would therefore keep an idle GPU awake for ever. After a round in which the GPU did nothing, it is
-//! not read for longer than that delay. A GPU that is still awake afterwards is in use by another process,
-//! and pausing again would only cost its series, so the next attempt comes after [`RETRY`].
+//! Each read of a file or call of a driver that wakes the device takes a runtime power reference, and releasing
+//! it restarts the driver's autosuspend delay (`xe_pm_runtime_put` sets the time of last use). An exporter that
+//! reads every second would therefore keep an idle device awake for ever. After a round in which the device did
+//! nothing, it is not read for longer than that delay. A device that is still awake afterwards is in use by
+//! another process, and pausing again would only cost its series, so the next attempt comes after [`RETRY`].
 
 use std::time::{Duration, Instant};
 
-/// How much longer than the autosuspend delay an idle GPU is not read: suspending takes time too.
+/// How much longer than the autosuspend delay an idle device is not read: suspending takes time too.
 const MARGIN: Duration = Duration::from_millis(1500);
-/// When to try again with a GPU that was idle and not read and did not suspend.
+/// When to try again with a device that was idle and not read and did not suspend.
 const RETRY: Duration = Duration::from_mins(5);
 
-/// Whether and until when one GPU is not read.
+/// Whether and until when one device is not read.
 #[derive(Debug, Default)]
 pub struct IdleBackoff {
-    /// The GPU is not read before this time.
+    /// The device is not read before this time.
     until: Option<Instant>,
     /// No pause begins before this time.
     not_before: Option<Instant>,
 }
 
 impl IdleBackoff {
-    /// Whether an awake GPU may be read now.
+    /// Whether an awake device may be read now.
     pub fn may_read(&mut self, now: Instant) -> bool {
         match self.until {
             Some(until) if now < until => false,
@@ -36,13 +36,13 @@ impl IdleBackoff {
         }
     }
 
-    /// The GPU was seen suspended: the pause worked, or was not needed.
+    /// The device was seen suspended: the pause worked, or was not needed.
     pub fn suspended(&mut self) {
         *self = Self::default();
     }
 
-    /// A round was read. `delay` is the driver's autosuspend delay, `None` when the GPU never suspends.
-    /// `idle` is true if the GPU did nothing since the previous round.
+    /// A round was read. `delay` is the driver's autosuspend delay, `None` when the device never suspends.
+    /// `idle` is true if the device did nothing since the previous round.
     pub fn round_read(&mut self, now: Instant, delay: Option<Duration>, idle: bool) {
         if let Some(delay) = delay
             && idle
@@ -60,13 +60,13 @@ mod tests {
     use super::IdleBackoff;
 
     #[test]
-    fn an_idle_gpu_is_not_read_until_it_could_suspend() {
+    fn an_idle_device_is_not_read_until_it_could_suspend() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let delay = Some(Duration::from_secs(1));
         let mut backoff = IdleBackoff::default();
         backoff.round_read(at(0), delay, false);
-        assert!(backoff.may_read(at(1000)), "a busy GPU is read");
+        assert!(backoff.may_read(at(1000)), "a busy device is read");
         backoff.round_read(at(1000), None, true);
         assert!(backoff.may_read(at(2000)), "so is one that never suspends");
         backoff.round_read(at(2000), delay, true);

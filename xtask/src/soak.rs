@@ -1,0 +1,92 @@
+//! `cargo xtask soak`: memory, threads and descriptors over hours of faults and clients of every kind.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::{
+    Artefacts,
+    matrix::SOURCES,
+    soak::{self, Plan, Report, Sample},
+};
+
+use crate::shell::{Build, build};
+
+/// Without `--hours`.
+const HOURS: f64 = 2.0;
+
+/// Between two samples.
+const PERIOD: Duration = Duration::from_mins(1);
+
+/// Soaks for `--hours N`; prints a line for each sample, and a table; fails when something grows.
+pub fn run(options: &[&str]) -> Result<()> {
+    let (mut hours, mut seed) = (HOURS, 1);
+    for option in options.chunks(2) {
+        match option {
+            ["--hours", number] => hours = number.parse().with_context(|| format!("--hours {number}"))?,
+            ["--seed", number] => seed = number.parse().with_context(|| format!("--seed {number}"))?,
+            _ => bail!("soak: unknown option `{}`; it takes --hours N and --seed N", option.join(" ")),
+        }
+    }
+    let duration = Duration::try_from_secs_f64(hours * 3600.0).with_context(|| format!("--hours {hours}"))?;
+    // Labels and arithmetic are checked in this build.
+    build(Build::Debug)?;
+    let report =
+        soak::run(&Artefacts::beside_this_program()?, Plan { duration, period: PERIOD, seed }, |sample| {
+            eprintln!("{:>7.1} min{}", sample.at.as_secs_f64() / 60.0, line(sample));
+        })?;
+    print_table(&report);
+    let broken = report.broken();
+    ensure!(broken.is_empty(), "{}", broken.join("\n"));
+    Ok(())
+}
+
+fn line(sample: &Sample) -> String {
+    let all = SOURCES.iter().zip(&sample.held).map(|(source, held)| {
+        format!(
+            " | {}: {} and {} MiB, {} threads, {} descriptors",
+            source.name,
+            mebibytes(held.anonymous_bytes),
+            mebibytes(held.file_bytes),
+            held.threads,
+            held.descriptors
+        )
+    });
+    all.collect()
+}
+
+fn print_table(report: &Report) {
+    let (first, last) = (&report.samples[0], &report.samples[report.samples.len() - 1]);
+    println!(
+        "{:.2} hours, {} faults, {} scrapes of which {} failed and the slowest took {:.0} ms, {} hostile connections\n",
+        last.at.as_secs_f64() / 3600.0,
+        report.faults,
+        report.traffic.scrapes,
+        report.traffic.failed.len(),
+        report.traffic.slowest.as_secs_f64() * 1e3,
+        report.traffic.attacks
+    );
+    println!(
+        "| source | anonymous RSS, MiB | growth, KiB an hour | RSS of files, MiB | threads | descriptors |"
+    );
+    println!("|{}", "---|".repeat(6));
+    for (index, source) in SOURCES.iter().enumerate() {
+        let (first, last) = (&first.held[index], &last.held[index]);
+        println!(
+            "| {} | {} to {} | {} | {} to {} | {} to {} | {} to {} |",
+            source.name,
+            mebibytes(first.anonymous_bytes),
+            mebibytes(last.anonymous_bytes),
+            report.growth(index).map_or("–".to_owned(), |bytes| format!("{:.0}", bytes / 1024.0)),
+            mebibytes(first.file_bytes),
+            mebibytes(last.file_bytes),
+            first.threads,
+            last.threads,
+            first.descriptors,
+            last.descriptors
+        );
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
