@@ -407,65 +407,6 @@ fn a_slow_call_that_hangs_costs_its_own_readings_and_no_sample() -> Result<()> {
     })
 }
 
-#[test]
-fn a_slow_driver_means_older_values_and_no_device_down() -> Result<()> {
-    let node = Node::new(MACHINE)?;
-    let exporter = node.start(&[])?;
-    exporter.settled()?;
-    let energy = |samples: &Samples| -> Result<Vec<f64>> {
-        (0..8)
-            .map(|hpu| samples.value("accel_energy_joules_total", &[("device", &format!("hpu{hpu}"))]))
-            .collect()
-    };
-    let mut first = energy(&exporter.scrape()?)?;
-    // Eight cards share one queue.
-    for milliseconds in [4.0, 10.0, 30.0] {
-        node.control(&Control { fault: vec![Fault::slow(milliseconds)], ..Control::default() })?;
-        for _ in 0..2 {
-            exporter.until("each card has a newer round", |samples| {
-                ensure!(samples.sum("accel_device_up", &[]) == 8.0, "at {milliseconds} ms a call");
-                ensure!(samples.value("accelscope_stuck_threads", &SOURCE)? == 0.0);
-                let now = energy(samples)?;
-                ensure!(now.iter().zip(&first).all(|(now, first)| now > first), "{now:?}");
-                Ok(())
-            })?;
-            first = energy(&exporter.scrape()?)?;
-        }
-    }
-    let slow = exporter.scrape()?;
-    ensure!(slow.value("accelscope_snapshot_age_seconds", &SOURCE)? > 1.0, "older, and the age says so");
-    Ok(())
-}
-
-#[test]
-fn an_optional_call_that_hangs_costs_what_it_reads_and_not_the_card() -> Result<()> {
-    let node = Node::new(MACHINE)?;
-    let exporter = node.start(&[])?;
-    let card = [("device", "hpu6")];
-    exporter.settled()?;
-    let hung = Fault::hang().device(6).call("hlml_device_get_total_ecc_errors");
-    node.control(&Control { fault: vec![hung], ..Control::default() })?;
-    exporter.until("the hang is counted, and the card is read on", |samples| {
-        ensure!(samples.sum("accel_device_up", &[]) == 8.0);
-        ensure!(samples.faults("timed_out", "sample", "deadline") > 0.0);
-        ensure!(samples.value("accel_slow_readings_age_seconds", &card)? > 3.0);
-        Ok(())
-    })?;
-    let power = |samples: &Samples| samples.value("accel_power_watts", &card);
-    let first = power(&exporter.scrape()?)?;
-    exporter.until("its power changes", |samples| {
-        ensure!(samples.sum("accel_device_up", &[]) == 8.0);
-        ensure!((power(samples)? - first).abs() > f64::EPSILON);
-        Ok(())
-    })?;
-    node.control(&Control::default())?;
-    exporter.until("a round is whole", |samples| {
-        ensure!(samples.value("accelscope_stuck_threads", &SOURCE)? == 0.0);
-        ensure!(samples.value("accel_slow_readings_age_seconds", &card)? < 30.0);
-        Ok(())
-    })
-}
-
 /// A second at which the driver says more than 100 % of device 0.
 fn overloaded() -> Result<u64> {
     let mut seconds = INSTANT..INSTANT + 600;

@@ -34,7 +34,9 @@ impl Sampler for Mandatory {
             return Err(Lost::Device(fault));
         }
         for clock in clocks {
-            batch.begin(&self.info.identity(has_tiles.then_some(clock.tile)));
+            if has_tiles {
+                batch.begin(&self.info.identity(Some(clock.tile)));
+            }
             map::drm::clock(clock.domain, clock.megahertz, batch);
         }
         // The driver has let go of the card, and its other files are missing for that reason only.

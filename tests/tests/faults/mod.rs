@@ -10,6 +10,7 @@
 mod identity;
 mod implausible;
 mod nvml;
+mod slow;
 mod vendor;
 
 use std::{

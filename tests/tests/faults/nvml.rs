@@ -246,69 +246,6 @@ fn calls_that_are_not_thread_safe_are_made_one_at_a_time() -> Result<()> {
 }
 
 #[test]
-fn a_hang_in_an_optional_call_that_is_made_one_at_a_time_costs_what_it_reads() -> Result<()> {
-    let node = Node::new(NVIDIA.machine)?;
-    let exporter = node.start(&[])?;
-    let before = exporter.settled()?;
-    let gpu5 = [("device", "gpu5")];
-    node.control(&one_fault(Fault::hang().device(5).call("nvmlDeviceGetFieldValues")))?;
-    exporter.until("the hang is counted, and the device is read on", |samples| {
-        ensure!(samples.sum("accel_device_up", &[]) == 8.0);
-        ensure!(samples.faults("timed_out", "sample", "deadline") > 0.0);
-        ensure!(samples.value("accel_slow_readings_age_seconds", &gpu5)? > 3.0);
-        ensure!(samples.value("accelscope_stuck_threads", &[("source", "nvidia")])? == 1.0);
-        Ok(())
-    })?;
-    let power = |samples: &Samples| samples.value("accel_power_watts", &gpu5);
-    let first = power(&exporter.scrape()?)?;
-    exporter.until("its power changes", |samples| {
-        ensure!((power(samples)? - first).abs() > f64::EPSILON);
-        Ok(())
-    })?;
-    others_are_fresh(&NVIDIA, &exporter, 5)?;
-    for device in (0..8).filter(|device| *device != 5) {
-        until_back(&NVIDIA, &exporter, device, &before)?;
-    }
-    node.control(&Control::default())?;
-    until_back(&NVIDIA, &exporter, 5, &before)
-}
-
-#[test]
-fn a_slow_driver_means_older_values_and_no_device_down() -> Result<()> {
-    let node = Node::new(NVIDIA.machine)?;
-    let exporter = node.start(&[])?;
-    let before = exporter.settled()?;
-    // A hundred calls a round: at 30 ms each it takes longer than a call may.
-    node.control(&one_fault(Fault::slow(30.0)))?;
-    exporter.until("the age of the values shows it", |samples| {
-        ensure!(samples.sum("accel_device_up", &[]) == 8.0);
-        ensure!(samples.value("accelscope_snapshot_age_seconds", &[("source", "nvidia")])? > 2.0);
-        Ok(())
-    })?;
-    let energy = |samples: &Samples| -> Result<Vec<f64>> {
-        (0..8)
-            .map(|gpu| samples.value("accel_energy_joules_total", &[("device", &format!("gpu{gpu}"))]))
-            .collect()
-    };
-    let mut first = energy(&exporter.scrape()?)?;
-    for _ in 0..2 {
-        exporter.until("each device has a newer round", |samples| {
-            ensure!(samples.sum("accel_device_up", &[]) == 8.0);
-            ensure!(samples.value("accelscope_stuck_threads", &[("source", "nvidia")])? == 0.0);
-            let now = energy(samples)?;
-            ensure!(now.iter().zip(&first).all(|(now, first)| now > first));
-            Ok(())
-        })?;
-        first = energy(&exporter.scrape()?)?;
-    }
-    node.control(&Control::default())?;
-    for device in 0..8 {
-        until_back(&NVIDIA, &exporter, device, &before)?;
-    }
-    Ok(())
-}
-
-#[test]
 fn memory_errors_are_counted_once_however_often_they_are_read() -> Result<()> {
     let node = Node::new("h100-sxm-4")?;
     let ecc = Ecc { device: 0, severity: Severity::Corrected, scope: Scope::Dram, count: 5 };

@@ -62,6 +62,13 @@ pub const NVIDIA: Vendor = Vendor {
         (Garbage::Absurd, "nvmlDeviceGetPowerUsage", "accel_power_watts", &[], "above_maximum"),
         (
             Garbage::Absurd,
+            "nvmlDeviceGetTotalEnergyConsumption",
+            "accel_energy_joules_total",
+            &[],
+            "rose_too_fast",
+        ),
+        (
+            Garbage::Absurd,
             "nvmlDeviceGetClockInfo",
             "accel_clock_hertz",
             &[("domain", "sm")],
@@ -98,6 +105,13 @@ pub const GAUDI: Vendor = Vendor {
         (Garbage::Untouched, "hlml_device_get_utilization_rates", "accel_utilization_ratio", &[], "blank"),
         (Garbage::Untouched, "hlml_device_get_total_ecc_errors", "accel_ecc_errors_total", &[], "blank"),
         (Garbage::Absurd, "hlml_device_get_power_usage", "accel_power_watts", &[], "above_maximum"),
+        (
+            Garbage::Absurd,
+            "hlml_device_get_total_energy_consumption",
+            "accel_energy_joules_total",
+            &[],
+            "rose_too_fast",
+        ),
         (Garbage::Absurd, "hlml_device_get_clock_info", "accel_clock_hertz", &[], "above_maximum"),
         (
             Garbage::Hot,

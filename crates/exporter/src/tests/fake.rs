@@ -298,6 +298,8 @@ impl Sampler for FakeMandatory {
         }
         batch.begin(&self.identity);
         batch.put(POWER, Labels::NONE, Ok(Watts(99.0)));
+        // A device may be put in pieces.
+        batch.begin(&self.identity);
         batch.put(TEMPERATURE, Labels::one(Label::Sensor, "gpu"), Err(BROKEN));
         Ok(())
     }

@@ -1,3 +1,5 @@
+//! Counters that wrap, glitch, are reset or stand, one by one and as properties of any sequence.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -136,8 +136,8 @@ impl Device {
         let absences = std::mem::take(&mut batch.absences);
         let newer = batch.finish();
         let renewed = |old: &Subject| {
-            let newer = newer.iter().find(|newer| newer.identity() == old.identity());
-            newer.map_or_else(|| old.clone(), |newer| old.renewed(newer, &absences))
+            let newer = newer.iter().filter(|newer| newer.identity() == old.identity());
+            newer.fold(old.clone(), |old, newer| old.renewed(newer, &absences))
         };
         // The first is `accel_device_up`.
         let subjects = old.subjects.iter().skip(1).map(renewed).collect();
