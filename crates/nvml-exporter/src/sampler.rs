@@ -41,6 +41,8 @@ pub struct GpuSampler {
     info: Labels,
     listener: Arc<Listener>,
     power: RuntimePower,
+    /// Whether NVML counts the processes of the whole machine.
+    sees_processes: Measured<()>,
     fields: FieldValues,
     links: Measured<u32>,
     c2c_links: Measured<u32>,
@@ -83,6 +85,7 @@ impl GpuSampler {
             links: Err(not_asked(fields::NVML_FI_DEV_NVLINK_LINK_COUNT.name())),
             c2c_links: Err(not_asked(fields::NVML_FI_DEV_C2C_LINK_COUNT.name())),
             power: RuntimePower::new(roots, &inventory.address(), &key, resting),
+            sees_processes: sees_processes(&gpu, roots),
             gpu,
             key,
             mark,
@@ -189,6 +192,7 @@ impl Sampler for GpuSampler {
         if let Some(lost) = LOSSES.of_mandatory(&mandatory(&raw)) {
             return Err(lost);
         }
+        raw.compute_processes = self.sees_processes.and(raw.compute_processes);
         self.fields.read(&self.gpu);
         let mut gpm = read_gpm(&mut self.gpm, &self.gpu, None);
         let ceilings = Ceilings::new(&raw, &self.fields);
@@ -245,6 +249,15 @@ impl Sampler for GpuSampler {
             info: self.info.clone(),
         }))
     }
+}
+
+/// Whether NVML counts the processes of the whole machine: in a container it counts those of the container's PID
+/// namespace. A simulated library's processes are in none.
+fn sees_processes(gpu: &Gpu, roots: &Roots) -> Measured<()> {
+    if gpu.library().backend().simulated.is_some() {
+        return Ok(());
+    }
+    kernel::processes::in_host_namespace(&roots.procfs, "nvmlDeviceGetComputeRunningProcesses_v3")
 }
 
 /// What of each board is mandatory: one of these at least is read, or the board is not up. The identity may
