@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use naming::Family;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 use crate::{
     model::{
@@ -12,38 +12,15 @@ use crate::{
     },
     number::{Duration, decimal},
     overrides::covers,
-    slo,
     vocabulary::PerVocabulary,
 };
 
-const SIGNALS: [(&str, &str); 6] = [
-    ("hardware.toml", include_str!("../catalogue/hardware.toml")),
-    ("health.toml", include_str!("../catalogue/health.toml")),
-    ("engines.toml", include_str!("../catalogue/engines.toml")),
-    ("efficiency.toml", include_str!("../catalogue/efficiency.toml")),
-    ("boards.toml", include_str!("../catalogue/boards.toml")),
-    ("fleet.toml", include_str!("../catalogue/fleet.toml")),
-];
-const ALERTS: [(&str, &str); 5] = [
-    ("alerts.toml", include_str!("../catalogue/alerts.toml")),
-    ("alerts_devices.toml", include_str!("../catalogue/alerts_devices.toml")),
-    ("alerts_engine.toml", include_str!("../catalogue/alerts_engine.toml")),
-    ("alerts_monitoring.toml", include_str!("../catalogue/alerts_monitoring.toml")),
-    ("alerts_fleet.toml", include_str!("../catalogue/alerts_fleet.toml")),
-];
-const SLO: &str = include_str!("../catalogue/slo.toml");
-const XID: &str = include_str!("../catalogue/xid.toml");
-const EVENTS: &str = include_str!("../catalogue/events.toml");
-const PROCEDURES: &str = include_str!("../catalogue/procedures.toml");
-const DCGM: &str = include_str!("../catalogue/dcgm.toml");
+mod files;
+
+pub(crate) use files::Dcgm;
 
 /// Bands in the order from worst-low to worst-high.
 pub(crate) const BANDS: [&str; 4] = ["low_red", "low_amber", "amber", "red"];
-
-/// Whether a bit of the mask of reasons is set; PromQL has no bit operators, and this is exact. Most GPUs show 0 or 1
-/// (idle), and only the others are taken apart.
-const DCGM_BIT: &str =
-    "floor((($DCGM_FI_DEV_CLOCKS_EVENT_REASONS or $DCGM_FI_DEV_CLOCK_THROTTLE_REASONS) > 1) / <bit>) % 2";
 
 /// Everything that rules, tests and runbooks are made of.
 #[derive(Clone, Debug)]
@@ -58,10 +35,8 @@ pub(crate) struct Catalogue {
     /// Codes of the other families.
     pub events: Vec<ErrorCode>,
     pub procedures: Vec<Procedure>,
-    /// Fields of dcgm-exporter with two names.
-    pub renamed: Vec<Renamed>,
-    /// Fields of dcgm-exporter that rules read and accelscope does not print.
-    pub fields: Vec<String>,
+    /// What is known of dcgm-exporter's fields.
+    pub dcgm: Dcgm,
     /// Families whose rules are wanted.
     pub families: Vec<Family>,
     /// Service levels that alert.
@@ -138,117 +113,11 @@ pub(crate) struct Window {
     pub severity: Severity,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SignalFile {
-    #[serde(default)]
-    engine: Vec<Engine>,
-    #[serde(default)]
-    reason: Vec<Reason>,
-    signal: Vec<Signal>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AlertFile {
-    alert: Vec<Alert>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SloFile {
-    class: Vec<SloClass>,
-    window: Vec<Window>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DcgmFile {
-    fields: Vec<String>,
-    renamed: Vec<Renamed>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EventFile {
-    event: Vec<ErrorCode>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProcedureFile {
-    procedure: Vec<Procedure>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct XidFile {
-    xid: Vec<XidAction>,
-}
-
-fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
-    toml::from_str(text).map_err(|error| format!("{name}: {error}"))
-}
-
 impl Catalogue {
-    /// The catalogue that is compiled in; its references are not resolved yet, so that overrides come first.
-    pub fn builtin() -> Result<Self, String> {
-        let (mut signals, mut engines, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, text) in SIGNALS {
-            let file = read::<SignalFile>(name, text)?;
-            signals.extend(file.signal);
-            engines.extend(file.engine);
-            reasons.extend(file.reason);
-        }
-        let mut alerts = Vec::new();
-        for (name, text) in ALERTS {
-            alerts.extend(read::<AlertFile>(name, text)?.alert);
-        }
-        let SloFile { class, window } = read("slo.toml", SLO)?;
-        let DcgmFile { fields, renamed } = read("dcgm.toml", DCGM)?;
-        let jobs = [
-            ("accelscope", ".*accelscope.*"),
-            ("exporter", ".*(accelscope|gpu|hpu|xpu|npu).*"),
-            ("dcgm", ".*dcgm.*"),
-        ];
-        Ok(Self {
-            signals,
-            engines,
-            alerts,
-            classes: class,
-            windows: window,
-            xids: read::<XidFile>("xid.toml", XID)?.xid,
-            events: read::<EventFile>("events.toml", EVENTS)?.event,
-            procedures: read::<ProcedureFile>("procedures.toml", PROCEDURES)?.procedure,
-            renamed,
-            fields,
-            families: Family::ALL.to_vec(),
-            slis: slo::SLIS.to_vec(),
-            reasons,
-            period: PERIOD,
-            prices: BTreeMap::new(),
-            model_prices: Vec::new(),
-            token_prices: Vec::new(),
-            currency: DOLLARS.to_owned(),
-            device_models: Vec::new(),
-            left_out: BTreeSet::new(),
-            node_label: "node".to_owned(),
-            tenant_label: "tenant".to_owned(),
-            severities: BTreeMap::new(),
-            operator: Operator::default(),
-            jobs: jobs.map(|(job, pattern)| (job.to_owned(), pattern.to_owned())).into(),
-            labels: BTreeMap::new(),
-            runbook_prefix: "https://github.com/accelscope/accelscope/blob/main/docs/runbooks/".to_owned(),
-            dashboard_prefix: "/d/".to_owned(),
-            scrape_interval: None,
-            rate_window: RATE_WINDOW,
-        })
-    }
-
     /// Puts numbers in the place of bounds that refer to signals, and prices and reasons in the place of their marks.
     pub fn resolve(mut self) -> Result<Self, String> {
         let bits: Vec<_> =
-            self.fault_bits().iter().map(|bit| DCGM_BIT.replace("<bit>", &bit.to_string())).collect();
+            self.fault_bits().iter().map(|bit| self.dcgm.bit.replace("<bit>", &bit.to_string())).collect();
         self.priced();
         let signals = self.signals.clone();
         for text in self.signals.iter_mut().flat_map(|signal| signal.expr.iter_mut()) {
@@ -455,7 +324,7 @@ impl Catalogue {
 
     /// The newer name of a field of dcgm-exporter.
     pub fn renamed(&self, name: &str) -> Option<&Renamed> {
-        self.renamed.iter().find(|renamed| renamed.old == name)
+        self.dcgm.renamed.iter().find(|renamed| renamed.old == name)
     }
 
     /// A window of the catalogue as the override file wants it.

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use naming::{Family, Id, Metric, Scope};
 
-use crate::{catalogue::Catalogue, model::Renamed, vocabulary::Vocabulary};
+use crate::{
+    catalogue::{Catalogue, escape},
+    model::Renamed,
+    vocabulary::Vocabulary,
+};
 
 /// In which rule file a text is expanded.
 pub(crate) struct Context<'a> {
@@ -104,7 +108,7 @@ impl Context<'_> {
         let (family, after) = other.map_or((self.family, after), |(family, rest)| (Some(family), rest));
         // A histogram is read by its buckets.
         let (handle, suffix) = name.strip_suffix("_bucket").map_or((name, ""), |handle| (handle, "_bucket"));
-        let selector = match resolve(handle, &self.catalogue.fields)? {
+        let selector = match resolve(handle, &self.catalogue.dcgm.fields)? {
             Name::Vendor(name) => match self.catalogue.renamed(name).filter(|_| self.generations) {
                 Some(renamed) => return self.either(out, renamed, after),
                 None => (name.to_owned(), self.stock(after)),
@@ -129,7 +133,8 @@ impl Context<'_> {
         if !self.generations || inside.contains("job") {
             return Vec::new();
         }
-        vec![format!("job!~\"{}\"", self.words.get("accelscope_job").map_or("", String::as_str))]
+        let own = self.catalogue.jobs.get("accelscope").map_or("", String::as_str);
+        vec![format!("job!~\"{}\"", escape(own))]
     }
 
     /// Matchers with their words filled in; words that are not known stay as they are.

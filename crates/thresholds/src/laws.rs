@@ -44,7 +44,7 @@ fn every_metric_is_one_of_the_naming_catalogue_in_its_own_vocabulary() {
         }
         // A device that the unified schema shows too is left to it.
         for (name, _) in vendor.iter().flat_map(|text| names(text)).filter(|(name, _)| *name != "DEVICE_UP") {
-            assert!(matches!(resolve(name, &catalogue.fields), Ok(Name::Vendor(_))), "{name}");
+            assert!(matches!(resolve(name, &catalogue.dcgm.fields), Ok(Name::Vendor(_))), "{name}");
         }
     }
     assert!(seen > 40, "{seen}");

@@ -177,7 +177,7 @@ impl<'c> RuleSet<'c> {
                 format!("group by (cluster, instance, device) ({info}{{{family}model=~\"{pattern}\"}})")
             }
             Vocabulary::Dcgm => {
-                let name = "DCGM_FI_DEV_GPU_TEMP";
+                let name = self.catalogue.dcgm.witness.as_str();
                 let newer = self.catalogue.renamed(name).map_or(name, |renamed| &renamed.new);
                 let of = |name: &str| format!("{name}{{modelName=~\"{pattern}\"}}");
                 format!(

@@ -22,10 +22,10 @@ fn make_rude(node: &Node, constructor: &str) -> Result<()> {
          __attribute__((constructor)) static void begin(void) {{ (void)never; {constructor} }}\n"
     );
     fs::write(&source, text)?;
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-Wl,--no-as-needed", "-o"]).arg(&library).args([&source, &real]);
-    compiler.arg(format!("-Wl,-rpath,{}", folder.display()));
-    let compiled = process::run(&mut compiler)?;
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-Wl,--no-as-needed", "-o"]).arg(&library).args([&source, &real]);
+    cc.arg(format!("-Wl,-rpath,{}", folder.display()));
+    let compiled = process::run(&mut cc)?;
     ensure!(compiled.code == Some(0), "{compiled:?}");
     Ok(())
 }

@@ -70,7 +70,7 @@ fn labels(context: &Context<'_>, reference: &str) -> &'static [&'static str] {
     if sigil == "@" {
         return context.catalogue.signal(name).map_or(&[], recorded);
     }
-    match resolve(name, &context.catalogue.fields) {
+    match resolve(name, &context.catalogue.dcgm.fields) {
         Ok(Name::Vendor(_)) => &["instance", "gpu"],
         Ok(Name::Unified(metric)) if metric.scope == Scope::Device => &["instance", "device"],
         Ok(Name::Unified(_)) => &["instance"],

@@ -1,0 +1,146 @@
+//! The data files that are compiled in, and what an override file may change of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use naming::Family;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{Catalogue, DOLLARS, Operator, PERIOD, RATE_WINDOW, Window};
+use crate::{
+    model::{Alert, Engine, ErrorCode, Procedure, Reason, Renamed, Signal, SloClass, XidAction},
+    slo,
+};
+
+const SIGNALS: [(&str, &str); 6] = [
+    ("hardware.toml", include_str!("../../catalogue/hardware.toml")),
+    ("health.toml", include_str!("../../catalogue/health.toml")),
+    ("engines.toml", include_str!("../../catalogue/engines.toml")),
+    ("efficiency.toml", include_str!("../../catalogue/efficiency.toml")),
+    ("boards.toml", include_str!("../../catalogue/boards.toml")),
+    ("fleet.toml", include_str!("../../catalogue/fleet.toml")),
+];
+const ALERTS: [(&str, &str); 5] = [
+    ("alerts.toml", include_str!("../../catalogue/alerts.toml")),
+    ("alerts_devices.toml", include_str!("../../catalogue/alerts_devices.toml")),
+    ("alerts_engine.toml", include_str!("../../catalogue/alerts_engine.toml")),
+    ("alerts_monitoring.toml", include_str!("../../catalogue/alerts_monitoring.toml")),
+    ("alerts_fleet.toml", include_str!("../../catalogue/alerts_fleet.toml")),
+];
+const SLO: &str = include_str!("../../catalogue/slo.toml");
+const XID: &str = include_str!("../../catalogue/xid.toml");
+const EVENTS: &str = include_str!("../../catalogue/events.toml");
+const PROCEDURES: &str = include_str!("../../catalogue/procedures.toml");
+const DCGM: &str = include_str!("../../catalogue/dcgm.toml");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignalFile {
+    #[serde(default)]
+    engine: Vec<Engine>,
+    #[serde(default)]
+    reason: Vec<Reason>,
+    signal: Vec<Signal>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlertFile {
+    alert: Vec<Alert>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SloFile {
+    class: Vec<SloClass>,
+    window: Vec<Window>,
+}
+
+/// What the rules know of the fields of a stock dcgm-exporter.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dcgm {
+    /// Whether a bit of the mask of reasons to throttle is set, with `<bit>` for its value.
+    pub bit: String,
+    /// A field that every GPU has, with labels that say which it is.
+    pub witness: String,
+    /// Fields that rules read and accelscope does not print.
+    pub fields: Vec<String>,
+    /// Fields with two names.
+    pub renamed: Vec<Renamed>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventFile {
+    event: Vec<ErrorCode>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProcedureFile {
+    procedure: Vec<Procedure>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct XidFile {
+    xid: Vec<XidAction>,
+}
+
+fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
+    toml::from_str(text).map_err(|error| format!("{name}: {error}"))
+}
+
+impl Catalogue {
+    /// The catalogue that is compiled in; its references are not resolved yet, so that overrides come first.
+    pub fn builtin() -> Result<Self, String> {
+        let (mut signals, mut engines, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, text) in SIGNALS {
+            let file = read::<SignalFile>(name, text)?;
+            signals.extend(file.signal);
+            engines.extend(file.engine);
+            reasons.extend(file.reason);
+        }
+        let mut alerts = Vec::new();
+        for (name, text) in ALERTS {
+            alerts.extend(read::<AlertFile>(name, text)?.alert);
+        }
+        let SloFile { class, window } = read("slo.toml", SLO)?;
+        let jobs = [
+            ("accelscope", ".*accelscope.*"),
+            ("exporter", ".*(accelscope|gpu|hpu|xpu|npu).*"),
+            ("dcgm", ".*dcgm.*"),
+        ];
+        Ok(Self {
+            signals,
+            engines,
+            alerts,
+            classes: class,
+            windows: window,
+            xids: read::<XidFile>("xid.toml", XID)?.xid,
+            events: read::<EventFile>("events.toml", EVENTS)?.event,
+            procedures: read::<ProcedureFile>("procedures.toml", PROCEDURES)?.procedure,
+            dcgm: read("dcgm.toml", DCGM)?,
+            families: Family::ALL.to_vec(),
+            slis: slo::SLIS.to_vec(),
+            reasons,
+            period: PERIOD,
+            prices: BTreeMap::new(),
+            model_prices: Vec::new(),
+            token_prices: Vec::new(),
+            currency: DOLLARS.to_owned(),
+            device_models: Vec::new(),
+            left_out: BTreeSet::new(),
+            node_label: "node".to_owned(),
+            tenant_label: "tenant".to_owned(),
+            severities: BTreeMap::new(),
+            operator: Operator::default(),
+            jobs: jobs.map(|(job, pattern)| (job.to_owned(), pattern.to_owned())).into(),
+            labels: BTreeMap::new(),
+            runbook_prefix: "https://github.com/accelscope/accelscope/blob/main/docs/runbooks/".to_owned(),
+            dashboard_prefix: "/d/".to_owned(),
+            scrape_interval: None,
+            rate_window: RATE_WINDOW,
+        })
+    }
+}
