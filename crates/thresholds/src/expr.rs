@@ -127,7 +127,7 @@ impl Context<'_> {
         if !self.generations || inside.contains("job") {
             return Vec::new();
         }
-        vec![format!("job!~\"{}\"", self.words.get("accelscope_job").map_or("", String::as_str))]
+        vec![format!("job!~\"{}\"", self.catalogue.own_jobs())]
     }
 
     /// Matchers with their words filled in; words that are not known stay as they are.

@@ -177,7 +177,9 @@ impl<'c> RuleSet<'c> {
                 format!("group by (cluster, instance, device) ({info}{{{family}model=~\"{pattern}\"}})")
             }
             Vocabulary::Dcgm => {
-                let name = "DCGM_FI_DEV_GPU_TEMP";
+                let temperature = self.catalogue.signal("temperature");
+                let name = temperature.and_then(|signal| signal.expr.get(Vocabulary::Dcgm));
+                let name = name.map_or("", |text| text.trim_start_matches('$'));
                 let newer = self.catalogue.renamed(name).map_or(name, |renamed| &renamed.new);
                 let of = |name: &str| format!("{name}{{modelName=~\"{pattern}\"}}");
                 format!(
