@@ -50,8 +50,22 @@ def plain(value):
     if isinstance(value, (list, tuple)) or hasattr(value, "__len__"):
         return [plain(item) for item in value]
     if hasattr(value, "_fields_"):
-        return {field[0]: plain(getattr(value, field[0])) for field in value._fields_}
+        return {field[0]: member(value, field[0]) for field in value._fields_}
     return {name: plain(item) for name, item in vars(value).items()}
+
+
+def member(struct, name):
+    """A member of a struct. nvidia-ml-py takes numbers of one byte and raw bytes for text: the former are
+    printed as numbers, and the latter as hexadecimal digits where they are no text.
+    """
+    where = getattr(type(struct), name)
+    raw = ctypes.string_at(ctypes.addressof(struct) + where.offset, where.size)
+    if len(raw) == 1:
+        return raw[0]
+    try:
+        return plain(getattr(struct, name))
+    except UnicodeDecodeError:
+        return raw.hex()
 
 
 def read(function, *arguments, **options):
@@ -69,6 +83,16 @@ def filled(function, handle, struct):
         return plain(struct)
     except nvml.NVMLError as error:
         return {"error": error.value}
+
+
+def unrepairable(handle):
+    """The struct of nvml.h is the flag alone. That of nvidia-ml-py has a version before it, so it reads a word that
+    no driver writes.
+    """
+    flag = ctypes.c_uint()
+    call = nvml._nvmlGetFunctionPointer("nvmlDeviceGetUnrepairableMemoryFlag_v1")
+    nvml._nvmlCheckReturn(call(handle, ctypes.byref(flag)))
+    return flag.value
 
 
 def sram_locations(handle):
@@ -253,7 +277,7 @@ def device(handle):
         "fabric": filled(nvml.nvmlDeviceGetGpuFabricInfoV, handle, nvml.c_nvmlGpuFabricInfo_v3_t()),
         "fabric_v4": filled(nvml.nvmlDeviceGetGpuFabricInfo_v4, handle, nvml.c_nvmlGpuFabricInfo_v4_t()),
         "repair": read(nvml.nvmlDeviceGetRepairStatus, handle),
-        "unrepairable": read(nvml.nvmlDeviceGetUnrepairableMemoryFlag_v1, handle),
+        "unrepairable": read(unrepairable, handle),
         "sram_locations": sram_locations(handle),
         "platform": filled(nvml.nvmlDeviceGetPlatformInfo, handle, nvml.c_nvmlPlatformInfo_v2_t()),
         "power_profiles": filled(

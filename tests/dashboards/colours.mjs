@@ -23,7 +23,8 @@ function paint({ config, values }) {
     const { color, text } = process(value === "NaN" ? NaN : value);
     return { color, text };
   });
-  return { shown, unit: units.has(config.unit) };
+  // Units of our own: a text behind the number, with or without a prefix of the SI.
+  return { shown, unit: units.has(config.unit) || /^(si|suffix):\S/.test(config.unit) };
 }
 
 process.stdout.write(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map(paint)));

@@ -43,7 +43,15 @@ const kinds = {
   ),
 };
 
-function check(json) {
+// An annotation's query is that of its data source, which the types leave out.
+const ofPrometheus = ["expr", "step", "titleFormat", "textFormat", "tagKeys"];
+
+function check({ annotations, ...others }) {
+  const list = (annotations?.list ?? []).map((annotation) => {
+    const known = Object.entries(annotation).filter(([key]) => !ofPrometheus.includes(key));
+    return Object.fromEntries(known);
+  });
+  const json = { ...others, annotations: { list } };
   const wrong = [];
   const ask = (validate, value, place) => {
     if (!validate(value)) {

@@ -4,7 +4,8 @@
 //! a clock and a workload. [`Node::start`] runs the real binary on it, with the library opened by `dlopen` as
 //! in production, and gives an [`Exporter`] to talk to over real HTTP. [`Prometheus`] runs the real server
 //! beside it, with rules where a test wants them, and an [`Alertmanager`] that delivers what fires to a
-//! [`Webhook`]; a [`SimEngine`] is an inference engine on such a machine.
+//! [`Webhook`]; a [`SimEngine`] is an inference engine on such a machine. A [`fleet::Fleet`] is all of it at once, with
+//! dashboards drawn over it.
 //!
 //! Nothing here is shared between two tests: each has its own processes, folder, address and ports.
 
@@ -14,6 +15,7 @@ mod alertmanager;
 pub mod artefacts;
 pub mod client;
 mod engine;
+pub mod fleet;
 mod footprint;
 pub mod http;
 pub mod matrix;

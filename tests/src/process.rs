@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -161,6 +161,27 @@ pub fn run(command: &mut Command) -> Result<Finished> {
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("{}", command.get_program().display()))?;
+    Ok(Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// Runs `command` to its end with `input` on its standard input.
+pub fn run_with(command: &mut Command, input: &str) -> Result<Finished> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{}", command.get_program().display()))?;
+    let mut stdin = child.stdin.take().context("a pipe to it")?;
+    let text = input.to_owned();
+    // It may write before it has read all; one that reads no further has said why.
+    let writer = thread::spawn(move || stdin.write_all(text.as_bytes()));
+    let output = child.wait_with_output()?;
+    let _ = writer.join();
     Ok(Finished {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -12,8 +12,11 @@ use crate::xpu::metric_of;
 
 const KERNEL: &[&str] = &["--xpu.backend", "kernel"];
 
-/// By machine: what it lacks, the file or call, and the code.
-const LACKS: &[(&str, &[(&str, &str, &str)])] = &[
+/// What a machine lacks, the file or call, and the code.
+type Lack = (&'static str, &'static str, &'static str);
+
+/// By machine.
+const LACKS: &[(&str, &[Lack])] = &[
     (
         "nuc-lunar-lake",
         &[

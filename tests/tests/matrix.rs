@@ -32,6 +32,7 @@ rows! {
     a_gpu_returns_blanks: "nvidia", "every call: blanks";
     a_gaudi_writes_nothing: "gaudi", "every call: nothing written";
     files_of_a_gaudi_cannot_be_read: "gaudi", "file * unreadable";
+    level_zero_writes_nothing: "xpu, Level Zero", "every call: nothing written";
     level_zero_is_reloaded: "xpu, Level Zero", "driver reloaded";
     counters_of_an_arc_are_empty: "xpu, kernel", "file energy1_input empty";
     files_of_an_npu_are_garbage: "npu", "file * garbage";

@@ -1,5 +1,5 @@
-//! The repository's own commands: `cargo xtask` and `demo`, `test`, `tidy`, `setup`, `release`, `generate`, `bless`,
-//! `bench`, `faults` or `soak`.
+//! The repository's own commands: `cargo xtask` and `demo`, `pictures`, `test`, `tidy`, `setup`, `release`, `generate`,
+//! `bless`, `bench`, `faults` or `soak`.
 //!
 //! Everything that CI does is here, so that it can be done at a desk with the same words.
 
@@ -8,6 +8,7 @@
 mod bench;
 mod demo;
 mod faults;
+mod pictures;
 mod release;
 mod setup;
 mod shell;
@@ -31,6 +32,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   demo [--machine NAME] [--seconds N]  serve a fleet of simulated machines, or one, until Ctrl-C or N seconds
+  pictures [--seconds N]               draw every dashboard over a simulated fleet, healthy and in trouble, into docs/pictures;
+                                       then serve the fleet's Prometheus for N seconds
   test [--quick]                       everything that CI runs; --quick leaves out what needs other tools
   tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
 fn dispatch(words: &[&str]) -> Result<()> {
     match words {
         ["demo", options @ ..] => demo::run(options),
+        ["pictures", options @ ..] => pictures::run(options),
         ["test"] => test::run(test::Extent::Whole),
         ["test", "--quick"] => test::run(test::Extent::Quick),
         ["tidy"] => tidy::run(),
@@ -124,5 +128,7 @@ fn bless() -> Result<()> {
     build(Build::Debug)?;
     run(cargo(["test", "-p", "e2e", "--", "golden::", "system_calls"]).env("BLESS", "1"))?;
     // The numbers of series are counted in them.
-    generate(&[])
+    generate(&[])?;
+    // What is empty on a machine follows from the rules and dashboards.
+    run(cargo(["test", "-p", "e2e", "coverage::"]).env("BLESS", "1"))
 }

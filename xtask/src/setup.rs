@@ -18,7 +18,7 @@ use e2e::artefacts::{
 use crate::shell::{self, on_path};
 
 /// A program, and the Debian packages that may hold it: the first that does is installed.
-const TOOLS: [(&str, &[&str]); 12] = [
+const TOOLS: [(&str, &[&str]); 13] = [
     ("cc", &["build-essential"]),
     ("readelf", &["binutils"]),
     ("python3", &["python3"]),
@@ -33,6 +33,7 @@ const TOOLS: [(&str, &[&str]); 12] = [
     ("systemd-analyze", &["systemd"]),
     ("unshare", &["util-linux"]),
     ("setpriv", &["util-linux"]),
+    ("chromium", &["chromium"]),
 ];
 
 /// Whether a file is there.
@@ -199,8 +200,8 @@ fn npm_packages() -> Result<()> {
     println!("setup: npm packages of {} into {}", wanted.display(), folder.display());
     fs::create_dir_all(&folder)?;
     fs::copy(&wanted, folder.join("package.json"))?;
-    // Only the listed packages, and none of their scripts is run.
-    let flags = ["--omit=dev", "--omit=optional", "--omit=peer", "--ignore-scripts", "--no-package-lock"];
+    // None of their scripts is run. The bundler's program is an optional package: one for each machine.
+    let flags = ["--omit=dev", "--omit=peer", "--ignore-scripts", "--no-package-lock"];
     let quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
     let bin = tools.join("venv/bin");
     let path = env::join_paths(

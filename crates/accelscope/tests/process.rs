@@ -1,9 +1,11 @@
 //! The program as a process: variables, log lines, signals, and systemd. No driver is needed: a node
 //! without one is a normal state.
 
+mod fixture;
+
 use std::{
     fs,
-    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
@@ -14,95 +16,11 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_accelscope");
-
-/// A command that sees no variable of this process, and no real driver either.
-fn command(program: &str) -> Command {
-    let mut command = Command::new(program);
-    command
-        .env_clear()
-        .env("ACCELSCOPE_SOURCE", "nvidia")
-        .env("ACCELSCOPE_LIBRARY_NVML", "/nowhere/libnvidia-ml.so.1")
-        .stderr(Stdio::piped());
-    command
-}
-
-struct Running {
-    child: Child,
-    /// Lines of its log, from a thread of their own: a test that waits in vain must fail, not hang.
-    log: mpsc::Receiver<String>,
-    seen: Vec<String>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.spawn().expect("started");
-        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let (sender, log) = mpsc::channel();
-        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, log, seen: Vec::new() }
-    }
-
-    /// The first log line that has `word`, as JSON.
-    fn line(&mut self, word: &str) -> Value {
-        loop {
-            if let Some(line) = self.seen.iter().find(|line| line.contains(word)) {
-                return serde_json::from_str(line).expect(line);
-            }
-            let line = self.log.recv_timeout(Duration::from_secs(20));
-            self.seen.push(line.unwrap_or_else(|_| panic!("no {word} in {:#?}", self.seen)));
-        }
-    }
-
-    fn signal(&mut self, signal: &str) -> (Option<i32>, Duration) {
-        end(&mut self.child, signal)
-    }
-}
-
-/// Ends a process with a signal; returns its exit code and how long that took.
-fn end(child: &mut Child, signal: &str) -> (Option<i32>, Duration) {
-    let asked = Instant::now();
-    // The shell's own: a minimal system has no such program.
-    let kill = format!("kill {signal} {}", child.id());
-    let sent = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
-    assert!(sent.success());
-    (ended(child), asked.elapsed())
-}
-
-/// The exit code of a process that ends by itself. One that does not is killed and has none.
-fn ended(child: &mut Child) -> Option<i32> {
-    let until = Instant::now() + Duration::from_secs(20);
-    while child.try_wait().expect("a child").is_none() && Instant::now() < until {
-        thread::sleep(Duration::from_millis(5));
-    }
-    // It has ended already, unless something holds it.
-    let _ = child.kill();
-    child.wait().expect("ended").code()
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("connected");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sent");
-    let mut response = String::new();
-    stream.read_to_string(&mut response).expect("text");
-    response
-}
+use fixture::{PROGRAM, Running, command, end, ended, get, library};
 
 #[test]
 fn variables_stand_for_flags_and_unknown_ones_are_reported_once() {
@@ -261,15 +179,8 @@ fn a_log_that_nobody_reads_blocks_nothing() {
 }
 
 /// A library whose destructor does this.
-fn library(folder: &Path, name: &str, destructor: &str) -> PathBuf {
-    let (source, library) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.so")));
-    let text = format!(
-        "#include <unistd.h>\n__attribute__((destructor)) static void end(void) {{ {destructor} }}\n"
-    );
-    fs::write(&source, text).expect("written");
-    let compiler = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
-    assert!(compiler.expect("a C compiler").success());
-    library
+fn at_end(folder: &Path, name: &str, destructor: &str) -> PathBuf {
+    library(folder, name, &format!("__attribute__((destructor)) static void end(void) {{ {destructor} }}"))
 }
 
 #[test]
@@ -278,7 +189,7 @@ fn no_destructor_of_a_library_delays_the_end_or_changes_its_code() {
     for (name, destructor) in
         [("hangs", "for (;;) pause();"), ("crashes", "*(volatile int *)0 = 0;"), ("exits", "_exit(7);")]
     {
-        let library = library(folder.path(), name, destructor);
+        let library = at_end(folder.path(), name, destructor);
         let args = ["--web.listen-address", "127.0.0.1:0", "--log.format", "json"];
         let mut running = Running::start(command(PROGRAM).args(args).env("LD_PRELOAD", &library));
         running.line("listening");
@@ -291,7 +202,7 @@ fn no_destructor_of_a_library_delays_the_end_or_changes_its_code() {
         assert_eq!(ended(&mut probe), Some(3), "{name}");
     }
     // Closed by its source while the program runs, and holding the loader's lock for ever.
-    let library = library(folder.path(), "holds", "for (;;) pause();");
+    let library = at_end(folder.path(), "holds", "for (;;) pause();");
     let args = ["--web.listen-address", "127.0.0.1:0", "--log.format", "json"];
     let mut running = Running::start(command(PROGRAM).args(args).env("ACCELSCOPE_LIBRARY_NVML", &library));
     let address = running.line("listening")["address"].as_str().expect("an address").to_owned();

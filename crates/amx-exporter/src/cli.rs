@@ -2,7 +2,7 @@
 
 use clap::{Args, FromArgMatches};
 use naming::Family;
-use source::{Common, Opened, SourceSpec, UsageError};
+use source::{Common, Opened, Parts, SourceSpec, UsageError};
 
 use crate::session::AmxSource;
 
@@ -25,5 +25,5 @@ struct Flags {
 fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageError> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| UsageError(error.to_string()))?;
     let source = AmxSource { sysfs: common.sysfs.clone(), per_core: flags.per_core };
-    Ok(Opened { source: Box::new(source), filters: Vec::new() })
+    Ok(Opened { parts: Parts::Kernel(Box::new(source)), filters: Vec::new() })
 }

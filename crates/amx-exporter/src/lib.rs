@@ -21,6 +21,7 @@ mod cli;
 mod cores;
 mod cpu;
 mod groups;
+mod mandatory;
 mod map;
 mod memory;
 mod perf;

@@ -36,6 +36,20 @@ pub fn socket(sample: &Sample<'_>, batch: &mut Batch) {
     throttling(sample, batch);
 }
 
+/// Puts what is mandatory of a socket into the batch; its temperature is in m°C.
+pub fn mandatory(info: &Labels, temperature: Measured<i64>, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
+    batch.put(m::TEMPERATURE, package(), temperature.and_then(celsius));
+}
+
+fn package() -> Labels {
+    Labels::one(Label::Sensor, "package")
+}
+
+fn celsius(milli: i64) -> Measured<Celsius> {
+    plausible_celsius("temp_input", milli as f64 / 1e3).map(Celsius)
+}
+
 fn counters(sample: &Sample<'_>, batch: &mut Batch) {
     let reading = sample.cores;
     let ratio = reading.and_then(|reading| reading.amx_ratio).map(Ratio);
@@ -64,9 +78,7 @@ fn whole(sum: f64) -> u64 {
 
 fn heat_and_power(sample: &Sample<'_>, batch: &mut Batch) {
     let raw = sample.raw;
-    let celsius = |milli: i64| plausible_celsius("temp_input", milli as f64 / 1e3).map(Celsius);
     let [now, slowdown, operating] = raw.temperature_mc.map(|measured| measured.and_then(celsius));
-    let package = || Labels::one(Label::Sensor, "package");
     batch.put(m::TEMPERATURE, package(), now);
     batch.put(m::TEMPERATURE_LIMIT, package().with(Label::Limit, "slowdown"), slowdown);
     batch.put(m::TEMPERATURE_LIMIT, package().with(Label::Limit, "operating"), operating);

@@ -110,8 +110,8 @@ impl SummedCounter {
         for (cpu, count) in readings {
             let new = || (Counter::from_zero(Vec::new()), 0);
             let (counter, total) = self.counters.entry(*cpu).or_insert_with(new);
-            match counter.add(call, now, Ok(*count), most) {
-                Ok(counted) => *total = counted.total,
+            match counter.total(call, now, Ok(*count), most) {
+                Ok(sum) => *total = sum,
                 Err(fault) => dropped = Some(fault),
             }
         }
@@ -170,7 +170,7 @@ impl SocketFiles {
             memory_energy: self.memory_energy(now, is_whole),
             limits_uw: limits,
             temperature_mc: [Attribute::Input, Attribute::Critical, Attribute::Max]
-                .map(|attribute| self.temperature(attribute)),
+                .map(|attribute| temperature(&self.temperatures, attribute)),
             clock_khz: self.mean_clock(&core_cpus),
             clock_max_khz: self
                 .fastest
@@ -181,16 +181,6 @@ impl SocketFiles {
             self.temperatures = Err(NO_CORETEMP);
         }
         raw
-    }
-
-    /// The reading of the hottest die, or the lowest limit of any.
-    fn temperature(&self, attribute: Attribute) -> Measured<i64> {
-        let channels = self.temperatures.as_ref().map_err(|fault| *fault)?;
-        let all: Vec<i64> =
-            channels.iter().map(|channel| channel.file(attribute).number()).collect::<Measured<_>>()?;
-        let strictest =
-            if attribute == Attribute::Input { all.into_iter().max() } else { all.into_iter().min() };
-        strictest.ok_or(NO_CORETEMP)
     }
 
     fn cpu_folder(&self, cpu: Cpu) -> PathBuf {
@@ -287,8 +277,17 @@ impl SocketFiles {
     }
 }
 
+/// The reading of the hottest die, or the lowest limit of any.
+pub fn temperature(channels: &Measured<Vec<Channel>>, attribute: Attribute) -> Measured<i64> {
+    let channels = channels.as_ref().map_err(|fault| *fault)?;
+    let all: Vec<i64> =
+        channels.iter().map(|channel| channel.file(attribute).number()).collect::<Measured<_>>()?;
+    let strictest = if attribute == Attribute::Input { all.into_iter().max() } else { all.into_iter().min() };
+    strictest.ok_or(NO_CORETEMP)
+}
+
 /// The RAPL zones of a socket: one, or one per die.
-fn zones(sysfs: &Path, socket: u32) -> Vec<Zone> {
+pub fn zones(sysfs: &Path, socket: u32) -> Vec<Zone> {
     let name = format!("package-{socket}");
     let is_ours = |zone: &Zone| {
         zone.name.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with("-die-"))
@@ -328,7 +327,7 @@ fn sum<'a>(
 /// The number in a label `Package id` is the kernel's number of the die over all sockets
 /// (`topology_logical_die_id`), in the order of sockets and their dies. It is the socket's number only where
 /// every socket has one die and all are online.
-fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Measured<Vec<Channel>> {
+pub fn temperatures(sysfs: &Path, socket: u32, dies: &[(u32, u32)]) -> Measured<Vec<Channel>> {
     let chips = Chip::all(sysfs).into_iter().filter(|chip| chip.name == "coretemp");
     let mut packages: Vec<(u32, Channel)> = chips
         .filter_map(|chip| {

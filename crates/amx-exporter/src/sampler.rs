@@ -10,8 +10,8 @@ use kernel::perf::CALL;
 use reading::{Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler};
 
 use crate::{
-    cores::CoreEvents, cpu::Cpu, map, memory::MemoryEvents, perf::Shared, raw::SocketFiles,
-    throttling::Throttling, topology::Topology,
+    cores::CoreEvents, cpu::Cpu, mandatory::Mandatory, map, memory::MemoryEvents, perf::Shared,
+    raw::SocketFiles, throttling::Throttling, topology::Topology,
 };
 
 /// How long after the kernel refused events they are opened again.
@@ -129,5 +129,15 @@ impl SocketSampler {
 impl Sampler for SocketSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         self.round(Instant::now(), batch)
+    }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        let SocketConfig { sysfs, number, identity, info, .. } = &self.config;
+        Some(Box::new(Mandatory {
+            sysfs: sysfs.clone(),
+            number: *number,
+            identity: Arc::clone(identity),
+            info: info.clone(),
+        }))
     }
 }

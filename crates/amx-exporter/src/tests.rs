@@ -502,13 +502,9 @@ fn what_some_dies_or_controllers_have_is_not_the_sockets() {
     let tree = Tree::new();
     tree.two_dies();
     for (die, zone) in ["intel-rapl:0", "intel-rapl:1"].into_iter().enumerate() {
-        for (name, text) in [
-            ("name", format!("package-0-die-{die}")),
-            ("energy_uj", "1000".to_owned()),
-            ("max_energy_range_uj", "262143328850".to_owned()),
-        ] {
-            tree.put(&format!("class/powercap/{zone}/{name}"), &text);
-        }
+        tree.put(&format!("class/powercap/{zone}/name"), &format!("package-0-die-{die}"));
+        tree.put(&format!("class/powercap/{zone}/energy_uj"), "1000");
+        tree.put(&format!("class/powercap/{zone}/max_energy_range_uj"), "262143328850");
     }
     let mut sampler = tree.sampler(false);
     let start = Instant::now();

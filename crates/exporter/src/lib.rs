@@ -17,19 +17,27 @@
 
 mod commands;
 mod http;
+mod isolation;
 mod sampling;
 mod self_metrics;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    time::Duration,
+};
 
 use source::{SourceSpec, UsageError};
 
-use crate::commands::{
-    cli, fields,
-    flags::{Command, JsonFlag, LogFlags},
-    log, print, probe, serve, settings,
+use crate::{
+    commands::{
+        cli, fields,
+        flags::{Command, JsonFlag, LogFlags},
+        log, print, probe, serve, settings,
+    },
+    isolation::{HELPER, TRIAL, helper, trial},
 };
 
 /// The interval that `probe` passes to sources; nothing that it shows depends on it.
@@ -72,7 +80,15 @@ enum Exit {
 /// destructors: one that hangs or crashes would decide over the end and the exit code.
 pub fn main(name: &'static str, about: &'static str, specs: &[SourceSpec]) -> ! {
     let args: Vec<_> = std::env::args_os().collect();
-    let exit = run(name, about, specs, &args).unwrap_or_else(|failure| {
+    let ran = match &*args {
+        [_, hidden, library] if *hidden == *TRIAL => served(trial::open(library.as_ref())),
+        [program, hidden, family, rest @ ..] if *hidden == *HELPER => {
+            let args: Vec<_> = std::iter::once(program).chain(rest).cloned().collect();
+            help(family, &cli::command(name, about, specs), specs, &args)
+        }
+        _ => run(name, about, specs, &args),
+    };
+    let exit = ran.unwrap_or_else(|failure| {
         let (error, exit) = match failure {
             Failure::Usage(error) => (error.to_string(), Exit::Usage),
             Failure::Run(error) => (error, Exit::Failed),
@@ -101,8 +117,9 @@ fn run(
         Command::Generate(generate) => generate.run(&program)?,
         Command::Probe(flags) => {
             start_log(&flags.log, &program);
-            let opened = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
-            let report = probe::run(opened, &flags.sources.sysfs);
+            let sources = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
+            let sources = sources.into_iter().map(|(source, _)| source).collect();
+            let report = probe::run(sources, &flags.sources.sysfs);
             if flags.json.json {
                 print::text(&report.json())?;
             } else {
@@ -126,6 +143,31 @@ fn run(
         }
     }
     Ok(Exit::Done)
+}
+
+/// The helper process of a family, with the arguments of the exporter that started it.
+fn help(
+    family: &OsStr,
+    program: &clap::Command,
+    specs: &[SourceSpec],
+    args: &[OsString],
+) -> Result<Exit, Failure> {
+    let cli::Parsed::Run(command, matches) = cli::parse(program.clone(), args)? else {
+        return Ok(Exit::Usage);
+    };
+    let (sources, logging, interval) = match *command {
+        Command::Serve(flags) => (flags.sources, flags.log, flags.sampling.interval),
+        Command::Probe(flags) => (flags.sources, flags.log, PROBE_INTERVAL),
+        Command::Fields(_) | Command::Generate(_) => return Ok(Exit::Usage),
+    };
+    let library = settings::library(family, &sources, interval, specs, &matches)?;
+    log::start(&logging);
+    served(helper::serve(library))
+}
+
+/// How a process ends that this program starts for itself.
+fn served(result: io::Result<()>) -> Result<Exit, Failure> {
+    result.map(|()| Exit::Done).map_err(|error| Failure::Run(format!("not for use by hand: {error}")))
 }
 
 /// Starts logging, and first reports variables that have our prefix but that no flag reads.

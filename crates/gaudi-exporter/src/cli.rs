@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches};
 use naming::{Family, VendorFilter, Vocabulary};
-use source::{Common, Opened, SourceSpec, UsageError};
+use source::{Common, LibraryPath, Opened, Parts, SourceSpec, UsageError};
 
-use crate::session::GaudiSource;
+use crate::{raw, session::GaudiSource};
 
 /// How the command line knows this source.
 pub const SPEC: SourceSpec = SourceSpec {
@@ -40,8 +40,10 @@ struct Flags {
 fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageError> {
     let flags = Flags::from_arg_matches(matches).map_err(|error| UsageError(error.to_string()))?;
     let no_aliases = VendorFilter { vocabulary: Vocabulary::Accelerator, entries: Vec::new() };
+    let library = LibraryPath::new("--library.hlml", flags.hlml_library, raw::SEARCH, common.try_library);
+    let source = GaudiSource::new(library, common.sysfs.clone(), flags.sensors);
     Ok(Opened {
-        source: Box::new(GaudiSource::new(flags.hlml_library, common.sysfs.clone(), flags.sensors)),
+        parts: Parts::Library(Box::new(source)),
         filters: if flags.accelerator_aliases { Vec::new() } else { vec![no_aliases] },
     })
 }

@@ -87,7 +87,7 @@ impl Node {
 }
 
 /// The files of one device that are read every round.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DriverFiles {
     status: File,
     resets: [File; 2],

@@ -4,7 +4,7 @@
 //! Past this room no value is in megahertz, milliwatts, millidegrees, percent or KB/s. Where both the library
 //! and the driver's files have a value, the comment says which comes first and why.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hlml_sys::constants::{PSTATE_MAX, THROTTLE_POWER, THROTTLE_THERMAL};
 use kernel::pci::Link;
@@ -30,7 +30,7 @@ pub struct DeviceSample<'a> {
     /// Hard and soft resets, where the driver's files can be seen.
     pub resets: Option<[Measured<u64>; 2]>,
     /// What is read at a lower rate, and its age.
-    pub slow: Measured<(Duration, SlowRaw)>,
+    pub slow: Measured<(Duration, Arc<SlowRaw>)>,
     /// Critical events so far, or why none can be received.
     pub events: Measured<HlmlEventHistory>,
     /// Labels of the info metric.
@@ -70,6 +70,13 @@ pub fn device(sample: &DeviceSample<'_>, batch: &mut Batch) {
     batch.put(m::SLOW_READINGS_AGE, Labels::NONE, age.map_err(|fault| *fault));
 }
 
+/// Puts what is mandatory of a device into the batch.
+pub fn mandatory(raw: &Raw, info: &Labels, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
+    compute(raw, batch);
+    batch.put(m::POWER, Labels::NONE, raw.power_mw.map(|milli| Watts::from_milli(milli.into())));
+}
+
 fn compute(raw: &Raw, batch: &mut Batch) {
     let utilization = raw.utilization_percent.map(|percent| Ratio::from_percent(percent.into()));
     batch.put(m::UTILIZATION, Labels::NONE, utilization);
@@ -83,7 +90,7 @@ fn temperatures(sample: &DeviceSample<'_>, batch: &mut Batch) {
     let channels = sample.files.map_or([Err(NO_NODE); 3], |files| files.sensors.millidegrees());
     for (index, sensor) in SENSORS.into_iter().enumerate() {
         let value = match &sample.slow {
-            Ok((_, SlowRaw { temperatures_c, .. })) => match temperatures_c[index] {
+            Ok((_, slow)) => match slow.temperatures_c[index] {
                 Some(celsius) => celsius.map(|celsius| Celsius(celsius.into())),
                 None => channels[index].map(millidegrees),
             },

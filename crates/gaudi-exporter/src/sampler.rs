@@ -1,18 +1,26 @@
 //! One Gaudi, round after round: what has to be remembered between two rounds, and the order of a round.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, time::Duration};
 
 use kernel::pci::Link;
 use reading::{Batch, Ceiling, Counter, Fault, FaultCode, Labels, Lost, Measured, Sampler};
-use source::Known;
+use source::{Known, Lane, LaneTimes};
 
 use crate::{
     announced::Announced,
     driver::{self, DriverFiles, Node},
+    mandatory::Mandatory,
     map,
-    raw::{self, Hpu, LOSSES, Raw},
+    raw::{self, Hpu, LOSSES, Raw, SlowRaw},
     session::SourceState,
-    slow::SlowReader,
+};
+
+/// Times of what takes long: PCIe traffic, which the firmware measures for as long as a round may take altogether,
+/// and temperatures whose call leaks.
+const SLOW: LaneTimes = LaneTimes {
+    period: Duration::from_secs(10),
+    budget: Duration::from_millis(100),
+    age_max: Duration::from_secs(30),
 };
 
 /// What is kept of a card beside its identity.
@@ -37,39 +45,32 @@ pub struct HpuSampler {
 /// The card as the library has it.
 struct HlmlDevice {
     hpu: Hpu,
-    slow: Arc<SlowReader>,
-    /// Temperatures of die, board and memory that only the library has.
-    wanted: [bool; 3],
+    slow: Lane<SlowRaw>,
 }
 
 impl HpuSampler {
-    /// Prepares what is read every round, and reads what is slow for the first time.
+    /// Prepares what is read every round.
     pub fn open(card: Known<Card>, hpu: Option<Hpu>, state: &SourceState) -> Self {
         let files = card.facts.node.as_ref().map(|node| DriverFiles::open(node, &state.sensors));
+        // Temperatures of die, board and memory that only the library has.
         let wanted = files.as_ref().map_or([true; 3], |files| files.sensors.have().map(|has| !has));
         let hlml = hpu.map(|hpu| {
-            let slow = state.slow.of(&card.key);
-            slow.read(&hpu, wanted);
+            let own = hpu.clone();
+            let slow = Lane::new(card.key.clone(), "hlml_device_get_pcie_throughput", SLOW, move || {
+                raw::read_slow(&own, wanted)
+            });
             card.facts.announced.register(&hpu);
-            HlmlDevice { hpu, slow, wanted }
+            HlmlDevice { hpu, slow }
         });
         Self { card, files, hlml, energy: Counter::of_device() }
     }
 
-    /// Checks that the card works, and that the handle still is the silicon that the labels name.
     fn check(&self) -> Result<(), Lost> {
         if let Some(node) = &self.card.facts.node {
             node.check().map_err(Lost::Device)?;
         }
-        if let Some(files) = &self.files {
-            files.check_status().map_err(Lost::Device)?;
-        }
-        let Some(hlml) = &self.hlml else { return Ok(()) };
-        match hlml.hpu.mark() {
-            Ok(mark) if mark == self.card.mark => Ok(()),
-            Ok(_) => Err(device_lost("hlml_device_get_uuid", FaultCode::IdentityChanged)),
-            Err(fault) => Err(LOSSES.of_list(fault)),
-        }
+        let hpu = self.hlml.as_ref().map(|hlml| &hlml.hpu);
+        Mandatory::check(hpu, self.files.as_ref(), &self.card.mark)
     }
 
     /// Resets so far. The count before a round must be that after it: else some values are from before the
@@ -99,6 +100,7 @@ impl Sampler for HpuSampler {
         batch.begin(&self.card.identity);
         let missing = Fault::new("libhlml", FaultCode::LibraryMissing);
         let events = self.hlml.as_ref().ok_or(missing).and_then(|_| self.card.facts.announced.history());
+        let slow = self.hlml.as_mut().ok_or(missing).and_then(|hlml| hlml.slow.read());
         let hlml = self.hlml.as_ref().ok_or(missing);
         let mut raw = hlml.map_or_else(Raw::absent, |hlml| raw::read(&hlml.hpu));
         let lost = match (hlml, &self.files) {
@@ -122,10 +124,7 @@ impl Sampler for HpuSampler {
             link: self.link(),
             resets,
             events,
-            slow: hlml.and_then(|hlml| {
-                hlml.slow.refresh(&hlml.hpu, hlml.wanted);
-                hlml.slow.newest(Instant::now())
-            }),
+            slow,
             info: &self.card.facts.info,
         };
         map::device(&sample, batch);
@@ -134,5 +133,17 @@ impl Sampler for HpuSampler {
             return Err(device_lost("hard_reset_cnt", FaultCode::ResetWhileRead));
         }
         Ok(())
+    }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        // Without the library all is read from files.
+        let hlml = self.hlml.as_ref()?;
+        Some(Box::new(Mandatory {
+            hpu: hlml.hpu.clone(),
+            files: self.files.clone(),
+            mark: self.card.mark.clone(),
+            identity: Arc::clone(&self.card.identity),
+            info: self.card.facts.info.clone(),
+        }))
     }
 }

@@ -19,7 +19,7 @@ use source::user_file;
 const PREFIXES: [&[&str]; 3] = [&["On Chip"], &["On Board"], &["HBM", "On HBM"]];
 
 /// The temperature channels of a board: of its die, of the board itself, of its memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sensors {
     groups: [Vec<File>; 3],
     /// Draw of the whole board, µW.

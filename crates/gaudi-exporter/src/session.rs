@@ -7,7 +7,7 @@ use reading::{
     Absence, Backend, Batch, Fault, FaultCode, Found, Identity, Lost, Measured, Prior, Session, Source,
     Unavailable,
 };
-use source::{Known, KnownDevices, Listed, Place};
+use source::{Known, KnownDevices, LibraryPath, Listed, Place};
 
 use crate::{
     announced::Announced,
@@ -16,12 +16,11 @@ use crate::{
     map,
     raw::{HlmlEventLog, Hpu, LOSSES, Library, Missing},
     sampler::{Card, HpuSampler},
-    slow::SlowReaders,
 };
 
 /// Gaudis on this node.
 pub struct GaudiSource {
-    library: Option<PathBuf>,
+    library: LibraryPath,
     state: Arc<SourceState>,
 }
 
@@ -33,16 +32,14 @@ pub struct SourceState {
     pub sensors: PathBuf,
     /// Events that were announced.
     pub log: HlmlEventLog,
-    /// What is read slowly.
-    pub slow: SlowReaders,
 }
 
 impl GaudiSource {
-    /// A source that opens `library`, or searches for it; kernel files below `sysfs`, labels of hwmon
+    /// A source that opens `library`; kernel files below `sysfs`, labels of hwmon
     /// channels in `sensors`.
-    pub fn new(library: Option<PathBuf>, sysfs: PathBuf, sensors: PathBuf) -> Self {
+    pub fn new(library: LibraryPath, sysfs: PathBuf, sensors: PathBuf) -> Self {
         let log = HlmlEventLog::new(Duration::ZERO);
-        let state = SourceState { sysfs, sensors, log, slow: SlowReaders::default() };
+        let state = SourceState { sysfs, sensors, log };
         Self { library, state: Arc::new(state) }
     }
 }
@@ -60,7 +57,7 @@ impl Source for GaudiSource {
                 state.sysfs.display()
             )));
         }
-        match Library::open(self.library.as_ref()) {
+        match Library::open(&self.library) {
             Ok(Ok(library)) => Ok(Box::new(HlmlSession { library, state, known: devices() })),
             Ok(Err(refused)) => Err(refused),
             Err(Missing(why)) => {
@@ -156,7 +153,7 @@ impl Session for HlmlSession {
 
 /// Devices by the kernel's files alone.
 struct KernelSession {
-    library: Option<PathBuf>,
+    library: LibraryPath,
     state: Arc<SourceState>,
     backend: Backend,
     known: KnownDevices<Card>,
@@ -168,7 +165,7 @@ impl Session for KernelSession {
     }
 
     fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
-        if Library::is_there(self.library.as_ref()) {
+        if Library::is_there(&self.library) {
             return Err(Lost::Session(Fault::new("libhlml", FaultCode::LibraryAppeared)));
         }
         let state = &self.state;

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reading::{Absence, Errno, Fault, FaultCode, Measured};
+use reading::{Absence, Errno, Fault, FaultCode, Measured, call_returned};
 
 /// The most bytes of a sysfs attribute: the kernel fills one page.
 const PAGE: usize = 4096;
@@ -68,7 +68,9 @@ impl File {
         let failed = |error| fault(self.call, &error);
         let mut content = Vec::new();
         let beyond = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        fs::File::open(&self.path).map_err(failed)?.take(beyond).read_to_end(&mut content).map_err(failed)?;
+        let read = fs::File::open(&self.path).and_then(|file| file.take(beyond).read_to_end(&mut content));
+        call_returned();
+        read.map_err(failed)?;
         if content.len() > limit { Err(Fault::new(self.call, FaultCode::TooLong)) } else { Ok(content) }
     }
 
@@ -85,7 +87,9 @@ impl File {
         let mut words = [0; N];
         for (word, offset) in words.iter_mut().zip(offsets) {
             let mut bytes = [0; 8];
-            file.read_exact_at(&mut bytes, offset).map_err(failed)?;
+            let read = file.read_exact_at(&mut bytes, offset);
+            call_returned();
+            read.map_err(failed)?;
             *word = u64::from_le_bytes(bytes);
         }
         Ok(words)

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use perf_event::{Builder, Counter, ReadFormat, events::Raw};
-use reading::{Fault, FaultCode};
+use reading::{Fault, FaultCode, call_returned};
 
 use crate::{file, pmu::Event};
 
@@ -58,7 +58,9 @@ impl Group {
     /// That of read(2); [`io::ErrorKind::UnexpectedEof`] for an event in error state, as after its CPU went
     /// offline.
     pub fn read(&mut self) -> io::Result<Counts> {
-        let group = self.leader.read_group()?;
+        let read = self.leader.read_group();
+        call_returned();
+        let group = read?;
         let nanoseconds = |time: Option<Duration>| {
             time.and_then(|time| u64::try_from(time.as_nanos()).ok())
                 .ok_or_else(|| io::Error::other("the kernel left out a time that was asked for"))

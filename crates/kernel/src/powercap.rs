@@ -93,6 +93,14 @@ impl Zone {
         counter.add(call, now, reading, Ceiling::of_energy(watts).times(1e6))
     }
 
+    /// The counter as it stands, µJ.
+    ///
+    /// # Errors
+    /// The file's own.
+    pub fn counter_microjoules(&self) -> Measured<u64> {
+        self.energy.number()
+    }
+
     /// Makes the next rates need two readings again.
     pub fn forget_rate(&mut self) {
         if let Some((counter, _)) = &mut self.total {

@@ -15,7 +15,8 @@ use crate::{
         DeviceProperties, DeviceState, EccProperties, EnergyCounter, EngineProperties, EngineStats,
         FanProperties, FrequencyProperties, FrequencyState, MemoryBandwidth, MemoryProperties, MemoryState,
         PciProperties, PciState, PciStats, PortErrors, PortProperties, PortState, PortThroughput,
-        PowerDomain, PowerLimit, PowerProperties, RasProperties, RasState, TemperatureProperties,
+        PowerDomain, PowerLimit, PowerProperties, ProcessState, RasProperties, RasState,
+        TemperatureProperties, ThrottleTime,
     },
     value,
 };
@@ -25,14 +26,27 @@ pub const SYSMAN_VARIABLE: &str = "ZES_ENABLE_SYSMAN";
 
 /// Upper bound of a list: a driver may report any count, and no device has more elements than this.
 const LIST_MAX: u32 = 256;
+/// Upper bound of a list of processes.
+const PROCESSES_MAX: u32 = 65_536;
 
 /// Why a call returned no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The name of the function.
     pub call: &'static str,
-    /// Its result code; `None` if the loader does not have the function.
-    pub code: Option<Code>,
+    /// What went wrong.
+    pub why: Why,
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The loader does not have the function.
+    Missing,
+    /// It returned this code.
+    Returned(Code),
+    /// It has a list of more elements than a device can have.
+    TooMany(u32),
 }
 
 /// Why Level Zero cannot be used.
@@ -149,8 +163,8 @@ macro_rules! calls {
                 #[doc = concat!("\n\n# Errors\nAs `", stringify!($list_c), "` says.")]
                 pub fn $list(&self, handle: $list_of) -> Result<Vec<$listed>, Failure> {
                     const CALL: &str = stringify!($list_c);
-                    let function = self.functions.$list.ok_or(Failure { call: CALL, code: None })?;
-                    enumerate(CALL, <$listed>::from_null(), |count, list| {
+                    let function = self.functions.$list.ok_or(Failure { call: CALL, why: Why::Missing })?;
+                    enumerate(CALL, |count, list: *mut $listed| {
                         // SAFETY: the prototype is the header's, the handle comes from enumeration, and
                         // `list` is null or has room for `count` handles.
                         unsafe { function(handle, count, list) }
@@ -162,7 +176,7 @@ macro_rules! calls {
                 #[doc = concat!("\n\n# Errors\nAs `", stringify!($value_c), "` says.")]
                 pub fn $value(&self, handle: $value_of) -> Result<$type, Failure> {
                     const CALL: &str = stringify!($value_c);
-                    let function = self.functions.$value.ok_or(Failure { call: CALL, code: None })?;
+                    let function = self.functions.$value.ok_or(Failure { call: CALL, why: Why::Missing })?;
                     let mut value = <$type>::default();
                     // SAFETY: the prototype is the header's, the handle comes from enumeration, and the
                     // value is one of the declared type, zero but for the type tag that the header asks for.
@@ -174,18 +188,41 @@ macro_rules! calls {
     };
 }
 
-/// The initial value of list elements, before the driver fills them.
-trait FromNull {
-    fn from_null() -> Self;
+/// A temperature, °C. It is no number before the driver writes it: 0 would be a reading.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Celsius(pub f64);
+
+impl Default for Celsius {
+    fn default() -> Self {
+        Self(f64::NAN)
+    }
 }
 
-macro_rules! from_null {
-    ($($name:ident),*) => {$(impl FromNull for $name { fn from_null() -> Self { Self(ptr::null_mut()) } })*};
-}
-from_null!(Driver, Device, Engine, Memory, Power, Temperature, Frequency, Fan, Ras, FabricPort);
+/// An element of a list.
+trait Element: Copy {
+    /// The most that a device can have.
+    const MAX: u32 = LIST_MAX;
 
-impl FromNull for PowerLimit {
-    fn from_null() -> Self {
+    /// Its value before the driver fills it.
+    fn blank() -> Self;
+}
+
+macro_rules! handles_are_elements {
+    ($($name:ident),*) => {$(impl Element for $name { fn blank() -> Self { Self(ptr::null_mut()) } })*};
+}
+handles_are_elements!(Driver, Device, Engine, Memory, Power, Temperature, Frequency, Fan, Ras, FabricPort);
+
+impl Element for PowerLimit {
+    fn blank() -> Self {
+        Self::default()
+    }
+}
+
+impl Element for ProcessState {
+    const MAX: u32 = PROCESSES_MAX;
+
+    fn blank() -> Self {
         Self::default()
     }
 }
@@ -210,6 +247,8 @@ calls! {
         ports = zesDeviceEnumFabricPorts: Device => FabricPort;
         /// Returns the limits of a power domain.
         power_limits = zesPowerGetLimitsExt: Power => PowerLimit;
+        /// Returns the processes that have the device open; those of other users to root alone.
+        processes = zesDeviceProcessesGetState: Device => ProcessState;
     }
     values {
         /// Returns the properties of the device.
@@ -239,11 +278,13 @@ calls! {
         /// Returns the properties of a temperature sensor.
         temperature_properties = zesTemperatureGetProperties: Temperature => TemperatureProperties;
         /// Returns the temperature of a sensor, °C.
-        temperature = zesTemperatureGetState: Temperature => f64;
+        temperature = zesTemperatureGetState: Temperature => Celsius;
         /// Returns the properties of a clock domain.
         frequency_properties = zesFrequencyGetProperties: Frequency => FrequencyProperties;
         /// Returns the clock of a domain and its throttle reasons.
         frequency_state = zesFrequencyGetState: Frequency => FrequencyState;
+        /// Returns for how long a domain was throttled.
+        throttle_time = zesFrequencyGetThrottleTime: Frequency => ThrottleTime;
         /// Returns the properties of a fan.
         fan_properties = zesFanGetProperties: Fan => FanProperties;
         /// Returns the properties of an error set.
@@ -318,15 +359,15 @@ impl LevelZero {
             }
             InitFunction::Core => ("zeDriverGet", functions.ze_drivers, "zeDeviceGet", functions.ze_devices),
         };
-        let drivers = drivers.ok_or(Failure { call: drivers_call, code: None })?;
-        let devices = devices.ok_or(Failure { call: devices_call, code: None })?;
-        let found = enumerate(drivers_call, Driver::from_null(), |count, list| {
+        let drivers = drivers.ok_or(Failure { call: drivers_call, why: Why::Missing })?;
+        let devices = devices.ok_or(Failure { call: devices_call, why: Why::Missing })?;
+        let found = enumerate(drivers_call, |count, list: *mut Driver| {
             // SAFETY: the header's prototype, and `list` is null or has room for `count` handles.
             unsafe { drivers(count, list) }
         })?;
         let mut all = Vec::new();
         for driver in found {
-            all.extend(enumerate(devices_call, Device::from_null(), |count, list| {
+            all.extend(enumerate(devices_call, |count, list: *mut Device| {
                 // SAFETY: as above, and the driver comes from enumeration.
                 unsafe { devices(driver, count, list) }
             })?);
@@ -340,7 +381,8 @@ impl LevelZero {
     /// Those of `zesPowerGetProperties`.
     pub fn power_properties(&self, power: Power) -> Result<(PowerProperties, u32), Failure> {
         const CALL: &str = "zesPowerGetProperties";
-        let function = self.functions.get_power_properties.ok_or(Failure { call: CALL, code: None })?;
+        let function =
+            self.functions.get_power_properties.ok_or(Failure { call: CALL, why: Why::Missing })?;
         let mut domain = PowerDomain::default();
         let mut properties = PowerProperties { next: (&raw mut domain).cast(), ..PowerProperties::default() };
         // SAFETY: the header's prototype; the chained struct lives as long as the call and has its tag, and
@@ -357,7 +399,7 @@ impl LevelZero {
     pub fn fan_speed(&self, fan: Fan, units: u32) -> Result<i32, Failure> {
         const CALL: &str = "zesFanGetState";
         debug_assert!(units == value::FAN_RPM || units == value::FAN_PERCENT);
-        let function = self.functions.get_fan_state.ok_or(Failure { call: CALL, code: None })?;
+        let function = self.functions.get_fan_state.ok_or(Failure { call: CALL, why: Why::Missing })?;
         let mut speed = -1;
         // SAFETY: the header's prototype and a live number to fill.
         done(CALL, unsafe { function(fan, units, &raw mut speed) })?;
@@ -370,7 +412,7 @@ impl LevelZero {
     /// Those of `zesRasGetState`.
     pub fn ras_state(&self, set: Ras) -> Result<RasState, Failure> {
         const CALL: &str = "zesRasGetState";
-        let function = self.functions.get_ras_state.ok_or(Failure { call: CALL, code: None })?;
+        let function = self.functions.get_ras_state.ok_or(Failure { call: CALL, why: Why::Missing })?;
         let mut state = RasState::default();
         // SAFETY: the header's prototype and a live struct to fill; it is zero because drivers add to it.
         done(CALL, unsafe { function(set, 0, &raw mut state) })?;
@@ -379,20 +421,22 @@ impl LevelZero {
 }
 
 fn done(call: &'static str, answer: Code) -> Result<(), Failure> {
-    if answer == code::SUCCESS { Ok(()) } else { Err(Failure { call, code: Some(answer) }) }
+    if answer == code::SUCCESS { Ok(()) } else { Err(Failure { call, why: Why::Returned(answer) }) }
 }
 
-/// Reads the count, then that many elements. The driver may return fewer the second time.
-fn enumerate<T: Copy>(
+/// Reads the count, then that many elements, if there are no more than `T::MAX`. The driver may return fewer
+/// the second time.
+fn enumerate<T: Element>(
     call: &'static str,
-    blank: T,
     mut ask: impl FnMut(*mut u32, *mut T) -> Code,
 ) -> Result<Vec<T>, Failure> {
     let mut count = 0;
     done(call, ask(&raw mut count, ptr::null_mut()))?;
-    count = count.min(LIST_MAX);
+    if count > T::MAX {
+        return Err(Failure { call, why: Why::TooMany(count) });
+    }
     let room = count;
-    let mut list = vec![blank; room as usize];
+    let mut list = vec![T::blank(); room as usize];
     if room > 0 {
         done(call, ask(&raw mut count, list.as_mut_ptr()))?;
     }

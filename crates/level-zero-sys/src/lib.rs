@@ -15,7 +15,7 @@ pub mod code;
 pub mod value;
 
 pub use calls::{
-    Device, Driver, Engine, FabricPort, Failure, Fan, Frequency, InitFunction, LevelZero, Memory, OpenError,
-    Power, Ras, SYSMAN_VARIABLE, Temperature,
+    Celsius, Device, Driver, Engine, FabricPort, Failure, Fan, Frequency, InitFunction, LevelZero, Memory,
+    OpenError, Power, Ras, SYSMAN_VARIABLE, Temperature, Why,
 };
 pub use structs::*;

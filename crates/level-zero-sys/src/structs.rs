@@ -230,6 +230,11 @@ structs! {
         actual as actual: f64,
         throttle as throttleReasons: u32,
     }
+    /// For how long a clock domain was throttled; microseconds.
+    ThrottleTime as zes_freq_throttle_time_t {
+        throttled as throttleTime: u64,
+        timestamp as timestamp: u64,
+    }
     /// Properties of a memory module.
     MemoryProperties as zes_mem_properties_t [0xb] {
         kind as type: u32,

@@ -105,7 +105,7 @@ fault_codes! {
             "Reading this would keep an idle GPU awake.",
             "Start with --xpu.hold-awake if values matter more than power.";
         NeedsHostPidNamespace = "needs_host_pid_namespace",
-            "Processes of the host are hidden from this container, so the load of their GPU work is unknown.",
+            "Processes of the host are hidden from this container, so their number and the load of their GPU work are unknown.",
             "Run the container in the host's PID namespace (hostPID: true).";
         NeedsPtrace = "needs_cap_sys_ptrace_and_dac_read_search",
             "Open files of other users' processes cannot be read, so the load of their GPU work is unknown.",
@@ -330,6 +330,9 @@ fault_codes! {
         DuplicateKey = "duplicate_key",
             "Two devices of the driver's list have the same identity, and one of them is left out.",
             "Update the driver or the board's firmware.";
+        HelperGarbled = "helper_garbled",
+            "The process that calls the vendor's library closed its connection or sent what cannot be read, as after the library overwrote memory that is not its own.",
+            "Update the driver or library; the process is started again by itself.";
         IdentityChanged = "identity_changed",
             "Another device stands where this one was.",
             "Nothing; the new device is found by itself.";
@@ -342,6 +345,12 @@ fault_codes! {
         InResetAfterRelease = "in_reset_after_release",
             "The driver is resetting the device after its user released it.",
             "Wait.";
+        LibraryCrashed = "library_crashed",
+            "The vendor's library crashed, which ended the process that calls it.",
+            "Update the driver or library; the process is started again by itself.";
+        LibraryExited = "library_exited",
+            "The vendor's library ended the process that calls it.",
+            "Update the driver or library; the process is started again by itself.";
         NeedsReset = "needs_reset",
             "The device works again only after a reset.",
             "Drain the node and reset the device.";
@@ -380,6 +389,9 @@ fault_codes! {
         Deadline = "deadline",
             "A call into the driver did not return in time.",
             "See the kernel log; a driver that hangs for long needs a reset or a reboot.";
+        LibraryHung = "library_hung",
+            "No call into the vendor's library returned for so long that the process that calls it was ended.",
+            "See the kernel log; the process is started again by itself.";
         Stale = "stale",
             "The last value is too old to be reported.",
             "Nothing if it passes; otherwise see why the driver is slow.";

@@ -149,7 +149,7 @@ labels! {
             "hw_power_brake", "display_clocks", "board_limit", "reliability", "low_utilization", "thermal", "core_thermal",
             "power", "pl1", "pl2", "pl4", "prochot", "ratl", "vr_thermalert", "vr_tdc", "soc_thermal", "mem_thermal",
             "vr_thermal", "iccmax", "pwrbrk", "soc_avg_thermal", "fastvmode", "psys_pl1", "psys_pl2", "p0_freq", "psys_crit",
-            "psys_pl4", "vr_tempalert", "psu_alert", "sw_range", "hw_range", "voltage", "other"]);
+            "psys_pl4", "vr_tempalert", "psu_alert", "sw_range", "hw_range", "voltage", "any", "other"]);
     RegistrationStatus = "registration_status", "What registration with the fabric manager returned", Fact;
     RenderNode = "render_node", "The kernel's name of the GPU's render node below /dev/dri, which may differ after each boot", Fact;
     RuntimeVersion = "runtime_version", "Highest version of the compute runtime that the driver supports", Fact;

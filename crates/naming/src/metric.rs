@@ -60,6 +60,16 @@ impl Id {
         u16::try_from(index).ok().map(Self)
     }
 
+    /// The number by which two processes of this program name the entry.
+    pub const fn index(self) -> u16 {
+        self.0
+    }
+
+    /// The entry of this number, if there is one.
+    pub fn of_index(index: u16) -> Option<Self> {
+        (usize::from(index) < METRICS.len()).then_some(Self(index))
+    }
+
     /// Every entry's id, in catalogue order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..METRICS.len()).map(|i| Self(u16::try_from(i).expect("the catalogue is small")))

@@ -24,8 +24,7 @@ pub struct Sample<'a> {
 /// Puts all metrics of an NPU into the batch.
 pub fn device(sample: &Sample<'_>, batch: &mut Batch) {
     let raw = sample.raw;
-    batch.put(m::DEVICE_INFO, sample.info.clone(), Ok(Flag(true)));
-    batch.put(m::DEVICE_ASLEEP, Labels::NONE, raw.asleep.map(Flag));
+    mandatory(sample.info, raw.asleep, batch);
     for (state, milliseconds) in ["active", "suspended"].into_iter().zip(raw.runtime_ms) {
         let seconds = milliseconds.map(|ms| Seconds(ms as f64 / 1e3));
         batch.put(m::RUNTIME_SECONDS, Labels::one(Label::State, state), seconds);
@@ -54,4 +53,10 @@ pub fn device(sample: &Sample<'_>, batch: &mut Batch) {
     for (code, count) in raw.resets {
         batch.put(m::ERRORS, Labels::one(Label::Kind, "reset").with(Label::Code, code), count.map(Count));
     }
+}
+
+/// Puts what is known of an NPU without its firmware into the batch.
+pub fn mandatory(info: &Labels, asleep: Measured<bool>, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
+    batch.put(m::DEVICE_ASLEEP, Labels::NONE, asleep.map(Flag));
 }

@@ -80,6 +80,11 @@ impl Files {
         self.function.driver().as_deref() == Some(crate::session::DRIVER)
     }
 
+    /// Whether runtime power management has suspended it.
+    pub fn is_asleep(&self) -> Measured<bool> {
+        self.function.power().map(|power| power == Power::Suspended)
+    }
+
     /// Microseconds in which at least one job was submitted and not completed. The driver takes its
     /// submission lock for this, and its documentation asks to read it at most once a second.
     pub fn busy_us(&self) -> Measured<u64> {
@@ -100,7 +105,7 @@ impl Files {
 
     /// Reads everything but [`Self::busy_us`].
     pub fn read(&mut self, now: Instant) -> Raw {
-        let asleep = self.function.power().map(|power| power == Power::Suspended);
+        let asleep = self.is_asleep();
         Raw {
             asleep,
             runtime_ms: self.runtime_ms.each_mut().map(|(file, counter)| {

@@ -30,21 +30,14 @@ impl NpuSampler {
     /// # Errors
     /// `Failed` `unbound` when it is no longer bound to its driver.
     pub fn round(&mut self, now: Instant, batch: &mut Batch) -> Result<(), Lost> {
-        self.check_bound()?;
+        check_bound(&self.files)?;
         batch.begin(&self.identity);
         let raw = self.files.read(now);
         let busy = self.busy.ratio(now, || self.files.busy_us());
         let sums = self.sums.add(now, raw.telemetry);
         map::device(&map::Sample { info: &self.info, raw: &raw, busy, sums }, batch);
         // If the driver was unbound meanwhile, its files are missing for that reason only.
-        self.check_bound()
-    }
-
-    fn check_bound(&self) -> Result<(), Lost> {
-        if self.files.is_bound() {
-            return Ok(());
-        }
-        Err(Lost::Device(Fault::new("driver", FaultCode::Unbound)))
+        check_bound(&self.files)
     }
 }
 
@@ -52,4 +45,32 @@ impl Sampler for NpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         self.round(Instant::now(), batch)
     }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        let (files, identity) = (self.files.clone(), Arc::clone(&self.identity));
+        Some(Box::new(Mandatory { files, identity, info: self.info.clone() }))
+    }
+}
+
+/// What is mandatory of an NPU, read beside a round that takes long: whether it sleeps, which no firmware delays.
+struct Mandatory {
+    files: Files,
+    identity: Arc<Identity>,
+    info: Labels,
+}
+
+impl Sampler for Mandatory {
+    fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
+        check_bound(&self.files)?;
+        batch.begin(&self.identity);
+        map::mandatory(&self.info, self.files.is_asleep(), batch);
+        Ok(())
+    }
+}
+
+fn check_bound(files: &Files) -> Result<(), Lost> {
+    if files.is_bound() {
+        return Ok(());
+    }
+    Err(Lost::Device(Fault::new("driver", FaultCode::Unbound)))
 }

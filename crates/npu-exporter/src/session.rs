@@ -8,7 +8,7 @@ use std::{
 use kernel::{File, entries, pci::Function};
 use naming::{Family, Label};
 use reading::{Backend, Found, Identity, Labels, Lost, Prior, Session, Source, Unavailable};
-use source::{Opened, SourceSpec};
+use source::{Opened, Parts, SourceSpec};
 
 use crate::{part, raw::Files, sampler::NpuSampler};
 
@@ -21,7 +21,8 @@ pub const SPEC: SourceSpec = SourceSpec {
     about: "Intel NPUs through sysfs and PMT telemetry",
     args: |command| command,
     open: |_, common| {
-        Ok(Opened { source: Box::new(NpuSource { sysfs: common.sysfs.clone() }), filters: Vec::new() })
+        let source = NpuSource { sysfs: common.sysfs.clone() };
+        Ok(Opened { parts: Parts::Kernel(Box::new(source)), filters: Vec::new() })
     },
 };
 

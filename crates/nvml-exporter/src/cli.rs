@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches, ValueEnum};
 use naming::Family;
-use source::{Common, Opened, SourceSpec, UsageError};
+use source::{Common, LibraryPath, Opened, Parts, SourceSpec, UsageError};
 
 use crate::{
     counters::{Counters, Generations},
     identity::DcgmLabelOptions,
+    raw,
     resting::Roots,
     session::NvmlSource,
 };
@@ -75,5 +76,7 @@ fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageErro
         label_fields,
     };
     let roots = Roots { sysfs: common.sysfs.clone(), procfs: common.procfs.clone() };
-    Ok(Opened { source: Box::new(NvmlSource::new(flags.library, roots, labels)), filters: vec![filter] })
+    let library = LibraryPath::new("--library.nvml", flags.library, raw::SEARCH, common.try_library);
+    let source = NvmlSource::new(library, roots, labels);
+    Ok(Opened { parts: Parts::Library(Box::new(source)), filters: vec![filter] })
 }

@@ -13,6 +13,7 @@ use crate::{
     ceilings::Ceilings,
     identity::{DcgmLabelOptions, Inventory},
     listener::Listener,
+    mandatory::Mandatory,
     map,
     rates::{ClockEvents, Counters},
     raw::{self, FieldValues, Gpm, GpmMetric, GpmMetrics, Gpu, Instance, LOSSES, Rare, Raw, fields},
@@ -40,6 +41,8 @@ pub struct GpuSampler {
     info: Labels,
     listener: Arc<Listener>,
     power: RuntimePower,
+    /// Whether NVML counts the processes of the whole machine.
+    sees_processes: Measured<()>,
     fields: FieldValues,
     links: Measured<u32>,
     c2c_links: Measured<u32>,
@@ -82,6 +85,7 @@ impl GpuSampler {
             links: Err(not_asked(fields::NVML_FI_DEV_NVLINK_LINK_COUNT.name())),
             c2c_links: Err(not_asked(fields::NVML_FI_DEV_C2C_LINK_COUNT.name())),
             power: RuntimePower::new(roots, &inventory.address(), &key, resting),
+            sees_processes: sees_processes(&gpu, roots),
             gpu,
             key,
             mark,
@@ -97,11 +101,7 @@ impl GpuSampler {
 
     /// Checks that the handle still is the silicon that the labels name.
     fn check_identity(&self) -> Result<(), Lost> {
-        match self.gpu.mark() {
-            Ok(mark) if mark == self.mark => Ok(()),
-            Ok(_) => Err(Lost::Device(Fault::new("nvmlDeviceGetUUID", FaultCode::IdentityChanged))),
-            Err(fault) => Err(LOSSES.of_list(fault)),
-        }
+        Mandatory::check(&self.gpu, &self.mark)
     }
 
     /// Looks again for what a board has where the call has failed: else the device would be without it, as
@@ -192,6 +192,7 @@ impl Sampler for GpuSampler {
         if let Some(lost) = LOSSES.of_mandatory(&mandatory(&raw)) {
             return Err(lost);
         }
+        raw.compute_processes = self.sees_processes.and(raw.compute_processes);
         self.fields.read(&self.gpu);
         let mut gpm = read_gpm(&mut self.gpm, &self.gpu, None);
         let ceilings = Ceilings::new(&raw, &self.fields);
@@ -239,6 +240,24 @@ impl Sampler for GpuSampler {
         self.power.round_read(Instant::now(), is_idle(&raw));
         self.check_identity()
     }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        Some(Box::new(Mandatory {
+            gpu: self.gpu.clone(),
+            mark: self.mark.clone(),
+            identity: Arc::clone(&self.identity),
+            info: self.info.clone(),
+        }))
+    }
+}
+
+/// Whether NVML counts the processes of the whole machine: in a container it counts those of the container's PID
+/// namespace. A simulated library's processes are in none.
+fn sees_processes(gpu: &Gpu, roots: &Roots) -> Measured<()> {
+    if gpu.library().backend().simulated.is_some() {
+        return Ok(());
+    }
+    kernel::processes::in_host_namespace(&roots.procfs, "nvmlDeviceGetComputeRunningProcesses_v3")
 }
 
 /// What of each board is mandatory: one of these at least is read, or the board is not up. The identity may

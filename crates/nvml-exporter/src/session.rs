@@ -1,12 +1,12 @@
 //! The source: opening NVML and listing its devices.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use naming::Family;
 use reading::{
     Backend, Batch, Fault, FaultCode, Found, Identity, Lost, Measured, Prior, Session, Source, Unavailable,
 };
-use source::{Known, KnownDevices, Listed};
+use source::{Known, KnownDevices, LibraryPath, Listed, library};
 
 use crate::{
     identity::{DcgmLabelOptions, Inventory, PREFIX, instance_id},
@@ -20,15 +20,15 @@ use crate::{
 
 /// NVML on this node.
 pub struct NvmlSource {
-    library: Option<PathBuf>,
+    library: LibraryPath,
     roots: Roots,
     labels: DcgmLabelOptions,
     log: XidLog,
 }
 
 impl NvmlSource {
-    /// A source that opens `library`, or searches for it; `roots` are the host's.
-    pub fn new(library: Option<PathBuf>, roots: Roots, labels: DcgmLabelOptions) -> Self {
+    /// A source that opens `library`; `roots` are the host's.
+    pub fn new(library: LibraryPath, roots: Roots, labels: DcgmLabelOptions) -> Self {
         Self { library, roots, labels, log: XidLog::new(xid::WINDOW) }
     }
 }
@@ -39,7 +39,15 @@ impl Source for NvmlSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        let library = Library::open(self.library.as_ref(), &self.roots.sysfs)?;
+        let sysfs = &self.roots.sysfs;
+        if !self.library.is_given() && !library::may_be_needed(Family::Nvidia, &["nvidia"], sysfs) {
+            return Err(Unavailable(
+                "no NVIDIA GPU on the PCI bus and no module nvidia; where the GPU is on no bus, name the library \
+                 with --library.nvml"
+                    .to_owned(),
+            ));
+        }
+        let library = Library::open(&self.library, sysfs)?;
         let (log, labels) = (self.log.clone(), self.labels.clone());
         let listener = Listener::start(&library, log.clone());
         let known = KnownDevices::new(Family::Nvidia, PREFIX);

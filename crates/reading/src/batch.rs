@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use naming::{FaultCode, Id, LabelValues, MetricOf, Quantity, Value};
+use naming::{FaultCode, Id, LabelValues, MetricOf, Quantity, Scope, Value};
 
 use crate::{Fault, Identity, LabelValue, Labels};
 
@@ -15,6 +15,18 @@ pub struct Reading {
     pub labels: Labels,
     /// The number, in the metric's base unit.
     pub value: Value,
+}
+
+impl Reading {
+    /// Whether a source may report it: a finite number of a device, with the labels of its catalogue entry.
+    pub fn is_of_a_device(&self) -> bool {
+        let is_number = match &self.value {
+            Value::Float(float) => float.is_finite(),
+            Value::Int(_) => true,
+            Value::Histogram(_) => false,
+        };
+        is_number && self.id.metric().scope == Scope::Device && disagreement(self.id, &self.labels).is_none()
+    }
 }
 
 /// One metric that has no value this round, and why.
@@ -53,6 +65,24 @@ impl Subject {
     pub fn filtered(&self, is_left: impl Fn(&Reading) -> bool) -> Option<Self> {
         let readings: Vec<_> = self.readings.iter().filter(|reading| is_left(reading)).cloned().collect();
         (!readings.is_empty()).then(|| Self { identity: self.identity.clone(), readings })
+    }
+
+    /// The same with what was read since, and without what was absent then.
+    #[must_use]
+    pub fn renewed(&self, newer: &Self, absences: &[Absent]) -> Self {
+        let is_same = |one: &Reading, id: Id, labels: &Labels| one.id == id && one.labels == *labels;
+        let is_old = |old: &&Reading| {
+            let is_info = matches!(old.labels, Labels::Shared(_));
+            !is_info && newer.readings.iter().any(|new| is_same(old, new.id, &new.labels))
+                || absences.iter().any(|absent| is_same(old, absent.id, &absent.labels))
+        };
+        // What is known of a device is known since it was opened, and of two rounds the whole one knows more.
+        let is_known = |new: &&Reading| {
+            matches!(new.labels, Labels::Shared(_)) && self.readings.iter().any(|old| old.id == new.id)
+        };
+        let kept = self.readings.iter().filter(|old| !is_old(old));
+        let new = newer.readings.iter().filter(|new| !is_known(new));
+        Self::new(self.identity.clone(), kept.chain(new).cloned().collect())
     }
 
     /// The readings, in catalogue order.
@@ -208,6 +238,26 @@ mod tests {
         }
         assert!(batch.absences.iter().all(|absent| absent.fault.code == FaultCode::OutOfRange));
         assert_eq!((batch.absences.len(), batch.finish()[0].readings().len()), (2, 2));
+    }
+
+    #[test]
+    fn what_was_read_since_takes_the_place_of_what_was_read_before() {
+        let round = |temperatures: &[(&'static str, Option<f64>)]| {
+            let mut batch = Batch::default();
+            batch.begin_exporter();
+            for (sensor, celsius) in temperatures {
+                let absent = Fault::new("call", FaultCode::Blank);
+                let labels = Labels::one(Label::Sensor, *sensor);
+                batch.put(m::TEMPERATURE, labels, celsius.map(Celsius).ok_or(absent));
+            }
+            let absences = std::mem::take(&mut batch.absences);
+            (batch.finish().remove(0), absences)
+        };
+        let (old, _) = round(&[("gpu", Some(1.0)), ("memory", Some(2.0)), ("board", Some(3.0))]);
+        let (new, absences) = round(&[("memory", Some(20.0)), ("gpu", None)]);
+        let values =
+            |subject: &Subject| subject.readings.iter().map(|r| r.value.as_f64()).collect::<Vec<_>>();
+        assert_eq!(values(&old.renewed(&new, &absences)), [3.0, 20.0]);
     }
 
     #[test]

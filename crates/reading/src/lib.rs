@@ -12,6 +12,7 @@ mod fault;
 mod identity;
 mod labels;
 mod plausible;
+mod progress;
 mod source;
 
 pub use batch::{Absent, Batch, Group, Reading, Subject};
@@ -21,4 +22,5 @@ pub use identity::Identity;
 pub use labels::{LabelValue, Labels};
 pub use naming::{Absence, Errno, FaultCode};
 pub use plausible::{Blanks, Ceiling, plausible_celsius, plausible_count, terminated_text};
+pub use progress::{Progress, call_returned};
 pub use source::{Backend, Found, Lost, Prior, Remembered, Sampler, Session, Source, Unavailable};

@@ -94,6 +94,13 @@ pub trait Sampler: Send {
     /// [`Lost::Device`] when the device cannot be read at all or is no longer the same silicon;
     /// [`Lost::Session`] when the driver went away under every device.
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost>;
+
+    /// What is mandatory of the device, to be read by another thread while a round takes long: a driver that is
+    /// slow or hangs in an optional call then costs no more than that. `None` where nothing can be read beside a
+    /// round.
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        None
+    }
 }
 
 /// Something larger than one value is gone.

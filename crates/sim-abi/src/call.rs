@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::marker::PhantomData;
 
-use sim::conditions::Effect;
+use sim::conditions::{Effect, End};
 use sim::control::Garbage;
 use sim::live::Moment;
 use sim::{Live, Profile};
@@ -114,6 +114,7 @@ fn meet_faults<L: Library>(
     match moment.meet(name, device) {
         Some(Effect::Error(code)) => Err(L::code(code)),
         Some(Effect::Lost) => Err(L::LOST),
+        Some(Effect::End(end)) => end_process(end),
         met => Ok(met),
     }
 }
@@ -127,6 +128,20 @@ impl<L> Call<'_, L> {
             // A count that cannot be written is missing where it is looked for.
             let _ = file.and_then(|mut file| writeln!(file, "{}", self.name));
         }
+    }
+}
+
+/// Ends the process, as a library with a defect does.
+fn end_process(end: End) -> ! {
+    match end {
+        End::Crash => {
+            let nowhere = std::ptr::without_provenance_mut::<u8>(8);
+            // SAFETY: none: a defect like this one is what the control file asks for. The kernel ends the process.
+            unsafe { nowhere.write_volatile(0) };
+            std::process::abort()
+        }
+        End::Abort => std::process::abort(),
+        End::Exit(code) => std::process::exit(code.into()),
     }
 }
 

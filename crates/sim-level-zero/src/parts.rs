@@ -4,7 +4,7 @@ use level_zero_sys::{
     EnergyCounter, EngineProperties, EngineStats, FanProperties, FrequencyProperties, FrequencyRange,
     FrequencyState, MemoryBandwidth, MemoryProperties, MemoryState, PortErrors, PortProperties, PortSpeed,
     PortState, PortThroughput, PowerDomain, PowerLimit, PowerProperties, RasProperties, RasState,
-    TemperatureProperties, code, value as v,
+    TemperatureProperties, ThrottleTime, code, value as v,
 };
 use sim::{
     control::{Garbage, Scope, Severity},
@@ -187,6 +187,10 @@ values! {
         .filter(|(reason, _)| reasons.contains(reason))
         .fold(0, |mask, (_, bit)| mask | bit);
         Ok(())
+    };
+    // As the driver on Linux, on every part.
+    zesFrequencyGetThrottleTime(Frequency, ThrottleTime) = |_gpu, _part, _out, _garbage| {
+        Err(code::UNSUPPORTED_FEATURE)
     };
     zesFanGetProperties(Fan, FanProperties) = |_gpu, _part, out, _garbage| {
         (out.modes, out.units, out.max_rpm, out.max_points) = (1, 1, -1, -1);

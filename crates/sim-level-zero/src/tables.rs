@@ -23,10 +23,10 @@ use crate::{
         zesDeviceEnumRasErrorSets, zesDeviceEnumTemperatureSensors, zesEngineGetActivity,
         zesEngineGetProperties, zesFabricPortGetFabricErrorCounters, zesFabricPortGetProperties,
         zesFabricPortGetState, zesFabricPortGetThroughput, zesFanGetProperties, zesFanGetState,
-        zesFrequencyGetProperties, zesFrequencyGetRange, zesFrequencyGetState, zesMemoryGetBandwidth,
-        zesMemoryGetProperties, zesMemoryGetState, zesPowerGetEnergyCounter, zesPowerGetLimitsExt,
-        zesPowerGetProperties, zesRasGetProperties, zesRasGetState, zesTemperatureGetProperties,
-        zesTemperatureGetState,
+        zesFrequencyGetProperties, zesFrequencyGetRange, zesFrequencyGetState, zesFrequencyGetThrottleTime,
+        zesMemoryGetBandwidth, zesMemoryGetProperties, zesMemoryGetState, zesPowerGetEnergyCounter,
+        zesPowerGetLimitsExt, zesPowerGetProperties, zesRasGetProperties, zesRasGetState,
+        zesTemperatureGetProperties, zesTemperatureGetState,
     },
 };
 
@@ -137,6 +137,7 @@ tables! {
             0 pfnGetProperties = zesFrequencyGetProperties,
             2 pfnGetRange = zesFrequencyGetRange,
             4 pfnGetState = zesFrequencyGetState,
+            5 pfnGetThrottleTime = zesFrequencyGetThrottleTime,
         }
         zesGetFanProcAddrTable: zes_fan_dditable_t {
             0 pfnGetProperties = zesFanGetProperties,

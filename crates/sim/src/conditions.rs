@@ -22,6 +22,19 @@ pub enum Effect {
     Slow(Duration),
     /// Succeed with a wrong value of this class.
     Garbage(Garbage),
+    /// End the process: see [`End`].
+    End(End),
+}
+
+/// How a library ends the process that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By a write to where no memory is.
+    Crash,
+    /// By `abort`.
+    Abort,
+    /// By `exit` with this code.
+    Exit(u8),
 }
 
 /// The `[[fault]]` tables, in their order.
@@ -242,6 +255,13 @@ fn effect(fault: &Fault) -> Result<Effect, String> {
         FaultKind::Hang => Effect::Hang(fault.seconds.map(time).transpose()?),
         FaultKind::Slow => Effect::Slow(time(fault.ms.ok_or_else(|| missing("ms"))? / 1e3)?),
         FaultKind::Garbage => Effect::Garbage(fault.value.ok_or_else(|| missing("value"))?),
+        FaultKind::Crash => Effect::End(End::Crash),
+        FaultKind::Abort => Effect::End(End::Abort),
+        FaultKind::Exit => {
+            let code = fault.code.unwrap_or(0);
+            let code = u8::try_from(code).map_err(|_| format!("fault: code = {code}: write 0 to 255"))?;
+            Effect::End(End::Exit(code))
+        }
     })
 }
 
@@ -338,6 +358,7 @@ mod tests {
             Control { fault: vec![Fault { code: None, ..Fault::error(1) }], ..Control::default() },
             Control { fault: vec![Fault { kind: FaultKind::Slow, ..Fault::lost() }], ..Control::default() },
             Control { fault: vec![Fault::hang_for(-1.0)], ..Control::default() },
+            Control { fault: vec![Fault { code: Some(256), ..Fault::exit() }], ..Control::default() },
             Control { memory: vec![Memory { device: 0, fill: 1.5 }], ..Control::default() },
             Control { heat: vec![Heat { device: 1, celsius: 5.0 }], ..Control::default() },
             Control { mig, ..Control::default() },

@@ -15,8 +15,8 @@
 //! [[fault]]
 //! device = 2                   # absent: every device
 //! call = "nvmlDeviceGetPower*" # exact, or with a trailing *; absent: every call about a device
-//! kind = "error"               # error | lost | hang | slow | garbage
-//! code = 999                   # error: the return code
+//! kind = "error"               # error | lost | hang | slow | garbage; of the whole process: crash | abort | exit
+//! code = 999                   # error: the return code; exit: the process's (default: 0)
 //! seconds = 5.0                # hang: how long; absent: until the fault is gone
 //! ms = 200.0                   # slow: added to each call
 //! value = "blank"              # garbage: absurd (x 1000) | blank (all ones, vendor blanks) | endless (text) |

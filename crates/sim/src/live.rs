@@ -221,7 +221,7 @@ impl<'a> Moment<'a> {
                     sleep(HANG_LOOK_INTERVAL);
                 }
             }
-            Some(Effect::Error(_) | Effect::Lost | Effect::Garbage(_)) | None => {}
+            Some(Effect::Error(_) | Effect::Lost | Effect::Garbage(_) | Effect::End(_)) | None => {}
         }
         effect
     }

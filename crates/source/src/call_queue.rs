@@ -1,13 +1,20 @@
 //! A queue in front of a library that two threads must not be in at once.
 //!
-//! Each call waits for a permit. A call that never returns would then stop every device, and drivers do have
-//! such calls; so a permit that is held longer than the queue's patience no longer keeps others out. From
-//! then on two threads are in the library: the one that waits in the driver for its device, and the next.
+//! Each call waits for a permit, and permits are issued in the order in which they were asked for: a library that
+//! is slow in each call serves every device as often as the others. Calls that are read in a
+//! [lane](crate::lane) let all others first.
+//!
+//! A call that never returns would stop every device, and drivers do have such calls; so a permit that is held
+//! longer than the queue's patience no longer keeps others out. From then on two threads are in the library: the
+//! one that waits in the driver for its device, and the next.
 
 use std::{
+    collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+use crate::{lane, lock};
 
 /// The queue in front of one library.
 #[derive(Debug)]
@@ -15,7 +22,7 @@ pub struct CallQueue {
     /// How long a call may keep all others waiting.
     patience: Duration,
     state: Mutex<State>,
-    released: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Debug)]
@@ -23,8 +30,9 @@ struct State {
     /// Number and begin of the permit that others wait for.
     current: Option<(u64, Instant)>,
     issued: u64,
-    /// Threads that wait with normal priority.
-    waiting: u32,
+    tickets: u64,
+    /// The tickets that wait: those of rounds, and those of lanes.
+    waiting: [VecDeque<u64>; 2],
 }
 
 /// The right to call; ends when it is dropped.
@@ -35,70 +43,65 @@ pub struct CallPermit<'a> {
     number: u64,
 }
 
+impl State {
+    /// Whether nobody is before this ticket.
+    fn is_next(&self, in_lane: bool, ticket: u64) -> bool {
+        let [rounds, lanes] = &self.waiting;
+        if in_lane {
+            rounds.is_empty() && lanes.front() == Some(&ticket)
+        } else {
+            rounds.front() == Some(&ticket)
+        }
+    }
+}
+
 impl CallQueue {
     /// A queue in which a permit that is held for more than `patience` no longer keeps others out.
     #[must_use]
     pub const fn new(patience: Duration) -> Self {
-        let state = State { current: None, issued: 0, waiting: 0 };
-        Self { patience, state: Mutex::new(state), released: Condvar::new() }
+        let waiting = [VecDeque::new(), VecDeque::new()];
+        let state = State { current: None, issued: 0, tickets: 0, waiting };
+        Self { patience, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Waits for a permit.
+    /// Waits until the library is free, or its caller has held the permit for too long, and it is this thread's
+    /// turn.
     pub fn acquire(&self) -> CallPermit<'_> {
-        let mut state = self.lock();
-        state.waiting += 1;
-        let mut state = self.wait(state, |_| true);
-        state.waiting -= 1;
-        self.issue(&mut state)
-    }
-
-    /// Waits until nobody with normal priority waits: for calls that take long.
-    pub fn acquire_low_priority(&self) -> CallPermit<'_> {
-        let mut state = self.wait(self.lock(), |state| state.waiting == 0);
-        self.issue(&mut state)
-    }
-
-    /// Waits until the library is free, or its caller has held the permit for too long, and `may_proceed` is
-    /// true.
-    fn wait<'a>(
-        &self,
-        mut state: MutexGuard<'a, State>,
-        may_proceed: impl Fn(&State) -> bool,
-    ) -> MutexGuard<'a, State> {
+        let in_lane = lane::is_this_thread();
+        let mut state = lock(&self.state);
+        state.tickets += 1;
+        let ticket = state.tickets;
+        state.waiting[usize::from(in_lane)].push_back(ticket);
         loop {
             let left = state
                 .current
                 .map_or(Duration::ZERO, |(_, since)| self.patience.saturating_sub(since.elapsed()));
-            if left.is_zero() && may_proceed(&state) {
-                return state;
+            if left.is_zero() && state.is_next(in_lane, ticket) {
+                break;
             }
-            // A low-priority caller looks again soon: nobody notifies it when the last of the others has
-            // gone.
-            let pause = if left.is_zero() { Duration::from_millis(1) } else { left };
-            state = self.released.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+            // Whoever is before this thread notifies it.
+            let pause = if left.is_zero() { self.patience } else { left };
+            state = self.wait(state, pause);
         }
-    }
-
-    fn issue(&self, state: &mut State) -> CallPermit<'_> {
+        state.waiting[usize::from(in_lane)].pop_front();
         state.issued += 1;
         state.current = Some((state.issued, Instant::now()));
         CallPermit { queue: self, number: state.issued }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Changed in single steps, so it is whole even after a panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, pause: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
 impl Drop for CallPermit<'_> {
     fn drop(&mut self) {
-        let mut state = self.queue.lock();
+        let mut state = lock(&self.queue.state);
         // A permit that was held for too long has been overtaken, and the library is another caller's.
         if state.current.is_some_and(|(number, _)| number == self.number) {
             state.current = None;
             drop(state);
-            self.queue.released.notify_all();
+            self.queue.changed.notify_all();
         }
     }
 }
@@ -107,7 +110,7 @@ impl Drop for CallPermit<'_> {
 mod tests {
     use std::{
         sync::{
-            Arc, Barrier,
+            Arc,
             atomic::{AtomicU32, Ordering},
             mpsc,
         },
@@ -115,7 +118,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use super::CallQueue;
+    use super::*;
 
     const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -124,11 +127,12 @@ mod tests {
         let queue = CallQueue::new(PATIENCE);
         let inside = AtomicU32::new(0);
         thread::scope(|scope| {
-            for slow in [false, false, false, true] {
+            for in_lane in [false, false, false, true] {
                 let (queue, inside) = (&queue, &inside);
                 scope.spawn(move || {
+                    lane::mark_this_thread(in_lane);
                     for _ in 0..200 {
-                        let permit = if slow { queue.acquire_low_priority() } else { queue.acquire() };
+                        let permit = queue.acquire();
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         inside.fetch_sub(1, Ordering::SeqCst);
                         drop(permit);
@@ -158,35 +162,33 @@ mod tests {
             drop(next);
             third.join().expect("no panic");
         });
-        assert!(queue.lock().current.is_none(), "nobody holds a permit");
+        assert!(lock(&queue.state).current.is_none(), "nobody holds a permit");
     }
 
     #[test]
-    fn low_priority_lets_all_others_first() {
-        let queue = Arc::new(CallQueue::new(PATIENCE));
+    fn permits_are_issued_in_order_and_to_lanes_last() {
+        // No permit is overtaken, however slow the machine.
+        let queue = Arc::new(CallQueue::new(Duration::from_hours(1)));
         let first = queue.acquire();
-        let ready = Arc::new(Barrier::new(3));
         let (sender, order) = mpsc::channel();
-        let threads: Vec<_> = [true, false]
-            .into_iter()
-            .map(|slow| {
-                let (queue, ready, sender) = (Arc::clone(&queue), Arc::clone(&ready), sender.clone());
-                thread::spawn(move || {
-                    ready.wait();
-                    let permit = if slow { queue.acquire_low_priority() } else { queue.acquire() };
-                    sender.send(slow).expect("the test listens");
-                    drop(permit);
-                })
-            })
-            .collect();
-        ready.wait();
-        while queue.lock().waiting == 0 {
-            thread::yield_now();
+        let mut threads = Vec::new();
+        for (number, in_lane) in [true, false, true, false, false].into_iter().enumerate() {
+            let (own, sender) = (Arc::clone(&queue), sender.clone());
+            threads.push(thread::spawn(move || {
+                lane::mark_this_thread(in_lane);
+                let permit = own.acquire();
+                sender.send(number).expect("the test listens");
+                drop(permit);
+            }));
+            // Each waits before the next one does.
+            while lock(&queue.state).waiting.iter().map(VecDeque::len).sum::<usize>() <= number {
+                thread::yield_now();
+            }
         }
         drop(first);
         for thread in threads {
             thread.join().expect("no panic");
         }
-        assert_eq!(order.try_iter().collect::<Vec<_>>(), [false, true]);
+        assert_eq!(order.try_iter().collect::<Vec<_>>(), [1, 3, 4, 0, 2]);
     }
 }

@@ -5,7 +5,10 @@
 //! |---|---|
 //! | [`spec`] | [`SourceSpec`]: a vendor's flags and how its source is opened |
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
+//! | [`backoff`] | waits between attempts |
 //! | [`idle_backoff`] | when an idle device is not read, so that it can be suspended |
+//! | [`lane`] | readings that may take long, beside the rounds |
+//! | [`library`] | where a vendor's library is, and whether it may be opened |
 //! | [`listing`] | which device is at each place of a driver's list, under its lasting key and name |
 //! | [`loss`] | which faults lose a device or a session |
 //! | [`rates`] | shares of counters |
@@ -14,9 +17,12 @@
 //! | [`throttle`] | one log line per subject and minute |
 //! | [`user_file`] | files that a user names |
 
+pub mod backoff;
 pub mod call_queue;
 pub mod events;
 pub mod idle_backoff;
+pub mod lane;
+pub mod library;
 pub mod listing;
 pub mod loss;
 pub mod rates;
@@ -25,13 +31,16 @@ pub mod spec;
 pub mod throttle;
 pub mod user_file;
 
+pub use backoff::Backoff;
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
 pub use idle_backoff::IdleBackoff;
+pub use lane::{Lane, LaneTimes};
+pub use library::LibraryPath;
 pub use listing::{Known, KnownDevices, Listed, Place};
 pub use loss::LossCodes;
 pub use rates::Share;
-pub use spec::{Common, Opened, SourceSpec, UsageError};
+pub use spec::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 pub use throttle::Throttle;
 
 /// The message of a panic.

@@ -1,6 +1,9 @@
 //! How a vendor crate describes itself to the command line: one [`SourceSpec`] per family.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use naming::{Family, VendorFilter};
 use reading::Source;
@@ -24,10 +27,31 @@ pub struct SourceSpec {
 /// What [`SourceSpec::open`] yields.
 pub struct Opened {
     /// The source, not yet connected.
-    pub source: Box<dyn Source>,
+    pub parts: Parts,
     /// Restrictions of vendor vocabularies that the user asked for, for the encoder.
     pub filters: Vec<VendorFilter>,
 }
+
+/// A source, divided into what must run in this process and what can run in another.
+pub enum Parts {
+    /// It reads the kernel's files alone.
+    Kernel(Box<dyn Source>),
+    /// It depends on a vendor's library.
+    Library(Box<dyn Source>),
+    /// It reads the kernel's files, and has a source of its own for the library beside them.
+    Both {
+        /// The source that calls the library.
+        library: Box<dyn Source>,
+        /// Makes the whole of it.
+        whole: Whole,
+    },
+}
+
+/// Makes a source of the one that calls its library.
+pub type Whole = Box<dyn FnOnce(Box<dyn Source>) -> Box<dyn Source>>;
+
+/// Opens a library in a process that ends then, and returns what happened where that failed.
+pub type TryLibrary = fn(&Path) -> Result<(), String>;
 
 /// Settings that every source may need.
 #[derive(Clone, Debug)]
@@ -40,6 +64,8 @@ pub struct Common {
     pub procfs: PathBuf,
     /// The node's name: `NODE_NAME` where an orchestrator sets it, else the kernel's host name.
     pub hostname: String,
+    /// How a library is opened for a trial, where this process must outlive it.
+    pub try_library: Option<TryLibrary>,
 }
 
 /// A flag, variable or file that cannot be used: what, where and what to do, in one line.

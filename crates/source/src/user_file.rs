@@ -9,23 +9,32 @@ use std::{
 /// The most bytes of a file that a person writes.
 pub const WRITTEN_MAX: u64 = 1 << 20;
 
-/// The text of a file of at most `limit` bytes. Opening a pipe could wait for ever, and a device may have no
-/// end, so only a regular file is opened.
+/// The text of a file of at most `limit` bytes.
 ///
 /// # Errors
-/// Those of the file, or that it is not regular, is larger, or is not UTF-8.
+/// Those of [`bytes`], or that it is not UTF-8.
 pub fn read(path: &Path, limit: u64) -> io::Result<String> {
+    let not_utf8 = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    String::from_utf8(bytes(path, limit)?).map_err(not_utf8)
+}
+
+/// The content of a file of at most `limit` bytes. Opening a pipe could wait for ever, and a device may have
+/// no end, so only a regular file is opened.
+///
+/// # Errors
+/// Those of the file, or that it is not regular or is larger.
+pub fn bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let invalid = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     if !fs::metadata(path)?.is_file() {
         return invalid("not a regular file".to_owned());
     }
-    let mut text = String::new();
+    let mut content = Vec::new();
     // A file of procfs or one that grows has more than its size says.
-    File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > limit {
+    File::open(path)?.take(limit + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
         return invalid(format!("larger than {limit} bytes"));
     }
-    Ok(text)
+    Ok(content)
 }
 
 #[cfg(test)]

@@ -15,11 +15,12 @@ use crate::{
     slo,
 };
 
-const SIGNALS: [(&str, &str); 5] = [
+const SIGNALS: [(&str, &str); 6] = [
     ("hardware.toml", include_str!("../catalogue/hardware.toml")),
     ("health.toml", include_str!("../catalogue/health.toml")),
     ("engines.toml", include_str!("../catalogue/engines.toml")),
     ("efficiency.toml", include_str!("../catalogue/efficiency.toml")),
+    ("boards.toml", include_str!("../catalogue/boards.toml")),
     ("fleet.toml", include_str!("../catalogue/fleet.toml")),
 ];
 const ALERTS: [(&str, &str); 5] = [

@@ -83,6 +83,25 @@ pub(crate) fn expression(table: &[Engine], engines: &Engines) -> String {
     format!("(\n  {}\n) >= 0", both.join("\nor\n  "))
 }
 
+/// What an engine signal reads of the replicas that `matchers` select, by engine; of a histogram, by bucket too.
+pub(crate) fn selected(table: &[Engine], engines: &Engines, matchers: &str) -> String {
+    let own = |source: &EngineSource| {
+        let select = [source.select.as_str(), matchers].into_iter().filter(|m| !m.is_empty());
+        EngineSource { select: select.collect::<Vec<_>>().join(","), ..source.clone() }
+    };
+    let readings: Vec<_> = engines
+        .sources
+        .iter()
+        .filter(|source| !source.milliseconds && source.plus.is_none())
+        .map(own)
+        .flat_map(|source| {
+            readings(table, &source, engines.kind, |prefix, metric| reading(&source, engines, prefix, metric))
+        })
+        .collect();
+    let by = if engines.kind == EngineKind::Histogram { ", le" } else { "" };
+    aggregated(&engines.aggregate, by, &readings)
+}
+
 fn reading(source: &EngineSource, engines: &Engines, prefix: &str, metric: &str) -> String {
     let select = if source.select.is_empty() { String::new() } else { format!("{{{}}}", source.select) };
     let value = match engines.kind {

@@ -102,7 +102,9 @@ impl Context<'_> {
             Some((family, rest))
         });
         let (family, after) = other.map_or((self.family, after), |(family, rest)| (Some(family), rest));
-        let selector = match resolve(name, &self.catalogue.fields)? {
+        // A histogram is read by its buckets.
+        let (handle, suffix) = name.strip_suffix("_bucket").map_or((name, ""), |handle| (handle, "_bucket"));
+        let selector = match resolve(handle, &self.catalogue.fields)? {
             Name::Vendor(name) => match self.catalogue.renamed(name).filter(|_| self.generations) {
                 Some(renamed) => return self.either(out, renamed, after),
                 None => (name.to_owned(), self.stock(after)),
@@ -111,7 +113,7 @@ impl Context<'_> {
                 let has_family =
                     metric.scope == Scope::Device || metric.labels.contains(&naming::Label::Family);
                 let matcher = family.filter(|_| has_family).map(|family| format!("family=\"{family}\""));
-                (metric.name.unwrap_or_default().to_owned(), matcher.into_iter().collect())
+                (format!("{}{suffix}", metric.name.unwrap_or_default()), matcher.into_iter().collect())
             }
         };
         Ok(self.selector(out, selector, after))

@@ -57,6 +57,7 @@ fn no_data_file_spells_a_metric_of_ours() {
         include_str!("../catalogue/health.toml"),
         include_str!("../catalogue/engines.toml"),
         include_str!("../catalogue/efficiency.toml"),
+        include_str!("../catalogue/boards.toml"),
         include_str!("../catalogue/fleet.toml"),
         include_str!("../catalogue/alerts.toml"),
         include_str!("../catalogue/alerts_devices.toml"),

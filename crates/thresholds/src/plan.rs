@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use naming::Family;
+
 use crate::{
     Level, Names,
     catalogue::{BANDS, Catalogue},
@@ -243,7 +245,7 @@ impl<'c> Builder<'c> {
             hold: (alert.hold.0 > 0).then(|| alert.hold.to_string()),
             keep: alert.keep.map(|keep| keep.to_string()),
             labels,
-            annotations: annotations(catalogue, alert, &bounds),
+            annotations: annotations(self.set, alert, &bounds),
             ..Rule::default()
         };
         Ok(PlannedAlert { alert, bounds, class, rule })
@@ -342,12 +344,15 @@ pub(crate) fn literal(text: &str) -> String {
 }
 
 /// Summary, description and links, as templates.
-fn annotations(catalogue: &Catalogue, alert: &Alert, bounds: &BTreeMap<String, Bound>) -> Labels {
+fn annotations(set: RuleSet<'_>, alert: &Alert, bounds: &BTreeMap<String, Bound>) -> Labels {
+    let catalogue = set.catalogue;
     let fill = |text: &str| {
         fill(text, |word| match word {
             "value" => alert.unit.template().to_owned(),
             "for" => alert.hold.to_string(),
             "window" => catalogue.rate_window.to_string(),
+            // The rule sets this label, so the series may lack it.
+            "family" if set.family.is_some() => set.family.map_or("", Family::name).to_owned(),
             _ => match bounds.get(if word == "bound" { "limit" } else { word }) {
                 Some(bound) => alert.unit.show(bound.number()),
                 None => format!("{{{{ $labels.{word} }}}}"),
@@ -357,8 +362,12 @@ fn annotations(catalogue: &Catalogue, alert: &Alert, bounds: &BTreeMap<String, B
     let board = fill(match (&alert.board, alert.file.as_deref()) {
         (Some(board), _) => board,
         (None, Some("slo")) => "accelscope-cluster?var-model={model}",
-        (None, Some("engine")) => "accelscope-engine?var-instance={instance}",
-        (None, _) => "accelscope-device?var-instance={instance}",
+        (None, Some("engine")) => "accelscope-engine?var-replica={instance}",
+        // What names a device is about one; all else is about its node.
+        (None, _) if alert.summary.contains("{device}") => {
+            "accelscope-device-{family}?var-instance={instance}&var-device={device}"
+        }
+        (None, _) => "accelscope-node?var-node={node}",
     });
     let anchor = alert.anchor.as_ref().map_or_else(String::new, |anchor| format!("#{}", fill(anchor)));
     [

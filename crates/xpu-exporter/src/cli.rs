@@ -3,14 +3,20 @@
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches};
-use naming::Family;
-use source::{Common, Opened, SourceSpec, UsageError};
+use kernel::processes::in_host_namespace;
+use naming::{Family, FaultCode};
+use reading::Fault;
+use source::{Common, LibraryPath, Opened, Parts, SourceSpec, UsageError};
 
 use crate::{
     drm::Roots,
+    level_zero::{LevelZeroSource, Options, SEARCH},
     raw,
-    session::{BackendChoice, XpuSource},
+    session::{BackendChoice, XpuSource, is_root},
 };
+
+/// The call that counts processes.
+const PROCESSES: &str = "zesDeviceProcessesGetState";
 
 /// How the command line presents this source.
 pub const SPEC: SourceSpec = SourceSpec {
@@ -25,7 +31,7 @@ pub const SPEC: SourceSpec = SourceSpec {
 #[expect(clippy::struct_field_names, reason = "see above")]
 struct XpuFlags {
     /// The Level Zero loader. Without this flag it is libze_loader.so.1 on the loader's path, and is opened
-    /// for root, or where the kernel shows no Intel GPU.
+    /// for root, or where the PCI bus shows an Intel GPU that no driver of the kernel has.
     #[arg(long = "library.level-zero", value_name = "PATH")]
     xpu_library: Option<PathBuf>,
 
@@ -49,6 +55,24 @@ fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageErro
         raw::enable_sysman();
     }
     let roots = Roots { sysfs: common.sysfs.clone(), procfs: common.procfs.clone(), dev: flags.xpu_dev };
-    let source = XpuSource::new(roots, flags.xpu_library, flags.xpu_backend, flags.xpu_hold_awake);
-    Ok(Opened { source: Box::new(source), filters: Vec::new() })
+    let path = LibraryPath::new("--library.level-zero", flags.xpu_library, SEARCH, common.try_library);
+    let (is_given, choice, hold_awake) = (path.is_given(), flags.xpu_backend, flags.xpu_hold_awake);
+    // The kernel's own count is better where its files are read.
+    let processes = if choice.reads_kernel() {
+        Err(Fault::new(PROCESSES, FaultCode::NotAsked))
+    } else if is_root() {
+        in_host_namespace(&common.procfs, PROCESSES)
+    } else {
+        Err(Fault::new(PROCESSES, FaultCode::NeedsRoot))
+    };
+    let library = LevelZeroSource::new(path, Options { engines: hold_awake, processes });
+    Ok(Opened {
+        parts: Parts::Both {
+            library: Box::new(library),
+            whole: Box::new(move |library| {
+                Box::new(XpuSource::new(roots, library, is_given, choice, hold_awake))
+            }),
+        },
+        filters: Vec::new(),
+    })
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use naming::{Family, Label};
 use reading::{Identity, Labels};
 
-use crate::level_zero::Gpu;
+use crate::level_zero::{Facts, partition};
 
 /// What does not change while a card is plugged in. Empty text is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,15 +37,15 @@ impl CardInfo {
         if let Some(tile) = tile {
             vendor.push(("tile", tile.to_string()));
         }
-        let partition = tile.map(|tile| format!("tile{tile}"));
+        let partition = tile.map(partition);
         Arc::new(Identity { partition, vendor, ..Identity::new(Family::Xpu, &*self.address) })
     }
 
     /// Adds what Level Zero reports and the kernel does not.
-    pub fn add(&mut self, gpu: &Gpu) {
-        self.model.clone_from(&gpu.name);
-        self.serial.clone_from(&gpu.serial);
-        self.board.clone_from(&gpu.board);
+    pub fn add(&mut self, facts: &Facts) {
+        self.model.clone_from(&facts.model);
+        self.serial.clone_from(&facts.serial);
+        self.board.clone_from(&facts.board);
     }
 
     /// Labels of `accel_device_info`; `sources` names the backends and what they fill.

@@ -19,6 +19,7 @@ mod cli;
 mod drm;
 mod identity;
 mod level_zero;
+mod mandatory;
 mod map;
 mod models;
 mod raw;

@@ -10,7 +10,8 @@ use crate::{
     choose::{Chooser, add},
     drm::{Card, CardFiles, Rapl},
     identity::CardInfo,
-    level_zero::{SURVIVABILITY, Sysman},
+    level_zero::{LATE, SURVIVABILITY, TakenGpu},
+    mandatory::Mandatory,
     map::{self, Identities},
     session::Shared,
 };
@@ -27,7 +28,7 @@ pub struct GpuSampler {
     /// Found when the card is awake for the first time, and again after each sleep.
     files: Option<CardFiles>,
     rapl: Option<Rapl>,
-    sysman: Option<Sysman>,
+    level_zero: Option<TakenGpu>,
     /// Whether its clocks were 0 in the last round of Level Zero.
     clocks_were_stopped: bool,
     backoff: IdleBackoff,
@@ -45,7 +46,7 @@ impl GpuSampler {
             info,
             files: None,
             rapl: None,
-            sysman: None,
+            level_zero: None,
             clocks_were_stopped: false,
             backoff: IdleBackoff::default(),
             chooser: Chooser::default(),
@@ -83,37 +84,61 @@ impl GpuSampler {
         (batch, sample.is_idle())
     }
 
-    /// Reads through Level Zero, and returns whether the card's clocks are stopped.
+    /// Reads through Level Zero, and returns whether every clock is 0, as it is only in a GT's deepest sleep
+    /// state.
     /// `has_kernel`: whether the kernel's files have been read too.
     fn read_level_zero(&mut self, has_kernel: bool) -> Result<(Batch, bool), Lost> {
-        let mut batch = Batch::default();
-        if self.sysman.is_none() {
-            let gpu = self.shared.gpu(&self.info.address);
-            self.identify_tiles(gpu.as_ref().map_or(0, |gpu| gpu.tiles));
-            self.sysman = gpu.map(|gpu| Sysman::new(&gpu, self.shared.hold_awake));
+        if self.level_zero.is_none() {
+            let tiles = self.shared.gpus.facts(&self.info.address).map_or(0, |facts| facts.tiles);
+            self.identify_tiles(tiles);
+            match self.shared.gpus.take(&self.info.address) {
+                Ok(taken) => self.level_zero = Some(taken),
+                Err(why) => return Ok((self.without_level_zero(why), false)),
+            }
         }
-        let Some(sysman) = &mut self.sysman else {
-            let integrated = self.card.as_ref().is_some_and(|card| card.integrated);
-            map::level_zero::put_unopened(&self.identities, integrated, self.shared.why_absent(), &mut batch);
-            return Ok((batch, false));
-        };
-        let sample = match sysman.read() {
+        let Some(gpu) = &mut self.level_zero else { return Ok((Batch::default(), false)) };
+        let read = if has_kernel { gpu.sample_in_time() } else { gpu.sample() };
+        let mut batch = match read {
+            Ok(batch) => batch,
             // The kernel reads on, where it does.
             Err(Lost::Device(fault)) if has_kernel && fault.code == SURVIVABILITY => {
+                let mut batch = Batch::default();
                 map::level_zero::put_in_survivability_mode(&self.identities, fault, &mut batch);
                 return Ok((batch, false));
             }
-            read => read?,
+            Err(Lost::Device(why)) if has_kernel && LATE == Lost::Device(why) => {
+                return Ok((self.without_level_zero(why), false));
+            }
+            Err(Lost::Session(why)) if has_kernel => {
+                self.level_zero = None;
+                return Ok((self.without_level_zero(why), false));
+            }
+            Err(lost) => return Err(lost),
         };
-        map::level_zero::put(&self.identities, &sample, &mut batch);
-        Ok((batch, sample.clocks_are_stopped()))
+        for group in &mut batch.groups {
+            let partition = group.identity.as_ref().and_then(|identity| identity.partition.as_deref());
+            group.identity = Some(Arc::clone(self.identities.of_partition(partition)));
+        }
+        let mut clocks = batch.groups.iter().flat_map(|group| &group.readings);
+        let mut clocks = clocks.by_ref().filter(|reading| reading.id == m::CLOCK.id).peekable();
+        let is_stopped = clocks.peek().is_some()
+            && clocks.all(|clock| clock.value.as_f64() == 0.0)
+            && !batch.absences.iter().any(|absent| absent.id == m::CLOCK.id);
+        Ok((batch, is_stopped))
+    }
+
+    fn without_level_zero(&self, why: Fault) -> Batch {
+        let mut batch = Batch::default();
+        let integrated = self.card.as_ref().is_some_and(|card| card.integrated);
+        map::level_zero::put_unopened(&self.identities, integrated, why, &mut batch);
+        batch
     }
 
     /// Updates the labels of the info metric when their content has changed.
     fn update_info(&mut self) {
         let mut info = self.info.clone();
-        if let Some(gpu) = self.shared.gpu(&info.address) {
-            info.add(&gpu);
+        if let Some(facts) = self.shared.gpus.facts(&info.address) {
+            info.add(&facts);
         }
         let sources = self.chooser.sources();
         if info != self.info || sources != self.info_labels.0 {
@@ -163,5 +188,11 @@ impl Sampler for GpuSampler {
             add(batch, group);
         }
         Ok(())
+    }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        let card = self.card.clone().filter(|_| self.shared.choice.reads_kernel())?;
+        let (info, labels) = (self.info.clone(), self.info_labels.1.clone());
+        Some(Box::new(Mandatory { card, info, labels }))
     }
 }

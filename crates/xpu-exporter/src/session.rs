@@ -1,20 +1,21 @@
 //! The source: finding the cards that the kernel drives, and opening Level Zero beside it.
 
 use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use clap::ValueEnum;
 use kernel::File;
 use naming::{Family, FaultCode};
 use reading::{Backend, Fault, Found, Lost, Prior, Session, Source, Unavailable};
+use source::library;
 
 use crate::{
     drm::{Card, OpenFiles, Roots},
     identity::CardInfo,
-    level_zero::{BackgroundOpen, Gpu, LOSSES, Library},
+    level_zero::{self, BackgroundOpen, ListedGpus, SharedSource},
     models::Models,
     sampler::GpuSampler,
 };
@@ -49,41 +50,32 @@ pub struct Shared {
     pub choice: BackendChoice,
     /// Whether engine counters may keep a GPU awake.
     pub hold_awake: bool,
-    why_closed: FaultCode,
     /// Open DRM files of all processes.
     pub open: Arc<OpenFiles>,
-    /// What Level Zero lists; `None` while it is not open.
-    gpus: Mutex<Option<Vec<Gpu>>>,
-}
-
-impl Shared {
-    /// The GPU at a PCI address, if Level Zero is open and lists it.
-    pub fn gpu(&self, address: &str) -> Option<Gpu> {
-        self.gpus().iter().flatten().find(|gpu| gpu.address == address).cloned()
-    }
-
-    /// Why Level Zero has no values of a GPU: what it needs where it is not open.
-    pub fn why_absent(&self) -> FaultCode {
-        if self.gpus().is_some() { FaultCode::NotListed } else { self.why_closed }
-    }
-
-    fn gpus(&self) -> MutexGuard<'_, Option<Vec<Gpu>>> {
-        self.gpus.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// What Level Zero lists.
+    pub gpus: ListedGpus,
 }
 
 /// Intel GPUs on this node.
 pub struct XpuSource {
     roots: Roots,
-    library: Option<PathBuf>,
+    level_zero: SharedSource,
+    is_given: bool,
     choice: BackendChoice,
     hold_awake: bool,
 }
 
 impl XpuSource {
-    /// A source that reads below `roots` and opens `library`, or the loader on the search path.
-    pub fn new(roots: Roots, library: Option<PathBuf>, choice: BackendChoice, hold_awake: bool) -> Self {
-        Self { roots, library, choice, hold_awake }
+    /// A source that reads below `roots`, and Level Zero through `level_zero`. `is_given` says whether the
+    /// user named the loader.
+    pub fn new(
+        roots: Roots,
+        level_zero: Box<dyn Source>,
+        is_given: bool,
+        choice: BackendChoice,
+        hold_awake: bool,
+    ) -> Self {
+        Self { roots, level_zero: Arc::new(Mutex::new(level_zero)), is_given, choice, hold_awake }
     }
 }
 
@@ -93,34 +85,35 @@ impl Source for XpuSource {
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
-        let may_open = self.library.is_some() || is_root();
+        let may_open = self.is_given || is_root();
         let cards = Card::all(&self.roots.sysfs);
+        let why_closed = match self.choice {
+            BackendChoice::Kernel => FaultCode::NeedsXpuBackend,
+            BackendChoice::Auto if !may_open => FaultCode::NeedsRoot,
+            BackendChoice::Auto | BackendChoice::LevelZero => FaultCode::NotOpen,
+        };
         let mut session = XpuSession {
             shared: Arc::new(Shared {
                 roots: self.roots.clone(),
                 choice: self.choice,
                 hold_awake: self.hold_awake,
-                why_closed: match self.choice {
-                    BackendChoice::Kernel => FaultCode::NeedsXpuBackend,
-                    BackendChoice::Auto if !may_open => FaultCode::NeedsRoot,
-                    BackendChoice::Auto | BackendChoice::LevelZero => FaultCode::NotOpen,
-                },
                 open: Arc::new(OpenFiles::new(&self.roots.procfs)),
-                gpus: Mutex::default(),
+                gpus: ListedGpus::none(Fault::new("level_zero", why_closed)),
             }),
-            library: None,
+            level_zero: None,
             may_open,
-            opening: BackgroundOpen::new(self.library.clone()),
+            opening: BackgroundOpen::new(Arc::clone(&self.level_zero)),
             had_cards: !cards.is_empty(),
             models: Models::below(self.roots.sysfs.parent().unwrap_or(Path::new("/"))),
             backend: Backend::default(),
         };
         if self.choice == BackendChoice::LevelZero || cards.is_empty() {
             let no_card = "no Intel GPU is bound to xe or i915";
-            if self.choice == BackendChoice::Kernel {
+            let may_have_one = || library::may_be_needed(Family::Xpu, &DRIVERS, &self.roots.sysfs);
+            if self.choice == BackendChoice::Kernel || !self.is_given && cards.is_empty() && !may_have_one() {
                 return Err(Unavailable(format!("{no_card}; load the driver, or mount the host's /sys")));
             }
-            let opened = Library::open(self.library.as_deref());
+            let opened = level_zero::open(&self.level_zero);
             session.adopt(opened.map_err(|why| {
                 if cards.is_empty() { Unavailable(format!("{no_card}, and {why}")) } else { why }
             })?);
@@ -135,7 +128,8 @@ impl Source for XpuSource {
 
 struct XpuSession {
     shared: Arc<Shared>,
-    library: Option<Library>,
+    /// Level Zero, and since when it is open.
+    level_zero: Option<(Box<dyn Session>, Instant)>,
     /// Whether to open Level Zero beside the kernel: for root, or where the user names the library.
     may_open: bool,
     opening: BackgroundOpen,
@@ -150,26 +144,52 @@ impl XpuSession {
     /// not opened while one sleeps.
     fn wants_library(&self, cards: &[Card]) -> bool {
         self.shared.choice == BackendChoice::Auto
-            && self.library.is_none()
+            && self.level_zero.is_none()
             && self.may_open
             && self.opening.is_due()
             && !cards.iter().any(|card| card.function.is_asleep().unwrap_or(true))
     }
 
-    /// Takes a Level Zero that was opened meanwhile, waiting for it up to `timeout`, and returns whether the
-    /// attempt has ended. After a failure the session goes on with the kernel alone, and `probe` names what
-    /// is missing.
-    fn adopt_opened(&mut self, timeout: Duration) -> bool {
-        let Some(opened) = self.opening.wait(timeout) else { return false };
-        if let Ok(opened) = opened {
+    /// Takes a Level Zero that was opened meanwhile, waiting for it up to `timeout`. After a failure the
+    /// session goes on with the kernel alone, and `probe` names what is missing.
+    fn adopt_opened(&mut self, timeout: Duration) {
+        if let Some(opened) = self.opening.wait(timeout) {
             self.adopt(opened);
         }
-        true
     }
 
-    fn adopt(&mut self, (library, gpus): (Library, Vec<Gpu>)) {
-        *self.shared.gpus() = Some(gpus);
-        self.library = Some(library);
+    fn adopt(&mut self, (session, found): (Box<dyn Session>, Vec<Found>)) {
+        self.shared.gpus.open(found);
+        self.level_zero = Some((session, Instant::now()));
+    }
+
+    /// Goes on with the kernel alone, and opens Level Zero again later.
+    fn lose_level_zero(&mut self, why: Fault) {
+        self.shared.gpus.close(why);
+        if let Some((_, since)) = self.level_zero.take() {
+            self.opening.failed(Unavailable(why.to_string()), since.elapsed());
+        }
+    }
+
+    /// Brings Level Zero's list up to date, opens it where it is not open, and closes one that was lost.
+    fn attend_level_zero(&mut self, cards: &[Card]) -> Result<(), Lost> {
+        if let Some(why) = self.shared.gpus.why_closed() {
+            self.lose_level_zero(why);
+        }
+        if self.wants_library(cards) {
+            self.opening.start();
+        }
+        self.adopt_opened(Duration::ZERO);
+        let is_one_asleep = || cards.iter().any(|card| card.function.is_asleep().unwrap_or(false));
+        let Some((session, _)) = self.level_zero.as_mut().filter(|_| !is_one_asleep()) else { return Ok(()) };
+        match session.devices(&Prior::default()) {
+            Ok(found) => self.shared.gpus.update(found),
+            Err(lost) if cards.is_empty() || !self.shared.choice.reads_kernel() => return Err(lost),
+            // The kernel lists them too.
+            Err(Lost::Device(_)) => {}
+            Err(Lost::Session(why)) => self.lose_level_zero(why),
+        }
+        Ok(())
     }
 
     /// Updates what people read about the backends.
@@ -180,15 +200,16 @@ impl XpuSession {
             libraries.push(sysfs.display().to_string());
         }
         let mut versions = vec![format!("kernel {}", self.kernel_release())];
-        if let Some(library) = &self.library {
-            libraries.push(library.path.clone());
-            let lists_none = self.shared.gpus().iter().flatten().next().is_none();
-            let but = if lists_none { ", which lists no GPU" } else { "" };
-            versions.push(format!("Level Zero by {}{but}", library.init_function()));
+        let mut marked = None;
+        if let Some((session, _)) = &self.level_zero {
+            let Backend { library, version, simulated } = session.backend();
+            libraries.push(library.clone());
+            let but = if self.shared.gpus.is_empty() { ", which lists no GPU" } else { "" };
+            versions.push(format!("{version}{but}"));
+            marked.clone_from(simulated);
         } else if let Some(why) = &self.opening.failure {
             versions.push(format!("without Level Zero: {why}"));
         }
-        let marked = self.shared.gpus().iter().flatten().find_map(|gpu| gpu.simulated.clone());
         self.backend = Backend {
             library: libraries.join(" and "),
             version: versions.join(", "),
@@ -202,8 +223,8 @@ impl XpuSession {
 
     /// A listed GPU, with what Level Zero knows of it.
     fn found(&self, card: Option<Card>, mut info: CardInfo) -> Found {
-        if let Some(gpu) = self.shared.gpu(&info.address) {
-            info.add(&gpu);
+        if let Some(facts) = self.shared.gpus.facts(&info.address) {
+            info.add(&facts);
         }
         let shared = Arc::clone(&self.shared);
         Found {
@@ -230,36 +251,12 @@ impl Session for XpuSession {
         if !self.had_cards && !cards.is_empty() {
             return changed(FaultCode::DriverAppeared);
         }
-        if self.wants_library(&cards) {
-            self.opening.start();
-        }
-        if self.adopt_opened(Duration::ZERO) {
-            self.describe(&cards);
-        }
-        if let Some(library) = &self.library
-            && !cards.iter().any(|card| card.function.is_asleep().unwrap_or(false))
-        {
-            let known = self.shared.gpus().clone().unwrap_or_default();
-            match library.gpus(&known) {
-                Ok(gpus) => {
-                    let has_changed = known.is_empty() != gpus.is_empty();
-                    *self.shared.gpus() = Some(gpus);
-                    if has_changed {
-                        self.describe(&cards);
-                    }
-                }
-                // The kernel lists them too.
-                Err(fault) if !cards.is_empty() && !LOSSES.loses_session(&fault) => {}
-                Err(fault) => return Err(LOSSES.of_list(fault)),
-            }
-        }
+        self.attend_level_zero(&cards)?;
+        self.describe(&cards);
         // Where sysfs never showed a card, Level Zero lists them. A card that sysfs no longer shows is gone.
         if !self.had_cards {
-            let gpus = self.shared.gpus().clone().unwrap_or_default();
-            return Ok(gpus
-                .into_iter()
-                .map(|gpu| self.found(None, CardInfo { address: gpu.address, ..CardInfo::default() }))
-                .collect());
+            let found = |address| self.found(None, CardInfo { address, ..CardInfo::default() });
+            return Ok(self.shared.gpus.addresses().into_iter().map(found).collect());
         }
         let release = self.kernel_release();
         let models = cards.iter().map(|card| card.function.device());
@@ -281,11 +278,15 @@ impl Session for XpuSession {
     }
 }
 
+/// The kernel's drivers of Intel GPUs.
+const DRIVERS: [&str; 2] = ["xe", "i915"];
+
 /// Whether one of the drivers is loaded, with or without a card.
 fn has_driver(sysfs: &Path) -> bool {
-    ["xe", "i915"].iter().any(|driver| sysfs.join("bus/pci/drivers").join(driver).exists())
+    DRIVERS.iter().any(|driver| sysfs.join("bus/pci/drivers").join(driver).exists())
 }
 
-fn is_root() -> bool {
+/// Whether this process may ask the driver for everything.
+pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

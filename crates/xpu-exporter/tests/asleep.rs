@@ -1,5 +1,7 @@
 //! A suspended GPU is not woken: the kernel itself (inotify) reports which files were opened.
 
+mod no_level_zero;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -7,6 +9,7 @@ use std::{
 };
 
 use naming::catalogue as m;
+use no_level_zero::NoLevelZero;
 use reading::{Batch, Prior, Sampler, Source};
 use rustix::fs::inotify;
 use sim::{Control, Live, Options, clock::Clock, kernel::Tree};
@@ -37,7 +40,7 @@ fn samplers(root: &Path, machine: &str, asleep: Vec<usize>) -> (Live, Tree, Vec<
     let mut tree = Tree::new(&sysfs).expect("a root");
     tree.show(sim::family::xpu::files(&live.now())).expect("written");
     let roots = Roots { procfs: sysfs.join("proc"), dev: sysfs.join("dev"), sysfs };
-    let mut source = XpuSource::new(roots, None, BackendChoice::Kernel, false);
+    let mut source = XpuSource::new(roots, Box::new(NoLevelZero), false, BackendChoice::Kernel, false);
     let mut session = source.connect().expect("there are cards");
     let found = session.devices(&Prior::default()).expect("listed");
     let samplers = found.into_iter().map(|found| (found.open)().expect("opened")).collect();

@@ -1,9 +1,12 @@
 //! Cards whose kernel numbers change while they are sampled: each keeps its key and its labels, and the labels of its
 //! info metric follow.
 
+mod no_level_zero;
+
 use std::{fs, path::Path};
 
 use naming::{Label, catalogue as m};
+use no_level_zero::NoLevelZero;
 use reading::{Batch, Found, Lost, Prior, Sampler, Session, Source};
 use sim::{Live, Options, clock::Clock, kernel::Tree};
 use xpu_exporter::{BackendChoice, Roots, XpuSource};
@@ -17,7 +20,9 @@ fn session(sysfs: &Path) -> Box<dyn Session> {
     let mut tree = Tree::new(sysfs).expect("a root");
     tree.show(sim::family::xpu::files(&live.now())).expect("written");
     let roots = Roots { procfs: sysfs.join("proc"), dev: sysfs.join("dev"), sysfs: sysfs.to_owned() };
-    XpuSource::new(roots, None, BackendChoice::Kernel, false).connect().expect("there are cards")
+    XpuSource::new(roots, Box::new(NoLevelZero), false, BackendChoice::Kernel, false)
+        .connect()
+        .expect("there are cards")
 }
 
 /// The first two cards: labels, samplers.
@@ -35,7 +40,7 @@ fn nodes(sampler: &mut dyn Sampler) -> Result<[String; 2], Lost> {
     let mut batch = Batch::default();
     sampler.sample(&mut batch)?;
     let readings = &batch.groups[0].readings;
-    assert!(readings.iter().any(|reading| reading.id == m::ENERGY.id), "it is not read");
+    assert!(readings.iter().any(|reading| reading.id == m::CLOCK.id), "it is not read");
     let info = readings.iter().find(|reading| reading.id == m::DEVICE_INFO.id).expect("what it is");
     Ok([Label::Card, Label::RenderNode].map(|label| {
         let mut text = String::new();

@@ -1,8 +1,8 @@
 //! The fault matrix: every source with every fault that it can have, and what the fault costs.
 //!
-//! A second exporter runs on an equal machine without faults. State is a function of profile, seed and clock, so
-//! at every moment it reports what is true, and two laws need no list of series: none stands still while the
-//! truth moves, and none is 0 while the truth is not.
+//! A second exporter, started with it, runs on an equal machine without faults. State is a function of profile, seed
+//! and clock, so at every moment it reports what is true, and two laws need no list of series: none stands still
+//! while the truth moves, and none is 0 while the truth is not.
 
 mod amx;
 mod gaudi;
@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use sim::library::strip_symbols;
+use sim::{Control, library::strip_symbols};
 
 pub use sources::{Fault, Source};
 use trails::{Trails, series};
@@ -130,53 +130,70 @@ impl Row {
     }
 }
 
-/// A source and an exporter on a machine of it that has no fault.
+/// A source with what its rows are measured with.
 pub struct Bench {
-    source: &'static Source,
-    artefacts: Artefacts,
-    dwell: Duration,
-    truth: Exporter,
+    /// The source.
+    pub source: &'static Source,
+    /// The programs.
+    pub artefacts: Artefacts,
+    /// How long a look at a fault takes.
+    pub dwell: Duration,
+}
+
+/// An exporter on a machine of the source.
+struct Member {
+    exporter: Exporter,
     // After the process, which reads its files.
-    _node: Node,
+    node: Node,
+}
+
+/// The exporter with a fault, and beside it, as old, one without.
+struct Pair {
+    ours: Member,
+    truth: Member,
 }
 
 impl Bench {
-    /// Starts the exporter without faults. Each look at a fault takes `dwell`.
-    pub fn new(artefacts: &Artefacts, source: &'static Source, dwell: Duration) -> Result<Self> {
-        let node = Node::with(artefacts.clone(), source.machine)?.only(source.family);
-        let mut truth = node.start(&[source.flags, &INTERVAL].concat())?;
-        truth.process.quiet();
-        truth.settled()?;
-        Ok(Self { source, artefacts: artefacts.clone(), dwell, truth, _node: node })
-    }
-
-    /// Measures one fault, on an exporter of its own.
+    /// Measures one fault, on exporters of its own.
     pub fn row(&self, fault: &Fault) -> Row {
         Row { source: self.source.name, fault: fault.name.clone(), outcome: self.outcome(fault) }
     }
 
     fn outcome(&self, fault: &Fault) -> Result<Outcome> {
-        let node = Node::with(self.artefacts.clone(), self.source.machine)?.only(self.source.family);
-        let lasts = !fault.symbols.is_empty();
-        if lasts {
-            let whole = node.dir().join("whole");
-            fs::rename(node.library(), &whole)?;
-            strip_symbols(&whole, &node.library(), fault.symbols)?;
-        }
-        let mut exporter = node.start(&[self.source.flags, &INTERVAL].concat())?;
-        exporter.process.quiet();
-        let measured = self.measure(&node, &exporter, fault, lasts);
+        let pair = Pair { truth: self.start(&[])?, ours: self.start(fault.symbols)? };
+        let measured = pair.measure(fault, self.dwell);
+        let Pair { ours: Member { mut exporter, .. }, .. } = pair;
         exporter.process.ensure_running()?;
         measured.with_context(|| exporter.process.log())
     }
 
-    fn measure(&self, node: &Node, exporter: &Exporter, fault: &Fault, lasts: bool) -> Result<Outcome> {
-        if lasts {
-            exporter.settled()?;
-        } else {
+    /// Starts an exporter whose library lacks these symbols.
+    fn start(&self, symbols: &[&str]) -> Result<Member> {
+        let node = Node::with(self.artefacts.clone(), self.source.machine)?.only(self.source.family);
+        if !symbols.is_empty() {
+            let whole = node.dir().join("whole");
+            fs::rename(node.library(), &whole)?;
+            strip_symbols(&whole, &node.library(), symbols)?;
+        }
+        let mut exporter = node.start(&[self.source.flags, &INTERVAL].concat())?;
+        exporter.process.quiet();
+        Ok(Member { exporter, node })
+    }
+}
+
+impl Pair {
+    fn measure(&self, fault: &Fault, dwell: Duration) -> Result<Outcome> {
+        let Member { exporter, node } = &self.ours;
+        let lasts = !fault.symbols.is_empty();
+        self.truth.exporter.settled()?;
+        exporter.settled()?;
+        if !lasts {
             eventually("every series is there", || self.is_whole(&scrape(exporter)?.0))?;
         }
         let before = Footprint::of(exporter.process.id())?;
+        // How a board is set, and what happened to it, is no fault of reading it.
+        let Control { mig, xid, .. } = fault.during.clone();
+        self.truth.node.control(&Control { mig, xid, ..Control::default() })?;
         node.control(&fault.during)?;
         let begin = Instant::now();
         let (mut history, mut slowest) = (Trails::default(), Duration::ZERO);
@@ -185,7 +202,7 @@ impl Bench {
             ours.add(&body);
             history.add(&body);
             slowest = slowest.max(took);
-            truth.add(&scrape(&self.truth)?.0);
+            truth.add(&scrape(&self.truth.exporter)?.0);
             thread::sleep(PERIOD);
             Ok(())
         };
@@ -195,7 +212,7 @@ impl Bench {
         let (mut stale, mut zero) = (Vec::new(), Vec::new());
         for _ in 0..LOOKS {
             let (mut ours, mut truth, start) = (Trails::default(), Trails::default(), Instant::now());
-            while start.elapsed() < self.dwell {
+            while start.elapsed() < dwell {
                 look(&mut ours, &mut truth)?;
             }
             (stale, zero) = (ours.stale(&truth), ours.zero(&truth));
@@ -206,13 +223,14 @@ impl Bench {
         // The new driver's counters begin at 0.
         let fallen = if fault.during.driver.is_some() { Vec::new() } else { history.fallen() };
         node.control(&(fault.after)())?;
+        self.truth.node.control(&Control::default())?;
         let end = if lasts { End::WithTheProcess } else { self.until_whole(exporter, &mut slowest)? };
         Ok(Outcome { stale, zero, fallen, slowest, before, after: held(exporter, before)?, end })
     }
 
     /// Whether a scrape has every series of the exporter without faults.
     fn is_whole(&self, ours: &str) -> Result<()> {
-        let truth = scrape(&self.truth)?.0;
+        let truth = scrape(&self.truth.exporter)?.0;
         let ours = series(ours);
         let missing: Vec<_> = series(&truth).into_iter().filter(|series| !ours.contains(series)).collect();
         ensure!(missing.is_empty(), "{} series are missing: {}", missing.len(), missing[0]);
@@ -275,7 +293,7 @@ pub fn run(
                 if faults.is_empty() {
                     return Ok(Vec::new());
                 }
-                let bench = Bench::new(artefacts, source, dwell)?;
+                let bench = Bench { source, artefacts: artefacts.clone(), dwell };
                 let rows = faults.iter().map(|fault| {
                     let row = bench.row(fault);
                     report(&row);

@@ -68,8 +68,7 @@ impl Trails {
         })
     }
 
-    /// Series that were 0 in every scrape while the truth never was. A counter's 0 is a fall, or it counts from a later
-    /// begin than the truth does.
+    /// Series that were 0 in every scrape while the truth never was.
     pub fn zero(&self, truth: &Self) -> Vec<String> {
         self.all(|series, trail| {
             let is_state = STATES.iter().any(|state| name(series).starts_with(state));

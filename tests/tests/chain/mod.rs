@@ -2,7 +2,6 @@
 //! Prometheus with the generated rules, Debian's Alertmanager, a webhook. Minutes are shortened by an
 //! override file and nothing else, as far as the machine keeps up.
 
-mod dashboards;
 mod fleet;
 mod lab;
 mod storms;
@@ -203,7 +202,6 @@ fn whole_chain(pace: Pace) -> Result<()> {
     killed.exporter.process.wait()?;
     let in_trouble = || {
         chain.delivers(&expected, cause)?;
-        dashboards::answer(&chain.prometheus)?;
         sick.node.control(&Control::default())?;
         chain.resolves(&["GpuHbmNearOom", "GpuThermalOrPowerThrottle", "DeviceLost"])?;
         chain.nothing_else(&expected, &consequences, &["calm"])

@@ -10,6 +10,7 @@
 mod identity;
 mod implausible;
 mod nvml;
+mod slow;
 mod vendor;
 
 use std::{
@@ -27,7 +28,9 @@ use sim::{
     kernel::Tree,
     library::strip_symbols,
 };
-use vendor::{GAUDI, KERNEL, LEVEL_ZERO, NVIDIA, Vendor};
+use vendor::{
+    GAUDI, GAUDI_ISOLATED, KERNEL, LEVEL_ZERO, LEVEL_ZERO_IN_PROCESS, NVIDIA, NVIDIA_ISOLATED, Vendor,
+};
 
 /// Faults that a vendor's source bears like the others: a test of each.
 macro_rules! rows {
@@ -62,6 +65,11 @@ rows! {
     nvidia = NVIDIA,
     gaudi = GAUDI,
     xpu_level_zero = LEVEL_ZERO,
+}
+rows! {
+    nvidia_isolated = NVIDIA_ISOLATED,
+    gaudi_isolated = GAUDI_ISOLATED,
+    xpu_level_zero_in_process = LEVEL_ZERO_IN_PROCESS,
 }
 rows! {
     xpu_kernel = KERNEL:

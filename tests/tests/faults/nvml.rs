@@ -246,21 +246,6 @@ fn calls_that_are_not_thread_safe_are_made_one_at_a_time() -> Result<()> {
 }
 
 #[test]
-fn a_hang_in_a_call_that_is_made_one_at_a_time_costs_one_device() -> Result<()> {
-    let node = Node::new(NVIDIA.machine)?;
-    let exporter = node.start(&[])?;
-    let before = exporter.settled()?;
-    node.control(&one_fault(Fault::hang().device(5).call("nvmlDeviceGetFieldValues")))?;
-    until_withdrawn(&NVIDIA, &exporter, 5)?;
-    others_are_fresh(&NVIDIA, &exporter, 5)?;
-    for device in (0..8).filter(|device| *device != 5) {
-        until_back(&NVIDIA, &exporter, device, &before)?;
-    }
-    node.control(&Control::default())?;
-    until_back(&NVIDIA, &exporter, 5, &before)
-}
-
-#[test]
 fn memory_errors_are_counted_once_however_often_they_are_read() -> Result<()> {
     let node = Node::new("h100-sxm-4")?;
     let ecc = Ecc { device: 0, severity: Severity::Corrected, scope: Scope::Dram, count: 5 };

@@ -49,8 +49,24 @@ pub const NVIDIA: Vendor = Vendor {
             "over_200_celsius",
         ),
         (Garbage::Nan, "nvmlGpm*", "accel_sm_occupancy_ratio", &[], "not_finite"),
+        // A switch is on or off.
+        (Garbage::Absurd, "nvmlDeviceGetEccMode", "accel_ecc_enabled", &[], "out_of_range"),
+        (
+            Garbage::Absurd,
+            "nvmlDeviceGetNvLinkState",
+            "accel_link_up",
+            &[("kind", "nvlink"), ("link", "3")],
+            "out_of_range",
+        ),
         // What this board cannot do, by its own limits.
         (Garbage::Absurd, "nvmlDeviceGetPowerUsage", "accel_power_watts", &[], "above_maximum"),
+        (
+            Garbage::Absurd,
+            "nvmlDeviceGetTotalEnergyConsumption",
+            "accel_energy_joules_total",
+            &[],
+            "rose_too_fast",
+        ),
         (
             Garbage::Absurd,
             "nvmlDeviceGetClockInfo",
@@ -89,6 +105,13 @@ pub const GAUDI: Vendor = Vendor {
         (Garbage::Untouched, "hlml_device_get_utilization_rates", "accel_utilization_ratio", &[], "blank"),
         (Garbage::Untouched, "hlml_device_get_total_ecc_errors", "accel_ecc_errors_total", &[], "blank"),
         (Garbage::Absurd, "hlml_device_get_power_usage", "accel_power_watts", &[], "above_maximum"),
+        (
+            Garbage::Absurd,
+            "hlml_device_get_total_energy_consumption",
+            "accel_energy_joules_total",
+            &[],
+            "rose_too_fast",
+        ),
         (Garbage::Absurd, "hlml_device_get_clock_info", "accel_clock_hertz", &[], "above_maximum"),
         (
             Garbage::Hot,
@@ -124,6 +147,14 @@ pub const LEVEL_ZERO: Vendor = Vendor {
     garbage: &[
         (Garbage::Blank, "zesPowerGetEnergyCounter", "accel_energy_joules_total", &[], "zero"),
         (Garbage::Blank, "zesMemoryGetState", "accel_memory_used_bytes", &[], "sizes_disagree"),
+        // Success without a value.
+        (
+            Garbage::Untouched,
+            "zesTemperatureGetState",
+            "accel_temperature_celsius",
+            &[("sensor", "gpu")],
+            "not_finite",
+        ),
         (
             Garbage::Hot,
             "zesTemperatureGetState",
@@ -141,6 +172,13 @@ pub const LEVEL_ZERO: Vendor = Vendor {
 /// The same through the kernel's files, where there is no call to fail and no symbol to miss: what becomes of
 /// single files is in `xpu.rs`.
 pub const KERNEL: Vendor = Vendor { flags: &["--xpu.backend", "kernel"], ..LEVEL_ZERO };
+
+/// The same faults in helper processes, and without one where there is one by default.
+const ISOLATED: &[&str] = &["--isolate", "on"];
+pub const NVIDIA_ISOLATED: Vendor = Vendor { flags: ISOLATED, ..NVIDIA };
+pub const GAUDI_ISOLATED: Vendor = Vendor { flags: ISOLATED, ..GAUDI };
+pub const LEVEL_ZERO_IN_PROCESS: Vendor =
+    Vendor { flags: &["--xpu.backend", "level-zero", "--isolate", "off"], ..LEVEL_ZERO };
 
 impl Vendor {
     /// What a device is called.

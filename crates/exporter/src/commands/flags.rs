@@ -87,6 +87,11 @@ pub struct SourceFlags {
     #[arg(long, value_name = "SOURCE", default_value = "auto", value_delimiter = ',')]
     pub source: Vec<String>,
 
+    /// Which vendors' libraries are called in processes of their own, so that a crash costs only their series:
+    /// auto is those beside kernel files that are read anyway, on is all
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    pub isolate: Isolate,
+
     /// Root of the host's sysfs
     #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys")]
     pub sysfs: PathBuf,
@@ -94,6 +99,13 @@ pub struct SourceFlags {
     /// Root of the host's procfs
     #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc")]
     pub procfs: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Isolate {
+    Auto,
+    On,
+    Off,
 }
 
 #[derive(Args)]

@@ -41,8 +41,6 @@ use reading::{
 };
 use serde::Serialize;
 
-use source::Opened;
-
 use self::functions::FunctionReport;
 use crate::sampling::{
     bus::PciBus,
@@ -139,8 +137,8 @@ impl From<Fault> for Reason {
 }
 
 /// Looks at every source once, and at the bus below `sysfs`.
-pub fn run(opened: Vec<Opened>, sysfs: &Path) -> Report {
-    Report { sources: opened.into_iter().map(|opened| source(opened.source, sysfs)).collect() }
+pub fn run(sources: Vec<Box<dyn Source>>, sysfs: &Path) -> Report {
+    Report { sources: sources.into_iter().map(|one| source(one, sysfs)).collect() }
 }
 
 fn source(source: Box<dyn Source>, sysfs: &Path) -> SourceReport {

@@ -1,18 +1,21 @@
 //! Builds what the commands need from parsed flags.
 
-use std::time::Duration;
+use std::{ffi::OsStr, time::Duration};
 
 use clap::ArgMatches;
-use source::{Common, Opened, SourceSpec, UsageError};
+use naming::VendorFilter;
+use reading::Source;
+use source::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 
 use crate::{
     Failure,
-    commands::flags::{Schema, ServeFlags, SourceFlags, WebFlags},
+    commands::flags::{Isolate, Schema, ServeFlags, SourceFlags, WebFlags},
     commands::serve::{Serve, Web},
     http::body::Vocabularies,
     http::connection::Timeouts,
     http::connections::Limits,
     http::listen::{self, BoundSocket},
+    isolation::{self, Isolated},
     sampling::timing::Timing,
     self_metrics::host::Host,
 };
@@ -23,7 +26,11 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The value of `--source` that stands for every source.
 const AUTO: &str = "auto";
 
-/// Opens the sources that `--source` names. Each finds its own flags in `matches`.
+/// A source that is not yet connected, and the vocabularies' restrictions that came with it.
+pub type Configured = (Box<dyn Source>, Vec<VendorFilter>);
+
+/// The sources that `--source` names. Each finds its own flags in `matches`; a library that `--isolate`
+/// concerns is called in a helper process.
 ///
 /// # Errors
 /// The first flag, or file that a flag names, that cannot be used.
@@ -32,18 +39,57 @@ pub fn sources(
     interval: Duration,
     specs: &[SourceSpec],
     matches: &ArgMatches,
-) -> Result<Vec<Opened>, UsageError> {
-    let SourceFlags { source: wanted, sysfs, procfs } = flags;
+) -> Result<Vec<Configured>, UsageError> {
+    let SourceFlags { source: wanted, isolate, .. } = flags;
     if wanted.len() > 1 && wanted.iter().any(|name| name == AUTO) {
         return Err(UsageError("--source: auto is all sources; name it alone or leave it out".to_owned()));
     }
-    let hostname = hostname(std::env::var("NODE_NAME").ok());
-    let common = Common { interval, sysfs: sysfs.clone(), procfs: procfs.clone(), hostname };
-    specs
-        .iter()
-        .filter(|spec| wanted.iter().any(|name| name == AUTO || name == spec.family.name()))
-        .map(|spec| (spec.open)(matches, &common))
+    let common = common(flags, interval, Some(isolation::trial::run));
+    let wanted =
+        specs.iter().filter(|spec| wanted.iter().any(|name| name == AUTO || name == spec.family.name()));
+    wanted
+        .map(|spec| {
+            let Opened { parts, filters } = (spec.open)(matches, &common)?;
+            let isolated = || Box::new(Isolated::new(spec.family));
+            let source = match parts {
+                Parts::Library(_) if *isolate == Isolate::On => isolated(),
+                Parts::Kernel(source) | Parts::Library(source) => source,
+                Parts::Both { library, whole } if *isolate == Isolate::Off => whole(library),
+                Parts::Both { whole, .. } => whole(isolated()),
+            };
+            Ok((source, filters))
+        })
         .collect()
+}
+
+/// The part of a family's source that calls a library, for the helper process that runs it.
+///
+/// # Errors
+/// As [`sources`], and for a family without a library.
+pub fn library(
+    family: &OsStr,
+    flags: &SourceFlags,
+    interval: Duration,
+    specs: &[SourceSpec],
+    matches: &ArgMatches,
+) -> Result<Box<dyn Source>, UsageError> {
+    let none = || UsageError("only the exporter itself starts a helper process".to_owned());
+    let spec = specs.iter().find(|spec| family == spec.family.name()).ok_or_else(none)?;
+    // The process is the trial.
+    match (spec.open)(matches, &common(flags, interval, None))?.parts {
+        Parts::Kernel(_) => Err(none()),
+        Parts::Library(library) | Parts::Both { library, .. } => Ok(library),
+    }
+}
+
+fn common(flags: &SourceFlags, interval: Duration, try_library: Option<TryLibrary>) -> Common {
+    Common {
+        interval,
+        sysfs: flags.sysfs.clone(),
+        procfs: flags.procfs.clone(),
+        hostname: hostname(std::env::var("NODE_NAME").ok()),
+        try_library,
+    }
 }
 
 /// Gathers what `serve` needs: opens sources and binds sockets.
@@ -57,10 +103,9 @@ pub fn serve(
     matches: &ArgMatches,
 ) -> Result<Serve, Failure> {
     let ServeFlags { sampling, sources: wanted, names, web, .. } = flags;
-    let opened = sources(&wanted, sampling.interval, specs, matches)?;
+    let configured = sources(&wanted, sampling.interval, specs, matches)?;
     let listeners = listeners(&web)?;
-    let (sources, filters): (_, Vec<_>) =
-        opened.into_iter().map(|Opened { source, filters }| (source, filters)).unzip();
+    let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
     let names = names.names;
     Ok(Serve {
         name,

@@ -1,6 +1,8 @@
 //! One device as scrapes see it: an immutable snapshot that its worker replaces, and that is withdrawn
 //! when the worker fails, hangs or goes silent.
 
+mod standby;
+
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -14,6 +16,7 @@ use naming::{
 use reading::{Batch, Fault, FaultCode, Found, Identity, Labels, Remembered, Subject};
 use tracing::{info, warn};
 
+use self::standby::Standby;
 use crate::{
     sampling::call::DriverCall, sampling::integral::Integrals, sampling::state::Generation,
     sampling::timing::Timing,
@@ -48,6 +51,8 @@ pub struct Snapshot {
     pub status: Status,
     /// When the sample was begun.
     pub taken: Instant,
+    /// When this was made, which is long after that if the driver is slow.
+    made: Instant,
     /// `accel_device_up`, then what the sampler read, or what is kept of it while the device is lost.
     pub subjects: Vec<Subject>,
 }
@@ -62,7 +67,7 @@ impl Snapshot {
             subjects.append(&mut batch.finish());
         }
         subjects.extend(sampled);
-        Self { identity, status, taken, subjects }
+        Self { identity, status, taken, made: Instant::now(), subjects }
     }
 
     /// A device that is lost, with what is `kept` of it: at least where it is, for those who go and look.
@@ -118,6 +123,7 @@ struct State {
     /// hung call after it was given up is no longer current and changes nothing.
     worker: u64,
     call: DriverCall,
+    standby: Standby,
     integrals: Integrals,
     address: Option<String>,
     gone: Option<Instant>,
@@ -157,9 +163,10 @@ impl Device {
         self.state().call.is_running()
     }
 
-    /// Whether its worker is in a call past its deadline.
+    /// Whether a thread is in a call for it past the deadline.
     pub fn is_stuck(&self) -> bool {
-        self.state().call.is_late()
+        let state = self.state();
+        state.call.is_late() || state.standby.is_late()
     }
 
     /// Since when its driver no longer lists it and no thread is in a call for it.
@@ -247,11 +254,20 @@ impl Device {
     pub fn check(&self, now: Instant, timing: &Timing, is_stuck: bool) -> Option<Fault> {
         let mut state = self.state();
         let snapshot = self.snapshot.load();
-        let hung = state.call.overdue(now, timing.deadline).filter(|_| state.worker != 0);
+        let worker = state.worker;
+        let hung = state.call.overdue(now, timing.deadline).filter(|_| worker != 0);
+        let standby_hangs = state.standby.hangs(now, timing.deadline);
+        if let Some(call) = hung.filter(|_| state.standby.serves(now, timing.deadline)) {
+            let fault = Fault::new(call, FaultCode::Deadline);
+            let (family, device) = (snapshot.identity.family.name(), snapshot.name());
+            warn!(family, device, key = &*self.key, %fault, "only what is mandatory is read");
+            return Some(fault);
+        }
+        let hung = hung.or(standby_hangs.filter(|_| worker != 0 && state.call.is_running()));
         // A worker in a call has its deadline. Any other is checked again only after a while, so what would
         // be too old by then is withdrawn now.
         let waits = state.worker != 0 && state.call.is_running();
-        let age = now.saturating_duration_since(snapshot.taken) + timing.watch();
+        let age = now.saturating_duration_since(snapshot.made) + timing.watch();
         let is_left = state.worker == 0 && is_stuck;
         let too_old = snapshot.status == Status::Up && !waits && (age > timing.oldest() || is_left);
         let fault = match hung {

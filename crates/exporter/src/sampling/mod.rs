@@ -5,6 +5,7 @@ pub mod bus;
 pub mod call;
 pub mod device;
 pub mod integral;
+pub mod standby;
 pub mod state;
 pub mod supervisor;
 pub mod timing;

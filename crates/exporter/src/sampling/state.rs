@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::{
     sampling::call::DriverCall,
     sampling::device::{Device, Snapshot, Status},
+    sampling::standby::Standbys,
     sampling::timing::{KEEP, Timing},
 };
 
@@ -158,6 +159,8 @@ pub struct SourceState {
     connection: Mutex<(Connection, DriverCall)>,
     devices: ArcSwap<Vec<Arc<Device>>>,
     counts: Mutex<SourceCounts>,
+    /// What reads beside rounds that take long.
+    pub standbys: Standbys,
 }
 
 impl SourceState {
@@ -172,6 +175,7 @@ impl SourceState {
             timing,
             connection: Mutex::new((connection, DriverCall::default())),
             devices: ArcSwap::default(),
+            standbys: Standbys::default(),
             counts: Mutex::new(SourceCounts { connects: 0, faults: BTreeMap::new(), durations }),
         }
     }
@@ -352,7 +356,7 @@ impl SourceState {
         self.counts().durations.observe(duration.as_secs_f64());
     }
 
-    fn check(&self, now: Instant) {
+    fn check(self: &Arc<Self>, now: Instant) {
         let mut locked = lock(&self.connection);
         let (connection, call) = &mut *locked;
         if let Some(call) = call.overdue(now, self.timing.deadline) {
@@ -377,5 +381,6 @@ impl SourceState {
                 self.count(&[fault]);
             }
         }
+        self.standbys.check(self, now, &self.timing);
     }
 }

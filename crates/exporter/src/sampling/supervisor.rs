@@ -16,14 +16,14 @@ use std::{
 };
 
 use reading::{Fault, FaultCode, Found, Lost, Prior, Session, Source};
-use source::panic_message;
+use source::{Backoff, panic_message};
 use tracing::error;
 
 use crate::{
     sampling::bus::PciBus,
     sampling::device::{Device, Status},
     sampling::state::{CONNECT, SourceState},
-    sampling::timing::{Backoff, Timing},
+    sampling::timing::Timing,
     sampling::worker::{STACK_BYTES, Worker},
 };
 
@@ -98,7 +98,7 @@ impl Retry {
     /// Schedules the next attempt after a failure that followed `healthy` time of service.
     fn later(&mut self, timing: &Timing, healthy: Duration) {
         let now = Instant::now();
-        self.at = Some(now + self.backoff.failed(timing, now, healthy));
+        self.at = Some(now + self.backoff.failed(&timing.waits(), now, healthy));
     }
 }
 
@@ -123,7 +123,7 @@ impl Supervisor {
                 Ok(session) => match self.attend(session, functions.as_ref()) {
                     End::BusChanged => Duration::ZERO,
                     End::Empty | End::Lost(_) => {
-                        backoff.failed(&self.timing, Instant::now(), connected.elapsed())
+                        backoff.failed(&self.timing.waits(), Instant::now(), connected.elapsed())
                     }
                 },
                 Err(reason) => {
@@ -132,7 +132,7 @@ impl Supervisor {
                     self.state.down(reason, None, expected, absent);
                     let fault = Fault::new("connect", FaultCode::Unavailable);
                     self.withdraw_all(fault);
-                    backoff.failed(&self.timing, Instant::now(), Duration::ZERO)
+                    backoff.failed(&self.timing.waits(), Instant::now(), Duration::ZERO)
                 }
             };
             self.pause(wait);

@@ -1,17 +1,19 @@
 //! Intervals and deadlines. Tests use shorter ones.
 
 use std::{
-    collections::hash_map::RandomState,
-    hash::{BuildHasher, Hasher},
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
-/// The longest deadline of a driver call. A call that lasts longer hangs, however long the interval is.
+/// The longest deadline of one driver call. A call that lasts longer hangs, however long the interval is.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the state of a device or partition is kept that no longer exists: it may return after a
 /// reconfiguration, but ever new ones must not accumulate.
 pub const KEEP: Duration = Duration::from_hours(24);
+
+/// How long the values of the last whole round are served beside newer ones of what is mandatory.
+pub const OPTIONAL_AGE_MAX: Duration = Duration::from_mins(1);
 
 /// The times of one run.
 #[derive(Clone, Debug)]
@@ -47,9 +49,15 @@ impl Timing {
         }
     }
 
-    /// The age at which a series is no longer served.
+    /// How long after a round its values are served while its worker begins no other.
     pub fn oldest(&self) -> Duration {
         3 * self.interval + self.deadline
+    }
+
+    /// How long a round may take until what is mandatory is read beside it: so short that a device whose driver
+    /// hangs in an optional call is never down.
+    pub fn budget(&self) -> Duration {
+        self.interval.min(self.deadline / 4)
     }
 
     /// How often hung calls and old snapshots are checked for: often enough that a hung device's series
@@ -58,10 +66,17 @@ impl Timing {
         self.interval.min(self.deadline / 8)
     }
 
-    /// When to sample next after a sample that started at `started`: the first tick that leaves enough
-    /// time between the two for a rate.
+    /// Between which two the waits between attempts are.
+    pub fn waits(&self) -> RangeInclusive<Duration> {
+        self.first_retry..=self.last_retry
+    }
+
+    /// When to sample next after a sample from `started` to `now`: the first tick that leaves enough time between
+    /// the two for a rate, and a slow driver time for others.
     pub fn next_tick(&self, started: Instant, now: Instant) -> Instant {
-        let earliest = now.max(started + self.second_sample.min(self.interval / 2));
+        let is_slow = now.saturating_duration_since(started) > self.interval;
+        let pause = if is_slow { self.interval / 2 } else { Duration::ZERO };
+        let earliest = (now + pause).max(started + self.second_sample.min(self.interval / 2));
         let past = earliest.saturating_duration_since(self.epoch).as_nanos();
         let interval = self.interval.as_nanos();
         let to_go = interval - past % interval;
@@ -69,32 +84,10 @@ impl Timing {
     }
 }
 
-/// Waits that grow with the outage, an eighth of it, with jitter so that a fleet does not retry in step. So
-/// the end of a short fault is noticed at once, and a long one costs few attempts.
-#[derive(Debug, Default)]
-pub struct Backoff {
-    outage: Duration,
-    last: Option<Instant>,
-}
-
-impl Backoff {
-    /// The wait after a failure at `now` that followed `healthy` time of service; long service starts over.
-    pub fn failed(&mut self, timing: &Timing, now: Instant, healthy: Duration) -> Duration {
-        if healthy > timing.last_retry {
-            *self = Self::default();
-        }
-        let since = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
-        self.outage += since.saturating_sub(healthy);
-        self.last = Some(now);
-        let wait = (self.outage / 8).clamp(timing.first_retry, timing.last_retry);
-        // A hasher's random key is all the randomness that this needs.
-        let tenths = RandomState::new().build_hasher().finish() % 5;
-        wait.mul_f64(0.8 + 0.1 * tenths as f64)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use source::Backoff;
+
     use super::*;
 
     #[test]
@@ -104,6 +97,7 @@ mod tests {
         assert_eq!(timing.next_tick(at(150), at(160)), at(1000));
         assert_eq!(timing.next_tick(at(1000), at(1010)), at(2000), "no drift");
         assert_eq!(timing.next_tick(at(2000), at(4300)), at(5000), "a slow sample skips ticks");
+        assert_eq!(timing.next_tick(at(2000), at(4900)), at(6000), "and is followed by a pause");
         assert_eq!(timing.next_tick(at(5900), at(5910)), at(7000), "too close to the next tick");
     }
 
@@ -122,19 +116,19 @@ mod tests {
             let end = start + Duration::from_secs(fault);
             let mut healthy = Duration::from_hours(1);
             while now <= end {
-                now += backoff.failed(&timing, now, std::mem::take(&mut healthy));
+                now += backoff.failed(&timing.waits(), now, std::mem::take(&mut healthy));
             }
             assert!(now - end < 2 * timing.interval, "{:?} after {fault} s at {interval} ms", now - end);
             let mut attempts = 0;
             while now < start + Duration::from_hours(1) {
-                now += backoff.failed(&timing, now, Duration::ZERO);
+                now += backoff.failed(&timing.waits(), now, Duration::ZERO);
                 attempts += 1;
             }
             assert!((100..250).contains(&attempts), "{attempts} attempts in an hour");
             // A device that works only for moments is not opened in every interval.
-            let wait = backoff.failed(&timing, now + Duration::from_secs(1), Duration::from_secs(1));
+            let wait = backoff.failed(&timing.waits(), now + Duration::from_secs(1), Duration::from_secs(1));
             assert!(wait >= timing.last_retry.mul_f64(0.79), "{wait:?}");
-            let wait = backoff.failed(&timing, now + Duration::from_mins(1), Duration::from_secs(31));
+            let wait = backoff.failed(&timing.waits(), now + Duration::from_mins(1), Duration::from_secs(31));
             assert!(wait <= timing.first_retry.mul_f64(1.21), "long service starts over: {wait:?}");
         }
     }

@@ -91,7 +91,9 @@ impl Worker {
                 return false;
             }
         };
+        drop(self.device.stand_by(self.serial, sampler.mandatory()));
         let end = self.sample(&mut *sampler, healthy_since);
+        drop(self.device.stand_by(self.serial, None));
         match end {
             End::Stopped => {}
             End::Device(fault) => self.lose(fault, Event::DeviceLost),
@@ -124,9 +126,8 @@ impl Worker {
                 }
             }
             let next = match healthy_since {
-                _ if late => done,
-                Some(_) => self.timing.next_tick(started, done),
-                None => started + self.timing.second_sample,
+                None if !late && done < started + self.timing.interval => started + self.timing.second_sample,
+                _ => self.timing.next_tick(started, done),
             };
             if !late {
                 healthy_since.get_or_insert(started);

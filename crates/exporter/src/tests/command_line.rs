@@ -3,7 +3,8 @@
 use std::{ffi::OsString, fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use naming::{Family, FaultCode, METRICS};
-use source::{Opened, SourceSpec, UsageError};
+use reading::Source;
+use source::{Opened, Parts, SourceSpec, UsageError};
 
 use super::fake::{FakeSource, Machine};
 use crate::commands::{
@@ -21,9 +22,7 @@ const SPEC: SourceSpec = SourceSpec {
     args: |command| command.arg(clap::Arg::new("library.fake").long("library.fake").value_name("PATH")),
     open: |matches, _| match matches.get_one::<String>("library.fake") {
         Some(path) => Err(UsageError(format!("{path}: no such file; leave --library.fake out"))),
-        None => {
-            Ok(Opened { source: Box::new(FakeSource(Machine::with(&["gpu0", "gpu1"]))), filters: vec![] })
-        }
+        None => Ok(Opened { parts: Parts::Kernel(boxed(Machine::with(&["gpu0", "gpu1"]))), filters: vec![] }),
     },
 };
 
@@ -133,10 +132,13 @@ fn listen_addresses_are_read_as_they_are_written() {
     }
 }
 
+fn boxed(machine: Machine) -> Box<dyn Source> {
+    Box::new(FakeSource(machine))
+}
+
 #[test]
 fn probe_shows_values_and_reasons() {
-    let opened =
-        |machine: &Machine| vec![Opened { source: Box::new(FakeSource(machine.clone())), filters: vec![] }];
+    let opened = |machine: &Machine| vec![boxed(machine.clone())];
     let machine = Machine::with(&["gpu0", "gpu1"]);
     machine.set("sample gpu1", super::fake::Act::Fail);
     let report = probe::run(opened(&machine), Path::new("/nowhere"));
@@ -170,10 +172,7 @@ fn probe_says_what_to_do_about_each_code_of_ours_once() {
     let machine = Machine::with(&["gpu0", "gpu1"]);
     machine.set("sample gpu0", super::fake::Act::Panic);
     machine.set("sample gpu1", super::fake::Act::Panic);
-    let report = probe::run(
-        vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }],
-        Path::new("/nowhere"),
-    );
+    let report = probe::run(vec![boxed(machine)], Path::new("/nowhere"));
     let (code, meaning, what_to_do) =
         (FaultCode::Panic.name(), FaultCode::Panic.meaning(), FaultCode::Panic.what_to_do());
     assert_eq!(report.advice(), format!("\n{code}: {meaning}\n  What to do: {what_to_do}\n"));
@@ -185,26 +184,17 @@ fn probe_says_what_to_do_about_each_code_of_ours_once() {
 fn probe_of_an_empty_node_says_why() {
     let machine = Machine::default();
     machine.set("connect", super::fake::Act::Fail);
-    let report = probe::run(
-        vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }],
-        Path::new("/nowhere"),
-    );
+    let report = probe::run(vec![boxed(machine)], Path::new("/nowhere"));
     assert!(report.found_nothing());
     assert_eq!(report.table(), "nvidia: libfake.so.1: not found; install it\n");
     assert_eq!(report.unreadable(), None, "nothing is missing");
     let machine = Machine::default();
     machine.set("devices", super::fake::Act::Fail);
-    let report = probe::run(
-        vec![Opened { source: Box::new(FakeSource(machine)), filters: vec![] }],
-        Path::new("/nowhere"),
-    );
+    let report = probe::run(vec![boxed(machine)], Path::new("/nowhere"));
     assert!(!report.found_nothing(), "nobody knows");
     let last = report.unreadable().expect("a driver that lists nothing");
     assert_eq!(last, "cannot be read: nvidia: fake_call: failed (FAKE_BROKEN)");
-    let report = probe::run(
-        vec![Opened { source: Box::new(FakeSource(Machine::default())), filters: vec![] }],
-        Path::new("/nowhere"),
-    );
+    let report = probe::run(vec![boxed(Machine::default())], Path::new("/nowhere"));
     assert!(report.found_nothing() && report.unreadable().is_none());
     assert_eq!(report.table(), "nvidia: libfake.so.1, 1.0\nnvidia: no device is listed\n");
 }
@@ -218,8 +208,7 @@ fn probe_counts_what_is_on_the_bus_and_not_listed() {
         fs::write(function.join("vendor"), "0x10de\n").expect("a file");
         fs::write(function.join("class"), "0x030200\n").expect("a file");
     }
-    let opened =
-        |machine: &Machine| vec![Opened { source: Box::new(FakeSource(machine.clone())), filters: vec![] }];
+    let opened = |machine: &Machine| vec![boxed(machine.clone())];
     let machine = Machine::with(&["gpu0", "gpu1"]);
     machine.set("sample gpu1", super::fake::Act::Fail);
     let report = probe::run(opened(&machine), sysfs.path());
@@ -254,10 +243,7 @@ fn probe_says_what_is_the_matter_with_a_function_that_is_not_listed() {
     }
     symlink("../../drivers/vfio-pci", function("0000:3b:00.0").join("driver")).expect("linked");
     symlink("../../drivers/nvidia", function("0000:4c:00.0").join("driver")).expect("linked");
-    let probe = || {
-        let source = Box::new(FakeSource(Machine::default()));
-        probe::run(vec![Opened { source, filters: vec![] }], &sysfs)
-    };
+    let probe = || probe::run(vec![boxed(Machine::default())], &sysfs);
     let table = probe().table();
     for line in [
         "  0000:19:00.0  not listed: no driver has bound it: nvidia is not loaded\n",

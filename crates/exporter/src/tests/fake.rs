@@ -274,6 +274,35 @@ impl Sampler for FakeSampler {
         }
         Ok(())
     }
+
+    fn mandatory(&self) -> Option<Box<dyn Sampler>> {
+        let (machine, key) = (self.machine.clone(), self.key.clone());
+        // A device of which a part can be read by itself is one for which the test says so.
+        machine.state().acts.get(&format!("mandatory {key}"))?;
+        Some(Box::new(FakeMandatory { machine, key, identity: Arc::clone(&self.identity) }))
+    }
+}
+
+/// A part of a fake device.
+struct FakeMandatory {
+    machine: Machine,
+    key: String,
+    identity: Arc<Identity>,
+}
+
+impl Sampler for FakeMandatory {
+    fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
+        match self.machine.act(&format!("mandatory {}", self.key)) {
+            Act::Succeed => {}
+            _ => return Err(Lost::Device(BROKEN)),
+        }
+        batch.begin(&self.identity);
+        batch.put(POWER, Labels::NONE, Ok(Watts(99.0)));
+        // A device may be put in pieces.
+        batch.begin(&self.identity);
+        batch.put(TEMPERATURE, Labels::one(Label::Sensor, "gpu"), Err(BROKEN));
+        Ok(())
+    }
 }
 
 /// Times short enough for a test and long enough for a busy machine.

@@ -126,6 +126,73 @@ fn a_hung_call_costs_one_thread_and_one_device_until_it_returns() {
     assert_eq!(rig.machine.calls("open gpu0"), 1, "the same worker");
 }
 
+/// Two devices of which a part can be read by itself, both up.
+fn with_mandatory_parts() -> Rig {
+    let machine = Machine::with(&["gpu0", "gpu1"]);
+    for device in ["gpu0", "gpu1"] {
+        machine.set(&format!("mandatory {device}"), Act::Succeed);
+    }
+    let rig = Rig::new(machine);
+    rig.until("both are up", |rig| rig.up("gpu0") == Some(1.0) && rig.up("gpu1") == Some(1.0));
+    assert_eq!(rig.power("gpu0"), Some(350.0));
+    rig
+}
+
+#[test]
+fn an_optional_call_that_hangs_costs_what_it_reads_and_not_the_device() {
+    let rig = with_mandatory_parts();
+    let busy = |rig: &Rig| rig.value(&["accel_engine_busy_seconds_total", "gpu0"]);
+    rig.machine.set("sample gpu0", Act::Hang);
+    rig.until("what is mandatory is read", |rig| rig.power("gpu0") == Some(99.0));
+    rig.until("the hang is counted", |rig| {
+        rig.faults(&["kind=\"timed_out\"", "call=\"sample\"", "code=\"deadline\""]) == Some(1.0)
+    });
+    let reads = rig.machine.calls("mandatory gpu0");
+    rig.until("again and again", |rig| {
+        assert_eq!(rig.up("gpu0"), Some(1.0));
+        rig.machine.calls("mandatory gpu0") > reads + 10
+    });
+    assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(1.0));
+    assert_eq!(rig.value(&["accel_engine_active_ratio", "gpu0"]), Some(1.0), "of the round before");
+    let age = rig.value(&["accel_slow_readings_age_seconds", "gpu0"]);
+    assert!(age > Some(0.2), "with its age: {age:?}");
+    assert!(rig.value(&["accelscope_snapshot_age_seconds"]) >= age);
+    assert_eq!(rig.value(&["accel_temperature_celsius", "gpu0"]), None, "what fails now is no old value");
+    assert_eq!(rig.value(&["accel_slow_readings_age_seconds", "gpu1"]), None, "the other is read whole");
+    let sum = busy(&rig);
+    rig.machine.set("sample gpu0", Act::Succeed);
+    rig.until("a round is whole", |rig| rig.power("gpu0") == Some(350.0));
+    assert!(busy(&rig) >= sum, "a counter never falls");
+    assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(0.0));
+    assert_eq!(rig.machine.calls("open gpu0"), 1, "the same worker");
+}
+
+#[test]
+fn a_mandatory_call_that_hangs_costs_its_device_and_no_other_its_standby() {
+    let rig = with_mandatory_parts();
+    rig.machine.set("mandatory gpu0", Act::Hang);
+    rig.machine.set("sample gpu0", Act::Hang);
+    rig.until("it is down", |rig| rig.up("gpu0") == Some(0.0));
+    assert_eq!(rig.value(&["accelscope_stuck_threads"]), Some(1.0), "of one device");
+    let reads = rig.machine.calls("mandatory gpu0");
+    rig.machine.set("sample gpu1", Act::Hang);
+    rig.until("the other has a standby", |rig| rig.power("gpu1") == Some(99.0));
+    assert_eq!(rig.machine.calls("mandatory gpu0"), reads, "no second thread for the first");
+    rig.machine.set("mandatory gpu0", Act::Succeed);
+    rig.until("what is mandatory is read again", |rig| rig.power("gpu0") == Some(99.0));
+    for device in ["sample gpu0", "sample gpu1"] {
+        rig.machine.set(device, Act::Succeed);
+    }
+    rig.until("both are whole", |rig| rig.power("gpu0") == Some(350.0) && rig.power("gpu1") == Some(350.0));
+    // A part that says that the device is gone is believed.
+    rig.machine.set("sample gpu0", Act::Hang);
+    rig.until("a part is read", |rig| rig.power("gpu0") == Some(99.0));
+    rig.machine.set("mandatory gpu0", Act::Fail);
+    rig.until("it is lost", |rig| rig.up("gpu0") == Some(0.0));
+    rig.machine.set("sample gpu0", Act::Succeed);
+    rig.until("it is whole", |rig| rig.power("gpu0") == Some(350.0));
+}
+
 #[test]
 fn a_driver_reload_beside_a_hung_device_starts_no_second_thread_for_it() {
     let rig = Rig::new(Machine::with(&["gpu0", "gpu1"]));

@@ -1,7 +1,7 @@
 //! Opening libhlml, and its versions.
 
 use std::{
-    ffi::{OsStr, c_uint},
+    ffi::c_uint,
     path::PathBuf,
     sync::{
         Arc,
@@ -12,14 +12,14 @@ use std::{
 
 use hlml_sys::{Generation, Hlml, Return, constants::VERSION_BYTES};
 use reading::{Backend, FaultCode, Measured, Unavailable, plausible_count};
-use source::CallQueue;
+use source::{CallQueue, LibraryPath};
 
 use super::{call, device::text, plausible::BLANKS};
 
 /// Where the library is looked for when no path is given: the loader's own search, which the driver's package
 /// extends, the folder that it installs to, and a versioned name that no release is known to have but clients
 /// ask for.
-const SEARCH: &[&str] = &["libhlml.so", "/usr/lib/habanalabs/libhlml.so", "libhlml.so.1"];
+pub const SEARCH: &[&str] = &["libhlml.so", "/usr/lib/habanalabs/libhlml.so", "libhlml.so.1"];
 
 /// How many hold an initialised HLML in this process: HLML does not count them, so the last of ours shuts it
 /// down. There is more than one while a thread that hangs in an earlier session keeps its library.
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// Most devices that one node can have; none is known with more than 8.
 const DEVICES_MAX: u32 = 256;
 
-/// No library could be opened; the loader's message about the first that was tried.
+/// No library could be opened, and why.
 #[derive(Debug)]
 pub struct Missing(pub String);
 
@@ -51,13 +51,14 @@ struct Inner {
 }
 
 impl Library {
-    /// Opens a library, from `path` or by search, and initialises it.
+    /// Opens a library and initialises it.
     ///
     /// # Errors
     /// [`Missing`] when there is none. The inner error is that of a library that is there and does not
     /// initialise: one line with the error and what to do.
-    pub fn open(path: Option<&PathBuf>) -> Result<Result<Self, Unavailable>, Missing> {
-        let (hlml, opened) = load(path)?;
+    pub fn open(library: &LibraryPath) -> Result<Result<Self, Unavailable>, Missing> {
+        let (hlml, path) = load(library)?;
+        let opened = path.to_string_lossy();
         let error = match hlml.hlml_init {
             None => FaultCode::SymbolMissing.name(),
             // SAFETY: hlml.h: takes nothing, and is the first call.
@@ -75,8 +76,8 @@ impl Library {
     }
 
     /// Whether a library could be opened now.
-    pub fn is_there(path: Option<&PathBuf>) -> bool {
-        load(path).is_ok()
+    pub fn is_there(library: &LibraryPath) -> bool {
+        load(library).is_ok()
     }
 
     fn describe(hlml: Hlml, opened: &str) -> Self {
@@ -154,20 +155,9 @@ impl Drop for Inner {
     }
 }
 
-fn load(path: Option<&PathBuf>) -> Result<(Hlml, String), Missing> {
-    let candidates: Vec<&OsStr> = match path {
-        Some(path) => vec![path.as_os_str()],
-        None => SEARCH.iter().map(OsStr::new).collect(),
-    };
-    let mut first_error = None;
-    for candidate in candidates {
-        // SAFETY: the driver's library, or what the user named in its place.
-        match unsafe { Hlml::open(candidate) } {
-            Ok(hlml) => return Ok((hlml, candidate.to_string_lossy().into_owned())),
-            Err(error) => {
-                first_error.get_or_insert_with(|| error.to_string());
-            }
-        }
-    }
-    Err(Missing(first_error.unwrap_or_default()))
+fn load(library: &LibraryPath) -> Result<(Hlml, PathBuf), Missing> {
+    let path = library.find().map_err(Missing)?;
+    // SAFETY: the driver's library, or what the user named in its place.
+    let hlml = unsafe { Hlml::open(path.as_os_str()) }.map_err(|error| Missing(error.to_string()))?;
+    Ok((hlml, path))
 }

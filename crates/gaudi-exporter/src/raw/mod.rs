@@ -14,8 +14,8 @@ mod sample;
 
 pub use device::Hpu;
 pub use events::{EVENTS, Events, HlmlEventHistory, HlmlEventLog};
-pub use library::{Library, Missing};
-pub use sample::{Port, Raw, SlowRaw, read, read_slow};
+pub use library::{Library, Missing, SEARCH};
+pub use sample::{Port, Raw, SlowRaw, read, read_mandatory, read_slow};
 
 use hlml_sys::Return;
 use reading::{Absence, Code, Fault, FaultCode, Measured};
@@ -41,29 +41,26 @@ pub const LOSSES: LossCodes = LossCodes {
     session: &["HLML_ERROR_UNINITIALIZED", "HLML_ERROR_DRIVER_NOT_LOADED"],
 };
 
-/// Calls one optional symbol of the library once it has a permit:
-/// `call!(library, hlml_name(argument, ...))`, or `call!(slow library, ...)` for a call that lets all others
-/// go first.
+/// Calls one optional symbol of the library once it has a permit: `call!(library, hlml_name(argument, ...))`.
 macro_rules! call {
-    (slow $library:expr, $($rest:tt)*) => { $crate::raw::call!(@ acquire_low_priority, $library, $($rest)*) };
-    (@ $acquire:ident, $library:expr, $name:ident($($argument:expr),* $(,)?)) => {{
+    ($library:expr, $name:ident($($argument:expr),* $(,)?)) => {{
         const CALL: &str = stringify!($name);
         let library: &$crate::raw::Library = $library;
         match library.symbols().$name {
             None => Err(::reading::Fault::new(CALL, ::reading::FaultCode::SymbolMissing)),
             Some(function) => {
-                let permit = library.queue().$acquire();
+                let permit = library.queue().acquire();
                 // SAFETY: hlml.h declares this prototype for the name, HLML is initialised for the life of
                 // the library, handles come from it, and each out-parameter is a live exclusive reference: to
                 // its declared type where that never changed, else to an `OutBuffer`, which is larger than
                 // any.
                 let code = unsafe { function($($argument),*) };
                 drop(permit);
+                ::reading::call_returned();
                 $crate::raw::check(CALL, code)
             }
         }
     }};
-    ($library:expr, $($rest:tt)*) => { $crate::raw::call!(@ acquire, $library, $($rest)*) };
 }
 pub(crate) use call;
 

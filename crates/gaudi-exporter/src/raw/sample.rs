@@ -161,6 +161,20 @@ macro_rules! limit {
     };
 }
 
+/// Makes the calls for what is mandatory. The highest power limit is not asked for; no card draws more than the
+/// generic bound.
+pub fn read_mandatory(hpu: &Hpu) -> Raw {
+    const POWER: &str = "hlml_device_get_power_usage";
+    let ceiling = Ceiling::of_energy(Err(Fault::new(POWER, FaultCode::NoMaximum))).times(1e3);
+    let drawn = number!(hpu, hlml_device_get_power_usage);
+    Raw {
+        utilization_percent: utilization(hpu),
+        memory: memory(hpu),
+        power_mw: drawn.and_then(|milliwatts| ceiling.check(POWER, milliwatts)),
+        ..Raw::absent(Fault::new("libhlml", FaultCode::NotAsked))
+    }
+}
+
 /// Makes every call once.
 pub fn read(hpu: &Hpu) -> Raw {
     let [enforced, default, clock_max] = [
@@ -297,7 +311,7 @@ pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
         pcie_kilobytes_per_second: [PCIE_TRANSMIT, PCIE_RECEIVE].map(|direction| {
             const CALL: &str = "hlml_device_get_pcie_throughput";
             let mut rate = c_uint::MAX;
-            call!(slow hpu.library(), hlml_device_get_pcie_throughput(hpu.handle(), direction, &raw mut rate))?;
+            call!(hpu.library(), hlml_device_get_pcie_throughput(hpu.handle(), direction, &raw mut rate))?;
             BLANKS.number32(CALL, rate)
         }),
         temperatures_c,
@@ -306,6 +320,6 @@ pub fn read_slow(hpu: &Hpu, wanted: [bool; 3]) -> SlowRaw {
 
 fn temperature(hpu: &Hpu, sensor: c_uint) -> Measured<u32> {
     let mut celsius = c_uint::MAX;
-    call!(slow hpu.library(), hlml_device_get_temperature(hpu.handle(), sensor, &raw mut celsius))?;
+    call!(hpu.library(), hlml_device_get_temperature(hpu.handle(), sensor, &raw mut celsius))?;
     BLANKS.temperature("hlml_device_get_temperature", celsius)
 }

@@ -45,7 +45,8 @@ entries! { from super::thermal::END;
         "Symbols that were received wrong; a link with forward error correction has some at all times, and \
          what it cannot correct is in accel_link_errors_total",
     )
-    .labels(&[Label::Link, Label::Kind]);
+    .labels(&[Label::Link, Label::Kind])
+    .outlives_loss();
 
     LINK_BIT_ERRORS: Ratio = gauge(
         "accel_link_bit_error_ratio",
@@ -95,7 +96,8 @@ entries! { from super::thermal::END;
         "Errors on the PCIe link that the device has counted; one packet that is sent again can count as \
          several kinds",
     )
-    .labels(&[Label::Error]);
+    .labels(&[Label::Error])
+    .outlives_loss();
 
     PCIE_SPEED: Count = vendor_only(
         "Intel's Gaudi exporter prints whole gigatransfers per second and lane; the unified schema has \

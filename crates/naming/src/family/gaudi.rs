@@ -49,7 +49,8 @@ pub(super) const ROW: Row = Row {
         (m::ROW_REMAP_PENDING.id, "hlml_device_get_replaced_rows_pending_status"),
         (
             m::SLOW_READINGS_AGE.id,
-            "hlml_device_get_pcie_throughput, hlml_device_get_temperature where hwmon has no labels",
+            "hlml_device_get_pcie_throughput, hlml_device_get_temperature where hwmon has no labels; everything \
+             optional while a round takes long",
         ),
     ],
 };

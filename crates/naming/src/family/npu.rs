@@ -22,5 +22,6 @@ pub(super) const ROW: Row = Row {
         (m::CLOCK.id, "npu_current_frequency_mhz, PMT VPU_WORKPOINT"),
         (m::CLOCK_MAX.id, "npu_max_frequency_mhz, freq/hw_max_freq"),
         (m::ERRORS.id, "debugfs reset_counter, engine_reset_counter"),
+        (m::SLOW_READINGS_AGE.id, "while a round takes long"),
     ],
 };

@@ -141,6 +141,9 @@ pub(super) const ROW: Row = Row {
         (m::FABRIC_HEALTH_MASK.id, "nvmlDeviceGetGpuFabricInfoV healthMask"),
         (m::MIG_ENABLED.id, "nvmlDeviceGetMigMode"),
         (m::LICENSE_ACTIVE.id, "nvmlDeviceGetGridLicensableFeatures_v4"),
-        (m::SLOW_READINGS_AGE.id, "made of when the values were read that are read every 15 s"),
+        (
+            m::SLOW_READINGS_AGE.id,
+            "made of when the values were read that are read every 15 s, and while a round takes long",
+        ),
     ],
 };

@@ -19,13 +19,19 @@ const PIPES: [(&str, GpmMetric); 10] = [
     ("int", GpmMetric::IntegerUtil),
 ];
 
+/// Percent of time with any kernel, and with any memory access.
+pub fn coarse(percent: Measured<(u32, u32)>, batch: &mut Batch) {
+    batch.put(m::UTILIZATION, Labels::NONE, ratio(percent.map(|(gpu, _)| gpu)));
+    batch.put(m::MEMORY_CONTROLLER_ACTIVE, Labels::NONE, ratio(percent.map(|(_, memory)| memory)));
+}
+
+fn ratio(percent: Measured<u32>) -> Measured<Ratio> {
+    percent.map(|percent| Ratio::from_percent(percent.into()))
+}
+
 /// What every device has: coarse utilization, media engines, processes.
 pub fn utilization(raw: &Raw, batch: &mut Batch) {
-    let ratio = |percent: Measured<u32>| percent.map(|p| Ratio::from_percent(p.into()));
-    let (gpu, memory) =
-        (raw.utilization_percent.map(|(gpu, _)| gpu), raw.utilization_percent.map(|(_, m)| m));
-    batch.put(m::UTILIZATION, Labels::NONE, ratio(gpu));
-    batch.put(m::MEMORY_CONTROLLER_ACTIVE, Labels::NONE, ratio(memory));
+    coarse(raw.utilization_percent, batch);
     for (engine, percent) in [
         ("encode", raw.encoder_percent),
         ("decode", raw.decoder_percent),

@@ -26,7 +26,7 @@ use reading::{Batch, Fault, Labels, Measured};
 
 use crate::{
     rates::{ClockEvents, Counts},
-    raw::{FieldValues, GpmMetrics, Memory, Rare, Raw},
+    raw::{FieldValues, GpmMetrics, Mandatory, Memory, Rare, Raw},
     xid::XidHistory,
 };
 
@@ -117,6 +117,15 @@ pub fn device(sample: &DeviceSample<'_>, batch: &mut Batch) {
 pub fn unread(info: &Labels, xids: Result<&XidHistory, &Fault>, now: Instant, batch: &mut Batch) {
     batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
     events::device(xids, now, batch);
+}
+
+/// Puts what is mandatory of a device into the batch.
+pub fn mandatory(read: &Mandatory, info: &Labels, batch: &mut Batch) {
+    batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
+    engines::coarse(read.utilization_percent, batch);
+    memory::framebuffer(read.memory, batch);
+    thermal::die(read.temperature_c, batch);
+    thermal::drawn(read.power_mw, batch);
 }
 
 /// Puts a MIG instance into the batch.

@@ -1,7 +1,7 @@
 //! Temperatures, power and fans.
 
 use naming::{Celsius, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m};
-use reading::{Batch, Fault, Labels};
+use reading::{Batch, Fault, Labels, Measured};
 
 use super::DeviceSample;
 use crate::raw::Raw;
@@ -44,11 +44,17 @@ const POWER_PROFILES: [&str; 25] = [
     "low_priority_background",
 ];
 
+/// The die's temperature.
+pub fn die(celsius: Measured<u32>, batch: &mut Batch) {
+    let celsius = celsius.map(|celsius| Celsius(celsius.into()));
+    batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), celsius);
+}
+
 /// Temperatures and their limits.
 pub fn temperatures(sample: &DeviceSample<'_>, batch: &mut Batch) {
     let celsius = |c: u32| Celsius(c.into());
-    let (die, memory) = (sample.raw.temperature_c, sample.fields.memory_temperature());
-    batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), die.map(celsius));
+    die(sample.raw.temperature_c, batch);
+    let memory = sample.fields.memory_temperature();
     batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "memory"), memory.map(celsius));
     let signed = |c: i32| Celsius(c.into());
     for (place, (margin_limit, sensor, limit)) in LIMITS.into_iter().enumerate() {
@@ -91,11 +97,16 @@ pub fn profiles(sample: &DeviceSample<'_>, batch: &mut Batch) {
     }
 }
 
+/// Power draw.
+pub fn drawn(milliwatts: Measured<u32>, batch: &mut Batch) {
+    batch.put(m::POWER, Labels::NONE, milliwatts.map(|milli| Watts::from_milli(milli.into())));
+}
+
 /// Power, its limits, and energy.
 pub fn power(sample: &DeviceSample<'_>, batch: &mut Batch) {
     let raw = sample.raw;
     let watts = |milli: u32| Watts::from_milli(milli.into());
-    batch.put(m::POWER, Labels::NONE, raw.power_mw.map(watts));
+    drawn(raw.power_mw, batch);
     batch.put(m::POWER_INSTANT, Labels::NONE, sample.power_instant_mw.map(Watts::from_milli));
     for (limit, value) in [
         ("enforced", raw.limits_mw.enforced),

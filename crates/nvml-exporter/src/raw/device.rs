@@ -9,7 +9,11 @@ use nvml_wrapper_sys::bindings::{
 };
 use reading::{Absence, Fault, Measured, plausible_count, terminated_text};
 
-use super::{INVALID_ARGUMENT, Library, NOT_FOUND, call, number, plausible::numbers, text};
+use super::{
+    INVALID_ARGUMENT, Library, NOT_FOUND, call, number,
+    plausible::{self, Number as _},
+    text,
+};
 
 /// Brands by their number in nvml.h (`nvmlBrandType_enum`), in DCGM's words.
 const BRANDS: [&str; 17] = [
@@ -181,9 +185,10 @@ impl Gpu {
 
     /// Whether MIG is on now.
     pub fn mig_enabled(&self) -> Measured<bool> {
-        let (mut current, mut pending) = (u32::MAX, u32::MAX);
+        const CALL: &str = "nvmlDeviceGetMigMode";
+        let (mut current, mut pending) = (u32::BLANK, u32::BLANK);
         call!(self.library, nvmlDeviceGetMigMode(self.handle(), &raw mut current, &raw mut pending))?;
-        numbers("nvmlDeviceGetMigMode", [current]).map(|[mode]| mode == 1)
+        plausible::switch(CALL, current.checked(CALL)?)
     }
 
     /// The GPU instances that exist now, one entry each, ascending by id.

@@ -1,22 +1,19 @@
 //! Opening libnvidia-ml, and its versions.
 
-use std::{
-    ffi::OsStr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use kernel::File;
 use nvml_wrapper_sys::bindings::{
     NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE, NVML_SYSTEM_NVML_VERSION_BUFFER_SIZE, NvmlLib,
 };
 use reading::{Backend, Measured, Unavailable, plausible_count};
+use source::LibraryPath;
 
 use super::{call, newer::Newer, plausible::Number as _, text};
 
 /// Where the driver's library is looked for when no path is given: the loader's own search first, then
 /// the places where container runtimes and node images mount the driver.
-const SEARCH: &[&str] = &[
+pub const SEARCH: &[&str] = &[
     "libnvidia-ml.so.1",
     "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
     "/usr/lib/aarch64-linux-gnu/libnvidia-ml.so.1",
@@ -67,33 +64,21 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens and initialises NVML, from `path` or by search. `sysfs` has the version of the kernel module.
+    /// Opens and initialises NVML. `sysfs` has the version of the kernel module.
     ///
     /// # Errors
     /// One line: which library, the error, and what to do.
-    pub fn open(path: Option<&PathBuf>, sysfs: &Path) -> Result<Self, Unavailable> {
-        let candidates: Vec<&OsStr> = match path {
-            Some(path) => vec![path.as_os_str()],
-            None => SEARCH.iter().map(OsStr::new).collect(),
+    pub fn open(library: &LibraryPath, sysfs: &Path) -> Result<Self, Unavailable> {
+        let missing = |why: String| {
+            Unavailable(format!("{why}; install the NVIDIA driver, or name the library with --library.nvml"))
         };
-        let mut first_error = None;
-        for candidate in candidates {
-            // SAFETY: the driver's library, or what the user named in its place.
-            match unsafe { NvmlLib::new(candidate) } {
-                Ok(symbols) => return Self::initialise(symbols, candidate, sysfs),
-                Err(error) => {
-                    // The first place is the one that people expect; the rest are guesses.
-                    first_error.get_or_insert(format!("{error}"));
-                }
-            }
-        }
-        Err(Unavailable(format!(
-            "{}; install the NVIDIA driver, or name the library with --library.nvml",
-            first_error.unwrap_or_else(|| "libnvidia-ml.so.1 not found".into()),
-        )))
+        let path = library.find().map_err(missing)?;
+        // SAFETY: the driver's library, or what the user named in its place.
+        let symbols = unsafe { NvmlLib::new(&path) }.map_err(|error| missing(error.to_string()))?;
+        Self::initialise(symbols, &path, sysfs)
     }
 
-    fn initialise(symbols: NvmlLib, opened: &OsStr, sysfs: &Path) -> Result<Self, Unavailable> {
+    fn initialise(symbols: NvmlLib, opened: &Path, sysfs: &Path) -> Result<Self, Unavailable> {
         let newer = Newer::load(&symbols);
         let mut nvml = Nvml { symbols, newer, is_initialised: false };
         if let Err(fault) = call!(nvml, nvmlInit_v2()) {

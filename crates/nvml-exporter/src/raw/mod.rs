@@ -26,9 +26,9 @@ pub use fabric::Fabric;
 pub use field_values::FieldValues;
 pub use fields::{FieldKey, LinkField, SummedLinkField};
 pub use gpm::{Gpm, GpmMetric, GpmMetrics};
-pub use library::Library;
+pub use library::{Library, SEARCH};
 pub use rare::Rare;
-pub use sample::{Memory, NvLink, Raw, memory, read};
+pub use sample::{Mandatory, Memory, NvLink, Raw, mandatory, memory, read};
 
 use std::{borrow::Cow, time::Duration};
 
@@ -135,10 +135,14 @@ macro_rules! call {
         const CALL: &str = stringify!($name);
         match $library.symbols().$name.as_ref() {
             Err(_) => Err(::reading::Fault::new(CALL, ::reading::FaultCode::SymbolMissing)),
-            // SAFETY: the symbol has the prototype that nvml.h declares for this name, NVML is initialised
-            // for the life of the library, handles come from it, and each out-parameter is a live
-            // exclusive reference to the type in the prototype, versioned where NVML asks for it.
-            Ok(function) => $crate::raw::check(CALL, unsafe { function($($arg),*) }),
+            Ok(function) => {
+                // SAFETY: the symbol has the prototype that nvml.h declares for this name, NVML is initialised
+                // for the life of the library, handles come from it, and each out-parameter is a live
+                // exclusive reference to the type in the prototype, versioned where NVML asks for it.
+                let code = unsafe { function($($arg),*) };
+                ::reading::call_returned();
+                $crate::raw::check(CALL, code)
+            }
         }
     }};
 }

@@ -66,6 +66,15 @@ pub fn margin(call: &'static str, celsius: i32) -> Measured<i32> {
 /// have.
 const MARGIN_C: RangeInclusive<i32> = -100..=200;
 
+/// nvml.h, `nvmlEnableState_t`: off or on, and no other number.
+pub fn switch(call: &'static str, state: u32) -> Measured<bool> {
+    match state {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Fault::new(call, FaultCode::OutOfRange)),
+    }
+}
+
 /// A whole percentage.
 pub fn percent(call: &'static str, value: u32) -> Measured<u32> {
     if value <= 100 { Ok(value) } else { Err(Fault::new(call, FaultCode::Over100Percent)) }

@@ -15,7 +15,7 @@ use reading::{Absence, Fault, FaultCode, Measured};
 
 use super::{
     FieldKey, FieldValues, Gpu, INSUFFICIENT_SIZE, call, celsius, fields,
-    plausible::{Number as _, numbers},
+    plausible::{self, Number as _, numbers},
     struct_version,
 };
 
@@ -110,7 +110,7 @@ impl Rare {
         let mut flag = u32::BLANK;
         self.unrepairable =
             call!(gpu.library().newer(), nvmlDeviceGetUnrepairableMemoryFlag_v1(gpu.handle(), &raw mut flag))
-                .and_then(|()| Ok(flag.checked(UNREPAIRABLE)? != 0));
+                .and_then(|()| plausible::switch(UNREPAIRABLE, flag.checked(UNREPAIRABLE)?));
         self.sram_locations = sram_locations(gpu);
         self.platform = platform(gpu);
         self.profiles = profiles(gpu);
@@ -122,6 +122,7 @@ impl Rare {
 }
 
 fn repair_pending(gpu: &Gpu) -> Measured<[bool; 2]> {
+    const CALL: &str = "nvmlDeviceGetRepairStatus";
     let mut status = nvmlRepairStatus_t {
         version: struct_version::<nvmlRepairStatus_t>(1),
         bChannelRepairPending: u32::BLANK,
@@ -129,7 +130,8 @@ fn repair_pending(gpu: &Gpu) -> Measured<[bool; 2]> {
     };
     call!(gpu.library(), nvmlDeviceGetRepairStatus(gpu.handle(), &raw mut status))?;
     let flags = [status.bChannelRepairPending, status.bTpcRepairPending];
-    Ok(numbers("nvmlDeviceGetRepairStatus", flags)?.map(|flag| flag != 0))
+    let [channel, tpc] = numbers(CALL, flags)?;
+    Ok([plausible::switch(CALL, channel)?, plausible::switch(CALL, tpc)?])
 }
 
 /// Without a buffer for the places the call only counts them.

@@ -17,7 +17,7 @@ use nvml_wrapper_sys::bindings::{
     nvmlRowRemapperHistogramValues_t, nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU as SENSOR_GPU,
     nvmlUtilization_t,
 };
-use reading::{Absence, FaultCode, Measured, plausible_count};
+use reading::{Absence, Ceiling, Fault, FaultCode, Measured, plausible_count};
 
 /// What the single-value calls returned. Units are in the names: MHz, mW, mJ and percent, as in NVML.
 pub struct Raw {
@@ -165,6 +165,39 @@ macro_rules! sampled_percent {
     };
 }
 
+/// What is mandatory of each board: one of these at least is read, or the board is not up. The identity may come
+/// from NVML's own memory.
+pub struct Mandatory {
+    /// Framebuffer.
+    pub memory: Measured<Memory>,
+    /// Die temperature.
+    pub temperature_c: Measured<u32>,
+    /// Power draw.
+    pub power_mw: Measured<u32>,
+    /// Percent of time with any kernel, percent of time with any memory access.
+    pub utilization_percent: Measured<(u32, u32)>,
+}
+
+impl Mandatory {
+    /// Why each of them was not read.
+    pub fn faults(&self) -> [Option<Fault>; 4] {
+        [self.memory.err(), self.temperature_c.err(), self.power_mw.err(), self.utilization_percent.err()]
+    }
+}
+
+/// Makes the calls for what is mandatory. The board's power limit is not asked for; no board draws more than the
+/// generic bound.
+pub fn mandatory(gpu: &Gpu) -> Mandatory {
+    const POWER: &str = "nvmlDeviceGetPowerUsage";
+    let ceiling = Ceiling::of_energy(Err(Fault::new(POWER, FaultCode::NoMaximum))).times(1e3);
+    Mandatory {
+        memory: memory(gpu),
+        temperature_c: celsius!(gpu, nvmlDeviceGetTemperature, SENSOR_GPU),
+        power_mw: number!(gpu, nvmlDeviceGetPowerUsage).and_then(|milli| ceiling.check(POWER, milli)),
+        utilization_percent: utilization(gpu),
+    }
+}
+
 /// Makes every call once. `links` is how many NVLinks the board has.
 pub fn read(gpu: &Gpu, links: u32) -> Raw {
     const LIMITS: &str = "nvmlDeviceGetPowerManagementLimitConstraints";
@@ -212,10 +245,12 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         links: (0..links)
             .map(|number| NvLink {
                 number,
-                active: number!(gpu, nvmlDeviceGetNvLinkState, number).map(|state| state == ENABLED),
+                active: number!(gpu, nvmlDeviceGetNvLinkState, number)
+                    .and_then(|state| plausible::switch("nvmlDeviceGetNvLinkState", state)),
             })
             .collect(),
-        ecc_enabled: pair!(gpu, nvmlDeviceGetEccMode).map(|(current, _)| current == ENABLED),
+        ecc_enabled: pair!(gpu, nvmlDeviceGetEccMode)
+            .and_then(|(current, _)| plausible::switch("nvmlDeviceGetEccMode", current)),
         sram_ecc: sram_ecc(gpu),
         row_banks: row_banks(gpu),
         fabric: fabric(gpu),
@@ -223,9 +258,6 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         license_active: license_active(gpu),
     }
 }
-
-/// nvml.h, `NVML_FEATURE_ENABLED`.
-const ENABLED: u32 = 1;
 
 /// The result of a call, or that of the `older` one in a library or driver that does not have it.
 fn older_if_missing<T>(newer: Measured<T>, older: impl FnOnce() -> Measured<T>) -> Measured<T> {

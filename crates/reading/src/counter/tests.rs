@@ -1,3 +1,5 @@
+//! Counters that wrap, glitch, are reset or stand, one by one and as properties of any sequence.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -5,10 +7,10 @@ use crate::Absence;
 
 const CALL: &str = "energy";
 /// Units per second.
-const MOST: f64 = 1000.0;
+const MOST: u64 = 1000;
 
 fn ceiling() -> Ceiling {
-    Ceiling::new(Ok(MOST), 1.0)
+    Ceiling::new(Ok(MOST as f64), 1.0)
 }
 
 fn code<T>(measured: Measured<T>) -> Result<T, &'static str> {
@@ -102,9 +104,9 @@ fn following_a_counter_anew_adds_nothing() {
 #[test]
 fn a_rate_needs_two_readings_without_a_gap() {
     let start = Instant::now();
-    let mut counter = Counter::from_zero(Vec::new());
+    let mut energy = Counter::from_zero(Vec::new());
     let mut at = |seconds, reading: Measured<u64>| {
-        let counted = counter.add(CALL, start + Duration::from_secs(seconds), reading, ceiling());
+        let counted = energy.add(CALL, start + Duration::from_secs(seconds), reading, ceiling());
         let rates = |counted: Counted| (code(counted.per_second()), code(counted.power()));
         code(counted).map(rates)
     };
@@ -124,8 +126,8 @@ fn a_rate_needs_two_readings_without_a_gap() {
     assert_eq!(at(8, Ok(1_050)), Ok((Ok(50.0), Ok(50.0))));
     assert_eq!(at(9, Ok(3)), Err("counter_fell"));
     assert_eq!(at(10, Ok(1_150)), Ok((Ok(50.0), Ok(50.0))), "of both seconds");
-    counter.forget();
-    let counted = counter.add(CALL, start + Duration::from_secs(11), Ok(1_250), ceiling()).expect("taken");
+    energy.forget();
+    let counted = energy.add(CALL, start + Duration::from_secs(11), Ok(1_250), ceiling()).expect("taken");
     assert_eq!((counted.total, code(counted.per_second())), (1_150, first));
 }
 
@@ -135,24 +137,28 @@ fn a_rate_holds_for_a_round_that_follows_one_with_a_rate() {
     let at = |seconds| Some(start + Duration::from_secs(seconds));
     let mut integral = Integral::default();
     let mut add = |now, previous, rate| integral.add(start + Duration::from_secs(now), previous, rate);
-    assert_eq!(add(0, None, 0.5), 0.0);
-    assert_eq!(add(2, at(0), 0.5), 1.0);
-    assert_eq!(add(5, at(4), 1.0), 1.0, "the round between had none");
-    assert_eq!(add(6, at(5), f64::NAN), 1.0);
-    assert_eq!(add(7, at(6), -3.0), 1.0);
+    let sums = [
+        add(0, None, 0.5),
+        add(2, at(0), 0.5),
+        // The round between had none.
+        add(5, at(4), 1.0),
+        add(6, at(5), f64::NAN),
+        add(7, at(6), -3.0),
+    ];
+    assert_eq!(sums.map(|sum| sum.to_string()), ["0", "1", "1", "1", "1"]);
 }
 
 /// What a counter of a property does until it is read again.
 #[derive(Clone, Copy, Debug)]
 enum Doing {
-    /// Counts at this share of the most.
-    Runs(f64),
+    /// Counts at this percentage of the most.
+    Runs(u64),
     /// Counts, and shows another value for this reading.
     Glitch(u64),
     /// Counts, and cannot be read.
     Fails,
-    /// Is set back to 0, then counts at this share of the most.
-    Reset(f64),
+    /// Is set back to 0, then counts at this percentage of the most.
+    Reset(u64),
 }
 
 fn gap() -> impl Strategy<Value = u64> {
@@ -165,10 +171,10 @@ fn value() -> impl Strategy<Value = u64> {
 
 fn doing() -> impl Strategy<Value = Doing> {
     prop_oneof![
-        6 => (0.0..=1.0).prop_map(Doing::Runs),
+        6 => (0..100u64).prop_map(Doing::Runs),
         1 => value().prop_map(Doing::Glitch),
         1 => Just(Doing::Fails),
-        1 => (0.0..=1.0).prop_map(Doing::Reset),
+        1 => (0..100u64).prop_map(Doing::Reset),
     ]
 }
 
@@ -191,7 +197,7 @@ proptest! {
         device: bool,
         wraps in wraps(),
     ) {
-        let mut counter = counter(device, wraps);
+        let mut energy = counter(device, wraps);
         let mut now = Instant::now();
         // When the exported value changed last, and when it was exported last.
         let mut exported: Option<(u64, Instant, Instant)> = None;
@@ -199,17 +205,17 @@ proptest! {
         for (gap, value) in readings {
             now += Duration::from_millis(gap);
             let reading = value.ok_or(Fault::new(CALL, FaultCode::Blank));
-            let Ok(counted) = counter.add(CALL, now, reading, ceiling()) else { continue };
+            let Ok(counted) = energy.add(CALL, now, reading, ceiling()) else { continue };
             let value = value.expect("only a reading is counted");
             for rate in [counted.per_second(), counted.power()].into_iter().flatten() {
                 prop_assert!(rate.is_finite() && rate >= 0.0);
             }
             if let Ok(power) = counted.power() {
-                prop_assert!(power <= MOST * 1.000_001, "{power}");
+                prop_assert!(power <= MOST as f64 * 1.000_001, "{power}");
             }
             if let Some((before, changed, last)) = exported {
                 let credit = (last - changed).min(UPDATE_PERIOD_MAX);
-                let most = MOST * (now - last + credit).as_secs_f64() + 1.0;
+                let most = MOST as f64 * (now - last + credit).as_secs_f64() + 1.0;
                 if counted.total >= before {
                     prop_assert!((counted.total - before) as f64 <= most, "{before} to {}", counted.total);
                 } else {
@@ -236,7 +242,7 @@ proptest! {
         // A sum that begins close below 2^64 wraps itself, and Prometheus takes that for a reset.
         let wraps_soon = wraps_soon && (width.is_some() || !device);
         let modulus = width.map_or(1 << 64, u128::from);
-        let mut counter = counter(device, width.into_iter().collect());
+        let mut energy = counter(device, width.into_iter().collect());
         let mut now = Instant::now();
         let mut raw = if wraps_soon { modulus - 20_000 } else { start.into() };
         let (mut done, mut hidden) = (0.0, 0.0);
@@ -250,26 +256,25 @@ proptest! {
             now += Duration::from_millis(gap);
             let could_follow = |value: u64| {
                 readings.iter().any(|(at, before)| {
-                    let most = (MOST * (now - *at + UPDATE_PERIOD_MAX).as_secs_f64()) as u128;
+                    let most = u128::from(MOST) * (now - *at + UPDATE_PERIOD_MAX).as_millis() / 1000;
                     let apart = |modulus: u128| (modulus + u128::from(value)).wrapping_sub((*before).into()) % modulus;
                     apart(1 << 64) <= most || apart(modulus) <= most
                 })
             };
             let doing = match doing {
                 // Two readings that agree come first: of one alone nobody can know whether it is a glitch.
-                _ if number < 2 => Doing::Runs(0.5),
+                _ if number < 2 => Doing::Runs(50),
                 // Two glitches in a row may agree with each other, and one may be as good as a reading.
-                Doing::Glitch(value) if was_glitch || could_follow(value) => Doing::Runs(0.5),
+                Doing::Glitch(value) if was_glitch || could_follow(value) => Doing::Runs(50),
                 // A counter close below a wrap that is set back has wrapped, for all that anybody can know.
-                Doing::Reset(_) if wraps_soon => Doing::Runs(0.5),
+                Doing::Reset(_) if wraps_soon => Doing::Runs(50),
                 doing => doing,
             };
             if let Doing::Reset(_) = doing {
                 (raw, was_reset) = (0, true);
             }
-            let share = if let Doing::Runs(share) | Doing::Reset(share) = doing { share } else { 0.5 };
-            let more = MOST as u64 * gap / 1000;
-            let more = (more as f64 * share * 0.99) as u64;
+            let percent = if let Doing::Runs(percent) | Doing::Reset(percent) = doing { percent } else { 50 };
+            let more = MOST * gap / 1000 * percent / 100;
             done += more as f64;
             raw = (raw + u128::from(more)) % modulus;
             let reading = match doing {
@@ -281,7 +286,7 @@ proptest! {
                 readings.push((now, value));
                 was_glitch = matches!(doing, Doing::Glitch(_));
             }
-            let Ok(counted) = counter.add(CALL, now, reading, ceiling()) else { continue };
+            let Ok(counted) = energy.add(CALL, now, reading, ceiling()) else { continue };
             if std::mem::take(&mut was_reset) {
                 hidden += done - taken;
             }

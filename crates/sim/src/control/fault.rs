@@ -14,7 +14,8 @@ pub struct Fault {
     pub call: Option<String>,
     /// What happens.
     pub kind: FaultKind,
-    /// For [`FaultKind::Error`]: the vendor's return code.
+    /// For [`FaultKind::Error`]: the vendor's return code. For [`FaultKind::Exit`]: that of the process; absent
+    /// is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u32>,
     /// For [`FaultKind::Hang`]: how long each call hangs; absent is until the fault is gone.
@@ -51,6 +52,12 @@ pub enum FaultKind {
     Slow,
     /// It returns at once, with success and a wrong value.
     Garbage,
+    /// It writes where no memory is, which ends the process.
+    Crash,
+    /// It aborts the process.
+    Abort,
+    /// It ends the process as if that were the program's own wish.
+    Exit,
 }
 
 /// A class of wrong values.
@@ -116,6 +123,21 @@ impl Fault {
     /// The call succeeds with a wrong value.
     pub fn garbage(value: Garbage) -> Self {
         Self { value: Some(value), ..Self::of(FaultKind::Garbage) }
+    }
+
+    /// The call crashes the process.
+    pub fn crash() -> Self {
+        Self::of(FaultKind::Crash)
+    }
+
+    /// The call aborts the process.
+    pub fn abort() -> Self {
+        Self::of(FaultKind::Abort)
+    }
+
+    /// The call ends the process with code 0.
+    pub fn exit() -> Self {
+        Self::of(FaultKind::Exit)
     }
 
     /// Only on this device.

@@ -1,26 +1,28 @@
 //! Grafana dashboards from the same catalogue: `catalogue/dashboards.toml` lists the panels; queries, units,
 //! words and bands are those of the signals.
 
+mod links;
 mod model;
 mod paint;
 mod panel;
+mod query;
 mod spec;
 mod write;
 
 use std::collections::BTreeMap;
 
+use naming::Family;
+
 use crate::{
-    catalogue::{BANDS, Catalogue, words},
-    expr::Context,
-    model::{Alert, Bound, Signal, SloClass, Unit},
-    plan::{STATE, scaled},
-    prove::first_reference,
+    catalogue::{BANDS, Catalogue},
+    model::{Bound, Severity, Signal, SloClass, Unit},
+    plan::scaled,
     slo,
     vocabulary::Vocabulary,
 };
-use model::{DataLink, Item, Panel};
+use model::{Item, Panel, Property};
 use panel::Content;
-use spec::{Board, Link, PanelSpec, Spec, View};
+use spec::{Board, PanelSpec, Spec, View};
 
 pub(crate) use write::files;
 
@@ -57,6 +59,8 @@ struct PanelBuilder<'a> {
     catalogue: &'a Catalogue,
     spec: &'a Spec,
     board: &'a Board,
+    /// The family of a dashboard that each family has.
+    family: Option<Family>,
 }
 
 impl PanelBuilder<'_> {
@@ -67,7 +71,7 @@ impl PanelBuilder<'_> {
             if let Some(section) = &spec.section {
                 rows.push((Some(section.clone()), spec.collapsed, Vec::new()));
             }
-            if spec.priced && self.catalogue.prices.is_empty() {
+            if !self.can_fill(spec) {
                 continue;
             }
             let name = spec.signal.as_ref().or(spec.title.as_ref()).map_or("a panel", String::as_str);
@@ -77,6 +81,18 @@ impl PanelBuilder<'_> {
             }
         }
         Ok(rows)
+    }
+
+    /// Whether there can be data for a panel on this dashboard.
+    fn can_fill(&self, spec: &PanelSpec) -> bool {
+        if spec.priced && self.catalogue.prices.is_empty() {
+            return false;
+        }
+        let Some(family) = self.family else { return true };
+        let meant = spec.families.is_empty() || spec.families.iter().any(|name| name == family.name());
+        let signal = spec.signal.as_ref().and_then(|id| self.catalogue.signal(id));
+        let text = spec.query.as_deref().unwrap_or_default();
+        meant && signal.is_none_or(|signal| Self::has(signal, family)) && self.has_all(text, family)
     }
 
     fn panels(&self, spec: &PanelSpec) -> Result<Vec<BuiltPanel>, String> {
@@ -95,21 +111,31 @@ impl PanelBuilder<'_> {
         }
     }
 
-    /// A panel that shows no bands: states, or lines that explain.
+    /// A panel that shows no bands: states, numbers, rows, or lines that explain.
     fn plain(&self, spec: &PanelSpec) -> Result<BuiltPanel, String> {
-        let query = spec.query.as_ref().ok_or("has neither signal nor query")?;
-        let mut content = self.content(spec, query, None)?;
-        if matches!(spec.view, View::Tiles | View::Timeline) {
-            if spec.values.is_empty() {
-                content.thresholds = Some(paint::state_steps());
-                content.words = Some(paint::state_words());
+        let mut content = self.content(spec, &self.queries(spec)?, None)?;
+        match spec.view {
+            View::Tiles | View::Timeline => {
+                if spec.values.is_empty() {
+                    content.words = Some(paint::state_words());
+                }
+                content.own = self.signals(spec.query.as_deref().unwrap_or_default())?;
             }
-            content.links_of = self.runbooks_of_signals(query);
+            View::Numbers => {
+                for number in &spec.number {
+                    let mut own: Vec<_> = number.unit.iter().cloned().map(Property::Unit).collect();
+                    own.extend(number.means.as_deref().map_or_else(Vec::new, panel::alarm));
+                    if !own.is_empty() {
+                        content.own.insert(number.name.clone(), own);
+                    }
+                }
+            }
+            _ => {}
         }
         Ok(BuiltPanel { panel: self.finish(spec, content), shows: None })
     }
 
-    /// A signal with its bands; of a latency, in the seconds of one class.
+    /// A signal with its bands; of a latency, in the seconds of one class. What explains has no bands here.
     fn of_signal(
         &self,
         spec: &PanelSpec,
@@ -117,27 +143,31 @@ impl PanelBuilder<'_> {
         class: Option<&SloClass>,
     ) -> Result<BuiltPanel, String> {
         let factor = signal.slo.zip(class).map(|(objective, class)| class.seconds(objective));
-        let bounds = scaled(&signal.bounds, factor);
-        let query = spec.query.clone().unwrap_or_else(|| self.query(signal));
-        let mut content = self.content(spec, &query, class)?;
-        content.title = spec.title.clone().unwrap_or_else(|| signal.title.clone());
-        if let Some(count) = self.board.worst.filter(|_| spec.query.is_none()) {
-            content.title = format!("{}, the {count} worst", content.title);
+        let mut bounds = scaled(&signal.bounds, factor);
+        if signal.explains {
+            bounds.retain(|name, _| !BANDS.contains(&name.as_str()));
         }
+        let mut queries = vec![(self.query(signal), spec.legend.clone().unwrap_or_default())];
+        queries.extend(self.further(spec));
+        let mut content = self.content(spec, &queries, class)?;
+        content.title = spec.title.clone().unwrap_or_else(|| signal.title.clone());
         if let (Some(class), Some(factor)) = (class, factor) {
             content.title = format!("{}, class {} ({})", content.title, class.name, signal.unit.show(factor));
         }
         let conditional = paint::is_conditional(signal);
-        let mut parts = vec![
-            spec.about.as_ref().unwrap_or(&signal.why).clone(),
-            paint::bands(&bounds, signal.unit, conditional),
-        ];
+        let mut parts = vec![spec.about.as_ref().unwrap_or(&signal.why).clone()];
+        if let Some(count) = self.board.worst {
+            parts.insert(0, format!("The {count} worst of the time shown."));
+        }
+        if !signal.explains {
+            parts.push(paint::bands(&bounds, signal.unit, conditional));
+        }
         if let Some(also) = signal.red_also.get(Vocabulary::Unified) {
             let also = also.iter().map(|text| self.expand(text, None));
             let also: Vec<_> = also.collect::<Result<_, _>>()?;
             parts.push(format!("Whatever the value, its state is CRIT too while {}.", also.join(" or ")));
         }
-        if signal.gate.get(Vocabulary::Unified).is_some() {
+        if signal.gate.get(Vocabulary::Unified).is_some() && !signal.explains {
             parts.push("Shown while its gate holds: under load.".to_owned());
         }
         parts.extend(signal.first.iter().cloned());
@@ -163,7 +193,7 @@ impl PanelBuilder<'_> {
                     .replace("<sli>", sli)
                     .replace("<class>", &class.name)
                     .replace("<long>", &fastest.long.to_string());
-                let mut content = self.content(spec, &query, None)?;
+                let mut content = self.content(spec, &[(query, String::new())], None)?;
                 content.title = format!("{}: {sli}, class {}", content.title, class.name);
                 content.description = format!(
                     "{} Red from {limit}: at that pace a month's budget lasts {:.1} days.",
@@ -180,170 +210,126 @@ impl PanelBuilder<'_> {
         Ok(made)
     }
 
-    /// The query of a signal here: recorded where it is, while its gate holds, and of a fleet its worst.
-    fn query(&self, signal: &Signal) -> String {
-        let whose = if signal.families.is_empty() { "&models" } else { "&devices" };
-        let name = match (&signal.record, signal.expr.get(Vocabulary::Unified)) {
-            (None, Some(expr)) => expr.clone(),
-            _ => format!("@{}", signal.id),
-        };
-        let value = match name.strip_suffix('}') {
-            Some(name) => format!("{name},{whose}}}"),
-            None => format!("{name}{{{whose}}}"),
-        };
-        let is_low = signal.bounds.keys().any(|band| BANDS[..2].contains(&band.as_str()));
-        let (worst, over_time) =
-            if is_low { ("bottomk", "min_over_time") } else { ("topk", "max_over_time") };
-        let gated = signal.gate.get(Vocabulary::Unified).map(|_| {
-            format!("{value} and on (instance, device) {STATE}{{signal=\"{}\",{whose}}}", signal.id)
-        });
-        match (gated, self.board.worst) {
-            // What the gate leaves out must not take the place of the worst.
-            (Some(gated), Some(count)) => format!("{worst}({count}, {gated})"),
-            (Some(gated), None) => gated,
-            (None, Some(count)) => {
-                format!("{value} and {worst}({count}, {over_time}({value}[&range] @ end()))")
-            }
-            (None, None) => value,
-        }
-    }
-
     /// Texts and queries of a panel, without bands.
-    fn content(&self, spec: &PanelSpec, query: &str, class: Option<&SloClass>) -> Result<Content, String> {
-        let legend = |own: Option<&String>, query: &str| {
+    fn content(
+        &self,
+        spec: &PanelSpec,
+        queries: &[(String, String)],
+        class: Option<&SloClass>,
+    ) -> Result<Content, String> {
+        let legend = |own: &str, query: &str| {
             let whose = if query.contains("&models") { "models" } else { "devices" };
-            own.or_else(|| self.board.legend.get(whose)).cloned().unwrap_or_default()
+            let own = Some(own.to_owned()).filter(|own| !own.is_empty());
+            own.or_else(|| self.board.legend.get(whose).cloned()).unwrap_or_default()
         };
-        let mut queries = vec![(self.expand(query, class)?, legend(spec.legend.as_ref(), query))];
-        for (query, legend) in &spec.more {
-            queries.push((self.expand(query, class)?, legend.clone()));
-        }
-        let words =
-            spec.values.iter().map(|(value, word, color)| (value.as_str(), word.as_str(), color.as_str()));
+        let is_table = matches!(spec.view, View::Table | View::Alerts);
+        let query = |(query, own): &(String, String)| {
+            let legend = if is_table { String::new() } else { legend(own, query) };
+            let columns = spec.columns.iter().map(|(field, _)| field.as_str());
+            let texts: Vec<_> = std::iter::once(legend.as_str()).chain(columns).collect();
+            Ok((query::named(&self.expand(query, class)?, &texts), legend.clone()))
+        };
         Ok(Content {
             title: spec.title.clone().unwrap_or_default(),
             description: spec.about.clone().unwrap_or_default(),
-            queries,
+            queries: queries.iter().map(query).collect::<Result<_, String>>()?,
             unit: spec.unit.clone().unwrap_or_else(|| "none".to_owned()),
-            thresholds: None,
-            words: (!spec.values.is_empty()).then(|| paint::words(words)),
-            links: spec
-                .link
-                .filter(|_| spec.view != View::Table)
-                .map(|link| self.link(link, "__field.labels"))
-                .into_iter()
-                .collect(),
-            links_of: BTreeMap::new(),
+            whole: spec.whole,
+            low: spec.low,
+            words: (!spec.values.is_empty()).then(|| words(spec)),
+            links: spec.link.filter(|_| !is_table).map(|link| self.link(link)).into_iter().collect(),
             columns: spec.columns.clone(),
+            none: spec.none.clone().unwrap_or_else(|| paint::NO_VALUE.to_owned()),
+            ..Content::default()
         })
     }
 
-    fn finish(&self, spec: &PanelSpec, content: Content) -> Panel {
+    fn finish(&self, spec: &PanelSpec, mut content: Content) -> Panel {
+        if matches!(spec.view, View::Table | View::Alerts) {
+            content.own = self.columns(spec);
+        }
         let mut panel = match spec.view {
-            View::Series | View::Promises => panel::series(content),
+            View::Series | View::Quantiles | View::Promises => panel::series(content),
             View::Tiles => panel::tiles(content),
+            View::Numbers => panel::numbers(content),
             View::Timeline => panel::timeline(content),
-            View::Table => panel::table(content),
+            View::Table | View::Alerts => panel::table(content),
         };
-        if spec.columns.iter().any(|column| column == "severity") {
-            let words =
-                [("critical", paint::STATES[2].1), ("warning", paint::STATES[1].1), ("ticket", paint::BLUE)]
-                    .map(|(word, color)| (word, word, color));
-            panel::paint_column(&mut panel, "severity", paint::words(words));
-        }
-        if spec.columns.iter().any(|column| column == "alertname") {
-            panel::link_column(&mut panel, "alertname", self.runbook_link("Runbook", "${__value.raw}"));
-        }
-        // A row of a table has its labels as fields.
-        if let Some(link) = spec.link.filter(|_| spec.view == View::Table) {
-            panel::link_column(&mut panel, "device", self.link(link, "__data.fields"));
-        }
         let (width, height) = match spec.view {
             View::Tiles => (24, 4),
             View::Timeline | View::Table => (24, 8),
-            View::Series | View::Promises => (8, 8),
+            View::Alerts => (16, 8),
+            View::Numbers => (8, 8),
+            // They share the width of their row.
+            View::Series | View::Quantiles | View::Promises => (0, 8),
         };
         panel.grid_pos.w = spec.width.unwrap_or(width);
         panel.grid_pos.h = spec.height.unwrap_or(height);
         panel
     }
 
-    /// PromQL with Grafana's variables.
-    fn expand(&self, text: &str, class: Option<&SloClass>) -> Result<String, String> {
-        let mut own = self.board.matchers.clone();
-        if let Some((models, class)) = own.get_mut("models").zip(class) {
-            let of_class = self.catalogue.models(class);
-            *models = [models.as_str(), &of_class]
-                .into_iter()
-                .filter(|m| !m.is_empty())
-                .collect::<Vec<_>>()
-                .join(",");
-        }
-        own.extend(
-            [("window", "$__rate_interval"), ("range", "$__range"), ("state", STATE)]
-                .map(|(word, text)| (word.to_owned(), text.to_owned())),
-        );
-        let mut all = words(self.catalogue, None, &BTreeMap::new(), &BTreeMap::new());
-        all.extend(own.clone());
-        let context =
-            Context { catalogue: self.catalogue, family: None, origin: "", words: all, generations: false };
-        let mut text = context.expand(text)?;
-        // Inside of braces nothing was expanded.
-        for (word, matchers) in &own {
-            text = text.replace(&format!("&{word}"), matchers);
-        }
-        Ok(text)
-    }
-
-    /// Where a value leads, which has its labels here.
-    fn link(&self, link: Link, labels: &str) -> DataLink {
-        let prefix = &self.catalogue.dashboard_prefix;
-        let kept = "${datasource:queryparam}&${cluster:queryparam}&${__url_time_range}";
-        let label =
-            |variable: &str, label: &str| format!("var-{variable}=${{{labels}.{label}:percentencode}}");
-        let (title, id, chosen) = match link {
-            Link::Device => ("Device", "device", [label("instance", "instance"), label("device", "device")]),
-            Link::Engine => (
-                "Engines of this model",
-                "engine",
-                [label("namespace", "namespace"), label("model", "model")],
-            ),
+    /// What is particular to columns of a table, by title: words in colour, and where values lead.
+    fn columns(&self, spec: &PanelSpec) -> BTreeMap<String, Vec<Property>> {
+        let severities = || {
+            let color = |severity| match severity {
+                Severity::Critical => paint::STATES[2].1,
+                Severity::Warning => paint::STATES[1].1,
+                Severity::Ticket | Severity::Info => paint::BLUE,
+            };
+            let words = Severity::ALL.map(|severity| (severity.name(), severity.name(), color(severity)));
+            panel::painted(paint::words(words))
         };
-        let url = format!("{prefix}accelscope-{id}?{kept}&{}", chosen.join("&"));
-        DataLink { title: title.to_owned(), url, target_blank: false }
-    }
-
-    /// The page of the alert that is about a signal.
-    fn runbook(&self, signal: &str) -> Option<DataLink> {
-        let named = self.spec.runbooks.get(signal);
-        let reads = |alert: &&Alert| first_reference(alert) == Some(signal);
-        let alert = named.or_else(|| self.catalogue.alerts.iter().find(reads).map(|alert| &alert.name))?;
-        self.runbook_page(alert)
-    }
-
-    /// The page of an alert; none when it is switched off.
-    fn runbook_page(&self, alert: &str) -> Option<DataLink> {
-        let on = self.catalogue.alerts.iter().any(|known| known.name == alert && !known.off);
-        on.then(|| self.runbook_link(&format!("Runbook: {alert}"), alert))
-    }
-
-    fn runbook_link(&self, title: &str, page: &str) -> DataLink {
-        let url = format!("{}{page}.md", self.catalogue.runbook_prefix);
-        DataLink { title: title.to_owned(), url, target_blank: true }
-    }
-
-    /// The runbook of each tile, where tiles are signals.
-    fn runbooks_of_signals(&self, query: &str) -> BTreeMap<String, DataLink> {
-        if !query.contains("by (signal)") {
-            return BTreeMap::new();
+        let mut own = BTreeMap::new();
+        for (field, title) in &spec.columns {
+            if title.is_empty() {
+                own.insert(field.clone(), panel::hidden());
+                continue;
+            }
+            let mut properties = match field.as_str() {
+                "severity" => severities(),
+                "Value" if !spec.values.is_empty() => panel::painted(words(spec)),
+                "alertname" => vec![Property::Links(vec![self.runbook_link("Runbook", "${__value.raw}")])],
+                _ => self
+                    .column_link(field, spec.link)
+                    .map(|link| Property::Links(vec![link]))
+                    .into_iter()
+                    .collect(),
+            };
+            let width = WIDTHS.iter().find(|(name, _)| name == field);
+            properties.extend(width.map(|(_, pixels)| Property::Width(*pixels)));
+            // An empty label is neither missing data nor the panel's emptiness.
+            properties.push(Property::NoValue("–"));
+            own.insert(title.clone(), properties);
         }
-        let signals = self
-            .catalogue
-            .signals
-            .iter()
-            .filter(|signal| signal.bounds.keys().any(|b| BANDS.contains(&b.as_str())));
-        signals.filter_map(|signal| Some((signal.id.clone(), self.runbook(&signal.id)?))).collect()
+        own
     }
+}
+
+/// Columns that need more or less room than an equal share.
+const WIDTHS: [(&str, u32); 16] = [
+    ("Value", 90),
+    ("severity", 80),
+    ("alertname", 230),
+    ("place", 100),
+    ("device", 80),
+    ("code", 60),
+    ("kind", 90),
+    ("family", 70),
+    ("partition", 80),
+    ("serial", 130),
+    ("board_part_number", 160),
+    ("firmware_version", 125),
+    ("module_id", 60),
+    ("driver_version", 110),
+    ("pci_bus_id", 120),
+    ("uuid", 330),
+];
+
+/// Words and colours of a panel's values.
+fn words(spec: &PanelSpec) -> model::Mapping {
+    paint::words(
+        spec.values.iter().map(|(value, word, color)| (value.as_str(), word.as_str(), color.as_str())),
+    )
 }
 
 /// Values at each edge, as close to it as numbers go, and further off; each with its state.

@@ -23,6 +23,7 @@ pub(super) struct Dashboard {
     pub time: Span,
     pub timezone: &'static str,
     pub links: Vec<DashboardLink>,
+    pub annotations: Annotations,
     pub templating: Templating,
     pub panels: Vec<Item>,
 }
@@ -48,6 +49,27 @@ pub(super) struct DashboardLink {
     pub keep_time: bool,
     pub target_blank: bool,
     pub tooltip: &'static str,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Annotations {
+    pub list: Vec<Annotation>,
+}
+
+/// Marks on lines over time: where a series of Prometheus has a value.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Annotation {
+    pub name: &'static str,
+    pub datasource: DataSource,
+    pub enable: bool,
+    pub icon_color: &'static str,
+    pub expr: String,
+    /// Two marks closer than this are one.
+    pub step: &'static str,
+    pub title_format: &'static str,
+    pub text_format: &'static str,
+    pub tag_keys: &'static str,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -167,7 +189,7 @@ pub(super) struct Field {
     pub custom: Custom,
     pub links: Vec<DataLink>,
     pub mappings: Vec<Mapping>,
-    pub no_value: &'static str,
+    pub no_value: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<Thresholds>,
     pub unit: String,
@@ -260,8 +282,29 @@ pub(super) enum Property {
     Links(Vec<DataLink>),
     #[serde(rename = "mappings")]
     Mappings(Vec<Mapping>),
+    #[serde(rename = "displayName")]
+    DisplayName(String),
+    #[serde(rename = "unit")]
+    Unit(String),
+    #[serde(rename = "noValue")]
+    NoValue(&'static str),
+    #[serde(rename = "thresholds")]
+    Thresholds(Thresholds),
     #[serde(rename = "custom.cellOptions")]
     Cell(Cell),
+    /// Of a column, in pixels.
+    #[serde(rename = "custom.width")]
+    Width(u32),
+    #[serde(rename = "custom.hideFrom")]
+    Hide(HideFrom),
+}
+
+/// Where a field is not shown.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct HideFrom {
+    pub viz: bool,
+    pub legend: bool,
+    pub tooltip: bool,
 }
 
 /// What a kind of panel draws its fields with.
@@ -278,7 +321,7 @@ pub(super) enum Custom {
     Series {
         axis_soft_min: u8,
         #[serde(skip_serializing_if = "Option::is_none")]
-        axis_soft_max: Option<u8>,
+        axis_soft_max: Option<f64>,
         draw_style: &'static str,
         fill_opacity: u8,
         gradient_mode: &'static str,
@@ -304,6 +347,9 @@ pub(super) struct Mode {
 pub(super) struct Cell {
     #[serde(rename = "type")]
     pub kind: &'static str,
+    /// Without it, a coloured cell has a gradient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<&'static str>,
 }
 
 /// What a kind of panel is drawn with.
@@ -319,6 +365,7 @@ pub(super) enum Options {
         percent_change_color_mode: &'static str,
         reduce_options: Reduce,
         show_percent_change: bool,
+        text: TextSizes,
         text_mode: &'static str,
         wide_layout: bool,
     },
@@ -343,6 +390,14 @@ pub(super) enum Options {
     },
 }
 
+/// Font sizes. Without them the longest name on any tile decides for all.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TextSizes {
+    pub title_size: u8,
+    pub value_size: u8,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Reduce {
     pub calcs: Vec<&'static str>,
@@ -358,6 +413,11 @@ pub(super) struct Legend {
     pub placement: &'static str,
     #[serde(rename = "showLegend")]
     pub shown: bool,
+    /// The title of the figure by which rows are sorted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sort_by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sort_desc: Option<bool>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -374,7 +434,7 @@ pub(super) enum Transformation {
     FilterFieldsByName { include: ByNames },
     /// Puts columns in order.
     #[serde(rename_all = "camelCase")]
-    Organize { index_by_name: BTreeMap<String, usize> },
+    Organize { index_by_name: BTreeMap<String, usize>, rename_by_name: BTreeMap<String, String> },
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -15,11 +15,13 @@ pub(super) const STATES: [(&str, &str); 3] = [("OK", "#1A9E8F"), ("WARN", "#F2CC
 /// What is drawn where there is nothing. Without it, Grafana gives null and NaN the colour of the first step.
 const NO_DATA: (&str, &str) = ("NO DATA", "#808080");
 
-/// What explains and judges nothing.
+/// What is there and judges nothing.
 pub(super) const BLUE: &str = "#56B4E9";
 
 /// The text where a query returns no series at all.
 pub(super) const NO_VALUE: &str = NO_DATA.0;
+
+pub(super) const GREY: &str = NO_DATA.1;
 
 /// Whether a high red band needs more than the value.
 pub(super) fn is_conditional(signal: &Signal) -> bool {
@@ -69,13 +71,11 @@ pub(super) fn steps(bounds: &BTreeMap<String, Bound>, conditional: bool) -> Opti
     (!steps.is_empty()).then_some(Thresholds { mode: "absolute", steps })
 }
 
-/// The steps of a state: 0, 1 and 2.
-pub(super) fn state_steps() -> Thresholds {
-    let step = |(state, (_, color)): (usize, &(&'static str, &'static str))| Step {
-        color,
-        value: (state > 0).then_some(state as f64),
-    };
-    Thresholds { mode: "absolute", steps: STATES.iter().enumerate().map(step).collect() }
+/// Steps of a number that means nothing at 0 and a state above.
+pub(super) fn alarm(state: &str) -> Option<Thresholds> {
+    let (_, color) = STATES.iter().find(|(word, _)| *word == state)?;
+    let steps = vec![Step { color: BLUE, value: None }, Step { color, value: Some(1.0) }];
+    Some(Thresholds { mode: "absolute", steps })
 }
 
 /// Grey for what is not there: part of every panel.

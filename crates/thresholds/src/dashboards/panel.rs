@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     model::{
-        ByNames, Cell, Color, Custom, DataLink, DataSource, Field, FieldConfig, GridPos, Legend, Mapping,
-        Matcher, Mode, Options, Override, Panel, Property, Reduce, Target, Thresholds, Tooltip,
-        Transformation,
+        ByNames, Cell, Color, Custom, DataLink, DataSource, Field, FieldConfig, GridPos, HideFrom, Legend,
+        Mapping, Matcher, Mode, Options, Override, Panel, Property, Reduce, Target, TextSizes, Thresholds,
+        Tooltip, Transformation,
     },
     paint,
 };
@@ -14,15 +14,22 @@ use super::{
 /// The data source that is chosen on top of each dashboard.
 pub(super) const SOURCE: DataSource = DataSource { kind: "prometheus", uid: "${datasource}" };
 
-/// Green, amber and red judge by the thresholds; what only explains is in shades of blue, which judges
-/// nothing.
+/// Each line has a colour of its own: coloured by thresholds, all that are red look alike.
+const LINES: Color = Color { mode: "palette-classic", fixed_color: None };
+
+/// What its mappings do not colour is grey. By thresholds, a timeline prints "< 1" for the word of a state, and what has no
+/// thresholds gets Grafana's default ones.
+const WORDS: Color = Color { mode: "fixed", fixed_color: Some(paint::GREY) };
+
+const NEUTRAL: Color = Color { mode: "fixed", fixed_color: Some(paint::BLUE) };
+
 const JUDGED: Color = Color { mode: "thresholds", fixed_color: None };
-const EXPLAINING: Color = Color { mode: "shades", fixed_color: Some(paint::BLUE) };
 
 /// A range of more points than this is asked for in fewer.
 const TIMELINE_POINTS: u32 = 240;
 
 /// What a panel of any kind is made of.
+#[derive(Default)]
 pub(super) struct Content {
     pub title: String,
     pub description: String,
@@ -30,33 +37,41 @@ pub(super) struct Content {
     pub queries: Vec<(String, String)>,
     pub unit: String,
     pub thresholds: Option<Thresholds>,
+    /// A ratio whose axis reaches 100%.
+    pub whole: bool,
+    /// The least is the worst.
+    pub low: bool,
     /// Values that are words.
     pub words: Option<Mapping>,
     pub links: Vec<DataLink>,
-    /// Links of single series, by name.
-    pub links_of: BTreeMap<String, DataLink>,
-    /// Columns of a table.
-    pub columns: Vec<String>,
+    /// What is different for single series or columns, by name.
+    pub own: BTreeMap<String, Vec<Property>>,
+    /// Columns of a table: field, title.
+    pub columns: Vec<(String, String)>,
+    /// Said where there is no series.
+    pub none: String,
 }
 
-/// Lines over time. Where there are bands, they colour the lines and are drawn dashed.
+/// Lines over time, the worst in the first row of the legend. Where there are bands, they are drawn dashed.
 pub(super) fn series(content: Content) -> Panel {
-    let banded = content.thresholds.is_some();
     // A value that is bad when low is summed up by its least.
-    let extreme = match &content.thresholds {
-        Some(thresholds) if thresholds.steps[0].color != paint::STATES[0].1 => "min",
-        _ => "max",
-    };
+    let low =
+        content.low || content.thresholds.as_ref().is_some_and(|t| t.steps[0].color != paint::STATES[0].1);
+    let (extreme, title) = if low { ("min", "Min") } else { ("max", "Max") };
+    // A dashed line on the axis would lie on healthy zeros.
+    let drawn = content.thresholds.as_ref().is_some_and(|t| {
+        t.steps.iter().filter_map(|step| step.value).all(|value| value.abs() > f64::MIN_POSITIVE)
+    });
     let custom = Custom::Series {
         axis_soft_min: 0,
-        axis_soft_max: (content.unit == "percentunit").then_some(1),
+        axis_soft_max: soft_max(&content),
         draw_style: "line",
         fill_opacity: 0,
-        gradient_mode: if banded { "scheme" } else { "none" },
+        gradient_mode: "none",
         line_width: 2,
         show_points: "auto",
         span_nulls: false,
-        thresholds_style: Mode { mode: if banded { "dashed" } else { "off" } },
+        thresholds_style: Mode { mode: if drawn { "dashed" } else { "off" } },
     };
     let options = Options::Series {
         legend: Legend {
@@ -64,39 +79,66 @@ pub(super) fn series(content: Content) -> Panel {
             display_mode: "table",
             placement: "bottom",
             shown: true,
+            sort_by: Some(title),
+            sort_desc: Some(!low),
         },
         tooltip: Tooltip { mode: "multi", sort: "desc" },
     };
-    let color = if banded { JUDGED } else { EXPLAINING };
-    let mut panel = panel("timeseries", content, color, custom, options);
+    let mut panel = panel("timeseries", content, LINES, custom, options);
     // A series that counts a state has its colour.
     for (word, color) in paint::STATES {
         if panel.targets.iter().any(|target| target.legend_format == word) {
-            panel.field_config.overrides.push(Override {
-                matcher: Matcher { id: "byName", options: word.to_owned() },
-                properties: vec![Property::Color(Color { mode: "fixed", fixed_color: Some(color) })],
-            });
+            let color = Color { mode: "fixed", fixed_color: Some(color) };
+            panel.field_config.overrides.push(by_name(word, vec![Property::Color(color)]));
         }
     }
     panel
 }
 
+/// What the axis reaches at least: of lines at 0 alone, Grafana would draw one to 100, which is 10,000%.
+fn soft_max(content: &Content) -> Option<f64> {
+    match content.unit.as_str() {
+        "percentunit" if !content.whole => Some(0.01),
+        "percentunit" | "short" | "cps" | "reqps" => Some(1.0),
+        _ => None,
+    }
+}
+
 /// A tile per series, as of now, filled with the colour of its state.
 pub(super) fn tiles(content: Content) -> Panel {
-    let options = Options::Tiles {
-        color_mode: "background_solid",
+    let text = TextSizes { title_size: 12, value_size: 14 };
+    let mut panel = panel("stat", content, WORDS, Custom::Tiles {}, stat("background_solid", text));
+    now(&mut panel, "time_series");
+    panel
+}
+
+/// A number per series, as of now.
+pub(super) fn numbers(content: Content) -> Panel {
+    let text = TextSizes { title_size: 14, value_size: 26 };
+    let mut panel = panel("stat", content, NEUTRAL, Custom::Tiles {}, stat("value", text));
+    now(&mut panel, "time_series");
+    panel
+}
+
+/// What colours a number when it is above 0.
+pub(super) fn alarm(state: &str) -> Vec<Property> {
+    paint::alarm(state)
+        .map_or_else(Vec::new, |steps| vec![Property::Color(JUDGED), Property::Thresholds(steps)])
+}
+
+fn stat(color_mode: &'static str, text: TextSizes) -> Options {
+    Options::Tiles {
+        color_mode,
         graph_mode: "none",
         justify_mode: "auto",
         orientation: "auto",
         percent_change_color_mode: "standard",
         reduce_options: Reduce { calcs: vec!["lastNotNull"], fields: "", values: false },
         show_percent_change: false,
+        text,
         text_mode: "value_and_name",
-        wide_layout: true,
-    };
-    let mut panel = panel("stat", content, JUDGED, Custom::Tiles {}, options);
-    now(&mut panel, "time_series");
-    panel
+        wide_layout: false,
+    }
 }
 
 /// A lane per series, filled with the colours of its states over time.
@@ -104,13 +146,20 @@ pub(super) fn timeline(content: Content) -> Panel {
     let custom = Custom::Timeline { fill_opacity: 90, line_width: 0 };
     let options = Options::Timeline {
         align_value: "left",
-        legend: Legend { calcs: vec![], display_mode: "list", placement: "bottom", shown: true },
+        legend: Legend {
+            calcs: vec![],
+            display_mode: "list",
+            placement: "bottom",
+            shown: true,
+            sort_by: None,
+            sort_desc: None,
+        },
         merge_values: true,
         row_height: 0.9,
         show_value: "auto",
         tooltip: Tooltip { mode: "single", sort: "none" },
     };
-    let mut panel = panel("state-timeline", content, JUDGED, custom, options);
+    let mut panel = panel("state-timeline", content, WORDS, custom, options);
     panel.max_data_points = Some(TIMELINE_POINTS);
     panel
 }
@@ -118,35 +167,39 @@ pub(super) fn timeline(content: Content) -> Panel {
 /// A row per series, as of now, with some of its labels as columns.
 pub(super) fn table(content: Content) -> Panel {
     let columns = content.columns.clone();
-    let custom = Custom::Table { align: "auto", cell_options: Cell { kind: "auto" }, inspect: false };
+    let custom =
+        Custom::Table { align: "auto", cell_options: Cell { kind: "auto", mode: None }, inspect: false };
     let options = Options::Table { cell_height: "sm", frame_index: 0, show_header: true };
-    let mut panel = panel("table", content, JUDGED, custom, options);
+    let mut panel = panel("table", content, WORDS, custom, options);
+    // An empty label is no missing value.
+    panel.field_config.defaults.mappings.clear();
     now(&mut panel, "table");
-    let index_by_name = columns.iter().cloned().zip(0..).collect();
+    let fields: Vec<_> = columns.iter().map(|(field, _)| field.clone()).collect();
     panel.transformations = vec![
-        Transformation::FilterFieldsByName { include: ByNames { columns } },
-        Transformation::Organize { index_by_name },
+        Transformation::FilterFieldsByName { include: ByNames { columns: fields.clone() } },
+        Transformation::Organize {
+            index_by_name: fields.into_iter().zip(0..).collect(),
+            rename_by_name: columns.into_iter().filter(|(_, title)| !title.is_empty()).collect(),
+        },
     ];
     panel
 }
 
 /// Colours a column by its words.
-pub(super) fn paint_column(panel: &mut Panel, column: &str, words: Mapping) {
-    panel.field_config.overrides.push(Override {
-        matcher: Matcher { id: "byName", options: column.to_owned() },
-        properties: vec![
-            Property::Cell(Cell { kind: "color-background" }),
-            Property::Mappings(vec![paint::absence(), words]),
-        ],
-    });
+pub(super) fn painted(words: Mapping) -> Vec<Property> {
+    vec![
+        Property::Cell(Cell { kind: "color-background", mode: Some("basic") }),
+        Property::Mappings(vec![words]),
+    ]
 }
 
-/// Makes each value of a column a link.
-pub(super) fn link_column(panel: &mut Panel, column: &str, link: DataLink) {
-    panel.field_config.overrides.push(Override {
-        matcher: Matcher { id: "byName", options: column.to_owned() },
-        properties: vec![Property::Links(vec![link])],
-    });
+/// A column that only links read.
+pub(super) fn hidden() -> Vec<Property> {
+    vec![Property::Hide(HideFrom { viz: true, legend: false, tooltip: false })]
+}
+
+fn by_name(name: &str, properties: Vec<Property>) -> Override {
+    Override { matcher: Matcher { id: "byName", options: name.to_owned() }, properties }
 }
 
 /// Asks for one moment instead of a range.
@@ -167,10 +220,6 @@ fn panel(kind: &'static str, content: Content, color: Color, custom: Custom, opt
         range: true,
         legend_format: legend,
     };
-    let links_of = content.links_of.into_iter().map(|(name, link)| Override {
-        matcher: Matcher { id: "byName", options: name },
-        properties: vec![Property::Links(vec![link])],
-    });
     Panel {
         id: 0,
         kind,
@@ -186,11 +235,11 @@ fn panel(kind: &'static str, content: Content, color: Color, custom: Custom, opt
                 custom,
                 links: content.links,
                 mappings: std::iter::once(paint::absence()).chain(content.words).collect(),
-                no_value: paint::NO_VALUE,
+                no_value: content.none,
                 thresholds: content.thresholds,
                 unit: content.unit,
             },
-            overrides: links_of.collect(),
+            overrides: content.own.into_iter().map(|(name, properties)| by_name(&name, properties)).collect(),
         },
         options,
         transformations: Vec::new(),

@@ -60,14 +60,13 @@ impl Clients {
     /// Reads every client. `engines` are those that the card has.
     pub fn read(&mut self, open: &OpenFiles, engines: &[&'static str], now: Instant) -> ClientLoad {
         let begun = Instant::now();
-        let (mut complete, files) = match &self.nodes {
-            Ok(nodes) => open.on(nodes, now),
-            Err(fault) => (Err(*fault), Vec::new()),
-        };
+        let walk = open.walked(now);
+        let nodes = self.nodes.as_deref();
+        let mut complete = walk.complete.and(nodes.map(drop).map_err(|fault| *fault));
         let mut seen = HashSet::new();
         let mut processes = HashSet::new();
         let mut clients = Vec::new();
-        for file in files {
+        for file in walk.on(nodes.unwrap_or_default()) {
             let text = File::called(file.fdinfo.clone(), FDINFO).bytes(FDINFO_MAX);
             match text.map(|text| parse(&String::from_utf8_lossy(&text))) {
                 Ok(Some(client)) => {

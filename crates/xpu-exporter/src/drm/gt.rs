@@ -6,6 +6,9 @@ use std::{path::Path, time::Instant};
 use kernel::{File, entries};
 use reading::{Ceiling, Counter, Measured};
 
+use super::Card;
+use crate::raw::drm::Driver;
+
 /// Throttle reasons of all parts; their files are `reason_<word>` (xe) and `throttle_reason_<word>` (i915).
 /// Those from `soc_thermal` on are Crescent Island's.
 const REASONS: [&str; 21] = [
@@ -71,7 +74,43 @@ pub struct GtSample {
     pub reasons: Measured<Vec<(&'static str, bool)>>,
 }
 
+/// The clock of one GT.
+#[derive(Debug)]
+pub struct Clock {
+    /// Its tile.
+    pub tile: u32,
+    /// `graphics` or `video`.
+    pub domain: &'static str,
+    /// MHz; 0 while the GT is in its sleep state.
+    pub megahertz: Measured<u64>,
+}
+
+/// The GTs of a card, for their clocks alone.
+#[derive(Debug)]
+pub struct Clocks(Vec<Gt>);
+
+impl Clocks {
+    /// Those of a card that is awake.
+    pub fn of(card: &Card) -> Self {
+        Self(Gt::of(card))
+    }
+
+    /// Reads them.
+    pub fn read(&self) -> Vec<Clock> {
+        let clock = |gt: &Gt| Clock { tile: gt.tile, domain: gt.domain, megahertz: gt.actual.number() };
+        self.0.iter().map(clock).collect()
+    }
+}
+
 impl Gt {
+    /// The GTs of a card.
+    pub fn of(card: &Card) -> Vec<Self> {
+        match card.driver {
+            Driver::Xe => Self::of_xe(&card.function.folder),
+            Driver::I915 => Self::of_i915(&card.folder()),
+        }
+    }
+
     /// The GTs of a card that xe drives; `device` is its PCI folder.
     pub fn of_xe(device: &Path) -> Vec<Self> {
         let mut found = Vec::new();

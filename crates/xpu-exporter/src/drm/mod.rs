@@ -28,7 +28,7 @@ use rustix::fs::makedev;
 
 pub use card::Card;
 pub use clients::ClientLoad;
-pub use gt::GtSample;
+pub use gt::{Clocks, GtSample};
 pub use open_files::OpenFiles;
 pub use rapl::Rapl;
 pub use sensors::SensorSample;
@@ -98,16 +98,12 @@ impl CardFiles {
     /// Finds the card's files; it must be awake.
     pub fn open(card: &Card, roots: &Roots, open: &Arc<OpenFiles>, hold_awake: bool) -> Self {
         let device = &card.function.folder;
-        let gts = match card.driver {
-            Driver::Xe => Gt::of_xe(device),
-            Driver::I915 => Gt::of_i915(&card.folder()),
-        };
         let render = numbered(&device.join("drm"), "renderD").next();
         let render = render.map(|(number, _)| format!("renderD{number}"));
         let nodes = std::iter::once(card.name.clone()).chain(render.clone());
         let nodes = nodes.map(|name| device_number(&device.join("drm").join(name)));
         Self {
-            gts,
+            gts: Gt::of(card),
             sensors: Sensors::of_card(device, card.driver.name()),
             engines: engines(card),
             render_node: render.map(|name| roots.dev.join("dri").join(name)),

@@ -3,16 +3,18 @@
 use std::{
     fs,
     io::{self, ErrorKind},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use kernel::processes;
+use kernel::{File, processes};
 use reading::{Fault, FaultCode, Measured};
-use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx};
+use source::lock;
 
 use super::fdinfo::FDINFO;
+use crate::raw::status::character_device;
 
 /// Shortest and longest time between two walks. A new client is found that much later.
 const WALK_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
@@ -24,19 +26,28 @@ const WALK_PERIOD_FACTOR: u32 = 100;
 #[derive(Debug)]
 pub struct OpenFiles {
     procfs: PathBuf,
-    last: Mutex<Option<Walk>>,
+    last: Mutex<Option<Arc<Walk>>>,
 }
 
+/// What one walk found.
 #[derive(Debug)]
-struct Walk {
+pub struct Walk {
     /// When the next walk is due.
     next: Instant,
-    complete: Measured<()>,
+    /// Whether every process was visible.
+    pub complete: Measured<()>,
     files: Vec<OpenFile>,
 }
 
+impl Walk {
+    /// The open files of the nodes with these device numbers.
+    pub fn on(&self, nodes: &[u64]) -> impl Iterator<Item = &OpenFile> {
+        self.files.iter().filter(|file| nodes.contains(&file.node))
+    }
+}
+
 /// One open DRM file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct OpenFile {
     /// The process that has it open.
     pub process: u32,
@@ -61,21 +72,13 @@ impl OpenFile {
         let (name, link) = (link.file_name(), link.path());
         let opened = fs::read_link(&link).and_then(|target| {
             // Sockets and pipes have no path. What a server of files says is not waited for.
-            if !target.is_absolute() {
+            if !target.as_os_str().as_bytes().contains(&b'/') {
                 return Ok(None);
             }
-            let file = statx(CWD, &link, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE)?;
-            let is_device = FileType::from_raw_mode(file.stx_mode.into()).is_char_device();
-            let node = makedev(file.stx_rdev_major, file.stx_rdev_minor);
-            Ok(is_device.then(|| Self {
-                process,
-                node,
-                link,
-                target,
-                fdinfo: folder.join(FDINFO).join(name),
-            }))
+            let node = character_device(&link)?;
+            Ok(node.map(|node| Self { process, node, link, target, fdinfo: folder.join(FDINFO).join(name) }))
         });
-        opened.or_else(hidden)
+        opened.or_else(|error| hidden(&error))
     }
 
     /// Whether it was closed since it was found, or its process has ended.
@@ -89,11 +92,11 @@ impl OpenFile {
 
 /// What an error about a process means for what is known of its files: nothing is missing of one that has
 /// ended meanwhile.
-fn hidden<T: Default>(error: io::Error) -> Measured<T> {
+fn hidden<T: Default>(error: &io::Error) -> Measured<T> {
     match error.kind() {
-        _ if processes::is_gone(&error) => Ok(T::default()),
+        _ if processes::is_gone(error) => Ok(T::default()),
         ErrorKind::PermissionDenied => Err(Fault::new(FDINFO, FaultCode::NeedsPtrace)),
-        _ => Err(kernel::file::fault(FDINFO, &error)),
+        _ => Err(kernel::file::fault(FDINFO, error)),
     }
 }
 
@@ -108,24 +111,24 @@ impl OpenFiles {
         Self { procfs: procfs.to_owned(), last: Mutex::new(None) }
     }
 
-    /// The open files of the nodes with these device numbers, and whether every process is visible.
-    pub fn on(&self, nodes: &[u64], now: Instant) -> (Measured<()>, Vec<OpenFile>) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref().is_none_or(|walk| now >= walk.next) {
-            let begun = Instant::now();
-            let mut files = Vec::new();
-            let complete = self.walk(&mut files);
-            *last = Some(Walk { next: now + period(begun.elapsed()), complete, files });
+    /// The last walk, or a new one where that is due. It is shared: the files of many clients, copied in each round
+    /// of each card, would scatter over the heap.
+    pub fn walked(&self, now: Instant) -> Arc<Walk> {
+        let mut last = lock(&self.last);
+        if let Some(walk) = last.as_ref().filter(|walk| now < walk.next) {
+            return Arc::clone(walk);
         }
-        let walk = last.as_ref().expect("walked above");
-        let on_nodes = walk.files.iter().filter(|file| nodes.contains(&file.node));
-        (walk.complete, on_nodes.cloned().collect())
+        let begun = Instant::now();
+        let mut files = Vec::new();
+        let complete = self.walk(&mut files);
+        Arc::clone(last.insert(Arc::new(Walk { next: now + period(begun.elapsed()), complete, files })))
     }
 
     /// Finds the open devices of every process. What is found is not all of it if that fails.
     fn walk(&self, files: &mut Vec<OpenFile>) -> Measured<()> {
         processes::all_listed(&self.procfs, FDINFO)?;
-        // Level Zero's driver in this process has the nodes open too, and is not a client.
+        // Level Zero's driver, in this process or in one that it started, has the nodes open too, and is not
+        // a client.
         let own = fs::read_link(self.procfs.join("self")).ok();
         let own = own.and_then(|own| own.to_str()?.parse::<u32>().ok());
         let listed = fs::read_dir(&self.procfs).and_then(Iterator::collect::<io::Result<Vec<_>>>);
@@ -134,17 +137,32 @@ impl OpenFiles {
             let Some(process) = process.filter(|process| own != Some(*process)) else { continue };
             let folder = entry.path();
             let open = fs::read_dir(folder.join("fd")).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-            for link in open.or_else(hidden)? {
-                files.extend(OpenFile::behind(process, &folder, &link)?);
+            let mut devices = Vec::new();
+            for link in open.or_else(|error| hidden(&error))? {
+                devices.extend(OpenFile::behind(process, &folder, &link)?);
+            }
+            if !devices.is_empty() && (own.is_none() || parent(&folder) != own) {
+                files.append(&mut devices);
             }
         }
         Ok(())
     }
 }
 
+/// The process that started the one with this folder (proc_pid_stat(5), ppid).
+fn parent(folder: &Path) -> Option<u32> {
+    let stat = File::new(folder, "stat").text().ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Duration, period};
+    use super::{Duration, parent, period};
+
+    #[test]
+    fn a_process_has_a_parent() {
+        assert_eq!(parent("/proc/self".as_ref()), Some(std::os::unix::process::parent_id()));
+    }
 
     #[test]
     fn the_longer_a_walk_takes_the_rarer_it_is() {

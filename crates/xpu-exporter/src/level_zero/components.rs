@@ -3,7 +3,7 @@
 use level_zero_sys::Failure;
 use reading::{Absence, Fault, FaultCode, Measured};
 
-use super::fault;
+use super::{fault, returned};
 
 /// One component of a device with its handle.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl<H: Copy + PartialEq, S> Components<H, S> {
             if self.settled.contains(&handle) {
                 continue;
             }
-            match describe(handle).map_err(fault) {
+            match returned(describe(handle)) {
                 Err(fault) if may_pass(fault) => self.missing = Some(fault),
                 Err(fault) => {
                     self.settled.push(handle);
@@ -100,12 +100,12 @@ impl<H: Copy + PartialEq, S> Components<H, S> {
 
 #[cfg(test)]
 mod tests {
-    use level_zero_sys::code;
+    use level_zero_sys::{Why, code};
 
     use super::*;
 
     fn failure<T>(code: u32) -> Result<T, Failure> {
-        Err(Failure { call: "zesFanGetProperties", code: Some(code) })
+        Err(Failure { call: "zesFanGetProperties", why: Why::Returned(code) })
     }
 
     #[test]

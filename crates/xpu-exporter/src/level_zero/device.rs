@@ -8,10 +8,11 @@ use reading::{Absence, Ceiling, Counted, Fault, FaultCode, Lost, Measured};
 use source::Share;
 
 use super::{
-    EngineSample, FrequencySample, Gpu, LOSSES, MemorySample, Missing, PortSample, PowerRange, Sample,
+    EngineSample, FrequencySample, Gpu, LOSSES, MemorySample, Missing, Options, PortSample, PowerRange,
+    Sample, TemperatureSample,
     components::{Component, Components},
     counters::{Directions, Energy, read_untorn},
-    fault,
+    returned,
 };
 
 fn tile(on_subdevice: u8, subdevice: u32) -> Option<u32> {
@@ -31,6 +32,8 @@ pub struct Sysman {
     calls: Arc<LevelZero>,
     device: sys::Device,
     integrated: bool,
+    /// Why processes are not counted.
+    counts_processes: Measured<()>,
     /// Absent where engine counters may not keep the device awake.
     engines: Option<Components<sys::Engine, Share>>,
     frequencies: Components<sys::Frequency, f64>,
@@ -39,7 +42,7 @@ pub struct Sysman {
     /// The domain that was chosen; its counter is followed.
     power: Option<(sys::Power, PowerRange)>,
     energy: Energy,
-    temperatures: Components<sys::Temperature, ()>,
+    temperatures: Components<sys::Temperature, f64>,
     fans: Components<sys::Fan, i32>,
     ras: Components<sys::Ras, ()>,
     ports: Components<sys::FabricPort, Directions>,
@@ -56,12 +59,12 @@ struct Module {
 }
 
 impl Sysman {
-    /// Prepares the device, of which nothing is asked yet. With `engines`, its engine counters are opened, which
-    /// keeps it awake.
-    pub fn new(gpu: &Gpu, engines: bool) -> Self {
+    /// Prepares the device, of which nothing is asked yet.
+    pub fn new(gpu: &Gpu, options: Options) -> Self {
         Self {
             integrated: gpu.integrated,
-            engines: engines.then(Components::default),
+            counts_processes: options.processes,
+            engines: options.engines.then(Components::default),
             frequencies: Components::default(),
             memories: Components::default(),
             powers: Components::default(),
@@ -122,7 +125,7 @@ impl Sysman {
             || l0.temperatures(device),
             |handle| {
                 let sensor = l0.temperature_properties(handle)?;
-                Ok(Some((tile(sensor.on_subdevice, sensor.subdevice), sensor.kind, ())))
+                Ok(Some((tile(sensor.on_subdevice, sensor.subdevice), sensor.kind, sensor.max)))
             },
         );
         self.fans.ask(|| l0.fans(device), |handle| Ok(Some((None, 0, l0.fan_properties(handle)?.max_rpm))));
@@ -141,7 +144,7 @@ impl Sysman {
             },
         );
         if self.pci.is_err_and(|fault| fault.absence != Absence::Unsupported) {
-            self.pci = l0.pci_properties(device).map_err(fault).map(|pci| Pci {
+            self.pci = returned(l0.pci_properties(device)).map(|pci| Pci {
                 max_speed: pci.max_speed,
                 counts_bytes: pci.has_bandwidth != 0,
                 counts_replays: pci.has_replays != 0,
@@ -167,7 +170,7 @@ impl Sysman {
     /// When the driver reports that the device or the driver is gone.
     pub fn read(&mut self) -> Result<Sample, Lost> {
         let l0 = &*self.calls;
-        let state = l0.device_state(self.device).map_err(fault);
+        let state = returned(l0.device_state(self.device));
         check_lost(&state)?;
         self.ask();
         let l0 = &*self.calls;
@@ -178,7 +181,7 @@ impl Sysman {
         };
         let engines = engines.map(|engines| {
             let read = |engine: &mut Component<sys::Engine, Share>| {
-                let activity = l0.engine_activity(engine.handle).map_err(fault);
+                let activity = returned(l0.engine_activity(engine.handle));
                 let ticks = activity.map(|activity| (activity.active, activity.timestamp));
                 let busy = engine.state.of("zesEngineGetActivity", Instant::now(), ticks);
                 EngineSample { tile: engine.tile, kind: engine.kind, busy }
@@ -189,11 +192,11 @@ impl Sysman {
         let memories = self.memories.all("zesDeviceEnumMemoryModules", none);
         let memories: Measured<Vec<_>> = memories.map(|memories| {
             let read = |memory: &mut Component<sys::Memory, Module>| {
-                let bandwidth = l0.memory_bandwidth(memory.handle).map_err(fault);
+                let bandwidth = returned(l0.memory_bandwidth(memory.handle));
                 MemorySample {
                     tile: memory.tile,
                     physical_bytes: memory.state.physical_bytes,
-                    state: l0.memory_state(memory.handle).map_err(fault),
+                    state: returned(l0.memory_state(memory.handle)),
                     moved: moved(&mut memory.state.moved, bandwidth),
                     active: bandwidth_share(&mut memory.state.active, Instant::now(), bandwidth),
                 }
@@ -211,39 +214,25 @@ impl Sysman {
         let l0 = &*self.calls;
         Ok(Sample {
             engines,
+            processes: self.processes(),
             memories,
             energy,
             limit_range,
-            limits: domain.and_then(|power| l0.power_limits(power).map_err(fault)),
-            frequencies: self
-                .frequencies
-                .parts
-                .iter()
-                .map(|domain| FrequencySample {
-                    tile: domain.tile,
-                    kind: domain.kind,
-                    max_mhz: domain.state,
-                    state: l0.frequency_state(domain.handle).map_err(fault),
-                })
-                .collect(),
-            temperatures: self
-                .temperatures
-                .parts
-                .iter()
-                .map(|sensor| (sensor.tile, sensor.kind, l0.temperature(sensor.handle).map_err(fault)))
-                .collect(),
+            limits: domain.and_then(|power| returned(l0.power_limits(power))),
+            frequencies: self.frequencies(),
+            temperatures: self.temperatures(),
             fans: self
                 .fans
                 .parts
                 .iter()
-                .map(|fan| (fan.number, l0.fan_speed(fan.handle, value::FAN_RPM).map_err(fault), fan.state))
+                .map(|fan| (fan.number, returned(l0.fan_speed(fan.handle, value::FAN_RPM)), fan.state))
                 .collect(),
             ras: self
                 .ras
                 .parts
                 .iter()
                 .map(|set| {
-                    let counts = l0.ras_state(set.handle).map_err(fault);
+                    let counts = returned(l0.ras_state(set.handle));
                     (set.tile, set.kind, counts.map(|state| state.category))
                 })
                 .collect(),
@@ -251,13 +240,41 @@ impl Sysman {
             pcie_bytes,
             pcie_replays: self.pcie_replays(),
             pcie_speeds: [
-                l0.pci_state(self.device).map_err(fault).map(|state| state.speed),
+                returned(l0.pci_state(self.device)).map(|state| state.speed),
                 self.pci.map(|pci| pci.max_speed),
             ],
-            ecc: l0.ecc_state(self.device).map_err(fault),
+            ecc: returned(l0.ecc_state(self.device)),
             reset: state.map(|state| state.reset),
             missing: self.missing(),
         })
+    }
+
+    fn frequencies(&self) -> Vec<FrequencySample> {
+        let read = |domain: &Component<sys::Frequency, f64>| FrequencySample {
+            tile: domain.tile,
+            kind: domain.kind,
+            max_mhz: domain.state,
+            state: returned(self.calls.frequency_state(domain.handle)),
+            throttled_us: returned(self.calls.throttle_time(domain.handle)).map(|time| time.throttled),
+        };
+        self.frequencies.parts.iter().map(read).collect()
+    }
+
+    fn temperatures(&self) -> Vec<TemperatureSample> {
+        let read = |sensor: &Component<sys::Temperature, f64>| TemperatureSample {
+            tile: sensor.tile,
+            kind: sensor.kind,
+            celsius: returned(self.calls.temperature(sensor.handle)).map(|sys::Celsius(celsius)| celsius),
+            max_celsius: sensor.state,
+        };
+        self.temperatures.parts.iter().map(read).collect()
+    }
+
+    fn processes(&self) -> Measured<u64> {
+        self.counts_processes?;
+        let processes = returned(self.calls.processes(self.device))?;
+        // This process has the device open to ask for them.
+        Ok(processes.iter().filter(|process| process.process != std::process::id()).count() as u64)
     }
 
     fn missing(&self) -> Missing {
@@ -272,7 +289,7 @@ impl Sysman {
 
     /// Energy since the first round.
     fn energy(&mut self, power: Measured<sys::Power>, range: Measured<PowerRange>) -> Measured<Counted> {
-        let reading = power.and_then(|power| self.calls.energy(power).map_err(fault));
+        let reading = power.and_then(|power| returned(self.calls.energy(power)));
         let watts = range.map(|range| f64::from(range.max) / 1e3);
         let energy = reading.map(|counter| counter.energy);
         self.energy.add("zesPowerGetEnergyCounter", Instant::now(), energy, watts)
@@ -283,7 +300,7 @@ impl Sysman {
         let (calls, device) = (&*self.calls, self.device);
         let own = self.pci.map(|pci| pci.max_speed.max_bandwidth as f64);
         let read = || {
-            let stats = calls.pci_stats(device).map_err(fault)?;
+            let stats = returned(calls.pci_stats(device))?;
             Ok([stats.received, stats.transmitted])
         };
         // The fastest link that exists, where the driver does not report the device's own.
@@ -301,7 +318,7 @@ impl Sysman {
         if !self.pci?.counts_replays {
             return Err(Fault::new(CALL, FaultCode::NoReplayCounter));
         }
-        self.calls.pci_stats(self.device).map_err(fault).map(|stats| stats.replays)
+        returned(self.calls.pci_stats(self.device)).map(|stats| stats.replays)
     }
 }
 
@@ -335,8 +352,8 @@ fn bandwidth_share(
 }
 
 fn read_port(l0: &LevelZero, port: &mut Component<sys::FabricPort, Directions>) -> PortSample {
-    let state = l0.port_state(port.handle).map_err(fault);
-    let bytes = l0.port_throughput(port.handle).map_err(fault);
+    let state = returned(l0.port_state(port.handle));
+    let bytes = returned(l0.port_throughput(port.handle));
     let most =
         state.map(|state| state.receive.bit_rate.max(0) as f64 * f64::from(state.receive.width.max(0)) / 8.0);
     let bytes = bytes.map(|bytes| [bytes.received, bytes.transmitted]);
@@ -345,7 +362,7 @@ fn read_port(l0: &LevelZero, port: &mut Component<sys::FabricPort, Directions>) 
         number: port.number,
         state,
         moved: port.state.add("zesFabricPortGetThroughput", bytes, Ceiling::of_link(most)),
-        errors: l0.port_errors(port.handle).map_err(fault),
+        errors: returned(l0.port_errors(port.handle)),
     }
 }
 

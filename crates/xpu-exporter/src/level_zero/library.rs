@@ -1,14 +1,13 @@
 //! The opened loader and the GPUs that it lists.
 
-use std::{ffi::OsStr, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use level_zero_sys::{self as sys, InitFunction, LevelZero, OpenError, value};
 use reading::{Fault, Measured, Unavailable};
+use source::LibraryPath;
 
-use super::{LOSSES, fault};
+use super::{LOSSES, fault, returned};
 
-/// The file name of the loader when no path is given.
-const LOADER: &str = "libze_loader.so.1";
 /// A simulated driver puts this prefix and the machine's name into the brand of its devices.
 const SIMULATED: &str = "accelsim:";
 
@@ -24,18 +23,21 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens the loader at `path`, or the one on the loader's own search path, and lists its GPUs.
+    /// Opens the loader and lists its GPUs.
     ///
     /// # Errors
     /// One line: which library, what failed, and what to do.
-    pub fn open(path: Option<&Path>) -> OpenedLibrary {
-        let name = path.map_or(OsStr::new(LOADER), Path::as_os_str);
-        let path = name.to_string_lossy().into_owned();
-        let calls = LevelZero::open(name).map_err(|error| {
+    pub fn open(library: &LibraryPath) -> OpenedLibrary {
+        let missing = |why: String| {
+            format!(
+                "{why}; install libze1 and intel-level-zero-gpu, or name the loader with --library.level-zero"
+            )
+        };
+        let found = library.find().map_err(|why| Unavailable(missing(why)))?;
+        let path = found.to_string_lossy().into_owned();
+        let calls = LevelZero::open(found.as_os_str()).map_err(|error| {
             Unavailable(match error {
-                OpenError::Library(why) => format!(
-                    "{why}; install libze1 and intel-level-zero-gpu, or name the loader with --library.level-zero"
-                ),
+                OpenError::Library(why) => missing(why),
                 OpenError::Incomplete => {
                     format!("{path}: has neither zesInit nor zeInit; it is not a Level Zero loader")
                 }
@@ -67,7 +69,7 @@ impl Library {
     /// Those of the calls that list devices, and the fault that means that the driver is gone.
     pub fn gpus(&self, known: &[Gpu]) -> Measured<Vec<Gpu>> {
         let mut gpus = Vec::new();
-        for device in self.calls.devices().map_err(fault)? {
+        for device in returned(self.calls.devices())? {
             match known.iter().find(|gpu| gpu.device == device) {
                 Some(gpu) => gpus.push(gpu.clone()),
                 None => match self.gpu(device) {
@@ -82,12 +84,12 @@ impl Library {
 
     /// `None` for a device that is no GPU: NPUs are listed too.
     fn gpu(&self, device: sys::Device) -> Measured<Option<Gpu>> {
-        let properties = self.calls.device_properties(device).map_err(fault)?;
+        let properties = returned(self.calls.device_properties(device))?;
         if properties.core.kind != value::DEVICE_GPU {
             return Ok(None);
         }
         let sys::PciAddress { domain, bus, device: slot, function } =
-            self.calls.pci_properties(device).map_err(fault)?.address;
+            returned(self.calls.pci_properties(device))?.address;
         Ok(Some(Gpu {
             library: self.clone(),
             device,

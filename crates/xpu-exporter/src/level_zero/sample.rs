@@ -23,6 +23,20 @@ pub struct FrequencySample {
     pub max_mhz: f64,
     /// Its clock and what throttles it.
     pub state: Measured<sys::FrequencyState>,
+    /// For how long it was throttled, µs.
+    pub throttled_us: Measured<u64>,
+}
+
+/// One temperature sensor.
+pub struct TemperatureSample {
+    /// Its tile; `None` for the whole device.
+    pub tile: Option<u32>,
+    /// `zes_temp_sensors_t`.
+    pub kind: u32,
+    /// °C.
+    pub celsius: Measured<f64>,
+    /// The most that the part may have, °C; 0 or negative is unknown.
+    pub max_celsius: f64,
 }
 
 /// One memory module.
@@ -57,6 +71,8 @@ pub struct PortSample {
 pub struct Sample {
     /// Engine groups.
     pub engines: Measured<Vec<EngineSample>>,
+    /// Other processes that have the device open.
+    pub processes: Measured<u64>,
     /// Clock domains.
     pub frequencies: Vec<FrequencySample>,
     /// Memory modules on the device.
@@ -67,8 +83,8 @@ pub struct Sample {
     pub limits: Measured<Vec<sys::PowerLimit>>,
     /// What the limit can be.
     pub limit_range: Measured<PowerRange>,
-    /// Temperature sensors: tile, `zes_temp_sensors_t`, °C.
-    pub temperatures: Vec<(Option<u32>, u32, Measured<f64>)>,
+    /// Temperature sensors.
+    pub temperatures: Vec<TemperatureSample>,
     /// Fans: position in the driver's list, revolutions per minute now, and at most.
     pub fans: Vec<(u32, Measured<i32>, i32)>,
     /// Error sets: tile, `zes_ras_error_type_t`, counts by category.
@@ -113,14 +129,4 @@ pub struct Missing {
     pub ras: Option<Fault>,
     /// Fabric ports.
     pub ports: Option<Fault>,
-}
-
-impl Sample {
-    /// Whether every clock is 0, as it is only in a GT's deepest sleep state.
-    pub fn clocks_are_stopped(&self) -> bool {
-        let is_stopped = |domain: &FrequencySample| domain.state.is_ok_and(|state| state.actual == 0.0);
-        self.missing.frequencies.is_none()
-            && !self.frequencies.is_empty()
-            && self.frequencies.iter().all(is_stopped)
-    }
 }

@@ -117,14 +117,19 @@ fn link(sample: &Sample, batch: &mut Batch) {
     batch.put(m::LINK_BANDWIDTH, pcie_link(), capacity);
 }
 
+/// The clock of one domain.
+pub fn clock(domain: &'static str, mhz: Measured<u64>, batch: &mut Batch) {
+    let clock = mhz.and_then(|mhz| megahertz("act_freq", mhz as f64));
+    batch.put(m::CLOCK, Labels::one(Label::Domain, domain), clock);
+}
+
 /// Clocks and throttling of one card or tile. A reason is active if it is active on one of the GTs.
 fn gts(gts: &[&GtSample], batch: &mut Batch) {
     let mut throttle: Vec<(&'static str, bool)> = Vec::new();
     let mut missing = None;
     for gt in gts {
-        let actual = gt.actual_mhz.and_then(|mhz| megahertz("act_freq", mhz as f64));
+        clock(gt.domain, gt.actual_mhz, batch);
         let most = gt.max_mhz.and_then(|mhz| highest("rp0_freq", mhz as f64));
-        batch.put(m::CLOCK, Labels::one(Label::Domain, gt.domain), actual);
         batch.put(m::CLOCK_MAX, Labels::one(Label::Domain, gt.domain), most);
         match &gt.reasons {
             Ok(reasons) => {

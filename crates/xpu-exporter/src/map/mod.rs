@@ -24,6 +24,12 @@ impl Identities {
         let index = tile.and_then(|tile| usize::try_from(tile).ok());
         index.and_then(|index| self.tiles.get(index)).unwrap_or(&self.card)
     }
+
+    /// The identity for a value that has this `partition` label elsewhere.
+    pub fn of_partition(&self, partition: Option<&str>) -> &Arc<Identity> {
+        let is_it = |tile: &&Arc<Identity>| partition.is_some() && tile.partition.as_deref() == partition;
+        self.tiles.iter().find(is_it).unwrap_or(&self.card)
+    }
 }
 
 /// A clock in the range that a chip can have.

@@ -6,8 +6,8 @@ mod tests;
 
 use level_zero_sys::{MemoryState, PciSpeed, value as v};
 use naming::{
-    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, MetricOf, Quantity, Ratio, Watts,
-    catalogue as m,
+    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, MetricOf, Quantity, Ratio,
+    Seconds, Watts, catalogue as m,
 };
 use reading::{Batch, Fault, LabelValue, Labels, Measured, plausible_celsius};
 
@@ -22,6 +22,7 @@ use tables::{
 pub fn put(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     batch.begin(&identities.card);
     engines(identities, sample, batch);
+    batch.put(m::COMPUTE_PROCESSES, Labels::NONE, sample.processes.map(Count));
     memories(identities, sample, batch);
     power(sample, batch);
     clocks(identities, sample, batch);
@@ -56,14 +57,13 @@ fn absent<T: Quantity>(metric: MetricOf<T>, fault: Option<Fault>, batch: &mut Ba
 const OF_RAS: [MetricOf<Count>; 3] = [m::ERRORS, m::ERRORS_CORRECTED, m::ECC_ERRORS];
 
 /// Why the values that only Level Zero reports are absent where it is not open.
-pub fn put_unopened(identities: &Identities, integrated: bool, why: FaultCode, batch: &mut Batch) {
-    let fault = |code| Fault::new("level_zero", code);
+pub fn put_unopened(identities: &Identities, integrated: bool, why: Fault, batch: &mut Batch) {
     batch.begin(&identities.card);
-    batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(fault(why)));
+    batch.put(m::RECOVERY_ACTION, Labels::NONE, Err(why));
     for count in OF_RAS {
-        batch.put(count, Labels::NONE, Err(fault(why)));
+        batch.put(count, Labels::NONE, Err(why));
     }
-    let why = fault(if integrated { FaultCode::Integrated } else { why });
+    let why = if integrated { Fault::new(why.call, FaultCode::Integrated) } else { why };
     for ratio in [m::MEMORY_BANDWIDTH_ACTIVE, m::FAN_SPEED] {
         batch.put(ratio, Labels::NONE, Err(why));
     }
@@ -252,6 +252,10 @@ fn clocks(identities: &Identities, sample: &Sample, batch: &mut Batch) {
             batch.put(m::CLOCK, label(), actual);
             batch.put(m::CLOCK_MAX, label(), highest("zesFrequencyGetProperties", domain.max_mhz));
             reasons = reasons.and_then(|reasons| domain.state.map(|state| reasons | state.throttle));
+            if domain.kind == v::CLOCK_GPU {
+                let seconds = domain.throttled_us.map(|micro| Seconds(micro as f64 / 1e6));
+                batch.put(m::THROTTLE_SECONDS, Labels::one(Label::Reason, "any"), seconds);
+            }
         }
         match reasons {
             Err(fault) => batch.put(m::THROTTLE_ACTIVE, Labels::NONE, Err(fault)),
@@ -277,14 +281,15 @@ fn throttle(active: u32, batch: &mut Batch) {
 }
 
 fn heat(identities: &Identities, sample: &Sample, batch: &mut Batch) {
-    let mut sensors: Vec<_> = sample.temperatures.iter().map(|(tile, kind, _)| (*tile, *kind)).collect();
+    const LIMIT: &str = "zesTemperatureGetProperties";
+    let mut sensors: Vec<_> = sample.temperatures.iter().map(|sensor| (sensor.tile, sensor.kind)).collect();
     sensors.retain(|(_, kind)| !LOWEST_SENSORS.contains(kind));
     sensors.sort_unstable();
     sensors.dedup();
     for sensor in sensors {
         // Of several sensors of one kind, the hottest.
-        let alike = sample.temperatures.iter().filter(|(tile, kind, _)| (*tile, *kind) == sensor);
-        let celsius = alike.map(|(.., celsius)| plausible_celsius("zesTemperatureGetState", (*celsius)?));
+        let alike = || sample.temperatures.iter().filter(|one| (one.tile, one.kind) == sensor);
+        let celsius = alike().map(|one| plausible_celsius("zesTemperatureGetState", one.celsius?));
         let hottest = celsius.reduce(|one, other| Ok(one?.max(other?)));
         batch.begin(identities.of(sensor.0));
         let none = Fault::new("zesTemperatureGetState", FaultCode::NoSensor);
@@ -293,6 +298,13 @@ fn heat(identities: &Identities, sample: &Sample, batch: &mut Batch) {
             Labels::one(Label::Sensor, named(&SENSORS, sensor.1)),
             hottest.unwrap_or(Err(none)).map(Celsius),
         );
+        // The first of them reaches its limit first.
+        let limits = alike().map(|one| one.max_celsius).filter(|max| *max > 0.0);
+        let none = Fault::new(LIMIT, FaultCode::None);
+        let lowest = limits.min_by(f64::total_cmp).ok_or(none);
+        let labels = Labels::one(Label::Sensor, named(&SENSORS, sensor.1)).with(Label::Limit, "max");
+        let limit = lowest.and_then(|max| plausible_celsius(LIMIT, max));
+        batch.put(m::TEMPERATURE_LIMIT, labels, limit.map(Celsius));
     }
     batch.begin(&identities.card);
     for (fan, rpm, most) in &sample.fans {

@@ -7,7 +7,7 @@ use naming::Family;
 use reading::Identity;
 
 use super::*;
-use crate::level_zero::FrequencySample;
+use crate::level_zero::{FrequencySample, TemperatureSample};
 
 const NONE: Fault = Fault::new("test", FaultCode::None);
 
@@ -15,6 +15,7 @@ const NONE: Fault = Fault::new("test", FaultCode::None);
 fn nothing() -> Sample {
     Sample {
         engines: Err(NONE),
+        processes: Err(NONE),
         frequencies: Vec::new(),
         memories: Err(NONE),
         energy: Err(NONE),
@@ -31,6 +32,14 @@ fn nothing() -> Sample {
         reset: Ok(DeviceState::default().reset),
         missing: crate::level_zero::Missing::default(),
     }
+}
+
+fn clock(kind: u32, max_mhz: f64, state: FrequencyState) -> FrequencySample {
+    FrequencySample { tile: None, kind, max_mhz, state: Ok(state), throttled_us: Err(NONE) }
+}
+
+fn sensor(kind: u32, celsius: f64, max_celsius: f64) -> TemperatureSample {
+    TemperatureSample { tile: None, kind, celsius: Ok(celsius), max_celsius }
 }
 
 /// The series of a sample except the recovery action's, as `name{labels} value`, and the codes of what is
@@ -76,12 +85,12 @@ fn what_is_newer_than_the_tables_keeps_its_number() {
     let state = FrequencyState { actual: 1000.0, throttle: 1 << 12, ..FrequencyState::default() };
     let sample = Sample {
         engines: Ok(vec![engine(77, 0.5), engine(v::ENGINE_COPY, 0.25), engine(v::ENGINE_ALL, 1.0)]),
-        frequencies: vec![FrequencySample { tile: None, kind: 9, max_mhz: -1.0, state: Ok(state) }],
+        frequencies: vec![clock(9, -1.0, state)],
         temperatures: vec![
-            (None, 42, Ok(50.0)),
-            (None, 8, Ok(60.0)),
-            (None, 8, Ok(70.0)),
-            (None, 3, Ok(9.0)),
+            sensor(42, 50.0, -1.0),
+            sensor(8, 60.0, 0.0),
+            sensor(8, 70.0, -1.0),
+            sensor(3, 9.0, 95.0),
         ],
         ..nothing()
     };
@@ -117,7 +126,7 @@ fn limits_are_in_watts_and_0_is_no_limit_and_no_clock() {
             limit(v::LEVEL_PEAK, 1, 300_000),
         ]),
         // The driver reports 0 where it does not know the highest clock.
-        frequencies: vec![FrequencySample { tile: None, kind: v::CLOCK_GPU, max_mhz: 0.0, state: Ok(state) }],
+        frequencies: vec![clock(v::CLOCK_GPU, 0.0, state)],
         ..nothing()
     };
     let (series, absent) = series(&sample);
@@ -125,6 +134,32 @@ fn limits_are_in_watts_and_0_is_no_limit_and_no_clock() {
     assert_eq!(named("accel_power_limit_watts"), ["accel_power_limit_watts{enforced} 190"]);
     assert_eq!(named("accel_clock"), ["accel_clock_hertz{graphics} 0"], "a clock that is stopped");
     assert_eq!(absent, ["disabled", "unknown", "unknown"]);
+}
+
+#[test]
+fn what_newer_drivers_report_is_exported() {
+    let throttled = |kind, micro| FrequencySample {
+        throttled_us: Ok(micro),
+        ..clock(kind, 2400.0, FrequencyState { actual: 1000.0, ..FrequencyState::default() })
+    };
+    let sample = Sample {
+        processes: Ok(3),
+        // The clock of another domain is not the GPU's.
+        frequencies: vec![throttled(v::CLOCK_MEMORY, 9_000_000), throttled(v::CLOCK_GPU, 2_500_000)],
+        temperatures: vec![
+            sensor(v::SENSOR_GPU, 60.0, 100.0),
+            sensor(v::SENSOR_GPU, 61.0, 95.0),
+            sensor(v::SENSOR_MEMORY, 70.0, 1000.0),
+        ],
+        ..nothing()
+    };
+    let (series, absent) = series(&sample);
+    let named = |name: &str| series.iter().filter(|one| one.starts_with(name)).cloned().collect::<Vec<_>>();
+    assert_eq!(named("accel_compute_processes"), ["accel_compute_processes{} 3"]);
+    assert_eq!(named("accel_throttle_seconds"), ["accel_throttle_seconds_total{any} 2.5"]);
+    let limit = "accel_temperature_limit_celsius";
+    assert_eq!(named(limit), [format!("{limit}{{gpu,max}} 95")], "the one that is reached first");
+    assert!(absent.contains(&"over_200_celsius"), "{absent:?}");
 }
 
 #[test]

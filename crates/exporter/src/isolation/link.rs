@@ -1,0 +1,243 @@
+//! The exporter's end of the connection to a helper process: calls on their way, and how the helper ended.
+
+use std::{
+    collections::HashMap,
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    process::Child,
+    sync::{
+        Mutex,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use naming::Family;
+use reading::{Fault, FaultCode};
+use source::lock;
+use tracing::warn;
+
+use super::{
+    OPENING, SILENCE, describe,
+    frame::{Body, Broken, Call, Inbox, send},
+    process,
+    wire::Wire,
+};
+
+/// How often it is checked whether a helper is silent.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long a helper that has closed its connection may take to end.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A connection to a helper, shared by everything that calls into it.
+pub struct Link {
+    connection: UnixStream,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By their numbers.
+    calls: HashMap<u32, Running>,
+    last: u32,
+    /// When a call into the library returned last.
+    returned: Option<Instant>,
+    end: Option<End>,
+}
+
+struct Running {
+    name: &'static str,
+    /// How long no call into the library may return meanwhile.
+    silence: Duration,
+    /// Whether the library is called for it.
+    enters_library: bool,
+    since: Instant,
+    result: Sender<Body>,
+}
+
+/// How a helper ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// For the faults of calls that were under way or come later.
+    pub code: FaultCode,
+    /// For people.
+    pub text: String,
+}
+
+impl Link {
+    /// A link over a new connection.
+    pub fn new(connection: UnixStream) -> Self {
+        Self { connection, state: Mutex::default() }
+    }
+
+    /// Makes a call and waits for its result, which comes at the latest with the end of the helper.
+    ///
+    /// # Errors
+    /// The fault of the helper's end.
+    pub fn call<T: Wire>(&self, call: Call) -> Result<T, Fault> {
+        self.call_within(call, Duration::MAX)
+    }
+
+    /// The same, but waits no longer than `patience`.
+    ///
+    /// # Errors
+    /// As above, and `deadline`.
+    pub fn call_within<T: Wire>(&self, call: Call, patience: Duration) -> Result<T, Fault> {
+        let name = call.name();
+        let silence = if matches!(call, Call::Connect) { OPENING } else { SILENCE };
+        let enters_library = !matches!(call, Call::Recall(_));
+        let received = {
+            let (sender, receiver) = mpsc::channel();
+            let mut state = lock(&self.state);
+            if state.end.is_none() {
+                state.last = state.last.wrapping_add(1);
+                let number = state.last;
+                state.calls.insert(
+                    number,
+                    Running { name, silence, enters_library, since: Instant::now(), result: sender },
+                );
+                // Under the lock, since frames must not mix. The helper always reads.
+                if send(&self.connection, &(number, call)).is_err() {
+                    self.close();
+                }
+            }
+            receiver
+        };
+        let Body(bytes) = received.recv_timeout(patience).map_err(|error| match error {
+            RecvTimeoutError::Timeout => Fault::new(name, FaultCode::Deadline),
+            RecvTimeoutError::Disconnected => Fault::new(name, self.code()),
+        })?;
+        let mut input = &*bytes;
+        T::take(&mut input).filter(|_| input.is_empty()).ok_or_else(|| {
+            self.end(&End::of(FaultCode::HelperGarbled));
+            Fault::new(name, FaultCode::HelperGarbled)
+        })
+    }
+
+    /// Makes a call that has no result.
+    pub fn notify(&self, call: Call) {
+        let state = lock(&self.state);
+        if state.end.is_none() && send(&self.connection, &(0u32, call)).is_err() {
+            self.close();
+        }
+    }
+
+    /// How the helper ended, if it did.
+    pub fn ended(&self) -> Option<End> {
+        lock(&self.state).end.clone()
+    }
+
+    fn code(&self) -> FaultCode {
+        self.ended().map_or(FaultCode::HelperGarbled, |end| end.code)
+    }
+
+    /// Lets every call fail that is under way. The first end counts.
+    fn end(&self, end: &End) {
+        let mut state = lock(&self.state);
+        state.end.get_or_insert_with(|| end.clone());
+        state.calls.clear();
+        drop(state);
+        self.close();
+    }
+
+    /// Wakes the thread that attends the helper, which then ends it.
+    fn close(&self) {
+        // It may be closed already.
+        let _ = self.connection.shutdown(Shutdown::Both);
+    }
+
+    /// Passes a result on. Returns whether there is such a call.
+    fn deliver(&self, number: u32, result: Body) -> bool {
+        let mut state = lock(&self.state);
+        let Some(running) = state.calls.remove(&number) else { return false };
+        if running.enters_library {
+            state.returned = Some(Instant::now());
+        }
+        // Who called may no longer wait.
+        let _ = running.result.send(result);
+        true
+    }
+
+    /// Whether calls are under way, and none returned for longer than each of them may take.
+    fn hangs(&self, now: Instant) -> bool {
+        let state = lock(&self.state);
+        let is_late = |running: &Running| {
+            let since = state.returned.map_or(running.since, |returned| returned.max(running.since));
+            now.saturating_duration_since(since) > running.silence
+        };
+        !state.calls.is_empty() && state.calls.values().all(is_late)
+    }
+
+    /// What was called, for people.
+    fn under_way(&self) -> String {
+        let state = lock(&self.state);
+        let mut names: Vec<_> = state.calls.values().map(|running| running.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.join(", ")
+    }
+
+    /// Receives results until the helper ends, ends it where it does not end by itself, and waits for that.
+    pub fn attend(&self, family: Family, mut child: Child) {
+        let mut inbox = Inbox::default();
+        let found = loop {
+            let (goes_on, code) = match inbox.receive(&self.connection) {
+                Ok(Some((number, body))) => (self.deliver(number, body), FaultCode::HelperGarbled),
+                Ok(None) => (!self.hangs(Instant::now()), FaultCode::LibraryHung),
+                Err(Broken::Garbled) => (false, FaultCode::HelperGarbled),
+                Err(Broken::Closed) => break None,
+            };
+            if !goes_on {
+                break Some(code);
+            }
+        };
+        let end = match found {
+            Some(code) => End::of(code),
+            None => self.ended().unwrap_or_else(|| ending(&mut child)),
+        };
+        let during = self.under_way();
+        warn!(
+            source = family.name(),
+            pid = child.id(),
+            during,
+            why = end.text,
+            "the process of the vendor's library ended; it will be started again"
+        );
+        self.end(&end);
+        // It may have ended already.
+        let _ = child.kill();
+        // A process that hangs in the kernel ends when that lets it; until then no other is started.
+        let _ = child.wait();
+    }
+}
+
+impl End {
+    fn of(code: FaultCode) -> Self {
+        Self { code, text: describe(code).to_owned() }
+    }
+}
+
+/// How a helper ended that has closed its connection: it ends by itself, or not at all.
+fn ending(child: &mut Child) -> End {
+    let until = Instant::now() + GRACE;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => {
+                let (code, text) = process::ending(status);
+                return End { code, text };
+            }
+            Ok(None) if Instant::now() < until => thread::sleep(GRACE / 100),
+            Ok(None) | Err(_) => return End::of(FaultCode::HelperGarbled),
+        }
+    }
+}
+
+/// Sets how often [`Link::attend`] looks at the clock.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn tick(connection: &UnixStream) -> std::io::Result<()> {
+    connection.set_read_timeout(Some(TICK))
+}
