@@ -7,12 +7,11 @@ use serde::Deserialize;
 
 use crate::{
     model::{
-        Alert, Bound, Engine, ErrorCode, Level, Limit, Part, Procedure, Reason, Renamed, Selector, Severity,
-        Signal, SloClass, TokenPrice, XidAction,
+        Alert, Bound, Engine, ErrorCode, Level, Limit, Procedure, Reason, Renamed, Severity, Signal,
+        SloClass, TokenPrice, XidAction,
     },
-    number::{Duration, decimal},
+    number::Duration,
     overrides::covers,
-    vocabulary::PerVocabulary,
 };
 
 mod files;
@@ -93,11 +92,7 @@ const WINDOWS: [Duration; 4] = [Duration(120), RATE_WINDOW, Duration(600), Durat
 const PERIOD: Duration = Duration(30 * 86_400);
 
 /// The currency of the catalogue's texts.
-const DOLLARS: &str = "dollars";
-
-/// Signals whose expressions follow from the prices.
-const NODE_COST: &str = "node_cost";
-const TOKEN_CHARGE: &str = "token_charge";
+pub(crate) const DOLLARS: &str = "dollars";
 
 /// The interval in which the catalogue's texts think: what the README recommends.
 const ROUND: Duration = Duration(15);
@@ -181,54 +176,9 @@ impl Catalogue {
         }
     }
 
-    /// Makes an alert of each part of an alert, and of what they leave.
-    pub fn split_parts(&mut self) {
-        for mut alert in std::mem::take(&mut self.alerts) {
-            let parts = std::mem::take(&mut alert.parts);
-            // Families differ in the parts that they have.
-            let mut groups: Vec<(Vec<Option<Family>>, Vec<&Part>)> = Vec::new();
-            let families: Vec<_> = alert.families.iter().copied().map(Some).collect();
-            for family in if families.is_empty() { vec![None] } else { families } {
-                let own: Vec<_> = parts.iter().filter(|part| part.of.covers(family)).collect();
-                match groups
-                    .iter_mut()
-                    .find(|(_, parts)| parts.iter().map(|part| &part.of).eq(own.iter().map(|part| &part.of)))
-                {
-                    Some((families, _)) => families.push(family),
-                    None => groups.push((vec![family], own)),
-                }
-            }
-            for (families, parts) in groups {
-                let of = |alert: &Alert| Alert {
-                    families: families.iter().flatten().copied().collect(),
-                    ..alert.clone()
-                };
-                let mut taken: Vec<&Selector> = Vec::new();
-                // A part that is a whole family leaves nothing to those after it.
-                let end = parts.iter().position(|part| part.of.is_whole());
-                for part in &parts[..end.map_or(parts.len(), |end| end + 1)] {
-                    let mut own = of(&part.alert);
-                    own.select("and", &[&part.of]);
-                    own.select("unless", &taken);
-                    taken.push(&part.of);
-                    self.alerts.push(own);
-                }
-                if end.is_none() {
-                    let mut rest = of(&alert);
-                    rest.select("unless", &taken);
-                    self.alerts.push(rest);
-                }
-            }
-        }
-    }
-
-    /// Whether prices say what a signal about money needs; others need none.
-    pub fn is_paid_for(&self, signal: &Signal) -> bool {
-        match (signal.file.as_deref(), signal.id.as_str()) {
-            (Some("cost"), TOKEN_CHARGE) => !self.token_prices.is_empty(),
-            (Some("cost"), _) => !self.prices.is_empty() || !self.model_prices.is_empty(),
-            _ => true,
-        }
+    /// The regular expression of the jobs that scrape accelscope, inside quotes.
+    pub fn own_jobs(&self) -> String {
+        self.jobs.get("accelscope").map_or_else(String::new, |pattern| escape(pattern))
     }
 
     /// Every reason to throttle that has a name.
@@ -246,67 +196,6 @@ impl Catalogue {
         let reads = |text: &String| text.contains("fault_reasons");
         for signal in self.signals.iter_mut().filter(|signal| signal.expr.iter().any(reads)) {
             signal.families.retain(|family| !without.contains(family));
-        }
-    }
-
-    /// Puts the prices into the signals that are about money, and the currency into their names.
-    fn priced(&mut self) {
-        // The worked example of a node's cost is one device of the first family that has a price.
-        let example = self.prices.values().next().copied();
-        let per_model: Vec<_> = self
-            .model_prices
-            .iter()
-            .map(|(model, price)| {
-                let joined = format!("on (cluster, instance, device) &device_model_{model}");
-                (joined, decimal(*price))
-            })
-            .collect();
-        for signal in &mut self.signals {
-            if signal.id == NODE_COST {
-                signal.test.values.extend(example);
-                let mut rest = "$DEVICE_UP".to_owned();
-                let mut texts = Vec::new();
-                for (joined, price) in &per_model {
-                    texts.push(format!("  count by (cluster, node) ({rest} and {joined}) * {price}"));
-                    rest = format!("{rest} unless {joined}");
-                }
-                texts.push(format!(
-                    "  sum by (cluster, node) (count by (cluster, node, family) ({rest}) * on (family) group_left () accel:price:dollars_per_hour{{family!=\"\"}})"
-                ));
-                let labelled = texts
-                    .iter()
-                    .enumerate()
-                    .map(|(at, text)| format!("label_replace(\n{text},\n  \"of\", \"{at}\", \"\", \"\")"));
-                let text = match texts.as_slice() {
-                    [only] => only.trim().to_owned(),
-                    _ => format!(
-                        "sum by (cluster, node) (\n{}\n)",
-                        labelled.collect::<Vec<_>>().join("\nor\n")
-                    ),
-                };
-                signal.expr = PerVocabulary::unified(text);
-            }
-            if signal.id == TOKEN_CHARGE && !self.token_prices.is_empty() {
-                let of = |price: &TokenPrice| {
-                    [("prompt", price.prompt), ("generation", price.generation)].map(|(kind, price_of)| {
-                        format!(
-                            "  llm:tokens:rate5m{{kind=\"{kind}\",model=~\"{}\"}} * {}",
-                            price.models,
-                            decimal(price_of * 0.0036)
-                        )
-                    })
-                };
-                // The first pattern that matches counts, as the first operand of `or` does.
-                let texts: Vec<_> = self.token_prices.iter().flat_map(of).collect();
-                signal.expr = PerVocabulary::unified(format!(
-                    "sum by (cluster, namespace, tenant, model) (\n{}\n)",
-                    texts.join("\n  or\n")
-                ));
-            }
-            if self.currency != DOLLARS {
-                let texts = signal.record.iter_mut().chain(signal.expr.iter_mut());
-                texts.for_each(|text| *text = text.replace(DOLLARS, &self.currency));
-            }
         }
     }
 
@@ -398,46 +287,6 @@ impl Catalogue {
     /// Classes that serve some model.
     pub fn classes_in_use(&self) -> impl Iterator<Item = &SloClass> {
         self.classes.iter().filter(|class| class.name == SloClass::DEFAULT || !class.models.is_empty())
-    }
-}
-
-impl Alert {
-    /// Keeps or drops the series that have these labels.
-    fn select(&mut self, operator: &str, selected: &[&Selector]) {
-        self.is_part |= selected.iter().any(|of| !of.is_whole());
-        let texts = self.expr.iter_mut().chain(self.exprs.values_mut());
-        for text in texts {
-            // What the alert reads first has the labels that it has.
-            let Some(start) = text.find(['@', '$']) else { continue };
-            let end = text[start + 1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            let source = text[start..end.map_or(text.len(), |end| start + 1 + end)].to_owned();
-            for condition in selected.iter().filter_map(|of| of.condition(&source)) {
-                *text = format!("(\n{}\n) {operator} {condition}", text.trim());
-            }
-        }
-    }
-}
-
-impl Selector {
-    /// Whether every series of the families is meant.
-    pub fn is_whole(&self) -> bool {
-        self.labels.is_empty() && self.device_model.is_none()
-    }
-
-    /// What has the same labels as a series that is meant, to be joined to its expression; `source` has them.
-    pub fn condition(&self, source: &str) -> Option<String> {
-        let names: Vec<&str> = self.labels.iter().map(|(name, _)| name.as_str()).collect();
-        let (on, chosen) = (names.join(", "), format!("{source}{{{}}}", self.matchers()));
-        let of_model =
-            self.device_model.map(|place| format!("on (cluster, instance, device) &device_model_{place}"));
-        match of_model {
-            None if names.is_empty() => None,
-            None => Some(format!("on (cluster, {on}) group by (cluster, {on}) ({chosen})")),
-            Some(of_model) if names.is_empty() => Some(of_model),
-            Some(of_model) => Some(format!(
-                "on (cluster, instance, device) group by (cluster, instance, device) ({chosen} and {of_model})"
-            )),
-        }
     }
 }
 

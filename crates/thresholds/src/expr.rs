@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 
 use naming::{Family, Id, Metric, Scope};
 
-use crate::{
-    catalogue::{Catalogue, escape},
-    model::Renamed,
-    vocabulary::Vocabulary,
-};
+use crate::{catalogue::Catalogue, model::Renamed, vocabulary::Vocabulary};
 
 /// In which rule file a text is expanded.
 pub(crate) struct Context<'a> {
@@ -133,8 +129,7 @@ impl Context<'_> {
         if !self.generations || inside.contains("job") {
             return Vec::new();
         }
-        let own = self.catalogue.jobs.get("accelscope").map_or("", String::as_str);
-        vec![format!("job!~\"{}\"", escape(own))]
+        vec![format!("job!~\"{}\"", self.catalogue.own_jobs())]
     }
 
     /// Matchers with their words filled in; words that are not known stay as they are.

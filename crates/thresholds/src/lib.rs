@@ -17,10 +17,12 @@ mod number;
 mod output;
 mod overrides;
 mod plan;
+mod prices;
 mod prove;
 mod relabel;
 mod ruleset;
 mod runbook;
+mod selection;
 mod slo;
 mod vocabulary;
 

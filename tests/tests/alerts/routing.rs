@@ -93,7 +93,7 @@ fn what_inhibits_and_what_is_inhibited_exists() -> Result<()> {
             let gone: Vec<_> = names.filter(|name| !alerts.contains_key(*name)).collect();
             ensure!(gone.is_empty(), "{matcher} names no alert: {gone:?}");
         }
-        // Two alerts that both lack a label count as equal in it: the source must have one that distinguishes causes.
+        // Two alerts that both lack a label count as equal in it: the source must have one of them.
         let equal: Vec<_> =
             rule["equal"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let has = |label: &&str| sources.iter().any(|matcher| *matcher == format!("{label}!=\"\""));

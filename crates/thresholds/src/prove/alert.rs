@@ -23,7 +23,7 @@ impl Prover<'_> {
             return Ok(Vec::new());
         }
         let mut groups = Vec::new();
-        let own = alert.test.series.get(Vocabulary::Unified).is_some().then_some(&alert.test);
+        let own = alert.test.series.iter().next().is_some().then_some(&alert.test);
         let through = self.through(planned);
         for example in own.or(through.as_ref()).into_iter().chain(&alert.also) {
             let newer = example.series.get(Vocabulary::Dcgm).and_then(|series| self.newer(series));
