@@ -304,6 +304,7 @@ fn dashboards_read_what_is_recorded_and_fleets_read_little_else() {
     let engines = [
         "vllm",
         "ray_vllm",
+        "ray_sglang",
         "sglang",
         "tgi_",
         "trtllm",
