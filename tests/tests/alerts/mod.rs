@@ -51,8 +51,8 @@ fn write(root: &Path, files: &[(String, String)]) -> Result<()> {
 /// Folders of rule files, one for each level.
 const LEVELS: [&str; 2] = ["alerts", "alerts/global"];
 
-fn passes(root: &Path) -> Result<()> {
-    for promtool in Promtool::all()? {
+fn passes(root: &Path, releases: Vec<Promtool>) -> Result<()> {
+    for promtool in releases {
         for level in LEVELS {
             promtool.loads(&yaml_files(&root.join(level))?)?;
             let failed = promtool.failed(&yaml_files(&root.join(level).join("tests"))?)?;
@@ -64,7 +64,7 @@ fn passes(root: &Path) -> Result<()> {
 
 #[test]
 fn the_committed_rules_load_and_their_tests_pass() -> Result<()> {
-    passes(repository())
+    passes(repository(), Promtool::all()?)
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn overridden_rules_load_and_their_tests_pass() -> Result<()> {
     for kind in [Kind::Rules, Kind::Tests] {
         write(root.path(), &generate(kind, &overrides, Names::Both, Format::Prometheus))?;
     }
-    passes(root.path())
+    passes(root.path(), vec![Promtool::debian()])
 }
 
 /// An exporter that prints both vocabularies ends after ten minutes; a stock dcgm-exporter goes on for as

@@ -26,13 +26,16 @@ pub struct Pace {
     pub round: u64,
 }
 
+/// Marks a time that is scaled already.
+const DONE: char = '\u{1}';
+
 impl Pace {
     /// The override file as it stands, which is written for rounds of two seconds, at this pace.
     pub fn overrides(self, text: &str) -> String {
         let scaled = |text: String, seconds: u64| {
-            text.replace(&format!("\"{seconds}s\""), &format!("\"#{}s\"", seconds * self.round / 2))
+            text.replace(&format!("\"{seconds}s\""), &format!("\"{DONE}{}s\"", seconds * self.round / 2))
         };
-        [2, 4, 8].into_iter().fold(text.to_owned(), scaled).replace('#', "")
+        [2, 4, 8].into_iter().fold(text.to_owned(), scaled).replace(DONE, "")
     }
 
     /// The interval of alerts that wake nobody: a minute is shortened as rounds are.

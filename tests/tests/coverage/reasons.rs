@@ -33,11 +33,19 @@ impl Missing {
 const PASSING: [FaultCode; 3] = [FaultCode::FirstReading, FaultCode::CounterStands, FaultCode::NoTime];
 
 /// Series that a healthy machine does not have: their names, and why.
-const QUIET: [(&str, &str); 3] = [
+const QUIET: [(&str, &str); 9] = [
     ("ALERTS", "no alert fires on a healthy machine"),
     ("accel_error_last_timestamp_seconds", "no critical event has happened"),
     ("accelscope_source_faults_total", "every call returned a value"),
+    ("accelscope_http_requests_total", "every response is a success"),
+    ("accel_host_cpu_seconds_total", HOST),
+    ("accel_host_memory_available_bytes", HOST),
+    ("scrape_duration_seconds", SCRAPE),
+    ("scrape_samples_scraped", SCRAPE),
+    ("up", SCRAPE),
 ];
+const HOST: &str = "it is exported only with `--host.metrics`";
+const SCRAPE: &str = "Prometheus adds it when it scrapes, and this page is made without a scrape";
 
 /// A value that no call returned.
 struct Absent {

@@ -63,6 +63,7 @@ pub fn put_unopened(identities: &Identities, integrated: bool, why: Fault, batch
     for count in OF_RAS {
         batch.put(count, Labels::NONE, Err(why));
     }
+    batch.put(m::THROTTLE_SECONDS, Labels::NONE, Err(why));
     let why = if integrated { Fault::new(why.call, FaultCode::Integrated) } else { why };
     for ratio in [m::MEMORY_BANDWIDTH_ACTIVE, m::FAN_SPEED] {
         batch.put(ratio, Labels::NONE, Err(why));
