@@ -220,8 +220,13 @@ fn an_xid_of_a_device_that_is_lost_is_counted_and_the_others_are_still_heard() -
         thread::sleep(Duration::from_millis(100));
     }
     control.fault.clear();
-    node.control(&control)?;
     until_counted("gpu1", "79")?;
+    node.control(&control)?;
+    // Its events are waited for again when it is listed.
+    exporter.until("it is back", |samples| {
+        ensure!(samples.value("accel_device_up", &[("device", "gpu1")])? == 1.0);
+        Ok(())
+    })?;
     control.xid.push(Xid { id: 3, device: 1, code: 31, ..Xid::default() });
     node.control(&control)?;
     until_counted("gpu1", "31")
