@@ -114,7 +114,7 @@ fn an_idle_board_is_left_alone_and_a_busy_one_is_not() -> Result<()> {
         }
         // It is left alone once in a while, for longer than the delay, by its worker and by the listing.
         exporter.until("it is left alone", |samples| {
-            ensure!(samples.sum("accelscope_source_faults_total", &left_alone) > 2.0);
+            ensure!(samples.sum("accelscope_source_faults_total", &left_alone) >= 1.0);
             ensure!(!samples.has("accel_power_watts", &BOARD));
             ensure!(samples.value("accel_device_up", &BOARD)? == 1.0);
             Ok(())

@@ -219,7 +219,7 @@ fn the_kernels_values_stay_while_level_zero_is_gone() -> Result<()> {
         })?;
         node.control(&Control::default())?;
         exporter.until("Level Zero is back", |samples| {
-            let (now, before) = (series_of(samples, "card1"), series_of(&both, "card1"));
+            let (now, before) = (series_of(samples, "0000:03:00.0"), series_of(&both, "0000:03:00.0"));
             ensure!(now.is_superset(&before), "{:?}", before.difference(&now).collect::<Vec<_>>());
             Ok(())
         })?;
