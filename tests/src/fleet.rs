@@ -77,9 +77,9 @@ const TROUBLE: [(&str, &str); 8] = [
 pub const DEVICES: [(&str, &str, &str); 5] = [
     ("gpu2", "gpu-2", "device-nvidia"),
     ("hpu5", "gaudi-1", "device-gaudi"),
-    ("card1", "arc-1", "device-xpu"),
+    ("0000:03:00.0", "arc-1", "device-xpu"),
     ("socket0", "xeon-1", "device-amx"),
-    ("npu0", "branch-17", "device-npu"),
+    ("0000:00:0b.0", "branch-17", "device-npu"),
 ];
 
 /// Debian's browser.
@@ -132,6 +132,10 @@ impl Fleet {
                 .label("node", node)
                 .label("namespace", "inference")
                 .label("pod", format!("{model}-0"));
+            // Its metrics do not name the model that it serves.
+            if kind == "tgi" {
+                job = job.label("model", model);
+            }
             if kind == "trtllm" {
                 job.path = "/prometheus/metrics";
             }

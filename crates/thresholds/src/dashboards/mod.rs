@@ -296,6 +296,8 @@ impl PanelBuilder<'_> {
                     .collect(),
             };
             let width = WIDTHS.iter().find(|(name, _)| name == field);
+            // A time needs the room that a number does not.
+            let width = width.filter(|_| field != "Value" || spec.unit.as_deref() != Some("dateTimeAsIso"));
             properties.extend(width.map(|(_, pixels)| Property::Width(*pixels)));
             // An empty label is neither missing data nor the panel's emptiness.
             properties.push(Property::NoValue("–"));
@@ -318,11 +320,11 @@ const WIDTHS: [(&str, u32); 16] = [
     ("partition", 80),
     ("serial", 130),
     ("board_part_number", 160),
-    ("firmware_version", 125),
+    ("firmware_version", 270),
     ("module_id", 60),
     ("driver_version", 110),
     ("pci_bus_id", 120),
-    ("uuid", 330),
+    ("uuid", 370),
 ];
 
 /// Words and colours of a panel's values.
