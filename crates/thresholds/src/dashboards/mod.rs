@@ -321,7 +321,7 @@ const WIDTHS: [(&str, u32); 17] = [
     ("serial", 130),
     ("board_part_number", 160),
     ("firmware_version", 310),
-    ("model", 210),
+    ("model", 300),
     ("module_id", 60),
     ("driver_version", 110),
     ("pci_bus_id", 125),
