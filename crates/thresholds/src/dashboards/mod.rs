@@ -308,22 +308,23 @@ impl PanelBuilder<'_> {
 }
 
 /// Columns that need more or less room than an equal share.
-const WIDTHS: [(&str, u32); 16] = [
+const WIDTHS: [(&str, u32); 17] = [
     ("Value", 90),
     ("severity", 80),
     ("alertname", 230),
     ("place", 100),
-    ("device", 80),
+    ("device", 115),
     ("code", 60),
-    ("kind", 90),
+    ("kind", 70),
     ("family", 70),
     ("partition", 80),
     ("serial", 130),
     ("board_part_number", 160),
-    ("firmware_version", 270),
+    ("firmware_version", 310),
+    ("model", 300),
     ("module_id", 60),
     ("driver_version", 110),
-    ("pci_bus_id", 120),
+    ("pci_bus_id", 125),
     ("uuid", 370),
 ];
 
