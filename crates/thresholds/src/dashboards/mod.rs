@@ -299,6 +299,10 @@ impl PanelBuilder<'_> {
             // A time needs the room that a number does not.
             let width = width.filter(|_| field != "Value" || spec.unit.as_deref() != Some("dateTimeAsIso"));
             properties.extend(width.map(|(_, pixels)| Property::Width(*pixels)));
+            // A label is a text: with the unit of the values, a code of 79 would be the year 1979.
+            if field != "Value" {
+                properties.push(Property::Unit("string".to_owned()));
+            }
             // An empty label is neither missing data nor the panel's emptiness.
             properties.push(Property::NoValue("–"));
             own.insert(title.clone(), properties);
