@@ -58,6 +58,13 @@ const ENGINES: [(&str, &str, &str); 8] = [
     ("arc-1", "vllm-0.6", "old"),
 ];
 
+/// Recordings of the slowest groups.
+const SELDOM: [&str; 3] = [
+    r#"accel:link_errors:rate15m{family="nvidia"}"#,
+    r#"accel:link_errors:rate15m{family="gaudi"}"#,
+    "accel:nvlink_bandwidth:ratio5m",
+];
+
 /// Nodes whose exporters are killed.
 const DEAD: [&str; 2] = ["gpu-3", "branch-42"];
 
@@ -237,6 +244,10 @@ impl Fleet {
             ensure!(down.is_empty(), "{down:?}");
             let devices = self.prometheus.value("count(accel:device_state:max)")?;
             ensure!(devices >= DEVICE_COUNT, "{devices} of {DEVICE_COUNT} devices");
+            // The groups of rules that are evaluated most seldom.
+            for seldom in SELDOM {
+                ensure!(!self.prometheus.query(seldom)?.is_empty(), "{seldom}");
+            }
             Ok(())
         })
     }
