@@ -2,7 +2,7 @@
 //!
 //! Each call waits for a permit, and permits are issued in the order in which they were asked for: a library that
 //! is slow in each call serves every device as often as the others. Calls that are read in a
-//! [lane](crate::lane) let all others first.
+//! [`crate::lane`] let all others first.
 //!
 //! A call that never returns would stop every device, and drivers do have such calls; so a permit that is held
 //! longer than the queue's patience no longer keeps others out. From then on two threads are in the library: the
