@@ -30,6 +30,14 @@ fn make_rude(node: &Node, constructor: &str) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the library's source is down.
+fn source_is_down(exporter: &Exporter) -> Result<()> {
+    exporter.until("the source is down", |samples| {
+        ensure!(samples.value("accelscope_source_up", &[("source", "nvidia")])? == 0.0);
+        Ok(())
+    })
+}
+
 /// What the kernel says of a process, in one line.
 fn status(exporter: &Exporter, name: &str) -> Result<String> {
     let status = fs::read_to_string(format!("/proc/{}/status", exporter.process.id()))?;
@@ -75,10 +83,7 @@ fn a_library_that_closes_files_of_others_costs_its_series_alone() -> Result<()> 
     let node = Node::new("h100-sxm-8")?;
     make_rude(&node, "for (int file = 0; file < 1024; file++) close(file);")?;
     let exporter = node.launch(&["--isolate", "on"])?;
-    exporter.until("the source is down", |samples| {
-        ensure!(samples.value("accelscope_source_up", &[("source", "nvidia")])? == 0.0);
-        Ok(())
-    })?;
+    source_is_down(&exporter)?;
     let page = exporter.get("/")?.ok()?.text()?.to_owned();
     ensure!(page.contains("while it was opened"), "{page}");
     exporter.ends_in_order()
@@ -93,10 +98,7 @@ fn what_is_no_message_ends_the_helper_and_is_counted() -> Result<()> {
                    { if (write(file, \"garbage garbage\", 15) < 0) continue; } }";
     make_rude(&node, garbage)?;
     let exporter = node.launch(&["--isolate", "on"])?;
-    exporter.until("the source is down", |samples| {
-        ensure!(samples.value("accelscope_source_up", &[("source", "nvidia")])? == 0.0);
-        Ok(())
-    })?;
+    source_is_down(&exporter)?;
     let page = exporter.get("/")?.ok()?.text()?.to_owned();
     ensure!(page.contains("sent what cannot be read while it was opened"), "{page}");
     exporter.ends_in_order()
