@@ -185,10 +185,16 @@ impl Wire for Reading {
         self.id.append(out);
         self.labels.append(out);
         self.value.append(out);
+        self.begins_with_sampler.append(out);
     }
 
     fn take(input: &mut &[u8]) -> Option<Self> {
-        let reading = Self { id: Wire::take(input)?, labels: Wire::take(input)?, value: Wire::take(input)? };
+        let reading = Self {
+            id: Wire::take(input)?,
+            labels: Wire::take(input)?,
+            value: Wire::take(input)?,
+            begins_with_sampler: Wire::take(input)?,
+        };
         reading.is_of_a_device().then_some(reading)
     }
 }
@@ -214,6 +220,20 @@ impl Wire for Batch {
 
     fn take(input: &mut &[u8]) -> Option<Self> {
         Some(Self { groups: Wire::take(input)?, absences: Wire::take(input)?, capacity: 0 })
+    }
+}
+
+impl Wire for bool {
+    fn append(&self, out: &mut Vec<u8>) {
+        u8::from(*self).append(out);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        match u8::take(input)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
     }
 }
 
@@ -470,7 +490,7 @@ mod tests {
 
     #[test]
     fn what_a_device_cannot_report_is_refused() {
-        let reading = |id, labels, value| written(&Reading { id, labels, value });
+        let reading = |id, labels, value| written(&Reading { id, labels, value, begins_with_sampler: true });
         let sensor = || Labels::one(Label::Sensor, "gpu");
         let good = reading(m::TEMPERATURE.id, sensor(), Value::Float(60.0));
         assert!(read::<Reading>(&good).is_some());

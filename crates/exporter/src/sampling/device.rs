@@ -18,8 +18,7 @@ use tracing::{info, warn};
 
 use self::standby::Standby;
 use crate::{
-    sampling::call::DriverCall, sampling::integral::Integrals, sampling::state::Generation,
-    sampling::timing::Timing,
+    sampling::call::DriverCall, sampling::state::Generation, sampling::sums::Sums, sampling::timing::Timing,
 };
 
 /// What is known of a device.
@@ -124,7 +123,7 @@ struct State {
     worker: u64,
     call: DriverCall,
     standby: Standby,
-    integrals: Integrals,
+    sums: Sums,
     address: Option<String>,
     gone: Option<Instant>,
 }
@@ -186,7 +185,7 @@ impl Device {
         let mut state = self.state();
         state.worker = worker;
         state.gone = None;
-        state.integrals.interrupt();
+        state.sums.interrupt();
         let old = self.snapshot.load_full();
         if old.identity != *identity {
             let new = if old.status.is_lost() {
@@ -213,7 +212,7 @@ impl Device {
         let mut state = self.state();
         let late = state.call.end();
         if late {
-            state.integrals.interrupt();
+            state.sums.interrupt();
         }
         late
     }
@@ -222,7 +221,7 @@ impl Device {
     pub fn publish(&self, worker: u64, mut batch: Batch, taken: Instant) {
         let mut state = self.state();
         if state.worker == worker {
-            state.integrals.add(&mut batch, taken);
+            state.sums.add(&mut batch, taken);
             let identity = Arc::clone(&self.snapshot.load().identity);
             self.replace(&state, Snapshot::new(identity, Status::Up, taken, batch.finish()));
         }
