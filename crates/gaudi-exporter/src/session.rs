@@ -135,7 +135,7 @@ impl Session for HlmlSession {
                 let inventory = Inventory::read(numbers, &address, uuid, Some(&hpu), node, &state.sysfs);
                 card(mark.clone(), place, &inventory, node.cloned(), state)
             });
-            found(card, place, Some(hpu), state)
+            found(card, address, place, Some(hpu), state)
         })?;
         // A card that can no longer be asked has no sampler to take what was announced at that moment.
         for (found, _) in found.iter().zip(is_mute).filter(|(_, is_mute)| *is_mute) {
@@ -182,7 +182,7 @@ impl Session for KernelSession {
             let numbers = Numbers::new(place, number, prior);
             let uuid = String::new();
             let inventory = Inventory::read(numbers, &address, uuid, None, Some(&node), &state.sysfs);
-            found(card(address, place, &inventory, Some(node), state), place, None, state)
+            found(card(address.clone(), place, &inventory, Some(node), state), address, place, None, state)
         })
     }
 
@@ -209,12 +209,18 @@ fn card(
     Known { mark, key: place.key.clone(), identity: inventory.identity(), facts }
 }
 
-fn found(card: Known<Card>, place: &Place, hpu: Option<Hpu>, state: &Arc<SourceState>) -> Found {
+fn found(
+    card: Known<Card>,
+    address: String,
+    place: &Place,
+    hpu: Option<Hpu>,
+    state: &Arc<SourceState>,
+) -> Found {
     let state = Arc::clone(state);
     Found {
         key: card.key.clone(),
         address: place.address.clone(),
         identity: Arc::clone(&card.identity),
-        open: Box::new(move || Ok(Box::new(HpuSampler::open(card, hpu, &state)))),
+        open: Box::new(move || Ok(Box::new(HpuSampler::open(card, address, hpu, state)))),
     }
 }

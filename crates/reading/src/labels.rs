@@ -63,6 +63,20 @@ impl Labels {
         }
     }
 
+    /// These free texts, and those of `newer` whose labels are not among them.
+    #[must_use]
+    pub fn filled(&self, newer: &Self) -> Self {
+        let (Self::Shared(known), Self::Shared(newer)) = (self, newer) else { return self.clone() };
+        let is_among = |all: &[(Label, String)], wanted: Label| all.iter().any(|(label, _)| *label == wanted);
+        if newer.iter().all(|(label, _)| is_among(known, *label)) {
+            return self.clone();
+        }
+        let known_or_new =
+            |fact: &(Label, String)| known.iter().find(|(label, _)| *label == fact.0).unwrap_or(fact).clone();
+        let others = known.iter().filter(|(label, _)| !is_among(newer, *label)).cloned();
+        Self::Shared(newer.iter().map(known_or_new).chain(others).collect())
+    }
+
     /// The labels, in order.
     pub fn names(&self) -> impl Iterator<Item = Label> {
         let (inline, shared): (&[_], &[_]) = match self {

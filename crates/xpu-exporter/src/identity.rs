@@ -41,6 +41,23 @@ impl CardInfo {
         Arc::new(Identity { partition, vendor, ..Identity::new(Family::Xpu, &*self.address) })
     }
 
+    /// Takes what was not known when the card was first listed.
+    pub fn fill(&mut self, newer: &Self) {
+        let Self { address: _, card, render_node, model, serial, board, driver } = newer;
+        for (known, newer) in [
+            (&mut self.card, card),
+            (&mut self.render_node, render_node),
+            (&mut self.model, model),
+            (&mut self.serial, serial),
+            (&mut self.board, board),
+            (&mut self.driver, driver),
+        ] {
+            if known.is_empty() {
+                known.clone_from(newer);
+            }
+        }
+    }
+
     /// Adds what Level Zero reports and the kernel does not.
     pub fn add(&mut self, facts: &Facts) {
         self.model.clone_from(&facts.model);
