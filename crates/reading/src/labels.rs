@@ -102,6 +102,13 @@ impl Labels {
         }
     }
 
+    /// The value of an inline label, if the reading has it.
+    pub fn value(&self, wanted: Label) -> Option<LabelValue> {
+        let Self::Inline { len, items } = self else { return None };
+        let mut items = items[..usize::from(*len)].iter();
+        items.find(|(label, _)| *label == wanted).map(|(_, value)| *value)
+    }
+
     /// Calls `visit` with the value of the label, if the reading has it.
     pub fn with_value(&self, wanted: Label, mut visit: impl FnMut(&str)) {
         self.for_each(|label, value| {

@@ -10,8 +10,8 @@ use std::{
 
 use naming::{Absence, Family, FaultCode, Id, Label, Value};
 use reading::{
-    Absent, Backend, Batch, Code, Fault, Group, Identity, LabelValue, Labels, Lost, Prior, Reading,
-    Remembered, Unavailable,
+    Absent, Announced, Backend, Batch, Code, Fault, Group, Identity, LabelValue, Labels, Lost, Prior,
+    Reading, Remembered, Unavailable,
 };
 use source::lock;
 
@@ -107,7 +107,8 @@ records! {
     Fault { absence, call, code }
     Identity { family, device, uuid, partition, vendor }
     Prior { remembered, bus }
-    Remembered { key, address, identity }
+    Announced { partition, code, count, last }
+    Remembered { key, address, identity, announced }
 }
 
 variants! {

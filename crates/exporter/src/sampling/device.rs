@@ -10,10 +10,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use naming::{
-    Flag, Id, Label,
-    catalogue::{DEVICE_INFO, DEVICE_UP},
+    Flag, Id, Label, Value,
+    catalogue::{DEVICE_INFO, DEVICE_UP, ERROR_LAST, ERRORS},
 };
-use reading::{Batch, Fault, FaultCode, Found, Identity, Labels, Remembered, Subject};
+use reading::{Announced, Batch, Fault, FaultCode, Found, Identity, Labels, Reading, Remembered, Subject};
 use tracing::{info, warn};
 
 use self::standby::Standby;
@@ -105,6 +105,18 @@ impl Snapshot {
     }
 }
 
+/// The events of a driver about a device or partition.
+fn announced(subject: &Subject) -> Vec<Announced> {
+    let of = |wanted: Id| subject.readings().iter().filter(move |reading| reading.id == wanted);
+    let event = |last: &Reading| {
+        let count = of(ERRORS.id).find(|count| count.labels == last.labels)?;
+        let Value::Int(count) = count.value else { return None };
+        let partition = subject.identity()?.partition.clone();
+        Some(Announced { partition, code: last.labels.value(Label::Code)?, count, last: last.value.as_f64() })
+    };
+    of(ERROR_LAST.id).filter_map(event).collect()
+}
+
 /// A device that was seen, kept until it is gone for long.
 #[derive(Debug)]
 pub struct Device {
@@ -148,8 +160,13 @@ impl Device {
 
     /// What the next list of its driver should know of it.
     pub fn remembered(&self) -> Remembered {
-        let identity = Arc::clone(&self.snapshot.load().identity);
-        Remembered { key: self.key.clone(), address: self.address(), identity }
+        let snapshot = self.snapshot.load();
+        Remembered {
+            key: self.key.clone(),
+            address: self.address(),
+            identity: Arc::clone(&snapshot.identity),
+            announced: snapshot.subjects.iter().flat_map(announced).collect(),
+        }
     }
 
     /// What to print now.
