@@ -24,6 +24,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tracing::{info, warn};
+use workloads::Room;
 
 use crate::{
     commands::log,
@@ -69,6 +70,8 @@ pub struct Serve {
     pub timing: Timing,
     /// Root of sysfs.
     pub sysfs: PathBuf,
+    /// How to find out who holds a device; `None` where nobody is asked.
+    pub workloads: Option<workloads::Settings>,
     /// The host, where its metrics are to be exported.
     pub host: Option<Host>,
     /// Which metric names to export.
@@ -99,8 +102,13 @@ impl Serve {
             ..self.web.limits
         };
         let connections = Rc::new(Connections::new(limits, self.web.timeouts, Rc::clone(&counts)));
-        let bodies =
-            BodyCache::new(Arc::clone(&node), self.vocabularies, counts, SelfMetrics::new(self.host));
+        let mut own = SelfMetrics::new(self.host);
+        if let Some(settings) = self.workloads {
+            let node = Arc::clone(&node);
+            let room = Room::start(&settings, Box::new(move || node.identities()));
+            own = own.with_workloads(room.map_err(|error| format!("cannot start a thread: {error}"))?);
+        }
+        let bodies = BodyCache::new(Arc::clone(&node), self.vocabularies, counts, own);
         let telemetry_path = self.web.telemetry_path;
         let routes = Routes { name: self.name, node: Arc::clone(&node), bodies, telemetry_path, connections };
         let (sources, timing, sysfs) = (self.sources, self.timing, self.sysfs);

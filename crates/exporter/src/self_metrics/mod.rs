@@ -21,6 +21,8 @@ use naming::{
 use procfs::process::{LimitValue, Process};
 use reading::{Batch, Labels, Subject};
 
+use workloads::Room;
+
 use crate::{
     commands::log,
     sampling::state::{ConnectionStatus, NodeState, SourceState},
@@ -55,6 +57,7 @@ pub struct SelfMetrics {
     page_bytes: u64,
     build: RefCell<(Option<String>, Labels)>,
     host: Option<Host>,
+    workloads: Option<Arc<Room>>,
 }
 
 impl SelfMetrics {
@@ -68,10 +71,24 @@ impl SelfMetrics {
             .zip(booted)
             .map(|(stat, booted)| booted as f64 + stat.starttime as f64 / ticks_per_second);
         let build = RefCell::new((None, build_labels(None)));
-        Self { process, start, ticks_per_second, page_bytes: procfs::page_size(), build, host }
+        Self {
+            process,
+            start,
+            ticks_per_second,
+            page_bytes: procfs::page_size(),
+            build,
+            host,
+            workloads: None,
+        }
     }
 
-    /// The metrics now; of those that are about a source, only the ones of `sources`.
+    /// Also reads who holds a device.
+    #[must_use]
+    pub fn with_workloads(self, room: Arc<Room>) -> Self {
+        Self { workloads: Some(room), ..self }
+    }
+
+    /// The metrics now, and who holds a device; of those that are about a source, only the ones of `sources`.
     pub fn read(&self, node: &NodeState, sources: &[&Arc<SourceState>], http: &HttpCounts) -> Vec<Subject> {
         let mut batch = Batch::default();
         batch.begin_exporter();
@@ -90,7 +107,11 @@ impl SelfMetrics {
         if let Some(host) = &self.host {
             host.read(&mut batch);
         }
-        batch.finish()
+        let mut all = batch.finish();
+        if let Some(room) = &self.workloads {
+            all.extend(room.read(|family| sources.iter().any(|source| source.family == family)));
+        }
+        all
     }
 
     /// Labels of the build information; which machine is simulated is known only once a source is connected.

@@ -73,6 +73,7 @@ impl Server {
                 auto: false,
                 timing: timing(),
                 sysfs,
+                workloads: None,
                 host: None,
                 vocabularies,
                 listeners,
