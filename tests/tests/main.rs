@@ -29,4 +29,5 @@ mod pictures;
 mod prometheus;
 mod pyhlml;
 mod soak;
+mod web_config;
 mod xpu;
