@@ -29,5 +29,6 @@ mod pictures;
 mod prometheus;
 mod pyhlml;
 mod soak;
+mod web_config;
 mod workloads;
 mod xpu;

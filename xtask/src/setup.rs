@@ -18,7 +18,7 @@ use e2e::artefacts::{
 use crate::shell::{self, on_path};
 
 /// A program, and the Debian packages that may hold it: the first that does is installed.
-const TOOLS: [(&str, &[&str]); 13] = [
+const TOOLS: [(&str, &[&str]); 15] = [
     ("cc", &["build-essential"]),
     ("readelf", &["binutils"]),
     ("python3", &["python3"]),
@@ -28,6 +28,9 @@ const TOOLS: [(&str, &[&str]); 13] = [
     ("prometheus-alertmanager", &["prometheus-alertmanager"]),
     ("prometheus-node-exporter", &["prometheus-node-exporter"]),
     ("wrk", &["wrk"]),
+    // Clients of TLS that are not ours.
+    ("curl", &["curl"]),
+    ("openssl", &["openssl"]),
     ("strace", &["strace"]),
     // The manager of services, in namespaces of its own.
     ("systemd-analyze", &["systemd"]),

@@ -210,6 +210,15 @@ pub struct WebFlags {
     #[arg(long = "web.systemd-socket")]
     pub systemd_socket: bool,
 
+    /// TLS, users, headers and a rate limit, in the format of Prometheus' exporter-toolkit; read again when it or
+    /// a file that it names changes
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Protect /-/healthy and /-/ready like all other paths; without it the web configuration leaves them open
+    #[arg(long = "web.protect-health")]
+    pub protect_health: bool,
+
     /// Path of the metrics
     #[arg(
         long = "web.telemetry-path",

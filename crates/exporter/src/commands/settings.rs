@@ -15,6 +15,7 @@ use crate::{
     http::connection::Timeouts,
     http::connections::Limits,
     http::listen::{self, BoundSocket},
+    http::web_config::watch::Watched,
     isolation::{self, Isolated},
     sampling::timing::Timing,
     self_metrics::host::Host,
@@ -116,6 +117,8 @@ pub fn serve(
 ) -> Result<Serve, Failure> {
     let ServeFlags { sampling, sources: wanted, workloads, names, web, .. } = flags;
     let configured = sources(&wanted, sampling.interval, specs, matches)?;
+    let config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health)).transpose();
+    let config = config.map_err(UsageError)?;
     let listeners = listeners(&web)?;
     let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
     let names = names.names;
@@ -142,6 +145,8 @@ pub fn serve(
                 idle: web.idle_timeout,
                 response: RESPONSE_TIMEOUT,
             },
+            config,
+            protects_health: web.protect_health,
         },
     })
 }
