@@ -13,6 +13,7 @@
 
 mod alertmanager;
 pub mod artefacts;
+pub mod chart;
 pub mod client;
 mod engine;
 pub mod fleet;

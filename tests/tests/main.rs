@@ -6,6 +6,7 @@
 mod alerts;
 mod c_headers;
 mod chain;
+mod chart;
 mod cli;
 mod clients;
 mod coverage;
