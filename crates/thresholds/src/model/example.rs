@@ -30,6 +30,8 @@ pub(crate) struct Example {
     /// For alerts without a bound: a value that is fine, and one that fires.
     pub quiet: Option<f64>,
     pub firing: Option<f64>,
+    /// For alerts with a bound: the same two by their distance from it, positive above.
+    pub distances: Option<[f64; 2]>,
     /// What the alert's value reads in its description, when it is not `v`.
     #[serde(default)]
     pub shown: PerVocabulary<String>,

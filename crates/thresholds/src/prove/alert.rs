@@ -158,7 +158,8 @@ impl Prover<'_> {
         let (quiet, firing) = values(alert, bounds, example);
         let moves = series.iter().any(|series| series.rate.is_some() || series.step.is_some());
         let exact = limit.filter(|_| {
-            !example.silent && settle == 0 && !moves && example.quiet.is_none() && !example.absence
+            let placed = example.quiet.is_some() || example.distances.is_some();
+            !example.silent && settle == 0 && !moves && !placed && !example.absence
         });
 
         let bad = if example.absence { None } else { Some(firing) };
@@ -248,7 +249,12 @@ impl Prover<'_> {
 
 /// A value that is fine and one that fires.
 fn values(alert: &Alert, bounds: &BTreeMap<String, Bound>, example: &Example) -> (f64, f64) {
-    match (example.quiet, example.firing, bounds.get("limit")) {
+    let limit = bounds.get("limit");
+    if let (Some(distances), Some(bound)) = (example.distances, limit) {
+        let [quiet, firing] = distances.map(|distance| bound.number() + distance);
+        return (quiet, firing);
+    }
+    match (example.quiet, example.firing, limit) {
         (Some(quiet), Some(firing), _) => (quiet, firing),
         (_, _, Some(bound)) => around(bound, example.step.unwrap_or(alert.unit.step())),
         _ => (1.0, 0.0),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    Level,
     catalogue::{BANDS, Catalogue},
     model::{Bound, EngineKind, Example, Signal, TestSeries},
     number::Duration,
@@ -22,7 +23,7 @@ use series::{engine_labels, engine_series};
 pub(crate) fn test_file(catalogue: &Catalogue, file: &PlannedFile<'_>) -> Result<TestFile, String> {
     let mut tests = Vec::new();
     for planned in &file.sets {
-        let prover = Prover { set: planned.set };
+        let prover = Prover { set: planned.set, tick: tick(catalogue, file) };
         let mut groups = Vec::new();
         for signal in &planned.signals {
             groups.extend(prover.signal(signal)?);
@@ -34,7 +35,7 @@ pub(crate) fn test_file(catalogue: &Catalogue, file: &PlannedFile<'_>) -> Result
     }
     Ok(TestFile {
         rule_files: vec![format!("../{}.yaml", file.name)],
-        evaluation_interval: Duration(tick(catalogue)).to_string(),
+        evaluation_interval: Duration(tick(catalogue, file)).to_string(),
         group_eval_order: file.rules.groups.iter().map(|group| group.name.clone()).collect(),
         tests,
     })
@@ -43,6 +44,8 @@ pub(crate) fn test_file(catalogue: &Catalogue, file: &PlannedFile<'_>) -> Result
 /// Makes the proofs of one rule set.
 struct Prover<'c> {
     set: RuleSet<'c>,
+    /// Seconds between two samples and two evaluations.
+    tick: u64,
 }
 
 /// A stretch of time in which the value stays; without one the series are gone.
@@ -52,11 +55,16 @@ struct Phase {
     ticks: u64,
 }
 
-/// Seconds between two samples and two evaluations: what divides every duration in use, a minute at most.
-fn tick(catalogue: &Catalogue) -> u64 {
-    let holds = catalogue.alerts.iter().map(|alert| alert.hold.0);
-    // A window holds several samples.
-    holds.chain([catalogue.rate_window.0 / 5]).fold(60, |a, b| gcd(b, a)).max(1)
+/// Seconds between two samples and two evaluations: what divides every duration in the file. A minute at most at a site,
+/// and three at a centre, whose alerts look back for days.
+fn tick(catalogue: &Catalogue, file: &PlannedFile<'_>) -> u64 {
+    let holds = file.sets.iter().flat_map(|set| &set.alerts).map(|planned| planned.alert.hold.0);
+    match file.level {
+        // A window holds several samples.
+        Level::Site => holds.chain([catalogue.rate_window.0 / 5]).fold(60, |a, b| gcd(b, a)),
+        Level::Global => holds.fold(180, |a, b| gcd(b, a)),
+    }
+    .max(1)
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -65,7 +73,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 
 impl Prover<'_> {
     fn tick(&self) -> u64 {
-        tick(self.set.catalogue)
+        self.tick
     }
 
     fn group(&self, name: String, series: Vec<InputSeries>) -> TestGroup {
