@@ -117,6 +117,8 @@ pub(crate) struct Alert {
     pub level: Vec<Level>,
     pub summary: String,
     pub description: String,
+    /// What its description asks Prometheus when it fires, shown at `{asked}`.
+    pub ask: Option<Ask>,
     /// The part of its runbook that a firing alert leads to.
     pub anchor: Option<String>,
     /// Whether it always fires, so that its absence says that alerts do not arrive.
@@ -147,6 +149,18 @@ pub(crate) struct Alert {
     /// Whether it is such a part, or what parts left: its examples are about the whole.
     #[serde(skip)]
     pub is_part: bool,
+}
+
+/// A question to Prometheus in an alert's text: what the alert's own labels and value do not say.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ask {
+    /// PromQL; `"<label>"` is the value of the alert's label.
+    pub expr: PerVocabulary<String>,
+    /// The text before the result.
+    pub before: String,
+    /// The label of each series that is shown; its value without one.
+    pub label: Option<String>,
 }
 
 /// Series with these labels, and what is different for them.

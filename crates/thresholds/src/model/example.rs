@@ -35,6 +35,9 @@ pub(crate) struct Example {
     /// What the alert's value reads in its description, when it is not `v`.
     #[serde(default)]
     pub shown: PerVocabulary<String>,
+    /// What the question of the alert's description returns; nothing when empty.
+    #[serde(default)]
+    pub asked: PerVocabulary<String>,
     /// Input labels that the result does not have.
     #[serde(default)]
     pub drop: PerVocabulary<Vec<String>>,

@@ -6,8 +6,8 @@ use crate::{
     document::{DocumentError, Node},
     model::{Alert, Limit, Part, Severity, Unit},
     number::decimal,
-    plan::literal,
     slo,
+    texts::literal,
 };
 
 /// What every alert has beside its bounds.
