@@ -18,7 +18,7 @@ mod engines;
 mod example;
 
 pub(crate) use engines::{Engine, EngineKind, EngineSource, Engines};
-pub(crate) use example::{Example, TestSeries};
+pub(crate) use example::{Example, Step, TestSeries};
 
 /// One number that an operator reads.
 #[derive(Clone, Debug, Deserialize)]
@@ -60,6 +60,8 @@ pub(crate) struct Signal {
     pub gate: PerVocabulary<String>,
     /// Appended to the high red band: what else must hold.
     pub red_when: Option<String>,
+    /// The same for the high amber band.
+    pub amber_when: Option<String>,
     /// Conditions that are red at any value; those whose metrics a family lacks are left out.
     #[serde(default)]
     pub red_also: PerVocabulary<Vec<String>>,

@@ -189,13 +189,11 @@ impl<'c> Builder<'c> {
         let RuleSet { vocabulary, family, .. } = self.set;
         let context = self.set.context(bounds, &signal.params);
         let band = |name: &str| bounds.get(name).map(|bound| format!("{value} {bound}"));
-        let mut red: Vec<_> = band("low_red").into_iter().collect();
-        if let Some(high) = band("red") {
-            red.push(match &signal.red_when {
-                Some(when) => format!("({high} {})", context.expand(when)?),
-                None => high,
-            });
-        }
+        let high = |name: &str, when: &Option<String>| -> Result<Option<String>, String> {
+            let (Some(high), Some(when)) = (band(name), when) else { return Ok(band(name)) };
+            Ok(Some(format!("({high} {})", context.expand(when.trim())?)))
+        };
+        let mut red: Vec<_> = band("low_red").into_iter().chain(high("red", &signal.red_when)?).collect();
         for text in signal.red_also.get(vocabulary).into_iter().flatten() {
             let exists = |family| expr::missing_source(text, family).is_none();
             if self.set.is_dcgm() || family.is_none_or(exists) {
@@ -210,7 +208,7 @@ impl<'c> Builder<'c> {
                 });
             }
         }
-        let amber: Vec<_> = ["low_amber", "amber"].iter().filter_map(|name| band(name)).collect();
+        let amber = band("low_amber").into_iter().chain(high("amber", &signal.amber_when)?).collect();
         let level = |conditions: Vec<String>, level: u8| {
             (!conditions.is_empty()).then(|| format!("({}) * 0 + {level}", conditions.join(" or ")))
         };

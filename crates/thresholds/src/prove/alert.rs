@@ -169,8 +169,11 @@ impl Prover<'_> {
         values.push(if example.absence { Some(quiet) } else { None });
         let lengths = [quiet_for, bad_for, after_for].into_iter();
         let lengths = lengths.chain(exact.map(|_| bad_for)).chain([after_for]);
-        let phases: Vec<_> =
-            values.into_iter().zip(lengths).map(|(value, ticks)| Phase { value, ticks }).collect();
+        let phases: Vec<_> = values
+            .into_iter()
+            .zip(lengths)
+            .map(|(value, ticks)| Phase { value, ticks, state: None })
+            .collect();
 
         let model = self.set.catalogue.example_model(*class);
         let context = self.set.context(bounds, &alert.params);

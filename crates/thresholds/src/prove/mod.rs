@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     Level,
     catalogue::{BANDS, Catalogue},
-    model::{Bound, EngineKind, Example, Signal, TestSeries},
+    model::{Bound, EngineKind, Example, Signal, Step, TestSeries},
     number::Duration,
     output::{AlertCheck, ExpectedSample, ExprCheck, InputSeries, Labels, TestFile, TestGroup, label_set},
     plan::{PlannedFile, PlannedSignal, STATE, state_of},
@@ -53,6 +53,8 @@ struct Prover<'c> {
 struct Phase {
     value: Option<f64>,
     ticks: u64,
+    /// The state at its end, where the value alone does not decide.
+    state: Option<u8>,
 }
 
 /// Seconds between two samples and two evaluations: what divides every duration in the file. A minute at most at a site,
@@ -132,6 +134,7 @@ impl Prover<'_> {
                     .map(|v| Phase {
                         value: Some(*v),
                         ticks: self.set.catalogue.rate_window.0.div_ceil(self.tick()) + 6,
+                        state: None,
                     })
                     .collect();
                 let series = engine_series(engines, source, run[0], &model);
@@ -162,13 +165,16 @@ impl Prover<'_> {
         if points.is_empty() {
             return Ok(None);
         }
-        let phases: Vec<_> = points
-            .iter()
-            .map(|v| Phase {
-                value: Some(*v),
-                ticks: self.set.catalogue.scaled(test.settle).0.div_ceil(self.tick()) + 6,
-            })
-            .collect();
+        let ticks = self.set.catalogue.scaled(test.settle).0.div_ceil(self.tick()) + 6;
+        let step = |step: &Step| {
+            let from = step.from.as_ref().and_then(|band| bounds.get(band)).map_or(0.0, Bound::number);
+            Phase { value: Some(from + step.by), ticks, state: Some(step.state) }
+        };
+        let phases: Vec<_> = if test.steps.is_empty() {
+            points.iter().map(|v| Phase { value: Some(*v), ticks, state: None }).collect()
+        } else {
+            test.steps.iter().map(step).collect()
+        };
         let context = self.set.context(bounds, &signal.params);
         let mut inputs = self.inputs(&context, series, &phases, &model)?;
         let decoys = test.decoys.get(vocabulary).map(Vec::as_slice).unwrap_or_default();
@@ -223,7 +229,7 @@ impl Prover<'_> {
                     eval_time: self.time(end - 1),
                     exp_samples: vec![ExpectedSample {
                         labels: format!("{STATE}{}", label_set(&labels)),
-                        value: state_of(bounds, v).into(),
+                        value: phase.state.unwrap_or_else(|| state_of(bounds, v)).into(),
                     }],
                 });
             }
