@@ -6,6 +6,7 @@
 mod alerts;
 mod c_headers;
 mod chain;
+mod chart;
 mod cli;
 mod clients;
 mod coverage;
@@ -29,4 +30,6 @@ mod pictures;
 mod prometheus;
 mod pyhlml;
 mod soak;
+mod web_config;
+mod workloads;
 mod xpu;

@@ -1,6 +1,8 @@
 //! Installs the programs that the tests and measurements run beside ours: Debian packages through `apt-get`, the newest
 //! `promtool` into `target/tools/prometheus`, Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages
-//! into `target/tools/npm`. Does nothing, quickly, when all is there.
+//! into `target/tools/npm`, Helm into `target/tools/helm`. Does nothing, quickly, when all is there.
+
+mod helm;
 
 use std::{
     env, fs,
@@ -18,7 +20,7 @@ use e2e::artefacts::{
 use crate::shell::{self, on_path};
 
 /// A program, and the Debian packages that may hold it: the first that does is installed.
-const TOOLS: [(&str, &[&str]); 13] = [
+const TOOLS: [(&str, &[&str]); 15] = [
     ("cc", &["build-essential"]),
     ("readelf", &["binutils"]),
     ("python3", &["python3"]),
@@ -28,6 +30,9 @@ const TOOLS: [(&str, &[&str]); 13] = [
     ("prometheus-alertmanager", &["prometheus-alertmanager"]),
     ("prometheus-node-exporter", &["prometheus-node-exporter"]),
     ("wrk", &["wrk"]),
+    // Clients of TLS that are not ours.
+    ("curl", &["curl"]),
+    ("openssl", &["openssl"]),
     ("strace", &["strace"]),
     // The manager of services, in namespaces of its own.
     ("systemd-analyze", &["systemd"]),
@@ -74,6 +79,7 @@ pub fn run() -> Result<()> {
     python_packages(&mut apt)?;
     several_releases()?;
     newest_promtool()?;
+    helm::install()?;
     npm_packages()
 }
 

@@ -8,7 +8,6 @@
 
 mod catalogue;
 mod dashboards;
-mod document;
 mod engines;
 mod expr;
 mod federation;

@@ -9,12 +9,13 @@ use source::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 
 use crate::{
     Failure,
-    commands::flags::{Isolate, Schema, ServeFlags, SourceFlags, WebFlags},
+    commands::flags::{Isolate, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads},
     commands::serve::{Serve, Web},
     http::body::Vocabularies,
     http::connection::Timeouts,
     http::connections::Limits,
     http::listen::{self, BoundSocket},
+    http::web_config::watch::Watched,
     isolation::{self, Isolated},
     sampling::timing::Timing,
     self_metrics::host::Host,
@@ -92,6 +93,18 @@ fn common(flags: &SourceFlags, interval: Duration, try_library: Option<TryLibrar
     }
 }
 
+/// How to find out who holds a device; `None` where nobody is asked.
+pub fn workloads(flags: WorkloadFlags) -> Option<workloads::Settings> {
+    let WorkloadFlags { when, list_interval, pod_resources_socket, pods_socket, pod_labels, cdi } = flags;
+    (when == Workloads::Auto).then_some(workloads::Settings {
+        interval: list_interval,
+        pod_resources: pod_resources_socket,
+        pods: pods_socket,
+        pod_labels,
+        cdi,
+    })
+}
+
 /// Gathers what `serve` needs: opens sources and binds sockets.
 ///
 /// # Errors
@@ -102,8 +115,10 @@ pub fn serve(
     specs: &[SourceSpec],
     matches: &ArgMatches,
 ) -> Result<Serve, Failure> {
-    let ServeFlags { sampling, sources: wanted, names, web, .. } = flags;
+    let ServeFlags { sampling, sources: wanted, workloads, names, web, .. } = flags;
     let configured = sources(&wanted, sampling.interval, specs, matches)?;
+    let config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health)).transpose();
+    let config = config.map_err(UsageError)?;
     let listeners = listeners(&web)?;
     let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
     let names = names.names;
@@ -114,6 +129,7 @@ pub fn serve(
         auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
         timing: Timing::new(sampling.interval),
         sysfs: wanted.sysfs,
+        workloads: self::workloads(workloads),
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
         vocabularies: Vocabularies {
             unified: names.contains(&Schema::Unified),
@@ -129,6 +145,8 @@ pub fn serve(
                 idle: web.idle_timeout,
                 response: RESPONSE_TIMEOUT,
             },
+            config,
+            protects_health: web.protect_health,
         },
     })
 }

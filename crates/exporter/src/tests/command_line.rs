@@ -298,7 +298,10 @@ fn the_flags_page_and_the_manual_have_every_flag_of_the_program_and_its_sources(
         page.contains("### Fake devices\n")
             && page.contains("| `--library.fake PATH` | `ACCELSCOPE_LIBRARY_FAKE` |")
     );
-    assert!(page.contains("It also takes the flags under: Sources, Log, Fake devices.\n"), "{page}");
+    assert!(
+        page.contains("It also takes the flags under: Sources, Workloads, Log, Fake devices.\n"),
+        "{page}"
+    );
     let manual = manual::pages(&program);
     let serve =
         manual.iter().find(|(path, _)| path == "share/man/man1/fake-exporter-serve.1").expect("a page");

@@ -21,10 +21,11 @@ use crate::{
     commands::serve::{Serve, Web},
     commands::values::listen_address,
     http::body::{BodyCache, Selection, Vocabularies, What},
-    http::connection::Timeouts,
+    http::connection::{Client, Timeouts},
     http::connections::{Connections, Limits},
     http::listen::{self, BoundSocket, Peer},
     http::routes::Routes,
+    http::web_config::guard::Guard,
     sampling::state::NodeState,
     self_metrics::{HttpCounts, SelfMetrics},
 };
@@ -45,6 +46,8 @@ pub fn web() -> Web {
             idle: Duration::from_secs(20),
             response: Duration::from_secs(20),
         },
+        config: None,
+        protects_health: false,
     }
 }
 
@@ -73,6 +76,7 @@ impl Server {
                 auto: false,
                 timing: timing(),
                 sysfs,
+                workloads: None,
                 host: None,
                 vocabularies,
                 listeners,
@@ -340,10 +344,13 @@ fn a_client_elsewhere_sees_no_path_and_no_error_text() {
         bodies: bodies(&node, &counts),
         telemetry_path: "/metrics".to_owned(),
         connections: Rc::new(Connections::new(web().limits, web().timeouts, counts)),
+        guard: open(),
     };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let page = |path: &str, peer: Peer| {
         let request = hyper::Request::get(path).body(()).expect("a request");
-        String::from_utf8(routes.respond(&request, peer).into_body().to_vec()).expect("text")
+        let response = runtime.block_on(routes.respond(&request, Client { peer, has_certificate: false }));
+        String::from_utf8(response.into_body().to_vec()).expect("text")
     };
     let address = |text: &str| Peer(Some(text.parse().expect("an address")));
     for path in ["/", "/-/ready"] {
@@ -421,9 +428,14 @@ fn both_ip_families_are_served() {
     );
 }
 
+/// No web configuration.
+fn open() -> Rc<Guard> {
+    Rc::new(Guard::new(None, false))
+}
+
 fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {
     let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
-    BodyCache::new(Arc::clone(node), vocabularies, Rc::clone(counts), SelfMetrics::new(None))
+    BodyCache::new(Arc::clone(node), vocabularies, Rc::clone(counts), SelfMetrics::new(None, open()))
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Changes to alerts.
 
-use super::{labels, selector, texts, unknown};
+use document::{DocumentError, Node};
+
+use super::{DurationNode as _, labels, selector, texts, unknown};
 use crate::{
     catalogue::Catalogue,
-    document::{DocumentError, Node},
     model::{Alert, Limit, Part, Severity, Unit},
     number::decimal,
     slo,
