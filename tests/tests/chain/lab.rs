@@ -297,11 +297,15 @@ impl Chain {
             })?;
             let page = came.annotations["runbook_url"].split('#').next().unwrap_or_default();
             ensure!(page.ends_with(&format!("{}.md", expected.alert)));
+            let is_whole = |text: &String| !text.contains("<no value>") && !text.contains("error expanding");
+            let texts = &came.annotations;
             ensure!(
-                came.annotations.values().all(|text| !text.contains("<no value>")),
-                "{:?}",
-                came.annotations
+                texts.values().all(is_whole) && texts["summary"].contains(came.label("node")),
+                "{texts:?}"
             );
+            if expected.alert == "GpuThermalOrPowerThrottle" {
+                ensure!(texts["description"].contains("Reasons: "), "{texts:?}");
+            }
             table.push((came.at.duration_since(cause).as_secs_f64(), expected, came));
         }
         println!("{:<26}{:<22}{:>8}  labels", "alert", "cause", "seconds");
