@@ -13,11 +13,13 @@
 
 mod alertmanager;
 pub mod artefacts;
+pub mod chart;
 pub mod client;
 mod engine;
 pub mod fleet;
 mod footprint;
 pub mod http;
+mod kubelet;
 pub mod matrix;
 mod node;
 pub mod process;
@@ -31,6 +33,7 @@ pub use alertmanager::{Alertmanager, Message, Notification, Webhook};
 pub use artefacts::Artefacts;
 pub use engine::SimEngine;
 pub use footprint::Footprint;
+pub use kubelet::Kubelet;
 pub use node::{Exporter, INSTANT, NODE_NAME, Node};
 pub use process::Process;
 pub use prometheus::{Alerting, Prometheus, ScrapeJob, encoded, relay};

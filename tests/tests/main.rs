@@ -6,6 +6,7 @@
 mod alerts;
 mod c_headers;
 mod chain;
+mod chart;
 mod cli;
 mod clients;
 mod coverage;
@@ -31,4 +32,5 @@ mod pyhlml;
 mod settings_file;
 mod soak;
 mod web_config;
+mod workloads;
 mod xpu;

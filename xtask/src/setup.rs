@@ -1,6 +1,8 @@
 //! Installs the programs that the tests and measurements run beside ours: Debian packages through `apt-get`, the newest
 //! `promtool` into `target/tools/prometheus`, Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages
-//! into `target/tools/npm`. Does nothing, quickly, when all is there.
+//! into `target/tools/npm`, Helm into `target/tools/helm`. Does nothing, quickly, when all is there.
+
+mod helm;
 
 use std::{
     env, fs,
@@ -77,6 +79,7 @@ pub fn run() -> Result<()> {
     python_packages(&mut apt)?;
     several_releases()?;
     newest_promtool()?;
+    helm::install()?;
     npm_packages()
 }
 

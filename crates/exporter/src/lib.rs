@@ -122,7 +122,10 @@ fn run(
             start_log(&flags.log, &program);
             let sources = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
             let sources = sources.into_iter().map(|(source, _)| source).collect();
-            let report = probe::run(sources, &flags.sources.sysfs);
+            let mut report = probe::run(sources, &flags.sources.sysfs);
+            if let Some(settings) = settings::workloads(flags.workloads) {
+                report.ask_who_holds(&settings)?;
+            }
             if flags.json.json {
                 print::text(&report.json())?;
             } else {

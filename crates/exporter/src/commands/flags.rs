@@ -11,7 +11,7 @@ use tracing::Level;
 
 use super::{
     generate::Generate,
-    values::{ListenAddress, interval, listen_address, request_path, timeout},
+    values::{ListenAddress, interval, list_interval, listen_address, request_path, timeout},
 };
 
 // A comment on a type of this module would become the description of the command that takes its flags.
@@ -46,6 +46,8 @@ pub struct ServeFlags {
     #[command(flatten)]
     pub sources: SourceFlags,
     #[command(flatten)]
+    pub workloads: WorkloadFlags,
+    #[command(flatten)]
     pub log: LogFlags,
     #[command(flatten)]
     pub names: NamesFlags,
@@ -61,6 +63,8 @@ pub struct ProbeFlags {
     pub json: JsonFlag,
     #[command(flatten)]
     pub sources: SourceFlags,
+    #[command(flatten)]
+    pub workloads: WorkloadFlags,
     #[command(flatten)]
     pub log: LogFlags,
 }
@@ -118,6 +122,46 @@ pub struct SourceFlags {
 pub enum Isolate {
     Auto,
     On,
+    Off,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Workloads")]
+pub struct WorkloadFlags {
+    /// Whether to report who holds each device; auto asks the kubelet, where this node has one
+    #[arg(long = "workloads", value_name = "WHEN", default_value = "auto")]
+    pub when: Workloads,
+
+    /// Time between two lists of holders, 1s to 5m
+    #[arg(
+        long = "workloads.interval",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = list_interval
+    )]
+    pub list_interval: Duration,
+
+    /// Socket of the kubelet's pod-resources API; by default it is looked for where kubelets have it
+    #[arg(long = "kubelet.pod-resources-socket", value_name = "PATH")]
+    pub pod_resources_socket: Option<PathBuf>,
+
+    /// Socket of the kubelet's PodInfo API, for UIDs and labels of pods; by default pods/kubelet.sock beside the
+    /// folder of the pod-resources API, if it exists
+    #[arg(long = "kubelet.pods-socket", value_name = "PATH")]
+    pub pods_socket: Option<PathBuf>,
+
+    /// Labels of pods to export, by name; needs the PodInfo API
+    #[arg(long = "kubernetes.pod-labels", value_name = "LABEL", value_delimiter = ',')]
+    pub pod_labels: Vec<String>,
+
+    /// Folder in which DRA drivers write files of the container device interface
+    #[arg(long = "path.cdi", value_name = "DIR", default_value = "/var/run/cdi")]
+    pub cdi: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Workloads {
+    Auto,
     Off,
 }
 

@@ -25,6 +25,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tracing::{info, warn};
+use workloads::Room;
 
 use crate::{
     commands::log,
@@ -76,6 +77,8 @@ pub struct Serve {
     pub timing: Timing,
     /// Root of sysfs.
     pub sysfs: PathBuf,
+    /// How to find out who holds a device; `None` where nobody is asked.
+    pub workloads: Option<workloads::Settings>,
     /// The host, where its metrics are to be exported.
     pub host: Option<Host>,
     /// Which metric names to export.
@@ -109,7 +112,13 @@ impl Serve {
         };
         let connections = Rc::new(Connections::new(limits, self.web.timeouts, Rc::clone(&counts)));
         let guard = Rc::new(Guard::new(self.web.config, self.web.protects_health));
-        let self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard), self.settings);
+        let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard), self.settings);
+        if let Some(settings) = self.workloads {
+            let node = Arc::clone(&node);
+            let room = Room::start(&settings, Box::new(move || node.identities()));
+            self_metrics =
+                self_metrics.with_workloads(room.map_err(|error| format!("cannot start a thread: {error}"))?);
+        }
         let bodies = BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics);
         let telemetry_path = self.web.telemetry_path;
         let node_of_routes = Arc::clone(&node);

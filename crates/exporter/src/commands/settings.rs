@@ -11,7 +11,9 @@ use source::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 use crate::{
     Failure,
     commands::config::Config,
-    commands::flags::{Isolate, NamesFlags, Schema, ServeFlags, SourceFlags, WebFlags},
+    commands::flags::{
+        Isolate, NamesFlags, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads,
+    },
     commands::serve::{Serve, Web},
     http::body::Vocabularies,
     http::connection::Timeouts,
@@ -95,6 +97,18 @@ fn common(flags: &SourceFlags, interval: Duration, try_library: Option<TryLibrar
     }
 }
 
+/// How to find out who holds a device; `None` where nobody is asked.
+pub fn workloads(flags: WorkloadFlags) -> Option<workloads::Settings> {
+    let WorkloadFlags { when, list_interval, pod_resources_socket, pods_socket, pod_labels, cdi } = flags;
+    (when == Workloads::Auto).then_some(workloads::Settings {
+        interval: list_interval,
+        pod_resources: pod_resources_socket,
+        pods: pods_socket,
+        pod_labels,
+        cdi,
+    })
+}
+
 /// Gathers what `serve` needs: opens sources and binds sockets.
 ///
 /// # Errors
@@ -106,7 +120,7 @@ pub fn serve(
     matches: &ArgMatches,
     config: &Config,
 ) -> Result<Serve, Failure> {
-    let ServeFlags { sampling, sources: wanted, names, web, .. } = flags;
+    let ServeFlags { sampling, sources: wanted, workloads, names, web, .. } = flags;
     let configured = sources(&wanted, sampling.interval, specs, matches)?;
     let web_config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health));
     let web_config = web_config.transpose().map_err(UsageError)?;
@@ -119,6 +133,7 @@ pub fn serve(
         auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
         timing: Timing::new(sampling.interval),
         sysfs: wanted.sysfs,
+        workloads: self::workloads(workloads),
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
         vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies(&names, &filters))),
         listeners,

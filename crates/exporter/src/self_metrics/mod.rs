@@ -23,6 +23,8 @@ use naming::{
 use procfs::process::{LimitValue, Process};
 use reading::{Batch, Labels, Subject};
 
+use workloads::Room;
+
 use crate::{
     commands::log,
     http::web_config::guard::Guard,
@@ -68,6 +70,7 @@ pub struct SelfMetrics {
     host: Option<Host>,
     guard: Rc<Guard>,
     settings: Option<Arc<Reload>>,
+    workloads: Option<Arc<Room>>,
 }
 
 impl SelfMetrics {
@@ -90,10 +93,17 @@ impl SelfMetrics {
             host,
             guard,
             settings,
+            workloads: None,
         }
     }
 
-    /// The metrics now; of those that are about a source, only the ones of `sources`.
+    /// Also reads who holds a device.
+    #[must_use]
+    pub fn with_workloads(self, room: Arc<Room>) -> Self {
+        Self { workloads: Some(room), ..self }
+    }
+
+    /// The metrics now, and who holds a device; of those that are about a source, only the ones of `sources`.
     pub fn read(&self, node: &NodeState, sources: &[&Arc<SourceState>], http: &HttpCounts) -> Vec<Subject> {
         let mut batch = Batch::default();
         batch.begin_exporter();
@@ -121,7 +131,11 @@ impl SelfMetrics {
         if let Some(host) = &self.host {
             host.read(&mut batch);
         }
-        batch.finish()
+        let mut all = batch.finish();
+        if let Some(room) = &self.workloads {
+            all.extend(room.read(|family| sources.iter().any(|source| source.family == family)));
+        }
+        all
     }
 
     /// Labels of the build information; which machine is simulated is known only once a source is connected.

@@ -299,7 +299,7 @@ fn the_flags_page_and_the_manual_have_every_flag_of_the_program_and_its_sources(
             && page.contains("| `--library.fake PATH` | `ACCELSCOPE_LIBRARY_FAKE` |")
     );
     assert!(
-        page.contains("It also takes the flags under: Settings, Sources, Log, Fake devices.\n"),
+        page.contains("It also takes the flags under: Settings, Sources, Workloads, Log, Fake devices.\n"),
         "{page}"
     );
     let manual = manual::pages(&program);

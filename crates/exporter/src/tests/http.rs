@@ -77,6 +77,7 @@ impl Server {
                 auto: false,
                 timing: timing(),
                 sysfs,
+                workloads: None,
                 host: None,
                 vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies)),
                 listeners,
