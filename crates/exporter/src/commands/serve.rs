@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use exposition::Format;
 use reading::Source;
 use rustix::process::Resource;
@@ -38,6 +39,7 @@ use crate::{
     sampling::supervisor,
     sampling::timing::Timing,
     self_metrics::host::Host,
+    self_metrics::reload::Reload,
     self_metrics::{HttpCounts, SelfMetrics},
 };
 
@@ -80,11 +82,13 @@ pub struct Serve {
     /// The host, where its metrics are to be exported.
     pub host: Option<Host>,
     /// Which metric names to export.
-    pub vocabularies: Vocabularies,
+    pub vocabularies: Arc<ArcSwap<Vocabularies>>,
     /// Where to listen.
     pub listeners: Vec<BoundSocket>,
     /// Settings of the HTTP side.
     pub web: Web,
+    /// How the file of settings was read, where there is one.
+    pub settings: Option<Arc<Reload>>,
 }
 
 impl Serve {
@@ -108,7 +112,7 @@ impl Serve {
         };
         let connections = Rc::new(Connections::new(limits, self.web.timeouts, Rc::clone(&counts)));
         let guard = Rc::new(Guard::new(self.web.config, self.web.protects_health));
-        let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard));
+        let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard), self.settings);
         if let Some(settings) = self.workloads {
             let node = Arc::clone(&node);
             let room = Room::start(&settings, Box::new(move || node.identities()));

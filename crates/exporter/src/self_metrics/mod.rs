@@ -30,6 +30,7 @@ use crate::{
     http::web_config::guard::Guard,
     sampling::state::{ConnectionStatus, NodeState, SourceState},
     self_metrics::host::Host,
+    self_metrics::reload::Reload,
 };
 
 /// What the HTTP server counts. It runs on one thread, so cells without atomics are enough.
@@ -68,12 +69,13 @@ pub struct SelfMetrics {
     build: RefCell<(Option<String>, Labels)>,
     host: Option<Host>,
     guard: Rc<Guard>,
+    settings: Option<Arc<Reload>>,
     workloads: Option<Arc<Room>>,
 }
 
 impl SelfMetrics {
     /// Looks this process up; with a `host`, its metrics are read as well.
-    pub fn new(host: Option<Host>, guard: Rc<Guard>) -> Self {
+    pub fn new(host: Option<Host>, guard: Rc<Guard>, settings: Option<Arc<Reload>>) -> Self {
         let process = Process::myself().ok();
         let ticks_per_second = procfs::ticks_per_second() as f64;
         let started = process.as_ref().and_then(|process| process.stat().ok());
@@ -90,6 +92,7 @@ impl SelfMetrics {
             build,
             host,
             guard,
+            settings,
             workloads: None,
         }
     }
@@ -114,6 +117,9 @@ impl SelfMetrics {
         batch.put(HTTP_IN_FLIGHT, Labels::NONE, Ok(Count(http.in_flight.get().into())));
         batch.put(HTTP_CONNECTIONS, Labels::NONE, Ok(Count(http.connections.get().into())));
         batch.put(HTTP_CONNECTIONS_REFUSED, Labels::NONE, Ok(Count(http.refused.get())));
+        if let Some(settings) = &self.settings {
+            settings.read("config", &mut batch);
+        }
         if let Some(watched) = self.guard.watched() {
             watched.reload.read("web_config", &mut batch);
         }

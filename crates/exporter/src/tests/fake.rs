@@ -354,7 +354,7 @@ impl Rig {
     fn encoded(&self, options: &Options<'_>) -> String {
         self.node.check(Instant::now());
         let sources: Vec<_> = self.node.sources.iter().collect();
-        let own = SelfMetrics::new(None, Rc::new(Guard::new(None, false))).read(
+        let own = SelfMetrics::new(None, Rc::new(Guard::new(None, false)), None).read(
             &self.node,
             &sources,
             &HttpCounts::default(),

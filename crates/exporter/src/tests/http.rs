@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use exposition::Format;
 use flate2::read::GzDecoder;
 use naming::Family;
@@ -78,9 +79,10 @@ impl Server {
                 sysfs,
                 workloads: None,
                 host: None,
-                vocabularies,
+                vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies)),
                 listeners,
                 web,
+                settings: None,
             }
             .run(|| async {
                 // A test that fails drops the sender, which is as good as sending.
@@ -435,7 +437,12 @@ fn open() -> Rc<Guard> {
 
 fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {
     let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
-    BodyCache::new(Arc::clone(node), vocabularies, Rc::clone(counts), SelfMetrics::new(None, open()))
+    BodyCache::new(
+        Arc::clone(node),
+        Arc::new(ArcSwap::from_pointee(vocabularies)),
+        Rc::clone(counts),
+        SelfMetrics::new(None, open(), None),
+    )
 }
 
 #[test]
