@@ -9,6 +9,7 @@ mod chain;
 mod chart;
 mod cli;
 mod clients;
+mod container;
 mod coverage;
 mod dashboards;
 mod edge;
