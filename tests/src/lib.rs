@@ -13,16 +13,20 @@
 
 mod alertmanager;
 pub mod artefacts;
+pub mod chart;
 pub mod client;
+pub mod container;
 mod engine;
 pub mod fleet;
 mod footprint;
 pub mod http;
+mod kubelet;
 pub mod matrix;
 mod node;
 pub mod process;
 mod prometheus;
 mod samples;
+pub mod skip;
 pub mod soak;
 pub mod systemd;
 pub mod wait;
@@ -31,6 +35,7 @@ pub use alertmanager::{Alertmanager, Message, Notification, Webhook};
 pub use artefacts::Artefacts;
 pub use engine::SimEngine;
 pub use footprint::Footprint;
+pub use kubelet::Kubelet;
 pub use node::{Exporter, INSTANT, NODE_NAME, Node};
 pub use process::Process;
 pub use prometheus::{Alerting, Prometheus, ScrapeJob, encoded, relay};

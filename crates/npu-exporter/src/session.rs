@@ -7,7 +7,7 @@ use std::{
 
 use kernel::{File, entries, pci::Function};
 use naming::{Family, Label};
-use reading::{Backend, Found, Identity, Labels, Lost, Prior, Session, Source, Unavailable};
+use reading::{Alias, Backend, Found, Identity, Labels, Lost, Prior, Session, Source, Unavailable};
 use source::{Info, Opened, Parts, SourceSpec};
 
 use crate::{part, raw::Files, sampler::NpuSampler};
@@ -76,6 +76,7 @@ fn found(sysfs: &Path, function: Function) -> Found {
     let key = function.address.clone();
     let identity = Arc::new(Identity {
         vendor: vec![("device", key.clone())],
+        aliases: aliases(&function),
         ..Identity::new(Family::Npu, key.clone())
     });
     let (sysfs, labels) = (sysfs.to_owned(), Arc::clone(&identity));
@@ -85,6 +86,13 @@ fn found(sysfs: &Path, function: Function) -> Found {
         Ok(Box::new(NpuSampler::new(files, labels, info)) as _)
     };
     Found { address: Some(key.clone()), key, identity, open: Box::new(open) }
+}
+
+/// What device plugin and DRA driver call it, and its node.
+fn aliases(function: &Function) -> Vec<Alias> {
+    let node = accel_node(function);
+    let path = node.as_ref().map(|node| Alias::Node(format!("/dev/accel/{node}")));
+    function.resource_name().into_iter().chain(node).map(Alias::Id).chain(path).collect()
 }
 
 /// Labels of `accel_device_info`; what the kernel does not report is left out.

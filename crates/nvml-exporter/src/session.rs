@@ -119,7 +119,7 @@ impl Session for NvmlSession {
         let (labels, listener) = (&self.labels, &self.listener);
         let (roots, resting) = (&self.roots, &self.resting);
         self.known.list(prior, &LOSSES, asked, |known, listed, place| {
-            let Listed { handle: (gpu, mark), uuid, address, .. } = listed;
+            let Listed { handle: (gpu, mark), uuid, address, number: index } = listed;
             let is_still = |known: &Known<Inventory>| {
                 known.mark == mark
                     && known.identity.uuid == uuid
@@ -131,7 +131,7 @@ impl Session for NvmlSession {
                     let key = &place.key;
                     tracing::warn!(key, "no UUID that only this GPU has; its PCI address identifies it");
                 }
-                let inventory = Inventory::read(&gpu, place.number, uuid.clone().unwrap_or_default());
+                let inventory = Inventory::read(&gpu, index, place.number, uuid.clone().unwrap_or_default());
                 let identity = inventory.identity(labels);
                 Known { mark: mark.clone(), key: place.key.clone(), identity, facts: inventory }
             });

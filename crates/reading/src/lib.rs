@@ -18,7 +18,7 @@ mod source;
 pub use batch::{Absent, Batch, Group, Reading, Subject};
 pub use counter::{Bound, Counted, Counter, Integral, Step, Tracker};
 pub use fault::{Code, Fault, Measured};
-pub use identity::Identity;
+pub use identity::{Alias, Identity};
 pub use labels::{LabelValue, Labels};
 pub use naming::{Absence, Errno, FaultCode};
 pub use plausible::{Blanks, Ceiling, plausible_celsius, plausible_count, terminated_text};

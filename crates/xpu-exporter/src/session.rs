@@ -271,6 +271,7 @@ impl Session for XpuSession {
                 address: card.function.address.clone(),
                 card: card.name.clone(),
                 render_node: card.render_node.clone().unwrap_or_default(),
+                resource_name: card.function.resource_name().unwrap_or_default(),
                 model,
                 driver: format!("{} {release}", card.driver.name()).trim().to_owned(),
                 ..CardInfo::default()

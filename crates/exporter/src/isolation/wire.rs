@@ -10,7 +10,7 @@ use std::{
 
 use naming::{Absence, Family, FaultCode, Id, Label, Value};
 use reading::{
-    Absent, Announced, Backend, Batch, Code, Fault, Group, Identity, LabelValue, Labels, Lost, Prior,
+    Absent, Alias, Announced, Backend, Batch, Code, Fault, Group, Identity, LabelValue, Labels, Lost, Prior,
     Reading, Remembered, Unavailable,
 };
 use source::lock;
@@ -105,13 +105,14 @@ records! {
     Absent { id, labels, fault }
     Backend { library, version, simulated }
     Fault { absence, call, code }
-    Identity { family, device, uuid, partition, vendor }
+    Identity { family, device, uuid, partition, vendor, aliases }
     Prior { remembered, bus }
     Announced { partition, code, count, last }
     Remembered { key, address, identity, announced }
 }
 
 variants! {
+    Alias { 0u8 = Id(id), 1u8 = Node(path) }
     Code { 0u8 = Known(code), 1u8 = Returned(name) }
     LabelValue { 0u8 = Word(word), 1u8 = Number(number) }
     Lost { 0u8 = Device(fault), 1u8 = Session(fault) }
@@ -426,7 +427,8 @@ mod tests {
     fn batch() -> Batch {
         let mut batch = Batch::default();
         let vendor = vec![("pci_bus_id", "0000:03:00.0".to_owned())];
-        let card = Arc::new(Identity { vendor, ..Identity::new(Family::Xpu, "card1") });
+        let aliases = vec![Alias::Id("card1".to_owned()), Alias::Node("/dev/dri/card1".to_owned())];
+        let card = Arc::new(Identity { vendor, aliases, ..Identity::new(Family::Xpu, "card1") });
         let tile = Arc::new(Identity { partition: Some("tile0".to_owned()), ..(*card).clone() });
         batch.begin(&card);
         let info = Labels::Shared([(Label::Model, "Arc Pro B60".to_owned())].into());
