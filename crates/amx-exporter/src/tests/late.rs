@@ -72,4 +72,8 @@ fn zones_that_come_later_are_no_energy_of_now() {
     assert_eq!(energy(&tree, "4000000"), (Some(3.0), None), "what the other counted before is not of now");
     tree.put("class/powercap/intel-rapl:1/energy_uj", "905000000");
     assert_eq!(energy(&tree, "5000000"), (Some(9.0), Some(6.0)));
+    // It goes offline again: what it counted stays counted.
+    tree.online(&[0, 1, 4, 5, 6, 7]);
+    std::fs::remove_dir_all(tree.0.path().join("class/powercap/intel-rapl:1")).expect("removed");
+    assert_eq!(energy(&tree, "6000000"), (Some(10.0), Some(1.0)));
 }
