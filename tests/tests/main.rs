@@ -10,6 +10,7 @@ mod chart;
 mod choice;
 mod cli;
 mod clients;
+mod container;
 mod coverage;
 mod dashboards;
 mod edge;

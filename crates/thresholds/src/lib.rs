@@ -23,6 +23,7 @@ mod ruleset;
 mod runbook;
 mod selection;
 mod slo;
+mod texts;
 mod vocabulary;
 
 use catalogue::Catalogue;

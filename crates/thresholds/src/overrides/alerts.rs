@@ -7,8 +7,8 @@ use crate::{
     catalogue::Catalogue,
     model::{Alert, Limit, Part, Severity, Unit},
     number::decimal,
-    plan::literal,
     slo,
+    texts::literal,
 };
 
 /// What every alert has beside its bounds.
