@@ -7,6 +7,7 @@ mod alerts;
 mod c_headers;
 mod chain;
 mod chart;
+mod choice;
 mod cli;
 mod clients;
 mod container;
