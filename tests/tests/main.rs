@@ -26,6 +26,7 @@ mod machines;
 mod matrix;
 mod negotiation;
 mod nvml_readings;
+mod packages;
 mod packaging;
 mod pictures;
 mod prometheus;
