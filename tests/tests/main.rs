@@ -13,6 +13,7 @@ mod container;
 mod coverage;
 mod dashboards;
 mod edge;
+mod examples;
 mod faults;
 mod gaudi;
 mod golden;
