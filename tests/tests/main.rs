@@ -32,5 +32,8 @@ mod packaging;
 mod pictures;
 mod prometheus;
 mod pyhlml;
+mod settings_file;
 mod soak;
+mod web_config;
+mod workloads;
 mod xpu;

@@ -46,7 +46,9 @@ usage: cargo xtask COMMAND
   generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/, examples/federation/ and the
                                        chart's copies; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
-  bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size
+  bench [scrapes [--old PROGRAM]|rules] [--quick]
+                                       measure scrapes beside other exporters (and another build of accelscope), and
+                                       rules at fleet size
   faults [--only TEXT] [--dwell SECONDS] [--json]
                                        every source with every fault that it can have, and what each costs
   soak [--hours N] [--seed N]          memory, threads and descriptors under faults and clients of every kind";
@@ -94,10 +96,16 @@ fn bench(words: &[&str]) -> Result<()> {
         part => (part, bench::Extent::Whole),
     };
     match part {
-        [] => bench::scrapes::run(extent).and_then(|()| bench::rules::run(extent)),
-        ["scrapes"] => bench::scrapes::run(extent),
+        [] => bench::scrapes::run(extent, None).and_then(|()| bench::rules::run(extent)),
+        ["scrapes"] => bench::scrapes::run(extent, None),
+        ["scrapes", "--old", program] => {
+            bench::scrapes::run(extent, Some(&Path::new(program).canonicalize()?))
+        }
         ["rules"] => bench::rules::run(extent),
-        _ => bail!("bench: unknown part `{}`; it takes scrapes or rules, and --quick", part.join(" ")),
+        _ => bail!(
+            "bench: unknown part `{}`; it takes scrapes (with --old PROGRAM) or rules, and --quick",
+            part.join(" ")
+        ),
     }
 }
 

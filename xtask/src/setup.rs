@@ -23,7 +23,7 @@ use crate::shell::{self, on_path};
 type Tool = (&'static str, &'static [&'static str]);
 
 /// What the tests need.
-const TOOLS: [Tool; 15] = [
+const TOOLS: [Tool; 17] = [
     ("cc", &["build-essential"]),
     ("readelf", &["binutils"]),
     ("python3", &["python3"]),
@@ -33,6 +33,9 @@ const TOOLS: [Tool; 15] = [
     ("prometheus-alertmanager", &["prometheus-alertmanager"]),
     ("prometheus-node-exporter", &["prometheus-node-exporter"]),
     ("wrk", &["wrk"]),
+    // Clients of TLS that are not ours.
+    ("curl", &["curl"]),
+    ("openssl", &["openssl"]),
     ("strace", &["strace"]),
     // The manager of services, in namespaces of its own.
     ("systemd-analyze", &["systemd"]),

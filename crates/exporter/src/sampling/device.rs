@@ -10,16 +10,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 use naming::{
-    Flag, Id, Label,
-    catalogue::{DEVICE_INFO, DEVICE_UP},
+    Flag, Id, Label, Value,
+    catalogue::{DEVICE_INFO, DEVICE_UP, ERROR_LAST, ERRORS},
 };
-use reading::{Batch, Fault, FaultCode, Found, Identity, Labels, Remembered, Subject};
+use reading::{Announced, Batch, Fault, FaultCode, Found, Identity, Labels, Reading, Remembered, Subject};
 use tracing::{info, warn};
 
 use self::standby::Standby;
 use crate::{
-    sampling::call::DriverCall, sampling::integral::Integrals, sampling::state::Generation,
-    sampling::timing::Timing,
+    sampling::call::DriverCall, sampling::state::Generation, sampling::sums::Sums, sampling::timing::Timing,
 };
 
 /// What is known of a device.
@@ -106,6 +105,18 @@ impl Snapshot {
     }
 }
 
+/// The events of a driver about a device or partition.
+fn announced(subject: &Subject) -> Vec<Announced> {
+    let of = |wanted: Id| subject.readings().iter().filter(move |reading| reading.id == wanted);
+    let event = |last: &Reading| {
+        let count = of(ERRORS.id).find(|count| count.labels == last.labels)?;
+        let Value::Int(count) = count.value else { return None };
+        let partition = subject.identity()?.partition.clone();
+        Some(Announced { partition, code: last.labels.value(Label::Code)?, count, last: last.value.as_f64() })
+    };
+    of(ERROR_LAST.id).filter_map(event).collect()
+}
+
 /// A device that was seen, kept until it is gone for long.
 #[derive(Debug)]
 pub struct Device {
@@ -124,7 +135,7 @@ struct State {
     worker: u64,
     call: DriverCall,
     standby: Standby,
-    integrals: Integrals,
+    sums: Sums,
     address: Option<String>,
     gone: Option<Instant>,
 }
@@ -149,8 +160,13 @@ impl Device {
 
     /// What the next list of its driver should know of it.
     pub fn remembered(&self) -> Remembered {
-        let identity = Arc::clone(&self.snapshot.load().identity);
-        Remembered { key: self.key.clone(), address: self.address(), identity }
+        let snapshot = self.snapshot.load();
+        Remembered {
+            key: self.key.clone(),
+            address: self.address(),
+            identity: Arc::clone(&snapshot.identity),
+            announced: snapshot.subjects.iter().flat_map(announced).collect(),
+        }
     }
 
     /// What to print now.
@@ -186,7 +202,7 @@ impl Device {
         let mut state = self.state();
         state.worker = worker;
         state.gone = None;
-        state.integrals.interrupt();
+        state.sums.interrupt();
         let old = self.snapshot.load_full();
         if old.identity != *identity {
             let new = if old.status.is_lost() {
@@ -213,7 +229,7 @@ impl Device {
         let mut state = self.state();
         let late = state.call.end();
         if late {
-            state.integrals.interrupt();
+            state.sums.interrupt();
         }
         late
     }
@@ -222,7 +238,7 @@ impl Device {
     pub fn publish(&self, worker: u64, mut batch: Batch, taken: Instant) {
         let mut state = self.state();
         if state.worker == worker {
-            state.integrals.add(&mut batch, taken);
+            state.sums.add(&mut batch, taken);
             let identity = Arc::clone(&self.snapshot.load().identity);
             self.replace(&state, Snapshot::new(identity, Status::Up, taken, batch.finish()));
         }
