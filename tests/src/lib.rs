@@ -14,6 +14,7 @@
 mod alertmanager;
 pub mod artefacts;
 pub mod chart;
+pub mod chroot;
 pub mod client;
 pub mod container;
 mod engine;
@@ -23,6 +24,7 @@ pub mod http;
 mod kubelet;
 pub mod matrix;
 mod node;
+pub mod packages;
 pub mod process;
 mod prometheus;
 mod samples;
