@@ -18,6 +18,7 @@ mod engine;
 pub mod fleet;
 mod footprint;
 pub mod http;
+pub mod live;
 pub mod matrix;
 mod node;
 pub mod process;

@@ -4,4 +4,5 @@ mod command_line;
 mod fake;
 mod http;
 mod limits;
+mod live;
 mod sampling;

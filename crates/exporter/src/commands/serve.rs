@@ -31,6 +31,7 @@ use crate::{
     http::connection::{self, Timeouts},
     http::connections::{Connections, Limits},
     http::listen::{BoundSocket, Listener},
+    http::live::Live,
     http::routes::Routes,
     sampling::state::NodeState,
     sampling::supervisor,
@@ -61,6 +62,8 @@ pub struct Web {
 pub struct Serve {
     /// The program's name.
     pub name: &'static str,
+    /// The node's name.
+    pub node_name: String,
     /// What to sample.
     pub sources: Vec<Box<dyn Source>>,
     /// Whether the user named none of them, so that a missing one is normal.
@@ -102,7 +105,8 @@ impl Serve {
         let bodies =
             BodyCache::new(Arc::clone(&node), self.vocabularies, counts, SelfMetrics::new(self.host));
         let telemetry_path = self.web.telemetry_path;
-        let routes = Routes { name: self.name, node: Arc::clone(&node), bodies, telemetry_path, connections };
+        let live = Live::new(self.name, self.node_name, Arc::clone(&node));
+        let routes = Routes { node: Arc::clone(&node), bodies, live, telemetry_path, connections };
         let (sources, timing, sysfs) = (self.sources, self.timing, self.sysfs);
         let start_sampling = || {
             sources.into_iter().zip(&node.sources).try_for_each(|(source, node)| {

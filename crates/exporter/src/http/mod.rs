@@ -3,6 +3,6 @@
 pub mod body;
 pub mod connection;
 pub mod connections;
-pub mod landing;
 pub mod listen;
+pub mod live;
 pub mod routes;
