@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     Alerting, Artefacts, Exporter, Node, Prometheus, ScrapeJob, SimEngine,
-    artefacts::{node_tools, repository},
+    artefacts::{CHROMIUM, node_tools, repository},
     eventually, process,
 };
 
@@ -88,9 +88,6 @@ pub const DEVICES: [(&str, &str, &str); 5] = [
     ("socket0", "xeon-1", "device-amx"),
     ("0000:00:0b.0", "branch-17", "device-npu"),
 ];
-
-/// Debian's browser.
-const CHROMIUM: &str = "/usr/bin/chromium";
 
 struct Machine {
     name: &'static str,

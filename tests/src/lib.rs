@@ -22,6 +22,7 @@ pub mod fleet;
 mod footprint;
 pub mod http;
 mod kubelet;
+pub mod live;
 pub mod matrix;
 mod node;
 pub mod packages;

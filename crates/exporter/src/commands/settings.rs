@@ -107,7 +107,7 @@ fn common(
         interval,
         sysfs: flags.sysfs.clone(),
         procfs: flags.procfs.clone(),
-        hostname: hostname(std::env::var("NODE_NAME").ok()),
+        hostname: node_name(),
         try_library,
         wanted: metrics.clone(),
     }
@@ -147,6 +147,7 @@ pub fn serve(
     metrics.set(|id| choice::is_wanted(id, &vocabularies));
     Ok(Serve {
         name,
+        node_name: node_name(),
         sources,
         // Running a program for one family asks for that family.
         auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
@@ -202,6 +203,10 @@ fn listeners(web: &WebFlags) -> Result<Vec<BoundSocket>, String> {
         return listen::from_systemd();
     }
     web.listen_addresses.iter().map(listen::bind).collect()
+}
+
+fn node_name() -> String {
+    hostname(std::env::var("NODE_NAME").ok())
 }
 
 /// The node's name: what `NODE_NAME` says, which an orchestrator sets, else the kernel's host name.

@@ -156,7 +156,7 @@ pub struct Connection {
     /// Devices on the PCI bus by the same rule, where there is a bus.
     pub expected: Option<usize>,
     /// Down because no such device has been on this machine, and none was requested.
-    absent: bool,
+    pub absent: bool,
 }
 
 /// Counts since the process started.
@@ -220,19 +220,24 @@ impl SourceState {
         self.devices.load_full()
     }
 
-    /// What to print of each device. A device that is gone is left out when another has the same labels,
-    /// since one series would appear twice.
+    /// What to print of each device.
     pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
+        self.shown().into_iter().map(|(_, snapshot)| snapshot).collect()
+    }
+
+    /// Each device with what to print of it. A device that is gone is left out when another has the same labels,
+    /// since one series would appear twice.
+    pub fn shown(&self) -> Vec<(Arc<Device>, Arc<Snapshot>)> {
         let devices = self.devices.load();
-        let mut snapshots: Vec<_> = devices.iter().map(|device| device.snapshot()).collect();
-        snapshots.sort_by_key(|snapshot| snapshot.status == Status::Gone);
-        let mut taken: Vec<Arc<Snapshot>> = Vec::with_capacity(snapshots.len());
-        for snapshot in snapshots {
-            if !taken.iter().any(|other| other.identity.is_same(&snapshot.identity)) {
-                taken.push(snapshot);
+        let mut all: Vec<_> = devices.iter().map(|device| (Arc::clone(device), device.snapshot())).collect();
+        all.sort_by_key(|(_, snapshot)| snapshot.status == Status::Gone);
+        let mut shown: Vec<(_, Arc<Snapshot>)> = Vec::with_capacity(all.len());
+        for (device, snapshot) in all {
+            if !shown.iter().any(|(_, other)| other.identity.is_same(&snapshot.identity)) {
+                shown.push((device, snapshot));
             }
         }
-        taken
+        shown
     }
 
     /// Threads in a call past its deadline.
