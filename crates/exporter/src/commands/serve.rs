@@ -105,7 +105,7 @@ impl Serve {
         let mut own = SelfMetrics::new(self.host);
         if let Some(settings) = self.workloads {
             let node = Arc::clone(&node);
-            let room = Room::start(&settings, Box::new(move || node.identities()));
+            let room = Room::start(&settings, Box::new(move || node.present()));
             own = own.with_workloads(room.map_err(|error| format!("cannot start a thread: {error}"))?);
         }
         let bodies = BodyCache::new(Arc::clone(&node), self.vocabularies, counts, own);

@@ -13,7 +13,7 @@ use naming::{
     Flag, Id, Label,
     catalogue::{DEVICE_INFO, DEVICE_UP},
 };
-use reading::{Batch, Fault, FaultCode, Found, Identity, Labels, Remembered, Subject};
+use reading::{Batch, Client, Fault, FaultCode, Found, Identity, Labels, Remembered, Subject};
 use tracing::{info, warn};
 
 use self::standby::Standby;
@@ -55,6 +55,8 @@ pub struct Snapshot {
     made: Instant,
     /// `accel_device_up`, then what the sampler read, or what is kept of it while the device is lost.
     pub subjects: Vec<Subject>,
+    /// Processes on the device and its partitions.
+    pub clients: Vec<Client>,
 }
 
 impl Snapshot {
@@ -67,7 +69,7 @@ impl Snapshot {
             subjects.append(&mut batch.finish());
         }
         subjects.extend(sampled);
-        Self { identity, status, taken, made: Instant::now(), subjects }
+        Self { identity, status, taken, made: Instant::now(), subjects, clients: Vec::new() }
     }
 
     /// A device that is lost, with what is `kept` of it: at least where it is, for those who go and look.
@@ -224,7 +226,9 @@ impl Device {
         if state.worker == worker {
             state.integrals.add(&mut batch, taken);
             let identity = Arc::clone(&self.snapshot.load().identity);
-            self.replace(&state, Snapshot::new(identity, Status::Up, taken, batch.finish()));
+            let clients = std::mem::take(&mut batch.clients);
+            let new = Snapshot::new(identity, Status::Up, taken, batch.finish());
+            self.replace(&state, Snapshot { clients, ..new });
         }
     }
 
