@@ -13,6 +13,7 @@
 
 mod alertmanager;
 pub mod artefacts;
+mod cgroup;
 pub mod client;
 mod engine;
 pub mod fleet;
@@ -30,6 +31,7 @@ pub mod wait;
 
 pub use alertmanager::{Alertmanager, Message, Notification, Webhook};
 pub use artefacts::Artefacts;
+pub use cgroup::Grouped;
 pub use engine::SimEngine;
 pub use footprint::Footprint;
 pub use kubelet::Kubelet;
