@@ -14,7 +14,9 @@
 mod alertmanager;
 pub mod artefacts;
 mod cgroup;
+pub mod chart;
 pub mod client;
+pub mod container;
 mod engine;
 pub mod fleet;
 mod footprint;
@@ -25,6 +27,7 @@ mod node;
 pub mod process;
 mod prometheus;
 mod samples;
+pub mod skip;
 pub mod soak;
 pub mod systemd;
 pub mod wait;

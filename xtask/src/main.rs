@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod copies;
 mod demo;
 mod faults;
 mod pictures;
@@ -38,9 +39,12 @@ usage: cargo xtask COMMAND
   tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing
   release                              build the programs as they are given away, and check them
-  generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/ and examples/federation/; --check only compares
+  generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/, examples/federation/ and the
+                                       chart's copies; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
-  bench [scrapes|rules] [--quick]      measure scrapes beside other exporters, and rules at fleet size
+  bench [scrapes [--old PROGRAM]|rules] [--quick]
+                                       measure scrapes beside other exporters (and another build of accelscope), and
+                                       rules at fleet size
   faults [--only TEXT] [--dwell SECONDS] [--json]
                                        every source with every fault that it can have, and what each costs
   soak [--hours N] [--seed N]          memory, threads and descriptors under faults and clients of every kind";
@@ -86,10 +90,16 @@ fn bench(words: &[&str]) -> Result<()> {
         part => (part, bench::Extent::Whole),
     };
     match part {
-        [] => bench::scrapes::run(extent).and_then(|()| bench::rules::run(extent)),
-        ["scrapes"] => bench::scrapes::run(extent),
+        [] => bench::scrapes::run(extent, None).and_then(|()| bench::rules::run(extent)),
+        ["scrapes"] => bench::scrapes::run(extent, None),
+        ["scrapes", "--old", program] => {
+            bench::scrapes::run(extent, Some(&Path::new(program).canonicalize()?))
+        }
         ["rules"] => bench::rules::run(extent),
-        _ => bail!("bench: unknown part `{}`; it takes scrapes or rules, and --quick", part.join(" ")),
+        _ => bail!(
+            "bench: unknown part `{}`; it takes scrapes (with --old PROGRAM) or rules, and --quick",
+            part.join(" ")
+        ),
     }
 }
 
@@ -121,7 +131,8 @@ fn generate(options: &[&str]) -> Result<()> {
     kinds.iter().try_for_each(|kind| {
         let mut generate = Command::new(&accelscope);
         run(generate.arg("generate").args(*kind).args(["-o", "."]).args(options).current_dir(repository()))
-    })
+    })?;
+    if options.is_empty() { copies::write() } else { copies::check() }
 }
 
 fn bless() -> Result<()> {

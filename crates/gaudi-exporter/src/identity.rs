@@ -41,6 +41,14 @@ impl Numbers {
 /// The label of the vendor's vocabulary that has a card's index.
 const ID: &str = "id";
 
+/// Labels that an info metric has when everything is known.
+const FACTS: usize = 14;
+
+/// Whether the labels of an info metric lack nothing.
+pub fn is_complete(info: &Labels) -> bool {
+    info.names().count() == FACTS
+}
+
 /// What does not change while a card is plugged in. Empty text stands for what neither library nor driver
 /// has.
 #[derive(Clone, Debug, Default)]
@@ -140,7 +148,7 @@ impl Inventory {
     /// Labels of `accel_device_info`.
     pub fn info(&self) -> Labels {
         let [pcb, assembly] = &self.pcb_versions;
-        let facts = [
+        let facts: [_; FACTS] = [
             (Label::Vendor, "Intel"),
             (Label::Model, if self.model.is_empty() { &self.device_type } else { &self.model }),
             (Label::Architecture, &self.device_type),

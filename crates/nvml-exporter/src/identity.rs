@@ -18,7 +18,12 @@ const INSTANCE: &str = "gi";
 
 /// The id of the GPU instance whose labels these are; `None` for those of a whole GPU.
 pub fn instance_id(identity: &Identity) -> Option<u32> {
-    identity.partition.as_ref()?.strip_prefix(INSTANCE)?.parse().ok()
+    instance_number(identity.partition.as_deref()?)
+}
+
+/// The id of the GPU instance of this name.
+pub fn instance_number(partition: &str) -> Option<u32> {
+    partition.strip_prefix(INSTANCE)?.parse().ok()
 }
 
 /// What the user chose about labels of the DCGM vocabulary.

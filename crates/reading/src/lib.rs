@@ -23,4 +23,4 @@ pub use labels::{LabelValue, Labels};
 pub use naming::{Absence, Errno, FaultCode};
 pub use plausible::{Blanks, Ceiling, plausible_celsius, plausible_count, terminated_text};
 pub use progress::{Progress, call_returned};
-pub use source::{Backend, Found, Lost, Prior, Remembered, Sampler, Session, Source, Unavailable};
+pub use source::{Announced, Backend, Found, Lost, Prior, Remembered, Sampler, Session, Source, Unavailable};

@@ -10,7 +10,8 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
+    thread::{self, Thread},
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,6 @@ pub struct CallQueue {
     /// How long a call may keep all others waiting.
     patience: Duration,
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Debug)]
@@ -31,8 +31,9 @@ struct State {
     current: Option<(u64, Instant)>,
     issued: u64,
     tickets: u64,
-    /// The tickets that wait: those of rounds, and those of lanes.
-    waiting: [VecDeque<u64>; 2],
+    /// The tickets that wait, and their threads: those of rounds, and those of lanes. The end of a permit wakes the one
+    /// thread that is next, since every thread of every device may wait here, call after call.
+    waiting: [VecDeque<(u64, Thread)>; 2],
 }
 
 /// The right to call; ends when it is dropped.
@@ -44,14 +45,10 @@ pub struct CallPermit<'a> {
 }
 
 impl State {
-    /// Whether nobody is before this ticket.
-    fn is_next(&self, in_lane: bool, ticket: u64) -> bool {
+    /// The ticket that nobody is before, and its thread.
+    fn next(&self) -> Option<&(u64, Thread)> {
         let [rounds, lanes] = &self.waiting;
-        if in_lane {
-            rounds.is_empty() && lanes.front() == Some(&ticket)
-        } else {
-            rounds.front() == Some(&ticket)
-        }
+        rounds.front().or(lanes.front())
     }
 }
 
@@ -61,7 +58,7 @@ impl CallQueue {
     pub const fn new(patience: Duration) -> Self {
         let waiting = [VecDeque::new(), VecDeque::new()];
         let state = State { current: None, issued: 0, tickets: 0, waiting };
-        Self { patience, state: Mutex::new(state), changed: Condvar::new() }
+        Self { patience, state: Mutex::new(state) }
     }
 
     /// Waits until the library is free, or its caller has held the permit for too long, and it is this thread's
@@ -71,26 +68,23 @@ impl CallQueue {
         let mut state = lock(&self.state);
         state.tickets += 1;
         let ticket = state.tickets;
-        state.waiting[usize::from(in_lane)].push_back(ticket);
+        state.waiting[usize::from(in_lane)].push_back((ticket, thread::current()));
         loop {
             let left = state
                 .current
                 .map_or(Duration::ZERO, |(_, since)| self.patience.saturating_sub(since.elapsed()));
-            if left.is_zero() && state.is_next(in_lane, ticket) {
+            if left.is_zero() && state.next().is_some_and(|(next, _)| *next == ticket) {
                 break;
             }
-            // Whoever is before this thread notifies it.
-            let pause = if left.is_zero() { self.patience } else { left };
-            state = self.wait(state, pause);
+            drop(state);
+            // Whoever is before this thread wakes it.
+            thread::park_timeout(if left.is_zero() { self.patience } else { left });
+            state = lock(&self.state);
         }
         state.waiting[usize::from(in_lane)].pop_front();
         state.issued += 1;
         state.current = Some((state.issued, Instant::now()));
         CallPermit { queue: self, number: state.issued }
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, pause: Duration) -> MutexGuard<'a, State> {
-        self.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -100,8 +94,9 @@ impl Drop for CallPermit<'_> {
         // A permit that was held for too long has been overtaken, and the library is another caller's.
         if state.current.is_some_and(|(number, _)| number == self.number) {
             state.current = None;
-            drop(state);
-            self.queue.changed.notify_all();
+            if let Some((_, thread)) = state.next() {
+                thread.unpark();
+            }
         }
     }
 }

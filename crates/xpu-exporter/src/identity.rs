@@ -53,6 +53,24 @@ impl CardInfo {
         ids.map(Alias::Id).chain(nodes.map(|node| Alias::Node(format!("/dev/dri/{node}")))).collect()
     }
 
+    /// Takes what was not known when the card was first listed.
+    pub fn fill(&mut self, newer: &Self) {
+        let Self { address: _, card, render_node, resource_name, model, serial, board, driver } = newer;
+        for (known, newer) in [
+            (&mut self.card, card),
+            (&mut self.render_node, render_node),
+            (&mut self.resource_name, resource_name),
+            (&mut self.model, model),
+            (&mut self.serial, serial),
+            (&mut self.board, board),
+            (&mut self.driver, driver),
+        ] {
+            if known.is_empty() {
+                known.clone_from(newer);
+            }
+        }
+    }
+
     /// Adds what Level Zero reports and the kernel does not.
     pub fn add(&mut self, facts: &Facts) {
         self.model.clone_from(&facts.model);

@@ -4,7 +4,7 @@
 //! the field takes as cheap, also beside our exporter on machines of other vendors, where no other exporter
 //! runs on what is simulated. Everything is on loopback and bounded in count and time.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 use e2e::{Artefacts, Node, artefacts::python_env, process::free_address};
@@ -23,6 +23,9 @@ const MACHINE: &str = "h100-sxm-8";
 /// The exporter whose cost the field takes as cheap.
 const PEER: &str = "node_exporter";
 
+/// Another build of accelscope, which runs beside this one.
+const OLD: &str = "old build";
+
 /// Machines of other vendors, and the exporter there: column, machine, flags.
 const MACHINES: [(&str, &str, &[&str]); 5] = [
     ("gaudi3-8", "gaudi3-8", &[]),
@@ -35,22 +38,29 @@ const MACHINES: [(&str, &str, &[&str]); 5] = [
 /// What every machine shows once its devices were read.
 const MARKER: &str = "accel_energy_joules_total{";
 
-/// Measures every exporter that is there, one after the other, and prints the tables and the aims.
-pub fn run(extent: Extent) -> Result<()> {
+/// Measures every exporter that is there, one after the other, and prints the tables and the aims. `old` is the path of
+/// another build of accelscope, which is measured on the same machines.
+pub fn run(extent: Extent, old: Option<&Path>) -> Result<()> {
     setup::run()?;
     build(Build::Release)?;
     let artefacts = Artefacts::release()?;
     let binary_bytes = fs::metadata(artefacts.binary("accelscope")?)?.len();
 
     let node = Node::with(artefacts.clone(), MACHINE)?;
-    let exporters =
+    let mut exporters =
         subjects(&node)?.into_iter().map(|subject| measure(subject, extent)).collect::<Result<Vec<_>>>()?;
+    let old_on = |node: &Node, flags| {
+        old.map(|program| measure(accelscope(node, OLD, Some(program), flags)?, extent)).transpose()
+    };
+    if let Some(figures) = old_on(&node, &[])? {
+        exporters.insert(1, figures);
+    }
     drop(node);
     let machines = MACHINES
         .iter()
         .map(|(column, machine, flags)| {
             let node = Node::with(artefacts.clone(), machine)?;
-            measure(accelscope(&node, column, flags)?, extent)
+            Ok((measure(accelscope(&node, column, None, flags)?, extent)?, old_on(&node, flags)?))
         })
         .collect::<Result<Vec<_>>>()?;
 
@@ -60,16 +70,35 @@ pub fn run(extent: Extent) -> Result<()> {
     );
     print_table(MACHINE, &exporters.iter().collect::<Vec<_>>());
     print_aims(&exporters, binary_bytes)?;
+    if let Some(old) = old {
+        println!("{:<26}{:>12} bytes, {:.2} x", OLD, fs::metadata(old)?.len(), {
+            binary_bytes as f64 / fs::metadata(old)?.len() as f64
+        });
+    }
     println!();
     let peer = exporters.iter().find(|figures| figures.name == PEER).context("it ran")?;
-    print_table("accelscope on", &[peer].into_iter().chain(&machines).collect::<Vec<_>>());
+    let ours = machines.iter().map(|(figures, _)| figures);
+    print_table("accelscope on", &[peer].into_iter().chain(ours).collect::<Vec<_>>());
+    for (figures, old) in &machines {
+        if let Some(old) = old {
+            println!();
+            print_table(figures.name, &[old, figures]);
+        }
+    }
     Ok(())
 }
 
-fn accelscope(node: &Node, name: &'static str, flags: &[&str]) -> Result<Subject> {
+/// Accelscope, this build or the program at `other`, on a simulated machine.
+fn accelscope(node: &Node, name: &'static str, other: Option<&Path>, flags: &[&str]) -> Result<Subject> {
     let address = free_address()?;
     let mut command = node.accelscope("serve", &["--web.listen-address", &address.to_string()])?;
     command.args(flags);
+    if let Some(program) = other {
+        let mut same = node.command(program);
+        same.args(command.get_args())
+            .envs(command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
+        command = same;
+    }
     Ok(Subject { name, command, address, marker: MARKER })
 }
 
@@ -78,7 +107,7 @@ fn subjects(node: &Node) -> Result<Vec<Subject>> {
         command.env("LD_LIBRARY_PATH", node.dir());
         command
     };
-    let mut subjects = vec![accelscope(node, "accelscope", &[])?];
+    let mut subjects = vec![accelscope(node, "accelscope", None, &[])?];
 
     let address = free_address()?;
     let mut command = Command::new("prometheus-node-exporter");

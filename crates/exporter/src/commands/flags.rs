@@ -40,6 +40,8 @@ pub enum Command {
 #[derive(Args)]
 pub struct ServeFlags {
     #[command(flatten)]
+    pub config: ConfigFlags,
+    #[command(flatten)]
     pub sampling: SamplingFlags,
     #[command(flatten)]
     pub sources: SourceFlags,
@@ -56,6 +58,8 @@ pub struct ServeFlags {
 #[derive(Args)]
 pub struct ProbeFlags {
     #[command(flatten)]
+    pub config: ConfigFlags,
+    #[command(flatten)]
     pub json: JsonFlag,
     #[command(flatten)]
     pub sources: SourceFlags,
@@ -63,6 +67,15 @@ pub struct ProbeFlags {
     pub workloads: WorkloadFlags,
     #[command(flatten)]
     pub log: LogFlags,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Settings")]
+pub struct ConfigFlags {
+    /// A file of settings: every flag of serve by its name, in TOML. Without it, the file of the program's name in
+    /// /etc/accelscope, where there is one
+    #[arg(id = super::config::FLAG, long = super::config::FLAG, value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -215,6 +228,15 @@ pub struct WebFlags {
     /// Serve on the sockets that systemd passes, instead of --web.listen-address
     #[arg(long = "web.systemd-socket")]
     pub systemd_socket: bool,
+
+    /// TLS, users, headers and a rate limit, in the format of Prometheus' exporter-toolkit; read again when it or
+    /// a file that it names changes
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Protect /-/healthy and /-/ready like all other paths; without it the web configuration leaves them open
+    #[arg(long = "web.protect-health")]
+    pub protect_health: bool,
 
     /// Path of the metrics
     #[arg(

@@ -1,7 +1,8 @@
 //! Builds what the commands need from parsed flags.
 
-use std::{ffi::OsStr, path::Path, time::Duration};
+use std::{ffi::OsStr, path::Path, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use clap::ArgMatches;
 use naming::VendorFilter;
 use reading::Source;
@@ -9,12 +10,16 @@ use source::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 
 use crate::{
     Failure,
-    commands::flags::{Isolate, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads},
+    commands::config::Config,
+    commands::flags::{
+        Isolate, NamesFlags, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads,
+    },
     commands::serve::{Serve, Web},
     http::body::Vocabularies,
     http::connection::Timeouts,
     http::connections::Limits,
     http::listen::{self, BoundSocket},
+    http::web_config::watch::Watched,
     isolation::{self, Isolated},
     sampling::timing::Timing,
     self_metrics::host::Host,
@@ -116,12 +121,14 @@ pub fn serve(
     name: &'static str,
     specs: &[SourceSpec],
     matches: &ArgMatches,
+    config: &Config,
 ) -> Result<Serve, Failure> {
     let ServeFlags { sampling, sources: wanted, workloads, names, web, .. } = flags;
     let configured = sources(&wanted, sampling.interval, specs, matches)?;
+    let web_config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health));
+    let web_config = web_config.transpose().map_err(UsageError)?;
     let listeners = listeners(&web)?;
     let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
-    let names = names.names;
     Ok(Serve {
         name,
         sources,
@@ -131,11 +138,7 @@ pub fn serve(
         sysfs: wanted.sysfs,
         workloads: self::workloads(workloads, &wanted.procfs),
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
-        vocabularies: Vocabularies {
-            unified: names.contains(&Schema::Unified),
-            vendor: names.contains(&Schema::Vendor),
-            filters: filters.concat(),
-        },
+        vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies(&names, &filters))),
         listeners,
         web: Web {
             telemetry_path: web.telemetry_path,
@@ -145,8 +148,34 @@ pub fn serve(
                 idle: web.idle_timeout,
                 response: RESPONSE_TIMEOUT,
             },
+            config: web_config,
+            protects_health: web.protect_health,
         },
+        settings: config.path.is_some().then(Arc::default),
     })
+}
+
+/// What is printed under which names.
+fn vocabularies(names: &NamesFlags, filters: &[Vec<VendorFilter>]) -> Vocabularies {
+    Vocabularies {
+        unified: names.names.contains(&Schema::Unified),
+        vendor: names.names.contains(&Schema::Vendor),
+        filters: filters.concat(),
+    }
+}
+
+/// The same again, for a program that runs. No source that it opens is connected.
+///
+/// # Errors
+/// As [`sources`].
+pub fn vocabularies_again(
+    flags: &ServeFlags,
+    specs: &[SourceSpec],
+    matches: &ArgMatches,
+) -> Result<Vocabularies, UsageError> {
+    let opened = sources(&flags.sources, flags.sampling.interval, specs, matches)?;
+    let filters: Vec<_> = opened.into_iter().map(|(_, filters)| filters).collect();
+    Ok(vocabularies(&flags.names, &filters))
 }
 
 fn listeners(web: &WebFlags) -> Result<Vec<BoundSocket>, String> {

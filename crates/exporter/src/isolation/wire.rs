@@ -10,8 +10,8 @@ use std::{
 
 use naming::{Absence, Family, FaultCode, Id, Label, Value};
 use reading::{
-    Absent, Alias, Backend, Batch, Client, Code, Fault, Group, Identity, LabelValue, Labels, Lost, Prior,
-    Reading, Remembered, Unavailable,
+    Absent, Alias, Announced, Backend, Batch, Client, Code, Fault, Group, Identity, LabelValue, Labels, Lost,
+    Prior, Reading, Remembered, Unavailable,
 };
 use source::lock;
 
@@ -108,7 +108,8 @@ records! {
     Fault { absence, call, code }
     Identity { family, device, uuid, partition, vendor, aliases }
     Prior { remembered, bus }
-    Remembered { key, address, identity }
+    Announced { partition, code, count, last }
+    Remembered { key, address, identity, announced }
 }
 
 variants! {
@@ -187,10 +188,16 @@ impl Wire for Reading {
         self.id.append(out);
         self.labels.append(out);
         self.value.append(out);
+        self.begins_with_sampler.append(out);
     }
 
     fn take(input: &mut &[u8]) -> Option<Self> {
-        let reading = Self { id: Wire::take(input)?, labels: Wire::take(input)?, value: Wire::take(input)? };
+        let reading = Self {
+            id: Wire::take(input)?,
+            labels: Wire::take(input)?,
+            value: Wire::take(input)?,
+            begins_with_sampler: Wire::take(input)?,
+        };
         reading.is_of_a_device().then_some(reading)
     }
 }
@@ -218,6 +225,20 @@ impl Wire for Batch {
     fn take(input: &mut &[u8]) -> Option<Self> {
         let (groups, absences, clients) = (Wire::take(input)?, Wire::take(input)?, Wire::take(input)?);
         Some(Self { groups, absences, clients, capacity: 0 })
+    }
+}
+
+impl Wire for bool {
+    fn append(&self, out: &mut Vec<u8>) {
+        u8::from(*self).append(out);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        match u8::take(input)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
     }
 }
 
@@ -476,7 +497,7 @@ mod tests {
 
     #[test]
     fn what_a_device_cannot_report_is_refused() {
-        let reading = |id, labels, value| written(&Reading { id, labels, value });
+        let reading = |id, labels, value| written(&Reading { id, labels, value, begins_with_sampler: true });
         let sensor = || Labels::one(Label::Sensor, "gpu");
         let good = reading(m::TEMPERATURE.id, sensor(), Value::Float(60.0));
         assert!(read::<Reading>(&good).is_some());

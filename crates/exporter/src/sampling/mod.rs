@@ -4,9 +4,9 @@
 pub mod bus;
 pub mod call;
 pub mod device;
-pub mod integral;
 pub mod standby;
 pub mod state;
+pub mod sums;
 pub mod supervisor;
 pub mod timing;
 pub mod worker;

@@ -1,7 +1,8 @@
 //! The thread of a source that reads what is mandatory of a device while the device's own thread is in a round
 //! that takes long, or does not return from it.
 //!
-//! There is one for each source, and another only while it hangs itself and a second device needs it.
+//! It is started when a device needs it and ends when none did for a while. There is one for each source, and another
+//! only while it hangs itself and a second device needs it.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -10,7 +11,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use reading::{Batch, Fault, FaultCode, Lost};
@@ -18,6 +19,9 @@ use source::panic_message;
 use tracing::error;
 
 use crate::sampling::{device::Device, state::SourceState, timing::Timing, worker::STACK_BYTES};
+
+/// How long a thread stays that no device needs: a driver that is slow in one round is often slow in the next.
+const IDLE: Duration = Duration::from_mins(1);
 
 /// The standby threads of one source.
 #[derive(Debug, Default)]
@@ -28,9 +32,7 @@ impl Standbys {
     /// cannot be started is started later.
     pub fn check(&self, source: &Arc<SourceState>, now: Instant, timing: &Timing) {
         let devices = source.devices();
-        let is_needed = self.0.load(Ordering::Relaxed) == 0
-            || self.hang(&devices) && devices.iter().any(|device| device.needs_standby(now, timing));
-        if is_needed {
+        if self.hang(&devices) && devices.iter().any(|device| device.needs_standby(now, timing)) {
             self.0.fetch_add(1, Ordering::Relaxed);
             let (source, timing) = (Arc::clone(source), timing.clone());
             let thread = thread::Builder::new().name("standby".into()).stack_size(STACK_BYTES);
@@ -47,13 +49,16 @@ impl Standbys {
 }
 
 fn run(source: &SourceState, timing: &Timing) {
+    let mut needed = Instant::now();
     loop {
         for device in source.devices().iter() {
-            serve(source, device, timing);
+            if serve(source, device, timing) {
+                needed = Instant::now();
+            }
         }
-        // Another was started while this one hung.
+        // Another was started while this one hung, or no device needs one.
         let threads = &source.standbys.0;
-        if threads.load(Ordering::Relaxed) > 1 {
+        if threads.load(Ordering::Relaxed) > 1 || needed.elapsed() > IDLE {
             threads.fetch_sub(1, Ordering::Relaxed);
             return;
         }
@@ -61,9 +66,10 @@ fn run(source: &SourceState, timing: &Timing) {
     }
 }
 
-fn serve(source: &SourceState, device: &Device, timing: &Timing) {
+/// Returns whether the device needed it.
+fn serve(source: &SourceState, device: &Device, timing: &Timing) -> bool {
     let begun = Instant::now();
-    let Some(mut turn) = device.begin_standby(begun, timing) else { return };
+    let Some(mut turn) = device.begin_standby(begun, timing) else { return false };
     let mut batch = Batch::default();
     let read = catch_unwind(AssertUnwindSafe(|| turn.sampler.sample(&mut batch)));
     let read = read.unwrap_or_else(|panic| {
@@ -72,4 +78,5 @@ fn serve(source: &SourceState, device: &Device, timing: &Timing) {
         Err(Lost::Device(Fault::new("sample", FaultCode::Panic)))
     });
     drop(device.end_standby(turn, read.map(|()| batch), begun));
+    true
 }
