@@ -120,7 +120,7 @@ impl Serve {
         let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard), self.settings);
         if let Some(settings) = self.workloads {
             let node = Arc::clone(&node);
-            let room = Room::start(&settings, Box::new(move || node.identities()));
+            let room = Room::start(&settings, Box::new(move || node.present()));
             self_metrics =
                 self_metrics.with_workloads(room.map_err(|error| format!("cannot start a thread: {error}"))?);
         }

@@ -1,6 +1,6 @@
 //! Builds what the commands need from parsed flags.
 
-use std::{ffi::OsStr, sync::Arc, time::Duration};
+use std::{ffi::OsStr, path::Path, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use clap::ArgMatches;
@@ -114,14 +114,17 @@ fn common(
 }
 
 /// How to find out who holds a device; `None` where nobody is asked.
-pub fn workloads(flags: WorkloadFlags) -> Option<workloads::Settings> {
-    let WorkloadFlags { when, list_interval, pod_resources_socket, pods_socket, pod_labels, cdi } = flags;
+pub fn workloads(flags: WorkloadFlags, procfs: &Path) -> Option<workloads::Settings> {
+    let WorkloadFlags { when, list_interval, pod_resources_socket, pods_socket, pod_labels, jobs, cdi } =
+        flags;
     (when == Workloads::Auto).then_some(workloads::Settings {
         interval: list_interval,
         pod_resources: pod_resources_socket,
         pods: pods_socket,
         pod_labels,
         cdi,
+        jobs,
+        procfs: procfs.to_owned(),
     })
 }
 
@@ -153,7 +156,7 @@ pub fn serve(
         auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
         timing: Timing::new(sampling.interval),
         sysfs: wanted.sysfs,
-        workloads: self::workloads(workloads),
+        workloads: self::workloads(workloads, &wanted.procfs),
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
         vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies)),
         metrics,
