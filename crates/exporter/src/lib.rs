@@ -125,7 +125,7 @@ fn run(
                 settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches, &Chosen::all([]))?;
             let sources = sources.into_iter().map(|(source, _)| source).collect();
             let mut report = probe::run(sources, &flags.sources.sysfs);
-            if let Some(settings) = settings::workloads(flags.workloads) {
+            if let Some(settings) = settings::workloads(flags.workloads, &flags.sources.procfs) {
                 report.ask_who_holds(&settings)?;
             }
             if flags.json.json {

@@ -1,6 +1,6 @@
 //! Builds what the commands need from parsed flags.
 
-use std::{ffi::OsStr, sync::Arc, time::Duration};
+use std::{ffi::OsStr, path::Path, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use clap::ArgMatches;
@@ -108,21 +108,24 @@ fn common(
         interval,
         sysfs: flags.sysfs.clone(),
         procfs: flags.procfs.clone(),
-        hostname: hostname(std::env::var("NODE_NAME").ok()),
+        hostname: node_name(),
         try_library,
         wanted,
     }
 }
 
 /// How to find out who holds a device; `None` where nobody is asked.
-pub fn workloads(flags: WorkloadFlags) -> Option<workloads::Settings> {
-    let WorkloadFlags { when, list_interval, pod_resources_socket, pods_socket, pod_labels, cdi } = flags;
+pub fn workloads(flags: WorkloadFlags, procfs: &Path) -> Option<workloads::Settings> {
+    let WorkloadFlags { when, list_interval, pod_resources_socket, pods_socket, pod_labels, jobs, cdi } =
+        flags;
     (when == Workloads::Auto).then_some(workloads::Settings {
         interval: list_interval,
         pod_resources: pod_resources_socket,
         pods: pods_socket,
         pod_labels,
         cdi,
+        jobs,
+        procfs: procfs.to_owned(),
     })
 }
 
@@ -148,12 +151,13 @@ pub fn serve(
     metrics.set(&vocabularies);
     Ok(Serve {
         name,
+        node_name: node_name(),
         sources,
         // Running a program for one family asks for that family.
         auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
         timing: Timing::new(sampling.interval),
         sysfs: wanted.sysfs,
-        workloads: self::workloads(workloads),
+        workloads: self::workloads(workloads, &wanted.procfs),
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
         vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies)),
         metrics,
@@ -203,6 +207,10 @@ fn listeners(web: &WebFlags) -> Result<Vec<BoundSocket>, String> {
         return listen::from_systemd();
     }
     web.listen_addresses.iter().map(listen::bind).collect()
+}
+
+fn node_name() -> String {
+    hostname(std::env::var("NODE_NAME").ok())
 }
 
 /// The node's name: what `NODE_NAME` says, which an orchestrator sets, else the kernel's host name.
