@@ -189,6 +189,10 @@ impl Account {
     }
 
     fn put(&self, device: &Present, batch: &mut Batch) {
+        // While nobody is known, the rest is what the device reports anyway.
+        if self.holders.is_empty() && self.given.is_empty() {
+            return;
+        }
         let rest = vec![(Label::WorkloadKind, "unattributed".to_owned())];
         let with_engine = |engine: &str, holder: &Holder| {
             let engine = std::iter::once((Label::Engine, engine.to_owned()));
