@@ -39,7 +39,7 @@ pub struct Present {
 #[derive(Debug)]
 struct Processes {
     procfs: PathBuf,
-    /// By id: when it started, which tells it from a later one of that id, and what it works for.
+    /// By id: when it started, which distinguishes it from a later one of that id, and what it works for.
     known: HashMap<u32, (u64, Option<Workload>)>,
 }
 
@@ -92,7 +92,7 @@ struct Use {
     seen: Instant,
 }
 
-/// What tells a device or partition from every other.
+/// What distinguishes a device or partition from every other.
 fn key(identity: &Identity) -> String {
     identity.labels().map(|(_, value)| value).collect::<Vec<_>>().join("\n")
 }
