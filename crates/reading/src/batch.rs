@@ -87,6 +87,13 @@ impl Subject {
         Self::new(self.identity.clone(), kept.chain(new).cloned().collect())
     }
 
+    /// The readings of one metric.
+    pub fn of(&self, id: Id) -> &[Reading] {
+        let from = self.readings.partition_point(|reading| reading.id < id);
+        let many = self.readings[from..].partition_point(|reading| reading.id == id);
+        &self.readings[from..from + many]
+    }
+
     /// The readings, in catalogue order.
     pub fn readings(&self) -> &[Reading] {
         &self.readings
@@ -193,6 +200,12 @@ impl Batch {
             }
             Err(fault) => self.absences.push(Absent { id, labels, fault }),
         }
+    }
+
+    /// Forgets what is not wanted, values and absences.
+    pub fn keep(&mut self, is_wanted: impl Fn(Id) -> bool) {
+        self.groups.iter_mut().for_each(|group| group.readings.retain(|reading| is_wanted(reading.id)));
+        self.absences.retain(|absent| is_wanted(absent.id));
     }
 
     /// Records a process on the device or partition that was begun last.
@@ -320,6 +333,12 @@ mod tests {
         batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), Ok(Celsius(3.0)));
         let values =
             |subject: &Subject| subject.readings().iter().map(|r| r.value.as_f64()).collect::<Vec<_>>();
-        assert_eq!(values(&batch.finish()[0]), [2.0, 1.0, 3.0]);
+        let subject = batch.finish().remove(0);
+        assert_eq!(values(&subject), [2.0, 1.0, 3.0]);
+        let of = |id| subject.of(id).iter().map(|r| r.value.as_f64()).collect::<Vec<_>>();
+        assert_eq!(
+            (of(m::MEMORY_TOTAL.id), of(m::TEMPERATURE.id), of(m::POWER.id)),
+            (vec![2.0], vec![1.0, 3.0], vec![])
+        );
     }
 }

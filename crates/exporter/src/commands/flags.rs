@@ -26,6 +26,7 @@ pub struct CommandLine {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, in a box")]
 pub enum Command {
     /// Serve metrics over HTTP; the command that runs when none is given
     Serve(ServeFlags),
@@ -200,6 +201,26 @@ pub struct NamesFlags {
     /// Names to export: one schema for all devices, and those of the vendor's own exporter
     #[arg(long, value_name = "SCHEMA", default_value = "unified,vendor", value_delimiter = ',')]
     pub names: Vec<Schema>,
+
+    #[command(flatten)]
+    pub choice: ChoiceFlags,
+}
+
+#[derive(Args)]
+pub struct ChoiceFlags {
+    /// Export these metrics only: names of the unified schema or of a vendor, in which * stands for any text and ?
+    /// for any character. What nobody wants is not collected
+    #[arg(long = "metrics.include", value_name = "PATTERN", value_delimiter = ',')]
+    pub include: Vec<String>,
+
+    /// Leave these metrics out, also where --metrics.include has them
+    #[arg(long = "metrics.exclude", value_name = "PATTERN", value_delimiter = ',')]
+    pub exclude: Vec<String>,
+
+    /// The most series of a scrape. Metrics past it, in the order of docs/metrics.md, are left out whole, logged
+    /// and counted
+    #[arg(long = "max-series", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_series: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

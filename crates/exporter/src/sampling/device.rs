@@ -20,7 +20,8 @@ use tracing::{info, warn};
 
 use self::standby::Standby;
 use crate::{
-    sampling::call::DriverCall, sampling::state::Generation, sampling::sums::Sums, sampling::timing::Timing,
+    sampling::call::DriverCall, sampling::history::History, sampling::state::Generation,
+    sampling::sums::Sums, sampling::timing::Timing,
 };
 
 /// What is known of a device.
@@ -98,6 +99,12 @@ impl Snapshot {
         self.subjects.iter().filter_map(left).collect()
     }
 
+    /// The readings of the device as a whole, without its partitions.
+    pub fn whole(&self) -> impl Iterator<Item = &Subject> + Clone {
+        let is_whole = |subject: &&Subject| subject.identity().is_none_or(|own| own.partition.is_none());
+        self.subjects.iter().filter(is_whole)
+    }
+
     /// Its age while it is served.
     pub fn age(&self, now: Instant) -> Option<Duration> {
         (self.status == Status::Up).then(|| now.saturating_duration_since(self.taken))
@@ -140,6 +147,7 @@ struct State {
     call: DriverCall,
     standby: Standby,
     sums: Sums,
+    history: History,
     address: Option<String>,
     gone: Option<Instant>,
 }
@@ -176,6 +184,11 @@ impl Device {
     /// What to print now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Reads what it remembers of the last minutes.
+    pub fn history<R>(&self, read: impl FnOnce(&History) -> R) -> R {
+        read(&self.state().history)
     }
 
     /// Whether its worker is in a call.
@@ -245,8 +258,9 @@ impl Device {
             state.sums.add(&mut batch, taken);
             let identity = Arc::clone(&self.snapshot.load().identity);
             let clients = std::mem::take(&mut batch.clients);
-            let new = Snapshot::new(identity, Status::Up, taken, batch.finish());
-            self.replace(&state, Snapshot { clients, ..new });
+            let new = Snapshot { clients, ..Snapshot::new(identity, Status::Up, taken, batch.finish()) };
+            state.history.add(new.whole(), taken);
+            self.replace(&state, new);
         }
     }
 
