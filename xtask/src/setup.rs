@@ -20,7 +20,10 @@ use e2e::artefacts::{
 use crate::shell::{self, on_path};
 
 /// A program, and the Debian packages that may hold it: the first that does is installed.
-const TOOLS: [(&str, &[&str]); 15] = [
+type Tool = (&'static str, &'static [&'static str]);
+
+/// What the tests need.
+const TOOLS: [Tool; 17] = [
     ("cc", &["build-essential"]),
     ("readelf", &["binutils"]),
     ("python3", &["python3"]),
@@ -39,6 +42,9 @@ const TOOLS: [(&str, &[&str]); 15] = [
     ("unshare", &["util-linux"]),
     ("setpriv", &["util-linux"]),
     ("chromium", &["chromium"]),
+    // Runs the container of the chart.
+    ("runc", &["runc"]),
+    ("capsh", &["libcap2-bin"]),
 ];
 
 /// Whether a file is there.
@@ -49,6 +55,8 @@ const FILES: &[(IsThere, &str)] = &[
     (|| level_zero_loader().is_ok(), "libze1"),
     (|| level_zero_headers().is_ok(), "libze-dev"),
     (|| drm_headers().is_ok(), "libdrm-dev"),
+    // The seccomp profile that container runtimes have by default.
+    (|| Path::new(e2e::container::SECCOMP).exists(), "golang-github-containers-common"),
 ];
 
 /// Keys of Debian's archive.
@@ -60,16 +68,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Installs what is missing.
 pub fn run() -> Result<()> {
     let mut apt = Apt::default();
-    for (program, packages) in TOOLS {
-        for package in packages {
-            if !on_path(program) {
-                apt.install(program, package)?;
-            }
-        }
-        if !on_path(program) {
-            bail!("{program} is still not on the path after installing {}", packages.join(", "));
-        }
-    }
+    programs(&mut apt, &TOOLS)?;
     for &(is_there, package) in FILES {
         if !is_there() {
             apt.install(package, package)?;
@@ -81,6 +80,25 @@ pub fn run() -> Result<()> {
     newest_promtool()?;
     helm::install()?;
     npm_packages()
+}
+
+/// Installs the missing ones of these programs, for a command that needs more than the tests do.
+pub fn tools(wanted: &[Tool]) -> Result<()> {
+    programs(&mut Apt::default(), wanted)
+}
+
+fn programs(apt: &mut Apt, wanted: &[Tool]) -> Result<()> {
+    for (program, packages) in wanted {
+        for package in *packages {
+            if !on_path(program) {
+                apt.install(program, package)?;
+            }
+        }
+        if !on_path(program) {
+            bail!("{program} is still not on the path after installing {}", packages.join(", "));
+        }
+    }
+    Ok(())
 }
 
 /// `apt-get`, with the package lists brought up to date once.

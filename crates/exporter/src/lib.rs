@@ -26,16 +26,20 @@ mod tests;
 use std::{
     ffi::{OsStr, OsString},
     io,
+    sync::Arc,
     time::Duration,
 };
 
+use reading::Wanted;
 use source::{SourceSpec, UsageError};
 
 use crate::{
     commands::{
         cli, fields,
         flags::{Command, JsonFlag, LogFlags},
-        log, print, probe, serve, settings,
+        log, print, probe,
+        reload::Reload,
+        serve, settings,
     },
     isolation::{HELPER, TRIAL, helper, trial},
 };
@@ -107,8 +111,8 @@ fn run(
     args: &[OsString],
 ) -> Result<Exit, Failure> {
     let program = cli::command(name, about, specs);
-    let (command, matches) = match cli::parse(program.clone(), args)? {
-        cli::Parsed::Run(command, matches) => (command, matches),
+    let (command, matches, config) = match cli::parse(&program, args)? {
+        cli::Parsed::Run(command, matches, config) => (command, matches, config),
         cli::Parsed::Print(text) => return print::text(&text).map(|()| Exit::Done),
     };
     match *command {
@@ -117,7 +121,8 @@ fn run(
         Command::Generate(generate) => generate.run(&program)?,
         Command::Probe(flags) => {
             start_log(&flags.log, &program);
-            let sources = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
+            let sources =
+                settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches, &Wanted::default())?;
             let sources = sources.into_iter().map(|(source, _)| source).collect();
             let mut report = probe::run(sources, &flags.sources.sysfs);
             if let Some(settings) = settings::workloads(flags.workloads) {
@@ -142,7 +147,19 @@ fn run(
         }
         Command::Serve(flags) => {
             start_log(&flags.log, &program);
-            settings::serve(flags, name, specs, &matches)?.run(serve::signals)?;
+            let serve = settings::serve(flags, name, specs, &matches, &config)?;
+            let reload = Reload {
+                args: args.to_vec(),
+                specs: specs.to_vec(),
+                vocabularies: Arc::clone(&serve.vocabularies),
+                metrics: serve.metrics.clone(),
+                web_config: serve.web.config.clone(),
+                state: serve.settings.clone(),
+                program,
+                matches,
+            };
+            reload.start().map_err(|error| format!("cannot wait for SIGHUP: {error}"))?;
+            serve.run(serve::signals)?;
         }
     }
     Ok(Exit::Done)
@@ -155,15 +172,15 @@ fn help(
     specs: &[SourceSpec],
     args: &[OsString],
 ) -> Result<Exit, Failure> {
-    let cli::Parsed::Run(command, matches) = cli::parse(program.clone(), args)? else {
+    let cli::Parsed::Run(command, matches, _) = cli::parse(program, args)? else {
         return Ok(Exit::Usage);
     };
-    let (sources, logging, interval) = match *command {
-        Command::Serve(flags) => (flags.sources, flags.log, flags.sampling.interval),
-        Command::Probe(flags) => (flags.sources, flags.log, PROBE_INTERVAL),
+    let (sources, logging, interval, names) = match *command {
+        Command::Serve(flags) => (flags.sources, flags.log, flags.sampling.interval, Some(flags.names)),
+        Command::Probe(flags) => (flags.sources, flags.log, PROBE_INTERVAL, None),
         Command::Fields(_) | Command::Generate(_) => return Ok(Exit::Usage),
     };
-    let library = settings::library(family, &sources, interval, specs, &matches)?;
+    let library = settings::library(family, &sources, interval, specs, &matches, names.as_ref())?;
     log::start(&logging);
     served(helper::serve(library))
 }

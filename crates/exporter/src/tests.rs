@@ -5,3 +5,4 @@ mod fake;
 mod http;
 mod limits;
 mod sampling;
+mod settings_file;

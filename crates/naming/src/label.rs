@@ -112,7 +112,7 @@ labels! {
         Closed(&["degraded_bandwidth", "route_recovery", "route_unhealthy", "access_timeout_recovery",
             "incorrect_configuration", "partition_not_assigned", "fabric_manager_disconnected"]);
     Features = "features", "Instruction sets or functions of the device that matter for inference", Fact;
-    File = "file", "Which file of settings", Closed(&["config", "counters", "web_config"]);
+    File = "file", "Which file of settings", Closed(&["config", "web_config"]);
     FirmwareVersion = "firmware_version", "Version of the device's firmware", Fact;
     FitVersion = "fit_version", "Version of the Gaudi's boot image", Fact;
     HostId = "host_id", "Number of the host within its slot of the rack", Fact;

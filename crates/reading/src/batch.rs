@@ -179,6 +179,12 @@ impl Batch {
         }
     }
 
+    /// Forgets what is not wanted, values and absences.
+    pub fn keep(&mut self, is_wanted: impl Fn(Id) -> bool) {
+        self.groups.iter_mut().for_each(|group| group.readings.retain(|reading| is_wanted(reading.id)));
+        self.absences.retain(|absent| is_wanted(absent.id));
+    }
+
     /// The round's subjects in the order in which they were begun, each with its readings in catalogue order.
     pub fn finish(self) -> Vec<Subject> {
         self.groups.into_iter().map(|Group { identity, readings }| Subject::new(identity, readings)).collect()

@@ -35,8 +35,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/*
 What each kind of device needs of the cluster. `nodes`: labels, any of which with the value true or the one given says
-that a node has one. `env`: what the vendor's container runtime reads. `root`, `capabilities` and `hostPaths` are those
-of `privileges: metrics`: kernel files that belong to root, and the flag that names each folder of the host.
+that a node has one. `env`: what the vendor's container runtime reads. `root`, `capabilities` and `roots` are those of
+`privileges: metrics`: kernel files that belong to root, and which of the host's file systems are read.
 */}}
 {{- define "accelscope.families" -}}
 nvidia:
@@ -59,30 +59,30 @@ xpu:
     feature.node.kubernetes.io/pci-0380_8086.present: "true"
   root: true
   capabilities: [DAC_READ_SEARCH, PERFMON, SYS_PTRACE]
-  hostPaths: {sysfs: /sys, procfs: /proc}
+  roots: [procfs, sysfs]
 npu:
   nodes:
     intel.feature.node.kubernetes.io/npu: "true"
     feature.node.kubernetes.io/pci-1200_8086.present: "true"
   root: true
-  hostPaths: {sysfs: /sys}
+  roots: [sysfs]
 amx:
   nodes:
     feature.node.kubernetes.io/cpu-cpuid.AMXTILE: "true"
   root: true
   capabilities: [PERFMON]
-  hostPaths: {sysfs: /sys}
+  roots: [sysfs]
 {{- end }}
 
 {{/*
 The sum of what the chosen sources need, as YAML: nodes (a list, because one label may have several values), env, root,
-capabilities, hostPaths.
+capabilities, roots.
 */}}
 {{- define "accelscope.needs" -}}
 {{- $families := include "accelscope.families" . | fromYaml -}}
 {{- $chosen := .Values.sources -}}
 {{- if has "auto" $chosen }}{{ $chosen = list "nvidia" "gaudi" "xpu" "npu" "amx" }}{{ end -}}
-{{- $sum := dict "nodes" list "env" dict "capabilities" list "hostPaths" dict "root" false -}}
+{{- $sum := dict "nodes" list "env" dict "capabilities" list "roots" list "root" false -}}
 {{- range $family := $chosen -}}
 {{- $own := get $families $family -}}
 {{- range $key, $value := $own.nodes -}}
@@ -90,12 +90,25 @@ capabilities, hostPaths.
 {{- end -}}
 {{- $_ := merge $sum.env ($own.env | default dict) -}}
 {{- if ne $.Values.privileges "none" -}}
-{{- $_ := merge $sum.hostPaths ($own.hostPaths | default dict) -}}
+{{- $_ := set $sum "roots" (concat $sum.roots ($own.roots | default list) | uniq | sortAlpha) -}}
 {{- $_ := set $sum "capabilities" (concat $sum.capabilities ($own.capabilities | default list) | uniq | sortAlpha) -}}
 {{- $_ := set $sum "root" (or $sum.root ($own.root | default false)) -}}
 {{- end -}}
 {{- end -}}
 {{ toYaml $sum }}
+{{- end }}
+
+{{/*
+The folders of the host that each file system is read from. Of sysfs all but the control groups, which root may write
+where a runtime cannot make a mount read-only with all below it; a privileged container has it whole.
+*/}}
+{{- define "accelscope.folders" -}}
+procfs: [/proc]
+{{- if eq .Values.privileges "full" }}
+sysfs: [/sys]
+{{- else }}
+sysfs: [/sys/bus, /sys/class, /sys/devices, /sys/module]
+{{- end }}
 {{- end }}
 
 {{/* Target labels that do not change when a pod is replaced: job, instance and node. */}}

@@ -13,7 +13,7 @@ use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
 /// The oldest release of Kubernetes that the chart admits, one between, and the newest whose schemas there are.
-const KUBERNETES: [&str; 3] = ["1.25", "1.31", "1.37"];
+const KUBERNETES: [&str; 3] = ["1.31", "1.34", "1.37"];
 
 /// What an object may have at most, and a release with its chart: etcd and the kinds ConfigMap and Secret set it.
 const OBJECT_BYTES: usize = 1 << 20;

@@ -15,7 +15,8 @@ use serde_json::Value;
 const FOLDERS: [&str; 3] = ["helm", "packaging/systemd", "examples"];
 
 /// Flags of other programs that are named there.
-const OTHERS: [&str; 4] = ["--set", "--values", "--duration", "--comment"];
+const OTHERS: [&str; 7] =
+    ["--set", "--values", "--namespace", "--filename", "--duration", "--comment", "--config.file"];
 
 /// Flags and variables of every command, from the program itself.
 fn known() -> Result<BTreeSet<String>> {
@@ -95,12 +96,15 @@ fn row(values: &str) -> Result<[String; 3]> {
         ensure!(security["allowPrivilegeEscalation"] == false, "{values}: {security}");
         ensure!(security["capabilities"]["drop"] == serde_json::json!(["ALL"]), "{values}: {security}");
     }
+    let paths = pod["volumes"].as_array().into_iter().flatten();
+    let roots: BTreeSet<_> = paths
+        .filter_map(|volume| volume["hostPath"]["path"].as_str())
+        .map(|path| path.match_indices('/').nth(1).map_or(path, |(end, _)| &path[..end]))
+        .collect();
     Ok([
         security["runAsUser"].to_string(),
         list(&security["capabilities"]["add"], text),
-        list(&pod["volumes"], |volume| {
-            format!("`{}`", volume["hostPath"]["path"].as_str().unwrap_or_default())
-        }),
+        roots.into_iter().map(|root| format!("`{root}`")).collect::<Vec<_>>().join(", "),
     ])
 }
 

@@ -26,6 +26,7 @@ pub struct CommandLine {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, in a box")]
 pub enum Command {
     /// Serve metrics over HTTP; the command that runs when none is given
     Serve(ServeFlags),
@@ -39,6 +40,8 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct ServeFlags {
+    #[command(flatten)]
+    pub config: ConfigFlags,
     #[command(flatten)]
     pub sampling: SamplingFlags,
     #[command(flatten)]
@@ -56,6 +59,8 @@ pub struct ServeFlags {
 #[derive(Args)]
 pub struct ProbeFlags {
     #[command(flatten)]
+    pub config: ConfigFlags,
+    #[command(flatten)]
     pub json: JsonFlag,
     #[command(flatten)]
     pub sources: SourceFlags,
@@ -63,6 +68,15 @@ pub struct ProbeFlags {
     pub workloads: WorkloadFlags,
     #[command(flatten)]
     pub log: LogFlags,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Settings")]
+pub struct ConfigFlags {
+    /// A file of settings: every flag of serve by its name, in TOML. Without it, the file of the program's name in
+    /// /etc/accelscope, where there is one
+    #[arg(id = super::config::FLAG, long = super::config::FLAG, value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -181,6 +195,26 @@ pub struct NamesFlags {
     /// Names to export: one schema for all devices, and those of the vendor's own exporter
     #[arg(long, value_name = "SCHEMA", default_value = "unified,vendor", value_delimiter = ',')]
     pub names: Vec<Schema>,
+
+    #[command(flatten)]
+    pub choice: ChoiceFlags,
+}
+
+#[derive(Args)]
+pub struct ChoiceFlags {
+    /// Export these metrics only: names of the unified schema or of a vendor, in which * stands for any text and ?
+    /// for any character. What nobody wants is not collected
+    #[arg(long = "metrics.include", value_name = "PATTERN", value_delimiter = ',')]
+    pub include: Vec<String>,
+
+    /// Leave these metrics out, also where --metrics.include has them
+    #[arg(long = "metrics.exclude", value_name = "PATTERN", value_delimiter = ',')]
+    pub exclude: Vec<String>,
+
+    /// The most series of a scrape. Metrics past it, in the order of docs/metrics.md, are left out whole, logged
+    /// and counted
+    #[arg(long = "max-series", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_series: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

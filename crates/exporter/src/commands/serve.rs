@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use exposition::Format;
-use reading::Source;
+use reading::{Source, Wanted};
 use rustix::process::Resource;
 use sd_notify::NotifyState;
 use signal_hook::{
@@ -38,6 +39,7 @@ use crate::{
     sampling::supervisor,
     sampling::timing::Timing,
     self_metrics::host::Host,
+    self_metrics::reload::Reload,
     self_metrics::{HttpCounts, SelfMetrics},
 };
 
@@ -80,11 +82,15 @@ pub struct Serve {
     /// The host, where its metrics are to be exported.
     pub host: Option<Host>,
     /// Which metric names to export.
-    pub vocabularies: Vocabularies,
+    pub vocabularies: Arc<ArcSwap<Vocabularies>>,
+    /// The metrics of which anything is exported.
+    pub metrics: Wanted,
     /// Where to listen.
     pub listeners: Vec<BoundSocket>,
     /// Settings of the HTTP side.
     pub web: Web,
+    /// How the file of settings was read, where there is one.
+    pub settings: Option<Arc<Reload>>,
 }
 
 impl Serve {
@@ -95,7 +101,7 @@ impl Serve {
     /// A thread, the runtime or a listener could not be started.
     pub fn run<F: Future<Output = ()>>(self, stop: impl FnOnce() -> F) -> Result<(), String> {
         let families = self.sources.iter().map(|source| source.family());
-        let node = Arc::new(NodeState::new(families, self.auto, self.timing.clone()));
+        let node = Arc::new(NodeState::new(families, self.auto, self.timing.clone(), &self.metrics));
         let runtime = runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -108,7 +114,7 @@ impl Serve {
         };
         let connections = Rc::new(Connections::new(limits, self.web.timeouts, Rc::clone(&counts)));
         let guard = Rc::new(Guard::new(self.web.config, self.web.protects_health));
-        let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard));
+        let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard), self.settings);
         if let Some(settings) = self.workloads {
             let node = Arc::clone(&node);
             let room = Room::start(&settings, Box::new(move || node.identities()));

@@ -1,15 +1,20 @@
 //! Builds what the commands need from parsed flags.
 
-use std::{ffi::OsStr, time::Duration};
+use std::{ffi::OsStr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use clap::ArgMatches;
 use naming::VendorFilter;
-use reading::Source;
+use reading::{Source, Wanted};
 use source::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 
 use crate::{
     Failure,
-    commands::flags::{Isolate, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads},
+    commands::choice,
+    commands::config::Config,
+    commands::flags::{
+        Isolate, NamesFlags, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads,
+    },
     commands::serve::{Serve, Web},
     http::body::Vocabularies,
     http::connection::Timeouts,
@@ -40,12 +45,13 @@ pub fn sources(
     interval: Duration,
     specs: &[SourceSpec],
     matches: &ArgMatches,
+    metrics: &Wanted,
 ) -> Result<Vec<Configured>, UsageError> {
     let SourceFlags { source: wanted, isolate, .. } = flags;
     if wanted.len() > 1 && wanted.iter().any(|name| name == AUTO) {
         return Err(UsageError("--source: auto is all sources; name it alone or leave it out".to_owned()));
     }
-    let common = common(flags, interval, Some(isolation::trial::run));
+    let common = common(flags, interval, Some(isolation::trial::run), metrics);
     let wanted =
         specs.iter().filter(|spec| wanted.iter().any(|name| name == AUTO || name == spec.family.name()));
     wanted
@@ -63,7 +69,8 @@ pub fn sources(
         .collect()
 }
 
-/// The part of a family's source that calls a library, for the helper process that runs it.
+/// The part of a family's source that calls a library, for the helper process that runs it. `names` are those that
+/// are exported of it, where it is served.
 ///
 /// # Errors
 /// As [`sources`], and for a family without a library.
@@ -73,23 +80,36 @@ pub fn library(
     interval: Duration,
     specs: &[SourceSpec],
     matches: &ArgMatches,
+    names: Option<&NamesFlags>,
 ) -> Result<Box<dyn Source>, UsageError> {
     let none = || UsageError("only the exporter itself starts a helper process".to_owned());
     let spec = specs.iter().find(|spec| family == spec.family.name()).ok_or_else(none)?;
+    let metrics = Wanted::default();
     // The process is the trial.
-    match (spec.open)(matches, &common(flags, interval, None))?.parts {
+    let Opened { parts, filters } = (spec.open)(matches, &common(flags, interval, None, &metrics))?;
+    if let Some(names) = names {
+        let vocabularies = vocabularies(names, &[filters])?;
+        metrics.set(|id| choice::is_wanted(id, &vocabularies));
+    }
+    match parts {
         Parts::Kernel(_) => Err(none()),
         Parts::Library(library) | Parts::Both { library, .. } => Ok(library),
     }
 }
 
-fn common(flags: &SourceFlags, interval: Duration, try_library: Option<TryLibrary>) -> Common {
+fn common(
+    flags: &SourceFlags,
+    interval: Duration,
+    try_library: Option<TryLibrary>,
+    metrics: &Wanted,
+) -> Common {
     Common {
         interval,
         sysfs: flags.sysfs.clone(),
         procfs: flags.procfs.clone(),
         hostname: hostname(std::env::var("NODE_NAME").ok()),
         try_library,
+        wanted: metrics.clone(),
     }
 }
 
@@ -114,14 +134,17 @@ pub fn serve(
     name: &'static str,
     specs: &[SourceSpec],
     matches: &ArgMatches,
+    config: &Config,
 ) -> Result<Serve, Failure> {
     let ServeFlags { sampling, sources: wanted, workloads, names, web, .. } = flags;
-    let configured = sources(&wanted, sampling.interval, specs, matches)?;
-    let config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health)).transpose();
-    let config = config.map_err(UsageError)?;
+    let metrics = Wanted::default();
+    let configured = sources(&wanted, sampling.interval, specs, matches, &metrics)?;
+    let web_config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health));
+    let web_config = web_config.transpose().map_err(UsageError)?;
     let listeners = listeners(&web)?;
     let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
-    let names = names.names;
+    let vocabularies = vocabularies(&names, &filters)?;
+    metrics.set(|id| choice::is_wanted(id, &vocabularies));
     Ok(Serve {
         name,
         sources,
@@ -131,11 +154,8 @@ pub fn serve(
         sysfs: wanted.sysfs,
         workloads: self::workloads(workloads),
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
-        vocabularies: Vocabularies {
-            unified: names.contains(&Schema::Unified),
-            vendor: names.contains(&Schema::Vendor),
-            filters: filters.concat(),
-        },
+        vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies)),
+        metrics,
         listeners,
         web: Web {
             telemetry_path: web.telemetry_path,
@@ -145,10 +165,36 @@ pub fn serve(
                 idle: web.idle_timeout,
                 response: RESPONSE_TIMEOUT,
             },
-            config,
+            config: web_config,
             protects_health: web.protect_health,
         },
+        settings: config.path.is_some().then(Arc::default),
     })
+}
+
+/// What is printed under which names.
+fn vocabularies(names: &NamesFlags, filters: &[Vec<VendorFilter>]) -> Result<Vocabularies, UsageError> {
+    Ok(Vocabularies {
+        unified: names.names.contains(&Schema::Unified),
+        vendor: names.names.contains(&Schema::Vendor),
+        filters: filters.concat(),
+        left_out: choice::left_out(&names.choice)?,
+        max_series: names.choice.max_series,
+    })
+}
+
+/// The same again, for a program that runs. No source that it opens is connected.
+///
+/// # Errors
+/// As [`sources`].
+pub fn vocabularies_again(
+    flags: &ServeFlags,
+    specs: &[SourceSpec],
+    matches: &ArgMatches,
+) -> Result<Vocabularies, UsageError> {
+    let opened = sources(&flags.sources, flags.sampling.interval, specs, matches, &Wanted::default())?;
+    let filters: Vec<_> = opened.into_iter().map(|(_, filters)| filters).collect();
+    vocabularies(&flags.names, &filters)
 }
 
 fn listeners(web: &WebFlags) -> Result<Vec<BoundSocket>, String> {

@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use naming::{Distribution, Family, Label};
-use reading::{Backend, Fault, FaultCode, Found, Identity, Labels};
+use reading::{Backend, Fault, FaultCode, Found, Identity, Labels, Wanted};
 use source::lock;
 use tracing::{info, warn};
 
@@ -68,9 +68,16 @@ pub struct NodeState {
 
 impl NodeState {
     /// The initial state; with `auto` no family was requested by name.
-    pub fn new(families: impl IntoIterator<Item = Family>, auto: bool, timing: Timing) -> Self {
+    pub fn new(
+        families: impl IntoIterator<Item = Family>,
+        auto: bool,
+        timing: Timing,
+        wanted: &Wanted,
+    ) -> Self {
         let generation = Generation::default();
-        let source = |family| Arc::new(SourceState::new(family, auto, generation.clone(), timing.clone()));
+        let source = |family| {
+            Arc::new(SourceState::new(family, auto, generation.clone(), timing.clone(), wanted.clone()))
+        };
         let sources = families.into_iter().map(source).collect();
         Self { sources, generation, timing, absent_reported: Once::new() }
     }
@@ -168,6 +175,8 @@ pub struct SourceCounts {
 pub struct SourceState {
     /// Its family; the name of the source.
     pub family: Family,
+    /// Which of its metrics are exported.
+    pub wanted: Wanted,
     auto: bool,
     generation: Generation,
     timing: Timing,
@@ -179,12 +188,13 @@ pub struct SourceState {
 }
 
 impl SourceState {
-    fn new(family: Family, auto: bool, generation: Generation, timing: Timing) -> Self {
+    fn new(family: Family, auto: bool, generation: Generation, timing: Timing, wanted: Wanted) -> Self {
         let status = ConnectionStatus::Starting;
         let connection = Connection { status, backend: None, found: None, expected: None, absent: false };
         let durations = Distribution::new(DURATION_BOUNDS);
         Self {
             family,
+            wanted,
             auto,
             generation,
             timing,

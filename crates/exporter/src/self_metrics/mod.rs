@@ -17,7 +17,8 @@ use naming::{
         BUILD_INFO, DEVICES, DEVICES_EXPECTED, HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED,
         HTTP_HANDSHAKES_FAILED, HTTP_IN_FLIGHT, HTTP_REQUESTS, LOG_LINES_DROPPED, PROCESS_CPU,
         PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT, PROCESS_START, PROCESS_THREADS, PROCESS_VIRTUAL,
-        SAMPLE_DURATION, SNAPSHOT_AGE, SOURCE_CONNECTS, SOURCE_FAULTS, SOURCE_UP, STUCK_THREADS,
+        SAMPLE_DURATION, SERIES_REFUSED, SNAPSHOT_AGE, SOURCE_CONNECTS, SOURCE_FAULTS, SOURCE_UP,
+        STUCK_THREADS,
     },
 };
 use procfs::process::{LimitValue, Process};
@@ -30,6 +31,7 @@ use crate::{
     http::web_config::guard::Guard,
     sampling::state::{ConnectionStatus, NodeState, SourceState},
     self_metrics::host::Host,
+    self_metrics::reload::Reload,
 };
 
 /// What the HTTP server counts. It runs on one thread, so cells without atomics are enough.
@@ -68,12 +70,13 @@ pub struct SelfMetrics {
     build: RefCell<(Option<String>, Labels)>,
     host: Option<Host>,
     guard: Rc<Guard>,
+    settings: Option<Arc<Reload>>,
     workloads: Option<Arc<Room>>,
 }
 
 impl SelfMetrics {
     /// Looks this process up; with a `host`, its metrics are read as well.
-    pub fn new(host: Option<Host>, guard: Rc<Guard>) -> Self {
+    pub fn new(host: Option<Host>, guard: Rc<Guard>, settings: Option<Arc<Reload>>) -> Self {
         let process = Process::myself().ok();
         let ticks_per_second = procfs::ticks_per_second() as f64;
         let started = process.as_ref().and_then(|process| process.stat().ok());
@@ -90,6 +93,7 @@ impl SelfMetrics {
             build,
             host,
             guard,
+            settings,
             workloads: None,
         }
     }
@@ -114,6 +118,9 @@ impl SelfMetrics {
         batch.put(HTTP_IN_FLIGHT, Labels::NONE, Ok(Count(http.in_flight.get().into())));
         batch.put(HTTP_CONNECTIONS, Labels::NONE, Ok(Count(http.connections.get().into())));
         batch.put(HTTP_CONNECTIONS_REFUSED, Labels::NONE, Ok(Count(http.refused.get())));
+        if let Some(settings) = &self.settings {
+            settings.read("config", &mut batch);
+        }
         if let Some(watched) = self.guard.watched() {
             watched.reload.read("web_config", &mut batch);
         }
@@ -163,6 +170,14 @@ impl SelfMetrics {
             batch.put(PROCESS_MAX_FDS, Labels::NONE, Ok(Count(limit)));
         }
     }
+}
+
+/// How many series a body leaves out.
+pub fn series_refused(count: usize) -> Vec<Subject> {
+    let mut batch = Batch::default();
+    batch.begin_exporter();
+    batch.put(SERIES_REFUSED, Labels::NONE, Ok(Count(count as u64)));
+    batch.finish()
 }
 
 fn build_labels(simulated: Option<String>) -> Labels {

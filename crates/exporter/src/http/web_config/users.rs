@@ -271,9 +271,9 @@ mod tests {
     #[test]
     fn guesses_push_out_nobody_who_knows() {
         let passwords = started();
-        assert_eq!(checked(&passwords, &[("anna", "secret")]), [Checked::Right]);
+        assert_eq!(checked(&passwords, &[("anna", "secret")]), [Right]);
         for guess in 0..2 * REMEMBERED_MAX {
-            assert_eq!(checked(&passwords, &[("anna", &guess.to_string())]), [Checked::Wrong]);
+            assert_eq!(checked(&passwords, &[("anna", &guess.to_string())]), [Wrong]);
         }
         let remembered = lock(&passwords.shared.remembered);
         assert!(remembered.len() <= REMEMBERED_MAX);
