@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     Alerting, Artefacts, Exporter, Node, Prometheus, ScrapeJob, SimEngine,
-    artefacts::{node_tools, repository},
+    artefacts::{CHROMIUM, node_tools, repository},
     eventually, process,
 };
 
@@ -29,9 +29,9 @@ const PACE: [(&str, &str); 2] = [
     ("rate_window = \"8s\"", "rate_window = \"12s\""),
 ];
 
-/// The machines: node, profile, workload.
+/// The machines: node, profile, workload. The memory of one that decodes is nearly full by design.
 const MACHINES: [(&str, &str, &str); 9] = [
-    ("gpu-1", "h100-sxm-8", "prefill"),
+    ("gpu-1", "h100-sxm-8", "decode"),
     ("gpu-2", "h100-sxm-8", "prefill"),
     ("gpu-3", "h100-sxm-4", "prefill"),
     ("mig-1", "h100-mig", "prefill"),
@@ -88,9 +88,6 @@ pub const DEVICES: [(&str, &str, &str); 5] = [
     ("socket0", "xeon-1", "device-amx"),
     ("0000:00:0b.0", "branch-17", "device-npu"),
 ];
-
-/// Debian's browser.
-const CHROMIUM: &str = "/usr/bin/chromium";
 
 struct Machine {
     name: &'static str,

@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use exposition::Format;
-use reading::Source;
+use reading::{Source, Wanted};
 use rustix::process::Resource;
 use sd_notify::NotifyState;
 use signal_hook::{
@@ -33,6 +33,7 @@ use crate::{
     http::connection::{self, Timeouts},
     http::connections::{Connections, Limits},
     http::listen::{BoundSocket, Listener},
+    http::live::Live,
     http::routes::Routes,
     http::web_config::{guard::Guard, watch::Watched},
     sampling::state::NodeState,
@@ -69,6 +70,8 @@ pub struct Web {
 pub struct Serve {
     /// The program's name.
     pub name: &'static str,
+    /// The node's name.
+    pub node_name: String,
     /// What to sample.
     pub sources: Vec<Box<dyn Source>>,
     /// Whether the user named none of them, so that a missing one is normal.
@@ -83,6 +86,8 @@ pub struct Serve {
     pub host: Option<Host>,
     /// Which metric names to export.
     pub vocabularies: Arc<ArcSwap<Vocabularies>>,
+    /// The metrics of which anything is exported.
+    pub metrics: Wanted,
     /// Where to listen.
     pub listeners: Vec<BoundSocket>,
     /// Settings of the HTTP side.
@@ -99,7 +104,7 @@ impl Serve {
     /// A thread, the runtime or a listener could not be started.
     pub fn run<F: Future<Output = ()>>(self, stop: impl FnOnce() -> F) -> Result<(), String> {
         let families = self.sources.iter().map(|source| source.family());
-        let node = Arc::new(NodeState::new(families, self.auto, self.timing.clone()));
+        let node = Arc::new(NodeState::new(families, self.auto, self.timing.clone(), &self.metrics));
         let runtime = runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -115,15 +120,15 @@ impl Serve {
         let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard), self.settings);
         if let Some(settings) = self.workloads {
             let node = Arc::clone(&node);
-            let room = Room::start(&settings, Box::new(move || node.identities()));
+            let room = Room::start(&settings, Box::new(move || node.present()));
             self_metrics =
                 self_metrics.with_workloads(room.map_err(|error| format!("cannot start a thread: {error}"))?);
         }
         let bodies = BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics);
         let telemetry_path = self.web.telemetry_path;
+        let live = Live::new(self.name, self.node_name, Arc::clone(&node));
         let node_of_routes = Arc::clone(&node);
-        let routes =
-            Routes { name: self.name, node: node_of_routes, bodies, telemetry_path, connections, guard };
+        let routes = Routes { node: node_of_routes, bodies, live, telemetry_path, connections, guard };
         let (sources, timing, sysfs) = (self.sources, self.timing, self.sysfs);
         let start_sampling = || {
             sources.into_iter().zip(&node.sources).try_for_each(|(source, node)| {
