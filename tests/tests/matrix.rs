@@ -29,12 +29,18 @@ macro_rules! rows {
 
 rows! {
     every_gpu_hangs: "nvidia", "every device hangs";
+    one_of_eight_gpus_is_unplugged: "nvidia", "one device unplugged";
     a_gpu_returns_blanks: "nvidia", "every call: blanks";
     a_gaudi_writes_nothing: "gaudi", "every call: nothing written";
     files_of_a_gaudi_cannot_be_read: "gaudi", "file * unreadable";
+    one_of_eight_gaudis_is_unplugged: "gaudi", "one device unplugged";
     level_zero_writes_nothing: "xpu, Level Zero", "every call: nothing written";
     level_zero_is_reloaded: "xpu, Level Zero", "driver reloaded";
+    level_zero_loses_one_of_eight_cards: "xpu, Level Zero", "one device unplugged";
+    every_arc_is_unplugged: "xpu, kernel", "every device unplugged";
     counters_of_an_arc_are_empty: "xpu, kernel", "file energy1_input empty";
     files_of_an_npu_are_garbage: "npu", "file * garbage";
+    an_npu_is_unplugged: "npu", "one device unplugged";
     files_of_a_xeon_cannot_be_read: "amx", "file * unreadable";
+    the_topology_of_a_xeon_cannot_be_read: "amx", "file physical_package_id unreadable";
 }

@@ -193,7 +193,6 @@ fn everything_is_right(seen: &Seen) -> Result<()> {
 const FLEETS: [&str; 3] = ["fleet-nvidia", "fleet-intel-server", "fleet-intel-edge"];
 
 #[test]
-#[ignore = "its last part draws before DeviceLost fires; run it with --run-ignored all"]
 fn a_person_sees_what_is_wrong_and_who_is_the_culprit() -> Result<()> {
     let all = dashboards()?;
     let mut fleet = Fleet::start()?;
@@ -205,19 +204,6 @@ fn a_person_sees_what_is_wrong_and_who_is_the_culprit() -> Result<()> {
     calm(&healthy)?;
 
     fleet.break_things()?;
-    let of_gpus = all.iter().filter(|(id, _)| ["fleet-nvidia", "device-nvidia"].contains(&id.as_str()));
-    let before = read(fleet.draw(
-        &of_gpus.map(|(id, board)| (id.clone(), board.clone())).collect(),
-        120,
-        "",
-        None,
-    )?)?;
-    for board in before.keys() {
-        fires(&before, board, &["critical", "GpuXidErrorDetected", "gpu-2", "gpu2", "79"])?;
-    }
-    let events = panel(&before, "device-nvidia", "Events by code")?;
-    ensure!(events.rows.iter().any(|row| row.contains(&"79".to_owned())), "{:?}", events.rows);
-
     fleet.lose()?;
     let mut boards = all;
     boards.insert("broken".to_owned(), broken(&boards["fleet-nvidia"])?);
@@ -286,7 +272,10 @@ fn hardware(seen: &Seen) -> Result<()> {
 
     // The culprit of each cause.
     fires(seen, "fleet-nvidia", &["critical", "GpuHbmNearOom", "mig-1", "gpu1"])?;
-    fires(seen, "fleet-nvidia", &["critical", "DeviceLost", "gpu-2", "gpu2"])?;
+    for board in ["fleet-nvidia", "device-nvidia"] {
+        fires(seen, board, &["critical", "GpuXidErrorDetected", "gpu-2", "gpu2", "79"])?;
+        fires(seen, board, &["critical", "DeviceLost", "gpu-2", "gpu2"])?;
+    }
     fires(seen, "fleet-intel-server", &["critical", "DeviceLost", "gaudi-1", "hpu5"])?;
     for (board, name) in [("fleet-nvidia", "gpu-2 gpu2"), ("fleet-intel-server", "gaudi-1 hpu5")] {
         ensure!(tile(seen, board, "Devices", name)?.value == "CRIT", "{name}");
@@ -294,8 +283,9 @@ fn hardware(seen: &Seen) -> Result<()> {
     first(seen, "fleet-nvidia", "Device memory used", "mig-1 gpu1")?;
     first(seen, "fleet-nvidia", "Die temperature", "gpu-2 gpu1")?;
 
-    // The page of a lost GPU says so, and which one to replace.
-    fires(seen, "device-nvidia", &["critical", "DeviceLost", "gpu-2", "gpu2"])?;
+    // The page of a lost GPU says so, why, and which one to replace.
+    let events = panel(seen, "device-nvidia", "Events by code")?;
+    ensure!(events.rows.iter().any(|row| row.contains(&"79".to_owned())), "{:?}", events.rows);
     let lost = tile(seen, "device-nvidia", "Right now", "lost")?;
     ensure!(lost.value == "1" && lost.color == RED, "{lost:?}");
     let identity = panel(seen, "device-nvidia", "What the device is")?;
@@ -316,8 +306,8 @@ fn engines(seen: &Seen) -> Result<()> {
     ensure!(tile(seen, "node", "Engines", "late late-0")?.value != "OK");
     let beside = panel(seen, "device-nvidia", "Engines on this node")?;
     ensure!(beside.rows.iter().any(|row| row.contains(&"full".to_owned())), "{:?}", beside.rows);
-    // An engine that names no model is there under the name of its job.
-    tile(seen, "cluster", "Models", "inference tgi")?;
+    // An engine that names no model is there under the one of its target, or under the name of its job.
+    tile(seen, "cluster", "Models", "inference summary")?;
     tile(seen, "cluster", "Models", "inference trtllm")?;
     Ok(())
 }

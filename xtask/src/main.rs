@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod copies;
 mod demo;
 mod faults;
 mod pictures;
@@ -38,7 +39,8 @@ usage: cargo xtask COMMAND
   tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing
   release                              build the programs as they are given away, and check them
-  generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/ and examples/federation/; --check only compares
+  generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/, examples/federation/ and the
+                                       chart's copies; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
   bench [scrapes [--old PROGRAM]|rules] [--quick]
                                        measure scrapes beside other exporters (and another build of accelscope), and
@@ -129,7 +131,8 @@ fn generate(options: &[&str]) -> Result<()> {
     kinds.iter().try_for_each(|kind| {
         let mut generate = Command::new(&accelscope);
         run(generate.arg("generate").args(*kind).args(["-o", "."]).args(options).current_dir(repository()))
-    })
+    })?;
+    if options.is_empty() { copies::write() } else { copies::check() }
 }
 
 fn bless() -> Result<()> {

@@ -1,6 +1,8 @@
 //! Installs the programs that the tests and measurements run beside ours: Debian packages through `apt-get`, the newest
 //! `promtool` into `target/tools/prometheus`, Python packages into `target/tools/venv` and, where several releases are needed, beside it, npm packages
-//! into `target/tools/npm`. Does nothing, quickly, when all is there.
+//! into `target/tools/npm`, Helm into `target/tools/helm`. Does nothing, quickly, when all is there.
+
+mod helm;
 
 use std::{
     env, fs,
@@ -18,7 +20,10 @@ use e2e::artefacts::{
 use crate::shell::{self, on_path};
 
 /// A program, and the Debian packages that may hold it: the first that does is installed.
-const TOOLS: [(&str, &[&str]); 13] = [
+type Tool = (&'static str, &'static [&'static str]);
+
+/// What the tests need.
+const TOOLS: [Tool; 17] = [
     ("cc", &["build-essential"]),
     ("readelf", &["binutils"]),
     ("python3", &["python3"]),
@@ -28,12 +33,18 @@ const TOOLS: [(&str, &[&str]); 13] = [
     ("prometheus-alertmanager", &["prometheus-alertmanager"]),
     ("prometheus-node-exporter", &["prometheus-node-exporter"]),
     ("wrk", &["wrk"]),
+    // Clients of TLS that are not ours.
+    ("curl", &["curl"]),
+    ("openssl", &["openssl"]),
     ("strace", &["strace"]),
     // The manager of services, in namespaces of its own.
     ("systemd-analyze", &["systemd"]),
     ("unshare", &["util-linux"]),
     ("setpriv", &["util-linux"]),
     ("chromium", &["chromium"]),
+    // Runs the container of the chart.
+    ("runc", &["runc"]),
+    ("capsh", &["libcap2-bin"]),
 ];
 
 /// Whether a file is there.
@@ -44,6 +55,8 @@ const FILES: &[(IsThere, &str)] = &[
     (|| level_zero_loader().is_ok(), "libze1"),
     (|| level_zero_headers().is_ok(), "libze-dev"),
     (|| drm_headers().is_ok(), "libdrm-dev"),
+    // The seccomp profile that container runtimes have by default.
+    (|| Path::new(e2e::container::SECCOMP).exists(), "golang-github-containers-common"),
 ];
 
 /// Keys of Debian's archive.
@@ -55,16 +68,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Installs what is missing.
 pub fn run() -> Result<()> {
     let mut apt = Apt::default();
-    for (program, packages) in TOOLS {
-        for package in packages {
-            if !on_path(program) {
-                apt.install(program, package)?;
-            }
-        }
-        if !on_path(program) {
-            bail!("{program} is still not on the path after installing {}", packages.join(", "));
-        }
-    }
+    programs(&mut apt, &TOOLS)?;
     for &(is_there, package) in FILES {
         if !is_there() {
             apt.install(package, package)?;
@@ -74,7 +78,27 @@ pub fn run() -> Result<()> {
     python_packages(&mut apt)?;
     several_releases()?;
     newest_promtool()?;
+    helm::install()?;
     npm_packages()
+}
+
+/// Installs the missing ones of these programs, for a command that needs more than the tests do.
+pub fn tools(wanted: &[Tool]) -> Result<()> {
+    programs(&mut Apt::default(), wanted)
+}
+
+fn programs(apt: &mut Apt, wanted: &[Tool]) -> Result<()> {
+    for (program, packages) in wanted {
+        for package in *packages {
+            if !on_path(program) {
+                apt.install(program, package)?;
+            }
+        }
+        if !on_path(program) {
+            bail!("{program} is still not on the path after installing {}", packages.join(", "));
+        }
+    }
+    Ok(())
 }
 
 /// `apt-get`, with the package lists brought up to date once.

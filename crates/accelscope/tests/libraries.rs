@@ -110,6 +110,44 @@ fn a_constructor_that_hangs_blocks_neither_http_nor_the_end() {
 }
 
 #[test]
+fn a_constructor_that_hangs_blocks_neither_tls_nor_passwords() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sysfs = sysfs(folder.path());
+    let library = at_start(folder.path(), "hangs", "for (;;) pause();");
+    let run = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).current_dir(folder.path()).args(arguments).output().expect("ran");
+        assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let request =
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout key -out cert";
+    run("openssl", &request.split(' ').collect::<Vec<_>>());
+    let hash = run("perl", &["-e", "print crypt('one', '$2y$04$abcdefghijklmnopqrstuu')"]);
+    let config = folder.path().join("web.yml");
+    let text = format!(
+        "tls_server_config: {{cert_file: cert, key_file: key}}\nbasic_auth_users: {{anna: {hash}}}\n"
+    );
+    fs::write(&config, text).expect("written");
+    for (flag, source) in FLAGS {
+        let mut command = serve(flag, source, &library, sysfs);
+        let mut running = Running::start(command.arg("--web.config.file").arg(&config));
+        let address = running.line("listening")["address"].as_str().expect("an address").to_owned();
+        running.line("timed out");
+        for version in ["--http2", "--http1.1"] {
+            for (path, user, status) in
+                [("/metrics", "anna:one", "200"), ("/", "anna:two", "401"), ("/-/healthy", "", "200")]
+            {
+                let url = format!("https://{address}{path}");
+                let format = ["--silent", "--insecure", "--output", "body", "--write-out", "%{http_code}"];
+                let shown = run("curl", &[&format[..], &[version, "--user", user, &url]].concat());
+                assert_eq!(shown, status, "{flag} {version} {path}");
+            }
+        }
+        assert_eq!(running.signal("-TERM").0, Some(0), "{flag}");
+    }
+}
+
+#[test]
 fn what_is_no_regular_file_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let sysfs = sysfs(folder.path());

@@ -1,6 +1,9 @@
 //! Events of the cores of a socket: cycles, instructions, and cycles in which AMX is busy.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use kernel::{perf::CALL, pmu::Pmu};
 use reading::{Ceiling, Fault, FaultCode, Measured};
@@ -48,12 +51,20 @@ pub struct CoreReading {
 
 /// The events of a socket's cores.
 pub struct CoreEvents {
-    groups: Measured<Groups>,
+    perf: Shared,
+    sysfs: PathBuf,
+    /// The events by their numbers.
+    configs: Vec<u64>,
+    /// None before the kernel lists a PMU of its cores.
+    groups: Option<Groups>,
     amx: Measured<()>,
     /// Index in the group of the event that counts the cycles of cores.
     cores: Measured<usize>,
     totals: CoreCounters,
 }
+
+/// The kernel lists no PMU of the cores.
+const NO_PMU: Fault = Fault::new(CALL, FaultCode::NoCorePmu);
 
 /// Indices of events in the group. AMX, which may be missing, is last.
 const THREAD: usize = 0;
@@ -61,7 +72,7 @@ const RETIRED: usize = 1;
 
 impl CoreEvents {
     /// The events that this processor has; none is opened yet.
-    pub fn new(perf: &Shared, cpu: &Cpu, sysfs: &std::path::Path) -> Self {
+    pub fn new(perf: &Shared, cpu: &Cpu, sysfs: &Path) -> Self {
         let unsupported = |code| Fault::new("CPUID", code);
         let event = cpu.amx_event().map_err(unsupported);
         let mut configs = vec![THREAD_CYCLES, INSTRUCTIONS];
@@ -72,14 +83,15 @@ impl CoreEvents {
             })
         });
         configs.extend(event.ok());
-        // Most virtual machines have no PMU, even where AMX is visible; perf_event_open would only return
-        // ENOENT.
-        let pmu = Pmu::open(sysfs, "cpu").map_err(|_| Fault::new(CALL, FaultCode::NoCorePmu));
-        let groups = pmu.map(|pmu| {
-            let events = configs.into_iter().map(|config| pmu.event(config)).collect();
-            Groups::new(perf.clone(), events, Ceiling::of_cycles().times(EVENTS_PER_CYCLE_MAX))
-        });
-        Self { groups, amx: event.map(|_| ()), cores, totals: CoreCounters::default() }
+        Self {
+            perf: perf.clone(),
+            sysfs: sysfs.to_owned(),
+            configs,
+            groups: None,
+            amx: event.map(|_| ()),
+            cores,
+            totals: CoreCounters::default(),
+        }
     }
 
     /// Reads the open events.
@@ -88,7 +100,7 @@ impl CoreEvents {
     /// Those of [`Groups::read`], and why a CPU that is online is missing from its result: what it does is
     /// counted later.
     pub fn read(&mut self, cpus: &[topology::Cpu]) -> Measured<CoreReading> {
-        let groups = self.groups.as_mut().map_err(|fault| *fault)?;
+        let groups = self.groups.as_mut().ok_or(NO_PMU)?;
         let Increments { by_cpu: increments, complete } = groups.read()?;
         let mut socket = CoreCounters::default();
         let mut cores = BTreeMap::<u32, CoreCounters>::new();
@@ -120,8 +132,16 @@ impl CoreEvents {
     /// # Errors
     /// Those of [`Groups::update`].
     pub fn update(&mut self, cpus: &[topology::Cpu]) -> Measured<()> {
+        if self.groups.is_none() {
+            // Most virtual machines have no PMU, even where AMX is visible; perf_event_open would only return
+            // ENOENT.
+            let pmu = Pmu::open(&self.sysfs, "cpu").map_err(|_| NO_PMU)?;
+            let events = self.configs.iter().map(|config| pmu.event(*config)).collect();
+            let ceiling = Ceiling::of_cycles().times(EVENTS_PER_CYCLE_MAX);
+            self.groups = Some(Groups::new(self.perf.clone(), events, ceiling));
+        }
         let numbers: Vec<_> = cpus.iter().map(|cpu| cpu.number).collect();
-        self.groups.as_mut().map_err(|fault| *fault)?.update(&numbers)
+        self.groups.as_mut().ok_or(NO_PMU)?.update(&numbers)
     }
 
     fn totals_of(&self, (_, values): &Increment) -> CoreCounters {
@@ -150,11 +170,14 @@ fn share(counted: &CoreCounters) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::perf::Kernel;
 
     fn core(cores: usize, amx: Measured<()>) -> CoreEvents {
-        let none = Fault::new(CALL, FaultCode::NoCorePmu);
-        CoreEvents { groups: Err(none), amx, cores: Ok(cores), totals: CoreCounters::default() }
+        let events = CoreEvents::new(&(Arc::new(Kernel) as Shared), &Cpu::default(), Path::new("/none"));
+        CoreEvents { amx, cores: Ok(cores), ..events }
     }
 
     #[test]

@@ -56,14 +56,18 @@ fn counters(sample: &Sample<'_>, batch: &mut Batch) {
     batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, "amx"), ratio);
     let totals = reading.map(|reading| reading.totals);
     let amx = reading.and_then(|reading| reading.amx.map(|()| whole(reading.totals.amx_cycles)));
-    batch.put(m::CYCLES, Labels::one(Label::Kind, "thread"), totals.map(|t| Count(whole(t.thread_cycles))));
+    batch.put_sum(
+        m::CYCLES,
+        Labels::one(Label::Kind, "thread"),
+        totals.map(|t| Count(whole(t.thread_cycles))),
+    );
     let cores = reading.and_then(|reading| reading.cores.map(|()| whole(reading.totals.core_cycles)));
-    batch.put(m::CYCLES, Labels::one(Label::Kind, "core"), cores.map(Count));
-    batch.put(m::CYCLES, Labels::one(Label::Kind, "amx"), amx.map(Count));
-    batch.put(m::INSTRUCTIONS, Labels::NONE, totals.map(|t| Count(whole(t.instructions))));
+    batch.put_sum(m::CYCLES, Labels::one(Label::Kind, "core"), cores.map(Count));
+    batch.put_sum(m::CYCLES, Labels::one(Label::Kind, "amx"), amx.map(Count));
+    batch.put_sum(m::INSTRUCTIONS, Labels::NONE, totals.map(|t| Count(whole(t.instructions))));
     let bytes = |accesses: f64| Bytes(whole(accesses * BYTES_PER_ACCESS));
-    batch.put(m::MEMORY_READ, Labels::NONE, sample.accesses.map(|accesses| bytes(accesses.reads)));
-    batch.put(m::MEMORY_WRITTEN, Labels::NONE, sample.accesses.map(|accesses| bytes(accesses.writes)));
+    batch.put_sum(m::MEMORY_READ, Labels::NONE, sample.accesses.map(|accesses| bytes(accesses.reads)));
+    batch.put_sum(m::MEMORY_WRITTEN, Labels::NONE, sample.accesses.map(|accesses| bytes(accesses.writes)));
 }
 
 /// Sums of counts have fractions where the kernel multiplexed events.
@@ -89,7 +93,7 @@ fn heat_and_power(sample: &Sample<'_>, batch: &mut Batch) {
         [(m::POWER, m::ENERGY, raw.energy), (m::MEMORY_POWER, m::MEMORY_ENERGY, raw.memory_energy)]
     {
         batch.put(power, Labels::NONE, of.and_then(|energy| energy.microwatts).map(watts));
-        batch.put(energy, Labels::NONE, of.map(|energy| joules(energy.microjoules)));
+        batch.put_sum(energy, Labels::NONE, of.map(|energy| joules(energy.microjoules)));
     }
     for (limit, microwatts) in &raw.limits_uw {
         let limited = microwatts.and_then(|microwatts| match microwatts {

@@ -7,12 +7,12 @@ use std::{
 };
 
 use kernel::{
-    File,
+    File, Search,
     file::missing,
     hwmon::{Attribute, Channel, Chip, Quantity},
     powercap::Zone,
 };
-use reading::{Ceiling, Counted, Counter, Fault, FaultCode, Measured};
+use reading::{Absence, Ceiling, Counted, Counter, Fault, FaultCode, Measured};
 
 use crate::topology::{self, Cpu};
 
@@ -67,14 +67,15 @@ pub struct ThrottleCounters {
 pub struct SocketFiles {
     sysfs: PathBuf,
     socket: u32,
-    /// The zones that the powercap class listed when `zones` was read.
+    /// The zones that the powercap class listed when they were looked up.
     listed: Vec<String>,
     zones: Vec<Zone>,
+    search: Search,
     /// The dies that were online when `temperatures` was read.
     dies: Vec<(u32, u32)>,
     temperatures: Measured<Vec<Channel>>,
     counters: [SummedCounter; THROTTLE.len()],
-    /// One CPU of each core.
+    /// One CPU of each core, as of when `fastest` was found.
     core_cpus: Vec<Cpu>,
     /// The one among them with the highest clock, which some cores reach and others do not.
     fastest: Option<Cpu>,
@@ -132,6 +133,7 @@ impl SocketFiles {
             socket,
             listed: Vec::new(),
             zones: Vec::new(),
+            search: Search::begin(Instant::now()),
             dies: Vec::new(),
             temperatures: Err(NO_CORETEMP),
             counters: Default::default(),
@@ -144,8 +146,8 @@ impl SocketFiles {
     pub fn read(&mut self, now: Instant, cpus: &[Cpu], dies: &[(u32, u32)]) -> Raw {
         // Modules may be loaded and unloaded while the exporter runs, and dies may go offline and come back.
         let listed = Zone::listed(&self.sysfs);
-        if listed != self.listed || self.zones.is_empty() {
-            self.zones = zones(&self.sysfs, self.socket);
+        if self.search.is_due(now) || listed != self.listed || self.zones.is_empty() {
+            Zone::renew(&mut self.zones, zones(&self.sysfs, self.socket));
             self.listed = listed;
         }
         let dies_here = dies.iter().filter(|(socket, _)| *socket == self.socket).count();
@@ -161,9 +163,14 @@ impl SocketFiles {
         }
         let core_cpus = one_cpu_per_core(cpus);
         if core_cpus != self.core_cpus {
-            self.fastest =
-                core_cpus.iter().rev().max_by_key(|cpu| self.max_clock(**cpu).unwrap_or(0)).copied();
-            core_cpus.clone_into(&mut self.core_cpus);
+            let clocks: Vec<_> = core_cpus.iter().map(|cpu| self.max_clock(*cpu)).collect();
+            let fastest = core_cpus.iter().zip(&clocks).rev().max_by_key(|(_, clock)| clock.unwrap_or(0));
+            self.fastest = fastest.map(|(cpu, _)| *cpu);
+            // One that could not be asked may be faster.
+            let is_known = |clock: &Measured<u64>| {
+                clock.as_ref().err().is_none_or(|fault| fault.absence == Absence::Unsupported)
+            };
+            self.core_cpus = if clocks.iter().all(is_known) { core_cpus.clone() } else { Vec::new() };
         }
         let raw = Raw {
             energy: self.energy(now, is_whole, &limits),

@@ -7,7 +7,8 @@ use std::{
 };
 
 use kernel::perf::CALL;
-use reading::{Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler};
+use reading::{Batch, Fault, FaultCode, Identity, Lost, Measured, Sampler};
+use source::Info;
 
 use crate::{
     cores::CoreEvents, cpu::Cpu, mandatory::Mandatory, map, memory::MemoryEvents, perf::Shared,
@@ -36,7 +37,7 @@ pub struct SocketConfig {
     /// Labels of its series.
     pub identity: Arc<Identity>,
     /// Labels of the info metric.
-    pub info: Labels,
+    pub info: Info,
     /// Whether each core has its own series.
     pub per_core: bool,
 }
@@ -108,8 +109,9 @@ impl SocketSampler {
         let cores = self.core.round(now, |core| core.read(cpus), |core| core.update(cpus));
         let accesses = self.memory.round(now, MemoryEvents::read, |memory| memory.update(&numbers));
         let raw = self.files.read(now, cpus, dies);
+        self.config.info.renew(now);
         let sample = map::Sample {
-            info: &self.config.info,
+            info: self.config.info.labels(),
             throttled: self.throttling.update(&raw),
             raw: &raw,
             cores: cores.as_ref().map_err(|fault| *fault),
@@ -137,7 +139,7 @@ impl Sampler for SocketSampler {
             sysfs: sysfs.clone(),
             number: *number,
             identity: Arc::clone(identity),
-            info: info.clone(),
+            info: info.labels().clone(),
         }))
     }
 }

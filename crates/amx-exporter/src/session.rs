@@ -9,6 +9,7 @@ use kernel::File;
 use naming::{Family, Label};
 use reading::{Backend, Found, Identity, Labels, Lost, Prior, Session, Source, Unavailable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use source::Info;
 
 use crate::{
     cpu::{self, Cpu},
@@ -51,14 +52,7 @@ impl Source for AmxSource {
             version: describe(&cpu),
             simulated: simulated.map(|machine| machine.name),
         };
-        Ok(Box::new(AmxSession {
-            sysfs: self.sysfs.clone(),
-            per_core: self.per_core,
-            info: info(&cpu, &self.sysfs),
-            backend,
-            cpu,
-            perf,
-        }))
+        Ok(Box::new(AmxSession { sysfs: self.sysfs.clone(), per_core: self.per_core, backend, cpu, perf }))
     }
 }
 
@@ -110,7 +104,6 @@ fn raise_open_files() {
 struct AmxSession {
     sysfs: PathBuf,
     per_core: bool,
-    info: Labels,
     backend: Backend,
     cpu: Cpu,
     perf: Shared,
@@ -134,15 +127,14 @@ impl AmxSession {
             vendor: vec![("device", device.clone())],
             ..Identity::new(Family::Amx, device.clone())
         });
-        let socket = SocketConfig {
-            sysfs: self.sysfs.clone(),
-            number,
-            identity: Arc::clone(&identity),
-            info: self.info.clone(),
-            per_core: self.per_core,
-        };
         let (perf, cpu) = (Arc::clone(&self.perf), self.cpu.clone());
-        let open = move || Ok(Box::new(SocketSampler::new(socket, &perf, &cpu)) as _);
+        let (sysfs, per_core, labels) = (self.sysfs.clone(), self.per_core, Arc::clone(&identity));
+        let open = move || {
+            let facts = (cpu.clone(), sysfs.clone());
+            let info = Info::new(move || info(&facts.0, &facts.1));
+            let socket = SocketConfig { sysfs, number, identity: labels, info, per_core };
+            Ok(Box::new(SocketSampler::new(socket, &perf, &cpu)) as _)
+        };
         Found { key: device, address: None, identity, open: Box::new(open) }
     }
 }

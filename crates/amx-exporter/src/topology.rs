@@ -4,9 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
-use kernel::{File, entries};
+use kernel::{File, Search, entries};
 use reading::{Absence, Measured};
 
 /// One online CPU of a socket.
@@ -53,6 +54,8 @@ pub fn online(sysfs: &Path) -> Measured<Vec<u32>> {
 #[derive(Debug, Default)]
 pub struct Topology {
     online: Vec<u32>,
+    /// While it is not known where one of them is.
+    search: Option<Search>,
     /// Its CPUs that are online.
     pub cpus: Vec<Cpu>,
     /// The dies of all sockets with a CPU online, in order: number of the socket, number of the die in it.
@@ -66,8 +69,13 @@ impl Topology {
     /// When the kernel does not list the CPUs or does not report where one of them is.
     pub fn update(&mut self, sysfs: &Path, number: u32) -> Measured<()> {
         let online = online(sysfs)?;
-        if online != self.online {
+        let now = Instant::now();
+        let is_due = self.search.as_mut().is_some_and(|search| search.is_due(now));
+        if is_due || online != self.online {
             let mut sockets = locate(sysfs, &online)?;
+            // The kernel shows a CPU's place a moment after it has put it online.
+            let is_whole = sockets.values().map(Vec::len).sum::<usize>() == online.len();
+            self.search = if is_whole { None } else { self.search.take().or(Some(Search::begin(now))) };
             let dies = sockets.iter().flat_map(|(socket, cpus)| cpus.iter().map(|cpu| (*socket, cpu.die())));
             self.dies = dies.collect::<BTreeSet<_>>().into_iter().collect();
             self.cpus = sockets.remove(&number).unwrap_or_default();
@@ -103,6 +111,8 @@ fn locate(sysfs: &Path, online: &[u32]) -> Measured<BTreeMap<u32, Vec<Cpu>>> {
 
 #[cfg(test)]
 mod tests {
+    use std::{thread, time::Duration};
+
     use super::*;
 
     #[test]
@@ -123,6 +133,17 @@ mod tests {
         assert_eq!(socket.update(sysfs.path(), 0), Ok(()));
         assert_eq!(socket.cpus.iter().map(|cpu| cpu.number).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(socket.dies, [(0, 0), (0, 1)]);
+        for (name, text) in [("physical_package_id", "0"), ("die_id", "2"), ("core_id", "0")] {
+            put(3, name, text);
+        }
+        let begun = Instant::now();
+        while socket.cpus.len() < 4 {
+            assert!(begun.elapsed() < Duration::from_mins(1), "its place is not seen");
+            thread::sleep(Duration::from_millis(50));
+            assert_eq!(socket.update(sysfs.path(), 0), Ok(()));
+        }
+        assert_eq!(socket.dies, [(0, 0), (0, 1), (0, 2)]);
+        std::fs::remove_dir_all(folder(sysfs.path(), 3)).expect("removed");
         std::fs::create_dir_all(folder(sysfs.path(), 3).join("topology/core_id")).expect("created");
         assert_eq!(sockets(sysfs.path()).map_err(|fault| fault.code.name()), Err("EISDIR"));
     }

@@ -26,6 +26,7 @@ mod tests;
 use std::{
     ffi::{OsStr, OsString},
     io,
+    sync::Arc,
     time::Duration,
 };
 
@@ -35,7 +36,9 @@ use crate::{
     commands::{
         cli, fields,
         flags::{Command, JsonFlag, LogFlags},
-        log, print, probe, serve, settings,
+        log, print, probe,
+        reload::Reload,
+        serve, settings,
     },
     isolation::{HELPER, TRIAL, helper, trial},
 };
@@ -107,8 +110,8 @@ fn run(
     args: &[OsString],
 ) -> Result<Exit, Failure> {
     let program = cli::command(name, about, specs);
-    let (command, matches) = match cli::parse(program.clone(), args)? {
-        cli::Parsed::Run(command, matches) => (command, matches),
+    let (command, matches, config) = match cli::parse(&program, args)? {
+        cli::Parsed::Run(command, matches, config) => (command, matches, config),
         cli::Parsed::Print(text) => return print::text(&text).map(|()| Exit::Done),
     };
     match *command {
@@ -119,7 +122,10 @@ fn run(
             start_log(&flags.log, &program);
             let sources = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
             let sources = sources.into_iter().map(|(source, _)| source).collect();
-            let report = probe::run(sources, &flags.sources.sysfs);
+            let mut report = probe::run(sources, &flags.sources.sysfs);
+            if let Some(settings) = settings::workloads(flags.workloads) {
+                report.ask_who_holds(&settings)?;
+            }
             if flags.json.json {
                 print::text(&report.json())?;
             } else {
@@ -139,7 +145,18 @@ fn run(
         }
         Command::Serve(flags) => {
             start_log(&flags.log, &program);
-            settings::serve(flags, name, specs, &matches)?.run(serve::signals)?;
+            let serve = settings::serve(flags, name, specs, &matches, &config)?;
+            let reload = Reload {
+                args: args.to_vec(),
+                specs: specs.to_vec(),
+                vocabularies: Arc::clone(&serve.vocabularies),
+                web_config: serve.web.config.clone(),
+                state: serve.settings.clone(),
+                program,
+                matches,
+            };
+            reload.start().map_err(|error| format!("cannot wait for SIGHUP: {error}"))?;
+            serve.run(serve::signals)?;
         }
     }
     Ok(Exit::Done)
@@ -152,7 +169,7 @@ fn help(
     specs: &[SourceSpec],
     args: &[OsString],
 ) -> Result<Exit, Failure> {
-    let cli::Parsed::Run(command, matches) = cli::parse(program.clone(), args)? else {
+    let cli::Parsed::Run(command, matches, _) = cli::parse(program, args)? else {
         return Ok(Exit::Usage);
     };
     let (sources, logging, interval) = match *command {

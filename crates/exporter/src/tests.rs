@@ -6,3 +6,4 @@ mod http;
 mod limits;
 mod live;
 mod sampling;
+mod settings_file;

@@ -355,7 +355,7 @@ fn everything(family: Family) -> Subject {
             MetricKind::Histogram => Value::Histogram(Arc::new(Distribution::new(&[0.1]))),
             _ => Value::Int(1),
         };
-        Reading { id, labels, value }
+        Reading { id, labels, value, begins_with_sampler: false }
     };
     let mut readings = Vec::new();
     for id in Id::all() {

@@ -112,6 +112,15 @@ impl DriverFiles {
         }
     }
 
+    /// Takes the sensors that are found by now, where there are more than are known: those of a driver that is being
+    /// loaded come one after another.
+    pub fn look_again(&mut self, node: &Node, configuration: &Path) {
+        let Self { sensors, .. } = Self::open(node, configuration);
+        if sensors.count() > self.sensors.count() {
+            self.sensors = sensors;
+        }
+    }
+
     /// Whether the device works.
     ///
     /// # Errors
@@ -208,12 +217,19 @@ mod tests {
         assert!(!is_loaded(sysfs.path()));
     }
 
+    impl Node {
+        /// One with all its files in one folder.
+        pub fn of(folder: &Path, function: Function) -> Self {
+            Self { minor: 0, entry: folder.to_owned(), folder: folder.to_owned(), function }
+        }
+    }
+
     #[test]
     fn only_an_operational_device_is_read() {
         let sysfs = tempfile::tempdir().expect("a folder");
         let folder = sysfs.path().to_owned();
         let function = Function::at(sysfs.path(), "0000:19:00.0");
-        let node = Node { minor: 0, entry: folder.clone(), folder: folder.clone(), function };
+        let node = Node::of(&folder, function);
         let files = DriverFiles::open(&node, Path::new("none"));
         assert_eq!(files.check_status(), Ok(()), "an older driver has no such file");
         for (text, code) in [

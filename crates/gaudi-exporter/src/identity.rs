@@ -2,8 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
+use kernel::pci::Function;
 use naming::{Family, Label};
-use reading::{Identity, Labels, Prior};
+use reading::{Alias, Identity, Labels, Prior};
 use source::Place;
 
 use crate::{
@@ -40,6 +41,14 @@ impl Numbers {
 /// The label of the vendor's vocabulary that has a card's index.
 const ID: &str = "id";
 
+/// Labels that an info metric has when everything is known.
+const FACTS: usize = 14;
+
+/// Whether the labels of an info metric lack nothing.
+pub fn is_complete(info: &Labels) -> bool {
+    info.names().count() == FACTS
+}
+
 /// What does not change while a card is plugged in. Empty text stands for what neither library nor driver
 /// has.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +56,7 @@ pub struct Inventory {
     /// The lasting numbers in its name and in the vendor's label `id`.
     numbers: Numbers,
     node: String,
+    resource_name: String,
     uuid: String,
     serial: String,
     model: String,
@@ -83,6 +93,7 @@ impl Inventory {
         Self {
             numbers,
             node: node.map(Node::name).unwrap_or_default(),
+            resource_name: Function::at(sysfs, address).resource_name().unwrap_or_default(),
             uuid,
             serial: library(|hpu| hpu.serial().ok()).unwrap_or_default(),
             model: library(|hpu| hpu.name().ok()).unwrap_or_default(),
@@ -120,14 +131,24 @@ impl Inventory {
         Arc::new(Identity {
             uuid: Some(self.uuid.clone()).filter(|uuid| !uuid.is_empty()),
             vendor: vendor.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
+            aliases: self.aliases(),
             ..Identity::new(Family::Gaudi, device)
         })
+    }
+
+    /// What device plugin (the serial number) and DRA driver call it, and its node.
+    fn aliases(&self) -> Vec<Alias> {
+        let ids = [&self.serial, &self.resource_name].into_iter().filter(|id| !id.is_empty()).cloned();
+        // Drivers without the kernel's class `accel` have nodes such as /dev/hl0.
+        let folder = if self.node.starts_with("accel") { "/dev/accel" } else { "/dev" };
+        let path = (!self.node.is_empty()).then(|| Alias::Node(format!("{folder}/{}", self.node)));
+        ids.map(Alias::Id).chain(path).collect()
     }
 
     /// Labels of `accel_device_info`.
     pub fn info(&self) -> Labels {
         let [pcb, assembly] = &self.pcb_versions;
-        let facts = [
+        let facts: [_; FACTS] = [
             (Label::Vendor, "Intel"),
             (Label::Model, if self.model.is_empty() { &self.device_type } else { &self.model }),
             (Label::Architecture, &self.device_type),
@@ -177,6 +198,10 @@ mod tests {
         let identity = inventory.identity();
         assert_eq!(unified(&identity), "family=gaudi,device=hpu4,uuid=01P4");
         assert_eq!(vendor(&identity), "Serial=AM1,UUID=01P4,device=AM1,driver=1.22.1,fit=63.0,id=1,spi=63.1");
+        assert_eq!(identity.aliases, [Alias::Id("AM1".to_owned())]);
+        let node = |node: &str| Inventory { node: node.to_owned(), ..Inventory::default() }.aliases();
+        assert_eq!(node("accel3"), [Alias::Node("/dev/accel/accel3".to_owned())]);
+        assert_eq!(node("hl3"), [Alias::Node("/dev/hl3".to_owned())]);
         let bare = Inventory { numbers: Numbers { name: 3, id: 3 }, ..Inventory::default() }.identity();
         assert_eq!((unified(&bare), vendor(&bare)), ("family=gaudi,device=hpu3".into(), "id=3".into()));
     }

@@ -1,14 +1,18 @@
 //! One Gaudi, round after round: what has to be remembered between two rounds, and the order of a round.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use kernel::pci::Link;
+use kernel::{Search, pci::Link};
 use reading::{Batch, Ceiling, Counter, Fault, FaultCode, Labels, Lost, Measured, Sampler};
 use source::{Known, Lane, LaneTimes};
 
 use crate::{
     announced::Announced,
     driver::{self, DriverFiles, Node},
+    identity::{Inventory, Numbers, is_complete},
     mandatory::Mandatory,
     map,
     raw::{self, Hpu, LOSSES, Raw, SlowRaw},
@@ -36,7 +40,11 @@ pub struct Card {
 
 /// A card and what is kept from one round to the next.
 pub struct HpuSampler {
+    state: Arc<SourceState>,
     card: Known<Card>,
+    /// Its PCI address, as sysfs writes it.
+    address: String,
+    search: Search,
     files: Option<DriverFiles>,
     hlml: Option<HlmlDevice>,
     energy: Counter,
@@ -48,21 +56,51 @@ struct HlmlDevice {
     slow: Lane<SlowRaw>,
 }
 
+/// Temperatures of die, board and memory that only the library has.
+fn wanted(files: Option<&DriverFiles>) -> [bool; 3] {
+    files.map_or([true; 3], |files| files.sensors.have().map(|has| !has))
+}
+
+fn slow(key: &str, hpu: &Hpu, files: Option<&DriverFiles>) -> Lane<SlowRaw> {
+    let (own, wanted) = (hpu.clone(), wanted(files));
+    Lane::new(key.to_owned(), "hlml_device_get_pcie_throughput", SLOW, move || raw::read_slow(&own, wanted))
+}
+
 impl HpuSampler {
     /// Prepares what is read every round.
-    pub fn open(card: Known<Card>, hpu: Option<Hpu>, state: &SourceState) -> Self {
+    pub fn open(card: Known<Card>, address: String, hpu: Option<Hpu>, state: Arc<SourceState>) -> Self {
         let files = card.facts.node.as_ref().map(|node| DriverFiles::open(node, &state.sensors));
-        // Temperatures of die, board and memory that only the library has.
-        let wanted = files.as_ref().map_or([true; 3], |files| files.sensors.have().map(|has| !has));
         let hlml = hpu.map(|hpu| {
-            let own = hpu.clone();
-            let slow = Lane::new(card.key.clone(), "hlml_device_get_pcie_throughput", SLOW, move || {
-                raw::read_slow(&own, wanted)
-            });
             card.facts.announced.register(&hpu);
-            HlmlDevice { hpu, slow }
+            HlmlDevice { slow: slow(&card.key, &hpu, files.as_ref()), hpu }
         });
-        Self { card, files, hlml, energy: Counter::of_device() }
+        let search = Search::begin(Instant::now());
+        Self { state, card, address, search, files, hlml, energy: Counter::of_device() }
+    }
+
+    /// Looks for what the driver or the library did not have yet when the card was opened.
+    fn look_again(&mut self) {
+        let SourceState { sysfs, sensors, .. } = &*self.state;
+        let facts = &mut self.card.facts;
+        let hpu = self.hlml.as_ref().map(|hlml| &hlml.hpu);
+        if facts.node.is_none() {
+            let mut nodes = driver::nodes(sysfs).into_iter();
+            facts.node = nodes.find(|node| node.function.address == self.address);
+        }
+        if !is_complete(&facts.info) {
+            let (numbers, node) = (Numbers::default(), facts.node.as_ref());
+            let inventory = Inventory::read(numbers, &self.address, String::new(), hpu, node, sysfs);
+            facts.info = facts.info.filled(&inventory.info());
+        }
+        let had = wanted(self.files.as_ref());
+        match (&facts.node, &mut self.files) {
+            (Some(node), Some(files)) => files.look_again(node, sensors),
+            (Some(node), files @ None) => *files = Some(DriverFiles::open(node, sensors)),
+            (None, _) => {}
+        }
+        if let Some(hlml) = self.hlml.as_mut().filter(|_| wanted(self.files.as_ref()) != had) {
+            hlml.slow = slow(&self.card.key, &hlml.hpu, self.files.as_ref());
+        }
     }
 
     fn check(&self) -> Result<(), Lost> {
@@ -96,6 +134,9 @@ const fn device_lost(call: &'static str, code: FaultCode) -> Lost {
 impl Sampler for HpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         self.check()?;
+        if self.search.is_due(Instant::now()) {
+            self.look_again();
+        }
         let resets = self.resets();
         batch.begin(&self.card.identity);
         let missing = Fault::new("libhlml", FaultCode::LibraryMissing);

@@ -51,6 +51,11 @@ impl Sensors {
         Self { groups, power }
     }
 
+    /// How many channels there are.
+    pub fn count(&self) -> usize {
+        self.groups.iter().map(Vec::len).sum::<usize>() + usize::from(self.power.is_some())
+    }
+
     /// Which of die, board and memory have a channel.
     pub fn have(&self) -> [bool; 3] {
         self.groups.each_ref().map(|files| !files.is_empty())
@@ -157,6 +162,24 @@ mod tests {
         assert_eq!(sensors.millidegrees()[0].map_err(|fault| fault.code.name()), Err("garbage"));
         fs::remove_file(board.path().join("hwmon/hwmon3/temp5_input")).expect("removed");
         assert_eq!(sensors.millidegrees()[2].map_err(|fault| fault.code.name()), Err("ENOENT"));
+    }
+
+    #[test]
+    fn channels_that_the_driver_registers_later_are_taken_and_none_is_forgotten() {
+        let board = board();
+        let (chip, aside) = (board.path().join("hwmon"), board.path().join("aside"));
+        fs::rename(&chip, &aside).expect("moved");
+        let function = kernel::pci::Function::at(board.path(), "0000:19:00.0");
+        let node = crate::driver::Node::of(board.path(), function);
+        let configuration = board.path().join("sensors.conf");
+        let mut files = crate::driver::DriverFiles::open(&node, &configuration);
+        assert_eq!(files.sensors.have(), [false; 3]);
+        fs::rename(&aside, &chip).expect("moved");
+        files.look_again(&node, &configuration);
+        assert_eq!((files.sensors.have(), files.sensors.microwatts()), ([true; 3], Ok(226_000_000)));
+        fs::write(chip.join("hwmon3/name"), "").expect("written");
+        files.look_again(&node, &configuration);
+        assert_eq!(files.sensors.have(), [true; 3], "its name cannot be read for the moment");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use naming::Family;
 use reading::{
-    Absence, Backend, Batch, Fault, FaultCode, Found, Identity, Lost, Measured, Prior, Session, Source,
-    Unavailable,
+    Absence, Backend, Batch, Fault, FaultCode, Found, Identity, LabelValue, Lost, Measured, Prior,
+    Remembered, Session, Source, Unavailable,
 };
 use source::{Known, KnownDevices, LibraryPath, Listed, Place};
 
@@ -93,6 +93,14 @@ struct HlmlSession {
     known: KnownDevices<Card>,
 }
 
+/// What was announced of a card before this process was started.
+fn announced(card: &Remembered) -> impl Iterator<Item = (String, &'static str, u64, f64)> {
+    card.announced.iter().filter_map(|events| {
+        let LabelValue::Word(code) = events.code else { return None };
+        Some((card.key.clone(), code, events.count, events.last))
+    })
+}
+
 /// A card as HLML lists it: its index, its handle, and what says later whether the handle still is this
 /// card's.
 type Handle = (u32, Hpu, String);
@@ -116,6 +124,7 @@ impl Session for HlmlSession {
     }
 
     fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
+        self.state.log.begin_with(prior.remembered.iter().flat_map(announced));
         let count = self.library.device_count().map_err(|fault| LOSSES.of_list(fault))?;
         let nodes = driver::nodes(&self.state.sysfs);
         let asked: Vec<_> = (0..count).map(|index| self.listed(index, &nodes)).collect();
@@ -135,7 +144,7 @@ impl Session for HlmlSession {
                 let inventory = Inventory::read(numbers, &address, uuid, Some(&hpu), node, &state.sysfs);
                 card(mark.clone(), place, &inventory, node.cloned(), state)
             });
-            found(card, place, Some(hpu), state)
+            found(card, address, place, Some(hpu), state)
         })?;
         // A card that can no longer be asked has no sampler to take what was announced at that moment.
         for (found, _) in found.iter().zip(is_mute).filter(|(_, is_mute)| *is_mute) {
@@ -182,7 +191,7 @@ impl Session for KernelSession {
             let numbers = Numbers::new(place, number, prior);
             let uuid = String::new();
             let inventory = Inventory::read(numbers, &address, uuid, None, Some(&node), &state.sysfs);
-            found(card(address, place, &inventory, Some(node), state), place, None, state)
+            found(card(address.clone(), place, &inventory, Some(node), state), address, place, None, state)
         })
     }
 
@@ -209,12 +218,18 @@ fn card(
     Known { mark, key: place.key.clone(), identity: inventory.identity(), facts }
 }
 
-fn found(card: Known<Card>, place: &Place, hpu: Option<Hpu>, state: &Arc<SourceState>) -> Found {
+fn found(
+    card: Known<Card>,
+    address: String,
+    place: &Place,
+    hpu: Option<Hpu>,
+    state: &Arc<SourceState>,
+) -> Found {
     let state = Arc::clone(state);
     Found {
         key: card.key.clone(),
         address: place.address.clone(),
         identity: Arc::clone(&card.identity),
-        open: Box::new(move || Ok(Box::new(HpuSampler::open(card, hpu, &state)))),
+        open: Box::new(move || Ok(Box::new(HpuSampler::open(card, address, hpu, state)))),
     }
 }

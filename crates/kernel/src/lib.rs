@@ -15,6 +15,7 @@
 //! | [`pmu`] | PMUs and their events by name |
 //! | [`processes`] | whether a procfs shows every process of the machine |
 //! | [`powercap`] | RAPL zones: energy and power limits |
+//! | [`search`] | when to look again for files that were not found |
 //!
 //! [`Fault`]: reading::Fault
 #![forbid(unsafe_code)]
@@ -27,5 +28,7 @@ pub mod perf;
 pub mod pmu;
 pub mod powercap;
 pub mod processes;
+pub mod search;
 
 pub use file::{File, entries};
+pub use search::Search;

@@ -128,6 +128,13 @@ impl Function {
         Self { folder: sysfs.join("bus/pci/devices").join(&address), address }
     }
 
+    /// What the DRA drivers of Intel call it: its address and device id, such as `0000-03-00-0-0x56c0`; `None` where
+    /// the device id cannot be read.
+    pub fn resource_name(&self) -> Option<String> {
+        let device = self.device().ok()?;
+        Some(format!("{}-{device:#06x}", self.address.replace([':', '.'], "-")))
+    }
+
     /// Its vendor id.
     pub fn vendor(&self) -> Measured<u64> {
         File::new(&self.folder, "vendor").hex()
@@ -289,6 +296,7 @@ mod tests {
         assert_eq!(functions, [Function::at(sysfs.path(), "0000:03:00.0")]);
         let function = &functions[0];
         assert_eq!((function.vendor(), function.device()), (Ok(0x8086), Ok(0xe211)));
+        assert_eq!(function.resource_name().as_deref(), Some("0000-03-00-0-0xe211"));
         assert_eq!(function.driver().as_deref(), Some("xe"));
         assert!(!function.is_virtual());
         symlink("../0000:03:00.0", folder.join("physfn")).expect("linked");

@@ -22,6 +22,7 @@ pub struct Zone {
     pub parts: Vec<Zone>,
     /// Power limits of the zone.
     pub constraints: Vec<Constraint>,
+    folder: PathBuf,
     energy: File,
     /// The counter and the highest value that it has; `None` where the zone does not report that.
     total: Option<(Counter, u64)>,
@@ -71,9 +72,36 @@ impl Zone {
                 part.strip_prefix(zone).is_some_and(|number| number.starts_with(':'))
             }),
             constraints: constraints(folder),
+            folder: folder.to_owned(),
             energy: File::new(folder, "energy_uj"),
             total: range.map(|range| (Counter::from_zero(range.checked_add(1).into_iter().collect()), range)),
         })
+    }
+
+    /// Takes what was found at another look into what is `known`, whose counters go on. What cannot be read for the
+    /// moment stays known; a zone that is gone, or has another name now, does not.
+    pub fn renew(known: &mut Vec<Self>, found: Vec<Self>) {
+        known.retain(|zone| match File::new(&zone.folder, "name").text() {
+            Ok(name) => name == zone.name,
+            Err(_) => zone.folder.exists(),
+        });
+        for found in found {
+            match known.iter_mut().find(|zone| zone.name == found.name) {
+                None => known.push(found),
+                Some(zone) if zone.folder == found.folder => zone.fill(found),
+                // The same by the other driver.
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Adds what was not known of the same zone.
+    fn fill(&mut self, found: Self) {
+        Self::renew(&mut self.parts, found.parts);
+        if found.constraints.len() > self.constraints.len() {
+            self.constraints = found.constraints;
+        }
+        self.total = self.total.take().or(found.total);
     }
 
     /// Energy in µJ since the first reading, across wraps of the counter, and its rate in µW. `watts` is the
@@ -186,7 +214,26 @@ mod tests {
         assert_eq!(energy(zone, 3), Err("rose_too_fast"), "30 kW");
         put(&package, &[("energy_uj", "150")]);
         assert_eq!(energy(zone, 4), Ok(1001));
+        // What appears later is added, and what is known counts on, readable or not.
+        put(&package, &[("name", ""), ("constraint_1_name", "short_term")]);
+        put(&package.join("intel-rapl:0:0"), &[("name", "core"), ("max_energy_range_uj", "9")]);
+        Zone::renew(&mut zones, Zone::packages(sysfs.path()));
+        assert_eq!(zones.len(), 1, "the other driver's is the same");
+        put(&package, &[("name", "package-0")]);
+        Zone::renew(&mut zones, Zone::packages(sysfs.path()));
+        let zone = &mut zones[0];
+        let parts: Vec<_> = zone.parts.iter().map(|part| part.name.as_str()).collect();
+        assert_eq!((parts, zone.constraints.len()), (vec!["dram", "core"], 2));
+        put(&package, &[("energy_uj", "250")]);
+        assert_eq!(energy(zone, 5), Ok(1101));
         assert_eq!(zone.parts[0].name, "dram");
         assert_eq!(energy(&mut zone.parts[0], 0), Err("out_of_range"));
+        put(&package.join("intel-rapl:0:1"), &[("max_energy_range_uj", "65712999613")]);
+        Zone::renew(&mut zones, Zone::packages(sysfs.path()));
+        assert_eq!(energy(&mut zones[0].parts[0], 0), Ok(0), "now its range is known");
+        fs::remove_dir_all(&package).expect("removed");
+        Zone::renew(&mut zones, Zone::packages(sysfs.path()));
+        let left: Vec<_> = zones.iter().map(|zone| zone.energy.number()).collect();
+        assert_eq!(left, [Ok(7)], "the other driver's");
     }
 }

@@ -87,6 +87,9 @@ impl Errno {
         110 "ETIMEDOUT" Failed,
             "The device did not respond to the driver in time.",
             "See the kernel log; a device that stays so needs a reset.";
+        111 "ECONNREFUSED" Failed,
+            "Nothing listens on the socket.",
+            "Start the program that it belongs to, such as the kubelet.";
     };
 
     /// The one with this name.

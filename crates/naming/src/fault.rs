@@ -354,12 +354,21 @@ fault_codes! {
         NeedsReset = "needs_reset",
             "The device works again only after a reset.",
             "Drain the node and reset the device.";
+        NotGrpc = "not_grpc",
+            "What listens on the socket does not speak gRPC, or broke off within a response.",
+            "See the log of the kubelet, and whether the socket is the kubelet's.";
+        NotTheMessage = "not_the_message",
+            "The response is not the message that the interface defines.",
+            "Report it with the version of the kubelet.";
         NoThread = "no_thread",
             "The operating system gave no thread for the device.",
             "Raise the limit of threads (TasksMax, pids.max).";
         Offline = "offline",
             "All CPUs of the socket are offline.",
             "Bring them online.";
+        OverSizeLimit = "over_size_limit",
+            "The response is larger than any that a node's kubelet can have.",
+            "See whether the socket is the kubelet's.";
         Panic = "panic",
             "A defect of accelscope ended this reading.",
             "Report the log line with the panic.";
@@ -392,6 +401,9 @@ fault_codes! {
         LibraryHung = "library_hung",
             "No call into the vendor's library returned for so long that the process that calls it was ended.",
             "See the kernel log; the process is started again by itself.";
+        NoResponse = "no_response",
+            "The kubelet did not respond in time.",
+            "See the kubelet's log; accelscope asks it again by itself.";
         Stale = "stale",
             "The last value is too old to be reported.",
             "Nothing if it passes; otherwise see why the driver is slow.";

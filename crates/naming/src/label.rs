@@ -86,6 +86,7 @@ labels! {
             "hw_power_brake", "display_clocks"]);
     ClusterUuid = "cluster_uuid", "UUID of the fabric's cluster", Fact;
     Code = "code", "Code of the error, as the vendor numbers or names it; of a fault, see the table of faults; of an HTTP request, its status", Open;
+    Container = "container", "Name of the container in its pod, or the name or id of a container without a pod", Open;
     CpldVersion = "cpld_version", "Version of the board's CPLD", Fact;
     Direction = "direction", "Direction of the traffic, seen from the device",
         Closed(&["transmit", "receive", "both", "both_link_0"]);
@@ -111,14 +112,17 @@ labels! {
         Closed(&["degraded_bandwidth", "route_recovery", "route_unhealthy", "access_timeout_recovery",
             "incorrect_configuration", "partition_not_assigned", "fabric_manager_disconnected"]);
     Features = "features", "Instruction sets or functions of the device that matter for inference", Fact;
+    File = "file", "Which file of settings", Closed(&["config", "web_config"]);
     FirmwareVersion = "firmware_version", "Version of the device's firmware", Fact;
     FitVersion = "fit_version", "Version of the Gaudi's boot image", Fact;
     HostId = "host_id", "Number of the host within its slot of the rack", Fact;
     IbGuid = "ib_guid", "InfiniBand GUID that the platform gave the device", Fact;
     InforomVersion = "inforom_version", "Version of the InfoROM image", Fact;
+    Interface = "interface", "Interface that knows who holds a device", Closed(&["pod_resources", "pod_info"]);
     Kind = "kind", "Kind of link, of error source, of reset, of repair, of cycles, or of absence, according to the metric",
         Closed(&["nvlink", "pcie", "c2c", "roce_internal", "roce_external", "xelink", "xid", "hlml_event", "ras", "reset", "hard",
             "soft", "thread", "core", "amx", "memory_channel", "tpc", "unsupported", "no_data", "failed", "timed_out"]);
+    Label = "label", "Name of the pod's label", Open;
     LibraryVersion = "library_version", "Version of the vendor's library", Fact;
     Limit = "limit", "Which limit",
         Closed(&["enforced", "requested", "default", "min", "max", "burst", "peak", "short_term", "slowdown", "shutdown",
@@ -129,12 +133,15 @@ labels! {
     MulticastCliqueId = "multicast_clique_id", "Number of the fabric clique for multicast", Fact;
     MulticastEndpointCliqueId = "multicast_endpoint_clique_id",
         "Number of the fabric clique for multicast by logical endpoint", Fact;
+    Namespace = "namespace", "Kubernetes namespace of the pod", Open;
     OemInforomVersion = "oem_inforom_version", "Version of the InfoROM's OEM object", Fact;
     PartitionProfile = "partition_profile", "MIG profile of the GPU instance", Fact;
     PcbAssemblyVersion = "pcb_assembly_version", "Assembly version of the board", Fact;
     PcbVersion = "pcb_version", "Version of the board", Fact;
     PciBusId = "pci_bus_id", "PCI address, as sysfs writes it", Fact;
     PeerType = "peer_type", "Number of the kind of NVLink peer, as the platform reports it", Fact;
+    Pod = "pod", "Name of the pod", Open;
+    PodUid = "pod_uid", "UID of the pod", Open;
     Port = "port", "Number of the NIC port, as Intel's exporter labels it", Open;
     PortType = "port_type", "Where the NIC port leads, as Intel's exporter labels it", Closed(&["internal", "external"]);
     PowerInforomVersion = "power_inforom_version", "Version of the InfoROM's power object", Fact;
@@ -165,6 +172,7 @@ labels! {
     Serial = "serial", "Serial number of the board", Fact;
     Severity = "severity", "Whether the hardware corrected the error, and how an uncorrectable one was found",
         Closed(&["corrected", "uncorrectable", "uncorrectable_parity", "uncorrectable_secded"]);
+    Share = "share", "Which share of a device that several containers hold", Open;
     SignalSources = "signal_sources", "Which backend each metric of the device is read from", Fact;
     Simulated = "simulated", "Name of the simulated machine; none on real hardware", Fact;
     Slot = "slot", "Number of the slot in the chassis, switches included", Fact;
@@ -172,9 +180,11 @@ labels! {
     State = "state", "State that the series stands for",
         Closed(&["not_supported", "not_started", "in_progress", "completed", "active", "suspended", "busy", "idle", "inactive"]);
     Tray = "tray", "Number of the compute tray in the chassis, switches not included", Fact;
+    Value = "value", "Value of the pod's label", Open;
     Vendor = "vendor", "Maker of the device", Fact;
     Version = "version", "Version of the exporter", Fact;
     WindowSizeInMs = "window_size_in_ms", "Length of the sliding window in milliseconds, as dcgm-exporter labels it", Open;
+    WorkloadKind = "workload_kind", "What holds the device", Closed(&["pod"]);
     Xid = "xid", "XID code, as dcgm-exporter labels it", Open;
 }
 

@@ -1,4 +1,4 @@
-//! Return codes of vendors' libraries that cost a whole device or source, each with its
+//! Return codes of vendors' libraries that cost a whole device or source, and those of the kubelet, each with its
 //! meaning and what a reader can do about it. Other codes cost one value, and are passed on as they are.
 
 /// A return code, as the vendor names it.
@@ -39,6 +39,31 @@ pub const RETURNED_CODES: &[ReturnedCode] = &[
         "ERROR_UNINITIALIZED",
         "Level Zero found no driver, or its driver went away.",
         "Install the Level Zero driver of the GPU, or load xe or i915.",
+    ),
+    row(
+        "GRPC_FAILED_PRECONDITION",
+        "The kubelet was just started and does not yet know its pods.",
+        "Nothing if it passes.",
+    ),
+    row(
+        "GRPC_PERMISSION_DENIED",
+        "The kubelet does not give this list to the user of this process.",
+        "Run as a user who may ask the kubelet, usually root.",
+    ),
+    row(
+        "GRPC_RESOURCE_EXHAUSTED",
+        "The kubelet limits how often it may be asked, and others ask it too.",
+        "Raise --workloads.interval, or see who else asks the kubelet.",
+    ),
+    row(
+        "GRPC_UNAVAILABLE",
+        "The kubelet does not serve now, as while it starts or stops.",
+        "See the kubelet's log if it lasts.",
+    ),
+    row(
+        "GRPC_UNIMPLEMENTED",
+        "The kubelet does not have this interface, or its feature gate is off.",
+        "Update Kubernetes, or switch the feature gate on.",
     ),
     row(
         "HLML_ERROR_AIP_IS_LOST",

@@ -36,11 +36,11 @@ pub fn device(sample: &Sample<'_>, batch: &mut Batch) {
     let celsius = raw.telemetry.and_then(|registers| plausible_celsius(CALL, registers.temperature as f64));
     batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "npu"), celsius.map(Celsius));
     let energy = sample.sums.map(|sums| Joules(sums.energy as f64 / ENERGY_PER_JOULE));
-    batch.put(m::ENERGY, Labels::NONE, energy);
+    batch.put_sum(m::ENERGY, Labels::NONE, energy);
     let power = sample.sums.and_then(|sums| sums.power).map(|power| Watts(power / ENERGY_PER_JOULE));
     batch.put(m::POWER, Labels::NONE, power);
     let traffic = sample.sums.map(|sums| Bytes(sums.memory_traffic.saturating_mul(1000)));
-    batch.put(m::MEMORY_TRAFFIC, Labels::NONE, traffic);
+    batch.put_sum(m::MEMORY_TRAFFIC, Labels::NONE, traffic);
 
     // The driver's file, which reads 0 while the NPU sleeps. Telemetry replaces it on kernels that do not
     // have the file, but not when reading it fails: a series has one source.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use reading::{Batch, Fault, FaultCode, Identity, Labels, Lost, Sampler};
+use source::Info;
 
 use crate::{
     map,
@@ -14,14 +15,14 @@ use crate::{
 pub struct NpuSampler {
     files: Files,
     identity: Arc<Identity>,
-    info: Labels,
+    info: Info,
     busy: BusyShare,
     sums: RegisterSums,
 }
 
 impl NpuSampler {
     /// A sampler that has read nothing yet.
-    pub fn new(files: Files, identity: Arc<Identity>, info: Labels) -> Self {
+    pub fn new(files: Files, identity: Arc<Identity>, info: Info) -> Self {
         Self { files, identity, info, busy: BusyShare::default(), sums: RegisterSums::default() }
     }
 
@@ -32,10 +33,11 @@ impl NpuSampler {
     pub fn round(&mut self, now: Instant, batch: &mut Batch) -> Result<(), Lost> {
         check_bound(&self.files)?;
         batch.begin(&self.identity);
+        self.info.renew(now);
         let raw = self.files.read(now);
         let busy = self.busy.ratio(now, || self.files.busy_us());
         let sums = self.sums.add(now, raw.telemetry);
-        map::device(&map::Sample { info: &self.info, raw: &raw, busy, sums }, batch);
+        map::device(&map::Sample { info: self.info.labels(), raw: &raw, busy, sums }, batch);
         // If the driver was unbound meanwhile, its files are missing for that reason only.
         check_bound(&self.files)
     }
@@ -48,7 +50,7 @@ impl Sampler for NpuSampler {
 
     fn mandatory(&self) -> Option<Box<dyn Sampler>> {
         let (files, identity) = (self.files.clone(), Arc::clone(&self.identity));
-        Some(Box::new(Mandatory { files, identity, info: self.info.clone() }))
+        Some(Box::new(Mandatory { files, identity, info: self.info.labels().clone() }))
     }
 }
 

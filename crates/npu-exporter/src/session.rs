@@ -7,8 +7,8 @@ use std::{
 
 use kernel::{File, entries, pci::Function};
 use naming::{Family, Label};
-use reading::{Backend, Found, Identity, Labels, Lost, Prior, Session, Source, Unavailable};
-use source::{Opened, Parts, SourceSpec};
+use reading::{Alias, Backend, Found, Identity, Labels, Lost, Prior, Session, Source, Unavailable};
+use source::{Info, Opened, Parts, SourceSpec};
 
 use crate::{part, raw::Files, sampler::NpuSampler};
 
@@ -76,29 +76,38 @@ fn found(sysfs: &Path, function: Function) -> Found {
     let key = function.address.clone();
     let identity = Arc::new(Identity {
         vendor: vec![("device", key.clone())],
+        aliases: aliases(&function),
         ..Identity::new(Family::Npu, key.clone())
     });
     let (sysfs, labels) = (sysfs.to_owned(), Arc::clone(&identity));
     let open = move || {
-        let info = info(&sysfs, &function);
-        Ok(Box::new(NpuSampler::new(Files::new(&sysfs, function), labels, info)) as _)
+        let files = Files::new(&sysfs, function.clone());
+        let info = Info::new(move || info(&sysfs, &function));
+        Ok(Box::new(NpuSampler::new(files, labels, info)) as _)
     };
     Found { address: Some(key.clone()), key, identity, open: Box::new(open) }
 }
 
+/// What device plugin and DRA driver call it, and its node.
+fn aliases(function: &Function) -> Vec<Alias> {
+    let node = accel_node(function);
+    let path = node.as_ref().map(|node| Alias::Node(format!("/dev/accel/{node}")));
+    function.resource_name().into_iter().chain(node).map(Alias::Id).chain(path).collect()
+}
+
 /// Labels of `accel_device_info`; what the kernel does not report is left out.
 fn info(sysfs: &Path, function: &Function) -> Labels {
-    let part = part::of_device(function.device().unwrap_or_default());
+    let part = function.device().map(part::of_device).ok();
     let debug = sysfs.join("kernel/debug/accel").join(&function.address);
     let facts = [
         (Label::Vendor, "Intel".to_owned()),
-        (Label::Model, part.name.to_owned()),
-        (Label::Architecture, part.architecture.to_owned()),
+        (Label::Model, part.map(|part| part.name.to_owned()).unwrap_or_default()),
+        (Label::Architecture, part.map(|part| part.architecture.to_owned()).unwrap_or_default()),
         (Label::PciBusId, function.address.clone()),
         (Label::AccelNode, accel_node(function).unwrap_or_default()),
         (Label::DriverVersion, module_version(sysfs).unwrap_or_default()),
         (Label::FirmwareVersion, File::new(&debug, "fw_version").text().unwrap_or_default()),
-        (Label::RatedTops, part.tops.map(|tops| tops.to_string()).unwrap_or_default()),
+        (Label::RatedTops, part.and_then(|part| part.tops).map(|tops| tops.to_string()).unwrap_or_default()),
         (Label::SchedMode, File::new(&function.folder, "sched_mode").text().unwrap_or_default()),
     ];
     Labels::Shared(facts.into_iter().filter(|(_, value)| !value.is_empty()).collect())

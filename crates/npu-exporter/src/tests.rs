@@ -11,6 +11,7 @@ use std::{
 use kernel::pci::Function;
 use naming::Family;
 use reading::{Absence, Batch, Identity, Labels, Lost};
+use source::Info;
 
 use crate::{raw::Files, sampler::NpuSampler};
 
@@ -72,7 +73,7 @@ impl Tree {
         NpuSampler::new(
             files,
             Arc::new(Identity::new(Family::Npu, "0000:00:0b.0")),
-            Labels::Shared([].into()),
+            Info::new(|| Labels::Shared([].into())),
         )
     }
 }

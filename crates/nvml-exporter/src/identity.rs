@@ -1,11 +1,14 @@
 //! Labels: who a GPU or a MIG instance is, in both vocabularies.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use naming::{DCGM_LABELS, Family, Label};
 use reading::{Identity, Labels};
 
-use crate::raw::{Gpu, InforomObject, Instance};
+use crate::{
+    aliases,
+    raw::{Gpu, InforomObject, Instance},
+};
 
 /// GPUs are called this and a number.
 pub const PREFIX: &str = "gpu";
@@ -15,7 +18,12 @@ const INSTANCE: &str = "gi";
 
 /// The id of the GPU instance whose labels these are; `None` for those of a whole GPU.
 pub fn instance_id(identity: &Identity) -> Option<u32> {
-    identity.partition.as_ref()?.strip_prefix(INSTANCE)?.parse().ok()
+    instance_number(identity.partition.as_deref()?)
+}
+
+/// The id of the GPU instance of this name.
+pub fn instance_number(partition: &str) -> Option<u32> {
+    partition.strip_prefix(INSTANCE)?.parse().ok()
 }
 
 /// What the user chose about labels of the DCGM vocabulary.
@@ -33,6 +41,8 @@ pub struct Inventory {
     /// The number in its lasting name: its place in NVML's list when it was first listed, unless another had
     /// that number.
     number: u32,
+    /// Its place in NVML's list now.
+    index: u32,
     uuid: String,
     minor: Option<u32>,
     name: String,
@@ -52,11 +62,12 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Reads it from the board; `uuid` is empty where it is not unique.
-    pub fn read(gpu: &Gpu, number: u32, uuid: String) -> Self {
+    /// Reads it from the board at `index` of NVML's list; `uuid` is empty where it is not unique.
+    pub fn read(gpu: &Gpu, index: u32, number: u32, uuid: String) -> Self {
         let library = gpu.library();
         Self {
             number,
+            index,
             uuid,
             minor: gpu.minor_number().ok(),
             name: gpu.name().unwrap_or_default(),
@@ -101,17 +112,27 @@ impl Inventory {
         Arc::new(Identity {
             uuid: Some(self.uuid.clone()).filter(|uuid| !uuid.is_empty()),
             vendor: self.dcgm_labels(options, &[]),
+            aliases: aliases::of_gpu(self.index, self.minor),
             ..Identity::new(Family::Nvidia, self.device())
         })
     }
 
-    /// Labels of a MIG instance's series: its own UUID in the unified schema, the GPU's in DCGM's.
-    pub fn instance_identity(&self, options: &DcgmLabelOptions, instance: &Instance) -> Arc<Identity> {
+    /// Labels of a MIG instance's series: its own UUID in the unified schema, the GPU's in DCGM's. `gpu` is the whole
+    /// GPU.
+    pub fn instance_identity(
+        &self,
+        options: &DcgmLabelOptions,
+        gpu: &Gpu,
+        instance: &Instance,
+        procfs: &Path,
+    ) -> Arc<Identity> {
+        let aliases = self.minor.map(|minor| aliases::of_instance(gpu, minor, instance, procfs));
         let vendor = [("GPU_I_PROFILE", instance.profile.clone()), ("GPU_I_ID", instance.id.to_string())];
         Arc::new(Identity {
             uuid: Some(instance.uuid.clone()),
             partition: Some(format!("{INSTANCE}{}", instance.id)),
             vendor: self.dcgm_labels(options, &vendor),
+            aliases: aliases.unwrap_or_default(),
             ..Identity::new(Family::Nvidia, self.device())
         })
     }

@@ -6,6 +6,7 @@
 //! because it sleeps or should be able to; `listener` receives XIDs, and `xid` says which are exported; `identity`
 //! builds labels; `cli` and `counters` are what a user can set.
 
+mod aliases;
 mod ceilings;
 mod cli;
 mod counters;

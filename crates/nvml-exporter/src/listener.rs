@@ -127,10 +127,11 @@ impl Listener {
     /// on.
     pub fn set_instances(&self, key: &str, ids: &BTreeSet<u32>) {
         let mut instances = lock(&self.instances);
-        let old = instances.insert(key.to_owned(), ids.clone()).unwrap_or_default();
-        for gone in old.difference(ids) {
-            self.log.merge(&(key.to_owned(), Some(*gone)), (key.to_owned(), None));
-        }
+        instances.insert(key.to_owned(), ids.clone());
+        let is_gone = |(of, instance): &(String, Option<u32>)| {
+            of == key && instance.is_some_and(|id| !ids.contains(&id))
+        };
+        self.log.merge(is_gone, &(key.to_owned(), None));
     }
 
     /// Waits on a new set from now on, without the devices that are lost: with one of them in it, waiting

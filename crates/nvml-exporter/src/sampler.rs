@@ -1,6 +1,7 @@
 //! One GPU, round after round: what has to be remembered between two rounds, and the order of a round.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,6 +38,7 @@ pub struct GpuSampler {
     mark: String,
     inventory: Inventory,
     labels: DcgmLabelOptions,
+    procfs: PathBuf,
     identity: Arc<Identity>,
     info: Labels,
     listener: Arc<Listener>,
@@ -91,6 +93,7 @@ impl GpuSampler {
             mark,
             inventory,
             labels,
+            procfs: roots.procfs.clone(),
             identity,
             listener,
             partitions: Vec::new(),
@@ -155,7 +158,12 @@ impl GpuSampler {
             let mut partition = match known {
                 Some(index) => Partition { instance, ..old.swap_remove(index) },
                 None => Partition {
-                    identity: self.inventory.instance_identity(&self.labels, &instance),
+                    identity: self.inventory.instance_identity(
+                        &self.labels,
+                        &self.gpu,
+                        &instance,
+                        &self.procfs,
+                    ),
                     info: self.inventory.info(Some(&instance.profile)),
                     gpm: open_gpm(&self.gpu),
                     instance,

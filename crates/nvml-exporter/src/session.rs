@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Instant};
 
 use naming::Family;
 use reading::{
-    Backend, Batch, Fault, FaultCode, Found, Identity, Lost, Measured, Prior, Session, Source, Unavailable,
+    Backend, Batch, Fault, FaultCode, Found, Identity, LabelValue, Lost, Measured, Prior, Remembered,
+    Session, Source, Unavailable,
 };
 use source::{Known, KnownDevices, LibraryPath, Listed, library};
 
 use crate::{
-    identity::{DcgmLabelOptions, Inventory, PREFIX, instance_id},
+    identity::{DcgmLabelOptions, Inventory, PREFIX, instance_id, instance_number},
     listener::Listener,
     map,
     raw::{Gpu, LOSSES, Library},
@@ -77,6 +78,16 @@ fn is_a_uuid(mark: &str) -> bool {
     mark.strip_prefix("GPU-").is_some_and(|uuid| uuid.bytes().any(|byte| !matches!(byte, b'0' | b'-')))
 }
 
+/// What was announced of a board and its instances before this process was started.
+fn announced(board: &Remembered) -> impl Iterator<Item = ((String, Option<u32>), u32, u64, f64)> {
+    board.announced.iter().filter_map(|events| {
+        let LabelValue::Number(code) = events.code else { return None };
+        let instance = events.partition.as_deref().map(instance_number);
+        // Of an instance that is not known any more, they are the board's.
+        Some(((board.key.clone(), instance.flatten()), code, events.count, events.last))
+    })
+}
+
 /// Asks for the board at an index.
 fn listed(library: &Library, index: u32) -> Measured<Listed<Board>> {
     let gpu = Gpu::by_index(library, index)?;
@@ -92,6 +103,7 @@ impl Session for NvmlSession {
     }
 
     fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
+        self.log.begin_with(prior.remembered.iter().flat_map(announced));
         let count = self.library.device_count().map_err(|fault| LOSSES.of_list(fault))?;
         let is_unchanged = std::mem::replace(&mut self.count, count) == count;
         let ask = |index: u32| {
@@ -107,7 +119,7 @@ impl Session for NvmlSession {
         let (labels, listener) = (&self.labels, &self.listener);
         let (roots, resting) = (&self.roots, &self.resting);
         self.known.list(prior, &LOSSES, asked, |known, listed, place| {
-            let Listed { handle: (gpu, mark), uuid, address, .. } = listed;
+            let Listed { handle: (gpu, mark), uuid, address, number: index } = listed;
             let is_still = |known: &Known<Inventory>| {
                 known.mark == mark
                     && known.identity.uuid == uuid
@@ -119,7 +131,7 @@ impl Session for NvmlSession {
                     let key = &place.key;
                     tracing::warn!(key, "no UUID that only this GPU has; its PCI address identifies it");
                 }
-                let inventory = Inventory::read(&gpu, place.number, uuid.clone().unwrap_or_default());
+                let inventory = Inventory::read(&gpu, index, place.number, uuid.clone().unwrap_or_default());
                 let identity = inventory.identity(labels);
                 Known { mark: mark.clone(), key: place.key.clone(), identity, facts: inventory }
             });

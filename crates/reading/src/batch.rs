@@ -15,6 +15,8 @@ pub struct Reading {
     pub labels: Labels,
     /// The number, in the metric's base unit.
     pub value: Value,
+    /// Whether it is a sum that began at 0 when its sampler did; see [`Batch::put_sum`].
+    pub begins_with_sampler: bool,
 }
 
 impl Reading {
@@ -142,7 +144,25 @@ impl Batch {
     /// When no group was begun, and in debug builds when the labels are not those of the metric's entry: both
     /// are programming errors that the first sample shows.
     pub fn put<Q: Quantity>(&mut self, metric: MetricOf<Q>, labels: Labels, value: Result<Q, Fault>) {
-        let id = metric.id;
+        self.put_reading(metric.id, labels, value, false);
+    }
+
+    /// Records a sum that began at 0 when its sampler did, and never falls. The exporter adds what earlier samplers
+    /// of the device have counted, so that its series goes on when the device is opened again.
+    ///
+    /// # Panics
+    /// As [`Batch::put`].
+    pub fn put_sum<Q: Quantity>(&mut self, metric: MetricOf<Q>, labels: Labels, value: Result<Q, Fault>) {
+        self.put_reading(metric.id, labels, value, true);
+    }
+
+    fn put_reading<Q: Quantity>(
+        &mut self,
+        id: Id,
+        labels: Labels,
+        value: Result<Q, Fault>,
+        begins_with_sampler: bool,
+    ) {
         let absent = |code| Err(Fault::new(id.metric().name.unwrap_or("value"), code));
         let value = value.map(Quantity::value).and_then(|value| match value {
             Value::Float(float) if !float.is_finite() => absent(FaultCode::NotFinite),
@@ -160,7 +180,7 @@ impl Batch {
                     "labels differ from those of the catalogue"
                 );
                 let group = self.groups.last_mut().expect("begin comes first");
-                group.readings.push(Reading { id, labels, value });
+                group.readings.push(Reading { id, labels, value, begins_with_sampler });
             }
             Err(fault) => self.absences.push(Absent { id, labels, fault }),
         }

@@ -106,8 +106,12 @@ impl Tracker {
     /// Takes or drops a reading, and returns what was counted since the last one that was taken.
     ///
     /// # Errors
-    /// `first_reading`, `counter_fell` or `rose_too_fast` for a reading that is dropped.
+    /// `first_reading`, `counter_fell` or `rose_too_fast` for a reading that is dropped; `blank` for all ones, which
+    /// drivers return where they have no number, however long they do.
     pub fn add(&mut self, clock: u64, value: u64, bound: Bound) -> Result<Step, FaultCode> {
+        if value == u64::MAX {
+            return Err(FaultCode::Blank);
+        }
         let rise = |from: Point| self.rise(from, clock, value, bound);
         if let Some(last) = self.last
             && let Some(increment) = rise(last)
@@ -240,7 +244,7 @@ impl Counter {
                 Ok(Counted { total, call, step: Err(FaultCode::FirstReading) })
             }
             // Nothing is counted yet, whatever the counter's value means.
-            Err(code) if is_first => {
+            Err(code) if is_first && code != FaultCode::Blank => {
                 self.goes_on = true;
                 if self.tracker.begins_at_zero {
                     Ok(Counted { total, call, step })

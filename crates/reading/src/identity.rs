@@ -2,6 +2,15 @@
 
 use naming::Family;
 
+/// A name of a device, or of a part of it, by which those know it who hand devices out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// An id of a device plugin or of a DRA driver, beside the UUID, without what numbers a share.
+    Id(String),
+    /// A device node that nothing else has, by its path on the host.
+    Node(String),
+}
+
 /// The labels that every reading of a device, or of a partition of it, carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -16,12 +25,21 @@ pub struct Identity {
     pub partition: Option<String>,
     /// Labels of the vendor's vocabulary, in the vendor's order. Empty where the vendor has none.
     pub vendor: Vec<(&'static str, String)>,
+    /// What else it is called, where devices are handed out. No label.
+    pub aliases: Vec<Alias>,
 }
 
 impl Identity {
     /// A whole device without a UUID and without labels of a vendor.
     pub fn new(family: Family, device: impl Into<String>) -> Self {
-        Self { family, device: device.into(), uuid: None, partition: None, vendor: Vec::new() }
+        Self {
+            family,
+            device: device.into(),
+            uuid: None,
+            partition: None,
+            vendor: Vec::new(),
+            aliases: Vec::new(),
+        }
     }
 
     /// The labels of the unified schema, in the order in which they are printed.

@@ -63,6 +63,20 @@ impl Labels {
         }
     }
 
+    /// These free texts, and those of `newer` whose labels are not among them.
+    #[must_use]
+    pub fn filled(&self, newer: &Self) -> Self {
+        let (Self::Shared(known), Self::Shared(newer)) = (self, newer) else { return self.clone() };
+        let is_among = |all: &[(Label, String)], wanted: Label| all.iter().any(|(label, _)| *label == wanted);
+        if newer.iter().all(|(label, _)| is_among(known, *label)) {
+            return self.clone();
+        }
+        let known_or_new =
+            |fact: &(Label, String)| known.iter().find(|(label, _)| *label == fact.0).unwrap_or(fact).clone();
+        let others = known.iter().filter(|(label, _)| !is_among(newer, *label)).cloned();
+        Self::Shared(newer.iter().map(known_or_new).chain(others).collect())
+    }
+
     /// The labels, in order.
     pub fn names(&self) -> impl Iterator<Item = Label> {
         let (inline, shared): (&[_], &[_]) = match self {
@@ -86,6 +100,13 @@ impl Labels {
             }
             Self::Shared(all) => all.iter().for_each(|(label, value)| visit(*label, value)),
         }
+    }
+
+    /// The value of an inline label, if the reading has it.
+    pub fn value(&self, wanted: Label) -> Option<LabelValue> {
+        let Self::Inline { len, items } = self else { return None };
+        let mut items = items[..usize::from(*len)].iter();
+        items.find(|(label, _)| *label == wanted).map(|(_, value)| *value)
     }
 
     /// Calls `visit` with the value of the label, if the reading has it.

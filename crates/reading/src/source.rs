@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use naming::Family;
 
-use crate::{Batch, Fault, Identity};
+use crate::{Batch, Fault, Identity, LabelValue};
 
 /// A kind of silicon that may be on this node.
 pub trait Source: Send {
@@ -61,6 +61,22 @@ pub struct Remembered {
     pub address: Option<String>,
     /// See [`Found::identity`].
     pub identity: Arc<Identity>,
+    /// The events of its driver so far.
+    pub announced: Vec<Announced>,
+}
+
+/// Events of one code that a driver announced, each once: a source that begins anew, in another process, goes on from
+/// them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Announced {
+    /// Where they are a partition's, its name.
+    pub partition: Option<String>,
+    /// The label `code`.
+    pub code: LabelValue,
+    /// How many there were.
+    pub count: u64,
+    /// When the last was, unix seconds.
+    pub last: f64,
 }
 
 /// The library or interface behind a session, for `probe`, the landing page and the build information.

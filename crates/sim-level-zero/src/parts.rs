@@ -68,6 +68,15 @@ fn clocks(gpu: &Gpu<'_>) -> Vec<(u32, bool, u32, u32)> {
     }
 }
 
+/// A counter, or what a faulty driver returns in its place.
+fn counted(garbage: Option<Garbage>, counter: u64) -> u64 {
+    match garbage {
+        Some(Garbage::Absurd) => counter.wrapping_mul(1000),
+        Some(Garbage::Blank) => u64::MAX,
+        _ => counter,
+    }
+}
+
 /// What no part of this kind has.
 fn only_discrete(gpu: &Gpu<'_>, count: usize) -> usize {
     if gpu.facts.integrated { 0 } else { count }
@@ -80,11 +89,11 @@ values! {
         out.subdevice = 0;
         Ok(())
     };
-    zesEngineGetActivity(Engine, EngineStats) = |gpu, part, out, _garbage| {
+    zesEngineGetActivity(Engine, EngineStats) = |gpu, part, out, garbage| {
         let groups = groups(gpu);
         let (_, classes) = groups.get(part).ok_or(code::INVALID_ARGUMENT)?;
         let busy: f64 = classes.iter().map(|class| gpu.busy_seconds(class)).sum();
-        out.active = (busy / classes.len() as f64 * TICKS_PER_SECOND) as u64;
+        out.active = counted(garbage, (busy / classes.len() as f64 * TICKS_PER_SECOND) as u64);
         out.timestamp = (gpu.uptime_seconds * TICKS_PER_SECOND) as u64;
         Ok(())
     };
@@ -111,11 +120,12 @@ values! {
         }
         Ok(())
     };
-    zesMemoryGetBandwidth(Memory, MemoryBandwidth) = |gpu, _part, out, _garbage| {
+    zesMemoryGetBandwidth(Memory, MemoryBandwidth) = |gpu, _part, out, garbage| {
         if gpu.facts.integrated {
             return Err(code::UNSUPPORTED_FEATURE);
         }
-        (out.read, out.written) = gpu.memory_traffic_bytes();
+        let (read, written) = gpu.memory_traffic_bytes();
+        (out.read, out.written) = (counted(garbage, read), counted(garbage, written));
         out.max = (gpu.facts.memory_gigabytes_per_second * 1e9) as u64;
         out.timestamp = (gpu.uptime_seconds * 1e6) as u64;
         Ok(())
@@ -134,7 +144,12 @@ values! {
         let card = gpu.energy_microjoules();
         let is_card = DOMAINS[part % DOMAINS.len()] == v::newer::DOMAIN_CARD;
         let energy = if is_card { card } else { gpu.package_energy_microjoules() };
-        out.energy = if garbage.is_some() { 0 } else { energy % ENERGY_WRAP_MICROJOULES };
+        let energy = energy % ENERGY_WRAP_MICROJOULES;
+        out.energy = match garbage {
+            None | Some(Garbage::Absurd | Garbage::Blank) => counted(garbage, energy),
+            // As where the driver's own read has failed.
+            Some(_) => 0,
+        };
         out.timestamp = (gpu.uptime_seconds * 1e6) as u64;
         Ok(())
     };

@@ -6,7 +6,10 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -67,12 +70,31 @@ impl<C: Copy + Ord> EventHistory<C> {
 pub struct EventLog<K, C> {
     histories: Arc<Mutex<HashMap<K, EventHistory<C>>>>,
     window: Duration,
+    has_begun: Arc<AtomicBool>,
 }
 
 impl<K: Eq + Hash, C: Copy + Ord> EventLog<K, C> {
     /// A log that remembers the times of single events for `window`; [`Duration::ZERO`] for none.
     pub fn new(window: Duration) -> Self {
-        Self { histories: Arc::default(), window }
+        Self { histories: Arc::default(), window, has_begun: Arc::default() }
+    }
+
+    /// Takes what was announced before this process began to listen: key, code, count, and the unix time of the last.
+    /// Only the first call counts, since later ones would bring back what this log has counted.
+    pub fn begin_with(&self, before: impl IntoIterator<Item = (K, C, u64, f64)>) {
+        if self.has_begun.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut histories = self.lock();
+        for (key, code, count, unix) in before {
+            let earlier = EventHistory {
+                counts: BTreeMap::from([(code, count)]),
+                times: BTreeMap::from([(code, unix)]),
+                last: Some(code),
+                ..EventHistory::default()
+            };
+            histories.entry(key).or_default().add(earlier);
+        }
     }
 
     /// Records an event that was announced now.
@@ -94,11 +116,15 @@ impl<K: Eq + Hash, C: Copy + Ord> EventLog<K, C> {
         }
     }
 
-    /// Adds the events of a partition that is gone to those of `into`, so that none vanishes with it.
-    pub fn merge(&self, gone: &K, into: K) {
+    /// Adds the events of partitions that are gone to those of `into`, so that none vanishes with them.
+    pub fn merge(&self, is_gone: impl Fn(&K) -> bool, into: &K)
+    where
+        K: Clone,
+    {
         let mut histories = self.lock();
-        if let Some(gone) = histories.remove(gone) {
-            histories.entry(into).or_default().add(gone);
+        let gone: Vec<_> = histories.extract_if(|key, _| is_gone(key)).map(|(_, history)| history).collect();
+        for history in gone {
+            histories.entry(into.clone()).or_default().add(history);
         }
     }
 
@@ -153,14 +179,26 @@ mod tests {
         for code in [31, 79, 31] {
             log.record(("GPU-1", Some(7)), code);
         }
-        log.merge(&("GPU-1", Some(7)), ("GPU-1", None));
+        log.merge(|key| *key == ("GPU-1", Some(7)), &("GPU-1", None));
         let history = log.history(&("GPU-1", None)).expect("recorded");
         assert_eq!(history.counts, BTreeMap::from([(31, 2), (79, 2)]));
         assert_eq!(history.last, Some(31));
         assert_eq!(history.within(WINDOW, Instant::now()), history.counts);
         assert!(log.history(&("GPU-1", Some(7))).is_none());
-        log.merge(&("GPU-1", Some(8)), ("GPU-1", None));
+        log.merge(|key| *key == ("GPU-1", Some(8)), &("GPU-1", None));
         assert_eq!(log.history(&("GPU-1", None)).expect("recorded").counts, history.counts);
+    }
+
+    #[test]
+    fn what_was_announced_to_another_process_is_taken_once() {
+        let log = EventLog::new(WINDOW);
+        log.begin_with([("GPU-1", 79, 2, 1e9), ("GPU-1", 31, 5, 1.1e9)]);
+        log.record("GPU-1", 79);
+        log.begin_with([("GPU-1", 79, 3, 1e9)]);
+        let history = log.history(&"GPU-1").expect("recorded");
+        assert_eq!(history.counts, BTreeMap::from([(31, 5), (79, 3)]));
+        assert_eq!((history.last, history.times[&31].to_bits()), (Some(79), 1.1e9_f64.to_bits()));
+        assert_eq!(history.within(WINDOW, Instant::now()), BTreeMap::from([(79, 1)]));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | [`call_queue`] | a queue in front of a library that two threads must not be in at once |
 //! | [`backoff`] | waits between attempts |
 //! | [`idle_backoff`] | when an idle device is not read, so that it can be suspended |
+//! | [`info`] | labels of an info metric, read again where something is missing |
 //! | [`lane`] | readings that may take long, beside the rounds |
 //! | [`library`] | where a vendor's library is, and whether it may be opened |
 //! | [`listing`] | which device is at each place of a driver's list, under its lasting key and name |
@@ -21,6 +22,7 @@ pub mod backoff;
 pub mod call_queue;
 pub mod events;
 pub mod idle_backoff;
+pub mod info;
 pub mod lane;
 pub mod library;
 pub mod listing;
@@ -35,6 +37,7 @@ pub use backoff::Backoff;
 pub use call_queue::{CallPermit, CallQueue};
 pub use events::{EventHistory, EventLog};
 pub use idle_backoff::IdleBackoff;
+pub use info::Info;
 pub use lane::{Lane, LaneTimes};
 pub use library::LibraryPath;
 pub use listing::{Known, KnownDevices, Listed, Place};

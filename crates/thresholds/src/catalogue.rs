@@ -113,6 +113,16 @@ impl Catalogue {
     pub fn resolve(mut self) -> Result<Self, String> {
         let bits: Vec<_> =
             self.fault_bits().iter().map(|bit| self.dcgm.bit.replace("<bit>", &bit.to_string())).collect();
+        let named = self.reasons.iter().filter(|reason| reason.fault).filter_map(|reason| {
+            let text = self.dcgm.named_bit.trim().replace("<bit>", &reason.bit?.to_string());
+            Some(text.replace("<reason>", &reason.name))
+        });
+        let named = format!("max by (reason) ({})", named.collect::<Vec<_>>().join(" or "));
+        for text in
+            self.alerts.iter_mut().filter_map(|alert| alert.ask.as_mut()).flat_map(|ask| ask.expr.iter_mut())
+        {
+            *text = text.replace("<fault_names>", &named);
+        }
         self.priced();
         let signals = self.signals.clone();
         for text in self.signals.iter_mut().flat_map(|signal| signal.expr.iter_mut()) {

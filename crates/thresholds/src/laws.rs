@@ -22,7 +22,11 @@ fn texts(signal: &Signal) -> (Vec<&String>, Vec<&String>) {
         texts.chain(signal.red_also.get(vocabulary).into_iter().flatten())
     };
     (
-        of(Vocabulary::Unified).chain(signal.exprs.values()).chain(&signal.red_when).collect(),
+        of(Vocabulary::Unified)
+            .chain(signal.exprs.values())
+            .chain(&signal.red_when)
+            .chain(&signal.amber_when)
+            .collect(),
         of(Vocabulary::Dcgm).collect(),
     )
 }

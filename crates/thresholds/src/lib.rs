@@ -8,7 +8,6 @@
 
 mod catalogue;
 mod dashboards;
-mod document;
 mod engines;
 mod expr;
 mod federation;
@@ -25,6 +24,7 @@ mod ruleset;
 mod runbook;
 mod selection;
 mod slo;
+mod texts;
 mod vocabulary;
 
 use catalogue::Catalogue;

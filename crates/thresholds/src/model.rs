@@ -18,7 +18,7 @@ mod engines;
 mod example;
 
 pub(crate) use engines::{Engine, EngineKind, EngineSource, Engines};
-pub(crate) use example::{Example, TestSeries};
+pub(crate) use example::{Example, Step, TestSeries};
 
 /// One number that an operator reads.
 #[derive(Clone, Debug, Deserialize)]
@@ -60,6 +60,8 @@ pub(crate) struct Signal {
     pub gate: PerVocabulary<String>,
     /// Appended to the high red band: what else must hold.
     pub red_when: Option<String>,
+    /// The same for the high amber band.
+    pub amber_when: Option<String>,
     /// Conditions that are red at any value; those whose metrics a family lacks are left out.
     #[serde(default)]
     pub red_also: PerVocabulary<Vec<String>>,
@@ -117,6 +119,8 @@ pub(crate) struct Alert {
     pub level: Vec<Level>,
     pub summary: String,
     pub description: String,
+    /// What its description asks Prometheus when it fires, shown at `{asked}`.
+    pub ask: Option<Ask>,
     /// The part of its runbook that a firing alert leads to.
     pub anchor: Option<String>,
     /// Whether it always fires, so that its absence says that alerts do not arrive.
@@ -147,6 +151,18 @@ pub(crate) struct Alert {
     /// Whether it is such a part, or what parts left: its examples are about the whole.
     #[serde(skip)]
     pub is_part: bool,
+}
+
+/// A question to Prometheus in an alert's text: what the alert's own labels and value do not say.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ask {
+    /// PromQL; `"<label>"` is the value of the alert's label.
+    pub expr: PerVocabulary<String>,
+    /// The text before the result.
+    pub before: String,
+    /// The label of each series that is shown; its value without one.
+    pub label: Option<String>,
 }
 
 /// Series with these labels, and what is different for them.

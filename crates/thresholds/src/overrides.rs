@@ -7,13 +7,11 @@ mod selector;
 mod signals;
 mod slo;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use crate::{
-    catalogue::Catalogue,
-    document::{self, DocumentError, Node, Value},
-    number::Duration,
-};
+use document::{DocumentError, Node, Value, unknown};
+
+use crate::{catalogue::Catalogue, number::Duration};
 
 /// Labels that rules, series or Prometheus have themselves: another value for all would make two series one.
 const RESERVED: [&str; 31] = [
@@ -68,12 +66,8 @@ pub struct Overrides {
 
 /// Why an override file cannot be used: one line with file, line and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {what}")]
-pub struct OverridesError {
-    file: String,
-    line: usize,
-    what: String,
-}
+#[error("{0}")]
+pub struct OverridesError(String);
 
 impl Overrides {
     /// Reads `text`, the content of the file that is called `file`: YAML when it ends in `.yaml` or `.yml`,
@@ -98,11 +92,7 @@ impl Overrides {
                 self.trees.push(tree);
                 Ok(self)
             }
-            // The message is one line, even where the file holds control characters.
-            Err(DocumentError { line, what }) => {
-                let what = what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-                Err(OverridesError { file: file.to_owned(), line, what })
-            }
+            Err(error) => Err(OverridesError(error.of(file))),
         }
     }
 
@@ -112,47 +102,13 @@ impl Overrides {
     }
 }
 
-impl Node {
-    fn error<T>(&self, what: impl fmt::Display) -> Result<T, DocumentError> {
-        Err(DocumentError { line: self.line, what: what.to_string() })
-    }
+/// A duration of the catalogue in a document.
+trait DurationNode {
+    /// A duration in the words of Prometheus.
+    fn duration(&self, name: &str) -> Result<Duration, DocumentError>;
+}
 
-    /// The pairs of a table; an empty YAML value is an empty table.
-    fn table(&self, name: &str) -> Result<Vec<(&str, &Node, &Node)>, DocumentError> {
-        match &self.value {
-            Value::Nothing => Ok(Vec::new()),
-            Value::Map(pairs) => pairs
-                .iter()
-                .map(|(key, value)| match &key.value {
-                    Value::Text(text) => Ok((text.as_str(), key, value)),
-                    _ => key.error(format!("a key of {name} is no text; quote it")),
-                })
-                .collect(),
-            _ => self.error(format!("{name} is a table of keys and values")),
-        }
-    }
-
-    fn text(&self, name: &str) -> Result<&str, DocumentError> {
-        match &self.value {
-            Value::Text(text) => Ok(text),
-            _ => self.error(format!("{name} is a text; put it in quotes")),
-        }
-    }
-
-    fn number(&self, name: &str) -> Result<f64, DocumentError> {
-        match self.value {
-            Value::Number(number) if number.is_finite() && (0.0..=1e12).contains(&number) => Ok(number),
-            _ => self.error(format!("{name} is a number, zero or more")),
-        }
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, DocumentError> {
-        match self.value {
-            Value::Flag(flag) => Ok(flag),
-            _ => self.error(format!("{name} is true or false")),
-        }
-    }
-
+impl DurationNode for Node {
     fn duration(&self, name: &str) -> Result<Duration, DocumentError> {
         let duration = match &self.value {
             Value::Text(text) => Duration::parse(text),
@@ -163,18 +119,6 @@ impl Node {
             Ok,
         )
     }
-}
-
-fn unknown<'k, T>(
-    key: &Node,
-    name: &str,
-    place: &str,
-    known: impl Iterator<Item = &'k str>,
-) -> Result<T, DocumentError> {
-    let mut known: Vec<_> = known.map(|word| (strsim::levenshtein(name, word), word)).collect();
-    known.sort_unstable();
-    let near: Vec<_> = known.iter().take(4).map(|(_, word)| *word).collect();
-    key.error(format!("`{name}` is unknown in {place}; nearest: {}", near.join(", ")))
 }
 
 fn change(catalogue: &mut Catalogue, tree: &Node) -> Result<(), DocumentError> {

@@ -3,17 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use naming::Family;
-
 use crate::{
     Level, Names,
     catalogue::{BANDS, Catalogue},
     expr,
     model::{Alert, Bound, Severity, Signal, SloClass},
     number::{Duration, decimal},
-    output::{Group, Labels, Rule, RuleFile},
+    output::{Group, Rule, RuleFile},
     ruleset::{self, RuleSet},
     slo,
+    texts::{self, literal},
 };
 
 /// Name of the recorded states.
@@ -190,13 +189,11 @@ impl<'c> Builder<'c> {
         let RuleSet { vocabulary, family, .. } = self.set;
         let context = self.set.context(bounds, &signal.params);
         let band = |name: &str| bounds.get(name).map(|bound| format!("{value} {bound}"));
-        let mut red: Vec<_> = band("low_red").into_iter().collect();
-        if let Some(high) = band("red") {
-            red.push(match &signal.red_when {
-                Some(when) => format!("({high} {})", context.expand(when)?),
-                None => high,
-            });
-        }
+        let high = |name: &str, when: &Option<String>| -> Result<Option<String>, String> {
+            let (Some(high), Some(when)) = (band(name), when) else { return Ok(band(name)) };
+            Ok(Some(format!("({high} {})", context.expand(when.trim())?)))
+        };
+        let mut red: Vec<_> = band("low_red").into_iter().chain(high("red", &signal.red_when)?).collect();
         for text in signal.red_also.get(vocabulary).into_iter().flatten() {
             let exists = |family| expr::missing_source(text, family).is_none();
             if self.set.is_dcgm() || family.is_none_or(exists) {
@@ -211,7 +208,7 @@ impl<'c> Builder<'c> {
                 });
             }
         }
-        let amber: Vec<_> = ["low_amber", "amber"].iter().filter_map(|name| band(name)).collect();
+        let amber = band("low_amber").into_iter().chain(high("amber", &signal.amber_when)?).collect();
         let level = |conditions: Vec<String>, level: u8| {
             (!conditions.is_empty()).then(|| format!("({}) * 0 + {level}", conditions.join(" or ")))
         };
@@ -236,6 +233,7 @@ impl<'c> Builder<'c> {
             expr = self.set.normalized(&expr)?;
         }
         let mut labels = self.set.labels(&alert.labels);
+        labels.extend(texts::action(self.set, alert));
         labels.insert("severity".to_owned(), literal(catalogue.severity(alert.severity)));
         labels.extend(class.map(|class| ("slo_class".to_owned(), class.name.clone())));
         labels.extend(catalogue.labels.iter().map(|(name, value)| (name.clone(), literal(value))));
@@ -245,7 +243,7 @@ impl<'c> Builder<'c> {
             hold: (alert.hold.0 > 0).then(|| alert.hold.to_string()),
             keep: alert.keep.map(|keep| keep.to_string()),
             labels,
-            annotations: annotations(self.set, alert, &bounds),
+            annotations: texts::annotations(self.set, alert, &bounds)?,
             ..Rule::default()
         };
         Ok(PlannedAlert { alert, bounds, class, rule })
@@ -333,64 +331,6 @@ pub(crate) fn scaled(bounds: &BTreeMap<String, Bound>, by: Option<f64>) -> BTree
         limit: crate::model::Limit::Number(decimal(bound.number() * factor).parse().unwrap_or(f64::NAN)),
     };
     bounds.iter().map(|(name, bound)| (name.clone(), scale(bound))).collect()
-}
-
-/// Two braces in a template of Go.
-pub(crate) const LITERAL_BRACES: &str = "{{ \"{{\" }}";
-
-/// A text that Go's templates print as it is.
-pub(crate) fn literal(text: &str) -> String {
-    text.replace("{{", LITERAL_BRACES)
-}
-
-/// Summary, description and links, as templates.
-fn annotations(set: RuleSet<'_>, alert: &Alert, bounds: &BTreeMap<String, Bound>) -> Labels {
-    let catalogue = set.catalogue;
-    let fill = |text: &str| {
-        fill(text, |word| match word {
-            "value" => alert.unit.template().to_owned(),
-            "for" => alert.hold.to_string(),
-            "window" => catalogue.rate_window.to_string(),
-            // The rule sets this label, so the series may lack it.
-            "family" if set.family.is_some() => set.family.map_or("", Family::name).to_owned(),
-            _ => match bounds.get(if word == "bound" { "limit" } else { word }) {
-                Some(bound) => alert.unit.show(bound.number()),
-                None => format!("{{{{ $labels.{word} }}}}"),
-            },
-        })
-    };
-    let board = fill(match (&alert.board, alert.file.as_deref()) {
-        (Some(board), _) => board,
-        (None, Some("slo")) => "accelscope-cluster?var-model={model}",
-        (None, Some("engine")) => "accelscope-engine?var-replica={instance}",
-        // What names a device is about one; all else is about its node.
-        (None, _) if alert.summary.contains("{device}") => {
-            "accelscope-device-{family}?var-instance={instance}&var-device={device}"
-        }
-        (None, _) => "accelscope-node?var-node={node}",
-    });
-    let anchor = alert.anchor.as_ref().map_or_else(String::new, |anchor| format!("#{}", fill(anchor)));
-    [
-        ("summary", fill(&alert.summary)),
-        ("description", fill(&alert.description)),
-        ("runbook_url", format!("{}{}.md{anchor}", literal(&catalogue.runbook_prefix), alert.name)),
-        ("dashboard", format!("{}{board}", literal(&catalogue.dashboard_prefix))),
-    ]
-    .map(|(name, text)| (name.to_owned(), text))
-    .into()
-}
-
-/// Replaces each `{word}`.
-pub(crate) fn fill(text: &str, word: impl Fn(&str) -> String) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
-        let Some((name, tail)) = after.split_once('}') else { break };
-        out.push_str(before);
-        out.push_str(&word(name));
-        rest = tail;
-    }
-    out + rest
 }
 
 /// The worst state that a value has, without gates.

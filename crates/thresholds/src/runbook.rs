@@ -9,9 +9,10 @@ use crate::{
     catalogue::{Catalogue, words},
     expr::{Context, references},
     model::{Alert, Bound, Severity, SloClass},
-    plan::{fill, scaled},
+    plan::scaled,
     prove::example_value,
     slo,
+    texts::fill,
     vocabulary::Vocabulary,
 };
 
@@ -144,6 +145,8 @@ fn fires(catalogue: &Catalogue, alert: &Alert) -> String {
         "value" => alert.unit.show(example_value(alert, &example_bounds)),
         "for" => alert.hold.to_string(),
         "window" => catalogue.rate_window.to_string(),
+        // What a question returns, or what a code asks for.
+        "asked" | "asks" | "meaning" => String::new(),
         _ => match example_bounds.get(if word == "bound" { "limit" } else { word }) {
             Some(bound) => alert.unit.show(bound.number()),
             None => example_label(alert, word),
@@ -193,6 +196,7 @@ fn example_label(alert: &Alert, label: &str) -> String {
         "instance" if alert.file.as_deref() == Some("engine") => "engine-0:8000",
         "instance" => "node-1:9477",
         "node" => "node-1",
+        "replica" => "engine-0",
         "job" => "vllm",
         "code" => "79",
         "kind" => "nvlink",

@@ -314,6 +314,7 @@ impl Level<'_> {
             parts: Vec::new(),
             federate: id == "all" || id == "bad",
             red_when: None,
+            amber_when: None,
             red_also: PerVocabulary::default(),
             slo: None,
             every: Some(Duration(60)),

@@ -142,10 +142,9 @@ fn alerts_have_what_a_person_needs_and_no_value_in_labels() {
     for (path, rule) in rules() {
         assert_ne!(rule.record.is_some(), rule.alert.is_some(), "{path}");
         for value in rule.labels.values() {
-            assert!(
-                !value.contains("$value") && !value.contains("$labels"),
-                "{path}: a template in a label: {value}"
-            );
+            // What changes while the alert fires would make another alert of it; a code does not.
+            let moves = value.contains("$value") || value.replace("$labels.code", "").contains("$labels");
+            assert!(!moves, "{path}: a template in a label: {value}");
         }
         let Some(alert) = rule.alert else {
             let record = rule.record.unwrap();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use naming::{Family, Label};
-use reading::{Identity, Labels};
+use reading::{Alias, Identity, Labels};
 
 use crate::level_zero::{Facts, partition};
 
@@ -20,6 +20,8 @@ pub struct CardInfo {
     pub card: String,
     /// `renderD128`.
     pub render_node: String,
+    /// `0000-03-00-0-0x56c0`.
+    pub resource_name: String,
     /// Marketing name.
     pub model: String,
     /// Serial number.
@@ -37,8 +39,36 @@ impl CardInfo {
         if let Some(tile) = tile {
             vendor.push(("tile", tile.to_string()));
         }
+        // Whoever holds a card holds all of its tiles.
+        let aliases = if tile.is_none() { self.aliases() } else { Vec::new() };
         let partition = tile.map(partition);
-        Arc::new(Identity { partition, vendor, ..Identity::new(Family::Xpu, &*self.address) })
+        Arc::new(Identity { partition, vendor, aliases, ..Identity::new(Family::Xpu, &*self.address) })
+    }
+
+    /// What device plugin and DRA driver call it, and its nodes.
+    fn aliases(&self) -> Vec<Alias> {
+        let known = |text: &&String| !text.is_empty();
+        let ids = [&self.card, &self.resource_name].into_iter().filter(known).cloned();
+        let nodes = [&self.card, &self.render_node].into_iter().filter(known);
+        ids.map(Alias::Id).chain(nodes.map(|node| Alias::Node(format!("/dev/dri/{node}")))).collect()
+    }
+
+    /// Takes what was not known when the card was first listed.
+    pub fn fill(&mut self, newer: &Self) {
+        let Self { address: _, card, render_node, resource_name, model, serial, board, driver } = newer;
+        for (known, newer) in [
+            (&mut self.card, card),
+            (&mut self.render_node, render_node),
+            (&mut self.resource_name, resource_name),
+            (&mut self.model, model),
+            (&mut self.serial, serial),
+            (&mut self.board, board),
+            (&mut self.driver, driver),
+        ] {
+            if known.is_empty() {
+                known.clone_from(newer);
+            }
+        }
     }
 
     /// Adds what Level Zero reports and the kernel does not.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use naming::{FaultCode, Flag, catalogue as m};
 use reading::{Batch, Fault, Labels, Lost, Sampler};
-use source::IdleBackoff;
+use source::{IdleBackoff, lock};
 
 use crate::{
     choose::{Chooser, add},
@@ -74,8 +74,10 @@ impl GpuSampler {
         let Shared { roots, open, hold_awake, .. } = &*self.shared;
         let hold_awake = *hold_awake;
         let files = self.files.get_or_insert_with(|| CardFiles::open(card, roots, open, hold_awake));
-        if self.rapl.is_none() {
-            self.rapl = Rapl::of(card, roots);
+        files.look_again(roots, hold_awake);
+        match &mut self.rapl {
+            Some(rapl) => rapl.look_again(roots),
+            None => self.rapl = Rapl::of(card, roots),
         }
         let sample = files.read(self.rapl.as_mut());
         self.identify_tiles(sample.gts.iter().map(|gt| gt.tile + 1).max().unwrap_or(0));
@@ -134,6 +136,23 @@ impl GpuSampler {
         batch
     }
 
+    /// Takes what the session knows of the card by now: of one that its driver was just binding when it was listed,
+    /// it did not know all.
+    fn follow_list(&mut self) {
+        let cards = lock(&self.shared.cards);
+        let listed = cards.iter().find(|(card, _)| card.function.address == self.info.address);
+        let Some((card, info)) = listed else { return };
+        if self.card.as_ref().is_some_and(|known| known.name == card.name && known != card) {
+            (self.card, self.files) = (Some(card.clone()), None);
+        }
+        let mut filled = self.info.clone();
+        filled.fill(info);
+        if filled != self.info {
+            self.info_labels.1 = filled.labels(&self.info_labels.0);
+            self.info = filled;
+        }
+    }
+
     /// Updates the labels of the info metric when their content has changed.
     fn update_info(&mut self) {
         let mut info = self.info.clone();
@@ -150,6 +169,7 @@ impl GpuSampler {
 
 impl Sampler for GpuSampler {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
+        self.follow_list();
         let card = self.card.clone();
         if let Some(card) = &card {
             card.check().map_err(Lost::Device)?;

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use kernel::File;
 use naming::{Family, FaultCode};
 use reading::{Backend, Fault, Found, Lost, Prior, Session, Source, Unavailable};
-use source::library;
+use source::{library, lock};
 
 use crate::{
     drm::{Card, OpenFiles, Roots},
@@ -52,6 +52,8 @@ pub struct Shared {
     pub hold_awake: bool,
     /// Open DRM files of all processes.
     pub open: Arc<OpenFiles>,
+    /// The cards that the kernel drives, with what it says of them, as of the last list.
+    pub cards: Mutex<Vec<(Card, CardInfo)>>,
     /// What Level Zero lists.
     pub gpus: ListedGpus,
 }
@@ -98,6 +100,7 @@ impl Source for XpuSource {
                 choice: self.choice,
                 hold_awake: self.hold_awake,
                 open: Arc::new(OpenFiles::new(&self.roots.procfs)),
+                cards: Mutex::default(),
                 gpus: ListedGpus::none(Fault::new("level_zero", why_closed)),
             }),
             level_zero: None,
@@ -263,18 +266,21 @@ impl Session for XpuSession {
         let models: Vec<_> = models
             .map(|device| device.map(|device| self.models.name(device).to_owned()).unwrap_or_default())
             .collect();
-        let found = cards.into_iter().zip(models).map(|(card, model)| {
+        let cards = cards.into_iter().zip(models).map(|(card, model)| {
             let info = CardInfo {
                 address: card.function.address.clone(),
                 card: card.name.clone(),
                 render_node: card.render_node.clone().unwrap_or_default(),
+                resource_name: card.function.resource_name().unwrap_or_default(),
                 model,
                 driver: format!("{} {release}", card.driver.name()).trim().to_owned(),
                 ..CardInfo::default()
             };
-            self.found(Some(card), info)
+            (card, info)
         });
-        Ok(found.collect())
+        let cards: Vec<_> = cards.collect();
+        lock(&self.shared.cards).clone_from(&cards);
+        Ok(cards.into_iter().map(|(card, info)| self.found(Some(card), info)).collect())
     }
 }
 

@@ -30,7 +30,10 @@ fn cards(session: &mut dyn Session) -> Vec<(String, Box<dyn Sampler>)> {
     let found = session.devices(&Prior::default()).expect("listed").into_iter().take(2);
     let open = |Found { key, address, identity, open }: Found| {
         assert_eq!((Some(&key), identity.device.as_str()), (address.as_ref(), key.as_str()));
-        (format!("{identity:?}"), open().expect("opened"))
+        (
+            format!("{:?} {:?}", identity.labels().collect::<Vec<_>>(), identity.vendor),
+            open().expect("opened"),
+        )
     };
     found.map(open).collect()
 }

@@ -220,11 +220,12 @@ impl Pair {
                 break;
             }
         }
-        // The new driver's counters begin at 0.
-        let fallen = if fault.during.driver.is_some() { Vec::new() } else { history.fallen() };
         node.control(&(fault.after)())?;
         self.truth.node.control(&Control::default())?;
-        let end = if lasts { End::WithTheProcess } else { self.until_whole(exporter, &mut slowest)? };
+        let end =
+            if lasts { End::WithTheProcess } else { self.until_whole(exporter, &mut history, &mut slowest)? };
+        // The new driver's counters begin at 0.
+        let fallen = if fault.during.driver.is_some() { Vec::new() } else { history.fallen() };
         Ok(Outcome { stale, zero, fallen, slowest, before, after: held(exporter, before)?, end })
     }
 
@@ -237,11 +238,12 @@ impl Pair {
         Ok(())
     }
 
-    fn until_whole(&self, exporter: &Exporter, slowest: &mut Duration) -> Result<End> {
+    fn until_whole(&self, exporter: &Exporter, history: &mut Trails, slowest: &mut Duration) -> Result<End> {
         let start = Instant::now();
         loop {
             let (body, took) = scrape(exporter)?;
             let elapsed = start.elapsed();
+            history.add(&body);
             *slowest = took.max(*slowest);
             match self.is_whole(&body) {
                 Ok(()) => return Ok(End::Returned(elapsed)),

@@ -11,7 +11,12 @@ use anyhow::{Context, Result, ensure};
 use e2e::artefacts::repository;
 use serde_json::{Value, json};
 
-use super::{LEVELS, promtool::Promtool, yaml_files};
+use super::{
+    LEVELS,
+    needed::{Place, Rules, only},
+    promtool::Promtool,
+    yaml_files,
+};
 
 /// A rule as it is.
 const UNCHANGED: &str = "unchanged";
@@ -19,10 +24,10 @@ const UNCHANGED: &str = "unchanged";
 /// A change to one rule that its tests must notice.
 struct Mutant {
     what: String,
-    /// Place of the rule in its file: group and index.
-    at: (usize, usize),
-    expr: Option<String>,
-    hold: Option<String>,
+    /// The rule that is changed.
+    at: Place,
+    /// What of it, and to what.
+    change: Option<(&'static str, String)>,
 }
 
 /// A mutant among the rules that it needs, and the tests that may notice it.
@@ -114,9 +119,9 @@ fn of_file(path: &Path) -> Result<Vec<Run>> {
     let rules: Value = serde_saphyr::from_str(&fs::read_to_string(path)?)?;
     let tests = path.with_file_name(format!("tests/{name}_test.yaml"));
     let tests: Value = serde_saphyr::from_str(&fs::read_to_string(tests)?)?;
-    let groups = rules["groups"].as_array().context("a rule file has groups")?;
+    let rules = Rules::new(rules["groups"].as_array().context("a rule file has groups")?.clone())?;
     let mut runs = Vec::new();
-    for (g, group) in groups.iter().enumerate() {
+    for (g, group) in rules.groups().iter().enumerate() {
         if !group["name"].as_str().is_some_and(|name| name.starts_with("llm-critical")) {
             continue;
         }
@@ -126,19 +131,22 @@ fn of_file(path: &Path) -> Result<Vec<Run>> {
             if !["critical", "warning"].contains(&severity) {
                 continue;
             }
-            for mutant in mutants(groups, (g, r), rule)? {
-                let mut mutated = rules.clone();
-                // Only what this alert needs, so that hundreds of them take seconds.
-                mutated["groups"] = needed(&mutated["groups"], alert, rule);
-                apply(&mut mutated, &rules, &mutant)?;
-                let proofs = proofs(&tests["tests"], alert, &mutated);
+            // Only what this alert needs, so that hundreds of them take seconds.
+            let needed = rules.behind(&format!("ALERTS{{alertname=\"{alert}\"}}"))?;
+            for mutant in mutants(&rules, (g, r))? {
+                let mut groups = rules.groups().to_vec();
+                if let Some((key, value)) = mutant.change {
+                    groups[mutant.at.0]["rules"][mutant.at.1][key] = json!(value);
+                }
+                let groups = only(&groups, &needed);
+                let proofs = proofs(&tests["tests"], alert, &groups);
                 ensure!(!proofs.is_empty(), "{alert} has no test in {name}");
                 let mut frame = tests.clone();
                 frame["tests"] = json!([]);
                 runs.push(Run {
                     alert: format!("{name} {alert}"),
                     what: mutant.what,
-                    rules: serde_json::to_string(&mutated)?,
+                    rules: serde_json::to_string(&json!({ "groups": groups }))?,
                     proofs,
                     frame,
                 });
@@ -160,45 +168,10 @@ fn without_place(what: &str) -> String {
     }
 }
 
-/// The recordings that an expression reads, and those that they read.
-fn recordings_of(groups: &[Value], expr: &str) -> BTreeSet<String> {
-    let rules = || groups.iter().flat_map(|group| group["rules"].as_array().into_iter().flatten());
-    let mut found = BTreeSet::new();
-    let mut texts = vec![expr];
-    while let Some(text) = texts.pop() {
-        for rule in rules() {
-            if let (Some(record), Some(expr)) = (rule["record"].as_str(), rule["expr"].as_str())
-                && text.contains(record)
-                && found.insert(record.to_owned())
-            {
-                texts.push(expr);
-            }
-        }
-    }
-    found
-}
-
-/// The groups with the rules of an alert, at all its severities, and the recordings behind one of them.
-fn needed(groups: &Value, alert: &str, rule: &Value) -> Value {
-    let all = groups.as_array().map(Vec::as_slice).unwrap_or_default();
-    let read = recordings_of(all, rule["expr"].as_str().unwrap_or_default());
-    let mut groups = groups.clone();
-    for group in groups.as_array_mut().into_iter().flatten() {
-        if let Some(rules) = group["rules"].as_array_mut() {
-            let wanted = |rule: &Value| match rule["record"].as_str() {
-                Some(record) => read.contains(record),
-                None => rule["alert"] == alert,
-            };
-            rules.retain(wanted);
-        }
-    }
-    groups
-}
-
 /// The tests of an alert, and those of the recordings that are left, those with many series first.
-fn proofs(tests: &Value, alert: &str, rules: &Value) -> Vec<Value> {
-    let left = rules["groups"].as_array().into_iter().flatten();
-    let left: Vec<&str> = left
+fn proofs(tests: &Value, alert: &str, groups: &[Value]) -> Vec<Value> {
+    let left: Vec<&str> = groups
+        .iter()
         .flat_map(|group| group["rules"].as_array().into_iter().flatten())
         .filter_map(|rule| rule["record"].as_str())
         .collect();
@@ -218,52 +191,26 @@ fn proofs(tests: &Value, alert: &str, rules: &Value) -> Vec<Value> {
     kept
 }
 
-/// Changes the rule in `mutated` that is the one at the mutant's place in `rules`.
-fn apply(mutated: &mut Value, rules: &Value, mutant: &Mutant) -> Result<()> {
-    let original = &rules["groups"][mutant.at.0]["rules"][mutant.at.1];
-    let found = mutated["groups"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .flat_map(|group| group["rules"].as_array_mut().into_iter().flatten())
-        .find(|rule| *rule == original)
-        .context("the rule is still there")?;
-    if let Some(expr) = &mutant.expr {
-        found["expr"] = json!(expr);
-    }
-    if let Some(hold) = &mutant.hold {
-        found["for"] = json!(hold);
-    }
-    Ok(())
-}
-
 /// Every mutant of an alert, and of the recordings behind it.
-fn mutants(groups: &[Value], at: (usize, usize), rule: &Value) -> Result<Vec<Mutant>> {
+fn mutants(rules: &Rules, at: Place) -> Result<Vec<Mutant>> {
+    let rule = rules.at(at);
     let text = rule["expr"].as_str().context("a rule has an expression")?;
     let hold = rule["for"].as_str().map_or(0, |hold| hold.trim_end_matches('m').parse().unwrap_or(0_u32));
     // Not a mutant: what the tests must let pass, or they would kill everything.
-    let same = Mutant { what: UNCHANGED.to_owned(), at, expr: None, hold: None };
-    let holds = [0, hold + 1, hold * 2].into_iter().filter(|minutes| *minutes != hold).map(|minutes| {
-        Mutant { what: format!("for {minutes}m"), at, expr: None, hold: Some(format!("{minutes}m")) }
-    });
-    let mut found: Vec<_> = std::iter::once(same).chain(holds).collect();
-    let mut add =
-        |at, what: String, expr: String| found.push(Mutant { what, at, expr: Some(expr), hold: None });
+    let mut found = vec![Mutant { what: UNCHANGED.to_owned(), at, change: None }];
+    for minutes in [0, hold + 1, hold * 2].into_iter().filter(|minutes| *minutes != hold) {
+        let change = Some(("for", format!("{minutes}m")));
+        found.push(Mutant { what: format!("for {minutes}m"), at, change });
+    }
+    let mut add = |at, what, expr| found.push(Mutant { what, at, change: Some(("expr", expr)) });
     for (what, expr) in comparisons(text).into_iter().chain(matchers(text)) {
         add(at, what, expr);
     }
-    let read = recordings_of(groups, text);
-    for (g, group) in groups.iter().enumerate() {
-        for (r, recording) in group["rules"].as_array().into_iter().flatten().enumerate() {
-            let (Some(record), Some(expr)) = (recording["record"].as_str(), recording["expr"].as_str())
-            else {
-                continue;
-            };
-            if read.contains(record) {
-                for (what, expr) in matchers(expr) {
-                    add((g, r), format!("{record}: {what}"), expr);
-                }
-            }
+    for at in rules.behind(text)? {
+        let recording = rules.at(at);
+        let record = recording["record"].as_str().context("an alert is read by no rule")?;
+        for (what, expr) in matchers(recording["expr"].as_str().context("an expression")?) {
+            add(at, format!("{record}: {what}"), expr);
         }
     }
     Ok(found)

@@ -1,4 +1,4 @@
-//! A fleet of many nodes out of one: what a real exporter printed for a machine, served for each node with UUIDs of its
+//! A fleet of many nodes out of one: what a real exporter prints of a machine, served for each node with UUIDs of its
 //! own, and changed as a scenario says. Prometheus finds its targets in a file, as a service discovery would write it.
 
 use std::{
@@ -12,11 +12,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use e2e::{artefacts::repository, process::free_address};
+use e2e::{Node, process::free_address};
 use serde_json::json;
 
 /// The machine that every node is.
-const MACHINE: &str = "tests/golden/h100-sxm-8.prom";
+const MACHINE: &str = "h100-sxm-8";
 
 /// What an engine without a request says.
 const ENGINE: &str = "vllm:num_requests_running{model_name=\"m\",engine=\"0\"} 0\nvllm:num_requests_waiting{model_name=\"m\",\
@@ -38,8 +38,12 @@ pub struct Fleet {
 impl Fleet {
     /// Nodes that are well, each with an exporter and an engine; the list of targets is written into `folder`.
     pub fn start(folder: &Path, nodes: usize) -> Result<Self> {
-        let golden = fs::read_to_string(repository().join(MACHINE))?;
-        let read = golden.lines().filter(|line| line.starts_with("accel_"));
+        let machine = Node::new(MACHINE)?.workload("idle").with_bus()?;
+        let mut exporter = machine.start(&["--names", "unified"])?;
+        exporter.process.quiet();
+        exporter.settled()?;
+        let response = exporter.get("/metrics")?.ok()?;
+        let read = response.text()?.lines().filter(|line| line.starts_with("accel_"));
         let exporter = read.flat_map(|line| [line, "\n"]).collect();
         let listener = TcpListener::bind(free_address()?)?;
         let bodies = Bodies::default();

@@ -50,12 +50,17 @@ impl Pace {
 
     /// How long a fleet is watched before anything is wrong: longer than every shortened `for` and window together.
     fn baseline(self) -> Duration {
-        Duration::from_secs(8 * self.round)
+        self.rounds(8)
     }
 
     /// How long after the last expected alert others are waited for.
     pub fn aftermath(self) -> Duration {
-        Duration::from_secs(3 * self.round)
+        self.rounds(3)
+    }
+
+    /// As long as so many rounds.
+    pub fn rounds(self, rounds: u64) -> Duration {
+        Duration::from_secs(rounds * self.round)
     }
 
     /// The ceiling of a wait that lasts some rounds.
@@ -93,7 +98,7 @@ pub fn at_a_pace(test: impl Fn(Pace) -> Result<()>) -> Result<()> {
 }
 
 /// Scrapes of each target before the baseline begins.
-const SCRAPES: f64 = 4.0;
+pub const SCRAPES: f64 = 4.0;
 
 /// Alerts whose time the override file leaves alone, and why is said there; burn rates have windows of their
 /// own.
@@ -292,11 +297,15 @@ impl Chain {
             })?;
             let page = came.annotations["runbook_url"].split('#').next().unwrap_or_default();
             ensure!(page.ends_with(&format!("{}.md", expected.alert)));
+            let is_whole = |text: &String| !text.contains("<no value>") && !text.contains("error expanding");
+            let texts = &came.annotations;
             ensure!(
-                came.annotations.values().all(|text| !text.contains("<no value>")),
-                "{:?}",
-                came.annotations
+                texts.values().all(is_whole) && texts["summary"].contains(came.label("node")),
+                "{texts:?}"
             );
+            if expected.alert == "GpuThermalOrPowerThrottle" {
+                ensure!(texts["description"].contains("Reasons: "), "{texts:?}");
+            }
             table.push((came.at.duration_since(cause).as_secs_f64(), expected, came));
         }
         println!("{:<26}{:<22}{:>8}  labels", "alert", "cause", "seconds");

@@ -179,7 +179,7 @@ fn whole_chain(pace: Pace) -> Result<()> {
         ]
     };
     let mut xid = device("gpu2", "critical");
-    xid.extend([("kind", "xid"), ("code", "79")]);
+    xid.extend([("kind", "xid"), ("code", "79"), ("action", "RESTART_BM")]);
     let down = vec![
         ("cluster", "lab"),
         ("instance", ANY),
@@ -248,7 +248,7 @@ fn over_stock_names(pace: Pace) -> Result<()> {
         ]
     };
     let mut xid = device("2", "gpu2", "critical");
-    xid.extend([("kind", "xid"), ("code", "79")]);
+    xid.extend([("kind", "xid"), ("code", "79"), ("action", "RESTART_BM")]);
     let (mut expected, consequences) = of_engines("sick");
     expected.extend([
         Expected::new("GpuHbmNearOom", "HBM fills to 97%", device("0", "gpu0", "critical")),

@@ -20,8 +20,7 @@ impl Query {
     pub fn new(text: &str) -> Result<Self> {
         let mut expr = parse(text).map_err(|error| anyhow!("{text}: {error}"))?;
         relax(&mut expr);
-        let mut selectors = Vec::new();
-        select(&expr, &mut selectors);
+        let selectors = selectors(&expr).iter().map(now).collect();
         Ok(Self { text: text.to_owned(), unconditional: expr.to_string(), selectors })
     }
 }
@@ -50,6 +49,13 @@ fn relax(expr: &mut Expr) {
     }
 }
 
+/// Every selector in an expression.
+pub fn selectors(expr: &Expr) -> Vec<VectorSelector> {
+    let mut found = Vec::new();
+    select(expr, &mut found);
+    found
+}
+
 fn select(expr: &Expr, selectors: &mut Vec<VectorSelector>) {
     match expr {
         Expr::Aggregate(aggregate) => select(&aggregate.expr, selectors),
@@ -61,8 +67,8 @@ fn select(expr: &Expr, selectors: &mut Vec<VectorSelector>) {
             select(&binary.lhs, selectors);
             select(&binary.rhs, selectors);
         }
-        Expr::VectorSelector(selector) => selectors.push(now(selector)),
-        Expr::MatrixSelector(selector) => selectors.push(now(&selector.vs)),
+        Expr::VectorSelector(selector) => selectors.push(selector.clone()),
+        Expr::MatrixSelector(selector) => selectors.push(selector.vs.clone()),
         _ => {}
     }
 }

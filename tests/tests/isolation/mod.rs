@@ -9,7 +9,10 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::{Exporter, Node, Samples, eventually, process, wait::Final};
-use sim::{Control, control::Fault};
+use sim::{
+    Control,
+    control::{Fault, Xid},
+};
 
 /// A C API: its machine, flags beside `--isolate`, source, and calls.
 struct Api {
@@ -129,6 +132,40 @@ fn a_library_that_ends_its_process_costs_its_own_series_for_seconds() -> Result<
         }
         exporter.process.ensure_running()?;
         exporter.ends_in_order()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_was_counted_goes_on_in_the_next_process() -> Result<()> {
+    let event =
+        |id, code| Control { xid: vec![Xid { id, device: 3, code, ..Xid::default() }], ..Control::default() };
+    // 8 is not watched, so its series begins with its first event; 2 is the bit of a critical error.
+    for (api, code, label) in [(&APIS[0], 8, "8"), (&APIS[0], 79, "79"), (&APIS[1], 2, "critical")] {
+        let node = api.node()?;
+        let exporter = node.start(api.flags)?;
+        api.whole(&exporter)?;
+        let own = [("code", label)];
+        let errors = |samples: &Samples| samples.sum("accel_errors_total", &own);
+        for (id, so_many) in [(1, 1.0), (2, 2.0), (3, 3.0)] {
+            node.control(&event(id, code))?;
+            let before = exporter.until(&format!("{}: {so_many} of {label}", api.source), |samples| {
+                ensure!(errors(samples) == so_many, "{}", errors(samples));
+                Ok(samples.clone())
+            })?;
+            node.control(&Control::default())?;
+            let first = helper(&exporter)?;
+            process::send_signal("KILL", first)?;
+            eventually("another helper is there", || {
+                ensure!(helper(&exporter)? != first);
+                Ok(())
+            })?;
+            api.whole(&exporter)?;
+            let after = exporter.settled()?;
+            ensure!(errors(&after) == so_many, "{} after {so_many}", errors(&after));
+            let time = |samples: &Samples| samples.sum("accel_error_last_timestamp_seconds", &own);
+            ensure!(time(&after) == time(&before), "{} after {}", time(&after), time(&before));
+        }
     }
     Ok(())
 }

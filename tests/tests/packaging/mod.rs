@@ -11,9 +11,17 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
-    Artefacts, Node, Samples, artefacts::repository, eventually, http, http::Request, process,
+    Artefacts, Node, Samples,
+    artefacts::repository,
+    eventually, http,
+    http::Request,
+    process,
+    skip::{is_root, skipped},
     systemd::Systemd,
 };
+
+/// Why a machine may be unable to run some of these tests.
+const ROOT_ONLY: &str = "only root may start a systemd of its own";
 
 /// Machines that together have every family, and the drop-in of each.
 const MACHINES: [(&str, Option<&str>); 5] = [
@@ -158,10 +166,6 @@ fn boot(units: &[(String, String)]) -> Result<Systemd> {
     Systemd::boot(&units)
 }
 
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 /// A field of `/proc/PID/status`.
 fn status(id: u32, field: &str) -> Result<String> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
@@ -172,8 +176,7 @@ fn status(id: u32, field: &str) -> Result<String> {
 #[test]
 fn under_the_unit_every_family_is_read_and_nothing_is_killed() -> Result<()> {
     if !is_root() {
-        eprintln!("not run: only root may start a systemd of its own");
-        return Ok(());
+        return skipped(ROOT_ONLY);
     }
     let services = MACHINES.map(Service::new).into_iter().collect::<Result<Vec<_>>>()?;
     // Here a system call that is not among those of the program itself kills it.
@@ -218,8 +221,7 @@ fn mount(id: u32, at: &str) -> Result<String> {
 #[test]
 fn it_is_started_again_however_it_ends() -> Result<()> {
     if !is_root() {
-        eprintln!("not run: only root may start a systemd of its own");
-        return Ok(());
+        return skipped(ROOT_ONLY);
     }
     let service = Service::new(("xeon6-amx", None))?;
     let name = service.name();

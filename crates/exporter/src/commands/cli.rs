@@ -13,6 +13,7 @@ use clap::{
 use source::{SourceSpec, UsageError};
 
 use super::{
+    config::Config,
     flags::{Command, CommandLine},
     mistake,
 };
@@ -32,7 +33,7 @@ Exit codes:
   4  probe found devices, or the PCI bus shows some, and not all can be read
 
 Every flag can be given as a variable: --web.listen-address is ACCELSCOPE_WEB_LISTEN_ADDRESS.
-Flags win over variables; lists are separated by commas.";
+Flags win over variables, and variables over --config.file; lists are separated by commas.";
 
 /// The whole command line of a program with these sources.
 pub fn command(name: &'static str, about: &'static str, specs: &[SourceSpec]) -> clap::Command {
@@ -99,24 +100,38 @@ pub fn unknown_variables(command: &clap::Command, variables: impl Iterator<Item 
 
 /// A parsed command line.
 pub enum Parsed {
-    /// A command, and the matches in which sources find their own flags.
-    Run(Box<Command>, ArgMatches),
+    /// A command, the matches in which sources find their own flags, and the file of settings.
+    Run(Box<Command>, ArgMatches, Config),
     /// Help or version text for standard output.
     Print(String),
 }
 
-/// Parses a command line, program name first.
+/// Parses a command line, program name first, with the file of settings that it names.
 ///
 /// # Errors
 /// [`UsageError`] for the first mistake, in one line.
-pub fn parse(command: clap::Command, args: &[OsString]) -> Result<Parsed, UsageError> {
-    let parsed = command.try_get_matches_from(args).and_then(|mut matches| {
+pub fn parse(program: &clap::Command, args: &[OsString]) -> Result<Parsed, UsageError> {
+    let none = Config::default();
+    let matches = match program.clone().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return Ok(Parsed::Print(error.render().to_string()));
+        }
+        Err(error) => return Err(mistake::one_line(&error, args, &none)),
+    };
+    let config = Config::read(program, matches.subcommand().map_or(&matches, |(_, matches)| matches))?;
+    let matches = if config.is_empty() {
+        Ok(matches)
+    } else {
+        config.apply(program.clone()).try_get_matches_from(args)
+    };
+    let parsed = matches.and_then(|mut matches| {
         let CommandLine { serve, command } = CommandLine::from_arg_matches(&matches)?;
         let of_command = matches.remove_subcommand().map_or(matches, |(_, matches)| matches);
-        Ok(Parsed::Run(Box::new(command.unwrap_or(Command::Serve(serve))), of_command))
+        Ok((Box::new(command.unwrap_or(Command::Serve(serve))), of_command))
     });
-    parsed.or_else(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Print(error.render().to_string())),
-        _ => Err(mistake::one_line(&error, args)),
-    })
+    match parsed {
+        Ok((command, matches)) => Ok(Parsed::Run(command, matches, config)),
+        Err(error) => Err(mistake::one_line(&error, args, &config)),
+    }
 }

@@ -11,7 +11,7 @@ use tracing::Level;
 
 use super::{
     generate::Generate,
-    values::{ListenAddress, interval, listen_address, request_path, timeout},
+    values::{ListenAddress, interval, list_interval, listen_address, request_path, timeout},
 };
 
 // A comment on a type of this module would become the description of the command that takes its flags.
@@ -40,9 +40,13 @@ pub enum Command {
 #[derive(Args)]
 pub struct ServeFlags {
     #[command(flatten)]
+    pub config: ConfigFlags,
+    #[command(flatten)]
     pub sampling: SamplingFlags,
     #[command(flatten)]
     pub sources: SourceFlags,
+    #[command(flatten)]
+    pub workloads: WorkloadFlags,
     #[command(flatten)]
     pub log: LogFlags,
     #[command(flatten)]
@@ -54,11 +58,24 @@ pub struct ServeFlags {
 #[derive(Args)]
 pub struct ProbeFlags {
     #[command(flatten)]
+    pub config: ConfigFlags,
+    #[command(flatten)]
     pub json: JsonFlag,
     #[command(flatten)]
     pub sources: SourceFlags,
     #[command(flatten)]
+    pub workloads: WorkloadFlags,
+    #[command(flatten)]
     pub log: LogFlags,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Settings")]
+pub struct ConfigFlags {
+    /// A file of settings: every flag of serve by its name, in TOML. Without it, the file of the program's name in
+    /// /etc/accelscope, where there is one
+    #[arg(id = super::config::FLAG, long = super::config::FLAG, value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -105,6 +122,46 @@ pub struct SourceFlags {
 pub enum Isolate {
     Auto,
     On,
+    Off,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Workloads")]
+pub struct WorkloadFlags {
+    /// Whether to report who holds each device; auto asks the kubelet, where this node has one
+    #[arg(long = "workloads", value_name = "WHEN", default_value = "auto")]
+    pub when: Workloads,
+
+    /// Time between two lists of holders, 1s to 5m
+    #[arg(
+        long = "workloads.interval",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = list_interval
+    )]
+    pub list_interval: Duration,
+
+    /// Socket of the kubelet's pod-resources API; by default it is looked for where kubelets have it
+    #[arg(long = "kubelet.pod-resources-socket", value_name = "PATH")]
+    pub pod_resources_socket: Option<PathBuf>,
+
+    /// Socket of the kubelet's PodInfo API, for UIDs and labels of pods; by default pods/kubelet.sock beside the
+    /// folder of the pod-resources API, if it exists
+    #[arg(long = "kubelet.pods-socket", value_name = "PATH")]
+    pub pods_socket: Option<PathBuf>,
+
+    /// Labels of pods to export, by name; needs the PodInfo API
+    #[arg(long = "kubernetes.pod-labels", value_name = "LABEL", value_delimiter = ',')]
+    pub pod_labels: Vec<String>,
+
+    /// Folder in which DRA drivers write files of the container device interface
+    #[arg(long = "path.cdi", value_name = "DIR", default_value = "/var/run/cdi")]
+    pub cdi: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Workloads {
+    Auto,
     Off,
 }
 
@@ -165,6 +222,15 @@ pub struct WebFlags {
     /// Serve on the sockets that systemd passes, instead of --web.listen-address
     #[arg(long = "web.systemd-socket")]
     pub systemd_socket: bool,
+
+    /// TLS, users, headers and a rate limit, in the format of Prometheus' exporter-toolkit; read again when it or
+    /// a file that it names changes
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Protect /-/healthy and /-/ready like all other paths; without it the web configuration leaves them open
+    #[arg(long = "web.protect-health")]
+    pub protect_health: bool,
 
     /// Path of the metrics
     #[arg(

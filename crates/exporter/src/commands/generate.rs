@@ -17,6 +17,7 @@ use thresholds::{File, Format, Kind, Level, Names, Overrides};
 use crate::{
     Failure,
     commands::{
+        config,
         flags::Schema,
         print,
         reference::{cardinality, faults, flags, manual, metrics},
@@ -50,6 +51,8 @@ enum What {
     },
     /// Every flag with its variable and default, docs/flags.md
     Flags,
+    /// A file of settings with every flag at its default, etc/accelscope/accelscope.toml
+    Config,
     /// Every reason for an absent value and what to do about it, docs/faults.md
     Faults,
     /// Manual pages, share/man/man1/
@@ -172,6 +175,10 @@ impl What {
         Ok(match self {
             Self::Metrics { exposition } => metrics_pages(exposition)?,
             Self::Flags => vec![("docs/flags.md".to_owned(), flags::page(program))],
+            Self::Config => {
+                let path = config::default_path(program.get_name()).display().to_string();
+                vec![(path.trim_start_matches('/').to_owned(), config::template(program))]
+            }
             Self::Faults => vec![("docs/faults.md".to_owned(), faults::page())],
             Self::Man => manual::pages(program),
             Self::Completions { shell } => manual::completions(program, shell),

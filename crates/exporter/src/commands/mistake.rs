@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use source::UsageError;
 
-use super::cli::variable;
+use super::{cli::variable, config::Config};
 
 /// One line, without the usage text that clap would print below it.
-pub fn one_line(error: &clap::Error, args: &[OsString]) -> UsageError {
+pub fn one_line(error: &clap::Error, args: &[OsString], config: &Config) -> UsageError {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(", "),
@@ -22,7 +22,7 @@ pub fn one_line(error: &clap::Error, args: &[OsString]) -> UsageError {
         suggestion => format!("did you mean {suggestion}?"),
     };
     let bad = text(ContextKind::InvalidValue);
-    let place = place(&text(ContextKind::InvalidArg), args);
+    let place = place(&text(ContextKind::InvalidArg), args, config);
     UsageError(match error.kind() {
         ErrorKind::UnknownArgument if !place.starts_with('-') => {
             format!("unknown command {place}; {}", did_you_mean(ContextKind::SuggestedSubcommand))
@@ -58,8 +58,8 @@ pub fn one_line(error: &clap::Error, args: &[OsString]) -> UsageError {
     })
 }
 
-/// Where a bad value came from: the flag if the command line has it, else its variable.
-fn place(arg: &str, args: &[OsString]) -> String {
+/// Where a bad value came from: the flag if the command line has it, else its variable, else the file of settings.
+fn place(arg: &str, args: &[OsString], config: &Config) -> String {
     let flag = arg.split([' ', '=']).next().unwrap_or_default();
     let given = args.iter().any(|given| {
         given
@@ -70,6 +70,9 @@ fn place(arg: &str, args: &[OsString]) -> String {
     match flag.strip_prefix("--") {
         Some(name) if !given && std::env::var_os(variable(name)).is_some() => {
             format!("{} (for {flag})", variable(name))
+        }
+        Some(name) if !given => {
+            config.place(name).map_or_else(|| flag.to_owned(), |at| format!("{at}: {name}"))
         }
         _ => flag.to_owned(),
     }

@@ -17,12 +17,18 @@
 //!             "series": [{"labels": {...}, "value": 412.5}],
 //!             "absent": [{"labels": {...}, "kind": "...", "call": "...", "code": "...",
 //!                         "meaning": null | "...", "what_to_do": null | "..."}]
-//! }]}]}]}
+//! }]}]}],
+//! "workloads": null | {
+//!     "interfaces": [{"interface": "pod_resources", "socket": "...", "unavailable": null | {"kind": "...", ...}}],
+//!     "holders": [{"family": "...", "device": "...", "workload_kind": "pod", "pod": "...", ...}],
+//!     "unresolved": {"nvidia": ids that no device has}
+//! }}
 //! ```
 //!
 //! A metric with neither series nor absences was not reported: the device has nothing of that kind.
 
 mod functions;
+mod workloads;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,7 +47,9 @@ use reading::{
 };
 use serde::Serialize;
 
-use self::functions::FunctionReport;
+use ::workloads::Settings;
+
+use self::{functions::FunctionReport, workloads::WorkloadsReport};
 use crate::sampling::{
     bus::PciBus,
     worker::{Open, STACK_BYTES},
@@ -58,6 +66,8 @@ const BETWEEN_SAMPLES: Duration = Duration::from_millis(150);
 #[derive(Debug, Serialize)]
 pub struct Report {
     sources: Vec<SourceReport>,
+    /// `None` where nobody is asked.
+    workloads: Option<WorkloadsReport>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -77,6 +87,9 @@ struct SourceReport {
 
 #[derive(Debug, Serialize)]
 struct DeviceReport {
+    /// The device, then its partitions.
+    #[serde(skip)]
+    identities: Vec<Arc<Identity>>,
     key: String,
     address: Option<String>,
     labels: BTreeMap<&'static str, String>,
@@ -138,7 +151,7 @@ impl From<Fault> for Reason {
 
 /// Looks at every source once, and at the bus below `sysfs`.
 pub fn run(sources: Vec<Box<dyn Source>>, sysfs: &Path) -> Report {
-    Report { sources: sources.into_iter().map(|one| source(one, sysfs)).collect() }
+    Report { sources: sources.into_iter().map(|one| source(one, sysfs)).collect(), workloads: None }
 }
 
 fn source(source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
@@ -231,10 +244,10 @@ fn wait<T>(result: &Receiver<T>, call: &'static str, until: Instant) -> Result<T
 fn device(
     family: Family,
     key: String,
-    identity: &Arc<Identity>,
+    of_device: &Arc<Identity>,
     sampled: Result<Batch, Fault>,
 ) -> DeviceReport {
-    let identity: BTreeMap<_, _> = identity.labels().map(|(name, value)| (name, value.to_owned())).collect();
+    let identity: BTreeMap<_, _> = of_device.labels().map(|(name, value)| (name, value.to_owned())).collect();
     let (batch, unavailable) = match sampled {
         Ok(batch) => (batch, None),
         Err(fault) => (Batch::default(), Some(fault.into())),
@@ -271,7 +284,10 @@ fn device(
         let metric = id.metric();
         metric.scope == Scope::Device && metric.source(family).is_some()
     };
+    let parts = batch.groups.iter().filter_map(|group| group.identity.as_ref());
+    let parts = parts.filter(|part| !part.is_same(of_device));
     DeviceReport {
+        identities: std::iter::once(of_device).chain(parts).cloned().collect(),
         key,
         address: None,
         info: info.map(labels).unwrap_or_default(),
@@ -301,6 +317,17 @@ fn number(value: &Value) -> Number {
 }
 
 impl Report {
+    /// Asks who holds the devices.
+    ///
+    /// # Errors
+    /// One line, when the process has no resources for that.
+    pub fn ask_who_holds(&mut self, settings: &Settings) -> Result<(), String> {
+        let devices = self.sources.iter().flat_map(|source| &source.devices);
+        let devices: Vec<_> = devices.flat_map(|device| device.identities.iter().cloned()).collect();
+        self.workloads = Some(WorkloadsReport::ask(settings, &devices)?);
+        Ok(())
+    }
+
     /// Whether there is no device on this node, as far as its sources could be asked and its bus shows.
     pub fn found_nothing(&self) -> bool {
         self.sources.iter().all(|source| source.devices.is_empty() && source.unreadable().is_none())
@@ -321,7 +348,8 @@ impl Report {
 
     /// For people.
     pub fn table(&self) -> String {
-        let lines: Vec<_> = self.sources.iter().flat_map(SourceReport::lines).collect();
+        let sources = self.sources.iter().flat_map(SourceReport::lines);
+        let lines: Vec<_> = sources.chain(self.workloads.iter().flat_map(WorkloadsReport::lines)).collect();
         lines.join("\n") + "\n"
     }
 
@@ -332,8 +360,11 @@ impl Report {
             let absent = device.metrics.iter().filter_map(|metric| metric.absent.first());
             device.unavailable.iter().chain(absent.map(|missing| &missing.reason))
         });
-        let advice: BTreeMap<_, _> =
-            reasons.filter_map(|reason| Some((reason.code, (reason.meaning?, reason.what_to_do?)))).collect();
+        let of_workloads = self.workloads.iter().flat_map(WorkloadsReport::reasons);
+        let advice: BTreeMap<_, _> = reasons
+            .chain(of_workloads)
+            .filter_map(|reason| Some((reason.code, (reason.meaning?, reason.what_to_do?))))
+            .collect();
         advice.iter().fold(String::new(), |mut text, (code, (meaning, what_to_do))| {
             let heading = if text.is_empty() { "\n" } else { "" };
             text.extend([heading, code, ": ", meaning, "\n  What to do: ", what_to_do, "\n"]);

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use exposition::Format;
 use reading::Source;
 use rustix::process::Resource;
@@ -24,6 +25,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tracing::{info, warn};
+use workloads::Room;
 
 use crate::{
     commands::log,
@@ -33,10 +35,12 @@ use crate::{
     http::listen::{BoundSocket, Listener},
     http::live::Live,
     http::routes::Routes,
+    http::web_config::{guard::Guard, watch::Watched},
     sampling::state::NodeState,
     sampling::supervisor,
     sampling::timing::Timing,
     self_metrics::host::Host,
+    self_metrics::reload::Reload,
     self_metrics::{HttpCounts, SelfMetrics},
 };
 
@@ -48,7 +52,7 @@ const LONGEST_STOP: Duration = Duration::from_millis(1500);
 const LAST_RESORT: Duration = Duration::from_millis(1800);
 
 /// Settings of the HTTP side.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Web {
     /// Path of the metrics.
     pub telemetry_path: String,
@@ -56,6 +60,10 @@ pub struct Web {
     pub limits: Limits,
     /// Timeouts of each connection.
     pub timeouts: Timeouts,
+    /// The web configuration, where there is one.
+    pub config: Option<Arc<Watched>>,
+    /// Whether the paths of health checks are protected like all others.
+    pub protects_health: bool,
 }
 
 /// Everything that `serve` needs.
@@ -72,14 +80,18 @@ pub struct Serve {
     pub timing: Timing,
     /// Root of sysfs.
     pub sysfs: PathBuf,
+    /// How to find out who holds a device; `None` where nobody is asked.
+    pub workloads: Option<workloads::Settings>,
     /// The host, where its metrics are to be exported.
     pub host: Option<Host>,
     /// Which metric names to export.
-    pub vocabularies: Vocabularies,
+    pub vocabularies: Arc<ArcSwap<Vocabularies>>,
     /// Where to listen.
     pub listeners: Vec<BoundSocket>,
     /// Settings of the HTTP side.
     pub web: Web,
+    /// How the file of settings was read, where there is one.
+    pub settings: Option<Arc<Reload>>,
 }
 
 impl Serve {
@@ -102,11 +114,19 @@ impl Serve {
             ..self.web.limits
         };
         let connections = Rc::new(Connections::new(limits, self.web.timeouts, Rc::clone(&counts)));
-        let bodies =
-            BodyCache::new(Arc::clone(&node), self.vocabularies, counts, SelfMetrics::new(self.host));
+        let guard = Rc::new(Guard::new(self.web.config, self.web.protects_health));
+        let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard), self.settings);
+        if let Some(settings) = self.workloads {
+            let node = Arc::clone(&node);
+            let room = Room::start(&settings, Box::new(move || node.identities()));
+            self_metrics =
+                self_metrics.with_workloads(room.map_err(|error| format!("cannot start a thread: {error}"))?);
+        }
+        let bodies = BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics);
         let telemetry_path = self.web.telemetry_path;
         let live = Live::new(self.name, self.node_name, Arc::clone(&node));
-        let routes = Routes { node: Arc::clone(&node), bodies, live, telemetry_path, connections };
+        let node_of_routes = Arc::clone(&node);
+        let routes = Routes { node: node_of_routes, bodies, live, telemetry_path, connections, guard };
         let (sources, timing, sysfs) = (self.sources, self.timing, self.sysfs);
         let start_sampling = || {
             sources.into_iter().zip(&node.sources).try_for_each(|(source, node)| {
@@ -144,11 +164,13 @@ async fn serve<F: Future<Output = ()>>(
         accepting.spawn_local(accept(Rc::clone(&routes), listener, closing.clone()));
     }
     // A library that hangs while it is loaded or unloaded holds the loader's lock, and a thread waits for
-    // that lock when it first uses a thread-local value. So this thread encodes once before any library is
-    // opened.
+    // that lock when it first uses a thread-local value. So this thread encodes and serves once before any library
+    // is opened.
     let sources = Selection::of(&routes.node, |_| true);
     routes.bodies.get(What { format: Format::Text, gzip: true, sources });
-    // For the same reason the thread of the log must have started.
+    connection::warm_up().await;
+    // For the same reason the threads of the log and of passwords must have started.
+    routes.guard.start().await.map_err(|error| format!("cannot start a thread: {error}"))?;
     log::flush();
     start_sampling()?;
     notify(NotifyState::Ready);

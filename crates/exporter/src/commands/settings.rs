@@ -1,7 +1,8 @@
 //! Builds what the commands need from parsed flags.
 
-use std::{ffi::OsStr, time::Duration};
+use std::{ffi::OsStr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use clap::ArgMatches;
 use naming::VendorFilter;
 use reading::Source;
@@ -9,12 +10,16 @@ use source::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 
 use crate::{
     Failure,
-    commands::flags::{Isolate, Schema, ServeFlags, SourceFlags, WebFlags},
+    commands::config::Config,
+    commands::flags::{
+        Isolate, NamesFlags, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads,
+    },
     commands::serve::{Serve, Web},
     http::body::Vocabularies,
     http::connection::Timeouts,
     http::connections::Limits,
     http::listen::{self, BoundSocket},
+    http::web_config::watch::Watched,
     isolation::{self, Isolated},
     sampling::timing::Timing,
     self_metrics::host::Host,
@@ -92,6 +97,18 @@ fn common(flags: &SourceFlags, interval: Duration, try_library: Option<TryLibrar
     }
 }
 
+/// How to find out who holds a device; `None` where nobody is asked.
+pub fn workloads(flags: WorkloadFlags) -> Option<workloads::Settings> {
+    let WorkloadFlags { when, list_interval, pod_resources_socket, pods_socket, pod_labels, cdi } = flags;
+    (when == Workloads::Auto).then_some(workloads::Settings {
+        interval: list_interval,
+        pod_resources: pod_resources_socket,
+        pods: pods_socket,
+        pod_labels,
+        cdi,
+    })
+}
+
 /// Gathers what `serve` needs: opens sources and binds sockets.
 ///
 /// # Errors
@@ -101,12 +118,14 @@ pub fn serve(
     name: &'static str,
     specs: &[SourceSpec],
     matches: &ArgMatches,
+    config: &Config,
 ) -> Result<Serve, Failure> {
-    let ServeFlags { sampling, sources: wanted, names, web, .. } = flags;
+    let ServeFlags { sampling, sources: wanted, workloads, names, web, .. } = flags;
     let configured = sources(&wanted, sampling.interval, specs, matches)?;
+    let web_config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health));
+    let web_config = web_config.transpose().map_err(UsageError)?;
     let listeners = listeners(&web)?;
     let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
-    let names = names.names;
     Ok(Serve {
         name,
         node_name: node_name(),
@@ -115,12 +134,9 @@ pub fn serve(
         auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
         timing: Timing::new(sampling.interval),
         sysfs: wanted.sysfs,
+        workloads: self::workloads(workloads),
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
-        vocabularies: Vocabularies {
-            unified: names.contains(&Schema::Unified),
-            vendor: names.contains(&Schema::Vendor),
-            filters: filters.concat(),
-        },
+        vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies(&names, &filters))),
         listeners,
         web: Web {
             telemetry_path: web.telemetry_path,
@@ -130,8 +146,34 @@ pub fn serve(
                 idle: web.idle_timeout,
                 response: RESPONSE_TIMEOUT,
             },
+            config: web_config,
+            protects_health: web.protect_health,
         },
+        settings: config.path.is_some().then(Arc::default),
     })
+}
+
+/// What is printed under which names.
+fn vocabularies(names: &NamesFlags, filters: &[Vec<VendorFilter>]) -> Vocabularies {
+    Vocabularies {
+        unified: names.names.contains(&Schema::Unified),
+        vendor: names.names.contains(&Schema::Vendor),
+        filters: filters.concat(),
+    }
+}
+
+/// The same again, for a program that runs. No source that it opens is connected.
+///
+/// # Errors
+/// As [`sources`].
+pub fn vocabularies_again(
+    flags: &ServeFlags,
+    specs: &[SourceSpec],
+    matches: &ArgMatches,
+) -> Result<Vocabularies, UsageError> {
+    let opened = sources(&flags.sources, flags.sampling.interval, specs, matches)?;
+    let filters: Vec<_> = opened.into_iter().map(|(_, filters)| filters).collect();
+    Ok(vocabularies(&flags.names, &filters))
 }
 
 fn listeners(web: &WebFlags) -> Result<Vec<BoundSocket>, String> {

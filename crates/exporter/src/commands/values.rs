@@ -51,6 +51,11 @@ pub fn interval(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_millis(100)..=Duration::from_mins(5), "100ms to 5m")
 }
 
+/// Parses the time between two lists.
+pub fn list_interval(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(1)..=Duration::from_mins(5), "1s to 5m")
+}
+
 /// Parses a timeout.
 pub fn timeout(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_millis(1)..=Duration::from_hours(1), "1ms to 1h")

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use exposition::{Format, Options, encode};
 use flate2::{Compression, write::GzEncoder};
@@ -66,7 +67,7 @@ pub fn budget(newest: usize) -> usize {
 /// Encodes the state of the sources, and keeps each body while nothing changes.
 pub struct BodyCache {
     node: Arc<NodeState>,
-    vocabularies: Vocabularies,
+    vocabularies: Arc<ArcSwap<Vocabularies>>,
     http: Rc<HttpCounts>,
     self_metrics: SelfMetrics,
     cache: RefCell<Vec<Cached>>,
@@ -74,6 +75,7 @@ pub struct BodyCache {
 
 struct Cached {
     what: What,
+    vocabularies: Arc<Vocabularies>,
     generation: u64,
     built: Instant,
     body: Bytes,
@@ -83,7 +85,7 @@ impl BodyCache {
     /// An empty cache of bodies of this node.
     pub fn new(
         node: Arc<NodeState>,
-        vocabularies: Vocabularies,
+        vocabularies: Arc<ArcSwap<Vocabularies>>,
         http: Rc<HttpCounts>,
         self_metrics: SelfMetrics,
     ) -> Self {
@@ -95,29 +97,34 @@ impl BodyCache {
     pub fn get(&self, what: What) -> Bytes {
         let generation = self.node.generation.now();
         let longest = self.node.timing.interval.min(Duration::from_secs(1));
+        let vocabularies = self.vocabularies.load_full();
         let mut cache = self.cache.borrow_mut();
-        cache.retain(|cached| cached.generation == generation && cached.built.elapsed() < longest);
+        cache.retain(|cached| {
+            cached.generation == generation
+                && Arc::ptr_eq(&cached.vocabularies, &vocabularies)
+                && cached.built.elapsed() < longest
+        });
         let cached = |what| cache.iter().find(|cached| cached.what == what).map(|cached| cached.body.clone());
         if let Some(body) = cached(what) {
             return body;
         }
         let built = Instant::now();
         let plain = cached(What { gzip: false, ..what })
-            .unwrap_or_else(|| self.encode(what.format, &what.sources.sources(&self.node)));
+            .unwrap_or_else(|| self.encode(&vocabularies, what.format, &what.sources.sources(&self.node)));
         let body = if what.gzip { compress(&plain) } else { plain };
         let mut bytes: usize = body.len() + cache.iter().map(|cached| cached.body.len()).sum::<usize>();
         while bytes > budget(body.len()) && !cache.is_empty() {
             bytes -= cache.remove(0).body.len();
         }
-        cache.push(Cached { what, generation, built, body: body.clone() });
+        cache.push(Cached { what, vocabularies, generation, built, body: body.clone() });
         body
     }
 
-    fn encode(&self, format: Format, sources: &[&Arc<SourceState>]) -> Bytes {
+    fn encode(&self, vocabularies: &Vocabularies, format: Format, sources: &[&Arc<SourceState>]) -> Bytes {
         let snapshots: Vec<_> = sources.iter().flat_map(|source| source.snapshots()).collect();
         let own = self.self_metrics.read(&self.node, sources, &self.http);
         let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
-        let Vocabularies { unified, vendor, filters } = &self.vocabularies;
+        let Vocabularies { unified, vendor, filters } = vocabularies;
         encode(format, subjects, &Options { unified: *unified, vendor: *vendor, filters }).into()
     }
 }

@@ -3,6 +3,8 @@
 //! hyper has one timeout, from the end of a response to the end of the next request's head. A scraper
 //! may be silent for a minute between requests, a head may not take that long, and a client that does
 //! not read its response must not hold the connection for ever. So the timeouts are kept here, below hyper.
+//! A TLS handshake is a part of the first head. HTTP/2 is served one stream at a time, so that every cap and
+//! timeout means the same there.
 
 use std::{
     cell::Cell,
@@ -17,31 +19,52 @@ use std::{
 
 use bytes::Bytes;
 use hyper::{
+    Request, Response,
     body::{Body, Frame, SizeHint},
-    server::conn::http1,
+    rt::Executor,
+    server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     sync::watch,
-    time::{Instant, sleep_until, timeout},
+    task,
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use crate::{
     http::connections::Place,
+    http::handshake::{Handshake, handshake},
     http::listen::{Peer, Stream},
     http::routes::Routes,
     self_metrics::HttpCounts,
 };
 
 /// Largest request head. A scrape's is below 1 KiB; hyper accepts no limit below 8 KiB.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+const MAX_HEAD_BYTES: u16 = 16 * 1024;
 
 /// How much is read and discarded after a request that was rejected unread, and for how long: a client that
 /// is still sending would otherwise see its connection reset instead of the response.
 const LINGER_BYTES: u64 = 4 << 20;
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How much of a body HTTP/2 takes at a time. What waits there for the client's window is a copy, so that an old
+/// body is not kept for a client that does not read.
+const HTTP2_CHUNK_BYTES: usize = 16 * 1024;
+
+/// The response to plain HTTP where TLS is spoken; before the handshake there is no other way to say it.
+const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+Content-Length: 50\r\nConnection: close\r\n\r\nthis port speaks HTTPS; write https:// in the URL\n";
+
+/// Who is at the other end of a connection, and what it has shown in the handshake.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// Its address.
+    pub peer: Peer,
+    /// It has a certificate, which passed what the web configuration asks of one.
+    pub has_certificate: bool,
+}
 
 /// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +216,8 @@ impl ConnectionState {
 struct TrackedStream {
     stream: Box<dyn Stream>,
     state: Rc<ConnectionState>,
+    /// What is read is not always part of a request.
+    is_http2: bool,
 }
 
 impl AsyncRead for TrackedStream {
@@ -203,7 +228,7 @@ impl AsyncRead for TrackedStream {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
+        if buf.filled().len() > before && !self.is_http2 {
             self.state.received();
         }
         result
@@ -244,17 +269,11 @@ impl AsyncWrite for TrackedStream {
     }
 }
 
-/// A body in one chunk that reports to the state of its connection when hyper has taken it.
+/// A body that reports to the state of its connection when hyper has taken it.
 pub struct TrackedBody {
     bytes: Bytes,
     state: Rc<ConnectionState>,
-}
-
-impl TrackedBody {
-    /// The body of the response that is sent on this connection.
-    pub fn new(bytes: Bytes, state: &Rc<ConnectionState>) -> Self {
-        Self { bytes, state: Rc::clone(state) }
-    }
+    is_http2: bool,
 }
 
 impl Body for TrackedBody {
@@ -265,8 +284,13 @@ impl Body for TrackedBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let bytes = std::mem::take(&mut self.bytes);
-        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+        let chunk = if self.is_http2 {
+            let length = self.bytes.len().min(HTTP2_CHUNK_BYTES);
+            Bytes::copy_from_slice(&self.bytes.split_to(length))
+        } else {
+            std::mem::take(&mut self.bytes)
+        };
+        Poll::Ready((!chunk.is_empty()).then(|| Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -284,6 +308,16 @@ impl Drop for TrackedBody {
     }
 }
 
+/// Runs what HTTP/2 has beside the connection: one future for each stream.
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
+    fn execute(&self, stream: F) {
+        task::spawn_local(stream);
+    }
+}
+
 /// Serves a connection to its end.
 pub async fn serve(
     stream: Box<dyn Stream>,
@@ -293,28 +327,92 @@ pub async fn serve(
     mut closing: watch::Receiver<bool>,
 ) {
     let state = &place.state;
-    let service = service_fn(|request| {
+    let (stream, client, is_http2) = match routes.guard.config().tls.clone() {
+        None => (stream, Client { peer, has_certificate: false }, false),
+        Some(tls) => {
+            let done = tokio::select! {
+                done = timeout_at(state.deadline(), handshake(stream, tls, peer)) => done,
+                _ = closing.wait_for(|closing| *closing) => return,
+            };
+            match done {
+                Ok(Handshake::Done { stream, client, is_http2 }) => (stream, client, is_http2),
+                Ok(Handshake::Plain(mut stream)) => {
+                    state.counts.count_response(400);
+                    // Fails when the client is gone already.
+                    let _ = stream.write_all(PLAIN_HTTP).await;
+                    return end(stream, true).await;
+                }
+                Ok(Handshake::Left) => return,
+                Ok(Handshake::Failed) | Err(_) => return state.counts.handshake_failed(),
+            }
+        }
+    };
+    let service = service_fn(|request: Request<_>| {
         state.enter(Phase::Response { body_taken: false });
-        let response = routes.respond(&request, peer);
-        routes.connections.sends(state, response.body());
-        let response = response.map(|body| TrackedBody::new(body, state));
-        ready(Ok::<_, Infallible>(response))
+        let (state, routes) = (Rc::clone(state), Rc::clone(&routes));
+        Box::pin(async move {
+            let response = routes.respond(&request, client).await;
+            routes.connections.sends(&state, response.body());
+            Ok::<_, Infallible>(response.map(|bytes| TrackedBody { bytes, state, is_http2 }))
+        })
     });
-    let stream = TokioIo::new(TrackedStream { stream, state: Rc::clone(state) });
+    let io = TokioIo::new(TrackedStream { stream, state: Rc::clone(state), is_http2 });
+    if is_http2 {
+        let connection = http2::Builder::new(Local)
+            .max_concurrent_streams(1)
+            .max_header_list_size(MAX_HEAD_BYTES.into())
+            .max_send_buf_size(HTTP2_CHUNK_BYTES)
+            .initial_stream_window_size(u32::from(u16::MAX))
+            .initial_connection_window_size(u32::from(u16::MAX))
+            .serve_connection(io, service);
+        let mut connection = pin!(connection);
+        drive(state, closing, |context, close| {
+            if close {
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.as_mut().poll(context)
+        })
+        .await;
+        return;
+    }
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         .half_close(true)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(stream, service);
+        .max_buf_size(MAX_HEAD_BYTES.into())
+        .serve_connection(io, service);
+    let ended = drive(state, closing, |context, close| {
+        if close {
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        connection.poll_without_shutdown(context)
+    })
+    .await;
+    let Some(result) = ended else { return };
+    let stream = connection.into_parts().io.into_inner().stream;
+    let rejected = result.is_err_and(|error| {
+        let rejected = error.is_parse();
+        if rejected {
+            state.counts.count_response(if error.is_parse_too_large() { 431 } else { 400 });
+        }
+        rejected
+    });
+    end(stream, rejected).await;
+}
+
+/// Polls a connection until it ends, or a phase of it times out, which returns nothing. `poll` is asked once to
+/// close the connection after the request in flight.
+async fn drive(
+    state: &ConnectionState,
+    mut closing: watch::Receiver<bool>,
+    mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll<hyper::Result<()>>,
+) -> Option<hyper::Result<()>> {
     let mut closing = pin!(closing.wait_for(|closing| *closing));
     let mut close_requested = false;
     let mut timer = pin!(sleep_until(state.deadline()));
-    let ended = poll_fn(|cx| {
-        if !close_requested && closing.as_mut().poll(cx).is_ready() {
-            close_requested = true;
-            Pin::new(&mut connection).graceful_shutdown();
-        }
-        if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+    poll_fn(|cx| {
+        let close = !close_requested && closing.as_mut().poll(cx).is_ready();
+        close_requested |= close;
+        if let Poll::Ready(result) = poll(cx, close) {
             return Poll::Ready(Some(result));
         }
         loop {
@@ -329,20 +427,26 @@ pub async fn serve(
             }
         }
     })
-    .await;
-    let Some(result) = ended else { return };
-    let mut stream = connection.into_parts().io.into_inner().stream;
-    let rejected = result.is_err_and(|error| {
-        let rejected = error.is_parse();
-        if rejected {
-            state.counts.count_response(if error.is_parse_too_large() { 431 } else { 400 });
-        }
-        rejected
-    });
+    .await
+}
+
+/// Closes a connection; where its request was rejected unread, the rest of that is discarded first.
+async fn end(mut stream: Box<dyn Stream>, rejected: bool) {
     // Fails when the client is gone already.
     let _ = stream.shutdown().await;
     if rejected {
         let _ =
             timeout(LINGER, tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink())).await;
     }
+}
+
+/// Serves a request that does not leave this thread. hyper keeps the date per thread, and a thread's first use of
+/// such a value may need the loader's lock, which a vendor's library may hold for ever later.
+pub async fn warm_up() {
+    let (mut near, far) = tokio::io::duplex(1024);
+    let request = near.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    request.await.expect("there is room for it");
+    let service = service_fn(|_| ready(Ok::<_, Infallible>(Response::new(String::new()))));
+    let served = http1::Builder::new().serve_connection(TokioIo::new(far), service).await;
+    served.expect("the client is still there");
 }

@@ -5,17 +5,19 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdTcpListener, ToSocketAddrs},
     os::unix::{
         fs::FileTypeExt,
-        net::{UnixListener as StdUnixListener, UnixStream},
+        net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
     },
     path::{Path, PathBuf},
+    task::{Context, Poll, ready},
 };
 
 use listenfd::ListenFd;
 use socket2::{Domain, Socket, Type};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+use tokio_rustls::server::TlsStream;
 
 use crate::commands::values::ListenAddress;
 
@@ -112,7 +114,7 @@ fn bind_address(address: SocketAddr) -> io::Result<StdTcpListener> {
 
 fn bind_unix(path: &Path) -> io::Result<BoundSocket> {
     if fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
-        match UnixStream::connect(path) {
+        match StdUnixStream::connect(path) {
             Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
             // Left behind by a process that was killed.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
@@ -155,8 +157,29 @@ impl Peer {
 }
 
 /// A connection over any kind of socket.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// The first byte that the client sends, which stays to be read; `None` where the kernel cannot show it.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the client closes before it has sent anything.
+    fn poll_first_byte(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
+        Poll::Ready(Ok(None))
+    }
+}
+
+impl Stream for TcpStream {
+    fn poll_first_byte(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        ready!(self.poll_peek(context, &mut buffer))?;
+        Poll::Ready(
+            buffer.filled().first().map_or(Err(io::ErrorKind::UnexpectedEof.into()), |byte| Ok(Some(*byte))),
+        )
+    }
+}
+
+impl Stream for UnixStream {}
+impl Stream for TlsStream<Box<dyn Stream>> {}
 
 impl Listener {
     /// Hands a bound socket to the runtime that is running.

@@ -3,6 +3,8 @@
 pub mod body;
 pub mod connection;
 pub mod connections;
+pub mod handshake;
 pub mod listen;
 pub mod live;
 pub mod routes;
+pub mod web_config;

@@ -15,9 +15,10 @@ use hyper::{
 
 use crate::{
     http::body::{BodyCache, Selection, What},
+    http::connection::Client,
     http::connections::Connections,
-    http::listen::Peer,
     http::live::{self, Live},
+    http::web_config::guard::Guard,
     sampling::device::Status,
     sampling::state::{ConnectionStatus, NodeState},
 };
@@ -39,6 +40,8 @@ pub struct Routes {
     pub telemetry_path: String,
     /// The open connections.
     pub connections: Rc<Connections>,
+    /// Who may have which path.
+    pub guard: Rc<Guard>,
 }
 
 fn response(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
@@ -48,25 +51,35 @@ fn response(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes
     response
 }
 
-fn text(status: StatusCode, text: impl Into<String>) -> Response<Bytes> {
+/// A response for people.
+pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Bytes> {
     response(status, HeaderValue::from_static(TEXT), text.into())
 }
 
 impl Routes {
-    /// The response to a request. Never waits: everything that is served is in memory.
-    pub fn respond<B>(&self, request: &Request<B>, peer: Peer) -> Response<Bytes> {
-        let mut response = self.route(request, peer);
+    /// The response to a request. Waits for a password to be checked and for nothing else: everything that is
+    /// served is in memory.
+    pub async fn respond<B>(&self, request: &Request<B>, client: Client) -> Response<Bytes> {
+        let config = self.guard.config();
+        let mut response = match self.guard.admit(&config, request, client).await {
+            Ok(is_known) => self.route(request, is_known || client.peer.is_local()),
+            Err(refused) => refused,
+        };
         self.connections.counts().count_response(response.status().as_u16());
         let length = HeaderValue::from(response.body().len());
         response.headers_mut().insert(CONTENT_LENGTH, length);
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        for (name, value) in &config.headers {
+            response.headers_mut().insert(name, value.clone());
+        }
         if request.method() == Method::HEAD {
             response.body_mut().clear();
         }
         response
     }
 
-    fn route<B>(&self, request: &Request<B>, peer: Peer) -> Response<Bytes> {
+    /// Paths of libraries and texts of errors are shown only with `details`.
+    fn route<B>(&self, request: &Request<B>, details: bool) -> Response<Bytes> {
         let path = request.uri().path();
         let metrics = path == self.telemetry_path;
         if !metrics && !PATHS.contains(&path) {
@@ -83,12 +96,12 @@ impl Routes {
         match path {
             _ if metrics => self.metrics(request),
             "/-/healthy" => text(StatusCode::OK, "alive\n"),
-            "/-/ready" => self.ready(peer),
-            live::API => self.node(request, peer),
+            "/-/ready" => self.ready(details),
+            live::API => self.node(request, details),
             live::STYLE => page_file("text/css; charset=utf-8", live::style()),
             live::SCRIPT => page_file("text/javascript; charset=utf-8", live::SCRIPT_TEXT),
             _ => {
-                let page = self.live.page(&self.telemetry_path, peer.is_local());
+                let page = self.live.page(&self.telemetry_path, details);
                 let mut response = page_file("text/html; charset=utf-8", page);
                 let policy = HeaderValue::from_static(live::POLICY);
                 response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
@@ -98,12 +111,12 @@ impl Routes {
     }
 
     /// The JSON of the page.
-    fn node<B>(&self, request: &Request<B>, peer: Peer) -> Response<Bytes> {
+    fn node<B>(&self, request: &Request<B>, details: bool) -> Response<Bytes> {
         if let Some(refusal) = self.no_room() {
             return refusal;
         }
         let gzip = accepts_gzip(request);
-        let mut response = page_file("application/json", self.live.json(peer.is_local(), gzip));
+        let mut response = page_file("application/json", self.live.json(details, gzip));
         encoded(&mut response, gzip, "accept-encoding");
         response
     }
@@ -113,8 +126,8 @@ impl Routes {
         if self.connections.room_for_response() {
             return None;
         }
-        const REASON: &str = "more requests at a time than --web.max-requests allows\n";
-        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, REASON);
+        let reason = "more requests at a time than --web.max-requests allows\n";
+        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, reason);
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         Some(response)
     }
@@ -162,8 +175,8 @@ impl Routes {
     }
 
     /// Ready once each source has either a sample of every device or a reason for having none. The reason is
-    /// in the body for clients on this host; it names paths of the host, which are nobody else's business.
-    fn ready(&self, peer: Peer) -> Response<Bytes> {
+    /// in the body with `details`; it names paths of the host, which are not everybody's business.
+    fn ready(&self, details: bool) -> Response<Bytes> {
         let mut waits = Vec::new();
         let mut ready = "ready\n".to_owned();
         for source in &self.node.sources {
@@ -172,7 +185,7 @@ impl Routes {
                 ConnectionStatus::Starting => waits.push(format!("{name}: connecting\n")),
                 ConnectionStatus::Up => {}
                 ConnectionStatus::Down(reason) => {
-                    let reason = if peer.is_local() { &reason } else { "down" };
+                    let reason = if details { &reason } else { "down" };
                     ready.extend([name, ": ", reason, "\n"]);
                 }
             }

@@ -182,7 +182,7 @@ impl SessionKeeper {
         let session = self.session.as_mut().ok_or(none)?;
         let found = session.devices(prior)?;
         let listed = found.into_iter().map(|Found { key, address, identity, open }| {
-            (self.waiting.add(open), Remembered { key, address, identity })
+            (self.waiting.add(open), Remembered { key, address, identity, announced: Vec::new() })
         });
         let listed = listed.collect();
         Ok((session.backend().clone(), listed))

@@ -160,14 +160,15 @@ impl Link {
         true
     }
 
-    /// Whether calls are under way, and none returned for longer than each of them may take.
+    /// Whether calls into the library are under way, and none returned for longer than any of them may take.
     fn hangs(&self, now: Instant) -> bool {
         let state = lock(&self.state);
-        let is_late = |running: &Running| {
-            let since = state.returned.map_or(running.since, |returned| returned.max(running.since));
-            now.saturating_duration_since(since) > running.silence
-        };
-        !state.calls.is_empty() && state.calls.values().all(is_late)
+        let calls = || state.calls.values().filter(|running| running.enters_library);
+        let longest = calls().map(|running| running.silence).max();
+        let first = calls().map(|running| running.since).min();
+        let silent_since = first.map(|first| state.returned.map_or(first, |returned| returned.max(first)));
+        let silence = silent_since.map(|since| now.saturating_duration_since(since));
+        silence > longest
     }
 
     /// What was called, for people.
@@ -240,4 +241,37 @@ fn ending(child: &mut Child) -> End {
 /// Those of the operating system.
 pub fn tick(connection: &UnixStream) -> std::io::Result<()> {
     connection.set_read_timeout(Some(TICK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_hangs_when_nothing_returns_for_as_long_as_any_of_its_calls_may_take() {
+        let (ours, _theirs) = UnixStream::pair().expect("a pair");
+        let link = Link::new(ours);
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut receivers = Vec::new();
+        let mut call = |number: u32, silence, enters_library, seconds| {
+            let (result, receiver) = mpsc::channel();
+            receivers.push(receiver);
+            let running = Running { name: "sample", silence, enters_library, since: at(seconds), result };
+            lock(&link.state).calls.insert(number, running);
+        };
+        assert!(!link.hangs(at(100)), "nothing is called");
+        call(1, SILENCE, true, 0);
+        call(2, SILENCE, false, 5);
+        assert!(!link.hangs(at(10)));
+        assert!(link.hangs(at(11)), "a call that reads memory only is no sign of life");
+        call(3, SILENCE, true, 9);
+        assert!(link.hangs(at(11)), "nor is one that has begun");
+        lock(&link.state).returned = Some(at(8));
+        assert!(!link.hangs(at(11)), "another call returned");
+        assert!(link.hangs(at(19)));
+        call(4, OPENING, true, 10);
+        assert!(!link.hangs(at(19)), "opening may take long");
+        assert!(link.hangs(at(39)));
+    }
 }

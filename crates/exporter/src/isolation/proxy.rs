@@ -119,7 +119,7 @@ impl Session for RemoteSession {
         let called = self.link.call::<Result<(Backend, Listed), Lost>>(Call::Devices(prior.clone()));
         let (backend, listed) = called.map_err(Lost::Session)??;
         self.backend = backend;
-        let found = listed.into_iter().map(|(number, Remembered { key, address, identity })| {
+        let found = listed.into_iter().map(|(number, Remembered { key, address, identity, .. })| {
             let device = RemoteDevice { link: Arc::clone(&self.link), number };
             Found { key, address, identity, open: Box::new(move || device.open()) }
         });

@@ -10,8 +10,8 @@ use std::{
 
 use naming::{Absence, Family, FaultCode, Id, Label, Value};
 use reading::{
-    Absent, Backend, Batch, Code, Fault, Group, Identity, LabelValue, Labels, Lost, Prior, Reading,
-    Remembered, Unavailable,
+    Absent, Alias, Announced, Backend, Batch, Code, Fault, Group, Identity, LabelValue, Labels, Lost, Prior,
+    Reading, Remembered, Unavailable,
 };
 use source::lock;
 
@@ -105,12 +105,14 @@ records! {
     Absent { id, labels, fault }
     Backend { library, version, simulated }
     Fault { absence, call, code }
-    Identity { family, device, uuid, partition, vendor }
+    Identity { family, device, uuid, partition, vendor, aliases }
     Prior { remembered, bus }
-    Remembered { key, address, identity }
+    Announced { partition, code, count, last }
+    Remembered { key, address, identity, announced }
 }
 
 variants! {
+    Alias { 0u8 = Id(id), 1u8 = Node(path) }
     Code { 0u8 = Known(code), 1u8 = Returned(name) }
     LabelValue { 0u8 = Word(word), 1u8 = Number(number) }
     Lost { 0u8 = Device(fault), 1u8 = Session(fault) }
@@ -185,10 +187,16 @@ impl Wire for Reading {
         self.id.append(out);
         self.labels.append(out);
         self.value.append(out);
+        self.begins_with_sampler.append(out);
     }
 
     fn take(input: &mut &[u8]) -> Option<Self> {
-        let reading = Self { id: Wire::take(input)?, labels: Wire::take(input)?, value: Wire::take(input)? };
+        let reading = Self {
+            id: Wire::take(input)?,
+            labels: Wire::take(input)?,
+            value: Wire::take(input)?,
+            begins_with_sampler: Wire::take(input)?,
+        };
         reading.is_of_a_device().then_some(reading)
     }
 }
@@ -214,6 +222,20 @@ impl Wire for Batch {
 
     fn take(input: &mut &[u8]) -> Option<Self> {
         Some(Self { groups: Wire::take(input)?, absences: Wire::take(input)?, capacity: 0 })
+    }
+}
+
+impl Wire for bool {
+    fn append(&self, out: &mut Vec<u8>) {
+        u8::from(*self).append(out);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        match u8::take(input)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
     }
 }
 
@@ -405,7 +427,8 @@ mod tests {
     fn batch() -> Batch {
         let mut batch = Batch::default();
         let vendor = vec![("pci_bus_id", "0000:03:00.0".to_owned())];
-        let card = Arc::new(Identity { vendor, ..Identity::new(Family::Xpu, "card1") });
+        let aliases = vec![Alias::Id("card1".to_owned()), Alias::Node("/dev/dri/card1".to_owned())];
+        let card = Arc::new(Identity { vendor, aliases, ..Identity::new(Family::Xpu, "card1") });
         let tile = Arc::new(Identity { partition: Some("tile0".to_owned()), ..(*card).clone() });
         batch.begin(&card);
         let info = Labels::Shared([(Label::Model, "Arc Pro B60".to_owned())].into());
@@ -470,7 +493,7 @@ mod tests {
 
     #[test]
     fn what_a_device_cannot_report_is_refused() {
-        let reading = |id, labels, value| written(&Reading { id, labels, value });
+        let reading = |id, labels, value| written(&Reading { id, labels, value, begins_with_sampler: true });
         let sensor = || Labels::one(Label::Sensor, "gpu");
         let good = reading(m::TEMPERATURE.id, sensor(), Value::Float(60.0));
         assert!(read::<Reading>(&good).is_some());

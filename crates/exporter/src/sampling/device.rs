@@ -10,16 +10,16 @@ use std::{
 
 use arc_swap::ArcSwap;
 use naming::{
-    Flag, Id, Label,
-    catalogue::{DEVICE_INFO, DEVICE_UP},
+    Flag, Id, Label, Value,
+    catalogue::{DEVICE_INFO, DEVICE_UP, ERROR_LAST, ERRORS},
 };
-use reading::{Batch, Fault, FaultCode, Found, Identity, Labels, Remembered, Subject};
+use reading::{Announced, Batch, Fault, FaultCode, Found, Identity, Labels, Reading, Remembered, Subject};
 use tracing::{info, warn};
 
 use self::standby::Standby;
 use crate::{
-    sampling::call::DriverCall, sampling::history::History, sampling::integral::Integrals,
-    sampling::state::Generation, sampling::timing::Timing,
+    sampling::call::DriverCall, sampling::history::History, sampling::state::Generation,
+    sampling::sums::Sums, sampling::timing::Timing,
 };
 
 /// What is known of a device.
@@ -112,6 +112,18 @@ impl Snapshot {
     }
 }
 
+/// The events of a driver about a device or partition.
+fn announced(subject: &Subject) -> Vec<Announced> {
+    let of = |wanted: Id| subject.readings().iter().filter(move |reading| reading.id == wanted);
+    let event = |last: &Reading| {
+        let count = of(ERRORS.id).find(|count| count.labels == last.labels)?;
+        let Value::Int(count) = count.value else { return None };
+        let partition = subject.identity()?.partition.clone();
+        Some(Announced { partition, code: last.labels.value(Label::Code)?, count, last: last.value.as_f64() })
+    };
+    of(ERROR_LAST.id).filter_map(event).collect()
+}
+
 /// A device that was seen, kept until it is gone for long.
 #[derive(Debug)]
 pub struct Device {
@@ -130,7 +142,7 @@ struct State {
     worker: u64,
     call: DriverCall,
     standby: Standby,
-    integrals: Integrals,
+    sums: Sums,
     history: History,
     address: Option<String>,
     gone: Option<Instant>,
@@ -156,8 +168,13 @@ impl Device {
 
     /// What the next list of its driver should know of it.
     pub fn remembered(&self) -> Remembered {
-        let identity = Arc::clone(&self.snapshot.load().identity);
-        Remembered { key: self.key.clone(), address: self.address(), identity }
+        let snapshot = self.snapshot.load();
+        Remembered {
+            key: self.key.clone(),
+            address: self.address(),
+            identity: Arc::clone(&snapshot.identity),
+            announced: snapshot.subjects.iter().flat_map(announced).collect(),
+        }
     }
 
     /// What to print now.
@@ -198,7 +215,7 @@ impl Device {
         let mut state = self.state();
         state.worker = worker;
         state.gone = None;
-        state.integrals.interrupt();
+        state.sums.interrupt();
         let old = self.snapshot.load_full();
         if old.identity != *identity {
             let new = if old.status.is_lost() {
@@ -225,7 +242,7 @@ impl Device {
         let mut state = self.state();
         let late = state.call.end();
         if late {
-            state.integrals.interrupt();
+            state.sums.interrupt();
         }
         late
     }
@@ -234,10 +251,10 @@ impl Device {
     pub fn publish(&self, worker: u64, mut batch: Batch, taken: Instant) {
         let mut state = self.state();
         if state.worker == worker {
-            state.integrals.add(&mut batch, taken);
+            state.sums.add(&mut batch, taken);
             let identity = Arc::clone(&self.snapshot.load().identity);
             let new = Snapshot::new(identity, Status::Up, taken, batch.finish());
-            state.history.add(new.whole(), taken);
+            state.history.add(&new.whole(), taken);
             self.replace(&state, new);
         }
     }

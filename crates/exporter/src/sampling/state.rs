@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use naming::{Distribution, Family, Label};
-use reading::{Backend, Fault, FaultCode, Found, Labels};
+use reading::{Backend, Fault, FaultCode, Found, Identity, Labels};
 use source::lock;
 use tracing::{info, warn};
 
@@ -78,6 +78,21 @@ impl NodeState {
     /// The name of the simulated machine, when any source runs on one.
     pub fn simulated(&self) -> Option<String> {
         self.sources.iter().find_map(|source| source.connection().backend.as_ref()?.simulated.clone())
+    }
+
+    /// The labels of every device that is exported, each followed by those of its partitions.
+    pub fn identities(&self) -> Vec<Arc<Identity>> {
+        let snapshots = self.sources.iter().flat_map(|source| source.snapshots());
+        let mut all: Vec<Arc<Identity>> = Vec::new();
+        for snapshot in snapshots {
+            all.push(Arc::clone(&snapshot.identity));
+            for part in snapshot.subjects.iter().filter_map(|subject| subject.identity()) {
+                if !all.iter().any(|known| known.is_same(part)) {
+                    all.push(Arc::clone(part));
+                }
+            }
+        }
+        all
     }
 
     /// Withdraws what hangs or is too old.

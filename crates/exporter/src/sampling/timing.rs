@@ -125,6 +125,12 @@ mod tests {
                 attempts += 1;
             }
             assert!((100..250).contains(&attempts), "{attempts} attempts in an hour");
+            // A device that fails every few seconds, for seconds, is back soon each time.
+            let (mut flapping, period) = (Backoff::default(), Duration::from_secs(3));
+            for time in 1..1000 {
+                let wait = flapping.failed(&timing.waits(), start + time * period, period / 2);
+                assert!(wait <= (timing.first_retry).max(period).mul_f64(1.21), "{wait:?}");
+            }
             // A device that works only for moments is not opened in every interval.
             let wait = backoff.failed(&timing.waits(), now + Duration::from_secs(1), Duration::from_secs(1));
             assert!(wait >= timing.last_retry.mul_f64(0.79), "{wait:?}");

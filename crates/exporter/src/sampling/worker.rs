@@ -24,7 +24,7 @@ use crate::{
 /// unknown; what they do not touch costs address space, not memory.
 pub const STACK_BYTES: usize = 512 * 1024;
 
-/// Readings that [`Integrals`](crate::sampling::integral::Integrals) may add to a subject.
+/// Readings that [`Sums`](crate::sampling::sums::Sums) may add to a subject.
 const CAPACITY_FOR_INTEGRALS: usize = 32;
 
 /// Capacity for the first round, which has no predecessor: as many readings as the largest devices have.

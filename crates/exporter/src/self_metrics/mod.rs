@@ -1,10 +1,12 @@
 //! The exporter's own metrics.
 
 pub mod host;
+pub mod reload;
 
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    rc::Rc,
     sync::Arc,
     time::Instant,
 };
@@ -12,19 +14,23 @@ use std::{
 use naming::{
     Bytes, Count, Flag, Label, Seconds,
     catalogue::{
-        BUILD_INFO, DEVICES, DEVICES_EXPECTED, HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED, HTTP_IN_FLIGHT,
-        HTTP_REQUESTS, LOG_LINES_DROPPED, PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT,
-        PROCESS_START, PROCESS_THREADS, PROCESS_VIRTUAL, SAMPLE_DURATION, SNAPSHOT_AGE, SOURCE_CONNECTS,
-        SOURCE_FAULTS, SOURCE_UP, STUCK_THREADS,
+        BUILD_INFO, DEVICES, DEVICES_EXPECTED, HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED,
+        HTTP_HANDSHAKES_FAILED, HTTP_IN_FLIGHT, HTTP_REQUESTS, LOG_LINES_DROPPED, PROCESS_CPU,
+        PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT, PROCESS_START, PROCESS_THREADS, PROCESS_VIRTUAL,
+        SAMPLE_DURATION, SNAPSHOT_AGE, SOURCE_CONNECTS, SOURCE_FAULTS, SOURCE_UP, STUCK_THREADS,
     },
 };
 use procfs::process::{LimitValue, Process};
 use reading::{Batch, Labels, Subject};
 
+use workloads::Room;
+
 use crate::{
     commands::log,
+    http::web_config::guard::Guard,
     sampling::state::{ConnectionStatus, NodeState, SourceState},
     self_metrics::host::Host,
+    self_metrics::reload::Reload,
 };
 
 /// What the HTTP server counts. It runs on one thread, so cells without atomics are enough.
@@ -38,12 +44,19 @@ pub struct HttpCounts {
     pub connections: Cell<u32>,
     /// Connections closed because a cap was reached.
     pub refused: Cell<u64>,
+    /// Connections that ended before they were secured.
+    pub handshakes_failed: Cell<u64>,
 }
 
 impl HttpCounts {
     /// Counts a response.
     pub fn count_response(&self, code: u16) {
         *self.responses.borrow_mut().entry(code).or_default() += 1;
+    }
+
+    /// Counts a connection that ended before it was secured.
+    pub fn handshake_failed(&self) {
+        self.handshakes_failed.set(self.handshakes_failed.get() + 1);
     }
 }
 
@@ -55,11 +68,14 @@ pub struct SelfMetrics {
     page_bytes: u64,
     build: RefCell<(Option<String>, Labels)>,
     host: Option<Host>,
+    guard: Rc<Guard>,
+    settings: Option<Arc<Reload>>,
+    workloads: Option<Arc<Room>>,
 }
 
 impl SelfMetrics {
     /// Looks this process up; with a `host`, its metrics are read as well.
-    pub fn new(host: Option<Host>) -> Self {
+    pub fn new(host: Option<Host>, guard: Rc<Guard>, settings: Option<Arc<Reload>>) -> Self {
         let process = Process::myself().ok();
         let ticks_per_second = procfs::ticks_per_second() as f64;
         let started = process.as_ref().and_then(|process| process.stat().ok());
@@ -68,10 +84,26 @@ impl SelfMetrics {
             .zip(booted)
             .map(|(stat, booted)| booted as f64 + stat.starttime as f64 / ticks_per_second);
         let build = RefCell::new((None, build_labels(None)));
-        Self { process, start, ticks_per_second, page_bytes: procfs::page_size(), build, host }
+        Self {
+            process,
+            start,
+            ticks_per_second,
+            page_bytes: procfs::page_size(),
+            build,
+            host,
+            guard,
+            settings,
+            workloads: None,
+        }
     }
 
-    /// The metrics now; of those that are about a source, only the ones of `sources`.
+    /// Also reads who holds a device.
+    #[must_use]
+    pub fn with_workloads(self, room: Arc<Room>) -> Self {
+        Self { workloads: Some(room), ..self }
+    }
+
+    /// The metrics now, and who holds a device; of those that are about a source, only the ones of `sources`.
     pub fn read(&self, node: &NodeState, sources: &[&Arc<SourceState>], http: &HttpCounts) -> Vec<Subject> {
         let mut batch = Batch::default();
         batch.begin_exporter();
@@ -85,12 +117,25 @@ impl SelfMetrics {
         batch.put(HTTP_IN_FLIGHT, Labels::NONE, Ok(Count(http.in_flight.get().into())));
         batch.put(HTTP_CONNECTIONS, Labels::NONE, Ok(Count(http.connections.get().into())));
         batch.put(HTTP_CONNECTIONS_REFUSED, Labels::NONE, Ok(Count(http.refused.get())));
+        if let Some(settings) = &self.settings {
+            settings.read("config", &mut batch);
+        }
+        if let Some(watched) = self.guard.watched() {
+            watched.reload.read("web_config", &mut batch);
+        }
+        if self.guard.config().tls.is_some() {
+            batch.put(HTTP_HANDSHAKES_FAILED, Labels::NONE, Ok(Count(http.handshakes_failed.get())));
+        }
         batch.put(LOG_LINES_DROPPED, Labels::NONE, Ok(Count(log::dropped())));
         self.read_process(&mut batch);
         if let Some(host) = &self.host {
             host.read(&mut batch);
         }
-        batch.finish()
+        let mut all = batch.finish();
+        if let Some(room) = &self.workloads {
+            all.extend(room.read(|family| sources.iter().any(|source| source.family == family)));
+        }
+        all
     }
 
     /// Labels of the build information; which machine is simulated is known only once a source is connected.

@@ -16,7 +16,7 @@ use crate::commands::{
     values::{ListenAddress, listen_address},
 };
 
-const SPEC: SourceSpec = SourceSpec {
+pub const SPEC: SourceSpec = SourceSpec {
     family: Family::Nvidia,
     about: "Fake devices",
     args: |command| command.arg(clap::Arg::new("library.fake").long("library.fake").value_name("PATH")),
@@ -26,18 +26,18 @@ const SPEC: SourceSpec = SourceSpec {
     },
 };
 
-fn parse(args: &[&str]) -> Result<Parsed, String> {
+pub fn parse(args: &[&str]) -> Result<Parsed, String> {
     let args: Vec<OsString> = ["fake-exporter"].iter().chain(args).map(OsString::from).collect();
-    cli::parse(cli::command("fake-exporter", "Fakes", &[SPEC]), &args).map_err(|error| error.to_string())
+    cli::parse(&cli::command("fake-exporter", "Fakes", &[SPEC]), &args).map_err(|error| error.to_string())
 }
 
-fn serve_flags(args: &[&str]) -> ServeFlags {
-    let Ok(Parsed::Run(command, _)) = parse(args) else { panic!("{args:?}") };
+pub fn serve_flags(args: &[&str]) -> ServeFlags {
+    let Ok(Parsed::Run(command, ..)) = parse(args) else { panic!("{args:?}") };
     let Command::Serve(flags) = *command else { panic!("{args:?}") };
     flags
 }
 
-fn mistake(args: &[&str]) -> String {
+pub fn mistake(args: &[&str]) -> String {
     parse(args).err().unwrap_or_else(|| panic!("{args:?} was taken"))
 }
 
@@ -298,7 +298,10 @@ fn the_flags_page_and_the_manual_have_every_flag_of_the_program_and_its_sources(
         page.contains("### Fake devices\n")
             && page.contains("| `--library.fake PATH` | `ACCELSCOPE_LIBRARY_FAKE` |")
     );
-    assert!(page.contains("It also takes the flags under: Sources, Log, Fake devices.\n"), "{page}");
+    assert!(
+        page.contains("It also takes the flags under: Settings, Sources, Workloads, Log, Fake devices.\n"),
+        "{page}"
+    );
     let manual = manual::pages(&program);
     let serve =
         manual.iter().find(|(path, _)| path == "share/man/man1/fake-exporter-serve.1").expect("a page");

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
@@ -23,6 +24,7 @@ use reading::{
 };
 
 use crate::{
+    http::web_config::guard::Guard,
     sampling::state::NodeState,
     sampling::supervisor,
     sampling::timing::Timing,
@@ -352,7 +354,11 @@ impl Rig {
     fn encoded(&self, options: &Options<'_>) -> String {
         self.node.check(Instant::now());
         let sources: Vec<_> = self.node.sources.iter().collect();
-        let own = SelfMetrics::new(None).read(&self.node, &sources, &HttpCounts::default());
+        let own = SelfMetrics::new(None, Rc::new(Guard::new(None, false)), None).read(
+            &self.node,
+            &sources,
+            &HttpCounts::default(),
+        );
         let snapshots = self.node.sources[0].snapshots();
         let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
         let body = String::from_utf8(encode(Format::Text, subjects, options)).expect("text");

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use exposition::Format;
 use flate2::read::GzDecoder;
 use naming::Family;
@@ -21,11 +22,12 @@ use crate::{
     commands::serve::{Serve, Web},
     commands::values::listen_address,
     http::body::{BodyCache, Selection, Vocabularies, What},
-    http::connection::Timeouts,
+    http::connection::{Client, Timeouts},
     http::connections::{Connections, Limits},
     http::listen::{self, BoundSocket, Peer},
     http::live::Live,
     http::routes::Routes,
+    http::web_config::guard::Guard,
     sampling::state::NodeState,
     self_metrics::{HttpCounts, SelfMetrics},
 };
@@ -46,6 +48,8 @@ pub fn web() -> Web {
             idle: Duration::from_secs(20),
             response: Duration::from_secs(20),
         },
+        config: None,
+        protects_health: false,
     }
 }
 
@@ -75,10 +79,12 @@ impl Server {
                 auto: false,
                 timing: timing(),
                 sysfs,
+                workloads: None,
                 host: None,
-                vocabularies,
+                vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies)),
                 listeners,
                 web,
+                settings: None,
             }
             .run(|| async {
                 // A test that fails drops the sender, which is as good as sending.
@@ -342,10 +348,13 @@ fn a_client_elsewhere_sees_no_path_and_no_error_text() {
         live: Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node)),
         telemetry_path: "/metrics".to_owned(),
         connections: Rc::new(Connections::new(web().limits, web().timeouts, counts)),
+        guard: open(),
     };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let page = |path: &str, peer: Peer| {
         let request = hyper::Request::get(path).body(()).expect("a request");
-        String::from_utf8(routes.respond(&request, peer).into_body().to_vec()).expect("text")
+        let response = runtime.block_on(routes.respond(&request, Client { peer, has_certificate: false }));
+        String::from_utf8(response.into_body().to_vec()).expect("text")
     };
     let address = |text: &str| Peer(Some(text.parse().expect("an address")));
     for path in ["/", "/api/v1/node", "/-/ready"] {
@@ -423,9 +432,19 @@ fn both_ip_families_are_served() {
     );
 }
 
+/// No web configuration.
+fn open() -> Rc<Guard> {
+    Rc::new(Guard::new(None, false))
+}
+
 fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {
     let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
-    BodyCache::new(Arc::clone(node), vocabularies, Rc::clone(counts), SelfMetrics::new(None))
+    BodyCache::new(
+        Arc::clone(node),
+        Arc::new(ArcSwap::from_pointee(vocabularies)),
+        Rc::clone(counts),
+        SelfMetrics::new(None, open(), None),
+    )
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn the_json_is_made_once_while_nothing_changes() {
     let node = Arc::new(NodeState::new(
         [Family::Nvidia],
         false,
-        crate::sampling::timing::Timing { interval: std::time::Duration::from_secs(3600), ..timing() },
+        crate::sampling::timing::Timing { interval: std::time::Duration::from_hours(1), ..timing() },
     ));
     let live = Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node));
     let (plain, gzip) = (live.json(true, false), live.json(true, true));

@@ -84,6 +84,28 @@ entries! { from super::host::END;
          new one",
     );
 
+    HTTP_HANDSHAKES_FAILED: Count = own(
+        MetricKind::Counter,
+        "accelscope_http_tls_handshakes_failed_total",
+        &[],
+        "Client connections that ended in the TLS handshake: no common version or cipher, no valid client \
+         certificate, or no end in time",
+    );
+
+    CONFIG_LAST_RELOAD: Flag = own(
+        MetricKind::Gauge,
+        "accelscope_config_last_reload_successful",
+        &[Label::File],
+        "Whether the file could be used when it was last read; if not, what it said before still holds",
+    );
+
+    CONFIG_LAST_RELOAD_SUCCESS: Seconds = own(
+        MetricKind::Gauge,
+        "accelscope_config_last_reload_success_timestamp_seconds",
+        &[Label::File],
+        "When the file was last read and could be used, as Unix time",
+    );
+
     LOG_LINES_DROPPED: Count = own(
         MetricKind::Counter,
         "accelscope_log_lines_dropped_total",

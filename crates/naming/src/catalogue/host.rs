@@ -2,7 +2,7 @@
 
 use crate::{Bytes, Count, Label, MetricKind, Seconds, entry::own};
 
-entries! { from super::health::END;
+entries! { from super::workloads::END;
 
     HOST_CPU: Seconds = own(
         MetricKind::Counter,

@@ -40,6 +40,7 @@ mod identity;
 mod links;
 mod memory;
 mod thermal;
+mod workloads;
 
 pub use compute::*;
 pub use exporter::*;
@@ -49,6 +50,7 @@ pub use identity::*;
 pub use links::*;
 pub use memory::*;
 pub use thermal::*;
+pub use workloads::*;
 
 use crate::Metric;
 
@@ -64,6 +66,7 @@ pub static METRICS: &[Metric] = &const {
         thermal::ENTRIES,
         links::ENTRIES,
         health::ENTRIES,
+        workloads::ENTRIES,
         host::ENTRIES,
         exporter::ENTRIES,
     ])
@@ -78,13 +81,14 @@ pub(crate) static HANDLES: &[&str] = &const {
         thermal::HANDLES,
         links::HANDLES,
         health::HANDLES,
+        workloads::HANDLES,
         host::HANDLES,
         exporter::HANDLES,
     ])
 };
 
 /// The parts as one array of `N`, which must be the sum of their lengths: the build fails otherwise.
-const fn joined<T: Copy, const N: usize>(parts: [&[T]; 8]) -> [T; N] {
+const fn joined<T: Copy, const N: usize>(parts: [&[T]; 9]) -> [T; N] {
     let mut all = [parts[0][0]; N];
     let (mut part, mut at) = (0, 0);
     while part < parts.len() {

@@ -8,6 +8,7 @@ pub(super) const ROW: Row = Row {
     first_device: "socket0",
     rule_file: "xeon",
     pci: None,
+    allocators: &[],
     sources: &[
         (m::DEVICE_INFO.id, "CPUID, sysfs"),
         (m::ENGINE_ACTIVE.id, "EXE.AMX_BUSY over unhalted cycles"),

@@ -8,6 +8,7 @@ pub(super) const ROW: Row = Row {
     first_device: "hpu0",
     rule_file: "gaudi",
     pci: Some(PciMatch { vendor: 0x1da3, classes: &[0x1200], drivers: &["habanalabs"] }),
+    allocators: &["habana.ai", "gaudi.intel.com"],
     sources: &[
         (m::DEVICE_INFO.id, "hlml_device_get_name, get_serial, get_pci_info, get_pcb_info, sysfs"),
         (m::DEVICE_CONFIG.id, "hlml_device_get_handle_by_index"),

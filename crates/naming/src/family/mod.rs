@@ -37,6 +37,8 @@ struct Row {
     rule_file: &'static str,
     /// How its devices show on the PCI bus; `None` for one that is not on it.
     pci: Option<PciMatch>,
+    /// Who hands its devices out to pods: the domains of device plugins' resources, and names of DRA drivers.
+    allocators: &'static [&'static str],
     /// Its metrics in catalogue order, each with the calls or files that it is read from.
     sources: &'static [(Id, &'static str)],
 }
@@ -99,6 +101,15 @@ impl Family {
         self.row().pci
     }
 
+    /// The family whose devices a resource of a device plugin (`gpu.intel.com/xe`) or a driver of DRA hands out.
+    pub fn of_allocator(name: &str) -> Option<Self> {
+        let (domain, resource) = name.split_once('/').unwrap_or((name, ""));
+        // Such a resource gives sight of all devices, and hands none out.
+        let is_monitor = resource.ends_with("monitoring");
+        let hands_out = |family: &Self| !is_monitor && family.row().allocators.contains(&domain);
+        Self::ALL.into_iter().find(hands_out)
+    }
+
     /// The metrics that the family reads, in catalogue order, each with the calls or files that it is read
     /// from.
     pub(crate) const fn sources(self) -> &'static [(Id, &'static str)] {
@@ -122,5 +133,35 @@ impl Metric {
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Family;
+
+    #[test]
+    fn who_hands_devices_out_belongs_to_one_family() {
+        let cases = [
+            ("nvidia.com/gpu", Some(Family::Nvidia)),
+            ("nvidia.com/mig-1g.10gb.shared", Some(Family::Nvidia)),
+            ("gpu.nvidia.com", Some(Family::Nvidia)),
+            ("gpu.intel.com/xe", Some(Family::Xpu)),
+            ("gpu.intel.com/i915", Some(Family::Xpu)),
+            ("gpu.intel.com", Some(Family::Xpu)),
+            ("npu.intel.com/accel", Some(Family::Npu)),
+            ("habana.ai/gaudi", Some(Family::Gaudi)),
+            ("gaudi.intel.com", Some(Family::Gaudi)),
+            ("gpu.intel.com/xe_monitoring", None),
+            ("gpu.intel.com/monitoring", None),
+            ("gpu.amd.com", None),
+            ("example.com/nvidia.com", None),
+            ("", None),
+        ];
+        for (name, family) in cases {
+            assert_eq!(Family::of_allocator(name), family, "{name}");
+        }
+        let all: Vec<_> = Family::ALL.iter().flat_map(|family| family.row().allocators).collect();
+        assert!(all.iter().all(|one| all.iter().filter(|other| *other == one).count() == 1), "{all:?}");
     }
 }

@@ -8,6 +8,7 @@ pub(super) const ROW: Row = Row {
     first_device: "0000:00:0b.0",
     rule_file: "edge",
     pci: Some(PciMatch { vendor: INTEL, classes: &[0x1200], drivers: &["intel_vpu"] }),
+    allocators: &["npu.intel.com"],
     sources: &[
         (m::DEVICE_INFO.id, "sysfs"),
         (m::DEVICE_ASLEEP.id, "power/runtime_status"),

@@ -9,6 +9,7 @@ pub(super) const ROW: Row = Row {
     rule_file: "nvidia",
     // A board's audio and USB functions have other classes.
     pci: Some(PciMatch { vendor: 0x10de, classes: &[0x0300, 0x0302], drivers: &["nvidia"] }),
+    allocators: &["nvidia.com", "gpu.nvidia.com"],
     sources: &[
         (m::DEVICE_INFO.id, "nvmlDeviceGetName, GetPciInfo, GetSerial, GetVbiosVersion, GetInforomVersion"),
         (m::PLATFORM_INFO.id, "nvmlDeviceGetPlatformInfo; Blackwell and later"),

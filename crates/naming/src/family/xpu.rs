@@ -8,6 +8,7 @@ pub(super) const ROW: Row = Row {
     first_device: "0000:03:00.0",
     rule_file: "xpu",
     pci: Some(PciMatch { vendor: INTEL, classes: &[0x0300, 0x0380], drivers: &["xe", "i915"] }),
+    allocators: &["gpu.intel.com"],
     sources: &[
         (m::DEVICE_INFO.id, "sysfs, zesDeviceGetProperties"),
         (m::DEVICE_ASLEEP.id, "power/runtime_status"),

@@ -133,10 +133,23 @@ pub fn pcie(sample: &DeviceSample<'_>, batch: &mut Batch) {
     });
     let capacity = link.map(|link| BytesPerSecond(link.bytes_per_second().round()));
     batch.put(m::LINK_BANDWIDTH, labels(), capacity);
-    let keys = [f::NVML_FI_DEV_PCIE_COUNT_TX_BYTES, f::NVML_FI_DEV_PCIE_COUNT_RX_BYTES];
-    let [sent, received] = [0, 1].map(|index| pcie_bytes(sample, index, keys[index]));
-    batch.put(m::LINK_TRANSMIT, labels(), sent);
-    batch.put(m::LINK_RECEIVE, labels(), received);
+    for (index, metric, key) in [
+        (0, m::LINK_TRANSMIT, f::NVML_FI_DEV_PCIE_COUNT_TX_BYTES),
+        (1, m::LINK_RECEIVE, f::NVML_FI_DEV_PCIE_COUNT_RX_BYTES),
+    ] {
+        match pcie_bytes(sample, index, key) {
+            PcieBytes::OfDevice(bytes) => batch.put(metric, labels(), bytes.map(Bytes)),
+            PcieBytes::Integral(bytes) => batch.put_sum(metric, labels(), bytes.map(Bytes)),
+        }
+    }
+}
+
+/// Bytes over PCIe, by where they come from.
+enum PcieBytes {
+    /// The device's own counter.
+    OfDevice(Measured<u64>),
+    /// The integral of GPM's rate, since the device was opened.
+    Integral(Measured<u64>),
 }
 
 /// Bytes over PCIe: the device's own counter where it is 64 bits wide, else the integral of GPM's rate. A
@@ -144,12 +157,12 @@ pub fn pcie(sample: &DeviceSample<'_>, batch: &mut Batch) {
 ///
 /// The two begin at different times, so the integral does not stand in for a counter that fails for a round:
 /// the return to the counter would look like traffic.
-fn pcie_bytes(sample: &DeviceSample<'_>, index: usize, field: FieldKey) -> Measured<Bytes> {
+fn pcie_bytes(sample: &DeviceSample<'_>, index: usize, field: FieldKey) -> PcieBytes {
     let counter = sample.counts.pcie[index];
     let is_narrow = sample.fields.is_narrow(field);
     let is_unsupported = counter.is_err_and(|fault| fault.absence == Absence::Unsupported);
     if !is_narrow && !is_unsupported {
-        return counter.map(Bytes);
+        return PcieBytes::OfDevice(counter);
     }
     let wraps = Fault::new("nvmlDeviceGetFieldValues", FaultCode::CounterWrapsTooFast);
     let why = if is_narrow { wraps } else { counter.err().unwrap_or(wraps) };
@@ -158,5 +171,6 @@ fn pcie_bytes(sample: &DeviceSample<'_>, index: usize, field: FieldKey) -> Measu
         clippy::cast_sign_loss,
         reason = "a sum of rates that are never negative"
     )]
-    sample.counts.pcie_integrals[index].map(|bytes| Bytes(bytes as u64)).map_err(|_| why)
+    let integral = sample.counts.pcie_integrals[index].map(|bytes| bytes as u64);
+    PcieBytes::Integral(integral.map_err(|_| why))
 }

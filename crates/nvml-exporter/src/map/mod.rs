@@ -90,7 +90,7 @@ pub fn device(sample: &DeviceSample<'_>, batch: &mut Batch) {
     platform::put(sample.rare, batch);
     engines::utilization(sample.raw, batch);
     engines::profiling(sample.gpm, batch);
-    batch.put(m::CONTEXT_SWITCHES, Labels::NONE, sample.context_switches.map(Count));
+    batch.put_sum(m::CONTEXT_SWITCHES, Labels::NONE, sample.context_switches.map(Count));
     memory::framebuffer(sample.raw.memory, batch);
     memory::bar1(sample.raw, batch);
     thermal::temperatures(sample, batch);

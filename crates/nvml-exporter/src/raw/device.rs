@@ -5,7 +5,8 @@ use std::ffi::c_char;
 use nvml_wrapper_sys::bindings::{
     NVML_DEVICE_INFOROM_VERSION_BUFFER_SIZE, NVML_DEVICE_NAME_V2_BUFFER_SIZE,
     NVML_DEVICE_PART_NUMBER_BUFFER_SIZE, NVML_DEVICE_SERIAL_BUFFER_SIZE, NVML_DEVICE_UUID_V2_BUFFER_SIZE,
-    NVML_DEVICE_VBIOS_VERSION_BUFFER_SIZE, nvmlDevice_t, nvmlPciInfo_t,
+    NVML_DEVICE_VBIOS_VERSION_BUFFER_SIZE, nvmlDevice_t, nvmlGpuInstance_t, nvmlGpuInstanceInfo_t,
+    nvmlGpuInstancePlacement_t, nvmlPciInfo_t,
 };
 use reading::{Absence, Fault, Measured, plausible_count, terminated_text};
 
@@ -189,6 +190,21 @@ impl Gpu {
         let (mut current, mut pending) = (u32::BLANK, u32::BLANK);
         call!(self.library, nvmlDeviceGetMigMode(self.handle(), &raw mut current, &raw mut pending))?;
         plausible::switch(CALL, current.checked(CALL)?)
+    }
+
+    /// Profile id and first memory slice of a GPU instance of this GPU; NVML gives them to root alone.
+    pub fn placement(&self, instance: u32) -> Measured<(u32, u32)> {
+        const CALL: &str = "nvmlGpuInstanceGetInfo";
+        let mut handle: nvmlGpuInstance_t = std::ptr::null_mut();
+        call!(self.library, nvmlDeviceGetGpuInstanceById(self.handle(), instance, &raw mut handle))?;
+        let mut info = nvmlGpuInstanceInfo_t {
+            device: std::ptr::null_mut(),
+            id: u32::BLANK,
+            profileId: u32::BLANK,
+            placement: nvmlGpuInstancePlacement_t { start: u32::BLANK, size: u32::BLANK },
+        };
+        call!(self.library, nvmlGpuInstanceGetInfo(handle, &raw mut info))?;
+        Ok((info.profileId.checked(CALL)?, info.placement.start.checked(CALL)?))
     }
 
     /// The GPU instances that exist now, one entry each, ascending by id.

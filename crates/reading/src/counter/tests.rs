@@ -80,8 +80,18 @@ fn a_wrap_is_followed_at_each_width_that_the_counter_may_have() {
         let expected = [Ok(0), Ok(600), Ok(1_100), Ok(1_600)];
         assert_eq!(totals(&mut Counter::from_zero(vec![1 << 18, 1 << 32]), &readings), expected);
     }
-    let readings = [(0, u64::MAX - 99), (1, u64::MAX), (2, 99)];
-    assert_eq!(totals(&mut Counter::from_zero(Vec::new()), &readings), [Ok(0), Ok(99), Ok(199)], "64 bits");
+    let readings = [(0, u64::MAX - 99), (1, u64::MAX - 1), (2, 99)];
+    assert_eq!(totals(&mut Counter::from_zero(Vec::new()), &readings), [Ok(0), Ok(98), Ok(199)], "64 bits");
+}
+
+#[test]
+fn all_ones_are_no_count_however_long_a_driver_returns_them() {
+    const BLANK: Result<u64, &str> = Err("blank");
+    let readings =
+        [(0, u64::MAX), (20, u64::MAX), (40, 500), (41, 600), (42, u64::MAX), (99, u64::MAX), (100, 700)];
+    let expected = [BLANK, BLANK, Err("first_reading"), Ok(600), BLANK, BLANK, Ok(700)];
+    assert_eq!(totals(&mut Counter::of_device(), &readings), expected);
+    assert_eq!(totals(&mut Counter::from_zero(Vec::new()), &readings[..2]), [BLANK; 2]);
 }
 
 #[test]

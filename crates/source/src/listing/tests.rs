@@ -52,7 +52,7 @@ impl Machine {
             self.prior
                 .remembered
                 .retain(|old| old.key != key && (old.address.is_none() || old.address != address));
-            self.prior.remembered.push(Remembered { key, address, identity });
+            self.prior.remembered.push(Remembered { key, address, identity, announced: Vec::new() });
             made
         };
         Ok(found.into_iter().map(made).collect())

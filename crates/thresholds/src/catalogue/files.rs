@@ -64,6 +64,8 @@ struct SloFile {
 pub(crate) struct Dcgm {
     /// Whether a bit of the mask of reasons to throttle is set, with `<bit>` for its value.
     pub bit: String,
+    /// The same of one GPU, with `<reason>` for the reason's name.
+    pub named_bit: String,
     /// A field that every GPU has, with labels that say which it is.
     pub witness: String,
     /// Fields that rules read and accelscope does not print.

@@ -10,7 +10,7 @@ use naming::{
 use super::{Facts, Judge, MEASURES, Point, State, WINDOW_SECONDS};
 use crate::{
     catalogue::BANDS,
-    model::{Signal, TestSeries},
+    model::{Bound, Signal, TestSeries},
     number, plan,
     vocabulary::Vocabulary,
 };
@@ -96,7 +96,7 @@ fn the_node_judges_every_example_as_the_rules_do() {
     for (signal, _) in &judge.signals {
         for family in &signal.families {
             let step = signal.test.step.unwrap_or(signal.unit.step());
-            let edges = signal.bounds.values().map(|bound| bound.number());
+            let edges = signal.bounds.values().map(Bound::number);
             let mut values: Vec<f64> = edges.flat_map(|edge| [edge - step, edge, edge + step]).collect();
             // Levels are these and no others.
             let series = || signal.test.series.get(Vocabulary::Unified).into_iter().flatten();

@@ -27,12 +27,20 @@ pub(crate) struct Example {
     /// Values for a signal that has no bands.
     #[serde(default)]
     pub values: Vec<f64>,
+    /// Values of a signal whose bands need more than the value, in turn, each with the state that it has then.
+    #[serde(default)]
+    pub steps: Vec<Step>,
     /// For alerts without a bound: a value that is fine, and one that fires.
     pub quiet: Option<f64>,
     pub firing: Option<f64>,
+    /// For alerts with a bound: the same two by their distance from it, positive above.
+    pub distances: Option<[f64; 2]>,
     /// What the alert's value reads in its description, when it is not `v`.
     #[serde(default)]
     pub shown: PerVocabulary<String>,
+    /// What the question of the alert's description returns; nothing when empty.
+    #[serde(default)]
+    pub asked: PerVocabulary<String>,
     /// Input labels that the result does not have.
     #[serde(default)]
     pub drop: PerVocabulary<Vec<String>>,
@@ -60,6 +68,16 @@ pub(crate) struct Example {
     /// that time is not looked at.
     #[serde(default)]
     pub lead: Duration,
+}
+
+/// A value, and the state to which it leads.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Step {
+    /// The band from whose bound the value is `by` away; without one, `by` is the value.
+    pub from: Option<String>,
+    pub by: f64,
+    pub state: u8,
 }
 
 /// One input series; exactly one of the four ways to move is given.

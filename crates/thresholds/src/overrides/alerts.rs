@@ -1,13 +1,14 @@
 //! Changes to alerts.
 
-use super::{labels, selector, texts, unknown};
+use document::{DocumentError, Node};
+
+use super::{DurationNode as _, labels, selector, texts, unknown};
 use crate::{
     catalogue::Catalogue,
-    document::{DocumentError, Node},
     model::{Alert, Limit, Part, Severity, Unit},
     number::decimal,
-    plan::literal,
     slo,
+    texts::literal,
 };
 
 /// What every alert has beside its bounds.

@@ -2,10 +2,11 @@
 
 use naming::Family;
 
+use document::{DocumentError, Node, Value};
+
 use super::{covers, label_name, pattern, unknown};
 use crate::{
     catalogue::{Catalogue, escape, glob},
-    document::{DocumentError, Node, Value},
     model::TokenPrice,
 };
 

@@ -3,10 +3,11 @@
 
 use naming::Family;
 
+use document::{DocumentError, Node};
+
 use super::{RESERVED, label_name, pattern, texts, unknown};
 use crate::{
     catalogue::{Catalogue, glob},
-    document::{DocumentError, Node},
     model::Severity,
     ruleset,
 };

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use document::{DocumentError, Node};
+
 use super::{selector, unknown};
 use crate::{
     catalogue::{BANDS, Catalogue},
-    document::{DocumentError, Node},
     model::{Bound, Limit, Signal, Unit},
     number::decimal,
 };

@@ -1,9 +1,10 @@
 //! Changes to service classes.
 
-use super::{covers, pattern, unknown};
+use document::{DocumentError, Node, Value};
+
+use super::{DurationNode as _, covers, pattern, unknown};
 use crate::{
     catalogue::{Catalogue, Window},
-    document::{DocumentError, Node, Value},
     model::{Severity, SloClass},
     number::{Duration, decimal},
     slo,

@@ -7,8 +7,9 @@ use crate::{
     expr::references,
     model::{Alert, Bound, EngineKind, Example, TestSeries},
     number::Duration,
-    output::{AlertCheck, ExpectedAlert, Labels, TestGroup},
-    plan::{LITERAL_BRACES, PlannedAlert},
+    output::{AlertCheck, ExpectedAlert, Labels, Rule, TestGroup},
+    plan::PlannedAlert,
+    texts::{LITERAL_BRACES, render},
     vocabulary::{PerVocabulary, Vocabulary},
 };
 
@@ -70,7 +71,7 @@ impl Prover<'_> {
         let literal = |(name, text): (&String, &String)| (name.clone(), text.replace(LITERAL_BRACES, "{{"));
         let exp_labels: Labels = rule.labels.iter().map(literal).collect();
         let render = |(name, text): (&String, &String)| {
-            render(text, &exp_labels, alert.unit.template(), "").map(|text| (name.clone(), text))
+            render(text, &exp_labels, (alert.unit.template(), ""), "").map(|text| (name.clone(), text))
         };
         let exp_annotations = rule.annotations.iter().map(render).collect::<Result<_, _>>()?;
         let mut group = self.group(format!("{} always", alert.name), Vec::new());
@@ -158,7 +159,8 @@ impl Prover<'_> {
         let (quiet, firing) = values(alert, bounds, example);
         let moves = series.iter().any(|series| series.rate.is_some() || series.step.is_some());
         let exact = limit.filter(|_| {
-            !example.silent && settle == 0 && !moves && example.quiet.is_none() && !example.absence
+            let placed = example.quiet.is_some() || example.distances.is_some();
+            !example.silent && settle == 0 && !moves && !placed && !example.absence
         });
 
         let bad = if example.absence { None } else { Some(firing) };
@@ -167,8 +169,11 @@ impl Prover<'_> {
         values.push(if example.absence { Some(quiet) } else { None });
         let lengths = [quiet_for, bad_for, after_for].into_iter();
         let lengths = lengths.chain(exact.map(|_| bad_for)).chain([after_for]);
-        let phases: Vec<_> =
-            values.into_iter().zip(lengths).map(|(value, ticks)| Phase { value, ticks }).collect();
+        let phases: Vec<_> = values
+            .into_iter()
+            .zip(lengths)
+            .map(|(value, ticks)| Phase { value, ticks, state: None })
+            .collect();
 
         let model = self.set.catalogue.example_model(*class);
         let context = self.set.context(bounds, &alert.params);
@@ -182,22 +187,17 @@ impl Prover<'_> {
         let decoys = example.decoys.get(vocabulary).map(Vec::as_slice).unwrap_or_default();
         inputs.extend(self.decoys(&context, decoys, &phases, &model)?);
 
-        let mut labels = self.result_labels(&context, example, &series, &model, vocabulary)?;
-        for (name, text) in &rule.labels {
-            labels.insert(name.clone(), text.replace(LITERAL_BRACES, "{{"));
-        }
-        let of_variant = |variant: &String| -> Labels {
-            labels.iter().map(|(name, text)| (name.clone(), text.replace("<variant>", variant))).collect()
-        };
+        let labels = self.result_labels(&context, example, &series, &model, vocabulary)?;
         let shown = |v: f64| {
             let text = example.shown.or_unified(self.set.vocabulary);
             alert.unit.show(text.and_then(|text| text.parse().ok()).unwrap_or(v))
         };
         let fired = |v: f64| -> Result<Vec<ExpectedAlert>, String> {
             let of = |variant: &String| {
-                let exp_labels = of_variant(variant);
+                let exp_labels = labels_of(&labels, rule, variant)?;
+                let (asked, value) = (self.asked(example, variant), shown(v));
                 let render = |(name, text): (&String, &String)| {
-                    render(text, &exp_labels, alert.unit.template(), &shown(v))
+                    render(text, &exp_labels, (alert.unit.template(), &value), &asked)
                         .map(|text| (name.clone(), text))
                 };
                 let exp_annotations = rule.annotations.iter().map(render).collect::<Result<_, _>>()?;
@@ -228,6 +228,14 @@ impl Prover<'_> {
         Ok(Some(group))
     }
 
+    /// What the question of the description returns for a variant: itself, or the reason whose bit it is.
+    fn asked(&self, example: &Example, variant: &str) -> String {
+        let mut reasons = self.set.catalogue.reasons.iter();
+        let of_bit = reasons.find(|reason| reason.bit.is_some_and(|bit| bit.to_string() == variant));
+        let text = example.asked.or_unified(self.set.vocabulary).map_or("", String::as_str);
+        text.replace("<variant>", variant).replace("<reason>", of_bit.map_or("", |reason| &reason.name))
+    }
+
     /// A series with a variant in the place of its mark.
     fn filled(&self, series: &TestSeries, variant: &str) -> TestSeries {
         let calm = (NO_FAULT & !self.set.catalogue.fault_bits().iter().sum::<u64>()).to_string();
@@ -246,9 +254,27 @@ impl Prover<'_> {
     }
 }
 
+/// Labels of what fires: those of its series, with a variant in the place of its mark, and those that the rule sets.
+fn labels_of(of_series: &Labels, rule: &Rule, variant: &str) -> Result<Labels, String> {
+    let of_series: Labels =
+        of_series.iter().map(|(name, text)| (name.clone(), text.replace("<variant>", variant))).collect();
+    let mut all = of_series.clone();
+    for (name, text) in &rule.labels {
+        all.insert(name.clone(), render(text, &of_series, ("", ""), "")?);
+    }
+    // Prometheus drops a label without a value.
+    all.retain(|_, value| !value.is_empty());
+    Ok(all)
+}
+
 /// A value that is fine and one that fires.
 fn values(alert: &Alert, bounds: &BTreeMap<String, Bound>, example: &Example) -> (f64, f64) {
-    match (example.quiet, example.firing, bounds.get("limit")) {
+    let limit = bounds.get("limit");
+    if let (Some(distances), Some(bound)) = (example.distances, limit) {
+        let [quiet, firing] = distances.map(|distance| bound.number() + distance);
+        return (quiet, firing);
+    }
+    match (example.quiet, example.firing, limit) {
         (Some(quiet), Some(firing), _) => (quiet, firing),
         (_, _, Some(bound)) => around(bound, example.step.unwrap_or(alert.unit.step())),
         _ => (1.0, 0.0),
@@ -263,29 +289,4 @@ pub(crate) fn example_value(alert: &Alert, bounds: &BTreeMap<String, Bound>) -> 
 /// The first recorded signal that an alert reads.
 pub(crate) fn first_reference(alert: &Alert) -> Option<&str> {
     references(alert.expr.get(Vocabulary::Unified)?).next()
-}
-
-/// What Prometheus makes of an annotation's template.
-fn render(template: &str, labels: &Labels, value: &str, shown: &str) -> Result<String, String> {
-    let mut out = String::new();
-    let mut rest = template;
-    while let Some(at) = rest.find("{{") {
-        let (before, action) = rest.split_at(at);
-        out.push_str(before);
-        rest = if let Some(tail) = action.strip_prefix(value) {
-            out.push_str(shown);
-            tail
-        } else if let Some(tail) = action.strip_prefix(LITERAL_BRACES) {
-            out.push_str("{{");
-            tail
-        } else {
-            let label = action.strip_prefix("{{ $labels.").and_then(|tail| tail.split_once(" }}"));
-            let (name, tail) = label.ok_or_else(|| format!("an unknown template: {action}"))?;
-            out.push_str(
-                labels.get(name).ok_or_else(|| format!("no label `{name}` in what fires: {labels:?}"))?,
-            );
-            tail
-        };
-    }
-    Ok(out + rest)
 }

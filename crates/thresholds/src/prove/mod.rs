@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    Level,
     catalogue::{BANDS, Catalogue},
-    model::{Bound, EngineKind, Example, Signal, TestSeries},
+    model::{Bound, EngineKind, Example, Signal, Step, TestSeries},
     number::Duration,
     output::{AlertCheck, ExpectedSample, ExprCheck, InputSeries, Labels, TestFile, TestGroup, label_set},
     plan::{PlannedFile, PlannedSignal, STATE, state_of},
@@ -22,7 +23,7 @@ use series::{engine_labels, engine_series};
 pub(crate) fn test_file(catalogue: &Catalogue, file: &PlannedFile<'_>) -> Result<TestFile, String> {
     let mut tests = Vec::new();
     for planned in &file.sets {
-        let prover = Prover { set: planned.set };
+        let prover = Prover { set: planned.set, tick: tick(catalogue, file) };
         let mut groups = Vec::new();
         for signal in &planned.signals {
             groups.extend(prover.signal(signal)?);
@@ -34,7 +35,7 @@ pub(crate) fn test_file(catalogue: &Catalogue, file: &PlannedFile<'_>) -> Result
     }
     Ok(TestFile {
         rule_files: vec![format!("../{}.yaml", file.name)],
-        evaluation_interval: Duration(tick(catalogue)).to_string(),
+        evaluation_interval: Duration(tick(catalogue, file)).to_string(),
         group_eval_order: file.rules.groups.iter().map(|group| group.name.clone()).collect(),
         tests,
     })
@@ -43,6 +44,8 @@ pub(crate) fn test_file(catalogue: &Catalogue, file: &PlannedFile<'_>) -> Result
 /// Makes the proofs of one rule set.
 struct Prover<'c> {
     set: RuleSet<'c>,
+    /// Seconds between two samples and two evaluations.
+    tick: u64,
 }
 
 /// A stretch of time in which the value stays; without one the series are gone.
@@ -50,13 +53,20 @@ struct Prover<'c> {
 struct Phase {
     value: Option<f64>,
     ticks: u64,
+    /// The state at its end, where the value alone does not decide.
+    state: Option<u8>,
 }
 
-/// Seconds between two samples and two evaluations: what divides every duration in use, a minute at most.
-fn tick(catalogue: &Catalogue) -> u64 {
-    let holds = catalogue.alerts.iter().map(|alert| alert.hold.0);
-    // A window holds several samples.
-    holds.chain([catalogue.rate_window.0 / 5]).fold(60, |a, b| gcd(b, a)).max(1)
+/// Seconds between two samples and two evaluations: what divides every duration in the file. A minute at most at a site,
+/// and three at a centre, whose alerts look back for days.
+fn tick(catalogue: &Catalogue, file: &PlannedFile<'_>) -> u64 {
+    let holds = file.sets.iter().flat_map(|set| &set.alerts).map(|planned| planned.alert.hold.0);
+    match file.level {
+        // A window holds several samples.
+        Level::Site => holds.chain([catalogue.rate_window.0 / 5]).fold(60, |a, b| gcd(b, a)),
+        Level::Global => holds.fold(180, |a, b| gcd(b, a)),
+    }
+    .max(1)
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -65,7 +75,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 
 impl Prover<'_> {
     fn tick(&self) -> u64 {
-        tick(self.set.catalogue)
+        self.tick
     }
 
     fn group(&self, name: String, series: Vec<InputSeries>) -> TestGroup {
@@ -124,6 +134,7 @@ impl Prover<'_> {
                     .map(|v| Phase {
                         value: Some(*v),
                         ticks: self.set.catalogue.rate_window.0.div_ceil(self.tick()) + 6,
+                        state: None,
                     })
                     .collect();
                 let series = engine_series(engines, source, run[0], &model);
@@ -154,13 +165,16 @@ impl Prover<'_> {
         if points.is_empty() {
             return Ok(None);
         }
-        let phases: Vec<_> = points
-            .iter()
-            .map(|v| Phase {
-                value: Some(*v),
-                ticks: self.set.catalogue.scaled(test.settle).0.div_ceil(self.tick()) + 6,
-            })
-            .collect();
+        let ticks = self.set.catalogue.scaled(test.settle).0.div_ceil(self.tick()) + 6;
+        let step = |step: &Step| {
+            let from = step.from.as_ref().and_then(|band| bounds.get(band)).map_or(0.0, Bound::number);
+            Phase { value: Some(from + step.by), ticks, state: Some(step.state) }
+        };
+        let phases: Vec<_> = if test.steps.is_empty() {
+            points.iter().map(|v| Phase { value: Some(*v), ticks, state: None }).collect()
+        } else {
+            test.steps.iter().map(step).collect()
+        };
         let context = self.set.context(bounds, &signal.params);
         let mut inputs = self.inputs(&context, series, &phases, &model)?;
         let decoys = test.decoys.get(vocabulary).map(Vec::as_slice).unwrap_or_default();
@@ -215,7 +229,7 @@ impl Prover<'_> {
                     eval_time: self.time(end - 1),
                     exp_samples: vec![ExpectedSample {
                         labels: format!("{STATE}{}", label_set(&labels)),
-                        value: state_of(bounds, v).into(),
+                        value: phase.state.unwrap_or_else(|| state_of(bounds, v)).into(),
                     }],
                 });
             }

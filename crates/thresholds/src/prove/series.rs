@@ -60,7 +60,8 @@ impl Prover<'_> {
         phases: &[Phase],
         model: &str,
     ) -> Result<Vec<InputSeries>, String> {
-        let all = Phase { value: Some(0.0), ticks: phases.iter().map(|phase| phase.ticks).sum() };
+        let ticks = phases.iter().map(|phase| phase.ticks).sum();
+        let all = Phase { value: Some(0.0), ticks, state: None };
         // A reason that an override counts as a fault does not mislead.
         let faults = self.set.family.map(|family| self.set.catalogue.faults(family)).unwrap_or_default();
         let misleads = |series: &&TestSeries| {
@@ -163,7 +164,7 @@ impl Prover<'_> {
         let mut alive = false;
         let form = |text: &Option<String>| text.as_ref().map(|text| text.trim_matches(['<', '>']).to_owned());
         let (value, rate, step) = (form(&series.value), form(&series.rate), form(&series.step));
-        for (index, Phase { value: v, ticks }) in phases.iter().enumerate() {
+        for (index, Phase { value: v, ticks, .. }) in phases.iter().enumerate() {
             let more = ticks - 1;
             let Some(v) = v.filter(|_| index >= series.late) else {
                 tokens.push(if alive { format!("stale _x{more}") } else { format!("_x{ticks}") });

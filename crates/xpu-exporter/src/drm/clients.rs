@@ -57,6 +57,18 @@ impl Clients {
         Self { address: address.to_owned(), nodes, started, has_previous: false, shares: HashMap::new() }
     }
 
+    /// Goes on from the same card's, found earlier.
+    pub fn go_on_from(&mut self, earlier: Self) {
+        if earlier.nodes == self.nodes {
+            *self = earlier;
+        }
+    }
+
+    /// Whether the card's nodes are known.
+    pub const fn has_nodes(&self) -> bool {
+        self.nodes.is_ok()
+    }
+
     /// Reads every client. `engines` are those that the card has.
     pub fn read(&mut self, open: &OpenFiles, engines: &[&'static str], now: Instant) -> ClientLoad {
         let begun = Instant::now();

@@ -161,6 +161,19 @@ impl Gt {
         found
     }
 
+    /// How many files it has.
+    pub fn count(&self) -> usize {
+        let fixed = [&self.actual, &self.max, &self.idle].into_iter().chain(&self.reasons);
+        fixed.filter(|file| file.exists()).count() + self.reason_files.len()
+    }
+
+    /// Goes on with the counters of the same GT, found earlier.
+    pub fn go_on_from(&mut self, earlier: &[Self]) {
+        if let Some(same) = earlier.iter().find(|gt| gt.idle == self.idle) {
+            self.idle_ms.clone_from(&same.idle_ms);
+        }
+    }
+
     /// Reads it; wakes a sleeping card.
     pub fn read(&mut self) -> GtSample {
         let (call, idle) = (self.idle.call(), self.idle.number());

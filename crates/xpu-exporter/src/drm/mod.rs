@@ -19,7 +19,7 @@ use std::{
 };
 
 use kernel::{
-    File,
+    File, Search,
     file::missing,
     pci::{Function, Link},
 };
@@ -65,6 +65,7 @@ pub struct CardFiles {
     virtual_functions: File,
     /// Where engine events may keep the card awake.
     pmu: Option<EnginePmu>,
+    search: Search,
 }
 
 /// What one round reads from a card.
@@ -113,7 +114,34 @@ impl CardFiles {
             pmu: hold_awake.then(|| EnginePmu::of(&roots.sysfs, card)).flatten(),
             slot: card.slot(),
             card: card.clone(),
+            search: Search::begin(Instant::now()),
         }
+    }
+
+    /// Takes the files that are found by now, where there are more than are known or the driver has registered its
+    /// chip again: files of a driver that is being loaded come one after another, and one that cannot be read for the
+    /// moment is not gone. What was counted goes on.
+    pub fn look_again(&mut self, roots: &Roots, hold_awake: bool) {
+        if !self.search.is_due(Instant::now()) {
+            return;
+        }
+        let found = Self::open(&self.card, roots, &self.open, hold_awake);
+        let (many, known) = (found.count(), self.count());
+        if many > known || many == known && found.sensors.is_other(&self.sensors) {
+            let earlier = std::mem::replace(self, found);
+            self.gts.iter_mut().for_each(|gt| gt.go_on_from(&earlier.gts));
+            self.sensors.go_on_from(earlier.sensors);
+            self.clients.go_on_from(earlier.clients);
+            self.search = earlier.search;
+        }
+    }
+
+    /// How many files were found.
+    fn count(&self) -> usize {
+        let one =
+            [self.slot.is_ok(), self.render_node.is_some(), self.clients.has_nodes(), self.pmu.is_some()];
+        let gts = self.gts.iter().map(Gt::count).sum::<usize>();
+        gts + self.sensors.count() + self.engines.len() + one.into_iter().filter(|is| *is).count()
     }
 
     /// Reads everything once. `rapl` has energy and power of an integrated GPU.
@@ -121,7 +149,7 @@ impl CardFiles {
         let gts = self.gts.iter_mut().map(Gt::read).collect();
         let mut sensors = self.sensors.read();
         if self.card.integrated {
-            sensors.energy = rapl.map_or(Err(missing("powercap/uncore")), Rapl::read);
+            sensors.energy = rapl.map_or(Err(rapl::NO_ZONE), Rapl::read);
         }
         let memory = match &self.render_node {
             // The memory that an integrated GPU's driver reports is the host's.

@@ -11,6 +11,7 @@ use std::{
 
 use kernel::{File, processes};
 use reading::{Fault, FaultCode, Measured};
+use rustix::time::{ClockId, clock_gettime};
 use source::lock;
 
 use super::fdinfo::FDINFO;
@@ -18,8 +19,9 @@ use crate::raw::status::character_device;
 
 /// Shortest and longest time between two walks. A new client is found that much later.
 const WALK_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
-/// After how many times its own duration a walk is repeated: with fifty thousand open files it takes a
-/// quarter of a second, and should cost at most a hundredth of a core.
+/// After how many times its own CPU time a walk is repeated: with fifty thousand open files it takes a quarter of a
+/// second, and should cost at most a hundredth of a core. How long it took by the clock says what else the machine
+/// did.
 const WALK_PERIOD_FACTOR: u32 = 100;
 
 /// The open DRM files of the machine, found by one walk for all its cards.
@@ -100,7 +102,13 @@ fn hidden<T: Default>(error: &io::Error) -> Measured<T> {
     }
 }
 
-/// The time from the beginning of one walk to that of the next, by how long it took.
+/// The CPU time of this thread so far.
+fn cpu_time() -> Duration {
+    // The kernel has this clock for every thread, and it does not run backwards.
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// The time from the beginning of one walk to that of the next, by the CPU time that it took.
 fn period(walk: Duration) -> Duration {
     (walk * WALK_PERIOD_FACTOR).clamp(WALK_INTERVAL.0, WALK_INTERVAL.1)
 }
@@ -118,10 +126,11 @@ impl OpenFiles {
         if let Some(walk) = last.as_ref().filter(|walk| now < walk.next) {
             return Arc::clone(walk);
         }
-        let begun = Instant::now();
+        let begun = cpu_time();
         let mut files = Vec::new();
         let complete = self.walk(&mut files);
-        Arc::clone(last.insert(Arc::new(Walk { next: now + period(begun.elapsed()), complete, files })))
+        let next = now + period(cpu_time().saturating_sub(begun));
+        Arc::clone(last.insert(Arc::new(Walk { next, complete, files })))
     }
 
     /// Finds the open devices of every process. What is found is not all of it if that fails.
@@ -157,11 +166,21 @@ fn parent(folder: &Path) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, parent, period};
+    use std::thread;
+
+    use super::{Duration, cpu_time, parent, period};
 
     #[test]
     fn a_process_has_a_parent() {
         assert_eq!(parent("/proc/self".as_ref()), Some(std::os::unix::process::parent_id()));
+    }
+
+    #[test]
+    fn waiting_costs_no_cpu_time() {
+        let begun = cpu_time();
+        thread::sleep(Duration::from_millis(200));
+        assert!(cpu_time() - begun < Duration::from_millis(100));
+        while cpu_time() - begun < Duration::from_millis(100) {}
     }
 
     #[test]

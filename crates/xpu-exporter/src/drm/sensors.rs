@@ -1,6 +1,9 @@
 //! The hwmon chip of a discrete card: energy, power limits, temperatures and fans, in hwmon's units.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use kernel::{
     File,
@@ -59,6 +62,8 @@ struct Temperature {
 /// The files of one chip.
 #[derive(Debug, Default)]
 pub struct Sensors {
+    /// Its folder, which has another number each time that the driver registers it.
+    folder: PathBuf,
     energy: Vec<(File, Counter)>,
     /// Each power limit with the files that may hold it; at least one.
     limits: Vec<(&'static str, Vec<File>)>,
@@ -100,6 +105,26 @@ impl Sensors {
             limits: limits.filter(|(_, files)| !files.is_empty()).collect(),
             temperatures: chip.channels(Quantity::Temperature).iter().filter_map(temperature).collect(),
             fans: chip.channels(Quantity::Fan).iter().map(|channel| channel.file(Attribute::Input)).collect(),
+            folder: chip.folder,
+        }
+    }
+
+    /// How many files it has; of counters of energy one is used.
+    pub fn count(&self) -> usize {
+        let limits = self.limits.iter().map(|(_, files)| files.len()).sum::<usize>();
+        let temperatures = self.temperatures.iter().map(|one| 1 + one.limits.len()).sum::<usize>();
+        usize::from(!self.energy.is_empty()) + limits + temperatures + self.fans.len()
+    }
+
+    /// Whether the driver has registered it again.
+    pub fn is_other(&self, earlier: &Self) -> bool {
+        self.folder != earlier.folder
+    }
+
+    /// Goes on with the counter of the same chip, found earlier.
+    pub fn go_on_from(&mut self, earlier: Self) {
+        if !self.is_other(&earlier) && !earlier.energy.is_empty() {
+            self.energy = earlier.energy;
         }
     }
 

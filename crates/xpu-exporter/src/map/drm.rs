@@ -14,7 +14,7 @@ pub fn put(identities: &Identities, sample: &Sample, batch: &mut Batch) {
     batch.begin(&identities.card);
     load(sample, batch);
     memory(sample, batch);
-    sensors(&sample.sensors, batch);
+    sensors(sample, batch);
     missing_sensors(sample, batch);
     link(sample, batch);
     if identities.tiles.is_empty() {
@@ -63,9 +63,15 @@ fn memory(sample: &Sample, batch: &mut Batch) {
     batch.put(m::MEMORY_FREE, Labels::NONE, free);
 }
 
-fn sensors(sample: &SensorSample, batch: &mut Batch) {
+fn sensors(Sample { sensors: sample, integrated, .. }: &Sample, batch: &mut Batch) {
     let energy = sample.energy;
-    batch.put(m::ENERGY, Labels::NONE, energy.map(|energy| Joules(energy.total as f64 * 1e-6)));
+    let joules = energy.map(|energy| Joules(energy.total as f64 * 1e-6));
+    if *integrated {
+        // RAPL's counter wraps.
+        batch.put_sum(m::ENERGY, Labels::NONE, joules);
+    } else {
+        batch.put(m::ENERGY, Labels::NONE, joules);
+    }
     let power = energy.and_then(|energy| energy.power());
     batch.put(m::POWER, Labels::NONE, power.map(|micro| Watts(micro * 1e-6)));
     for (limit, value) in &sample.limits_uw {

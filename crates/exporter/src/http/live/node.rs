@@ -34,7 +34,8 @@ pub struct Node {
     pub program: &'static str,
     pub version: &'static str,
     /// Its name.
-    pub node: String,
+    #[serde(rename = "node")]
+    pub name: String,
     /// The simulated machine behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simulated: Option<String>,
@@ -184,7 +185,8 @@ struct Error {
 
 #[derive(Serialize)]
 struct Partition {
-    partition: String,
+    #[serde(rename = "partition")]
+    name: String,
     info: BTreeMap<&'static str, String>,
     #[serde(flatten)]
     figures: Figures,
@@ -270,7 +272,7 @@ impl Node {
             schema: SCHEMA,
             program,
             version: env!("CARGO_PKG_VERSION"),
-            node: name.to_owned(),
+            name: name.to_owned(),
             simulated: node.simulated(),
             time_seconds: rounded(unix, 3),
             interval_seconds: node.timing.interval.as_secs_f64(),
@@ -336,7 +338,7 @@ impl Card {
         let whole: Vec<_> = snapshot.whole().collect();
         let of_part = |subject: &Subject| {
             let partition = subject.identity()?.partition.clone()?;
-            Some(Partition { partition, info: info(&[subject]), figures: Figures::of(&[subject]) })
+            Some(Partition { name: partition, info: info(&[subject]), figures: Figures::of(&[subject]) })
         };
         Self {
             family: snapshot.identity.family.name(),

@@ -32,7 +32,7 @@ pub fn page(node: &Node, telemetry_path: &str) -> String {
         device_head =
             head(&["Device", "State", "Model", "Utilization", "Memory", "Temperature", "Power", "Problems"]),
         source_head = head(&["Source", "Library", "Version", "Devices"]),
-        name = escape(&node.node),
+        name = escape(&node.name),
         program = node.program,
         version = node.version,
         metrics = escape(telemetry_path.trim_start_matches('/')),

@@ -191,7 +191,7 @@ fn memory(modules: &[&MemorySample], batch: &mut Batch) {
 
 fn power(sample: &Sample, batch: &mut Batch) {
     let energy = sample.energy;
-    batch.put(m::ENERGY, Labels::NONE, energy.map(|energy| Joules(energy.total as f64 * 1e-6)));
+    batch.put_sum(m::ENERGY, Labels::NONE, energy.map(|energy| Joules(energy.total as f64 * 1e-6)));
     let power = energy.and_then(|energy| energy.power());
     batch.put(m::POWER, Labels::NONE, power.map(|micro| Watts(micro * 1e-6)));
     if let Ok(range) = sample.limit_range {

@@ -1,0 +1,54 @@
+//! Who holds a device: pods, containers and jobs.
+
+use crate::{
+    Count, Flag, Label, MetricKind,
+    entry::{info, own},
+};
+
+entries! { from super::health::END;
+
+    WORKLOAD_INFO: Flag = info(
+        "accel_workload_info",
+        "Who holds the device or partition, one series for each holder and share; the series of the device \
+         stay as they are whoever holds it",
+    )
+    .labels(&[
+        Label::WorkloadKind,
+        Label::Namespace,
+        Label::Pod,
+        Label::Container,
+        Label::PodUid,
+        Label::Share,
+    ])
+    .sourceless("From the kubelet's pod-resources API.");
+
+    WORKLOAD_POD_LABEL: Flag = own(
+        MetricKind::Info,
+        "accel_workload_pod_label_info",
+        &[Label::Namespace, Label::Pod, Label::PodUid, Label::Label, Label::Value],
+        "A label of a pod that holds a device, of those that --kubernetes.pod-labels names",
+    );
+
+    WORKLOADS_UP: Flag = own(
+        MetricKind::Gauge,
+        "accelscope_workloads_up",
+        &[Label::Interface],
+        "Whether the interface that knows who holds a device gave its last list; while it did not, no holder \
+         is reported, and accelscope_workloads_faults_total has the reason",
+    );
+
+    WORKLOADS_FAULTS: Count = own(
+        MetricKind::Counter,
+        "accelscope_workloads_faults_total",
+        &[Label::Interface, Label::Kind, Label::Call, Label::Code],
+        "Lists of holders that could not be read, by interface, kind of absence, call and error code",
+    );
+
+    WORKLOADS_UNRESOLVED: Count = own(
+        MetricKind::Gauge,
+        "accelscope_workloads_unresolved_ids",
+        &[Label::Family],
+        "Device ids that were given to pods and that no device of this node has, such as those of a GPU that \
+         is passed to a virtual machine",
+    );
+}

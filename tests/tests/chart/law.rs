@@ -1,0 +1,138 @@
+//! What the chart promises elsewhere: its flags are those of the program, its privileges those of docs/privileges.md.
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{
+    Artefacts,
+    artefacts::repository,
+    chart::{self, Helm},
+    process,
+};
+use serde_json::Value;
+
+/// Folders whose texts may name flags of the program.
+const FOLDERS: [&str; 3] = ["helm", "packaging/systemd", "examples"];
+
+/// Flags of other programs that are named there.
+const OTHERS: [&str; 6] = ["--set", "--values", "--namespace", "--filename", "--duration", "--comment"];
+
+/// Flags and variables of every command, from the program itself.
+fn known() -> Result<BTreeSet<String>> {
+    let mut program = Command::new(Artefacts::beside_this_program()?.binary("accelscope")?);
+    let page = process::run(program.args(["generate", "flags"]))?.success()?;
+    Ok(names(&page).collect())
+}
+
+/// Words that are a flag or one of our variables.
+fn names(text: &str) -> impl Iterator<Item = String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    text.split(move |c| !is_part(c))
+        .map(|word| word.trim_end_matches(['.', '-']))
+        .filter(|word| {
+            word.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
+                || word.starts_with("ACCELSCOPE_") && !word.ends_with('_')
+        })
+        .map(str::to_owned)
+}
+
+/// Every text below a folder.
+fn texts(folder: &Path, found: &mut Vec<(String, String)>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            texts(&path, found)?;
+        } else {
+            found.push((path.display().to_string(), fs::read_to_string(&path)?));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_flag_and_variable_is_one_of_the_program() -> Result<()> {
+    let known = known()?;
+    ensure!(known.contains("--interval") && known.contains("ACCELSCOPE_SOURCE"), "{known:?}");
+    let mut all = Vec::new();
+    for folder in FOLDERS {
+        texts(&repository().join(folder), &mut all)?;
+    }
+    let helm = Helm::newest()?;
+    for case in chart::cases()? {
+        all.push((format!("case {case}"), helm.template("accelscope", &chart::case(&case)?)?.success()?));
+    }
+    let (mut unknown, mut used) = (Vec::new(), 0);
+    for (path, text) in &all {
+        for name in names(text) {
+            used += 1;
+            if !known.contains(&name) && !OTHERS.contains(&name.as_str()) {
+                unknown.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    ensure!(used > 20 && unknown.is_empty(), "{used} names, of which the program does not know {unknown:?}");
+    Ok(())
+}
+
+/// The container of a release.
+fn container(values: &str) -> Result<(Value, Value)> {
+    let objects = Helm::newest()?.objects("accelscope", values)?;
+    let pod = chart::one(&objects, "DaemonSet")?["spec"]["template"]["spec"].clone();
+    Ok((pod["containers"][0].clone(), pod))
+}
+
+/// User, capabilities and host paths of a release, as a row of docs/privileges.md has them.
+fn row(values: &str) -> Result<[String; 3]> {
+    let (container, pod) = container(values)?;
+    let security = &container["securityContext"];
+    let list = |value: &Value, item: fn(&Value) -> String| {
+        let items: Vec<_> = value.as_array().into_iter().flatten().map(item).collect();
+        items.join(", ")
+    };
+    let text = |value: &Value| format!("`{}`", value.as_str().unwrap_or_default());
+    ensure!(security["readOnlyRootFilesystem"] == true && pod["hostPID"].is_null(), "{values}: {security}");
+    if security["privileged"] != true {
+        ensure!(security["allowPrivilegeEscalation"] == false, "{values}: {security}");
+        ensure!(security["capabilities"]["drop"] == serde_json::json!(["ALL"]), "{values}: {security}");
+    }
+    let paths = pod["volumes"].as_array().into_iter().flatten();
+    let roots: BTreeSet<_> = paths
+        .filter_map(|volume| volume["hostPath"]["path"].as_str())
+        .map(|path| path.match_indices('/').nth(1).map_or(path, |(end, _)| &path[..end]))
+        .collect();
+    Ok([
+        security["runAsUser"].to_string(),
+        list(&security["capabilities"]["add"], text),
+        roots.into_iter().map(|root| format!("`{root}`")).collect::<Vec<_>>().join(", "),
+    ])
+}
+
+#[test]
+fn privileges_are_those_of_the_documentation() -> Result<()> {
+    let page = fs::read_to_string(repository().join("docs/privileges.md"))?;
+    let (_, table) = page.split_once("\n## With Kubernetes\n").context("the section")?;
+    let rows = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let mut sources = BTreeSet::new();
+    for line in rows.take_while(|line| line.starts_with('|')) {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [source, is @ ..] = cells.as_slice() else { unreachable!("a line has a cell") };
+        let source = source.trim_matches('`');
+        ensure!(is == row(&format!("sources: [{source}]"))?, "{line}");
+        sources.insert(source.to_owned());
+    }
+    ensure!(sources.len() == 5, "{sources:?}");
+    Ok(())
+}
+
+#[test]
+fn presets_give_what_their_names_say() -> Result<()> {
+    let (none, pod) = container("privileges: none")?;
+    let security = &none["securityContext"];
+    ensure!(security["runAsNonRoot"] == true && security["capabilities"]["add"].is_null(), "{security}");
+    ensure!(pod["volumes"].is_null(), "{pod}");
+    let (metrics, _) = container("privileges: metrics")?;
+    ensure!(metrics["securityContext"]["privileged"].is_null(), "{metrics}");
+    let (full, _) = container("privileges: full")?;
+    ensure!(full["securityContext"]["privileged"] == true, "{full}");
+    Ok(())
+}
