@@ -44,7 +44,7 @@ pub struct Node {
     interval_seconds: f64,
     /// Time between two points of a history.
     step_seconds: u64,
-    /// The worst of its devices.
+    /// The worst of its devices and sources.
     #[serde(serialize_with = "word")]
     pub state: State,
     pub sources: Vec<Source>,
@@ -57,6 +57,8 @@ pub struct Source {
     pub family: &'static str,
     /// `up`, `down`, `absent` or `connecting`.
     pub status: &'static str,
+    #[serde(serialize_with = "word")]
+    pub state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -268,6 +270,9 @@ impl Node {
         let mut devices: Vec<_> = shown.map(card).collect();
         // The drivers' order within a family, also of devices that are gone.
         devices.sort_by(|a, b| (a.family, natural(&a.device)).cmp(&(b.family, natural(&b.device))));
+        let sources: Vec<_> = node.sources.iter().map(|source| Source::of(source, details)).collect();
+        let states =
+            devices.iter().map(|device| device.state).chain(sources.iter().map(|source| source.state));
         Self {
             schema: SCHEMA,
             program,
@@ -277,8 +282,8 @@ impl Node {
             time_seconds: rounded(unix, 3),
             interval_seconds: node.timing.interval.as_secs_f64(),
             step_seconds: STEP.as_secs(),
-            state: devices.iter().map(|device| device.state).max().unwrap_or(State::NoData),
-            sources: node.sources.iter().map(|source| Source::of(source, details)).collect(),
+            state: states.max().unwrap_or(State::NoData),
+            sources,
             devices,
         }
     }
@@ -299,9 +304,18 @@ impl Source {
             ConnectionStatus::Down(reason) => ("down", Some(reason)),
         };
         let backend = connection.backend.filter(|_| details);
+        // As the rule of missing devices.
+        let is_short =
+            connection.found.zip(connection.expected).is_some_and(|(found, expected)| found < expected);
+        let state = match status {
+            _ if is_short => State::Crit,
+            "up" => State::Ok,
+            _ => State::NoData,
+        };
         Self {
             family: source.family.name(),
             status,
+            state,
             library: backend.as_ref().map(|backend| backend.library.clone()),
             version: backend.map(|backend| backend.version),
             reason: reason.filter(|_| details),
