@@ -46,6 +46,9 @@ const LIBRARIES: [&str; 5] = ["libm.so.6", "libdl.so.2", "libpthread.so.0", "lib
 /// Where the program of the image is.
 pub const PROGRAM: &str = "/usr/bin/accelscope";
 
+/// The variable with the root file system of an image.
+pub const IMAGE_ROOT: &str = "ACCELSCOPE_IMAGE_ROOT";
+
 /// A running container, and its log.
 pub struct Container {
     process: Process,
@@ -232,8 +235,11 @@ fn mounts(pod: &Value, privileged: bool) -> Result<Vec<Value>> {
     Ok(all)
 }
 
-/// A quantity of Kubernetes in bytes.
-fn bytes(quantity: &Value) -> Result<u64> {
+/// A quantity of memory, in bytes.
+///
+/// # Errors
+/// When it is not in Mi.
+pub fn bytes(quantity: &Value) -> Result<u64> {
     let text = quantity.as_str().context("a memory limit")?;
     Ok(text.strip_suffix("Mi").context("a number of Mi")?.parse::<u64>()? << 20)
 }
@@ -278,7 +284,7 @@ fn seccomp(capabilities: &[String]) -> Result<Value> {
 /// The root file system of the image that `cargo xtask image` has built, or, without one, a program with just the
 /// libraries of this machine that it is linked with, as the image has them.
 pub fn root(program: &Path) -> Result<Root> {
-    if let Some(image) = env::var_os("ACCELSCOPE_IMAGE_ROOT") {
+    if let Some(image) = env::var_os(IMAGE_ROOT) {
         return Ok(Root { path: fs::canonicalize(image)?, _own: None });
     }
     let folder = tempfile::Builder::new().prefix("accelscope-root-").tempdir()?;

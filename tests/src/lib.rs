@@ -13,7 +13,9 @@
 
 mod alertmanager;
 pub mod artefacts;
+mod cgroup;
 pub mod chart;
+pub mod chroot;
 pub mod client;
 pub mod container;
 mod engine;
@@ -24,6 +26,7 @@ mod kubelet;
 pub mod live;
 pub mod matrix;
 mod node;
+pub mod packages;
 pub mod process;
 mod prometheus;
 mod samples;
@@ -34,6 +37,7 @@ pub mod wait;
 
 pub use alertmanager::{Alertmanager, Message, Notification, Webhook};
 pub use artefacts::Artefacts;
+pub use cgroup::Grouped;
 pub use engine::SimEngine;
 pub use footprint::Footprint;
 pub use kubelet::Kubelet;

@@ -16,19 +16,12 @@ use sim::{
 
 use super::level_zero::{CARD, LEVEL_ZERO, MACHINE, Real, one_fault};
 
-#[test]
-fn what_level_zero_gets_wrong_costs_its_own_series() -> Result<()> {
-    let node = Node::new(MACHINE)?.only("xpu");
-    let exporter = node.start(LEVEL_ZERO)?;
-    let whole = exporter.until("shares and power are there", |samples| {
-        ensure!(samples.has("accel_engine_active_ratio", &CARD) && samples.has("accel_power_watts", &CARD));
-        Ok(samples.clone())
-    })?;
-    let count =
-        |samples: &Samples| samples.samples.iter().filter(|s| s.label("device") == "0000:03:00.0").count();
-    let before = count(&whole);
+/// A fault, the metric and labels that it costs, and the code that is counted.
+type Case = (Fault, &'static str, Vec<(&'static str, &'static str)>, &'static str);
+
+fn cases() -> Vec<Case> {
     let pcie = vec![CARD[0], ("kind", "pcie")];
-    let cases = [
+    vec![
         (
             Fault::garbage(Garbage::Nan).call("zesMemoryGetState"),
             "accel_memory_used_bytes",
@@ -77,8 +70,21 @@ fn what_level_zero_gets_wrong_costs_its_own_series() -> Result<()> {
             CARD.to_vec(),
             "unknown_return_code",
         ),
-    ];
-    for (fault, metric, labels, code) in cases {
+    ]
+}
+
+#[test]
+fn what_level_zero_gets_wrong_costs_its_own_series() -> Result<()> {
+    let node = Node::new(MACHINE)?.only("xpu");
+    let exporter = node.start(LEVEL_ZERO)?;
+    let whole = exporter.until("shares and power are there", |samples| {
+        ensure!(samples.has("accel_engine_active_ratio", &CARD) && samples.has("accel_power_watts", &CARD));
+        Ok(samples.clone())
+    })?;
+    let count =
+        |samples: &Samples| samples.samples.iter().filter(|s| s.label("device") == "0000:03:00.0").count();
+    let before = count(&whole);
+    for (fault, metric, labels, code) in cases() {
         node.control(&one_fault(fault.device(0)))?;
         exporter.until(&format!("{metric} {code}: dropped and counted"), |samples| {
             ensure!(!samples.has(metric, &labels), "still there");

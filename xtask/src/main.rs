@@ -13,6 +13,7 @@ mod pictures;
 mod release;
 mod setup;
 mod shell;
+mod ship;
 mod soak;
 mod test;
 mod tidy;
@@ -39,6 +40,9 @@ usage: cargo xtask COMMAND
   tidy                                 check the laws of the house that no compiler checks
   setup                                install the test tools that are missing
   release                              build the programs as they are given away, and check them
+  packages [--program FILE]            build deb and rpm for old C libraries, or of a program that is built, and try
+                                       them in chroots; as root
+  image [--program FILE]               build the container image, and run the tests of the container in it; as root
   generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/, examples/federation/ and the
                                        chart's copies; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
@@ -70,6 +74,8 @@ fn dispatch(words: &[&str]) -> Result<()> {
         ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),
         ["release"] => release::run(),
+        ["packages", options @ ..] => ship::packages::run_all(options),
+        ["image", options @ ..] => ship::image::run_all(options),
         ["faults", options @ ..] => faults::run(options),
         ["soak", options @ ..] => soak::run(options),
         ["generate"] => generate(&[]),

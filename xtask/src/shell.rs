@@ -38,7 +38,7 @@ pub fn build(how: Build) -> Result<()> {
 
 impl Build {
     /// Options of cargo.
-    fn options(self) -> Result<Vec<String>> {
+    pub fn options(self) -> Result<Vec<String>> {
         if self == Self::Debug {
             return Ok(Vec::new());
         }

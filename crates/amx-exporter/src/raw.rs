@@ -146,13 +146,13 @@ impl SocketFiles {
     pub fn read(&mut self, now: Instant, cpus: &[Cpu], dies: &[(u32, u32)]) -> Raw {
         // Modules may be loaded and unloaded while the exporter runs, and dies may go offline and come back.
         let listed = Zone::listed(&self.sysfs);
-        if self.search.is_due(now) || listed != self.listed || self.zones.is_empty() {
+        if self.search.is_due(now) || listed != self.listed || self.zones().next().is_none() {
             Zone::renew(&mut self.zones, zones(&self.sysfs, self.socket));
             self.listed = listed;
         }
         let dies_here = dies.iter().filter(|(socket, _)| *socket == self.socket).count();
         // One of the package, or one of each die: those of some dies are not the package.
-        let is_whole = match self.zones.as_slice() {
+        let is_whole = match self.zones().collect::<Vec<_>>().as_slice() {
             [zone] if !zone.name.contains("-die-") => true,
             zones => zones.len() == dies_here || zones.is_empty(),
         };
@@ -190,6 +190,11 @@ impl SocketFiles {
         raw
     }
 
+    /// The zones that the kernel lists now.
+    fn zones(&self) -> impl Iterator<Item = &Zone> {
+        self.zones.iter().filter(|zone| zone.is_listed)
+    }
+
     fn cpu_folder(&self, cpu: Cpu) -> PathBuf {
         topology::folder(&self.sysfs, cpu.number)
     }
@@ -208,14 +213,14 @@ impl SocketFiles {
         let highest = limits.iter().filter_map(|(_, limit)| limit.ok()).max();
         let unknown = Fault::new("constraint_max_power_uw", FaultCode::NoMaximum);
         let watts = highest.ok_or(unknown).map(|microwatts| microwatts as f64 / 1e6);
-        let zones = if is_whole { self.zones.len() } else { usize::MAX };
+        let zones = if is_whole { self.zones().count() } else { usize::MAX };
         sum(self.zones.iter_mut(), zones, "powercap", now, watts)
     }
 
     /// Energy of the memory, for which the kernel reports no limit.
     fn memory_energy(&mut self, now: Instant, is_whole: bool) -> Measured<Energy> {
         const CALL: &str = "powercap/dram";
-        let zones = if is_whole { self.zones.len() } else { usize::MAX };
+        let zones = if is_whole { self.zones().count() } else { usize::MAX };
         let parts = self.zones.iter_mut().flat_map(|zone| &mut zone.parts);
         let memory = parts.filter(|part| part.name == "dram");
         sum(memory, zones, CALL, now, Err(Fault::new(CALL, FaultCode::NoMaximum)))
@@ -226,12 +231,12 @@ impl SocketFiles {
         let mut limits = Vec::new();
         for (name, label) in LIMITS {
             let constraints =
-                || self.zones.iter().flat_map(|zone| &zone.constraints).filter(|limit| limit.name == name);
+                || self.zones().flat_map(|zone| &zone.constraints).filter(|limit| limit.name == name);
             let total = |file: fn(&kernel::powercap::Constraint) -> &File| -> Measured<u64> {
                 constraints().map(|limit| file(limit).number::<u64>()).sum()
             };
             if constraints().next().is_some() {
-                if !is_whole || constraints().count() != self.zones.len() {
+                if !is_whole || constraints().count() != self.zones().count() {
                     limits.push((label, Err(Fault::new("powercap", FaultCode::OtherDies))));
                     continue;
                 }
@@ -302,7 +307,7 @@ pub fn zones(sysfs: &Path, socket: u32) -> Vec<Zone> {
     Zone::packages(sysfs).into_iter().filter(is_ours).collect()
 }
 
-/// The sum over so many zones.
+/// The sum over so many zones, and what those counted that are gone.
 ///
 /// # Errors
 /// That of any zone, and `other_dies` where there are others than these.
@@ -313,8 +318,9 @@ fn sum<'a>(
     now: Instant,
     watts: Measured<f64>,
 ) -> Measured<Energy> {
+    let (zones, gone): (Vec<_>, Vec<_>) = zones.partition(|zone| zone.is_listed);
     // Each is read, since a counter that is not would miss a wrap.
-    let counted: Vec<_> = zones.map(|zone| zone.energy_microjoules(now, watts)).collect();
+    let counted: Vec<_> = zones.into_iter().map(|zone| zone.energy_microjoules(now, watts)).collect();
     if counted.is_empty() {
         return Err(missing(call));
     }
@@ -323,7 +329,8 @@ fn sum<'a>(
     }
     let counted: Vec<_> = counted.into_iter().collect::<Measured<_>>()?;
     Ok(Energy {
-        microjoules: counted.iter().map(|counted| counted.total).sum(),
+        microjoules: counted.iter().map(|counted| counted.total).sum::<u64>()
+            + gone.iter().map(|zone| zone.counted_microjoules()).sum::<u64>(),
         microwatts: counted.iter().map(Counted::power).sum(),
     })
 }

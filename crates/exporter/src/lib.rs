@@ -30,6 +30,7 @@ use std::{
     time::Duration,
 };
 
+use reading::Wanted;
 use source::{SourceSpec, UsageError};
 
 use crate::{
@@ -120,10 +121,11 @@ fn run(
         Command::Generate(generate) => generate.run(&program)?,
         Command::Probe(flags) => {
             start_log(&flags.log, &program);
-            let sources = settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches)?;
+            let sources =
+                settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches, &Wanted::default())?;
             let sources = sources.into_iter().map(|(source, _)| source).collect();
             let mut report = probe::run(sources, &flags.sources.sysfs);
-            if let Some(settings) = settings::workloads(flags.workloads) {
+            if let Some(settings) = settings::workloads(flags.workloads, &flags.sources.procfs) {
                 report.ask_who_holds(&settings)?;
             }
             if flags.json.json {
@@ -150,6 +152,7 @@ fn run(
                 args: args.to_vec(),
                 specs: specs.to_vec(),
                 vocabularies: Arc::clone(&serve.vocabularies),
+                metrics: serve.metrics.clone(),
                 web_config: serve.web.config.clone(),
                 state: serve.settings.clone(),
                 program,
@@ -172,12 +175,12 @@ fn help(
     let cli::Parsed::Run(command, matches, _) = cli::parse(program, args)? else {
         return Ok(Exit::Usage);
     };
-    let (sources, logging, interval) = match *command {
-        Command::Serve(flags) => (flags.sources, flags.log, flags.sampling.interval),
-        Command::Probe(flags) => (flags.sources, flags.log, PROBE_INTERVAL),
+    let (sources, logging, interval, names) = match *command {
+        Command::Serve(flags) => (flags.sources, flags.log, flags.sampling.interval, Some(flags.names)),
+        Command::Probe(flags) => (flags.sources, flags.log, PROBE_INTERVAL, None),
         Command::Fields(_) | Command::Generate(_) => return Ok(Exit::Usage),
     };
-    let library = settings::library(family, &sources, interval, specs, &matches)?;
+    let library = settings::library(family, &sources, interval, specs, &matches, names.as_ref())?;
     log::start(&logging);
     served(helper::serve(library))
 }

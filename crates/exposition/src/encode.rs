@@ -1,5 +1,7 @@
 //! The iteration over families and subjects, common to all formats.
 
+use std::collections::BTreeSet;
+
 use naming::{Value, VendorFilter, VendorName};
 use reading::{Labels, Reading, Subject};
 
@@ -20,6 +22,8 @@ pub struct Options<'a> {
     /// For each vocabulary, the names to keep, with their TYPE and HELP. A vocabulary without a filter is
     /// printed completely.
     pub filters: &'a [VendorFilter],
+    /// Names that are not printed. The exporter's own metrics always are.
+    pub left_out: &'a BTreeSet<&'static str>,
 }
 
 /// Prints `subjects` in `format`.
@@ -35,6 +39,48 @@ pub fn encode<'a>(
         Format::Text => walk(Text::new(&TEXT), &FAMILIES, subjects, options),
         Format::OpenMetrics => walk(Text::new(&OPENMETRICS), &FAMILIES, subjects, options),
         Format::Protobuf => walk(Protobuf::default(), &FAMILIES, subjects, options),
+    }
+}
+
+/// How many series of each family [`encode`] would print of `subjects`, in its order.
+pub fn count<'a>(
+    subjects: impl IntoIterator<Item = &'a Subject>,
+    options: &Options<'_>,
+) -> Vec<(&'static str, usize)> {
+    let mut writer = Count::default();
+    walk(&mut writer, &FAMILIES, subjects, options);
+    writer.0
+}
+
+/// Counts instead of writing.
+#[derive(Default)]
+struct Count(Vec<(&'static str, usize)>);
+
+impl Writer for &mut Count {
+    /// Which labels there are decides about vendors' names.
+    fn push_label(labels: &mut Vec<u8>, _: &str, _: &str) {
+        labels.push(b',');
+    }
+
+    fn begin(&mut self, heading: &Heading<'_>) {
+        self.0.push((heading.name, 0));
+    }
+
+    fn sample(&mut self, _: &Heading<'_>, _: &[u8], value: &Value) {
+        let series = match value {
+            // Its buckets, sum and count.
+            Value::Histogram(distribution) => distribution.counts.len() + 2,
+            Value::Float(_) | Value::Int(_) => 1,
+        };
+        if let Some((_, count)) = self.0.last_mut() {
+            *count += series;
+        }
+    }
+
+    fn end(&mut self) {}
+
+    fn finish(self) -> Vec<u8> {
+        Vec::new()
     }
 }
 

@@ -45,6 +45,9 @@ pub(crate) struct Heading<'a> {
 impl Family {
     /// The heading under `options`; `None` when they leave the family out.
     pub fn heading<'a>(&'a self, options: &Options<'a>) -> Option<Heading<'a>> {
+        if !self.own && options.left_out.contains(self.name) {
+            return None;
+        }
         let own = Heading { name: self.name, kind: self.kind, unit: self.unit, help: &self.help };
         let Some(vocabulary) = self.vocabulary else {
             return (options.unified || self.own).then_some(own);

@@ -1,6 +1,9 @@
 //! Complete bodies: catalogue entries as input, the bytes that a scraper receives as output.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use naming::{
     Celsius, Count, Distribution, Family, FilterEntry, Flag, Id, Joules, Label, LabelValues, Metric,
@@ -13,13 +16,13 @@ use reading::{Batch, Fault, Identity, LabelValue, Labels, Reading, Subject};
 
 use crate::{
     Format, Options,
-    encode::{encode, walk},
+    encode::{count, encode, walk},
     plan::grouped,
     protobuf::{LabelPair, Metric as Sample, MetricFamily, MetricType},
     text::{TEXT, Text},
 };
 
-const BOTH: Options<'_> = Options { unified: true, vendor: true, filters: &[] };
+const BOTH: Options<'_> = Options { unified: true, vendor: true, filters: &[], left_out: &BTreeSet::new() };
 
 fn identity(family: Family, index: usize) -> Arc<Identity> {
     Arc::new(Identity {
@@ -272,13 +275,31 @@ fn protobuf_carries_the_same_page() {
 }
 
 #[test]
+fn names_are_left_out_in_either_vocabulary_and_counted_as_they_are_printed() {
+    let subjects = [device(0), exporter()];
+    let left_out =
+        BTreeSet::from(["accel_energy_joules_total", "DCGM_FI_DEV_GPU_TEMP", "accelscope_build_info"]);
+    let options = Options { left_out: &left_out, ..BOTH };
+    let body = text(Format::Text, &subjects, &options);
+    assert!(
+        !body.contains("accel_energy_joules_total{") && !body.contains("DCGM_FI_DEV_GPU_TEMP{"),
+        "{body}"
+    );
+    assert!(body.contains("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{"), "the other name of it stays");
+    assert!(body.contains("accelscope_build_info{"), "the exporter's own are always there");
+    let counted: usize = count(&subjects, &options).iter().map(|(_, series)| series).sum();
+    let printed = body.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(counted, printed, "{body}");
+}
+
+#[test]
 fn either_vocabulary_can_be_left_out() {
     let subjects = [device(0), exporter()];
     let unified = text(Format::Text, &subjects, &Options { vendor: false, ..BOTH });
     assert!(unified.contains("accel_energy_joules_total{") && !unified.contains("DCGM_"));
     let vendor = text(Format::Text, &subjects, &Options { unified: false, ..BOTH });
     assert!(vendor.contains("DCGM_FI_DEV_GPU_TEMP{") && !vendor.contains("accel_"));
-    let neither = Options { unified: false, vendor: false, filters: &[] };
+    let neither = Options { unified: false, vendor: false, ..BOTH };
     assert_eq!(text(Format::Text, &subjects[..1], &neither), "");
     assert!(vendor.contains("accelscope_build_info{"), "the exporter's own are always there");
     assert_eq!(text(Format::OpenMetrics, &[], &BOTH), "# EOF\n");
@@ -311,7 +332,7 @@ fn a_filter_picks_names_and_their_help_and_type() {
     };
     let body = |format, vocabulary| {
         let filters = [VendorFilter { vocabulary, ..dcgm.clone() }];
-        text(format, &[device(0)], &Options { unified: false, vendor: true, filters: &filters })
+        text(format, &[device(0)], &Options { unified: false, filters: &filters, ..BOTH })
     };
     let samples =
         "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{gpu=\"0\",modelName=\"NVIDIA H100 80GB HBM3\"} 1250\n";

@@ -22,6 +22,8 @@ pub struct Zone {
     pub parts: Vec<Zone>,
     /// Power limits of the zone.
     pub constraints: Vec<Constraint>,
+    /// Whether the kernel listed it at the last look.
+    pub is_listed: bool,
     folder: PathBuf,
     energy: File,
     /// The counter and the highest value that it has; `None` where the zone does not report that.
@@ -72,36 +74,48 @@ impl Zone {
                 part.strip_prefix(zone).is_some_and(|number| number.starts_with(':'))
             }),
             constraints: constraints(folder),
+            is_listed: true,
             folder: folder.to_owned(),
             energy: File::new(folder, "energy_uj"),
             total: range.map(|range| (Counter::from_zero(range.checked_add(1).into_iter().collect()), range)),
         })
     }
 
-    /// Takes what was found at another look into what is `known`, whose counters go on. What cannot be read for the
-    /// moment stays known; a zone that is gone, or has another name now, does not.
+    /// Takes what was found at another look into what is `known`. Sums go on, also those of zones that are not listed
+    /// for a while. What cannot be read for the moment stays known.
     pub fn renew(known: &mut Vec<Self>, found: Vec<Self>) {
-        known.retain(|zone| match File::new(&zone.folder, "name").text() {
-            Ok(name) => name == zone.name,
-            Err(_) => zone.folder.exists(),
-        });
+        for zone in &mut *known {
+            zone.is_listed = match File::new(&zone.folder, "name").text() {
+                Ok(name) => name == zone.name,
+                Err(_) => zone.folder.exists(),
+            };
+            if !zone.is_listed {
+                Self::renew(&mut zone.parts, Vec::new());
+            }
+        }
         for found in found {
             match known.iter_mut().find(|zone| zone.name == found.name) {
                 None => known.push(found),
-                Some(zone) if zone.folder == found.folder => zone.fill(found),
                 // The same by the other driver.
-                Some(_) => {}
+                Some(zone) if zone.is_listed && zone.folder != found.folder => {}
+                Some(zone) => zone.fill(found),
             }
         }
     }
 
-    /// Adds what was not known of the same zone.
+    /// Takes what is known by now of the same zone.
     fn fill(&mut self, found: Self) {
-        Self::renew(&mut self.parts, found.parts);
-        if found.constraints.len() > self.constraints.len() {
+        if !self.is_listed || found.constraints.len() > self.constraints.len() {
             self.constraints = found.constraints;
         }
+        (self.folder, self.energy, self.is_listed) = (found.folder, found.energy, true);
         self.total = self.total.take().or(found.total);
+        Self::renew(&mut self.parts, found.parts);
+    }
+
+    /// What was counted of it so far, µJ.
+    pub fn counted_microjoules(&self) -> u64 {
+        self.total.as_ref().map_or(0, |(counter, _)| counter.sum())
     }
 
     /// Energy in µJ since the first reading, across wraps of the counter, and its rate in µW. `watts` is the
@@ -233,7 +247,15 @@ mod tests {
         assert_eq!(energy(&mut zones[0].parts[0], 0), Ok(0), "now its range is known");
         fs::remove_dir_all(&package).expect("removed");
         Zone::renew(&mut zones, Zone::packages(sysfs.path()));
-        let left: Vec<_> = zones.iter().map(|zone| zone.energy.number()).collect();
-        assert_eq!(left, [Ok(7)], "the other driver's");
+        assert_eq!((zones.len(), zones[0].energy.number()), (1, Ok(7)), "the other driver's");
+        assert_eq!(zones[0].counted_microjoules(), 1101);
+        fs::remove_dir_all(class.join("intel-rapl-tpmi:0")).expect("removed");
+        Zone::renew(&mut zones, Zone::packages(sysfs.path()));
+        assert_eq!((zones[0].is_listed, zones[0].counted_microjoules()), (false, 1101));
+        put(&package, &[("name", "package-0"), ("energy_uj", "20"), ("max_energy_range_uj", "262143328850")]);
+        Zone::renew(&mut zones, Zone::packages(sysfs.path()));
+        assert_eq!(energy(&mut zones[0], 6), Err("counter_fell"));
+        put(&package, &[("energy_uj", "50")]);
+        assert_eq!(energy(&mut zones[0], 7), Ok(1151), "set back while nobody looked");
     }
 }

@@ -5,15 +5,16 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use kernel::pci::Function;
-use naming::Family;
-use reading::{Absence, Batch, Identity, Labels, Lost};
+use naming::{Family, Label, catalogue::DEVICE_INFO};
+use reading::{Absence, Batch, Identity, Labels, Lost, Prior, Source as _};
 use source::Info;
 
-use crate::{raw::Files, sampler::NpuSampler};
+use crate::{raw::Files, sampler::NpuSampler, session::NpuSource};
 
 const ADDRESS: &str = "0000:00:0b.0";
 
@@ -259,4 +260,30 @@ fn an_unbound_driver_takes_the_device_with_it() {
     fs::remove_file(tree.function().join("driver")).expect("removed");
     let lost = sampler.round(Instant::now(), &mut Batch::default()).expect_err("nobody drives it");
     assert!(matches!(lost, Lost::Device(fault) if fault.code == "unbound"), "{lost:?}");
+}
+
+#[test]
+fn what_it_is_can_become_known_later() {
+    let tree = Tree::new();
+    let bound = tree.root().join("bus/pci/drivers/intel_vpu").join(ADDRESS);
+    symlink(tree.function(), bound).expect("linked");
+    let mut session = NpuSource { sysfs: tree.root().to_owned() }.connect().expect("the driver is there");
+    let found = session.devices(&Prior::default()).expect("listed").remove(0);
+    let mut sampler = (found.open)().expect("opened");
+    let mut model = || {
+        let mut batch = Batch::default();
+        sampler.sample(&mut batch).expect("the driver has it");
+        let mut model = None;
+        let mut infos = batch.groups[0].readings.iter().filter(|reading| reading.id == DEVICE_INFO.id);
+        let info = infos.next().expect("what it is");
+        info.labels.with_value(Label::Model, |value| model = Some(value.to_owned()));
+        model
+    };
+    assert_eq!(model(), None, "its id cannot be read, and no part has a general name");
+    tree.put("device", "0x643e");
+    let begun = Instant::now();
+    while model().as_deref() != Some("Intel NPU (Lunar Lake)") {
+        assert!(begun.elapsed() < Duration::from_mins(1), "it stays unknown");
+        thread::sleep(Duration::from_millis(50));
+    }
 }

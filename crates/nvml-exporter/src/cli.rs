@@ -77,6 +77,6 @@ fn open(matches: &clap::ArgMatches, common: &Common) -> Result<Opened, UsageErro
     };
     let roots = Roots { sysfs: common.sysfs.clone(), procfs: common.procfs.clone() };
     let library = LibraryPath::new("--library.nvml", flags.library, raw::SEARCH, common.try_library);
-    let source = NvmlSource::new(library, roots, labels);
+    let source = NvmlSource::new(library, roots, labels, common.wanted.clone());
     Ok(Opened { parts: Parts::Library(Box::new(source)), filters: vec![filter] })
 }

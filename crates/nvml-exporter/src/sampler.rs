@@ -6,12 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use naming::Flag;
-use reading::{Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler, plausible_count};
+use naming::{Flag, Id, catalogue as m};
+use reading::{
+    Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler, Wanted, plausible_count,
+};
 use source::Known;
 
 use crate::{
     ceilings::Ceilings,
+    clients::{self, Clients},
     identity::{DcgmLabelOptions, Inventory},
     listener::Listener,
     mandatory::Mandatory,
@@ -26,6 +29,20 @@ const LINKS_MAX: u32 = 36;
 
 /// NVML has counters for no more links to a CPU (nvml.h, `NVML_GPM_METRIC_C2C_LINK*`).
 const C2C_LINKS_MAX: u32 = 14;
+
+/// What GPM's samples are taken for.
+const OF_GPM: &[Id] = &[
+    m::ENGINE_ACTIVE.id,
+    m::SM_OCCUPANCY.id,
+    m::CONTEXT_SWITCH_ACTIVE.id,
+    m::CONTEXT_SWITCHES.id,
+    m::MEMORY_BANDWIDTH_ACTIVE.id,
+    m::CACHE_HIT.id,
+    m::PCIE_RATE.id,
+    m::NVLINK_RATE.id,
+    m::LINK_RECEIVE.id,
+    m::LINK_TRANSMIT.id,
+];
 
 /// How often what changes rarely is read.
 const RARE_PERIOD: Duration = Duration::from_secs(15);
@@ -45,6 +62,7 @@ pub struct GpuSampler {
     power: RuntimePower,
     /// Whether NVML counts the processes of the whole machine.
     sees_processes: Measured<()>,
+    clients: Clients,
     fields: FieldValues,
     links: Measured<u32>,
     c2c_links: Measured<u32>,
@@ -55,6 +73,7 @@ pub struct GpuSampler {
     partitions: Vec<Partition>,
     counters: Counters,
     clock_events: ClockEvents,
+    wanted: Wanted,
 }
 
 /// A MIG instance and its GPM buffers.
@@ -74,6 +93,7 @@ impl GpuSampler {
         listener: Arc<Listener>,
         roots: &Roots,
         resting: Resting,
+        wanted: Wanted,
     ) -> Self {
         let Known { mark, key, identity, facts: inventory } = known;
         let not_asked = |call| Fault::new(call, FaultCode::FirstReading);
@@ -88,6 +108,7 @@ impl GpuSampler {
             c2c_links: Err(not_asked(fields::NVML_FI_DEV_C2C_LINK_COUNT.name())),
             power: RuntimePower::new(roots, &inventory.address(), &key, resting),
             sees_processes: sees_processes(&gpu, roots),
+            clients: Clients::default(),
             gpu,
             key,
             mark,
@@ -96,6 +117,7 @@ impl GpuSampler {
             procfs: roots.procfs.clone(),
             identity,
             listener,
+            wanted,
             partitions: Vec::new(),
             counters: Counters::default(),
             clock_events: ClockEvents::default(),
@@ -174,12 +196,15 @@ impl GpuSampler {
             retry_failed_gpm(&mut partition.gpm, &self.gpu);
             let sample = map::PartitionSample {
                 memory: raw::memory(&partition.instance.gpu),
-                gpm: &read_gpm(&mut partition.gpm, &self.gpu, id),
+                gpm: &read_gpm(&mut partition.gpm, &self.gpu, id, &self.wanted),
                 info: &partition.info,
                 xids: self.listener.history(&self.key, id),
                 now,
             };
             map::partition(&sample, batch);
+            if self.sees_processes.is_ok() {
+                clients::put_instance(&partition.instance.gpu, batch);
+            }
             self.partitions.push(partition);
         }
     }
@@ -196,13 +221,13 @@ impl Sampler for GpuSampler {
         }
         self.check_identity()?;
         self.retry_failed();
-        let mut raw = raw::read(&self.gpu, self.links.unwrap_or(0));
+        let mut raw = raw::read(&self.gpu, self.links.unwrap_or(0), &self.wanted);
         if let Some(lost) = LOSSES.of_mandatory(&mandatory(&raw)) {
             return Err(lost);
         }
         raw.compute_processes = self.sees_processes.and(raw.compute_processes);
         self.fields.read(&self.gpu);
-        let mut gpm = read_gpm(&mut self.gpm, &self.gpu, None);
+        let mut gpm = read_gpm(&mut self.gpm, &self.gpu, None, &self.wanted);
         let ceilings = Ceilings::new(&raw, &self.fields);
         ceilings.apply(&mut raw);
         ceilings.apply_to_gpm(&mut gpm);
@@ -240,6 +265,10 @@ impl Sampler for GpuSampler {
             now,
         };
         map::device(&sample, batch);
+        // Those of a GPU that is cut are on its instances.
+        if let Some(about) = raw.compute_processes.ok().filter(|_| raw.mig_enabled != Ok(true)) {
+            self.clients.put_device(&self.gpu, about, now, batch);
+        }
         if !self.inventory.has_uuid() {
             let unknown = Fault::new("nvmlDeviceGetUUID", FaultCode::UuidNotUnique);
             batch.put(naming::catalogue::DEVICE_INFO, Labels::NONE, Err(unknown));
@@ -315,9 +344,13 @@ fn retry_failed_gpm(gpm: &mut Measured<Gpm>, gpu: &Gpu) {
     }
 }
 
-fn read_gpm(gpm: &mut Measured<Gpm>, gpu: &Gpu, instance: Option<u32>) -> GpmMetrics {
+fn read_gpm(gpm: &mut Measured<Gpm>, gpu: &Gpu, instance: Option<u32>, wanted: &Wanted) -> GpmMetrics {
     match gpm {
-        Ok(gpm) => gpm.read(gpu, instance),
+        Ok(gpm) if wanted.any(OF_GPM) => gpm.read(gpu, instance),
+        Ok(gpm) => {
+            gpm.restart();
+            GpmMetrics::absent(Fault::new("nvmlGpmSampleGet", FaultCode::FirstReading))
+        }
         Err(fault) => GpmMetrics::absent(*fault),
     }
 }

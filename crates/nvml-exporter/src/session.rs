@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use naming::Family;
 use reading::{
     Backend, Batch, Fault, FaultCode, Found, Identity, LabelValue, Lost, Measured, Prior, Remembered,
-    Session, Source, Unavailable,
+    Session, Source, Unavailable, Wanted,
 };
 use source::{Known, KnownDevices, LibraryPath, Listed, library};
 
@@ -25,12 +25,14 @@ pub struct NvmlSource {
     roots: Roots,
     labels: DcgmLabelOptions,
     log: XidLog,
+    wanted: Wanted,
 }
 
 impl NvmlSource {
-    /// A source that opens `library`; `roots` are the host's.
-    pub fn new(library: LibraryPath, roots: Roots, labels: DcgmLabelOptions) -> Self {
-        Self { library, roots, labels, log: XidLog::new(xid::WINDOW) }
+    /// A source that opens `library`; `roots` are the host's. What is not `wanted` is not asked for where a call
+    /// reads nothing else.
+    pub fn new(library: LibraryPath, roots: Roots, labels: DcgmLabelOptions, wanted: Wanted) -> Self {
+        Self { library, roots, labels, log: XidLog::new(xid::WINDOW), wanted }
     }
 }
 
@@ -53,7 +55,8 @@ impl Source for NvmlSource {
         let listener = Listener::start(&library, log.clone());
         let known = KnownDevices::new(Family::Nvidia, PREFIX);
         let (roots, resting) = (self.roots.clone(), Resting::default());
-        Ok(Box::new(NvmlSession { library, labels, listener, log, roots, resting, known, count: 0 }))
+        let wanted = self.wanted.clone();
+        Ok(Box::new(NvmlSession { library, labels, listener, log, roots, resting, wanted, known, count: 0 }))
     }
 }
 
@@ -63,6 +66,7 @@ struct NvmlSession {
     listener: Arc<Listener>,
     log: XidLog,
     roots: Roots,
+    wanted: Wanted,
     resting: Resting,
     known: KnownDevices<Inventory>,
     /// How many devices were last listed.
@@ -117,7 +121,7 @@ impl Session for NvmlSession {
         };
         let asked = (0..count).map(ask).collect();
         let (labels, listener) = (&self.labels, &self.listener);
-        let (roots, resting) = (&self.roots, &self.resting);
+        let (roots, resting, wanted) = (&self.roots, &self.resting, &self.wanted);
         self.known.list(prior, &LOSSES, asked, |known, listed, place| {
             let Listed { handle: (gpu, mark), uuid, address, number: index } = listed;
             let is_still = |known: &Known<Inventory>| {
@@ -137,13 +141,13 @@ impl Session for NvmlSession {
             });
             listener.register(&gpu, &known.key);
             let (labels, listener) = (labels.clone(), Arc::clone(listener));
-            let (roots, resting) = (roots.clone(), resting.clone());
+            let (roots, resting, wanted) = (roots.clone(), resting.clone(), wanted.clone());
             Found {
                 key: known.key.clone(),
                 address: place.address.clone(),
                 identity: Arc::clone(&known.identity),
                 open: Box::new(move || {
-                    Ok(Box::new(GpuSampler::open(gpu, known, labels, listener, &roots, resting)))
+                    Ok(Box::new(GpuSampler::open(gpu, known, labels, listener, &roots, resting, wanted)))
                 }),
             }
         })

@@ -270,6 +270,11 @@ impl Counter {
         self.add(call, now, reading, ceiling).map(|counted| counted.total)
     }
 
+    /// The sum so far.
+    pub const fn sum(&self) -> u64 {
+        self.tracker.total
+    }
+
     /// Makes the next rate need two readings again, for instance after the device slept: a mean over that time
     /// says nothing about now. The sum goes on.
     pub fn forget(&mut self) {

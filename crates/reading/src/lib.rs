@@ -14,8 +14,9 @@ mod labels;
 mod plausible;
 mod progress;
 mod source;
+mod wanted;
 
-pub use batch::{Absent, Batch, Group, Reading, Subject};
+pub use batch::{Absent, Batch, Client, Group, Reading, Subject};
 pub use counter::{Bound, Counted, Counter, Integral, Step, Tracker};
 pub use fault::{Code, Fault, Measured};
 pub use identity::{Alias, Identity};
@@ -24,3 +25,4 @@ pub use naming::{Absence, Errno, FaultCode};
 pub use plausible::{Blanks, Ceiling, plausible_celsius, plausible_count, terminated_text};
 pub use progress::{Progress, call_returned};
 pub use source::{Announced, Backend, Found, Lost, Prior, Remembered, Sampler, Session, Source, Unavailable};
+pub use wanted::Wanted;

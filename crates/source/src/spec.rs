@@ -6,7 +6,7 @@ use std::{
 };
 
 use naming::{Family, VendorFilter};
-use reading::Source;
+use reading::{Source, Wanted};
 
 /// A source as the command line sees it. A vendor crate exports one constant of this type.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +66,8 @@ pub struct Common {
     pub hostname: String,
     /// How a library is opened for a trial, where this process must outlive it.
     pub try_library: Option<TryLibrary>,
+    /// What is exported of what could be read.
+    pub wanted: Wanted,
 }
 
 /// A flag, variable or file that cannot be used: what, where and what to do, in one line.

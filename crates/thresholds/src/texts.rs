@@ -135,8 +135,8 @@ fn question(
 
 /// The codes of an alert, each with its short meaning.
 fn meanings(set: RuleSet<'_>, alert: &Alert) -> Vec<(String, Vec<String>)> {
-    if set.family == Some(Family::Nvidia) {
-        let codes: BTreeSet<u16> = xids(set, alert).flat_map(|(_, codes)| codes).collect();
+    let codes: BTreeSet<u16> = xids(set, alert).flat_map(|(_, codes)| codes).collect();
+    if !codes.is_empty() {
         let text = |code: u16| (naming::xid_text(u64::from(code)).to_owned(), vec![code.to_string()]);
         return codes.into_iter().map(text).collect();
     }
@@ -147,10 +147,8 @@ fn meanings(set: RuleSet<'_>, alert: &Alert) -> Vec<(String, Vec<String>)> {
 /// What NVIDIA's catalogue asks for, each with the codes of an alert.
 fn actions(set: RuleSet<'_>, alert: &Alert) -> Vec<(String, Vec<String>)> {
     let mut actions: BTreeMap<&str, BTreeSet<u16>> = BTreeMap::new();
-    if set.family == Some(Family::Nvidia) && alert.anchor.is_some() {
-        for (bucket, codes) in xids(set, alert) {
-            actions.entry(bucket).or_default().extend(codes);
-        }
+    for (bucket, codes) in xids(set, alert) {
+        actions.entry(bucket).or_default().extend(codes);
     }
     actions.retain(|_, codes| !codes.is_empty());
     let text = |(action, codes): (&str, BTreeSet<u16>)| {
@@ -162,8 +160,12 @@ fn actions(set: RuleSet<'_>, alert: &Alert) -> Vec<(String, Vec<String>)> {
 /// XIDs that a part of an alert is about, by what NVIDIA's catalogue asks for.
 fn xids<'c>(set: RuleSet<'c>, alert: &Alert) -> impl Iterator<Item = (&'c str, Vec<u16>)> {
     let words = set.context(&BTreeMap::new(), &alert.params).words;
+    let is_about_xids = words.get("kind").is_some_and(|kind| kind == "xid");
     let select = words.get("select").cloned().unwrap_or_default();
     let is_selected = move |code: &u16| {
+        if !is_about_xids {
+            return false;
+        }
         let is_among = |list: &str| list.trim_matches('"').split('|').any(|known| known == code.to_string());
         match (select.strip_prefix("code=~"), select.strip_prefix("code!~")) {
             (Some(list), _) => is_among(list),

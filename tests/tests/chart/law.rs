@@ -15,7 +15,8 @@ use serde_json::Value;
 const FOLDERS: [&str; 3] = ["helm", "packaging/systemd", "examples"];
 
 /// Flags of other programs that are named there.
-const OTHERS: [&str; 6] = ["--set", "--values", "--namespace", "--filename", "--duration", "--comment"];
+const OTHERS: [&str; 7] =
+    ["--set", "--values", "--namespace", "--filename", "--duration", "--comment", "--config.file"];
 
 /// Flags and variables of every command, from the program itself.
 fn known() -> Result<BTreeSet<String>> {

@@ -4,7 +4,7 @@ mod capabilities;
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -128,6 +128,15 @@ fn check(root: &Root, machine: &str, sources: &str) -> Result<()> {
     ensure!(probe.contains("accel_power_watts"), "{probe}");
 
     let id = container.id()?;
+    // The program of a test is not optimized, and larger.
+    if env::var_os(container::IMAGE_ROOT).is_some() {
+        let kibibytes: u64 = status(id, "VmRSS")?.trim_end_matches(" kB").parse()?;
+        let requested = container::bytes(&pod["containers"][0]["resources"]["requests"]["memory"])?;
+        ensure!(
+            kibibytes << 10 < requested,
+            "{machine}: {kibibytes} KiB, and {requested} bytes are requested"
+        );
+    }
     let security = &pod["containers"][0]["securityContext"];
     let user = security["runAsUser"].to_string();
     ensure!(status(id, "Uid")?.split_whitespace().all(|own| own == user), "{}", status(id, "Uid")?);

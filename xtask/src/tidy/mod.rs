@@ -10,7 +10,7 @@
 
 mod laws;
 mod programs;
-mod tree;
+pub mod tree;
 
 use anyhow::{Result, ensure};
 

@@ -1,6 +1,11 @@
 //! What the laws read: the Rust files, ARCHITECTURE.md, and the packages as cargo resolves them.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::artefacts::repository;
@@ -26,6 +31,11 @@ pub struct Package {
     pub id: String,
     /// Its name, which two versions may share.
     pub name: String,
+    pub version: String,
+    /// As an expression of SPDX.
+    pub license: String,
+    /// Where its files are.
+    pub folder: PathBuf,
     /// Ids of the packages that are built into it: neither for its tests nor for its build.
     pub built_in: Vec<String>,
     /// Only our own packages have this.
@@ -78,6 +88,9 @@ impl Tree {
             let package = Package {
                 id: (*name).to_owned(),
                 name: (*name).to_owned(),
+                version: String::new(),
+                license: String::new(),
+                folder: PathBuf::new(),
                 built_in: built_in.iter().map(|name| (*name).to_owned()).collect(),
                 own: Some(OwnPackage { manifest: toml::Table::new(), programs: Vec::new() }),
             };
@@ -118,6 +131,10 @@ impl Package {
         Ok(Self {
             id,
             name: string(&package["name"])?,
+            version: string(&package["version"])?,
+            // Older packages list two with a slash.
+            license: package["license"].as_str().unwrap_or_default().replace('/', " OR "),
+            folder: Path::new(&string(&package["manifest_path"])?).parent().context("a folder")?.to_owned(),
             built_in,
             // Only what comes from a registry has a source.
             own: if package["source"].is_null() { Some(OwnPackage::read(package)?) } else { None },

@@ -123,7 +123,7 @@ pub fn parse(program: &clap::Command, args: &[OsString]) -> Result<Parsed, Usage
     let matches = if config.is_empty() {
         Ok(matches)
     } else {
-        config.apply(program.clone()).try_get_matches_from(args)
+        config.apply(program.clone(), matches.subcommand_name()).try_get_matches_from(args)
     };
     let parsed = matches.and_then(|mut matches| {
         let CommandLine { serve, command } = CommandLine::from_arg_matches(&matches)?;

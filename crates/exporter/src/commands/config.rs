@@ -61,8 +61,8 @@ impl Config {
         self.settings.is_empty()
     }
 
-    /// The command line with what the file sets as defaults.
-    pub fn apply(&self, program: Command) -> Command {
+    /// The command line with what the file sets as defaults of one command, the root's where none is named.
+    pub fn apply(&self, program: Command, command: Option<&str>) -> Command {
         let with = |arg: Arg| {
             let setting = arg.get_long().and_then(|long| self.settings.iter().find(|s| s.flag == long));
             match setting {
@@ -70,7 +70,10 @@ impl Config {
                 None => arg,
             }
         };
-        program.mut_args(with).mut_subcommands(|command| command.mut_args(with))
+        match command {
+            Some(name) => program.mut_subcommand(name, |command| command.mut_args(with)),
+            None => program.mut_args(with),
+        }
     }
 
     /// Where the file sets a flag: file and line.

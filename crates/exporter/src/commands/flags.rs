@@ -26,6 +26,7 @@ pub struct CommandLine {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, in a box")]
 pub enum Command {
     /// Serve metrics over HTTP; the command that runs when none is given
     Serve(ServeFlags),
@@ -128,7 +129,8 @@ pub enum Isolate {
 #[derive(Args)]
 #[command(next_help_heading = "Workloads")]
 pub struct WorkloadFlags {
-    /// Whether to report who holds each device; auto asks the kubelet, where this node has one
+    /// Whether to report who holds each device; auto asks the kubelet, where this node has one,
+    /// and looks at the control groups of processes on devices
     #[arg(long = "workloads", value_name = "WHEN", default_value = "auto")]
     pub when: Workloads,
 
@@ -153,6 +155,11 @@ pub struct WorkloadFlags {
     /// Labels of pods to export, by name; needs the PodInfo API
     #[arg(long = "kubernetes.pod-labels", value_name = "LABEL", value_delimiter = ',')]
     pub pod_labels: Vec<String>,
+
+    /// Folder in which the scripts of a batch system write which job has which device: files named by GPU, as
+    /// dcgm-exporter and AMD's exporter read them
+    #[arg(long = "workloads.job-mapping", value_name = "DIR")]
+    pub jobs: Option<PathBuf>,
 
     /// Folder in which DRA drivers write files of the container device interface
     #[arg(long = "path.cdi", value_name = "DIR", default_value = "/var/run/cdi")]
@@ -194,6 +201,26 @@ pub struct NamesFlags {
     /// Names to export: one schema for all devices, and those of the vendor's own exporter
     #[arg(long, value_name = "SCHEMA", default_value = "unified,vendor", value_delimiter = ',')]
     pub names: Vec<Schema>,
+
+    #[command(flatten)]
+    pub choice: ChoiceFlags,
+}
+
+#[derive(Args)]
+pub struct ChoiceFlags {
+    /// Export these metrics only: names of the unified schema or of a vendor, in which * stands for any text and ?
+    /// for any character. What nobody wants is not collected
+    #[arg(long = "metrics.include", value_name = "PATTERN", value_delimiter = ',')]
+    pub include: Vec<String>,
+
+    /// Leave these metrics out, also where --metrics.include has them
+    #[arg(long = "metrics.exclude", value_name = "PATTERN", value_delimiter = ',')]
+    pub exclude: Vec<String>,
+
+    /// The most series of a scrape. Metrics past it, in the order of docs/metrics.md, are left out whole, logged
+    /// and counted
+    #[arg(long = "max-series", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_series: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,6 @@
 //! The command line: flags, their values, and one module for each command.
 
+pub mod choice;
 pub mod cli;
 pub mod config;
 pub mod fields;

@@ -4,11 +4,13 @@ use std::{ffi::OsString, io, sync::Arc, thread};
 
 use arc_swap::ArcSwap;
 use clap::ArgMatches;
+use reading::Wanted;
 use signal_hook::{consts::SIGHUP, iterator::Signals};
 use source::{SourceSpec, UsageError};
 use tracing::{error, info, warn};
 
 use super::{
+    choice,
     cli::{self, Parsed},
     config,
     flags::Command,
@@ -19,7 +21,8 @@ use crate::{
 };
 
 /// The flags that hold again after SIGHUP.
-const READ_AGAIN: [&str; 3] = ["names", "names.dcgm-generation", "dcgm.collectors"];
+const READ_AGAIN: [&str; 6] =
+    ["names", "names.dcgm-generation", "dcgm.collectors", "metrics.include", "metrics.exclude", "max-series"];
 
 /// What is needed to read the settings again.
 pub struct Reload {
@@ -33,6 +36,8 @@ pub struct Reload {
     pub specs: Vec<SourceSpec>,
     /// What is printed.
     pub vocabularies: Arc<ArcSwap<Vocabularies>>,
+    /// The metrics of which anything is exported.
+    pub metrics: Wanted,
     /// The web configuration, where there is one.
     pub web_config: Option<Arc<Watched>>,
     /// How the file of settings was read, where there is one.
@@ -56,6 +61,7 @@ impl Reload {
         }
         match self.read() {
             Ok((vocabularies, matches)) => {
+                self.metrics.set(|id| choice::is_wanted(id, &vocabularies));
                 self.vocabularies.store(Arc::new(vocabularies));
                 self.state.iter().for_each(|state| state.succeeded());
                 let mut changed = config::changed(&self.program, &self.matches, &matches);

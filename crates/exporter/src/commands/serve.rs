@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use exposition::Format;
-use reading::Source;
+use reading::{Source, Wanted};
 use rustix::process::Resource;
 use sd_notify::NotifyState;
 use signal_hook::{
@@ -86,6 +86,8 @@ pub struct Serve {
     pub host: Option<Host>,
     /// Which metric names to export.
     pub vocabularies: Arc<ArcSwap<Vocabularies>>,
+    /// The metrics of which anything is exported.
+    pub metrics: Wanted,
     /// Where to listen.
     pub listeners: Vec<BoundSocket>,
     /// Settings of the HTTP side.
@@ -102,7 +104,7 @@ impl Serve {
     /// A thread, the runtime or a listener could not be started.
     pub fn run<F: Future<Output = ()>>(self, stop: impl FnOnce() -> F) -> Result<(), String> {
         let families = self.sources.iter().map(|source| source.family());
-        let node = Arc::new(NodeState::new(families, self.auto, self.timing.clone()));
+        let node = Arc::new(NodeState::new(families, self.auto, self.timing.clone(), &self.metrics));
         let runtime = runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -118,7 +120,7 @@ impl Serve {
         let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard), self.settings);
         if let Some(settings) = self.workloads {
             let node = Arc::clone(&node);
-            let room = Room::start(&settings, Box::new(move || node.identities()));
+            let room = Room::start(&settings, Box::new(move || node.present()));
             self_metrics =
                 self_metrics.with_workloads(room.map_err(|error| format!("cannot start a thread: {error}"))?);
         }

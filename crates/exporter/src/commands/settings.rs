@@ -1,15 +1,16 @@
 //! Builds what the commands need from parsed flags.
 
-use std::{ffi::OsStr, sync::Arc, time::Duration};
+use std::{ffi::OsStr, path::Path, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use clap::ArgMatches;
 use naming::VendorFilter;
-use reading::Source;
+use reading::{Source, Wanted};
 use source::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 
 use crate::{
     Failure,
+    commands::choice,
     commands::config::Config,
     commands::flags::{
         Isolate, NamesFlags, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads,
@@ -44,12 +45,13 @@ pub fn sources(
     interval: Duration,
     specs: &[SourceSpec],
     matches: &ArgMatches,
+    metrics: &Wanted,
 ) -> Result<Vec<Configured>, UsageError> {
     let SourceFlags { source: wanted, isolate, .. } = flags;
     if wanted.len() > 1 && wanted.iter().any(|name| name == AUTO) {
         return Err(UsageError("--source: auto is all sources; name it alone or leave it out".to_owned()));
     }
-    let common = common(flags, interval, Some(isolation::trial::run));
+    let common = common(flags, interval, Some(isolation::trial::run), metrics);
     let wanted =
         specs.iter().filter(|spec| wanted.iter().any(|name| name == AUTO || name == spec.family.name()));
     wanted
@@ -67,7 +69,8 @@ pub fn sources(
         .collect()
 }
 
-/// The part of a family's source that calls a library, for the helper process that runs it.
+/// The part of a family's source that calls a library, for the helper process that runs it. `names` are those that
+/// are exported of it, where it is served.
 ///
 /// # Errors
 /// As [`sources`], and for a family without a library.
@@ -77,35 +80,51 @@ pub fn library(
     interval: Duration,
     specs: &[SourceSpec],
     matches: &ArgMatches,
+    names: Option<&NamesFlags>,
 ) -> Result<Box<dyn Source>, UsageError> {
     let none = || UsageError("only the exporter itself starts a helper process".to_owned());
     let spec = specs.iter().find(|spec| family == spec.family.name()).ok_or_else(none)?;
+    let metrics = Wanted::default();
     // The process is the trial.
-    match (spec.open)(matches, &common(flags, interval, None))?.parts {
+    let Opened { parts, filters } = (spec.open)(matches, &common(flags, interval, None, &metrics))?;
+    if let Some(names) = names {
+        let vocabularies = vocabularies(names, &[filters])?;
+        metrics.set(|id| choice::is_wanted(id, &vocabularies));
+    }
+    match parts {
         Parts::Kernel(_) => Err(none()),
         Parts::Library(library) | Parts::Both { library, .. } => Ok(library),
     }
 }
 
-fn common(flags: &SourceFlags, interval: Duration, try_library: Option<TryLibrary>) -> Common {
+fn common(
+    flags: &SourceFlags,
+    interval: Duration,
+    try_library: Option<TryLibrary>,
+    metrics: &Wanted,
+) -> Common {
     Common {
         interval,
         sysfs: flags.sysfs.clone(),
         procfs: flags.procfs.clone(),
         hostname: node_name(),
         try_library,
+        wanted: metrics.clone(),
     }
 }
 
 /// How to find out who holds a device; `None` where nobody is asked.
-pub fn workloads(flags: WorkloadFlags) -> Option<workloads::Settings> {
-    let WorkloadFlags { when, list_interval, pod_resources_socket, pods_socket, pod_labels, cdi } = flags;
+pub fn workloads(flags: WorkloadFlags, procfs: &Path) -> Option<workloads::Settings> {
+    let WorkloadFlags { when, list_interval, pod_resources_socket, pods_socket, pod_labels, jobs, cdi } =
+        flags;
     (when == Workloads::Auto).then_some(workloads::Settings {
         interval: list_interval,
         pod_resources: pod_resources_socket,
         pods: pods_socket,
         pod_labels,
         cdi,
+        jobs,
+        procfs: procfs.to_owned(),
     })
 }
 
@@ -121,11 +140,14 @@ pub fn serve(
     config: &Config,
 ) -> Result<Serve, Failure> {
     let ServeFlags { sampling, sources: wanted, workloads, names, web, .. } = flags;
-    let configured = sources(&wanted, sampling.interval, specs, matches)?;
+    let metrics = Wanted::default();
+    let configured = sources(&wanted, sampling.interval, specs, matches, &metrics)?;
     let web_config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health));
     let web_config = web_config.transpose().map_err(UsageError)?;
     let listeners = listeners(&web)?;
     let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
+    let vocabularies = vocabularies(&names, &filters)?;
+    metrics.set(|id| choice::is_wanted(id, &vocabularies));
     Ok(Serve {
         name,
         node_name: node_name(),
@@ -134,9 +156,10 @@ pub fn serve(
         auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
         timing: Timing::new(sampling.interval),
         sysfs: wanted.sysfs,
-        workloads: self::workloads(workloads),
+        workloads: self::workloads(workloads, &wanted.procfs),
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
-        vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies(&names, &filters))),
+        vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies)),
+        metrics,
         listeners,
         web: Web {
             telemetry_path: web.telemetry_path,
@@ -154,12 +177,14 @@ pub fn serve(
 }
 
 /// What is printed under which names.
-fn vocabularies(names: &NamesFlags, filters: &[Vec<VendorFilter>]) -> Vocabularies {
-    Vocabularies {
+fn vocabularies(names: &NamesFlags, filters: &[Vec<VendorFilter>]) -> Result<Vocabularies, UsageError> {
+    Ok(Vocabularies {
         unified: names.names.contains(&Schema::Unified),
         vendor: names.names.contains(&Schema::Vendor),
         filters: filters.concat(),
-    }
+        left_out: choice::left_out(&names.choice)?,
+        max_series: names.choice.max_series,
+    })
 }
 
 /// The same again, for a program that runs. No source that it opens is connected.
@@ -171,9 +196,9 @@ pub fn vocabularies_again(
     specs: &[SourceSpec],
     matches: &ArgMatches,
 ) -> Result<Vocabularies, UsageError> {
-    let opened = sources(&flags.sources, flags.sampling.interval, specs, matches)?;
+    let opened = sources(&flags.sources, flags.sampling.interval, specs, matches, &Wanted::default())?;
     let filters: Vec<_> = opened.into_iter().map(|(_, filters)| filters).collect();
-    Ok(vocabularies(&flags.names, &filters))
+    vocabularies(&flags.names, &filters)
 }
 
 fn listeners(web: &WebFlags) -> Result<Vec<BoundSocket>, String> {

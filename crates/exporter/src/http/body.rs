@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     io::Write,
     rc::Rc,
     sync::Arc,
@@ -10,13 +11,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use exposition::{Format, Options, encode};
+use exposition::{Format, Options, count, encode};
 use flate2::{Compression, write::GzEncoder};
 use naming::VendorFilter;
+use reading::Subject;
+use tracing::{info, warn};
 
 use crate::{
     sampling::state::{NodeState, SourceState},
-    self_metrics::{HttpCounts, SelfMetrics},
+    self_metrics::{self, HttpCounts, SelfMetrics},
 };
 
 /// Which vocabularies to export.
@@ -28,6 +31,10 @@ pub struct Vocabularies {
     pub vendor: bool,
     /// The user's selection among a vendor's names.
     pub filters: Vec<VendorFilter>,
+    /// Names that are not printed.
+    pub left_out: BTreeSet<&'static str>,
+    /// The most series of a body.
+    pub max_series: Option<u32>,
 }
 
 /// What a body contains, and how.
@@ -71,6 +78,8 @@ pub struct BodyCache {
     http: Rc<HttpCounts>,
     self_metrics: SelfMetrics,
     cache: RefCell<Vec<Cached>>,
+    /// The families that did not fit into the budget.
+    refused: RefCell<BTreeSet<&'static str>>,
 }
 
 struct Cached {
@@ -89,7 +98,14 @@ impl BodyCache {
         http: Rc<HttpCounts>,
         self_metrics: SelfMetrics,
     ) -> Self {
-        Self { node, vocabularies, http, self_metrics, cache: RefCell::default() }
+        Self {
+            node,
+            vocabularies,
+            http,
+            self_metrics,
+            cache: RefCell::default(),
+            refused: RefCell::default(),
+        }
     }
 
     /// The body. Ages and the exporter's own counts change without a change of state, so a body is kept
@@ -122,10 +138,57 @@ impl BodyCache {
 
     fn encode(&self, vocabularies: &Vocabularies, format: Format, sources: &[&Arc<SourceState>]) -> Bytes {
         let snapshots: Vec<_> = sources.iter().flat_map(|source| source.snapshots()).collect();
-        let own = self.self_metrics.read(&self.node, sources, &self.http);
-        let subjects = snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&own);
-        let Vocabularies { unified, vendor, filters } = vocabularies;
-        encode(format, subjects, &Options { unified: *unified, vendor: *vendor, filters }).into()
+        let mut own = self.self_metrics.read(&self.node, sources, &self.http);
+        let Vocabularies { unified, vendor, filters, left_out, max_series } = vocabularies;
+        let mut options = Options { unified: *unified, vendor: *vendor, filters, left_out };
+        let devices = || snapshots.iter().flat_map(|snapshot| &snapshot.subjects);
+        let mut over = BTreeSet::new();
+        if let Some(max) = max_series {
+            let refused = self.over_budget(*max, devices(), &own, &options, &mut over);
+            own.extend(self_metrics::series_refused(refused));
+            over.extend(left_out);
+            options.left_out = &over;
+        }
+        encode(format, devices().chain(&own), &options).into()
+    }
+
+    /// Adds the families that do not fit into the budget to `over`, and returns how many series they have. The
+    /// exporter's own are printed in any case, and leave room for the others.
+    fn over_budget<'a>(
+        &self,
+        max: u32,
+        devices: impl Iterator<Item = &'a Subject>,
+        own: &[Subject],
+        options: &Options<'_>,
+        over: &mut BTreeSet<&'static str>,
+    ) -> usize {
+        let sum = |families: &[(&str, usize)]| families.iter().map(|(_, count)| count).sum::<usize>();
+        // One more is the number of those that are refused.
+        let mut room = (max as usize).saturating_sub(sum(&count(own, options)) + 1);
+        let mut refused = Vec::new();
+        for (family, series) in count(devices, options) {
+            // After the first that does not fit none is printed: what is there must not change with small numbers.
+            if refused.is_empty() && series <= room {
+                room -= series;
+            } else {
+                refused.push((family, series));
+            }
+        }
+        over.extend(refused.iter().map(|(family, _)| *family));
+        let mut last = self.refused.borrow_mut();
+        if *last != *over {
+            last.clone_from(over);
+            if let Some((first, _)) = refused.first() {
+                warn!(
+                    "{} series are more than --max-series {max} allows: {first} and the metrics after it are left out; \
+                     choose with --metrics.exclude, or allow more",
+                    sum(&refused)
+                );
+            } else {
+                info!("all series are within --max-series again");
+            }
+        }
+        sum(&refused)
     }
 }
 

@@ -13,7 +13,9 @@ use naming::{
     Flag, Id, Label, Value,
     catalogue::{DEVICE_INFO, DEVICE_UP, ERROR_LAST, ERRORS},
 };
-use reading::{Announced, Batch, Fault, FaultCode, Found, Identity, Labels, Reading, Remembered, Subject};
+use reading::{
+    Announced, Batch, Client, Fault, FaultCode, Found, Identity, Labels, Reading, Remembered, Subject,
+};
 use tracing::{info, warn};
 
 use self::standby::Standby;
@@ -55,6 +57,8 @@ pub struct Snapshot {
     made: Instant,
     /// `accel_device_up`, then what the sampler read, or what is kept of it while the device is lost.
     pub subjects: Vec<Subject>,
+    /// Processes on the device and its partitions.
+    pub clients: Vec<Client>,
 }
 
 impl Snapshot {
@@ -67,7 +71,7 @@ impl Snapshot {
             subjects.append(&mut batch.finish());
         }
         subjects.extend(sampled);
-        Self { identity, status, taken, made: Instant::now(), subjects }
+        Self { identity, status, taken, made: Instant::now(), subjects, clients: Vec::new() }
     }
 
     /// A device that is lost, with what is `kept` of it: at least where it is, for those who go and look.
@@ -253,7 +257,8 @@ impl Device {
         if state.worker == worker {
             state.sums.add(&mut batch, taken);
             let identity = Arc::clone(&self.snapshot.load().identity);
-            let new = Snapshot::new(identity, Status::Up, taken, batch.finish());
+            let clients = std::mem::take(&mut batch.clients);
+            let new = Snapshot { clients, ..Snapshot::new(identity, Status::Up, taken, batch.finish()) };
             state.history.add(&new.whole(), taken);
             self.replace(&state, new);
         }

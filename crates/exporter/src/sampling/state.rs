@@ -11,10 +11,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use naming::{Distribution, Family, Label};
-use reading::{Backend, Fault, FaultCode, Found, Identity, Labels};
+use naming::{
+    Distribution, Family, Label, Value,
+    catalogue::{ENGINE_ACTIVE, MEMORY_USED},
+};
+use reading::{Backend, Fault, FaultCode, Found, Identity, Labels, Subject, Wanted};
 use source::lock;
 use tracing::{info, warn};
+use workloads::Present;
 
 use crate::{
     sampling::call::DriverCall,
@@ -54,6 +58,26 @@ impl Generation {
     }
 }
 
+fn present(identity: &Arc<Identity>) -> Present {
+    let identity = Arc::clone(identity);
+    Present { identity, memory_used: None, busy_seconds: BTreeMap::new(), clients: Vec::new() }
+}
+
+/// Notes what the device itself says of its use.
+fn note_use(device: &mut Present, subject: &Subject) {
+    for reading in subject.readings() {
+        match &reading.value {
+            Value::Int(bytes) if reading.id == MEMORY_USED.id => device.memory_used = Some(*bytes),
+            Value::Float(seconds) if Some(reading.id) == ENGINE_ACTIVE.id.metric().integral => {
+                reading.labels.with_value(Label::Engine, |engine| {
+                    device.busy_seconds.insert(engine.to_owned(), *seconds);
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The state of every source.
 #[derive(Debug)]
 pub struct NodeState {
@@ -68,9 +92,16 @@ pub struct NodeState {
 
 impl NodeState {
     /// The initial state; with `auto` no family was requested by name.
-    pub fn new(families: impl IntoIterator<Item = Family>, auto: bool, timing: Timing) -> Self {
+    pub fn new(
+        families: impl IntoIterator<Item = Family>,
+        auto: bool,
+        timing: Timing,
+        wanted: &Wanted,
+    ) -> Self {
         let generation = Generation::default();
-        let source = |family| Arc::new(SourceState::new(family, auto, generation.clone(), timing.clone()));
+        let source = |family| {
+            Arc::new(SourceState::new(family, auto, generation.clone(), timing.clone(), wanted.clone()))
+        };
         let sources = families.into_iter().map(source).collect();
         Self { sources, generation, timing, absent_reported: Once::new() }
     }
@@ -80,15 +111,27 @@ impl NodeState {
         self.sources.iter().find_map(|source| source.connection().backend.as_ref()?.simulated.clone())
     }
 
-    /// The labels of every device that is exported, each followed by those of its partitions.
-    pub fn identities(&self) -> Vec<Arc<Identity>> {
+    /// Every device that is exported, each followed by its partitions.
+    pub fn present(&self) -> Vec<Present> {
         let snapshots = self.sources.iter().flat_map(|source| source.snapshots());
-        let mut all: Vec<Arc<Identity>> = Vec::new();
+        let mut all: Vec<Present> = Vec::new();
         for snapshot in snapshots {
-            all.push(Arc::clone(&snapshot.identity));
-            for part in snapshot.subjects.iter().filter_map(|subject| subject.identity()) {
-                if !all.iter().any(|known| known.is_same(part)) {
-                    all.push(Arc::clone(part));
+            all.push(present(&snapshot.identity));
+            let first = all.len() - 1;
+            for subject in &snapshot.subjects {
+                let Some(identity) = subject.identity() else { continue };
+                let known = all[first..].iter().position(|known| known.identity.is_same(identity));
+                let index = first
+                    + known.unwrap_or_else(|| {
+                        all.push(present(identity));
+                        all.len() - 1 - first
+                    });
+                note_use(&mut all[index], subject);
+            }
+            for client in &snapshot.clients {
+                let of = all[first..].iter_mut().find(|known| known.identity.is_same(&client.identity));
+                if let Some(of) = of {
+                    of.clients.push(client.clone());
                 }
             }
         }
@@ -168,6 +211,8 @@ pub struct SourceCounts {
 pub struct SourceState {
     /// Its family; the name of the source.
     pub family: Family,
+    /// Which of its metrics are exported.
+    pub wanted: Wanted,
     auto: bool,
     generation: Generation,
     timing: Timing,
@@ -179,12 +224,13 @@ pub struct SourceState {
 }
 
 impl SourceState {
-    fn new(family: Family, auto: bool, generation: Generation, timing: Timing) -> Self {
+    fn new(family: Family, auto: bool, generation: Generation, timing: Timing, wanted: Wanted) -> Self {
         let status = ConnectionStatus::Starting;
         let connection = Connection { status, backend: None, found: None, expected: None, absent: false };
         let durations = Distribution::new(DURATION_BOUNDS);
         Self {
             family,
+            wanted,
             auto,
             generation,
             timing,

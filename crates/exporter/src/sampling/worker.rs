@@ -118,6 +118,7 @@ impl Worker {
                 // The values may be as old as the call, so the device is read again instead.
                 Ok(()) if late => {}
                 Ok(()) => {
+                    batch.keep(|id| self.source.wanted.has(id));
                     self.source.count(faults.of(&batch));
                     let most = batch.groups.iter().map(|group| group.readings.len()).max();
                     capacity = most.unwrap_or(0) + CAPACITY_FOR_INTEGRALS;

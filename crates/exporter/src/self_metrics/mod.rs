@@ -17,7 +17,8 @@ use naming::{
         BUILD_INFO, DEVICES, DEVICES_EXPECTED, HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED,
         HTTP_HANDSHAKES_FAILED, HTTP_IN_FLIGHT, HTTP_REQUESTS, LOG_LINES_DROPPED, PROCESS_CPU,
         PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT, PROCESS_START, PROCESS_THREADS, PROCESS_VIRTUAL,
-        SAMPLE_DURATION, SNAPSHOT_AGE, SOURCE_CONNECTS, SOURCE_FAULTS, SOURCE_UP, STUCK_THREADS,
+        SAMPLE_DURATION, SERIES_REFUSED, SNAPSHOT_AGE, SOURCE_CONNECTS, SOURCE_FAULTS, SOURCE_UP,
+        STUCK_THREADS,
     },
 };
 use procfs::process::{LimitValue, Process};
@@ -169,6 +170,14 @@ impl SelfMetrics {
             batch.put(PROCESS_MAX_FDS, Labels::NONE, Ok(Count(limit)));
         }
     }
+}
+
+/// How many series a body leaves out.
+pub fn series_refused(count: usize) -> Vec<Subject> {
+    let mut batch = Batch::default();
+    batch.begin_exporter();
+    batch.put(SERIES_REFUSED, Labels::NONE, Ok(Count(count as u64)));
+    batch.finish()
 }
 
 fn build_labels(simulated: Option<String>) -> Labels {

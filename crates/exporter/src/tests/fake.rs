@@ -20,7 +20,7 @@ use naming::{
 };
 use reading::{
     Absence, Backend, Batch, Fault, Found, Identity, Labels, Lost, Prior, Sampler, Session, Source,
-    Unavailable,
+    Unavailable, Wanted,
 };
 
 use crate::{
@@ -329,7 +329,7 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(machine: Machine) -> Self {
-        let node = NodeState::new([Family::Nvidia], false, timing());
+        let node = NodeState::new([Family::Nvidia], false, timing(), &Wanted::default());
         let sysfs = tempfile::tempdir().expect("a folder");
         let source = Box::new(FakeSource(machine.clone()));
         supervisor::spawn(source, Arc::clone(&node.sources[0]), timing(), sysfs.path()).expect("a thread");
@@ -348,7 +348,7 @@ impl Rig {
 
     /// What a scrape would show, one line per series of the unified schema.
     pub fn scrape(&self) -> String {
-        self.encoded(&Options { unified: true, vendor: false, filters: &[] })
+        self.encoded(&Options { unified: true, vendor: false, filters: &[], left_out: &BTreeSet::new() })
     }
 
     fn encoded(&self, options: &Options<'_>) -> String {
@@ -377,7 +377,8 @@ impl Rig {
     /// The series of a vendor's name of the GPU with this label.
     pub fn vendor_lines(&self, name: &str, gpu: &str) -> Vec<String> {
         let (name, gpu) = (format!("{name}{{"), format!("gpu=\"gpu{gpu}\""));
-        let body = self.encoded(&Options { unified: false, vendor: true, filters: &[] });
+        let body =
+            self.encoded(&Options { unified: false, vendor: true, filters: &[], left_out: &BTreeSet::new() });
         let lines = body.lines().filter(|line| line.starts_with(&name) && line.contains(&gpu));
         lines.map(str::to_owned).collect()
     }

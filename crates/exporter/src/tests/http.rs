@@ -1,6 +1,7 @@
 //! The server on real sockets, with clients that behave and clients that do not.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
@@ -15,6 +16,7 @@ use arc_swap::ArcSwap;
 use exposition::Format;
 use flate2::read::GzDecoder;
 use naming::Family;
+use reading::Wanted;
 use tokio::sync::oneshot;
 
 use super::fake::{Act, FakeSource, Machine, eventually, timing};
@@ -69,7 +71,7 @@ impl Server {
         let address = first.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
-            let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
+            let vocabularies = everything();
             let sources: Vec<Box<dyn reading::Source>> = vec![Box::new(FakeSource(machine))];
             let sysfs = "/nowhere".into();
             Serve {
@@ -85,6 +87,7 @@ impl Server {
                 listeners,
                 web,
                 settings: None,
+                metrics: Wanted::default(),
             }
             .run(|| async {
                 // A test that fails drops the sender, which is as good as sending.
@@ -339,7 +342,7 @@ fn a_megabyte_of_headers_is_rejected() {
 
 #[test]
 fn a_client_elsewhere_sees_no_path_and_no_error_text() {
-    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing()));
+    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing(), &Wanted::default()));
     node.sources[0].down("/opt/secret/libfake.so.1: no such file".to_owned(), None, None, false);
     let counts = Rc::new(HttpCounts::default());
     let routes = Routes {
@@ -432,13 +435,18 @@ fn both_ip_families_are_served() {
     );
 }
 
+/// Every name.
+fn everything() -> Vocabularies {
+    Vocabularies { unified: true, vendor: true, filters: vec![], left_out: BTreeSet::new(), max_series: None }
+}
+
 /// No web configuration.
 fn open() -> Rc<Guard> {
     Rc::new(Guard::new(None, false))
 }
 
 fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {
-    let vocabularies = Vocabularies { unified: true, vendor: true, filters: vec![] };
+    let vocabularies = everything();
     BodyCache::new(
         Arc::clone(node),
         Arc::new(ArcSwap::from_pointee(vocabularies)),
@@ -451,7 +459,7 @@ fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {
 fn a_body_is_built_once_per_change() {
     let mut timing = timing();
     timing.interval = Duration::from_mins(1);
-    let node = Arc::new(NodeState::new([Family::Nvidia, Family::Xpu], false, timing));
+    let node = Arc::new(NodeState::new([Family::Nvidia, Family::Xpu], false, timing, &Wanted::default()));
     let bodies = bodies(&node, &Rc::default());
     let all = Selection::of(&node, |_| true);
     let one = Selection::of(&node, |source| source.family == Family::Nvidia);

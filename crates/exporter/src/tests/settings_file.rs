@@ -95,7 +95,10 @@ fn the_template_has_every_flag_once_and_sets_what_holds_anyway() {
     let set: Vec<_> = template
         .lines()
         .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '#'])))
-        .filter(|line| !line.contains("\"FILE\"") && !line.contains("\"PATH\""))
+        .filter(|line| {
+            let value = line.rsplit(" = ").next().unwrap_or_default();
+            !value.trim_matches(['[', ']', '"']).bytes().all(|byte| byte.is_ascii_uppercase())
+        })
         .collect();
     let settings = settings(&set.join("\n"));
     let (with, without) = (serve_flags(&[&settings.flag]), serve_flags(&[]));

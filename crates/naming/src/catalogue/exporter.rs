@@ -106,6 +106,13 @@ entries! { from super::host::END;
         "When the file was last read and could be used, as Unix time",
     );
 
+    SERIES_REFUSED: Count = own(
+        MetricKind::Gauge,
+        "accelscope_series_refused",
+        &[],
+        "Series that are left out of this body because --max-series allows no more; the log names the first",
+    );
+
     LOG_LINES_DROPPED: Count = own(
         MetricKind::Counter,
         "accelscope_log_lines_dropped_total",

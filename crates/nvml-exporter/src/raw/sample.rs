@@ -9,6 +9,7 @@ use super::{
     plausible::{self, BLANKS, Number as _, numbers},
     struct_version,
 };
+use naming::catalogue as m;
 use nvml_wrapper_sys::bindings::{
     nvmlBAR1Memory_t, nvmlClockType_enum_NVML_CLOCK_GRAPHICS as CLOCK_GRAPHICS,
     nvmlClockType_enum_NVML_CLOCK_MEM as CLOCK_MEMORY, nvmlClockType_enum_NVML_CLOCK_SM as CLOCK_SM,
@@ -17,7 +18,7 @@ use nvml_wrapper_sys::bindings::{
     nvmlRowRemapperHistogramValues_t, nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU as SENSOR_GPU,
     nvmlUtilization_t,
 };
-use reading::{Absence, Ceiling, Fault, FaultCode, Measured, plausible_count};
+use reading::{Absence, Ceiling, Fault, FaultCode, Measured, Wanted, plausible_count};
 
 /// What the single-value calls returned. Units are in the names: MHz, mW, mJ and percent, as in NVML.
 pub struct Raw {
@@ -198,8 +199,9 @@ pub fn mandatory(gpu: &Gpu) -> Mandatory {
     }
 }
 
-/// Makes every call once. `links` is how many NVLinks the board has.
-pub fn read(gpu: &Gpu, links: u32) -> Raw {
+/// Makes every call once, but for those that read what is not `wanted` and nothing else. `links` is how many NVLinks
+/// the board has.
+pub fn read(gpu: &Gpu, links: u32, wanted: &Wanted) -> Raw {
     const LIMITS: &str = "nvmlDeviceGetPowerManagementLimitConstraints";
     Raw {
         utilization_percent: utilization(gpu),
@@ -207,9 +209,17 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         decoder_percent: sampled_percent!(gpu, nvmlDeviceGetDecoderUtilization),
         jpeg_percent: sampled_percent!(gpu, nvmlDeviceGetJpgUtilization),
         ofa_percent: sampled_percent!(gpu, nvmlDeviceGetOfaUtilization),
-        compute_processes: compute_processes(gpu),
+        compute_processes: wanted.ask(
+            &[m::COMPUTE_PROCESSES.id],
+            "nvmlDeviceGetComputeRunningProcesses_v3",
+            || compute_processes(gpu),
+        ),
         memory: memory(gpu),
-        bar1: bar1(gpu),
+        bar1: wanted.ask(
+            &[m::BAR1_TOTAL.id, m::BAR1_USED.id, m::BAR1_FREE.id],
+            "nvmlDeviceGetBAR1MemoryInfo",
+            || bar1(gpu),
+        ),
         temperature_c: celsius!(gpu, nvmlDeviceGetTemperature, SENSOR_GPU),
         margin_c: margin(gpu),
         power_mw: number!(gpu, nvmlDeviceGetPowerUsage),
@@ -224,7 +234,9 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         energy_read_at: Instant::now(),
         clocks_mhz: CLOCKS.map(|clock| number!(gpu, nvmlDeviceGetClockInfo, clock)),
         max_clocks_mhz: CLOCKS.map(|clock| number!(gpu, nvmlDeviceGetMaxClockInfo, clock)),
-        performance_state: number!(gpu, nvmlDeviceGetPerformanceState),
+        performance_state: wanted.ask(&[m::PERFORMANCE_STATE.id], "nvmlDeviceGetPerformanceState", || {
+            number!(gpu, nvmlDeviceGetPerformanceState)
+        }),
         // Drivers before 535 have only the older spelling of both.
         clocks_event_reasons: older_if_missing(number!(gpu, nvmlDeviceGetCurrentClocksEventReasons), || {
             number!(gpu, nvmlDeviceGetCurrentClocksThrottleReasons)
@@ -232,7 +244,7 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
         supported_reasons: older_if_missing(number!(gpu, nvmlDeviceGetSupportedClocksEventReasons), || {
             number!(gpu, nvmlDeviceGetSupportedClocksThrottleReasons)
         }),
-        fans_percent: fans(gpu),
+        fans_percent: wanted.ask(&[m::FAN_SPEED.id], "nvmlDeviceGetFanSpeed_v2", || fans(gpu)),
         pcie_current: (
             number!(gpu, nvmlDeviceGetCurrPcieLinkGeneration),
             number!(gpu, nvmlDeviceGetCurrPcieLinkWidth),
@@ -241,7 +253,9 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
             number!(gpu, nvmlDeviceGetMaxPcieLinkGeneration),
             number!(gpu, nvmlDeviceGetMaxPcieLinkWidth),
         ),
-        pcie_replays: number!(gpu, nvmlDeviceGetPcieReplayCounter),
+        pcie_replays: wanted.ask(&[m::PCIE_REPLAYS.id], "nvmlDeviceGetPcieReplayCounter", || {
+            number!(gpu, nvmlDeviceGetPcieReplayCounter)
+        }),
         links: (0..links)
             .map(|number| NvLink {
                 number,
@@ -251,11 +265,17 @@ pub fn read(gpu: &Gpu, links: u32) -> Raw {
             .collect(),
         ecc_enabled: pair!(gpu, nvmlDeviceGetEccMode)
             .and_then(|(current, _)| plausible::switch("nvmlDeviceGetEccMode", current)),
-        sram_ecc: sram_ecc(gpu),
-        row_banks: row_banks(gpu),
+        sram_ecc: wanted.ask(
+            &[m::SRAM_ECC_ERRORS.id, m::SRAM_ECC_THRESHOLD.id],
+            "nvmlDeviceGetSramEccErrorStatus",
+            || sram_ecc(gpu),
+        ),
+        row_banks: wanted
+            .ask(&[m::ROW_REMAP_BANKS.id], "nvmlDeviceGetRowRemapperHistogram", || row_banks(gpu)),
         fabric: fabric(gpu),
         mig_enabled: gpu.mig_enabled(),
-        license_active: license_active(gpu),
+        license_active: wanted
+            .ask(&[m::LICENSE_ACTIVE.id], "nvmlDeviceGetGridLicensableFeatures_v4", || license_active(gpu)),
     }
 }
 

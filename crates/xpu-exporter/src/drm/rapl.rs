@@ -11,7 +11,7 @@ use super::{Card, Roots};
 /// monotonic only as long as one reader follows it.
 #[derive(Debug)]
 pub struct Rapl {
-    /// One, or none while the kernel lists it under another name.
+    /// One.
     zones: Vec<Zone>,
     search: Search,
 }
@@ -39,7 +39,7 @@ impl Rapl {
     /// counter. The kernel reports no limit of this part of the package.
     pub fn read(&mut self) -> Measured<Counted> {
         let unknown = Fault::new("constraint_max_power_uw", FaultCode::NoMaximum);
-        let zone = self.zones.first_mut().ok_or(NO_ZONE)?;
+        let zone = self.zones.iter_mut().find(|zone| zone.is_listed).ok_or(NO_ZONE)?;
         zone.energy_microjoules(Instant::now(), Err(unknown)).map_err(|fault| match fault.code.name() {
             "EACCES" | "EPERM" => Fault::new(fault.call, FaultCode::NeedsCapDacReadSearch),
             _ => fault,

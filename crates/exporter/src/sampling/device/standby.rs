@@ -142,6 +142,7 @@ impl Device {
         };
         // The first is `accel_device_up`.
         let subjects = old.subjects.iter().skip(1).map(renewed).collect();
-        Snapshot::new(identity, Status::Up, old.taken, subjects)
+        let clients = old.clients.clone();
+        Snapshot { clients, ..Snapshot::new(identity, Status::Up, old.taken, subjects) }
     }
 }

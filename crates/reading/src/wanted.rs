@@ -1,0 +1,61 @@
+//! Which metrics are wanted: what nobody wants need not be read.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use naming::{FaultCode, Id};
+
+use crate::{Fault, Measured};
+
+/// The metrics that are wanted; all of them until it is narrowed. Clones are the same set.
+#[derive(Clone, Debug)]
+pub struct Wanted(Arc<[AtomicBool]>);
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self(Id::all().map(|_| AtomicBool::new(true)).collect())
+    }
+}
+
+impl Wanted {
+    /// Narrows or widens it to the metrics for which `wanted` holds.
+    pub fn set(&self, wanted: impl Fn(Id) -> bool) {
+        Id::all().zip(&*self.0).for_each(|(id, is)| is.store(wanted(id), Ordering::Relaxed));
+    }
+
+    /// Whether the metric is wanted, or what the exporter integrates from it.
+    pub fn has(&self, id: Id) -> bool {
+        let is = |id: Id| self.0[usize::from(id.index())].load(Ordering::Relaxed);
+        is(id) || id.metric().integral.is_some_and(is)
+    }
+
+    /// Whether any of them is wanted.
+    pub fn any(&self, ids: &[Id]) -> bool {
+        ids.iter().any(|id| self.has(*id))
+    }
+
+    /// Makes a call that reads nothing but these, unless nobody wants them.
+    pub fn ask<T>(&self, ids: &[Id], call: &'static str, ask: impl FnOnce() -> Measured<T>) -> Measured<T> {
+        // Nobody sees the fault: what is not wanted is not reported as absent.
+        if self.any(ids) { ask() } else { Err(Fault::new(call, FaultCode::FirstReading)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use naming::catalogue as m;
+
+    use super::Wanted;
+
+    #[test]
+    fn a_ratio_is_wanted_for_its_integral_too() {
+        let wanted = Wanted::default();
+        assert!(wanted.has(m::POWER.id));
+        let sum = m::ENGINE_ACTIVE.id.metric().integral.expect("integrated");
+        wanted.set(|id| id == sum);
+        assert!(wanted.clone().has(m::ENGINE_ACTIVE.id) && !wanted.has(m::POWER.id));
+        assert!(wanted.any(&[m::POWER.id, m::ENGINE_ACTIVE.id]) && !wanted.any(&[m::POWER.id]));
+    }
+}
