@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{
     Alerting, Artefacts, Exporter, Node, Prometheus, ScrapeJob, SimEngine,
     artefacts::{CHROMIUM, node_tools, repository},
-    eventually, process,
+    eventually, live, process,
 };
 
 /// Seconds between two scrapes and two evaluations.
@@ -283,6 +283,15 @@ impl Fleet {
         let mut command = Command::new(node);
         command.arg(repository().join("tests/dashboards/pictures/draw.mjs")).arg(tools);
         Ok(serde_json::from_str(&process::run_with(&mut command, &input.to_string())?.success()?)?)
+    }
+
+    /// Draws the page of a node, once it shows what is wrong there.
+    pub fn draw_page(&self, node: &str, picture: &Path) -> Result<()> {
+        let machine = self.machines.iter().find(|machine| machine.name == node).context(node.to_owned())?;
+        let steps =
+            [json!({ "size": [1440, 1000] }), json!({ "wait": ".tile.crit" }), json!({ "picture": picture })];
+        live::look(&machine.exporter.url("/"), true, &steps)?;
+        Ok(())
     }
 
     fn instance(&self, node: &str) -> Result<String> {

@@ -282,7 +282,7 @@ fn shown(signal: &Signal, value: Option<f64>) -> (&str, Option<String>) {
 /// The kind of NVIDIA's errors, whose codes are numbers with a text.
 const XID: &str = "xid";
 
-/// An action with the names of the metrics that it refers to.
+/// An action, which is Markdown, as plain text with the names of the metrics that it refers to.
 fn named(action: &str) -> String {
     let mut parts = action.split('$');
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -292,7 +292,7 @@ fn named(action: &str) -> String {
         let name = Id::of_handle(handle).and_then(|id| id.metric().name);
         out.extend([name.unwrap_or(handle), rest]);
     }
-    out
+    out.replace('`', "")
 }
 
 /// Whether the rule for the device's family refers to a name.

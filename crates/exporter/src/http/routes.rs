@@ -126,8 +126,8 @@ impl Routes {
         if self.connections.room_for_response() {
             return None;
         }
-        const REASON: &str = "more requests at a time than --web.max-requests allows\n";
-        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, REASON);
+        let reason = "more requests at a time than --web.max-requests allows\n";
+        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, reason);
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         Some(response)
     }

@@ -259,7 +259,7 @@ impl Device {
             let identity = Arc::clone(&self.snapshot.load().identity);
             let clients = std::mem::take(&mut batch.clients);
             let new = Snapshot { clients, ..Snapshot::new(identity, Status::Up, taken, batch.finish()) };
-            state.history.add(new.whole(), taken);
+            state.history.add(&new.whole(), taken);
             self.replace(&state, new);
         }
     }

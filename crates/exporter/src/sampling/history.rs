@@ -48,7 +48,11 @@ pub struct History {
 
 impl History {
     /// Adds a round that was begun at `taken`.
-    pub fn add<'s>(&mut self, subjects: impl Iterator<Item = &'s Subject> + Clone, taken: Instant) {
+    #[expect(clippy::cast_possible_truncation, reason = "a line of pixels needs no more than seven digits")]
+    pub fn add<'s, S>(&mut self, subjects: &S, taken: Instant)
+    where
+        S: Iterator<Item = &'s Subject> + Clone,
+    {
         let step = steps(*self.begun.get_or_insert(taken), taken);
         if step < self.newest {
             return;
@@ -176,14 +180,14 @@ mod tests {
             (7, None, None),
             (16, Some(0.25), Some(3)),
         ] {
-            history.add(round(utilization, errors).iter(), at(seconds));
+            history.add(&round(utilization, errors).iter(), at(seconds));
         }
         let means = history.means(UTILIZATION.id, at(21));
         assert_eq!(means.len(), STEPS);
         assert_eq!(means[STEPS - 5..], [Some(0.5), None, None, Some(0.25), None]);
         assert!(means[..STEPS - 5].iter().all(Option::is_none));
         assert_eq!(history.means(TEMPERATURE.id, at(16))[STEPS - 1], Some(50.0), "not the memory's");
-        assert_eq!(history.rise(ERRORS.id, at(16)), 2.0, "a fall is no rise");
+        assert_eq!(Some(history.rise(ERRORS.id, at(16))), Some(2.0), "a fall is no rise");
         assert_eq!(history.mean(UTILIZATION.id, at(16)), None, "five minutes are not over");
     }
 
@@ -192,15 +196,15 @@ mod tests {
         let (mut history, start) = (History::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         for seconds in 0..1000 {
-            history.add(round(Some(1.0), Some(seconds)).iter(), at(seconds));
+            history.add(&round(Some(1.0), Some(seconds)).iter(), at(seconds));
         }
         assert_eq!((history.rows.len(), history.mean(UTILIZATION.id, at(1000))), (STEPS, Some(1.0)));
         assert!(history.rows.capacity() == STEPS, "{}", history.rows.capacity());
-        assert_eq!(history.rise(ERRORS.id, at(999)), 300.0);
-        assert_eq!(history.rise(ERRORS.id, at(999 + 150)), 150.0, "a device that is silent");
-        assert_eq!(history.rise(ERRORS.id, at(9999)), 0.0);
+        assert_eq!(Some(history.rise(ERRORS.id, at(999))), Some(300.0));
+        assert_eq!(Some(history.rise(ERRORS.id, at(999 + 150))), Some(150.0), "a device that is silent");
+        assert_eq!(Some(history.rise(ERRORS.id, at(9999))), Some(0.0));
         assert!(history.means(UTILIZATION.id, at(9999)).iter().all(Option::is_none));
-        history.add(round(Some(0.5), Some(0)).iter(), at(1_000_000));
+        history.add(&round(Some(0.5), Some(0)).iter(), at(1_000_000));
         assert_eq!(history.rows.len(), STEPS);
         assert_eq!(history.mean(UTILIZATION.id, at(1_000_000)), Some(0.5));
     }

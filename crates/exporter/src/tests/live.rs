@@ -114,11 +114,34 @@ fn the_json_is_compressed_when_asked_and_the_page_loads_nothing_from_elsewhere()
 }
 
 #[test]
+fn a_driver_that_is_not_there_for_devices_of_the_bus_is_red() {
+    let node = Arc::new(NodeState::new(Family::ALL, true, timing(), &Wanted::default()));
+    let live = Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node));
+    let read = || serde_json::from_slice::<Value>(&live.json(true, false)).expect("JSON");
+    assert_eq!(
+        (&read()["state"], &read()["sources"][0]["status"]),
+        (&"NO DATA".into(), &"connecting".into())
+    );
+    node.sources[0].down("no driver".to_owned(), None, Some(8), false);
+    node.sources[1].down("no such hardware".to_owned(), None, None, true);
+    let read = read();
+    assert_eq!(read["state"], "CRIT");
+    let status =
+        |place: usize| (read["sources"][place]["status"].clone(), read["sources"][place]["state"].clone());
+    assert_eq!(status(0), ("down".into(), "CRIT".into()));
+    assert_eq!(status(1), ("absent".into(), "NO DATA".into()));
+    assert_eq!(
+        (&read["sources"][0]["devices"], &read["sources"][0]["reason"]),
+        (&0.into(), &"no driver".into())
+    );
+}
+
+#[test]
 fn the_json_is_made_once_while_nothing_changes() {
     let node = Arc::new(NodeState::new(
         [Family::Nvidia],
         false,
-        crate::sampling::timing::Timing { interval: std::time::Duration::from_secs(3600), ..timing() },
+        crate::sampling::timing::Timing { interval: std::time::Duration::from_hours(1), ..timing() },
         &Wanted::default(),
     ));
     let live = Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node));

@@ -113,9 +113,9 @@
       details(device));
   }
 
-  function source({ family, status, library, version, reason, devices, devices_expected }) {
+  function source({ family, status, state, library, version, reason, devices, devices_expected }) {
     const count = devices === undefined ? "" : `${devices}${devices_expected === undefined ? "" : ` of ${devices_expected}`}`;
-    return el("tr", {}, el("th", { scope: "row" }, family), el("td", {}, library ?? reason ?? (status === "up" ? "connected" : status)), el("td", {}, version ?? ""), el("td", {}, count));
+    return el("tr", {}, el("th", { scope: "row" }, family), el("td", {}, badge(state)), el("td", {}, library ?? reason ?? (status === "up" ? "connected" : status)), el("td", {}, version ?? ""), el("td", {}, count));
   }
 
   const main = document.getElementById("devices");
@@ -127,10 +127,11 @@
     const tiles = el("div", { class: "tiles" }, node.devices.map((device) => tile(device, node)));
     renew(main, el("main", { id: "devices", "aria-label": "Devices" }, node.devices.length ? tiles : el("p", {}, "No device.")));
     const sources = document.getElementById("sources");
-    const head = ["Source", "Library, or why there is none", "Version", "Devices"].map((title) => el("th", { scope: "col" }, title));
+    const head = ["Source", "State", "Library, or why there is none", "Version", "Devices"].map((title) => el("th", { scope: "col" }, title));
     renew(sources, el("table", { id: "sources" }, el("tbody", {}, el("tr", {}, head), node.sources.map(source))));
     const bad = node.devices.filter(({ state }) => state !== "OK").map(({ device, state }) => `${device} ${state}`);
-    say(`${node.devices.length} devices, ${node.devices.length - bad.length} OK${bad.length ? `; ${bad.join(", ")}` : ""}`);
+    const short = node.sources.filter(({ state }) => state === "CRIT").map(({ family, devices, devices_expected }) => `${family} has ${devices} of ${devices_expected} devices`);
+    say([`${node.devices.length} devices, ${node.devices.length - bad.length} OK`, bad.join(", "), ...short].filter(Boolean).join("; "));
     document.body.classList.remove("stale");
   }
 

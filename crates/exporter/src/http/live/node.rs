@@ -34,7 +34,8 @@ pub struct Node {
     pub program: &'static str,
     pub version: &'static str,
     /// Its name.
-    pub node: String,
+    #[serde(rename = "node")]
+    pub name: String,
     /// The simulated machine behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simulated: Option<String>,
@@ -43,7 +44,7 @@ pub struct Node {
     interval_seconds: f64,
     /// Time between two points of a history.
     step_seconds: u64,
-    /// The worst of its devices.
+    /// The worst of its devices and sources.
     #[serde(serialize_with = "word")]
     pub state: State,
     pub sources: Vec<Source>,
@@ -56,6 +57,8 @@ pub struct Source {
     pub family: &'static str,
     /// `up`, `down`, `absent` or `connecting`.
     pub status: &'static str,
+    #[serde(serialize_with = "word")]
+    pub state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub library: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,7 +187,8 @@ struct Error {
 
 #[derive(Serialize)]
 struct Partition {
-    partition: String,
+    #[serde(rename = "partition")]
+    name: String,
     info: BTreeMap<&'static str, String>,
     #[serde(flatten)]
     figures: Figures,
@@ -266,17 +270,20 @@ impl Node {
         let mut devices: Vec<_> = shown.map(card).collect();
         // The drivers' order within a family, also of devices that are gone.
         devices.sort_by(|a, b| (a.family, natural(&a.device)).cmp(&(b.family, natural(&b.device))));
+        let sources: Vec<_> = node.sources.iter().map(|source| Source::of(source, details)).collect();
+        let states =
+            devices.iter().map(|device| device.state).chain(sources.iter().map(|source| source.state));
         Self {
             schema: SCHEMA,
             program,
             version: env!("CARGO_PKG_VERSION"),
-            node: name.to_owned(),
+            name: name.to_owned(),
             simulated: node.simulated(),
             time_seconds: rounded(unix, 3),
             interval_seconds: node.timing.interval.as_secs_f64(),
             step_seconds: STEP.as_secs(),
-            state: devices.iter().map(|device| device.state).max().unwrap_or(State::NoData),
-            sources: node.sources.iter().map(|source| Source::of(source, details)).collect(),
+            state: states.max().unwrap_or(State::NoData),
+            sources,
             devices,
         }
     }
@@ -297,9 +304,18 @@ impl Source {
             ConnectionStatus::Down(reason) => ("down", Some(reason)),
         };
         let backend = connection.backend.filter(|_| details);
+        // As the rule of missing devices.
+        let is_short =
+            connection.found.zip(connection.expected).is_some_and(|(found, expected)| found < expected);
+        let state = match status {
+            _ if is_short => State::Crit,
+            "up" => State::Ok,
+            _ => State::NoData,
+        };
         Self {
             family: source.family.name(),
             status,
+            state,
             library: backend.as_ref().map(|backend| backend.library.clone()),
             version: backend.map(|backend| backend.version),
             reason: reason.filter(|_| details),
@@ -336,7 +352,7 @@ impl Card {
         let whole: Vec<_> = snapshot.whole().collect();
         let of_part = |subject: &Subject| {
             let partition = subject.identity()?.partition.clone()?;
-            Some(Partition { partition, info: info(&[subject]), figures: Figures::of(&[subject]) })
+            Some(Partition { name: partition, info: info(&[subject]), figures: Figures::of(&[subject]) })
         };
         Self {
             family: snapshot.identity.family.name(),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use thresholds::State;
+
 use super::{
     class,
     node::{Card, Finding, Node, Source},
@@ -31,8 +33,8 @@ pub fn page(node: &Node, telemetry_path: &str) -> String {
          </body></html>\n",
         device_head =
             head(&["Device", "State", "Model", "Utilization", "Memory", "Temperature", "Power", "Problems"]),
-        source_head = head(&["Source", "Library", "Version", "Devices"]),
-        name = escape(&node.node),
+        source_head = head(&["Source", "State", "Library", "Version", "Devices"]),
+        name = escape(&node.name),
         program = node.program,
         version = node.version,
         metrics = escape(telemetry_path.trim_start_matches('/')),
@@ -68,15 +70,19 @@ fn device(card: &Card) -> String {
     let mut row = "<tr>".to_owned();
     for (column, cell) in cells.iter().enumerate() {
         let text = escape(cell.as_deref().unwrap_or_default());
-        let word = card.state.word();
         match column {
             0 => write!(row, "<th scope=\"row\">{text}</th>"),
-            1 => write!(row, "<td><span class=\"state {}\">{word}</span></td>", class(word)),
+            1 => write!(row, "<td>{}</td>", badge(card.state)),
             _ => write!(row, "<td>{text}</td>"),
         }
         .expect("a string takes everything");
     }
     row + "</tr>\n"
+}
+
+/// A state as a word in its colour.
+fn badge(state: State) -> String {
+    format!("<span class=\"state {}\">{}</span>", class(state.word()), state.word())
 }
 
 /// Why a device is not OK.
@@ -105,8 +111,9 @@ fn source(source: &Source, node: &Node) -> String {
             .expect("a string takes everything");
     }
     format!(
-        "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{devices}</td></tr>\n",
+        "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{devices}</td></tr>\n",
         source.family,
+        badge(source.state),
         escape(library),
         escape(source.version.as_deref().unwrap_or_default())
     )

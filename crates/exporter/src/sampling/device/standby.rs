@@ -116,7 +116,7 @@ impl Device {
                 let now = Instant::now();
                 state.standby.published = Some(now);
                 let new = self.renewed(batch, begun, now);
-                state.history.add(new.whole(), begun);
+                state.history.add(&new.whole(), begun);
                 self.replace(&state, new);
             }
             Err(Lost::Device(fault) | Lost::Session(fault)) => self.withdraw(&state, Status::Down(fault)),
