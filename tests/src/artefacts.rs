@@ -58,6 +58,9 @@ fn profile_dir() -> Result<PathBuf> {
     Ok(if dir.ends_with("deps") { dir.parent().context("deps lies in a folder")? } else { dir }.to_owned())
 }
 
+/// Debian's browser.
+pub const CHROMIUM: &str = "/usr/bin/chromium";
+
 /// Node, and the folder with the npm packages that `cargo xtask setup` installs.
 pub fn node_tools() -> Result<(PathBuf, PathBuf)> {
     let (node, tools) = (python_env()?.join("bin/node"), target_dir()?.join("tools/npm"));

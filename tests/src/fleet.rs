@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use crate::{
     Alerting, Artefacts, Exporter, Node, Prometheus, ScrapeJob, SimEngine,
-    artefacts::{node_tools, repository},
-    eventually, process,
+    artefacts::{CHROMIUM, node_tools, repository},
+    eventually, live, process,
 };
 
 /// Seconds between two scrapes and two evaluations.
@@ -88,9 +88,6 @@ pub const DEVICES: [(&str, &str, &str); 5] = [
     ("socket0", "xeon-1", "device-amx"),
     ("0000:00:0b.0", "branch-17", "device-npu"),
 ];
-
-/// Debian's browser.
-const CHROMIUM: &str = "/usr/bin/chromium";
 
 struct Machine {
     name: &'static str,
@@ -286,6 +283,15 @@ impl Fleet {
         let mut command = Command::new(node);
         command.arg(repository().join("tests/dashboards/pictures/draw.mjs")).arg(tools);
         Ok(serde_json::from_str(&process::run_with(&mut command, &input.to_string())?.success()?)?)
+    }
+
+    /// Draws the page of a node, once it shows what is wrong there.
+    pub fn draw_page(&self, node: &str, picture: &Path) -> Result<()> {
+        let machine = self.machines.iter().find(|machine| machine.name == node).context(node.to_owned())?;
+        let steps =
+            [json!({ "size": [1440, 1000] }), json!({ "wait": ".tile.crit" }), json!({ "picture": picture })];
+        live::look(&machine.exporter.url("/"), true, &steps)?;
+        Ok(())
     }
 
     fn instance(&self, node: &str) -> Result<String> {

@@ -13,6 +13,7 @@
 
 mod alertmanager;
 pub mod artefacts;
+mod cgroup;
 pub mod chart;
 pub mod chroot;
 pub mod client;
@@ -22,6 +23,7 @@ pub mod fleet;
 mod footprint;
 pub mod http;
 mod kubelet;
+pub mod live;
 pub mod matrix;
 mod node;
 pub mod packages;
@@ -35,6 +37,7 @@ pub mod wait;
 
 pub use alertmanager::{Alertmanager, Message, Notification, Webhook};
 pub use artefacts::Artefacts;
+pub use cgroup::Grouped;
 pub use engine::SimEngine;
 pub use footprint::Footprint;
 pub use kubelet::Kubelet;

@@ -24,6 +24,7 @@ mod isolation;
 mod kernel_abi;
 mod level_zero;
 mod level_zero_faults;
+mod live;
 mod machines;
 mod matrix;
 mod negotiation;

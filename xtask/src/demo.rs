@@ -85,7 +85,7 @@ pub fn run(options: &[&str]) -> Result<()> {
         println!("  {:<18} http://{}/metrics  {about}", member.machine, member.address);
     }
     println!(
-        "\n  Each also has a page at / and its health at /-/healthy and /-/ready. Faults of a machine: write"
+        "\n  Each also has a page of its devices at / and its health at /-/healthy and /-/ready. Faults of a machine: write"
     );
     for member in &fleet {
         println!("    {}", member.node.control_file().display());

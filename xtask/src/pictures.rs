@@ -1,4 +1,4 @@
-//! `cargo xtask pictures`: every dashboard over a simulated fleet, healthy and in trouble, into docs/pictures.
+//! `cargo xtask pictures`: every dashboard and the page of a node over a simulated fleet, healthy and in trouble, into docs/pictures.
 
 use std::{fs, thread, time::Duration};
 
@@ -43,6 +43,7 @@ pub fn run(options: &[&str]) -> Result<()> {
     fleet.lose()?;
     thread::sleep(TROUBLED);
     fleet.draw(&boards, RANGE, "-incident", Some(&folder))?;
+    fleet.draw_page("gpu-2", &folder.join("live.png"))?;
     let mut bytes = 0;
     for entry in fs::read_dir(&folder)? {
         bytes += entry?.metadata()?.len();

@@ -4,5 +4,6 @@ mod command_line;
 mod fake;
 mod http;
 mod limits;
+mod live;
 mod sampling;
 mod settings_file;

@@ -118,7 +118,8 @@ labels! {
     HostId = "host_id", "Number of the host within its slot of the rack", Fact;
     IbGuid = "ib_guid", "InfiniBand GUID that the platform gave the device", Fact;
     InforomVersion = "inforom_version", "Version of the InfoROM image", Fact;
-    Interface = "interface", "Interface that knows who holds a device", Closed(&["pod_resources", "pod_info"]);
+    Interface = "interface", "Interface that knows who holds a device", Closed(&["pod_resources", "pod_info", "job_mapping"]);
+    Job = "job", "Id of the batch job, or name of the systemd unit", Open;
     Kind = "kind", "Kind of link, of error source, of reset, of repair, of cycles, or of absence, according to the metric",
         Closed(&["nvlink", "pcie", "c2c", "roce_internal", "roce_external", "xelink", "xid", "hlml_event", "ras", "reset", "hard",
             "soft", "thread", "core", "amx", "memory_channel", "tpc", "unsupported", "no_data", "failed", "timed_out"]);
@@ -180,11 +181,12 @@ labels! {
     State = "state", "State that the series stands for",
         Closed(&["not_supported", "not_started", "in_progress", "completed", "active", "suspended", "busy", "idle", "inactive"]);
     Tray = "tray", "Number of the compute tray in the chassis, switches not included", Fact;
+    User = "user", "Who submitted the batch job, or the number of that user", Open;
     Value = "value", "Value of the pod's label", Open;
     Vendor = "vendor", "Maker of the device", Fact;
     Version = "version", "Version of the exporter", Fact;
     WindowSizeInMs = "window_size_in_ms", "Length of the sliding window in milliseconds, as dcgm-exporter labels it", Open;
-    WorkloadKind = "workload_kind", "What holds the device", Closed(&["pod"]);
+    WorkloadKind = "workload_kind", "What holds the device", Closed(&["pod", "container", "slurm", "unit", "unattributed"]);
     Xid = "xid", "XID code, as dcgm-exporter labels it", Open;
 }
 

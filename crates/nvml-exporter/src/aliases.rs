@@ -20,14 +20,15 @@ pub fn of_gpu(index: u32, minor: Option<u32>) -> Vec<Alias> {
     aliases
 }
 
-/// What an instance of the GPU with this minor number is called beside its UUID, and its node below
+/// What an instance of the GPU with this index and minor number is called beside its UUID: also by the scripts of batch
+/// systems, as dcgm-exporter reads them, and its node below
 /// /dev/nvidia-caps.
 ///
 /// The DRA driver names an instance by profile and placement, which the driver gives to root alone. The node, which
 /// procfs shows to everyone, identifies it too.
-pub fn of_instance(gpu: &Gpu, minor: u32, instance: &Instance, procfs: &Path) -> Vec<Alias> {
+pub fn of_instance(gpu: &Gpu, index: u32, minor: u32, instance: &Instance, procfs: &Path) -> Vec<Alias> {
     let id = instance.id;
-    let mut aliases = vec![Alias::Id(format!("nvidia{minor}/gi{id}"))];
+    let mut aliases = vec![Alias::Id(format!("nvidia{minor}/gi{id}")), Alias::Id(format!("{index}.{id}"))];
     if let Ok((profile_id, start)) = gpu.placement(id) {
         let profile = instance.profile.replace('.', "").replace('+', "-");
         aliases.push(Alias::Id(format!("gpu-{minor}-mig-{profile}-{profile_id}-{start}")));

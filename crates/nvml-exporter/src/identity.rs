@@ -126,7 +126,7 @@ impl Inventory {
         instance: &Instance,
         procfs: &Path,
     ) -> Arc<Identity> {
-        let aliases = self.minor.map(|minor| aliases::of_instance(gpu, minor, instance, procfs));
+        let aliases = self.minor.map(|minor| aliases::of_instance(gpu, self.index, minor, instance, procfs));
         let vendor = [("GPU_I_PROFILE", instance.profile.clone()), ("GPU_I_ID", instance.id.to_string())];
         Arc::new(Identity {
             uuid: Some(instance.uuid.clone()),

@@ -9,6 +9,7 @@
 mod aliases;
 mod ceilings;
 mod cli;
+mod clients;
 mod counters;
 mod identity;
 mod listener;

@@ -14,6 +14,7 @@ use source::Known;
 
 use crate::{
     ceilings::Ceilings,
+    clients::{self, Clients},
     identity::{DcgmLabelOptions, Inventory},
     listener::Listener,
     mandatory::Mandatory,
@@ -61,6 +62,7 @@ pub struct GpuSampler {
     power: RuntimePower,
     /// Whether NVML counts the processes of the whole machine.
     sees_processes: Measured<()>,
+    clients: Clients,
     fields: FieldValues,
     links: Measured<u32>,
     c2c_links: Measured<u32>,
@@ -106,6 +108,7 @@ impl GpuSampler {
             c2c_links: Err(not_asked(fields::NVML_FI_DEV_C2C_LINK_COUNT.name())),
             power: RuntimePower::new(roots, &inventory.address(), &key, resting),
             sees_processes: sees_processes(&gpu, roots),
+            clients: Clients::default(),
             gpu,
             key,
             mark,
@@ -199,6 +202,9 @@ impl GpuSampler {
                 now,
             };
             map::partition(&sample, batch);
+            if self.sees_processes.is_ok() {
+                clients::put_instance(&partition.instance.gpu, batch);
+            }
             self.partitions.push(partition);
         }
     }
@@ -259,6 +265,10 @@ impl Sampler for GpuSampler {
             now,
         };
         map::device(&sample, batch);
+        // Those of a GPU that is cut are on its instances.
+        if let Some(about) = raw.compute_processes.ok().filter(|_| raw.mig_enabled != Ok(true)) {
+            self.clients.put_device(&self.gpu, about, now, batch);
+        }
         if !self.inventory.has_uuid() {
             let unknown = Fault::new("nvmlDeviceGetUUID", FaultCode::UuidNotUnique);
             batch.put(naming::catalogue::DEVICE_INFO, Labels::NONE, Err(unknown));

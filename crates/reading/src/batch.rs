@@ -87,10 +87,31 @@ impl Subject {
         Self::new(self.identity.clone(), kept.chain(new).cloned().collect())
     }
 
+    /// The readings of one metric.
+    pub fn of(&self, id: Id) -> &[Reading] {
+        let from = self.readings.partition_point(|reading| reading.id < id);
+        let many = self.readings[from..].partition_point(|reading| reading.id == id);
+        &self.readings[from..from + many]
+    }
+
     /// The readings, in catalogue order.
     pub fn readings(&self) -> &[Reading] {
         &self.readings
     }
+}
+
+/// A process that has work or memory on a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Client {
+    /// The device, or the partition of it.
+    pub identity: Arc<Identity>,
+    /// Its id in the PID namespace of the host.
+    pub pid: u32,
+    /// Memory of the device that it has, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// For how many seconds each engine has worked for it since it is followed; the names are values of the label
+    /// `engine`. They only rise.
+    pub busy_seconds: Vec<(&'static str, f64)>,
 }
 
 /// Readings of one device or partition while a round collects them, in any order.
@@ -110,6 +131,8 @@ pub struct Batch {
     pub groups: Vec<Group>,
     /// What has no value, and why.
     pub absences: Vec<Absent>,
+    /// Processes on the device and its partitions.
+    pub clients: Vec<Client>,
     /// How many readings to make room for when a group begins. A round is much like the one before it, and
     /// growing in steps would leave each worker's heap a third larger.
     pub capacity: usize,
@@ -183,6 +206,21 @@ impl Batch {
     pub fn keep(&mut self, is_wanted: impl Fn(Id) -> bool) {
         self.groups.iter_mut().for_each(|group| group.readings.retain(|reading| is_wanted(reading.id)));
         self.absences.retain(|absent| is_wanted(absent.id));
+    }
+
+    /// Records a process on the device or partition that was begun last.
+    ///
+    /// # Panics
+    /// When none was begun, a programming error that the first sample shows.
+    pub fn put_client(
+        &mut self,
+        pid: u32,
+        memory_bytes: Option<u64>,
+        busy_seconds: Vec<(&'static str, f64)>,
+    ) {
+        let identity = self.groups.last().and_then(|group| group.identity.clone());
+        let identity = identity.expect("begin comes first");
+        self.clients.push(Client { identity, pid, memory_bytes, busy_seconds });
     }
 
     /// The round's subjects in the order in which they were begun, each with its readings in catalogue order.
@@ -295,6 +333,12 @@ mod tests {
         batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), Ok(Celsius(3.0)));
         let values =
             |subject: &Subject| subject.readings().iter().map(|r| r.value.as_f64()).collect::<Vec<_>>();
-        assert_eq!(values(&batch.finish()[0]), [2.0, 1.0, 3.0]);
+        let subject = batch.finish().remove(0);
+        assert_eq!(values(&subject), [2.0, 1.0, 3.0]);
+        let of = |id| subject.of(id).iter().map(|r| r.value.as_f64()).collect::<Vec<_>>();
+        assert_eq!(
+            (of(m::MEMORY_TOTAL.id), of(m::TEMPERATURE.id), of(m::POWER.id)),
+            (vec![2.0], vec![1.0, 3.0], vec![])
+        );
     }
 }

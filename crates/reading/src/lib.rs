@@ -16,7 +16,7 @@ mod progress;
 mod source;
 mod wanted;
 
-pub use batch::{Absent, Batch, Group, Reading, Subject};
+pub use batch::{Absent, Batch, Client, Group, Reading, Subject};
 pub use counter::{Bound, Counted, Counter, Integral, Step, Tracker};
 pub use fault::{Code, Fault, Measured};
 pub use identity::{Alias, Identity};

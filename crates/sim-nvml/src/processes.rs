@@ -81,11 +81,12 @@ entries! {
         let device = call.gpu(gpu.0)?;
         device.whole()?;
         let timeStamp = (device.now_seconds() * 1e6) as u64;
+        let count_running = device.processes().count().max(1) as u32;
         let recent = device.processes().filter(|_| since < timeStamp).map(|process| {
             nvmlProcessUtilizationSample_t {
                 pid: process.id,
                 timeStamp,
-                smUtil: gpu_utilization(&device),
+                smUtil: gpu_utilization(&device) / count_running,
                 memUtil: percent(recent(&device, Channel::Dram)),
                 encUtil: 0,
                 decUtil: percent(recent(&device, Channel::Decoder)),

@@ -70,6 +70,8 @@ pub struct DeviceConditions {
     pub links: Vec<Link>,
     /// What fills or heats it beside its load.
     pub(crate) strain: Strain,
+    /// Ids of the processes that work on it; empty where the machine makes them up.
+    pub(crate) pids: Vec<u32>,
     /// What an operator should do.
     pub recovery: RecoveryAction,
     /// Registration with the fabric; the last entry counts.
@@ -122,6 +124,10 @@ impl Conditions {
         }
         for heat in &control.heat {
             devices[within("heat", heat.device)?].strain.heat(heat)?;
+        }
+        for process in &control.process {
+            let pids = &mut devices[within("process", process.device)?].pids;
+            pids.extend(&process.pids);
         }
         for recovery in &control.recovery {
             devices[within("recovery", recovery.device)?].recovery = recovery.action;

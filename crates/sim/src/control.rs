@@ -63,6 +63,10 @@
 //! device = 0
 //! celsius = 40.0               # hotter than the load explains; past its limits the device slows down
 //!
+//! [[process]]
+//! device = 0
+//! pids = [4711, 4712]          # processes of this host that work on the device, in equal parts
+//!
 //! [[recovery]]
 //! device = 0
 //! action = "reset"             # reset | reboot | drain_p2p | drain_and_reset
@@ -126,7 +130,7 @@ pub use engine::Engine;
 pub use fault::{Fault, FaultKind, Garbage};
 pub use file::ControlFile;
 pub use nvidia::{Fabric, PowerProfile, Repair, Repairable};
-pub use strain::{Heat, Memory};
+pub use strain::{Heat, Memory, Processes};
 
 /// All control tables. `Default` is a healthy machine.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -156,6 +160,8 @@ pub struct Control {
     pub memory: Vec<Memory>,
     /// Heat that the load does not explain.
     pub heat: Vec<Heat>,
+    /// Which processes work on a device.
+    pub process: Vec<Processes>,
     /// What an operator should do.
     pub recovery: Vec<Recovery>,
     /// Registration with the fabric.
@@ -365,6 +371,7 @@ impl Control {
             link: joined(&self.link, &over.link),
             memory: joined(&self.memory, &over.memory),
             heat: joined(&self.heat, &over.heat),
+            process: joined(&self.process, &over.process),
             recovery: joined(&self.recovery, &over.recovery),
             fabric: joined(&self.fabric, &over.fabric),
             repair: joined(&self.repair, &over.repair),

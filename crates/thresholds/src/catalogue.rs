@@ -16,7 +16,7 @@ use crate::{
 
 mod files;
 
-pub(crate) use files::Dcgm;
+pub(crate) use files::{Dcgm, DeviceFiles, read};
 
 /// Bands in the order from worst-low to worst-high.
 pub(crate) const BANDS: [&str; 4] = ["low_red", "low_amber", "amber", "red"];
@@ -83,7 +83,7 @@ pub(crate) struct Operator {
 }
 
 /// The window in which the catalogue's texts think.
-const RATE_WINDOW: Duration = Duration(300);
+pub(crate) const RATE_WINDOW: Duration = Duration(300);
 
 /// The windows of the catalogue's texts that an override moves; longer ones are parts of days and stay.
 const WINDOWS: [Duration; 4] = [Duration(120), RATE_WINDOW, Duration(600), Duration(900)];

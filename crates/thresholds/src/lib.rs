@@ -11,6 +11,7 @@ mod dashboards;
 mod engines;
 mod expr;
 mod federation;
+mod judge;
 mod model;
 mod number;
 mod output;
@@ -30,6 +31,7 @@ use catalogue::Catalogue;
 use relabel::Relabel;
 
 pub use dashboards::BandPanel;
+pub use judge::{Facts, Finding, Judge, Point, State, WINDOW_SECONDS};
 pub use overrides::{Overrides, OverridesError};
 
 /// What to generate.

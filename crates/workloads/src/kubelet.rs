@@ -40,33 +40,39 @@ pub struct Settings {
     pub pod_labels: Vec<String>,
     /// Folder with the files of the container device interface.
     pub cdi: PathBuf,
+    /// Folder in which a batch system says which job has which device.
+    pub jobs: Option<PathBuf>,
+    /// Root of the host's procfs.
+    pub procfs: PathBuf,
 }
 
-/// One of the kubelet's interfaces.
+/// An interface that knows who holds a device: a socket of the kubelet, or a folder of a batch system.
 pub struct Interface {
     /// Its name, which is the label of its metrics.
     pub name: &'static str,
-    /// The socket that the user named, or that was found.
-    pub socket: Option<PathBuf>,
+    /// The path that the user named, or that was found.
+    pub path: Option<PathBuf>,
     /// Why its last list could not be read; `None` before the first one and when it could.
     pub fault: Option<Fault>,
     channel: Option<Channel>,
 }
 
 impl Interface {
-    fn new(name: &'static str, socket: Option<PathBuf>) -> Self {
-        Self { name, socket, fault: None, channel: None }
+    /// One that was not yet asked.
+    pub fn new(name: &'static str, path: Option<PathBuf>) -> Self {
+        Self { name, path, fault: None, channel: None }
     }
 
     /// The channel to its socket; `None` while there is no socket. One that was there once belongs to this node, so
     /// its absence is a fault.
     fn channel(&mut self, candidates: impl IntoIterator<Item = PathBuf>) -> Option<&mut Channel> {
-        self.socket = self.socket.take().or_else(|| candidates.into_iter().find(|path| may_exist(path)));
-        let socket = self.socket.as_ref()?;
+        self.path = self.path.take().or_else(|| candidates.into_iter().find(|path| may_exist(path)));
+        let socket = self.path.as_ref()?;
         Some(self.channel.get_or_insert_with(|| Channel::new(socket.clone(), DEADLINE)))
     }
 
-    fn note<T>(&mut self, listed: Measured<T>) -> Option<T> {
+    /// Notes why it gave no list.
+    pub fn note<T>(&mut self, listed: Measured<T>) -> Option<T> {
         self.fault = listed.as_ref().err().copied();
         listed.ok()
     }
@@ -110,7 +116,7 @@ impl Kubelet {
 
     /// The interfaces that this node has.
     pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
-        [&self.resources, &self.pods].into_iter().filter(|interface| interface.socket.is_some())
+        [&self.resources, &self.pods].into_iter().filter(|interface| interface.path.is_some())
     }
 
     /// Asks it once. What could not be listed is empty, with the fault in its interface.
@@ -120,7 +126,7 @@ impl Kubelet {
         };
         let listed = pod_resources::list(channel).await;
         let allocations = self.resources.note(listed).unwrap_or_default();
-        let beside = self.resources.socket.as_deref().and_then(|socket| socket.parent()?.parent());
+        let beside = self.resources.path.as_deref().and_then(|socket| socket.parent()?.parent());
         let beside = beside.map(|root| root.join("pods/kubelet.sock"));
         let mut pods = Pods::new();
         if let Some(channel) = self.pods.channel(beside) {

@@ -15,13 +15,17 @@
 
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod cdi;
+mod cgroup;
 mod grpc;
+mod jobs;
 mod kubelet;
 mod pod_info;
 mod pod_resources;
 mod resolve;
 mod room;
 
+pub use accounts::Present;
 pub use kubelet::{SOCKETS, Settings};
 pub use room::{Holders, InterfaceReport, Room};

@@ -8,11 +8,7 @@ use std::{
 use naming::{Family, Flag, Label, catalogue::WORKLOAD_INFO, catalogue::WORKLOAD_POD_LABEL};
 use reading::{Alias, Batch, Identity, Labels, Subject};
 
-use crate::{
-    cdi::Specs,
-    pod_info::{PodInfo, Pods},
-    pod_resources::Allocation,
-};
+use crate::{accounts::Holder, cdi::Specs, kubelet::Listed, pod_info::PodInfo, pod_resources::Allocation};
 
 /// What stands between an id and the number of a share of it: time slices and MPS of device plugins, and virtual
 /// GPUs.
@@ -56,6 +52,11 @@ impl<'a> Devices<'a> {
         })
     }
 
+    /// The device of any family that is called so.
+    pub fn of_any_family(&self, id: &str) -> Option<usize> {
+        Family::ALL.into_iter().find_map(|family| self.ids.get(&(family, id)).copied())
+    }
+
     /// The device to which these nodes belong: the partition, where one of them is a partition's.
     fn by_nodes<'n>(&self, family: Family, nodes: impl Iterator<Item = &'n String>) -> Option<usize> {
         let found = nodes.filter_map(|node| self.nodes.get(node.as_str()).copied());
@@ -71,14 +72,16 @@ pub struct Resolved {
     pub holders: Vec<Subject>,
     /// Labels of pods that hold a device.
     pub pod_labels: Vec<Subject>,
+    /// For each device that one container alone was given: namespace, pod and container.
+    pub sole: HashMap<usize, [String; 3]>,
     /// Ids that no device has, of the families whose devices were given to pods.
     pub unresolved: BTreeMap<Family, u64>,
 }
 
-/// Finds the device of each allocation.
+/// Finds the device of each allocation, and adds the `others` that hold a device, by its place among these.
 pub fn resolve(
-    allocations: &[Allocation],
-    pods: &Pods,
+    Listed { allocations, pods }: &Listed,
+    others: Vec<(usize, Holder)>,
     devices: &[Arc<Identity>],
     specs: &mut Specs,
 ) -> Resolved {
@@ -89,7 +92,8 @@ pub fn resolve(
 
     let mut resolved = Resolved::default();
     // Sorted and without repetitions: a series must not appear twice, whatever the kubelet lists.
-    let mut held: BTreeMap<usize, BTreeSet<Vec<(Label, String)>>> = BTreeMap::new();
+    let mut held: BTreeMap<usize, BTreeSet<Holder>> = BTreeMap::new();
+    let mut containers: HashMap<usize, BTreeSet<[&String; 3]>> = HashMap::new();
     let mut labels = BTreeSet::new();
     for (one, by_id) in allocations.iter().zip(by_id) {
         let unresolved = resolved.unresolved.entry(one.family).or_default();
@@ -101,7 +105,15 @@ pub fn resolve(
         };
         let pod = pods.get(&(one.namespace.clone(), one.pod.clone()));
         held.entry(index).or_default().insert(holder(one, share, pod));
+        containers.entry(index).or_default().insert([&one.namespace, &one.pod, &one.container]);
         labels.extend(pod.into_iter().flat_map(|pod| pod_labels(one, pod)));
+    }
+    let sole = containers.into_iter().filter(|(_, containers)| containers.len() == 1);
+    let sole =
+        sole.flat_map(|(index, only)| only.into_iter().map(move |only| (index, only.map(Clone::clone))));
+    resolved.sole = sole.collect();
+    for (index, holder) in others {
+        held.entry(index).or_default().insert(holder);
     }
     let subject = |(index, holders): (usize, BTreeSet<Vec<_>>)| {
         let mut batch = Batch { capacity: holders.len(), ..Batch::default() };
@@ -122,7 +134,7 @@ pub fn resolve(
 }
 
 /// The labels of a holder. What is not known is left out.
-fn holder(one: &Allocation, share: Option<&str>, pod: Option<&PodInfo>) -> Vec<(Label, String)> {
+fn holder(one: &Allocation, share: Option<&str>, pod: Option<&PodInfo>) -> Holder {
     let share = one.share.as_deref().or(share);
     let all = [
         (Label::WorkloadKind, Some("pod")),

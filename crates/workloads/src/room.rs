@@ -1,9 +1,9 @@
-//! The thread that asks who holds a device, and what it last found.
+//! The thread that asks who holds a device and what holders used, and what it last found.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, HashSet},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
@@ -19,9 +19,11 @@ use tokio::{runtime, time::sleep};
 use tracing::{info, warn};
 
 use crate::{
+    accounts::{Accounts, Holder, Names, Present},
     cdi::Specs,
+    jobs::{self, Job},
     kubelet::{Interface, Kubelet, Listed, Settings},
-    resolve::{Resolved, resolve},
+    resolve::{Devices, Resolved, resolve},
 };
 
 /// How often the devices are compared with those of the last list: one that appears has its holders within this.
@@ -35,7 +37,7 @@ const SLACK: Duration = Duration::from_secs(15);
 const STACK_BYTES: usize = 256 << 10;
 
 /// The devices of this node and their partitions, each device before its partitions.
-pub type ListDevices = Box<dyn Fn() -> Vec<Arc<Identity>> + Send>;
+pub type ListDevices = Box<dyn Fn() -> Vec<Present> + Send>;
 
 /// What is known of holders; shared with the thread that keeps it up to date.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ struct State {
     /// When the kubelet was last asked.
     asked: Option<Instant>,
     resolved: Resolved,
+    /// Memory and busy time of holders.
+    used: Vec<Subject>,
     /// Whether each interface of this node gave its last list.
     up: Vec<(&'static str, bool)>,
     faults: BTreeMap<(&'static str, Fault), (Labels, u64)>,
@@ -70,27 +74,44 @@ impl Room {
 
     /// Asks at the interval, for ever.
     async fn keep(&self, settings: &Settings, devices: &ListDevices) {
-        let (mut kubelet, mut specs) = (Kubelet::new(settings), Specs::new(settings.cdi.clone()));
-        let (mut listed, mut before) = (Listed::default(), Vec::new());
+        let mut asked = Asked::new(settings);
+        let (mut listed, mut jobs) = (Listed::default(), Vec::new());
+        let (mut identities, mut others) = (Vec::new(), Vec::new());
+        let mut accounts = Accounts::new(settings.procfs.clone());
         let mut due = Instant::now();
         loop {
             let now = Instant::now();
             let is_due = now >= due;
             if is_due {
                 due = now + settings.interval;
-                listed = kubelet.list().await;
+                (listed, jobs) = asked.list().await;
             }
             let present = devices();
-            if is_due || present != before {
-                let resolved = resolve(&listed.allocations, &listed.pods, &present, &mut specs);
-                let mut state = lock(&self.state);
-                state.resolved = resolved;
-                if is_due {
-                    state.note(&kubelet);
-                }
-                before = present;
-            }
+            let sole = lock(&self.state).resolved.sole.clone();
+            accounts.advance(&present, &Names { pods: &listed.pods, sole: &sole }, now);
+            let before = std::mem::replace(&mut identities, identities_of(&present));
+            let others_before = std::mem::replace(&mut others, asked.others(&accounts, &jobs, &present, now));
+            let used = accounts.subjects(&present);
+            let is_new = is_due || identities != before || others != others_before;
+            let resolved = is_new.then(|| resolve(&listed, others.clone(), &identities, &mut asked.specs));
+            self.publish(used, resolved, is_due.then(|| asked.interfaces()));
             sleep(LOOK.min(due.saturating_duration_since(Instant::now()))).await;
+        }
+    }
+
+    fn publish<'a>(
+        &self,
+        used: Vec<Subject>,
+        resolved: Option<Resolved>,
+        interfaces: Option<impl Iterator<Item = &'a Interface>>,
+    ) {
+        let mut state = lock(&self.state);
+        state.used = used;
+        if let Some(resolved) = resolved {
+            state.resolved = resolved;
+        }
+        if let Some(interfaces) = interfaces {
+            state.note(interfaces);
         }
     }
 
@@ -115,7 +136,7 @@ impl Room {
             }
             let of_families =
                 |subject: &&Subject| subject.identity().is_some_and(|identity| families(identity.family));
-            all.extend(resolved.holders.iter().filter(of_families).cloned());
+            all.extend(resolved.holders.iter().chain(&state.used).filter(of_families).cloned());
             all.extend(resolved.pod_labels.iter().cloned());
         }
         all.extend(batch.finish());
@@ -125,10 +146,10 @@ impl Room {
 
 impl State {
     /// Notes how the interfaces fared in a round that has just ended, and logs what has changed.
-    fn note(&mut self, kubelet: &Kubelet) {
+    fn note<'a>(&mut self, interfaces: impl Iterator<Item = &'a Interface>) {
         self.asked = Some(Instant::now());
         let before = std::mem::take(&mut self.up);
-        for Interface { name, socket, fault, .. } in kubelet.interfaces() {
+        for Interface { name, path, fault, .. } in interfaces {
             let (name, is_up) = (*name, fault.is_none());
             self.up.push((name, is_up));
             if let Some(fault) = fault {
@@ -138,16 +159,77 @@ impl State {
             if was == Some(is_up) {
                 continue;
             }
-            let socket = socket.iter().map(|path| path.display()).next();
-            let socket = socket.map(tracing::field::display);
+            let path = path.as_deref().unwrap_or(Path::new("")).display();
             match fault {
-                None => info!(interface = name, socket, "the kubelet lists who holds a device"),
-                Some(fault) => {
-                    warn!(interface = name, socket, %fault, "the kubelet does not list who holds a device");
-                }
+                None => info!(interface = name, %path, "who holds a device is listed"),
+                Some(fault) => warn!(interface = name, %path, %fault, "who holds a device cannot be listed"),
             }
         }
     }
+}
+
+/// Who is asked, and what is kept between two rounds.
+struct Asked {
+    kubelet: Kubelet,
+    jobs: Interface,
+    specs: Specs,
+}
+
+impl Asked {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            kubelet: Kubelet::new(settings),
+            jobs: Interface::new("job_mapping", settings.jobs.clone()),
+            specs: Specs::new(settings.cdi.clone()),
+        }
+    }
+
+    /// The interfaces that this node has.
+    fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.kubelet.interfaces().chain(std::iter::once(&self.jobs).filter(|jobs| jobs.path.is_some()))
+    }
+
+    /// Asks each once.
+    async fn list(&mut self) -> (Listed, Vec<Job>) {
+        let listed = self.kubelet.list().await;
+        let jobs = self.jobs.path.as_deref().map(jobs::list);
+        let jobs = jobs.and_then(|jobs| self.jobs.note(jobs)).unwrap_or_default();
+        (listed, jobs)
+    }
+
+    /// Holders that the kubelet does not know: jobs by their files, and whatever else has a process on a device. Of pods
+    /// the kubelet knows more, and of a job its file.
+    fn others(
+        &self,
+        accounts: &Accounts,
+        jobs: &[Job],
+        present: &[Present],
+        now: Instant,
+    ) -> Vec<(usize, Holder)> {
+        let identities = identities_of(present);
+        let devices = Devices::new(&identities);
+        let holder = |job: &Job| {
+            let user = job.user.clone().map(|user| (Label::User, user));
+            let kind = (Label::WorkloadKind, "slurm".to_owned());
+            [Some(kind), Some((Label::Job, job.id.clone())), user].into_iter().flatten().collect()
+        };
+        let mut all: Vec<(usize, Holder)> =
+            jobs.iter().filter_map(|job| Some((devices.of_any_family(&job.device)?, holder(job)))).collect();
+        let has_file: HashSet<_> = all.iter().map(|(index, _)| *index).collect();
+        let knows_pods = self.kubelet.resources.path.is_some();
+        let by_process = accounts.holders(present, now).filter(|(index, holder)| {
+            let is = |kind: &str| {
+                holder.iter().any(|(label, value)| *label == Label::WorkloadKind && value == kind)
+            };
+            !(knows_pods && is("pod") || has_file.contains(index) && is("slurm"))
+        });
+        all.extend(by_process.map(|(index, holder)| (index, holder.clone())));
+        all
+    }
+}
+
+fn identities_of(present: &[Present]) -> Vec<Arc<Identity>> {
+    present.iter().map(|device| Arc::clone(&device.identity)).collect()
 }
 
 fn labels(interface: &'static str, fault: Fault) -> Labels {
@@ -169,8 +251,8 @@ fn runtime() -> io::Result<runtime::Runtime> {
 pub struct InterfaceReport {
     /// Its name.
     pub name: &'static str,
-    /// Its socket.
-    pub socket: PathBuf,
+    /// Its socket or folder.
+    pub path: PathBuf,
     /// Why it gave no list.
     pub fault: Option<Fault>,
 }
@@ -178,7 +260,7 @@ pub struct InterfaceReport {
 /// Who holds a device at one moment.
 #[derive(Debug, Default)]
 pub struct Holders {
-    /// The interfaces that this node has; none where there is no kubelet.
+    /// The interfaces that this node has; none where there is neither a kubelet nor a folder of jobs.
     pub interfaces: Vec<InterfaceReport>,
     /// For each device that is held, its holders.
     pub holders: Vec<Subject>,
@@ -191,16 +273,19 @@ impl Holders {
     ///
     /// # Errors
     /// When there is no event loop.
-    pub fn ask(settings: &Settings, devices: &[Arc<Identity>]) -> io::Result<Self> {
-        let mut kubelet = Kubelet::new(settings);
-        let listed = runtime()?.block_on(kubelet.list());
-        let mut specs = Specs::new(settings.cdi.clone());
-        let resolved = resolve(&listed.allocations, &listed.pods, devices, &mut specs);
+    pub fn ask(settings: &Settings, devices: &[Present]) -> io::Result<Self> {
+        let mut asked = Asked::new(settings);
+        let (listed, jobs) = runtime()?.block_on(asked.list());
+        let now = Instant::now();
+        let mut accounts = Accounts::new(settings.procfs.clone());
+        accounts.advance(devices, &Names { pods: &listed.pods, sole: &HashMap::new() }, now);
+        let others = asked.others(&accounts, &jobs, devices, now);
+        let resolved = resolve(&listed, others, &identities_of(devices), &mut asked.specs);
         let report = |interface: &Interface| {
             let (name, fault) = (interface.name, interface.fault);
-            Some(InterfaceReport { name, socket: interface.socket.clone()?, fault })
+            Some(InterfaceReport { name, path: interface.path.clone()?, fault })
         };
-        let interfaces = kubelet.interfaces().filter_map(report).collect();
+        let interfaces = asked.interfaces().filter_map(report).collect();
         Ok(Self { interfaces, holders: resolved.holders, unresolved: resolved.unresolved })
     }
 }

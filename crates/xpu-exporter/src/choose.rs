@@ -36,6 +36,7 @@ fn tile(group: &Group) -> Option<&str> {
 impl Chooser {
     /// Puts what the two backends read from one device into `batch`.
     pub fn merge(&mut self, kernel: Batch, level_zero: Batch, batch: &mut Batch) {
+        batch.clients = kernel.clients;
         for group in kernel.groups {
             let tile = tile(&group);
             self.kernel.extend(group.readings.iter().map(|reading| key(tile, reading.id, &reading.labels)));

@@ -204,6 +204,7 @@ impl Sampler for GpuSampler {
         self.update_info();
         self.put_info(card.is_some().then_some(false), batch);
         batch.absences.append(&mut merged.absences);
+        batch.clients.append(&mut merged.clients);
         for group in merged.groups {
             add(batch, group);
         }

@@ -70,8 +70,8 @@ fn each_way_of_failing_takes_the_holders_away_with_its_reason() -> Result<()> {
     until_up(&exporter)?;
     let log = exporter.process.log();
     let count = |text: &str| log.matches(text).count();
-    ensure!(count("does not list who holds a device") == 8, "one line for each change:\n{log}");
-    ensure!(count("the kubelet lists who holds a device") == 9, "one line for each change:\n{log}");
+    ensure!(count("who holds a device cannot be listed") == 8, "one line for each change:\n{log}");
+    ensure!(count("who holds a device is listed") == 9, "one line for each change:\n{log}");
     exporter.ends_in_order()
 }
 

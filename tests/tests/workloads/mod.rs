@@ -4,6 +4,7 @@
 #![expect(clippy::float_cmp, reason = "whole numbers and flags are told exactly")]
 
 mod faults;
+mod processes;
 
 use std::{collections::BTreeSet, fs};
 
@@ -300,7 +301,7 @@ fn probe_shows_who_holds_what_and_why_that_is_not_known() -> Result<()> {
     let flags = kubelet.flags();
     let flags = [flags[0].as_str(), flags[1].as_str()];
     let table = node.run("probe", &flags)?.success()?;
-    ensure!(table.contains("pod_resources") && table.contains("gpu0  team/a main  share 2"), "{table}");
+    ensure!(table.contains("pod_resources") && table.contains("gpu0  pod team/a main  share 2"), "{table}");
     let json: Value =
         serde_json::from_str(&node.run("probe", &[&flags[..], &["--json"]].concat())?.success()?)?;
     let holder = &json["workloads"]["holders"][0];
@@ -311,6 +312,6 @@ fn probe_shows_who_holds_what_and_why_that_is_not_known() -> Result<()> {
     let off = node.run("probe", &["--workloads", "off"])?.success()?;
     ensure!(!off.contains("workloads"), "{off}");
     let alone = node.run("probe", &[])?.success()?;
-    ensure!(alone.contains("workloads: this node has no kubelet"), "{alone}");
+    ensure!(alone.contains("workloads: this node has neither a kubelet"), "{alone}");
     Ok(())
 }

@@ -129,7 +129,8 @@ pub enum Isolate {
 #[derive(Args)]
 #[command(next_help_heading = "Workloads")]
 pub struct WorkloadFlags {
-    /// Whether to report who holds each device; auto asks the kubelet, where this node has one
+    /// Whether to report who holds each device; auto asks the kubelet, where this node has one,
+    /// and looks at the control groups of processes on devices
     #[arg(long = "workloads", value_name = "WHEN", default_value = "auto")]
     pub when: Workloads,
 
@@ -154,6 +155,11 @@ pub struct WorkloadFlags {
     /// Labels of pods to export, by name; needs the PodInfo API
     #[arg(long = "kubernetes.pod-labels", value_name = "LABEL", value_delimiter = ',')]
     pub pod_labels: Vec<String>,
+
+    /// Folder in which the scripts of a batch system write which job has which device: files named by GPU, as
+    /// dcgm-exporter and AMD's exporter read them
+    #[arg(long = "workloads.job-mapping", value_name = "DIR")]
+    pub jobs: Option<PathBuf>,
 
     /// Folder in which DRA drivers write files of the container device interface
     #[arg(long = "path.cdi", value_name = "DIR", default_value = "/var/run/cdi")]

@@ -19,7 +19,7 @@
 //!                         "meaning": null | "...", "what_to_do": null | "..."}]
 //! }]}]}],
 //! "workloads": null | {
-//!     "interfaces": [{"interface": "pod_resources", "socket": "...", "unavailable": null | {"kind": "...", ...}}],
+//!     "interfaces": [{"interface": "pod_resources", "path": "...", "unavailable": null | {"kind": "...", ...}}],
 //!     "holders": [{"family": "...", "device": "...", "workload_kind": "pod", "pod": "...", ...}],
 //!     "unresolved": {"nvidia": ids that no device has}
 //! }}
@@ -47,7 +47,7 @@ use reading::{
 };
 use serde::Serialize;
 
-use ::workloads::Settings;
+use ::workloads::{Present, Settings};
 
 use self::{functions::FunctionReport, workloads::WorkloadsReport};
 use crate::sampling::{
@@ -89,7 +89,7 @@ struct SourceReport {
 struct DeviceReport {
     /// The device, then its partitions.
     #[serde(skip)]
-    identities: Vec<Arc<Identity>>,
+    present: Vec<Present>,
     key: String,
     address: Option<String>,
     labels: BTreeMap<&'static str, String>,
@@ -286,8 +286,13 @@ fn device(
     };
     let parts = batch.groups.iter().filter_map(|group| group.identity.as_ref());
     let parts = parts.filter(|part| !part.is_same(of_device));
+    let present = |identity: &Arc<Identity>| {
+        let clients =
+            batch.clients.iter().filter(|client| client.identity.is_same(identity)).cloned().collect();
+        Present { identity: Arc::clone(identity), memory_used: None, busy_seconds: BTreeMap::new(), clients }
+    };
     DeviceReport {
-        identities: std::iter::once(of_device).chain(parts).cloned().collect(),
+        present: std::iter::once(of_device).chain(parts).map(present).collect(),
         key,
         address: None,
         info: info.map(labels).unwrap_or_default(),
@@ -323,7 +328,7 @@ impl Report {
     /// One line, when the process has no resources for that.
     pub fn ask_who_holds(&mut self, settings: &Settings) -> Result<(), String> {
         let devices = self.sources.iter().flat_map(|source| &source.devices);
-        let devices: Vec<_> = devices.flat_map(|device| device.identities.iter().cloned()).collect();
+        let devices: Vec<_> = devices.flat_map(|device| device.present.iter().cloned()).collect();
         self.workloads = Some(WorkloadsReport::ask(settings, &devices)?);
         Ok(())
     }

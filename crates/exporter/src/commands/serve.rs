@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use exposition::Format;
-use reading::{Source, Wanted};
+use reading::Source;
 use rustix::process::Resource;
 use sd_notify::NotifyState;
 use signal_hook::{
@@ -28,11 +28,13 @@ use tracing::{info, warn};
 use workloads::Room;
 
 use crate::{
+    commands::choice::Chosen,
     commands::log,
     http::body::{BodyCache, Selection, Vocabularies, What},
     http::connection::{self, Timeouts},
     http::connections::{Connections, Limits},
     http::listen::{BoundSocket, Listener},
+    http::live::Live,
     http::routes::Routes,
     http::web_config::{guard::Guard, watch::Watched},
     sampling::state::NodeState,
@@ -69,6 +71,8 @@ pub struct Web {
 pub struct Serve {
     /// The program's name.
     pub name: &'static str,
+    /// The node's name.
+    pub node_name: String,
     /// What to sample.
     pub sources: Vec<Box<dyn Source>>,
     /// Whether the user named none of them, so that a missing one is normal.
@@ -83,8 +87,8 @@ pub struct Serve {
     pub host: Option<Host>,
     /// Which metric names to export.
     pub vocabularies: Arc<ArcSwap<Vocabularies>>,
-    /// The metrics of which anything is exported.
-    pub metrics: Wanted,
+    /// What of each family is exported.
+    pub metrics: Chosen,
     /// Where to listen.
     pub listeners: Vec<BoundSocket>,
     /// Settings of the HTTP side.
@@ -117,15 +121,15 @@ impl Serve {
         let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard), self.settings);
         if let Some(settings) = self.workloads {
             let node = Arc::clone(&node);
-            let room = Room::start(&settings, Box::new(move || node.identities()));
+            let room = Room::start(&settings, Box::new(move || node.present()));
             self_metrics =
                 self_metrics.with_workloads(room.map_err(|error| format!("cannot start a thread: {error}"))?);
         }
         let bodies = BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics);
         let telemetry_path = self.web.telemetry_path;
+        let live = Live::new(self.name, self.node_name, Arc::clone(&node));
         let node_of_routes = Arc::clone(&node);
-        let routes =
-            Routes { name: self.name, node: node_of_routes, bodies, telemetry_path, connections, guard };
+        let routes = Routes { node: node_of_routes, bodies, live, telemetry_path, connections, guard };
         let (sources, timing, sysfs) = (self.sources, self.timing, self.sysfs);
         let start_sampling = || {
             sources.into_iter().zip(&node.sources).try_for_each(|(source, node)| {

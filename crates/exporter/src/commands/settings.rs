@@ -1,6 +1,6 @@
 //! Builds what the commands need from parsed flags.
 
-use std::{ffi::OsStr, sync::Arc, time::Duration};
+use std::{ffi::OsStr, path::Path, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use clap::ArgMatches;
@@ -10,7 +10,7 @@ use source::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 
 use crate::{
     Failure,
-    commands::choice,
+    commands::choice::{self, Chosen},
     commands::config::Config,
     commands::flags::{
         Isolate, NamesFlags, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads,
@@ -45,17 +45,18 @@ pub fn sources(
     interval: Duration,
     specs: &[SourceSpec],
     matches: &ArgMatches,
-    metrics: &Wanted,
+    chosen: &Chosen,
 ) -> Result<Vec<Configured>, UsageError> {
     let SourceFlags { source: wanted, isolate, .. } = flags;
     if wanted.len() > 1 && wanted.iter().any(|name| name == AUTO) {
         return Err(UsageError("--source: auto is all sources; name it alone or leave it out".to_owned()));
     }
-    let common = common(flags, interval, Some(isolation::trial::run), metrics);
     let wanted =
         specs.iter().filter(|spec| wanted.iter().any(|name| name == AUTO || name == spec.family.name()));
     wanted
         .map(|spec| {
+            let try_library: Option<TryLibrary> = Some(isolation::trial::run);
+            let common = common(flags, interval, try_library, chosen.of(spec.family));
             let Opened { parts, filters } = (spec.open)(matches, &common)?;
             let isolated = || Box::new(Isolated::new(spec.family));
             let source = match parts {
@@ -84,12 +85,12 @@ pub fn library(
 ) -> Result<Box<dyn Source>, UsageError> {
     let none = || UsageError("only the exporter itself starts a helper process".to_owned());
     let spec = specs.iter().find(|spec| family == spec.family.name()).ok_or_else(none)?;
-    let metrics = Wanted::default();
+    let chosen = Chosen::all([spec.family]);
     // The process is the trial.
-    let Opened { parts, filters } = (spec.open)(matches, &common(flags, interval, None, &metrics))?;
+    let Opened { parts, filters } =
+        (spec.open)(matches, &common(flags, interval, None, chosen.of(spec.family)))?;
     if let Some(names) = names {
-        let vocabularies = vocabularies(names, &[filters])?;
-        metrics.set(|id| choice::is_wanted(id, &vocabularies));
+        chosen.set(&vocabularies(names, &[filters])?);
     }
     match parts {
         Parts::Kernel(_) => Err(none()),
@@ -101,27 +102,30 @@ fn common(
     flags: &SourceFlags,
     interval: Duration,
     try_library: Option<TryLibrary>,
-    metrics: &Wanted,
+    wanted: Wanted,
 ) -> Common {
     Common {
         interval,
         sysfs: flags.sysfs.clone(),
         procfs: flags.procfs.clone(),
-        hostname: hostname(std::env::var("NODE_NAME").ok()),
+        hostname: node_name(),
         try_library,
-        wanted: metrics.clone(),
+        wanted,
     }
 }
 
 /// How to find out who holds a device; `None` where nobody is asked.
-pub fn workloads(flags: WorkloadFlags) -> Option<workloads::Settings> {
-    let WorkloadFlags { when, list_interval, pod_resources_socket, pods_socket, pod_labels, cdi } = flags;
+pub fn workloads(flags: WorkloadFlags, procfs: &Path) -> Option<workloads::Settings> {
+    let WorkloadFlags { when, list_interval, pod_resources_socket, pods_socket, pod_labels, jobs, cdi } =
+        flags;
     (when == Workloads::Auto).then_some(workloads::Settings {
         interval: list_interval,
         pod_resources: pod_resources_socket,
         pods: pods_socket,
         pod_labels,
         cdi,
+        jobs,
+        procfs: procfs.to_owned(),
     })
 }
 
@@ -137,22 +141,23 @@ pub fn serve(
     config: &Config,
 ) -> Result<Serve, Failure> {
     let ServeFlags { sampling, sources: wanted, workloads, names, web, .. } = flags;
-    let metrics = Wanted::default();
+    let metrics = Chosen::all(specs.iter().map(|spec| spec.family));
     let configured = sources(&wanted, sampling.interval, specs, matches, &metrics)?;
     let web_config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health));
     let web_config = web_config.transpose().map_err(UsageError)?;
     let listeners = listeners(&web)?;
     let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
     let vocabularies = vocabularies(&names, &filters)?;
-    metrics.set(|id| choice::is_wanted(id, &vocabularies));
+    metrics.set(&vocabularies);
     Ok(Serve {
         name,
+        node_name: node_name(),
         sources,
         // Running a program for one family asks for that family.
         auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
         timing: Timing::new(sampling.interval),
         sysfs: wanted.sysfs,
-        workloads: self::workloads(workloads),
+        workloads: self::workloads(workloads, &wanted.procfs),
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
         vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies)),
         metrics,
@@ -192,7 +197,7 @@ pub fn vocabularies_again(
     specs: &[SourceSpec],
     matches: &ArgMatches,
 ) -> Result<Vocabularies, UsageError> {
-    let opened = sources(&flags.sources, flags.sampling.interval, specs, matches, &Wanted::default())?;
+    let opened = sources(&flags.sources, flags.sampling.interval, specs, matches, &Chosen::all([]))?;
     let filters: Vec<_> = opened.into_iter().map(|(_, filters)| filters).collect();
     vocabularies(&flags.names, &filters)
 }
@@ -202,6 +207,10 @@ fn listeners(web: &WebFlags) -> Result<Vec<BoundSocket>, String> {
         return listen::from_systemd();
     }
     web.listen_addresses.iter().map(listen::bind).collect()
+}
+
+fn node_name() -> String {
+    hostname(std::env::var("NODE_NAME").ok())
 }
 
 /// The node's name: what `NODE_NAME` says, which an orchestrator sets, else the kernel's host name.

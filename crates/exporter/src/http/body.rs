@@ -192,7 +192,8 @@ impl BodyCache {
     }
 }
 
-fn compress(plain: &[u8]) -> Bytes {
+/// The same, compressed.
+pub fn compress(plain: &[u8]) -> Bytes {
     // Expositions are so repetitive that the fastest level compresses nearly as well as the best.
     let mut gzip = GzEncoder::new(Vec::with_capacity(plain.len() / 8), Compression::fast());
     gzip.write_all(plain).and_then(|()| gzip.finish()).expect("a vector takes everything").into()

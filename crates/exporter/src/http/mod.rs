@@ -4,7 +4,7 @@ pub mod body;
 pub mod connection;
 pub mod connections;
 pub mod handshake;
-pub mod landing;
 pub mod listen;
+pub mod live;
 pub mod routes;
 pub mod web_config;

@@ -7,8 +7,9 @@ use exposition::negotiate;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     header::{
-        ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
-        CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+        ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
+        CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY,
+        X_CONTENT_TYPE_OPTIONS,
     },
 };
 
@@ -16,22 +17,25 @@ use crate::{
     http::body::{BodyCache, Selection, What},
     http::connection::Client,
     http::connections::Connections,
-    http::landing,
+    http::live::{self, Live},
     http::web_config::guard::Guard,
     sampling::device::Status,
     sampling::state::{ConnectionStatus, NodeState},
 };
 
+/// Every path but that of the metrics.
+const PATHS: [&str; 6] = ["/", live::API, live::STYLE, live::SCRIPT, "/-/healthy", "/-/ready"];
+
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What the HTTP server of one process serves.
 pub struct Routes {
-    /// The program's name.
-    pub name: &'static str,
     /// State of the sources.
     pub node: Arc<NodeState>,
     /// Encoded metrics.
     pub bodies: BodyCache,
+    /// The page and what it shows.
+    pub live: Live,
     /// Path of the metrics.
     pub telemetry_path: String,
     /// The open connections.
@@ -78,7 +82,7 @@ impl Routes {
     fn route<B>(&self, request: &Request<B>, details: bool) -> Response<Bytes> {
         let path = request.uri().path();
         let metrics = path == self.telemetry_path;
-        if !metrics && !["/", "/-/healthy", "/-/ready"].contains(&path) {
+        if !metrics && !PATHS.contains(&path) {
             return text(
                 StatusCode::NOT_FOUND,
                 format!("not found; metrics are at {}\n", self.telemetry_path),
@@ -93,39 +97,56 @@ impl Routes {
             _ if metrics => self.metrics(request),
             "/-/healthy" => text(StatusCode::OK, "alive\n"),
             "/-/ready" => self.ready(details),
+            live::API => self.node(request, details),
+            live::STYLE => page_file("text/css; charset=utf-8", live::style()),
+            live::SCRIPT => page_file("text/javascript; charset=utf-8", live::SCRIPT_TEXT),
             _ => {
-                let page = landing::page(self.name, &self.node, &self.telemetry_path, details);
-                let html = HeaderValue::from_static("text/html; charset=utf-8");
-                let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
-                let mut response = response(StatusCode::OK, html, page);
+                let page = self.live.page(&self.telemetry_path, details);
+                let mut response = page_file("text/html; charset=utf-8", page);
+                let policy = HeaderValue::from_static(live::POLICY);
                 response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
                 response
             }
         }
     }
 
+    /// The JSON of the page.
+    fn node<B>(&self, request: &Request<B>, details: bool) -> Response<Bytes> {
+        if let Some(refusal) = self.no_room() {
+            return refusal;
+        }
+        let gzip = accepts_gzip(request);
+        let mut response = page_file("application/json", self.live.json(details, gzip));
+        encoded(&mut response, gzip, "accept-encoding");
+        response
+    }
+
+    /// A refusal where as many responses are being sent as may be.
+    fn no_room(&self) -> Option<Response<Bytes>> {
+        if self.connections.room_for_response() {
+            return None;
+        }
+        let reason = "more requests at a time than --web.max-requests allows\n";
+        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, reason);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        Some(response)
+    }
+
     fn metrics<B>(&self, request: &Request<B>) -> Response<Bytes> {
-        if !self.connections.room_for_response() {
-            const REASON: &str = "more requests at a time than --web.max-requests allows\n";
-            let mut response = text(StatusCode::SERVICE_UNAVAILABLE, REASON);
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return response;
+        if let Some(refusal) = self.no_room() {
+            return refusal;
         }
         let sources = match self.selected(request.uri().query().unwrap_or_default()) {
             Ok(sources) => sources,
             Err(mistake) => return text(StatusCode::BAD_REQUEST, mistake),
         };
         let negotiated = negotiate(header(request.headers(), &ACCEPT).as_deref());
-        let gzip = wants_gzip(header(request.headers(), &ACCEPT_ENCODING).as_deref().unwrap_or_default());
+        let gzip = accepts_gzip(request);
         let body = self.bodies.get(What { format: negotiated.format, gzip, sources });
         let content_type =
             HeaderValue::from_str(&negotiated.content_type).expect("made of our own and known parts");
-        let vary = HeaderValue::from_static("accept, accept-encoding");
         let mut response = response(StatusCode::OK, content_type, body);
-        response.headers_mut().insert(VARY, vary);
-        if gzip {
-            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
+        encoded(&mut response, gzip, "accept, accept-encoding");
         response
     }
 
@@ -180,6 +201,25 @@ impl Routes {
             text(StatusCode::SERVICE_UNAVAILABLE, waits.concat())
         }
     }
+}
+
+/// A part of the page, of which no copy is used without asking.
+fn page_file(content_type: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = response(StatusCode::OK, HeaderValue::from_static(content_type), body);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// Notes how a body is encoded, and which headers of the request that depends on.
+fn encoded(response: &mut Response<Bytes>, gzip: bool, vary: &'static str) {
+    response.headers_mut().insert(VARY, HeaderValue::from_static(vary));
+    if gzip {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+}
+
+fn accepts_gzip<B>(request: &Request<B>) -> bool {
+    wants_gzip(header(request.headers(), &ACCEPT_ENCODING).as_deref().unwrap_or_default())
 }
 
 /// All lines of a list header as one; a line that is not text is ignored.

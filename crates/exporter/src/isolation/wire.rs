@@ -10,8 +10,8 @@ use std::{
 
 use naming::{Absence, Family, FaultCode, Id, Label, Value};
 use reading::{
-    Absent, Alias, Announced, Backend, Batch, Code, Fault, Group, Identity, LabelValue, Labels, Lost, Prior,
-    Reading, Remembered, Unavailable,
+    Absent, Alias, Announced, Backend, Batch, Client, Code, Fault, Group, Identity, LabelValue, Labels, Lost,
+    Prior, Reading, Remembered, Unavailable,
 };
 use source::lock;
 
@@ -104,6 +104,7 @@ places! { Absence Family FaultCode Label }
 records! {
     Absent { id, labels, fault }
     Backend { library, version, simulated }
+    Client { identity, pid, memory_bytes, busy_seconds }
     Fault { absence, call, code }
     Identity { family, device, uuid, partition, vendor, aliases }
     Prior { remembered, bus }
@@ -218,10 +219,12 @@ impl Wire for Batch {
     fn append(&self, out: &mut Vec<u8>) {
         self.groups.append(out);
         self.absences.append(out);
+        self.clients.append(out);
     }
 
     fn take(input: &mut &[u8]) -> Option<Self> {
-        Some(Self { groups: Wire::take(input)?, absences: Wire::take(input)?, capacity: 0 })
+        let (groups, absences, clients) = (Wire::take(input)?, Wire::take(input)?, Wire::take(input)?);
+        Some(Self { groups, absences, clients, capacity: 0 })
     }
 }
 
@@ -440,6 +443,7 @@ mod tests {
         batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), Err(gone));
         batch.begin(&tile);
         batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "memory"), Ok(Celsius(71.25)));
+        batch.put_client(4711, Some(1 << 30), vec![("sm", 0.5)]);
         batch
     }
 
@@ -457,6 +461,7 @@ mod tests {
     fn a_round_arrives_as_it_was_read() {
         let sent = batch();
         let arrived: Batch = read(&written(&sent)).expect("readable");
+        assert_eq!(arrived.clients, sent.clients);
         assert_eq!(arrived.absences, sent.absences);
         assert_eq!(arrived.finish(), sent.finish());
     }

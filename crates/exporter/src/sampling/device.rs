@@ -13,12 +13,15 @@ use naming::{
     Flag, Id, Label, Value,
     catalogue::{DEVICE_INFO, DEVICE_UP, ERROR_LAST, ERRORS},
 };
-use reading::{Announced, Batch, Fault, FaultCode, Found, Identity, Labels, Reading, Remembered, Subject};
+use reading::{
+    Announced, Batch, Client, Fault, FaultCode, Found, Identity, Labels, Reading, Remembered, Subject,
+};
 use tracing::{info, warn};
 
 use self::standby::Standby;
 use crate::{
-    sampling::call::DriverCall, sampling::state::Generation, sampling::sums::Sums, sampling::timing::Timing,
+    sampling::call::DriverCall, sampling::history::History, sampling::state::Generation,
+    sampling::sums::Sums, sampling::timing::Timing,
 };
 
 /// What is known of a device.
@@ -54,6 +57,8 @@ pub struct Snapshot {
     made: Instant,
     /// `accel_device_up`, then what the sampler read, or what is kept of it while the device is lost.
     pub subjects: Vec<Subject>,
+    /// Processes on the device and its partitions.
+    pub clients: Vec<Client>,
 }
 
 impl Snapshot {
@@ -66,7 +71,7 @@ impl Snapshot {
             subjects.append(&mut batch.finish());
         }
         subjects.extend(sampled);
-        Self { identity, status, taken, made: Instant::now(), subjects }
+        Self { identity, status, taken, made: Instant::now(), subjects, clients: Vec::new() }
     }
 
     /// A device that is lost, with what is `kept` of it: at least where it is, for those who go and look.
@@ -92,6 +97,12 @@ impl Snapshot {
     fn left(&self, is_left: impl Fn(Id) -> bool) -> Vec<Subject> {
         let left = |subject: &Subject| subject.filtered(|reading| is_left(reading.id));
         self.subjects.iter().filter_map(left).collect()
+    }
+
+    /// The readings of the device as a whole, without its partitions.
+    pub fn whole(&self) -> impl Iterator<Item = &Subject> + Clone {
+        let is_whole = |subject: &&Subject| subject.identity().is_none_or(|own| own.partition.is_none());
+        self.subjects.iter().filter(is_whole)
     }
 
     /// Its age while it is served.
@@ -136,6 +147,7 @@ struct State {
     call: DriverCall,
     standby: Standby,
     sums: Sums,
+    history: History,
     address: Option<String>,
     gone: Option<Instant>,
 }
@@ -172,6 +184,11 @@ impl Device {
     /// What to print now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Reads what it remembers of the last minutes.
+    pub fn history<R>(&self, read: impl FnOnce(&History) -> R) -> R {
+        read(&self.state().history)
     }
 
     /// Whether its worker is in a call.
@@ -240,7 +257,10 @@ impl Device {
         if state.worker == worker {
             state.sums.add(&mut batch, taken);
             let identity = Arc::clone(&self.snapshot.load().identity);
-            self.replace(&state, Snapshot::new(identity, Status::Up, taken, batch.finish()));
+            let clients = std::mem::take(&mut batch.clients);
+            let new = Snapshot { clients, ..Snapshot::new(identity, Status::Up, taken, batch.finish()) };
+            state.history.add(&new.whole(), taken);
+            self.replace(&state, new);
         }
     }
 

@@ -11,12 +11,17 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use naming::{Distribution, Family, Label};
-use reading::{Backend, Fault, FaultCode, Found, Identity, Labels, Wanted};
+use naming::{
+    Distribution, Family, Label, Value,
+    catalogue::{ENGINE_ACTIVE, MEMORY_USED},
+};
+use reading::{Backend, Fault, FaultCode, Found, Identity, Labels, Subject, Wanted};
 use source::lock;
 use tracing::{info, warn};
+use workloads::Present;
 
 use crate::{
+    commands::choice::Chosen,
     sampling::call::DriverCall,
     sampling::device::{Device, Snapshot, Status},
     sampling::standby::Standbys,
@@ -54,6 +59,26 @@ impl Generation {
     }
 }
 
+fn present(identity: &Arc<Identity>) -> Present {
+    let identity = Arc::clone(identity);
+    Present { identity, memory_used: None, busy_seconds: BTreeMap::new(), clients: Vec::new() }
+}
+
+/// Notes what the device itself says of its use.
+fn note_use(device: &mut Present, subject: &Subject) {
+    for reading in subject.readings() {
+        match &reading.value {
+            Value::Int(bytes) if reading.id == MEMORY_USED.id => device.memory_used = Some(*bytes),
+            Value::Float(seconds) if Some(reading.id) == ENGINE_ACTIVE.id.metric().integral => {
+                reading.labels.with_value(Label::Engine, |engine| {
+                    device.busy_seconds.insert(engine.to_owned(), *seconds);
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The state of every source.
 #[derive(Debug)]
 pub struct NodeState {
@@ -72,11 +97,11 @@ impl NodeState {
         families: impl IntoIterator<Item = Family>,
         auto: bool,
         timing: Timing,
-        wanted: &Wanted,
+        chosen: &Chosen,
     ) -> Self {
         let generation = Generation::default();
         let source = |family| {
-            Arc::new(SourceState::new(family, auto, generation.clone(), timing.clone(), wanted.clone()))
+            Arc::new(SourceState::new(family, auto, generation.clone(), timing.clone(), chosen.of(family)))
         };
         let sources = families.into_iter().map(source).collect();
         Self { sources, generation, timing, absent_reported: Once::new() }
@@ -87,15 +112,27 @@ impl NodeState {
         self.sources.iter().find_map(|source| source.connection().backend.as_ref()?.simulated.clone())
     }
 
-    /// The labels of every device that is exported, each followed by those of its partitions.
-    pub fn identities(&self) -> Vec<Arc<Identity>> {
+    /// Every device that is exported, each followed by its partitions.
+    pub fn present(&self) -> Vec<Present> {
         let snapshots = self.sources.iter().flat_map(|source| source.snapshots());
-        let mut all: Vec<Arc<Identity>> = Vec::new();
+        let mut all: Vec<Present> = Vec::new();
         for snapshot in snapshots {
-            all.push(Arc::clone(&snapshot.identity));
-            for part in snapshot.subjects.iter().filter_map(|subject| subject.identity()) {
-                if !all.iter().any(|known| known.is_same(part)) {
-                    all.push(Arc::clone(part));
+            all.push(present(&snapshot.identity));
+            let first = all.len() - 1;
+            for subject in &snapshot.subjects {
+                let Some(identity) = subject.identity() else { continue };
+                let known = all[first..].iter().position(|known| known.identity.is_same(identity));
+                let index = first
+                    + known.unwrap_or_else(|| {
+                        all.push(present(identity));
+                        all.len() - 1 - first
+                    });
+                note_use(&mut all[index], subject);
+            }
+            for client in &snapshot.clients {
+                let of = all[first..].iter_mut().find(|known| known.identity.is_same(&client.identity));
+                if let Some(of) = of {
+                    of.clients.push(client.clone());
                 }
             }
         }
@@ -156,7 +193,7 @@ pub struct Connection {
     /// Devices on the PCI bus by the same rule, where there is a bus.
     pub expected: Option<usize>,
     /// Down because no such device has been on this machine, and none was requested.
-    absent: bool,
+    pub absent: bool,
 }
 
 /// Counts since the process started.
@@ -220,19 +257,24 @@ impl SourceState {
         self.devices.load_full()
     }
 
-    /// What to print of each device. A device that is gone is left out when another has the same labels,
-    /// since one series would appear twice.
+    /// What to print of each device.
     pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
+        self.shown().into_iter().map(|(_, snapshot)| snapshot).collect()
+    }
+
+    /// Each device with what to print of it. A device that is gone is left out when another has the same labels,
+    /// since one series would appear twice.
+    pub fn shown(&self) -> Vec<(Arc<Device>, Arc<Snapshot>)> {
         let devices = self.devices.load();
-        let mut snapshots: Vec<_> = devices.iter().map(|device| device.snapshot()).collect();
-        snapshots.sort_by_key(|snapshot| snapshot.status == Status::Gone);
-        let mut taken: Vec<Arc<Snapshot>> = Vec::with_capacity(snapshots.len());
-        for snapshot in snapshots {
-            if !taken.iter().any(|other| other.identity.is_same(&snapshot.identity)) {
-                taken.push(snapshot);
+        let mut all: Vec<_> = devices.iter().map(|device| (Arc::clone(device), device.snapshot())).collect();
+        all.sort_by_key(|(_, snapshot)| snapshot.status == Status::Gone);
+        let mut shown: Vec<(_, Arc<Snapshot>)> = Vec::with_capacity(all.len());
+        for (device, snapshot) in all {
+            if !shown.iter().any(|(_, other)| other.identity.is_same(&snapshot.identity)) {
+                shown.push((device, snapshot));
             }
         }
-        taken
+        shown
     }
 
     /// Threads in a call past its deadline.

@@ -16,17 +16,18 @@ use arc_swap::ArcSwap;
 use exposition::Format;
 use flate2::read::GzDecoder;
 use naming::Family;
-use reading::Wanted;
 use tokio::sync::oneshot;
 
 use super::fake::{Act, FakeSource, Machine, eventually, timing};
 use crate::{
+    commands::choice::Chosen,
     commands::serve::{Serve, Web},
     commands::values::listen_address,
     http::body::{BodyCache, Selection, Vocabularies, What},
     http::connection::{Client, Timeouts},
     http::connections::{Connections, Limits},
     http::listen::{self, BoundSocket, Peer},
+    http::live::Live,
     http::routes::Routes,
     http::web_config::guard::Guard,
     sampling::state::NodeState,
@@ -75,6 +76,7 @@ impl Server {
             let sysfs = "/nowhere".into();
             Serve {
                 name: "fake-exporter",
+                node_name: "node<1>".into(),
                 sources,
                 auto: false,
                 timing: timing(),
@@ -85,7 +87,7 @@ impl Server {
                 listeners,
                 web,
                 settings: None,
-                metrics: Wanted::default(),
+                metrics: Chosen::all([]),
             }
             .run(|| async {
                 // A test that fails drops the sender, which is as good as sending.
@@ -186,7 +188,7 @@ fn routes_methods_and_headers() {
 #[test]
 fn head_has_the_length_of_get_and_no_body() {
     let server = Server::start(&Machine::with(&["gpu0"]));
-    for path in ["/-/healthy", "/", "/metrics"] {
+    for path in ["/-/healthy", "/", "/live.js", "/live.css", "/metrics"] {
         let head = server.exchange(&format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         assert!(head.ends_with("\r\n\r\n"), "{head}");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
@@ -340,13 +342,13 @@ fn a_megabyte_of_headers_is_rejected() {
 
 #[test]
 fn a_client_elsewhere_sees_no_path_and_no_error_text() {
-    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing(), &Wanted::default()));
+    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing(), &Chosen::all([])));
     node.sources[0].down("/opt/secret/libfake.so.1: no such file".to_owned(), None, None, false);
     let counts = Rc::new(HttpCounts::default());
     let routes = Routes {
-        name: "fake-exporter",
         node: Arc::clone(&node),
         bodies: bodies(&node, &counts),
+        live: Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node)),
         telemetry_path: "/metrics".to_owned(),
         connections: Rc::new(Connections::new(web().limits, web().timeouts, counts)),
         guard: open(),
@@ -358,7 +360,7 @@ fn a_client_elsewhere_sees_no_path_and_no_error_text() {
         String::from_utf8(response.into_body().to_vec()).expect("text")
     };
     let address = |text: &str| Peer(Some(text.parse().expect("an address")));
-    for path in ["/", "/-/ready"] {
+    for path in ["/", "/api/v1/node", "/-/ready"] {
         for peer in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1"].map(address) {
             let page = page(path, peer);
             assert!(!page.contains("secret") && page.contains("nvidia") && page.contains("down"), "{page}");
@@ -457,7 +459,7 @@ fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {
 fn a_body_is_built_once_per_change() {
     let mut timing = timing();
     timing.interval = Duration::from_mins(1);
-    let node = Arc::new(NodeState::new([Family::Nvidia, Family::Xpu], false, timing, &Wanted::default()));
+    let node = Arc::new(NodeState::new([Family::Nvidia, Family::Xpu], false, timing, &Chosen::all([])));
     let bodies = bodies(&node, &Rc::default());
     let all = Selection::of(&node, |_| true);
     let one = Selection::of(&node, |source| source.family == Family::Nvidia);

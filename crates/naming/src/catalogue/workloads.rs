@@ -1,9 +1,20 @@
 //! Who holds a device: pods, containers and jobs.
 
 use crate::{
-    Count, Flag, Label, MetricKind,
-    entry::{info, own},
+    Bytes, Count, Flag, Label, MetricKind, Seconds,
+    entry::{counter, gauge, info, own},
 };
+
+/// What names a holder, as far as it is known.
+const HOLDER: &[Label] = &[
+    Label::WorkloadKind,
+    Label::Namespace,
+    Label::Pod,
+    Label::Container,
+    Label::PodUid,
+    Label::Job,
+    Label::User,
+];
 
 entries! { from super::health::END;
 
@@ -18,9 +29,38 @@ entries! { from super::health::END;
         Label::Pod,
         Label::Container,
         Label::PodUid,
+        Label::Job,
+        Label::User,
         Label::Share,
     ])
-    .sourceless("From the kubelet's pod-resources API.");
+    .sourceless(
+        "From the kubelet's pod-resources API, from folders of a batch system, and by the control groups of processes.",
+    );
+
+    WORKLOAD_MEMORY_USED: Bytes = gauge(
+        "accel_workload_memory_used_bytes",
+        "Memory of the device that processes of a holder have, or host memory on a device without its own; \
+         unattributed is the rest of what the device has in use",
+    )
+    .labels(HOLDER)
+    .sourceless("From the driver's list of processes, by their control groups.");
+
+    WORKLOAD_ENGINE_BUSY: Seconds = counter(
+        "accel_workload_engine_busy_seconds_total",
+        "Time in which an engine worked for processes of a holder, since the exporter follows them; unattributed is the \
+         rest of the device's own busy time",
+    )
+    .labels(&[
+        Label::Engine,
+        Label::WorkloadKind,
+        Label::Namespace,
+        Label::Pod,
+        Label::Container,
+        Label::PodUid,
+        Label::Job,
+        Label::User,
+    ])
+    .sourceless("From the driver's times by process, by their control groups.");
 
     WORKLOAD_POD_LABEL: Flag = own(
         MetricKind::Info,

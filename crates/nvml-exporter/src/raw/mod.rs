@@ -17,6 +17,7 @@ mod gpm;
 mod library;
 mod newer;
 mod plausible;
+pub mod processes;
 mod rare;
 mod sample;
 

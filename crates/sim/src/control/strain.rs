@@ -1,4 +1,4 @@
-//! `[[memory]]` and `[[heat]]`: what fills or heats a device beside its load.
+//! `[[memory]]`, `[[heat]]` and `[[process]]`: what fills or heats a device beside its load, and who works on it.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,17 @@ pub struct Heat {
     pub celsius: f64,
 }
 
-/// What both tables make of one device.
+/// The processes that work on a device, in place of those that the machine makes up.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Processes {
+    /// The device.
+    pub device: usize,
+    /// Their ids. On a whole device they divide its load; on a cut one each has a compute instance, in order.
+    pub pids: Vec<u32>,
+}
+
+/// What the tables of memory and heat make of one device.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Strain {
     pub(crate) memory_fill: f64,

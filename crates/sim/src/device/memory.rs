@@ -67,20 +67,28 @@ impl<'a> Device<'a> {
     pub fn processes(&self) -> impl Iterator<Item = Process> + use<'a> {
         let device = *self;
         let loaded = device.level(Channel::MemoryFill) > 0.0;
-        let whole = (loaded && !device.standing.mig_enabled).then(|| Process {
-            id: device.machine.process_id(device.index, 0),
-            memory_bytes: device.memory_bytes().used,
+        let pids = &device.standing.pids;
+        let own = |index| pids.get(usize::try_from(index).unwrap_or(usize::MAX)).copied();
+        let count = if loaded && !device.standing.mig_enabled { pids.len().max(1) as u32 } else { 0 };
+        let whole = (0..count).map(move |index| Process {
+            id: own(index).unwrap_or_else(|| device.machine.process_id(device.index, 0)),
+            memory_bytes: device.memory_bytes().used / u64::from(count),
             instance: None,
         });
+        let mut placed = 0;
         let cut = device.standing.instances.iter().filter(move |_| loaded).flat_map(move |instance| {
             let used = device.instance_memory_bytes(instance).used;
+            let first = placed;
+            placed += instance.compute_instances;
             (0..instance.compute_instances).map(move |compute| Process {
-                id: device.machine.process_id(device.index, 8 * instance.id + compute + 1),
+                id: own(first + compute).unwrap_or_else(|| {
+                    device.machine.process_id(device.index, 8 * instance.id + compute + 1)
+                }),
                 memory_bytes: used / u64::from(instance.compute_instances),
                 instance: Some((instance.id, compute)),
             })
         });
-        whole.into_iter().chain(cut)
+        whole.chain(cut)
     }
 }
 

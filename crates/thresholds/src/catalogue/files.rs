@@ -11,9 +11,12 @@ use crate::{
     slo,
 };
 
-const SIGNALS: [(&str, &str); 6] = [
+/// Signals of devices, and reasons to throttle.
+const DEVICES: [(&str, &str); 2] = [
     ("hardware.toml", include_str!("../../catalogue/hardware.toml")),
     ("health.toml", include_str!("../../catalogue/health.toml")),
+];
+const SIGNALS: [(&str, &str); 4] = [
     ("engines.toml", include_str!("../../catalogue/engines.toml")),
     ("efficiency.toml", include_str!("../../catalogue/efficiency.toml")),
     ("boards.toml", include_str!("../../catalogue/boards.toml")),
@@ -89,19 +92,44 @@ struct XidFile {
     xid: Vec<XidAction>,
 }
 
-fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
-    toml::from_str(text).map_err(|error| format!("{name}: {error}"))
+/// Reads a file of the catalogue. It goes through a tree, since the deserializer of TOML has the code of each type that
+/// it fills several times: 300 KB of the program.
+pub(crate) fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
+    let tree: serde_json::Value = toml::from_str(text).map_err(|error| format!("{name}: {error}"))?;
+    serde_json::from_value(tree).map_err(|error| format!("{name}: {error}"))
+}
+
+/// What is said of single devices, without rules: a small part of the catalogue, quick to read.
+pub(crate) struct DeviceFiles {
+    pub signals: Vec<Signal>,
+    pub reasons: Vec<Reason>,
+    pub xids: Vec<XidAction>,
+    pub events: Vec<ErrorCode>,
+}
+
+impl DeviceFiles {
+    pub fn read() -> Result<Self, String> {
+        let (mut signals, mut reasons) = (Vec::new(), Vec::new());
+        for (name, text) in DEVICES {
+            let file = read::<SignalFile>(name, text)?;
+            signals.extend(file.signal);
+            reasons.extend(file.reason);
+        }
+        let xids = read::<XidFile>("xid.toml", XID)?.xid;
+        let events = read::<EventFile>("events.toml", EVENTS)?.event;
+        Ok(Self { signals, reasons, xids, events })
+    }
 }
 
 impl Catalogue {
     /// The catalogue that is compiled in; its references are not resolved yet, so that overrides come first.
     pub fn builtin() -> Result<Self, String> {
-        let (mut signals, mut engines, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+        let DeviceFiles { mut signals, reasons, xids, events } = DeviceFiles::read()?;
+        let mut engines = Vec::new();
         for (name, text) in SIGNALS {
             let file = read::<SignalFile>(name, text)?;
             signals.extend(file.signal);
             engines.extend(file.engine);
-            reasons.extend(file.reason);
         }
         let mut alerts = Vec::new();
         for (name, text) in ALERTS {
@@ -119,8 +147,8 @@ impl Catalogue {
             alerts,
             classes: class,
             windows: window,
-            xids: read::<XidFile>("xid.toml", XID)?.xid,
-            events: read::<EventFile>("events.toml", EVENTS)?.event,
+            xids,
+            events,
             procedures: read::<ProcedureFile>("procedures.toml", PROCEDURES)?.procedure,
             dcgm: read("dcgm.toml", DCGM)?,
             families: Family::ALL.to_vec(),

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use super::model::{Mapping, MappingResult, Special, Step, Thresholds};
 use crate::{
     catalogue::BANDS,
+    judge::State,
     model::{Bound, Op, Signal, Unit},
     plan,
 };
 
-/// Green, amber and red that keep apart under every common colour blindness; each state is a word as well.
-pub(super) const STATES: [(&str, &str); 3] = [("OK", "#1A9E8F"), ("WARN", "#F2CC0C"), ("CRIT", "#C4162A")];
+/// Words and colours of the states that a value can have.
+pub(super) const STATES: [(&str, &str); 3] = [State::Ok.shown(), State::Warn.shown(), State::Crit.shown()];
 
 /// What is drawn where there is nothing. Without it, Grafana gives null and NaN the colour of the first step.
-const NO_DATA: (&str, &str) = ("NO DATA", "#808080");
+const NO_DATA: (&str, &str) = State::NoData.shown();
 
 /// What is there and judges nothing.
 pub(super) const BLUE: &str = "#56B4E9";

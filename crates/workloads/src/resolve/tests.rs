@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::pod_info::Pods;
 
 /// A GPU with two MIG instances, a second one, and a card without a UUID.
 fn devices() -> Vec<Arc<Identity>> {
@@ -62,8 +63,12 @@ fn found(resolved: &Resolved) -> Vec<String> {
     resolved.holders.iter().flat_map(series).collect()
 }
 
+fn listed(allocations: &[Allocation], pods: Pods) -> Listed {
+    Listed { allocations: allocations.to_vec(), pods }
+}
+
 fn resolved(allocations: &[Allocation]) -> Resolved {
-    resolve(allocations, &Pods::new(), &devices(), &mut Specs::new("/nowhere".into()))
+    resolve(&listed(allocations, Pods::new()), Vec::new(), &devices(), &mut Specs::new("/nowhere".into()))
 }
 
 #[test]
@@ -137,7 +142,9 @@ fn what_the_id_does_not_say_the_nodes_of_the_claim_do() {
         Allocation { cdi, ..one(Family::Nvidia, "gpu-0-mig-unknown-1-1") }
     };
     let mut specs = Specs::new(root.path().to_owned());
-    let mut found_by = |claim: Allocation| found(&resolve(&[claim], &Pods::new(), &devices(), &mut specs));
+    let mut found_by = |claim: Allocation| {
+        found(&resolve(&listed(&[claim], Pods::new()), Vec::new(), &devices(), &mut specs))
+    };
     let of_instance = ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-caps/nvidia-cap20"];
     assert_eq!(found_by(claim("c1", &of_instance)), ["gpu0/gi2"]);
     assert_eq!(found_by(claim("c2", &["/dev/nvidiactl", "/dev/nvidia1"])), ["gpu1"]);
@@ -157,7 +164,7 @@ fn labels_are_what_is_known() {
         all.join(",")
     };
     let all = [one(Family::Nvidia, "GPU-0")];
-    let resolved = resolve(&all, &pods, &devices(), &mut specs);
+    let resolved = resolve(&listed(&all, pods), Vec::new(), &devices(), &mut specs);
     assert_eq!(
         labels(&resolved.holders[0]),
         "workload_kind=pod,namespace=team,pod=serve-0,container=vllm,pod_uid=u1"
@@ -166,6 +173,6 @@ fn labels_are_what_is_known() {
         labels(&resolved.pod_labels[0]),
         "namespace=team,pod=serve-0,pod_uid=u1,label=app,value=größe \"x\"\n"
     );
-    let resolved = resolve(&all, &Pods::new(), &devices(), &mut specs);
+    let resolved = resolve(&listed(&all, Pods::new()), Vec::new(), &devices(), &mut specs);
     assert_eq!(labels(&resolved.holders[0]), "workload_kind=pod,namespace=team,pod=serve-0,container=vllm");
 }

@@ -4,7 +4,7 @@
 //! sum would be too low, so there is none.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Instant,
 };
 
@@ -29,13 +29,26 @@ pub struct ClientLoad {
     pub shared_bytes: Measured<u64>,
     /// Processes that have the card open.
     pub processes: Measured<u64>,
+    /// What each of them has and did; empty where not all are visible.
+    pub by_process: Vec<ProcessLoad>,
+}
+
+/// What one process has of a card, and did there since it is followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProcessLoad {
+    /// Its id.
+    pub pid: u32,
+    /// The card's memory that it has in bytes, or the host's on a card without its own.
+    pub memory_bytes: Option<u64>,
+    /// Seconds in which each engine worked for it.
+    pub busy_seconds: Vec<(&'static str, f64)>,
 }
 
 impl ClientLoad {
     /// No number, for one reason.
     pub fn absent(engines: &[&'static str], fault: Fault) -> Self {
         let engines = engines.iter().map(|engine| (*engine, Err(fault))).collect();
-        Self { engines, shared_bytes: Err(fault), processes: Err(fault) }
+        Self { engines, shared_bytes: Err(fault), processes: Err(fault), by_process: Vec::new() }
     }
 }
 
@@ -48,13 +61,25 @@ pub struct Clients {
     /// Whether the clients of the last round are known: only then is an engine that no client used idle.
     has_previous: bool,
     shares: HashMap<(u64, String), Share>,
+    /// When each client was last read.
+    read: HashMap<u64, Instant>,
+    /// Seconds in which an engine worked for a process.
+    busy: BTreeMap<(u32, &'static str), f64>,
 }
 
 impl Clients {
     /// The clients of the card at a PCI address, which have one of its nodes open: their device numbers.
     pub fn new(address: &str, nodes: Measured<Vec<u64>>) -> Self {
         let started = Instant::now();
-        Self { address: address.to_owned(), nodes, started, has_previous: false, shares: HashMap::new() }
+        Self {
+            address: address.to_owned(),
+            nodes,
+            started,
+            has_previous: false,
+            shares: HashMap::new(),
+            read: HashMap::new(),
+            busy: BTreeMap::new(),
+        }
     }
 
     /// Goes on from the same card's, found earlier.
@@ -86,7 +111,7 @@ impl Clients {
                         processes.insert(file.process);
                         if seen.insert(client.id) {
                             // The walk and the texts before this one took their time.
-                            clients.push((now + begun.elapsed(), client));
+                            clients.push((now + begun.elapsed(), file.process, client));
                         }
                     }
                 }
@@ -100,28 +125,50 @@ impl Clients {
         if let Err(fault) = complete {
             self.has_previous = false;
             self.shares.clear();
+            self.read.clear();
             return ClientLoad::absent(engines, fault);
         }
         let shared = clients
             .iter()
-            .map(|(_, client)| client.shared_bytes.ok_or(Fault::new(FDINFO, FaultCode::NoResidentMemory)));
+            .map(|(_, _, client)| client.shared_bytes.ok_or(Fault::new(FDINFO, FaultCode::NoResidentMemory)));
+        let shared_bytes = shared.sum();
+        let engines = self.shares(&clients, engines);
+        self.busy.retain(|(pid, _), _| processes.contains(pid));
         ClientLoad {
-            shared_bytes: shared.sum(),
+            shared_bytes,
             processes: Ok(processes.len() as u64),
-            engines: self.shares(&clients, engines),
+            engines,
+            by_process: self.by_process(&clients),
         }
+    }
+
+    /// What each process has and did. A client belongs to the process in which it was found first.
+    fn by_process(&self, clients: &[(Instant, u32, Client)]) -> Vec<ProcessLoad> {
+        let mut memory: BTreeMap<u32, Option<u64>> = BTreeMap::new();
+        for (_, pid, client) in clients {
+            let sum = memory.entry(*pid).or_default();
+            let own = client.local_bytes.or(client.shared_bytes);
+            *sum = own.map(|own| own.saturating_add(sum.unwrap_or(0))).or(*sum);
+        }
+        let busy = |wanted: u32| {
+            let of_process = self.busy.range((wanted, "")..).take_while(|((pid, _), _)| *pid == wanted);
+            of_process.map(|((_, engine), seconds)| (*engine, *seconds)).collect()
+        };
+        let all = memory.into_iter();
+        all.map(|(pid, memory_bytes)| ProcessLoad { pid, memory_bytes, busy_seconds: busy(pid) }).collect()
     }
 
     fn shares(
         &mut self,
-        clients: &[(Instant, Client)],
+        clients: &[(Instant, u32, Client)],
         engines: &[&'static str],
     ) -> Vec<(&'static str, Measured<f64>)> {
         // Kernels before Linux 6.11 (xe) or 5.19 (i915) and virtual functions list clients without their
         // engine time.
-        if clients.iter().any(|(_, client)| client.engines.is_empty()) {
+        if clients.iter().any(|(_, _, client)| client.engines.is_empty()) {
             self.has_previous = false;
             self.shares.clear();
+            self.read.clear();
             return engines
                 .iter()
                 .map(|engine| (*engine, Err(Fault::new(FDINFO, FaultCode::NoEngineTime))))
@@ -132,7 +179,9 @@ impl Clients {
         let mut old = std::mem::take(&mut self.shares);
         let initial = |engine: &&'static str| (*engine, if has_previous { Ok(0.0) } else { Err(first) });
         let mut sums: Vec<_> = engines.iter().map(initial).collect();
-        for (at, client) in clients {
+        let before = std::mem::take(&mut self.read);
+        for (at, pid, client) in clients {
+            self.read.insert(client.id, *at);
             let elapsed = at.saturating_duration_since(self.started).as_nanos();
             let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
             for usage in &client.engines {
@@ -142,6 +191,10 @@ impl Clients {
                 let share_now = share.of_lagging(FDINFO, *at, (usage.busy, whole));
                 self.shares.insert(key, share);
                 let engine = engine(&usage.class);
+                if let (Ok(share), Some(before)) = (share_now, before.get(&client.id)) {
+                    let seconds = at.saturating_duration_since(*before).as_secs_f64();
+                    *self.busy.entry((*pid, engine)).or_default() += share.clamp(0.0, 1.0) * seconds;
+                }
                 let position = sums.iter().position(|(name, _)| *name == engine).unwrap_or_else(|| {
                     sums.push((engine, Ok(0.0)));
                     sums.len() - 1

@@ -36,6 +36,8 @@ pub struct Client {
     pub engines: Vec<Usage>,
     /// Host memory resident for it, bytes, where the driver reports it.
     pub shared_bytes: Option<u64>,
+    /// The card's own memory that is resident for it, bytes, where the driver reports it.
+    pub local_bytes: Option<u64>,
 }
 
 /// A client's use of an engine class.
@@ -77,7 +79,7 @@ pub fn parse(text: &str) -> Option<Client> {
     let mut client = Client::default();
     let (mut address, mut id) = (None, None);
     let mut classes: HashMap<&str, EngineLines> = HashMap::new();
-    let mut resident = Vec::new();
+    let (mut resident, mut local) = (Vec::new(), Vec::new());
     for line in text.lines() {
         let Some((key, value)) = line.split_once(':') else { continue };
         let value = value.trim();
@@ -94,6 +96,8 @@ pub fn parse(text: &str) -> Option<Client> {
         } else if let Some(region) = key.strip_prefix("drm-resident-") {
             if region.starts_with("system") || region == "gtt" {
                 resident.push(bytes(value)?);
+            } else if region.starts_with("vram") || region.starts_with("local") {
+                local.push(bytes(value)?);
             }
         } else if key == "drm-pdev" {
             address = Some(value.to_owned());
@@ -103,7 +107,8 @@ pub fn parse(text: &str) -> Option<Client> {
     }
     client.address = address?;
     client.id = id?;
-    client.shared_bytes = resident.into_iter().reduce(|sum: u64, bytes| sum.saturating_add(bytes));
+    let sum = |regions: Vec<u64>| regions.into_iter().reduce(u64::saturating_add);
+    (client.shared_bytes, client.local_bytes) = (sum(resident), sum(local));
     for (class, lines) in classes {
         let (busy, total) = lines.times()?;
         let capacity = lines.capacity.unwrap_or(1).max(1);

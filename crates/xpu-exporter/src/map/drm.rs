@@ -45,6 +45,9 @@ fn load(sample: &Sample, batch: &mut Batch) {
     }
     batch.put(m::COMPUTE_PROCESSES, Labels::NONE, load.processes.map(Count));
     batch.put(m::MEMORY_SHARED, Labels::NONE, load.shared_bytes.map(Bytes));
+    for process in &load.by_process {
+        batch.put_client(process.pid, process.memory_bytes, process.busy_seconds.clone());
+    }
 }
 
 /// The longest that any GT was awake. It is unknown if that of one GT is, which may have been awake for

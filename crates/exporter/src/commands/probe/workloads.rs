@@ -1,10 +1,10 @@
 //! Who holds the devices that `probe` found, or why that is not known.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use reading::{Identity, Subject};
+use reading::Subject;
 use serde::Serialize;
-use workloads::{Holders, InterfaceReport, Settings};
+use workloads::{Holders, InterfaceReport, Present, Settings};
 
 use super::{Reason, labels};
 
@@ -22,7 +22,7 @@ pub struct WorkloadsReport {
 #[derive(Debug, Serialize)]
 struct Asked {
     interface: &'static str,
-    socket: String,
+    path: String,
     unavailable: Option<Reason>,
 }
 
@@ -31,13 +31,13 @@ impl WorkloadsReport {
     ///
     /// # Errors
     /// One line, when the process has no resources for that.
-    pub fn ask(settings: &Settings, devices: &[Arc<Identity>]) -> Result<Self, String> {
+    pub fn ask(settings: &Settings, devices: &[Present]) -> Result<Self, String> {
         let asked = Holders::ask(settings, devices);
         let Holders { interfaces, holders, unresolved } =
             asked.map_err(|error| format!("cannot ask who holds a device: {error}"))?;
-        let interface = |InterfaceReport { name, socket, fault }| Asked {
+        let interface = |InterfaceReport { name, path, fault }| Asked {
             interface: name,
-            socket: socket.display().to_string(),
+            path: path.display().to_string(),
             unavailable: fault.map(Reason::from),
         };
         Ok(Self {
@@ -56,20 +56,27 @@ impl WorkloadsReport {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![String::new()];
         if self.interfaces.is_empty() {
-            lines.push("workloads: this node has no kubelet".to_owned());
+            lines.push("workloads: this node has neither a kubelet nor a folder of jobs".to_owned());
         }
-        for Asked { interface, socket, unavailable } in &self.interfaces {
+        for Asked { interface, path, unavailable } in &self.interfaces {
             let state = match unavailable {
                 None => "listed".to_owned(),
                 Some(Reason { kind, call, code, .. }) => format!("{kind}: {call} ({code})"),
             };
-            lines.push(format!("workloads: {interface}: {socket}: {state}"));
+            lines.push(format!("workloads: {interface}: {path}: {state}"));
         }
         for holder in &self.holders {
             let field = |name| holder.get(name).map_or("", String::as_str);
             let device = [field("device"), field("partition")].join(" ");
-            let mut line = format!("  {}  {}/{}", device.trim_end(), field("namespace"), field("pod"));
-            for (name, before) in [("container", " "), ("share", "  share ")] {
+            let mut line = format!("  {}  {}", device.trim_end(), field("workload_kind"));
+            for (name, before) in [
+                ("namespace", " "),
+                ("pod", "/"),
+                ("job", " "),
+                ("container", " "),
+                ("user", " of "),
+                ("share", "  share "),
+            ] {
                 if let Some(value) = holder.get(name) {
                     line.extend([before, value]);
                 }

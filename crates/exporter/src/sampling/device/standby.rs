@@ -116,6 +116,7 @@ impl Device {
                 let now = Instant::now();
                 state.standby.published = Some(now);
                 let new = self.renewed(batch, begun, now);
+                state.history.add(&new.whole(), begun);
                 self.replace(&state, new);
             }
             Err(Lost::Device(fault) | Lost::Session(fault)) => self.withdraw(&state, Status::Down(fault)),
@@ -141,6 +142,7 @@ impl Device {
         };
         // The first is `accel_device_up`.
         let subjects = old.subjects.iter().skip(1).map(renewed).collect();
-        Snapshot::new(identity, Status::Up, old.taken, subjects)
+        let clients = old.clients.clone();
+        Snapshot { clients, ..Snapshot::new(identity, Status::Up, old.taken, subjects) }
     }
 }
