@@ -46,7 +46,7 @@ usage: cargo xtask COMMAND
   generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/, examples/federation/ and the
                                        chart's copies; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
-  bench [scrapes [--old PROGRAM]|rules] [--quick]
+  bench [scrapes [--old PROGRAM]|page|rules] [--quick]
                                        measure scrapes beside other exporters (and another build of accelscope), and
                                        rules at fleet size
   faults [--only TEXT] [--dwell SECONDS] [--json]
@@ -96,14 +96,19 @@ fn bench(words: &[&str]) -> Result<()> {
         part => (part, bench::Extent::Whole),
     };
     match part {
-        [] => bench::scrapes::run(extent, None).and_then(|()| bench::rules::run(extent)),
+        [] => {
+            bench::scrapes::run(extent, None)?;
+            bench::page::run(extent)?;
+            bench::rules::run(extent)
+        }
         ["scrapes"] => bench::scrapes::run(extent, None),
         ["scrapes", "--old", program] => {
             bench::scrapes::run(extent, Some(&Path::new(program).canonicalize()?))
         }
+        ["page"] => bench::page::run(extent),
         ["rules"] => bench::rules::run(extent),
         _ => bail!(
-            "bench: unknown part `{}`; it takes scrapes (with --old PROGRAM) or rules, and --quick",
+            "bench: unknown part `{}`; it takes scrapes (with --old PROGRAM), page or rules, and --quick",
             part.join(" ")
         ),
     }

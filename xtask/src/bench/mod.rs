@@ -1,6 +1,8 @@
-//! `cargo xtask bench`: what a scrape costs beside other exporters, and what the rules cost at fleet size.
+//! `cargo xtask bench`: what a scrape costs beside other exporters, what the page of a node costs, and what the rules
+//! cost at fleet size.
 
 mod measure;
+pub mod page;
 pub mod rules;
 pub mod scrapes;
 
