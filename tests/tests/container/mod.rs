@@ -114,8 +114,8 @@ fn probes(pod: &Value, address: SocketAddr) -> Result<()> {
 
 fn check(root: &Root, machine: &str, sources: &str) -> Result<()> {
     let node = Node::new(machine)?.frozen();
-    // What is outside reads everything: this test is run by root.
-    let outside: Exporter = node.start(&[])?;
+    // What is outside reads everything: this test is run by root. Neither asks who holds the devices.
+    let outside: Exporter = node.start(&["--workloads", "off"])?;
     for path in ROOTS_OWN.map(|path| node.sysfs().join(path)).iter().filter(|path| path.exists()) {
         fs::set_permissions(path, fs::Permissions::from_mode(if path.is_dir() { 0o700 } else { 0o400 }))?;
     }
