@@ -61,7 +61,9 @@ impl Container {
     pub fn start(root: &Path, pod: &Value) -> Result<Self> {
         let state = tempfile::Builder::new().prefix("accelscope-container-").tempdir()?;
         let id = state.path().file_name().and_then(|name| name.to_str()).context("a name")?.to_owned();
-        fs::write(state.path().join("config.json"), config(root, pod, &id)?.to_string())?;
+        let empty = state.path().join("empty");
+        fs::create_dir(&empty)?;
+        fs::write(state.path().join("config.json"), config(root, pod, &id, &empty)?.to_string())?;
         let mut run = runc(state.path());
         let process = Process::spawn("runc", run.args(["run", "--bundle"]).arg(state.path()).arg(&id))?;
         Ok(Self { process, state, id })
@@ -124,7 +126,7 @@ fn runc(state: &Path) -> Command {
 }
 
 /// The description of the container that runc reads.
-fn config(root: &Path, pod: &Value, id: &str) -> Result<Value> {
+fn config(root: &Path, pod: &Value, id: &str, empty: &Path) -> Result<Value> {
     let container = &pod["containers"][0];
     let security = &container["securityContext"];
     let privileged = security["privileged"] == true;
@@ -163,7 +165,7 @@ fn config(root: &Path, pod: &Value, id: &str) -> Result<Value> {
             "noNewPrivileges": security["allowPrivilegeEscalation"] == false,
         },
         "root": {"path": root, "readonly": security["readOnlyRootFilesystem"]},
-        "mounts": mounts(pod, privileged)?,
+        "mounts": mounts(pod, privileged, empty)?,
         "linux": linux,
     }))
 }
@@ -203,8 +205,9 @@ fn environment(container: &Value) -> Result<Vec<String>> {
     Ok(all.into_iter().map(|(name, value)| format!("{name}={value}")).collect())
 }
 
-/// The runtime's own mounts, and those of the pod.
-fn mounts(pod: &Value, privileged: bool) -> Result<Vec<Value>> {
+/// The runtime's own mounts, and those of the pod. A folder that the host lacks is `empty`, where containerd would make
+/// it on the host.
+fn mounts(pod: &Value, privileged: bool, empty: &Path) -> Result<Vec<Value>> {
     let own = |at: &str, kind: &str, options: &[&str]| {
         let options = [&["nosuid"], options].concat();
         json!({"destination": at, "type": kind, "source": kind, "options": options})
@@ -227,8 +230,10 @@ fn mounts(pod: &Value, privileged: bool) -> Result<Vec<Value>> {
             _ => "rw",
         };
         let slave = if mount["mountPropagation"] == "HostToContainer" { "rslave" } else { "rprivate" };
+        let source = Path::new(volume["hostPath"]["path"].as_str().context("a folder of the host")?);
+        let source = if source.exists() { source } else { empty };
         all.push(json!({
-            "destination": mount["mountPath"], "type": "bind", "source": volume["hostPath"]["path"],
+            "destination": mount["mountPath"], "type": "bind", "source": source,
             "options": ["rbind", access, slave],
         }));
     }

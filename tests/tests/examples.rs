@@ -127,6 +127,19 @@ fn prologs_and_epilogs_of_concurrent_jobs_keep_the_mapping() -> Result<()> {
     };
     all("prolog.sh", 1..21)?;
     ensure!(jobs_of(0)? == (1..21).collect::<Vec<_>>() && jobs_of(3)? == [3, 7, 11, 15, 19]);
+    // The exporter reads what the scripts write.
+    let node = Node::new("h100-sxm-4")?.frozen();
+    let mapping = folder.path().display().to_string();
+    let exporter = node.start(&["--workloads.job-mapping", &mapping, "--workloads.interval", "1s"])?;
+    exporter.until("the jobs of a GPU are known", |samples| {
+        let jobs = samples
+            .all("accel_workload_info", &[("device", "gpu3")])
+            .map(|held| held.label("job").to_owned());
+        let mut jobs: Vec<_> = jobs.collect();
+        jobs.sort();
+        ensure!(jobs == ["11", "15", "19", "3", "7"], "{jobs:?}");
+        Ok(())
+    })?;
     all("epilog.sh", 1..20)?;
     ensure!(jobs_of(0)? == [20], "{:?}", jobs_of(0)?);
     ensure!(!folder.path().join("3").exists(), "a GPU without a job has a file");

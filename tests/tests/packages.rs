@@ -20,7 +20,7 @@ const RELEASES: [&str; 2] = ["bookworm", "bullseye"];
 
 /// Files that a package without them would be of little use, as the rpm has them.
 const WANTED: [&str; 10] = [
-    "/etc/default/accelscope",
+    "/etc/accelscope/accelscope.toml",
     "/usr/bin/accelscope",
     "/usr/lib/systemd/system/accelscope.service",
     "/usr/share/accelscope/alerts/nvidia.yaml",
@@ -126,7 +126,7 @@ fn the_deb_is_installed_runs_and_is_removed_without_a_trace() -> Result<()> {
         // Settings survive a removal, and nothing survives a purge.
         chroot.run(&["dpkg", "--remove", "accelscope"])?;
         ensure!(
-            chroot.path().join("etc/default/accelscope").exists(),
+            chroot.path().join("etc/accelscope/accelscope.toml").exists(),
             "{release}: a removal took the settings"
         );
         chroot.run(&["dpkg", "--purge", "accelscope"])?;

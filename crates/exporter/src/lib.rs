@@ -30,11 +30,11 @@ use std::{
     time::Duration,
 };
 
-use reading::Wanted;
 use source::{SourceSpec, UsageError};
 
 use crate::{
     commands::{
+        choice::Chosen,
         cli, fields,
         flags::{Command, JsonFlag, LogFlags},
         log, print, probe,
@@ -122,7 +122,7 @@ fn run(
         Command::Probe(flags) => {
             start_log(&flags.log, &program);
             let sources =
-                settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches, &Wanted::default())?;
+                settings::sources(&flags.sources, PROBE_INTERVAL, specs, &matches, &Chosen::all([]))?;
             let sources = sources.into_iter().map(|(source, _)| source).collect();
             let mut report = probe::run(sources, &flags.sources.sysfs);
             if let Some(settings) = settings::workloads(flags.workloads, &flags.sources.procfs) {

@@ -1,7 +1,8 @@
 //! Events that a driver announced since the exporter started: counts and times by code, and a sliding window.
 //!
 //! A driver announces each event once, to those who listen. The log therefore lives as long as the process,
-//! through resets and driver reloads, so that its counters never fall.
+//! through resets and driver reloads, so that its counters never fall. In a process that is started for a library, it
+//! begins with what the exporter remembers ([`EventLog::begin_with`]).
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},

@@ -39,7 +39,7 @@ pub struct Present {
 #[derive(Debug)]
 struct Processes {
     procfs: PathBuf,
-    /// By id: when it started, which tells it from a later one of that id, and what it works for.
+    /// By id: when it started, which distinguishes it from a later one of that id, and what it works for.
     known: HashMap<u32, (u64, Option<Workload>)>,
 }
 
@@ -92,7 +92,7 @@ struct Use {
     seen: Instant,
 }
 
-/// What tells a device or partition from every other.
+/// What distinguishes a device or partition from every other.
 fn key(identity: &Identity) -> String {
     identity.labels().map(|(_, value)| value).collect::<Vec<_>>().join("\n")
 }
@@ -189,6 +189,10 @@ impl Account {
     }
 
     fn put(&self, device: &Present, batch: &mut Batch) {
+        // While nobody is known, the rest is what the device reports anyway.
+        if self.holders.is_empty() && self.given.is_empty() {
+            return;
+        }
         let rest = vec![(Label::WorkloadKind, "unattributed".to_owned())];
         let with_engine = |engine: &str, holder: &Holder| {
             let engine = std::iter::once((Label::Engine, engine.to_owned()));

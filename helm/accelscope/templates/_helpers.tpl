@@ -33,6 +33,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end }}
 
+{{/* What a probe of a path does. */}}
+{{- define "accelscope.probe" -}}
+{{- if .root.Values.webConfig.clientCertificates -}}
+tcpSocket: {port: metrics}
+{{- else -}}
+httpGet: {path: {{ .path }}, port: metrics{{ if .root.Values.webConfig.tls }}, scheme: HTTPS{{ end }}}
+{{- end -}}
+{{- end }}
+
 {{/*
 What each kind of device needs of the cluster. `nodes`: labels, any of which with the value true or the one given says
 that a node has one. `env`: what the vendor's container runtime reads. `root`, `capabilities` and `roots` are those of
@@ -76,7 +85,7 @@ amx:
 
 {{/*
 The sum of what the chosen sources need, as YAML: nodes (a list, because one label may have several values), env, root,
-capabilities, roots.
+capabilities, roots, and kubelet: the folder of its socket where it is asked.
 */}}
 {{- define "accelscope.needs" -}}
 {{- $families := include "accelscope.families" . | fromYaml -}}
@@ -94,6 +103,10 @@ capabilities, roots.
 {{- $_ := set $sum "capabilities" (concat $sum.capabilities ($own.capabilities | default list) | uniq | sortAlpha) -}}
 {{- $_ := set $sum "root" (or $sum.root ($own.root | default false)) -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.workloads.enabled (ne .Values.privileges "none") -}}
+{{- $_ := set $sum "root" true -}}
+{{- $_ := set $sum "kubelet" (print .Values.workloads.kubeletFolder "/pod-resources") -}}
 {{- end -}}
 {{ toYaml $sum }}
 {{- end }}
@@ -118,6 +131,15 @@ sysfs: [/sys/bus, /sys/class, /sys/devices, /sys/module]
   path: /metrics
   interval: {{ $monitor.interval }}
   scrapeTimeout: {{ $monitor.scrapeTimeout }}
+  {{- if .root.Values.webConfig.tls }}
+  scheme: https
+  {{- end }}
+  {{- range $key := list "tlsConfig" "basicAuth" "authorization" }}
+  {{- with get $monitor $key }}
+  {{ $key }}:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
   relabelings:
   - targetLabel: job
     replacement: {{ include "accelscope.fullname" .root }}

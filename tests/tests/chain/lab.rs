@@ -44,7 +44,7 @@ impl Pace {
     }
 
     /// The longest `for` of the override file.
-    fn hold_max(self) -> u64 {
+    pub fn hold_max(self) -> u64 {
         2 * self.round
     }
 

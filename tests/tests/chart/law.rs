@@ -99,7 +99,7 @@ fn row(values: &str) -> Result<[String; 3]> {
     let paths = pod["volumes"].as_array().into_iter().flatten();
     let roots: BTreeSet<_> = paths
         .filter_map(|volume| volume["hostPath"]["path"].as_str())
-        .map(|path| path.match_indices('/').nth(1).map_or(path, |(end, _)| &path[..end]))
+        .map(|path| if path.starts_with("/sys/") { "/sys" } else { path })
         .collect();
     Ok([
         security["runAsUser"].to_string(),
@@ -118,10 +118,16 @@ fn privileges_are_those_of_the_documentation() -> Result<()> {
         let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [source, is @ ..] = cells.as_slice() else { unreachable!("a line has a cell") };
         let source = source.trim_matches('`');
-        ensure!(is == row(&format!("sources: [{source}]"))?, "{line}");
+        let alone = "workloads: {enabled: false}";
+        let values = match source {
+            // Beside what its sources need.
+            "workloads.enabled" => "sources: [nvidia]".to_owned(),
+            source => format!("sources: [{source}]\n{alone}"),
+        };
+        ensure!(is == row(&values)?, "{line}");
         sources.insert(source.to_owned());
     }
-    ensure!(sources.len() == 5, "{sources:?}");
+    ensure!(sources.len() == 6, "{sources:?}");
     Ok(())
 }
 

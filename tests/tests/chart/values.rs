@@ -45,7 +45,10 @@ fn wrong_values_are_refused_by_name() -> Result<()> {
 }
 
 /// Maps of the user's own keys.
-const FREE: [&str; 12] = [
+const FREE: [&str; 15] = [
+    "tlsConfig",
+    "basicAuth",
+    "authorization",
     "commonLabels",
     "nodeSelector",
     "podAnnotations",

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
-    Artefacts, Exporter, Node, Samples,
+    Artefacts, Exporter, Kubelet, Node, Samples,
     chart::{self, Helm},
     container::{self, Container, PROGRAM, Root},
     eventually,
@@ -48,8 +48,13 @@ fn render_nodes(node: &Node) -> PathBuf {
     node.sysfs().join("dev")
 }
 
-/// The pod of a release on a simulated machine, and where it serves.
+/// The pod of a release on a simulated machine, and where it serves. No kubelet is asked that this machine may have.
 fn pod(node: &Node, sources: &str, privileges: &str) -> Result<(Value, SocketAddr)> {
+    pod_with(node, sources, privileges, &json!({"enabled": false}))
+}
+
+/// The same with these values of `workloads`.
+fn pod_with(node: &Node, sources: &str, privileges: &str, workloads: &Value) -> Result<(Value, SocketAddr)> {
     let address = process::free_address()?;
     // Flags, variables and the machine's folder, through the chart's own values.
     let serve = node.accelscope("serve", &[])?;
@@ -71,7 +76,7 @@ fn pod(node: &Node, sources: &str, privileges: &str) -> Result<(Value, SocketAdd
     let values = json!({
         "sources": sources.split(", ").collect::<Vec<_>>(),
         "privileges": privileges, "port": address.port(), "extraArgs": args, "extraEnv": env,
-        "extraVolumes": volumes, "extraVolumeMounts": mounts,
+        "extraVolumes": volumes, "extraVolumeMounts": mounts, "workloads": workloads,
     });
     let objects = Helm::newest()?.objects("accelscope", &values.to_string())?;
     Ok((chart::one(&objects, "DaemonSet")?["spec"]["template"]["spec"].clone(), address))
@@ -109,8 +114,8 @@ fn probes(pod: &Value, address: SocketAddr) -> Result<()> {
 
 fn check(root: &Root, machine: &str, sources: &str) -> Result<()> {
     let node = Node::new(machine)?.frozen();
-    // What is outside reads everything: this test is run by root.
-    let outside: Exporter = node.start(&[])?;
+    // What is outside reads everything: this test is run by root. Neither asks who holds the devices.
+    let outside: Exporter = node.start(&["--workloads", "off"])?;
     for path in ROOTS_OWN.map(|path| node.sysfs().join(path)).iter().filter(|path| path.exists()) {
         fs::set_permissions(path, fs::Permissions::from_mode(if path.is_dir() { 0o700 } else { 0o400 }))?;
     }
@@ -173,10 +178,44 @@ fn with_the_preset_metrics_it_reads_every_family_as_root_outside_does() -> Resul
     }
     // runc makes the places of mounts; the program makes nothing.
     let made: Vec<_> = listing(root.path())?.difference(&before).cloned().collect();
-    let places = ["/dev", "/proc", "/sys", "/host", "/tmp"];
+    let places = ["/dev", "/proc", "/sys", "/host", "/tmp", "/var"];
     let unexpected: Vec<_> =
         made.iter().filter(|path| !places.iter().any(|place| path.starts_with(place))).collect();
     ensure!(unexpected.is_empty(), "{unexpected:?}");
+    Ok(())
+}
+
+#[test]
+fn it_asks_the_kubelet_over_the_mounted_folder_also_after_its_restart() -> Result<()> {
+    if !is_root() {
+        return skipped(ROOT_ONLY);
+    }
+    let node = Node::new("h100-sxm-4")?.frozen();
+    let mut kubelet = Kubelet::start(&json!({"pods": []}))?;
+    let workloads = json!({"enabled": true, "kubeletFolder": kubelet.dir()});
+    let (pod, address) = pod_with(&node, "nvidia", "metrics", &workloads)?;
+    let root = root()?;
+    let mut container = Container::start(root.path(), &pod)?;
+    let uuid = eventually("devices are read", || {
+        container.ensure_running()?;
+        let samples = scrape(address)?;
+        let up = samples.all("accel_device_up", &[("device", "gpu1")]).next().context("no device")?;
+        Ok(up.label("uuid").to_owned())
+    })?;
+    for name in ["first", "after-the-restart"] {
+        let devices = json!([{"resource": "nvidia.com/gpu", "ids": [uuid]}]);
+        let containers = json!([{"name": "main", "devices": devices}]);
+        kubelet.set(&json!({"pods": [{"namespace": "team", "name": name, "containers": containers}]}))?;
+        eventually("the pod is known", || {
+            let samples = scrape(address)?;
+            let holder = [("pod", name), ("namespace", "team"), ("device", "gpu1")];
+            ensure!(samples.all("accel_workload_info", &holder).count() == 1, "{}", container.log());
+            Ok(())
+        })?;
+        kubelet.restart()?;
+    }
+    let id = container.id()?;
+    ensure!(status(id, "CapEff")?.trim_matches('0').is_empty() && status(id, "Uid")?.starts_with('0'));
     Ok(())
 }
 

@@ -101,7 +101,7 @@ fn a_mistake_in_the_file_is_one_line_with_its_place_and_ends_the_start() -> Resu
         ("TLS\n  client_auth_type: Always\n", 4, &["Always", "RequireAndVerifyClientCert"]),
         ("TLS\n  client_ca_file: ca.pem\n", 4, &["client_auth_type"]),
         ("TLS\n  client_allowed_sans: [a]\n", 4, &["client_auth_type"]),
-        ("TLS\n  client_auth_type: RequireAndVerifyClientCert\n", 2, &["client_ca_file"]),
+        ("TLS\n  client_auth_type: RequireAndVerifyClientCert\n", 4, &["client_ca_file"]),
         ("basic_auth_users:\n  anna: [\n", 2, &[]),
         ("basic_auth_users:\n  anna: x\nbasic_auth_users:\n  bert: y\n", 3, &["basic_auth_users"]),
     ];

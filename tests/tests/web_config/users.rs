@@ -81,7 +81,7 @@ fn a_password_that_takes_minutes_to_check_delays_nobody_who_is_known() -> Result
             thread::spawn(move || e2e::process::run(&mut command))
         })
         .collect();
-    // One network may let a few wait; who comes after them is told so. Nobody of them gets in.
+    // One network may let a few wait, and those who come after them get 503. Nobody of them gets in.
     let mut statuses = Vec::new();
     while guesses.iter().any(|guess| !guess.is_finished()) {
         for (path, flags) in [("/metrics", &known[..]), ("/-/healthy", &[])] {

@@ -86,7 +86,7 @@ fn deb(program: &Path) -> Result<PathBuf> {
         fs::copy(source.join(script), own.join(script))?;
         fs::set_permissions(own.join(script), fs::Permissions::from_mode(0o755))?;
     }
-    fs::write(own.join("conffiles"), "/etc/default/accelscope\n")?;
+    fs::write(own.join("conffiles"), "/etc/accelscope/accelscope.toml\n")?;
     let version = env!("CARGO_PKG_VERSION");
     let control = format!(
         "Package: accelscope\nVersion: {version}\nArchitecture: amd64\nMaintainer: {MAINTAINER}\n\
@@ -129,8 +129,13 @@ fn depends(program: &Path) -> Result<String> {
 }
 
 /// Where the rpm's own folders begin.
-const OWN_FOLDERS: [&str; 4] =
-    ["/usr/share/accelscope", "/usr/share/doc/accelscope", "/usr/share/fish", "/usr/share/zsh"];
+const OWN_FOLDERS: [&str; 5] = [
+    "/etc/accelscope",
+    "/usr/share/accelscope",
+    "/usr/share/doc/accelscope",
+    "/usr/share/fish",
+    "/usr/share/zsh",
+];
 
 fn rpm(program: &Path) -> Result<PathBuf> {
     let root = empty("rpm")?;
@@ -143,7 +148,7 @@ fn rpm(program: &Path) -> Result<PathBuf> {
             ("d", path) => {
                 OWN_FOLDERS.iter().any(|own| path.starts_with(own)).then(|| format!("%dir {path}"))
             }
-            (_, "/etc/default/accelscope") => Some("%config(noreplace) /etc/default/accelscope".to_owned()),
+            (_, path) if path.starts_with("/etc/") => Some(format!("%config(noreplace) {path}")),
             (_, path) if path.starts_with("/usr/share/doc/") => Some(format!("%doc {path}")),
             (_, path) => Some(path.to_owned()),
         })

@@ -69,8 +69,8 @@ pub fn write(kind: Kind, program: &Path, root: &Path) -> Result<()> {
         return Ok(());
     }
     stage.unit(kind)?;
-    for what in ["man", "completions"] {
-        run(Command::new(program).args(["generate", what, "--output"]).arg(root.join("usr")))?;
+    for (what, below) in [("man", "usr"), ("completions", "usr"), ("config", "")] {
+        run(Command::new(program).args(["generate", what, "--output"]).arg(root.join(below)))?;
     }
     for page in fs::read_dir(root.join("usr/share/man/man1"))? {
         run(Command::new("gzip").args(["--best", "--no-name"]).arg(page?.path()))?;
@@ -118,13 +118,12 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// The unit, its drop-ins as examples, and the file of its settings.
+    /// The unit, and its drop-ins as examples.
     fn unit(&self, kind: Kind) -> Result<()> {
         let folder = repository().join("packaging/systemd");
         let unit = fs::read_to_string(folder.join("accelscope.service"))?;
         ensure!(unit.contains(BY_HAND), "the unit does not start {BY_HAND}");
         self.text(&format!("{}/accelscope.service", kind.units()), &unit.replace(BY_HAND, PROGRAM))?;
-        self.copy(&folder.join("accelscope.default"), "etc/default/accelscope", 0o644)?;
         self.all("packaging/systemd", "conf", "usr/share/accelscope/systemd")
     }
 }

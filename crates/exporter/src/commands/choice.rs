@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, iter};
 
 use document::nearest;
-use naming::{Id, METRICS, Scope, vendor_names};
+use naming::{Family, Id, METRICS, Scope, vendor_names};
+use reading::Wanted;
 use source::UsageError;
 use wildmatch::WildMatch;
 
@@ -49,8 +50,32 @@ pub fn left_out(flags: &ChoiceFlags) -> Result<BTreeSet<&'static str>, UsageErro
     Ok(names.iter().copied().filter(|name| !is_chosen(name)).collect())
 }
 
-/// Whether anything that is exported is made of this metric.
-pub fn is_wanted(id: Id, vocabularies: &Vocabularies) -> bool {
+/// What of each family is exported.
+#[derive(Clone, Debug)]
+pub struct Chosen(Vec<(Family, Wanted)>);
+
+impl Chosen {
+    /// Everything of these families.
+    pub fn all(families: impl IntoIterator<Item = Family>) -> Self {
+        Self(families.into_iter().map(|family| (family, Wanted::default())).collect())
+    }
+
+    /// What is exported of one family; everything of one that is not among them.
+    pub fn of(&self, family: Family) -> Wanted {
+        let found = self.0.iter().find(|(known, _)| *known == family);
+        found.map(|(_, wanted)| wanted.clone()).unwrap_or_default()
+    }
+
+    /// Chooses what the names are made of.
+    pub fn set(&self, vocabularies: &Vocabularies) {
+        for (family, wanted) in &self.0 {
+            wanted.set(|id| is_wanted(id, *family, vocabularies));
+        }
+    }
+}
+
+/// Whether a name that is exported of this family is made of this metric.
+fn is_wanted(id: Id, family: Family, vocabularies: &Vocabularies) -> bool {
     let Vocabularies { unified, vendor, filters, left_out, .. } = vocabularies;
     let metric = id.metric();
     if metric.scope == Scope::Exporter || left_out.is_empty() {
@@ -58,7 +83,8 @@ pub fn is_wanted(id: Id, vocabularies: &Vocabularies) -> bool {
     }
     let of_vendor = metric.vendor_names().filter(|row| {
         let mut filters = filters.iter().filter(|filter| filter.vocabulary == row.vocabulary);
-        *vendor && filters.next().is_none_or(|filter| filter.get(row.name).is_some())
+        let is_kept = filters.next().is_none_or(|filter| filter.get(row.name).is_some());
+        *vendor && row.family == family && is_kept
     });
     let unified = metric.name.filter(|_| *unified);
     iter::chain(unified, of_vendor.map(|row| row.name)).any(|name| !left_out.contains(name))

@@ -4,13 +4,12 @@ use std::{ffi::OsString, io, sync::Arc, thread};
 
 use arc_swap::ArcSwap;
 use clap::ArgMatches;
-use reading::Wanted;
 use signal_hook::{consts::SIGHUP, iterator::Signals};
 use source::{SourceSpec, UsageError};
 use tracing::{error, info, warn};
 
 use super::{
-    choice,
+    choice::Chosen,
     cli::{self, Parsed},
     config,
     flags::Command,
@@ -36,8 +35,8 @@ pub struct Reload {
     pub specs: Vec<SourceSpec>,
     /// What is printed.
     pub vocabularies: Arc<ArcSwap<Vocabularies>>,
-    /// The metrics of which anything is exported.
-    pub metrics: Wanted,
+    /// What of each family is exported.
+    pub metrics: Chosen,
     /// The web configuration, where there is one.
     pub web_config: Option<Arc<Watched>>,
     /// How the file of settings was read, where there is one.
@@ -61,7 +60,7 @@ impl Reload {
         }
         match self.read() {
             Ok((vocabularies, matches)) => {
-                self.metrics.set(|id| choice::is_wanted(id, &vocabularies));
+                self.metrics.set(&vocabularies);
                 self.vocabularies.store(Arc::new(vocabularies));
                 self.state.iter().for_each(|state| state.succeeded());
                 let mut changed = config::changed(&self.program, &self.matches, &matches);

@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use exposition::Format;
-use reading::{Source, Wanted};
+use reading::Source;
 use rustix::process::Resource;
 use sd_notify::NotifyState;
 use signal_hook::{
@@ -28,6 +28,7 @@ use tracing::{info, warn};
 use workloads::Room;
 
 use crate::{
+    commands::choice::Chosen,
     commands::log,
     http::body::{BodyCache, Selection, Vocabularies, What},
     http::connection::{self, Timeouts},
@@ -86,8 +87,8 @@ pub struct Serve {
     pub host: Option<Host>,
     /// Which metric names to export.
     pub vocabularies: Arc<ArcSwap<Vocabularies>>,
-    /// The metrics of which anything is exported.
-    pub metrics: Wanted,
+    /// What of each family is exported.
+    pub metrics: Chosen,
     /// Where to listen.
     pub listeners: Vec<BoundSocket>,
     /// Settings of the HTTP side.

@@ -10,7 +10,7 @@ use source::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
 
 use crate::{
     Failure,
-    commands::choice,
+    commands::choice::{self, Chosen},
     commands::config::Config,
     commands::flags::{
         Isolate, NamesFlags, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads,
@@ -45,17 +45,18 @@ pub fn sources(
     interval: Duration,
     specs: &[SourceSpec],
     matches: &ArgMatches,
-    metrics: &Wanted,
+    chosen: &Chosen,
 ) -> Result<Vec<Configured>, UsageError> {
     let SourceFlags { source: wanted, isolate, .. } = flags;
     if wanted.len() > 1 && wanted.iter().any(|name| name == AUTO) {
         return Err(UsageError("--source: auto is all sources; name it alone or leave it out".to_owned()));
     }
-    let common = common(flags, interval, Some(isolation::trial::run), metrics);
     let wanted =
         specs.iter().filter(|spec| wanted.iter().any(|name| name == AUTO || name == spec.family.name()));
     wanted
         .map(|spec| {
+            let try_library: Option<TryLibrary> = Some(isolation::trial::run);
+            let common = common(flags, interval, try_library, chosen.of(spec.family));
             let Opened { parts, filters } = (spec.open)(matches, &common)?;
             let isolated = || Box::new(Isolated::new(spec.family));
             let source = match parts {
@@ -84,12 +85,12 @@ pub fn library(
 ) -> Result<Box<dyn Source>, UsageError> {
     let none = || UsageError("only the exporter itself starts a helper process".to_owned());
     let spec = specs.iter().find(|spec| family == spec.family.name()).ok_or_else(none)?;
-    let metrics = Wanted::default();
+    let chosen = Chosen::all([spec.family]);
     // The process is the trial.
-    let Opened { parts, filters } = (spec.open)(matches, &common(flags, interval, None, &metrics))?;
+    let Opened { parts, filters } =
+        (spec.open)(matches, &common(flags, interval, None, chosen.of(spec.family)))?;
     if let Some(names) = names {
-        let vocabularies = vocabularies(names, &[filters])?;
-        metrics.set(|id| choice::is_wanted(id, &vocabularies));
+        chosen.set(&vocabularies(names, &[filters])?);
     }
     match parts {
         Parts::Kernel(_) => Err(none()),
@@ -101,7 +102,7 @@ fn common(
     flags: &SourceFlags,
     interval: Duration,
     try_library: Option<TryLibrary>,
-    metrics: &Wanted,
+    wanted: Wanted,
 ) -> Common {
     Common {
         interval,
@@ -109,7 +110,7 @@ fn common(
         procfs: flags.procfs.clone(),
         hostname: node_name(),
         try_library,
-        wanted: metrics.clone(),
+        wanted,
     }
 }
 
@@ -140,14 +141,14 @@ pub fn serve(
     config: &Config,
 ) -> Result<Serve, Failure> {
     let ServeFlags { sampling, sources: wanted, workloads, names, web, .. } = flags;
-    let metrics = Wanted::default();
+    let metrics = Chosen::all(specs.iter().map(|spec| spec.family));
     let configured = sources(&wanted, sampling.interval, specs, matches, &metrics)?;
     let web_config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health));
     let web_config = web_config.transpose().map_err(UsageError)?;
     let listeners = listeners(&web)?;
     let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
     let vocabularies = vocabularies(&names, &filters)?;
-    metrics.set(|id| choice::is_wanted(id, &vocabularies));
+    metrics.set(&vocabularies);
     Ok(Serve {
         name,
         node_name: node_name(),
@@ -196,7 +197,7 @@ pub fn vocabularies_again(
     specs: &[SourceSpec],
     matches: &ArgMatches,
 ) -> Result<Vocabularies, UsageError> {
-    let opened = sources(&flags.sources, flags.sampling.interval, specs, matches, &Wanted::default())?;
+    let opened = sources(&flags.sources, flags.sampling.interval, specs, matches, &Chosen::all([]))?;
     let filters: Vec<_> = opened.into_iter().map(|(_, filters)| filters).collect();
     vocabularies(&flags.names, &filters)
 }

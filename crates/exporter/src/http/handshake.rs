@@ -26,7 +26,7 @@ pub enum Handshake {
     Plain(Box<dyn Stream>),
     /// The client has left without a word, as one that only tests whether the port is open.
     Left,
-    /// It failed; the client was told why.
+    /// It failed; the alert that says why was sent.
     Failed,
 }
 

@@ -461,6 +461,7 @@ mod tests {
     fn a_round_arrives_as_it_was_read() {
         let sent = batch();
         let arrived: Batch = read(&written(&sent)).expect("readable");
+        assert_eq!(arrived.clients, sent.clients);
         assert_eq!(arrived.absences, sent.absences);
         assert_eq!(arrived.finish(), sent.finish());
     }

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use workloads::Present;
 
 use crate::{
+    commands::choice::Chosen,
     sampling::call::DriverCall,
     sampling::device::{Device, Snapshot, Status},
     sampling::standby::Standbys,
@@ -96,11 +97,11 @@ impl NodeState {
         families: impl IntoIterator<Item = Family>,
         auto: bool,
         timing: Timing,
-        wanted: &Wanted,
+        chosen: &Chosen,
     ) -> Self {
         let generation = Generation::default();
         let source = |family| {
-            Arc::new(SourceState::new(family, auto, generation.clone(), timing.clone(), wanted.clone()))
+            Arc::new(SourceState::new(family, auto, generation.clone(), timing.clone(), chosen.of(family)))
         };
         let sources = families.into_iter().map(source).collect();
         Self { sources, generation, timing, absent_reported: Once::new() }

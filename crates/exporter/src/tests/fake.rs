@@ -20,10 +20,11 @@ use naming::{
 };
 use reading::{
     Absence, Backend, Batch, Fault, Found, Identity, Labels, Lost, Prior, Sampler, Session, Source,
-    Unavailable, Wanted,
+    Unavailable,
 };
 
 use crate::{
+    commands::choice::Chosen,
     http::web_config::guard::Guard,
     sampling::state::NodeState,
     sampling::supervisor,
@@ -329,7 +330,7 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(machine: Machine) -> Self {
-        let node = NodeState::new([Family::Nvidia], false, timing(), &Wanted::default());
+        let node = NodeState::new([Family::Nvidia], false, timing(), &Chosen::all([]));
         let sysfs = tempfile::tempdir().expect("a folder");
         let source = Box::new(FakeSource(machine.clone()));
         supervisor::spawn(source, Arc::clone(&node.sources[0]), timing(), sysfs.path()).expect("a thread");

@@ -16,11 +16,11 @@ use arc_swap::ArcSwap;
 use exposition::Format;
 use flate2::read::GzDecoder;
 use naming::Family;
-use reading::Wanted;
 use tokio::sync::oneshot;
 
 use super::fake::{Act, FakeSource, Machine, eventually, timing};
 use crate::{
+    commands::choice::Chosen,
     commands::serve::{Serve, Web},
     commands::values::listen_address,
     http::body::{BodyCache, Selection, Vocabularies, What},
@@ -87,7 +87,7 @@ impl Server {
                 listeners,
                 web,
                 settings: None,
-                metrics: Wanted::default(),
+                metrics: Chosen::all([]),
             }
             .run(|| async {
                 // A test that fails drops the sender, which is as good as sending.
@@ -342,7 +342,7 @@ fn a_megabyte_of_headers_is_rejected() {
 
 #[test]
 fn a_client_elsewhere_sees_no_path_and_no_error_text() {
-    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing(), &Wanted::default()));
+    let node = Arc::new(NodeState::new([Family::Nvidia], false, timing(), &Chosen::all([])));
     node.sources[0].down("/opt/secret/libfake.so.1: no such file".to_owned(), None, None, false);
     let counts = Rc::new(HttpCounts::default());
     let routes = Routes {
@@ -459,7 +459,7 @@ fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {
 fn a_body_is_built_once_per_change() {
     let mut timing = timing();
     timing.interval = Duration::from_mins(1);
-    let node = Arc::new(NodeState::new([Family::Nvidia, Family::Xpu], false, timing, &Wanted::default()));
+    let node = Arc::new(NodeState::new([Family::Nvidia, Family::Xpu], false, timing, &Chosen::all([])));
     let bodies = bodies(&node, &Rc::default());
     let all = Selection::of(&node, |_| true);
     let one = Selection::of(&node, |source| source.family == Family::Nvidia);

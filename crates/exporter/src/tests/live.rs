@@ -4,14 +4,13 @@ use std::{io::Write, sync::Arc};
 
 use flate2::read::GzDecoder;
 use naming::Family;
-use reading::Wanted;
 use serde_json::Value;
 
 use super::{
     fake::{Act, Machine, eventually, timing},
     http::{Server, read_one},
 };
-use crate::{http::live::Live, sampling::state::NodeState};
+use crate::{commands::choice::Chosen, http::live::Live, sampling::state::NodeState};
 
 fn node(server: &Server) -> Value {
     let response = server.get("/api/v1/node");
@@ -115,7 +114,7 @@ fn the_json_is_compressed_when_asked_and_the_page_loads_nothing_from_elsewhere()
 
 #[test]
 fn a_driver_that_is_not_there_for_devices_of_the_bus_is_red() {
-    let node = Arc::new(NodeState::new(Family::ALL, true, timing(), &Wanted::default()));
+    let node = Arc::new(NodeState::new(Family::ALL, true, timing(), &Chosen::all([])));
     let live = Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node));
     let read = || serde_json::from_slice::<Value>(&live.json(true, false)).expect("JSON");
     assert_eq!(
@@ -142,7 +141,7 @@ fn the_json_is_made_once_while_nothing_changes() {
         [Family::Nvidia],
         false,
         crate::sampling::timing::Timing { interval: std::time::Duration::from_hours(1), ..timing() },
-        &Wanted::default(),
+        &Chosen::all([]),
     ));
     let live = Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node));
     let (plain, gzip) = (live.json(true, false), live.json(true, true));

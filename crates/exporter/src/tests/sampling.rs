@@ -8,9 +8,10 @@ use std::{
 };
 
 use naming::Family;
-use reading::{Batch, Found, Identity, Wanted};
+use reading::{Batch, Found, Identity};
 
 use super::fake::{Act, Machine, Rig};
+use crate::commands::choice::Chosen;
 use crate::sampling::{device::Status, state::NodeState, timing::Timing};
 
 /// A device that no test opens.
@@ -507,7 +508,7 @@ fn busy_seconds_are_the_integral_of_the_ratio() {
 #[test]
 fn a_long_interval_does_not_delay_that_a_hang_shows() {
     let interval = Duration::from_mins(5);
-    let node = NodeState::new([Family::Nvidia], false, Timing::new(interval), &Wanted::default());
+    let node = NodeState::new([Family::Nvidia], false, Timing::new(interval), &Chosen::all([]));
     let source = &node.sources[0];
     let identity = Arc::new(Identity::new(Family::Nvidia, "gpu0"));
     let device = source.device(&found("gpu0".to_owned(), Arc::clone(&identity)));

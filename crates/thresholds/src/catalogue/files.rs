@@ -92,8 +92,11 @@ struct XidFile {
     xid: Vec<XidAction>,
 }
 
-fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
-    toml::from_str(text).map_err(|error| format!("{name}: {error}"))
+/// Reads a file of the catalogue. It goes through a tree, since the deserializer of TOML has the code of each type that
+/// it fills several times: 300 KB of the program.
+pub(crate) fn read<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
+    let tree: serde_json::Value = toml::from_str(text).map_err(|error| format!("{name}: {error}"))?;
+    serde_json::from_value(tree).map_err(|error| format!("{name}: {error}"))
 }
 
 /// What is said of single devices, without rules: a small part of the catalogue, quick to read.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use naming::Family;
 
 use crate::{
-    catalogue::{BANDS, Catalogue},
+    catalogue::{BANDS, Catalogue, read},
     model::{Bound, Severity, Signal, SloClass, Unit},
     plan::scaled,
     slo,
@@ -51,7 +51,7 @@ struct BuiltPanel {
 type Rows = Vec<(Option<String>, bool, Vec<BuiltPanel>)>;
 
 fn spec() -> Result<Spec, String> {
-    toml::from_str(SPEC).map_err(|error| format!("dashboards.toml: {error}"))
+    read("dashboards.toml", SPEC)
 }
 
 /// Makes the panels of one dashboard.

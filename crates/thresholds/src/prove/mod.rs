@@ -166,9 +166,11 @@ impl Prover<'_> {
             return Ok(None);
         }
         let ticks = self.set.catalogue.scaled(test.settle).0.div_ceil(self.tick()) + 6;
+        // A window and a little more: after two steps, a look-back of three windows holds only them.
+        let window = self.set.catalogue.rate_window.0.div_ceil(self.tick()) + 6;
         let step = |step: &Step| {
             let from = step.from.as_ref().and_then(|band| bounds.get(band)).map_or(0.0, Bound::number);
-            Phase { value: Some(from + step.by), ticks, state: Some(step.state) }
+            Phase { value: Some(from + step.by), ticks: window, state: Some(step.state) }
         };
         let phases: Vec<_> = if test.steps.is_empty() {
             points.iter().map(|v| Phase { value: Some(*v), ticks, state: None }).collect()

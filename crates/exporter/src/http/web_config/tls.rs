@@ -241,20 +241,38 @@ fn clients(
             (None, None) => Ok((nobody, None)),
         };
     }
-    let chain = match (asked.verified, authorities) {
-        (false, _) => None,
-        (true, None) => return node.error("client_auth_type verifies clients; it needs client_ca_file"),
+    let authorities = match (asked.verified, authorities) {
+        (false, _) => Authorities::NotAsked,
+        (true, None) if !asked.required => Authorities::Nobody,
+        (true, None) => {
+            let place = section.get("client_auth_type").unwrap_or(node);
+            return place.error("client_auth_type verifies clients; it needs client_ca_file");
+        }
         (true, Some((place, pem))) => {
             let mut roots = RootCertStore::empty();
             for root in certificates(place, &pem)? {
                 roots.add(root).or_else(|error| place.error(format!("client_ca: {error}")))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
-            Some(verifier.build().or_else(|error| place.error(format!("client_ca: {error}")))?)
+            Authorities::Ours(verifier.build().or_else(|error| place.error(format!("client_ca: {error}")))?)
         }
     };
     let algorithms = provider.signature_verification_algorithms;
-    Ok((asked, Some(Clients { mandatory: asked.required && protects_health, chain, allowed, algorithms })))
+    Ok((
+        asked,
+        Some(Clients { mandatory: asked.required && protects_health, authorities, allowed, algorithms }),
+    ))
+}
+
+/// Whom the certificates of clients must lead to.
+#[derive(Debug)]
+enum Authorities {
+    /// That is not looked at.
+    NotAsked,
+    /// There are none: a client may have no certificate, and none that it has is valid.
+    Nobody,
+    /// These.
+    Ours(Arc<dyn ClientCertVerifier>),
 }
 
 /// Checks the certificates of clients.
@@ -262,8 +280,7 @@ fn clients(
 struct Clients {
     /// A handshake without a certificate fails. Otherwise the paths decide that are asked for.
     mandatory: bool,
-    /// Whether they lead to one of our authorities, where that is asked.
-    chain: Option<Arc<dyn ClientCertVerifier>>,
+    authorities: Authorities,
     /// Alternative names of which a certificate must have one.
     allowed: Option<Vec<String>>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -275,7 +292,10 @@ impl ClientCertVerifier for Clients {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.as_ref().map_or(&[], |chain| chain.root_hint_subjects())
+        match &self.authorities {
+            Authorities::Ours(authorities) => authorities.root_hint_subjects(),
+            Authorities::NotAsked | Authorities::Nobody => &[],
+        }
     }
 
     fn verify_client_cert(
@@ -284,8 +304,12 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if let Some(chain) = &self.chain {
-            chain.verify_client_cert(certificate, intermediates, now)?;
+        match &self.authorities {
+            Authorities::NotAsked => {}
+            Authorities::Nobody => return Err(CertificateError::UnknownIssuer.into()),
+            Authorities::Ours(authorities) => {
+                authorities.verify_client_cert(certificate, intermediates, now)?;
+            }
         }
         let has = |allowed: &[String]| {
             alternative_names(certificate)

@@ -154,3 +154,40 @@ fn a_node_is_known_by_its_number_and_never_by_its_name() {
     let both = vec![("render", Err("garbage")), ("compute", Err("garbage"))];
     assert_eq!(reader(&mut clients, &OpenFiles::new(procfs.path()))(0), (both, None));
 }
+
+#[test]
+fn each_process_has_its_memory_and_its_part_of_the_time() {
+    let procfs = host();
+    let procfs = procfs.path();
+    let open = OpenFiles::new(procfs);
+    let mut clients = Clients::new("0000:03:00.0", Ok(nodes()));
+    let start = Instant::now();
+    let mut read = |seconds| {
+        let load = clients.read(&open, &["compute"], start + Duration::from_secs(seconds));
+        let round = |seconds: f64| (seconds * 10.0).round() / 10.0;
+        let compute = |process: &super::ProcessLoad| {
+            let found = process.busy_seconds.iter().find(|(engine, _)| *engine == "compute");
+            found.map(|(_, seconds)| round(*seconds))
+        };
+        let all = load.by_process.iter().map(|process| (process.pid, process.memory_bytes, compute(process)));
+        all.collect::<Vec<_>>()
+    };
+    client(procfs, 41, 1, 0, 1000);
+    client(procfs, 42, 2, 0, 1000);
+    assert_eq!(
+        read(0),
+        [(41, Some(1024), None), (42, Some(1024), None)],
+        "nothing is known of the time before"
+    );
+    client(procfs, 41, 1, 500, 2000);
+    client(procfs, 42, 2, 100, 2000);
+    assert_eq!(read(1), [(41, Some(1024), Some(0.5)), (42, Some(1024), Some(0.1))]);
+    fs::remove_dir_all(procfs.join("41")).expect("removed");
+    client(procfs, 42, 2, 1100, 4000);
+    assert_eq!(read(3), [(42, Some(1024), Some(1.1))]);
+    // Memory of the card itself counts, where there is any.
+    let vram = "drm-pdev: 0000:03:00.0\ndrm-client-id: 2\ndrm-resident-gtt: 1 KiB\ndrm-resident-vram0: 4 KiB\n\
+                drm-cycles-ccs: 1100\ndrm-total-cycles-ccs: 5000\n";
+    put(procfs, 42, &procfs.join("dri/renderD128"), vram);
+    assert_eq!(read(4), [(42, Some(4096), Some(1.1))]);
+}
