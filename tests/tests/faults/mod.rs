@@ -266,7 +266,8 @@ fn a_hang_costs_one_thread_and_one_device(vendor: &Vendor) -> Result<()> {
     }
     others_are_fresh(vendor, &exporter, 5)?;
     let now = exporter.process.threads()?;
-    ensure!(now <= threads, "{threads} threads became {now}");
+    // The standby, which the source had no need of before.
+    ensure!(now <= threads + 1, "{threads} threads became {now}");
     let told = exporter.process.log().lines().filter(|line| line.contains(&vendor.device(5))).count();
     ensure!(told <= 2, "{told} lines about one change of state");
 
