@@ -165,7 +165,7 @@ fn the_first_page_and_the_build_say_that_the_machine_is_simulated() -> Result<()
         page.headers
     );
     let html = page.text()?;
-    ensure!(html.contains("/metrics") && html.to_lowercase().contains("simulated"), "{html}");
+    ensure!(html.contains("href=\"metrics\"") && html.to_lowercase().contains("simulated"), "{html}");
     let samples = exporter.scrape()?;
     ensure!(
         samples.has("accelscope_build_info", &[("simulated", "h100-sxm-4")]),

@@ -15,6 +15,8 @@ pub struct Vendor {
     pub shows_bus: bool,
     /// What devices are called, without their number; empty where it is their PCI address.
     pub prefix: &'static str,
+    /// Whether its energy is a sum of the exporter's own, which goes on when a driver is loaded again.
+    pub sums_energy: bool,
     /// A call that one series of each vocabulary comes from, and those series.
     pub call: &'static str,
     pub series: [&'static str; 2],
@@ -34,6 +36,7 @@ pub const NVIDIA: Vendor = Vendor {
     flags: &[],
     shows_bus: false,
     prefix: "gpu",
+    sums_energy: false,
     call: "nvmlDeviceGetPowerUsage",
     series: ["DCGM_FI_DEV_POWER_USAGE", "accel_power_watts"],
     unknown: (999, "NVML_ERROR_UNKNOWN"),
@@ -92,6 +95,7 @@ pub const GAUDI: Vendor = Vendor {
     flags: &[],
     shows_bus: true,
     prefix: "hpu",
+    sums_energy: false,
     call: "hlml_device_get_power_usage",
     series: ["accel_power_watts", "habanalabs_power_mW"],
     unknown: (49, "HLML_ERROR_UNKNOWN"),
@@ -141,11 +145,12 @@ pub const LEVEL_ZERO: Vendor = Vendor {
     flags: &["--xpu.backend", "level-zero"],
     shows_bus: true,
     prefix: "",
+    sums_energy: true,
     call: "zesPowerGetEnergyCounter",
     series: ["accel_energy_joules_total", "accel_power_watts"],
     unknown: (0x7abc_def0, "unknown_return_code"),
     garbage: &[
-        (Garbage::Blank, "zesPowerGetEnergyCounter", "accel_energy_joules_total", &[], "zero"),
+        (Garbage::Blank, "zesPowerGetEnergyCounter", "accel_energy_joules_total", &[], "blank"),
         (Garbage::Blank, "zesMemoryGetState", "accel_memory_used_bytes", &[], "sizes_disagree"),
         // Success without a value.
         (
@@ -171,7 +176,7 @@ pub const LEVEL_ZERO: Vendor = Vendor {
 
 /// The same through the kernel's files, where there is no call to fail and no symbol to miss: what becomes of
 /// single files is in `xpu.rs`.
-pub const KERNEL: Vendor = Vendor { flags: &["--xpu.backend", "kernel"], ..LEVEL_ZERO };
+pub const KERNEL: Vendor = Vendor { flags: &["--xpu.backend", "kernel"], sums_energy: false, ..LEVEL_ZERO };
 
 /// The same faults in helper processes, and without one where there is one by default.
 const ISOLATED: &[&str] = &["--isolate", "on"];
