@@ -21,7 +21,7 @@ use tracing::error;
 use crate::sampling::{device::Device, state::SourceState, timing::Timing, worker::STACK_BYTES};
 
 /// How long a thread stays that no device needs: a driver that is slow in one round is often slow in the next.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(3);
 
 /// The standby threads of one source.
 #[derive(Debug, Default)]
