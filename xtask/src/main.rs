@@ -91,11 +91,9 @@ fn dispatch(words: &[&str]) -> Result<()> {
 }
 
 fn bench(words: &[&str]) -> Result<()> {
-    let (part, extent) = match words {
-        [part @ .., "--quick"] => (part, bench::Extent::Quick),
-        part => (part, bench::Extent::Whole),
-    };
-    match part {
+    let extent = if words.contains(&"--quick") { bench::Extent::Quick } else { bench::Extent::Whole };
+    let part: Vec<&str> = words.iter().copied().filter(|word| *word != "--quick").collect();
+    match *part {
         [] => {
             bench::scrapes::run(extent, None)?;
             bench::page::run(extent)?;
