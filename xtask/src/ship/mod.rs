@@ -2,7 +2,7 @@
 //!
 //! | module | part |
 //! |---|---|
-//! | [`program`] | the program for old C libraries |
+//! | [`program`](mod@program) | the program for old C libraries |
 //! | [`stage`] | the files as they are installed, for each kind of artefact |
 //! | [`bill`] | the bill of materials and the licences of what the program contains |
 //! | [`packages`] | deb and rpm |

@@ -3,7 +3,7 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`file`] | the file and those that it names, read and checked |
+//! | [`file`](mod@file) | the file and those that it names, read and checked |
 //! | [`tls`] | what rustls makes of `tls_server_config` |
 //! | [`users`] | passwords, checked on a thread of their own |
 //! | [`rate`] | the token bucket of `rate_limit` |
