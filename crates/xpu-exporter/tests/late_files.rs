@@ -2,6 +2,7 @@
 //! that cannot be read for a while is not forgotten.
 
 mod no_level_zero;
+mod shown;
 
 use std::{
     collections::BTreeSet,
@@ -11,21 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use no_level_zero::NoLevelZero;
-use reading::{Batch, Prior, Sampler, Session, Source};
-use sim::{Live, Options, clock::Clock, kernel::Tree};
-use xpu_exporter::{BackendChoice, Roots, XpuSource};
-
-fn session(sysfs: &Path, machine: &str) -> Box<dyn Session> {
-    let options = Options { machine: machine.to_owned(), clock: Clock::Fixed(1.795e9), ..Options::default() };
-    let live = Live::open(&options).expect("the machine opens");
-    let mut tree = Tree::new(sysfs).expect("a root");
-    tree.show(sim::family::xpu::files(&live.now())).expect("written");
-    let roots = Roots { procfs: sysfs.join("proc"), dev: sysfs.join("dev"), sysfs: sysfs.to_owned() };
-    XpuSource::new(roots, Box::new(NoLevelZero), false, BackendChoice::Kernel, false)
-        .connect()
-        .expect("there are cards")
-}
+use reading::{Batch, Prior, Sampler, Session};
+use shown::session;
 
 fn first(session: &mut dyn Session) -> Box<dyn Sampler> {
     let mut found = session.devices(&Prior::default()).expect("listed");

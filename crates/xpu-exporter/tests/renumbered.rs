@@ -2,28 +2,15 @@
 //! info metric follow.
 
 mod no_level_zero;
+mod shown;
 
-use std::{fs, path::Path};
+use std::fs;
 
 use naming::{Label, catalogue as m};
-use no_level_zero::NoLevelZero;
-use reading::{Batch, Found, Lost, Prior, Sampler, Session, Source};
-use sim::{Live, Options, clock::Clock, kernel::Tree};
-use xpu_exporter::{BackendChoice, Roots, XpuSource};
+use reading::{Batch, Found, Lost, Prior, Sampler, Session};
+use shown::session;
 
 const ADDRESSES: [&str; 2] = ["0000:03:00.0", "0000:07:00.0"];
-
-fn session(sysfs: &Path) -> Box<dyn Session> {
-    let options =
-        Options { machine: "battlematrix-8".to_owned(), clock: Clock::Fixed(1.795e9), ..Options::default() };
-    let live = Live::open(&options).expect("the machine opens");
-    let mut tree = Tree::new(sysfs).expect("a root");
-    tree.show(sim::family::xpu::files(&live.now())).expect("written");
-    let roots = Roots { procfs: sysfs.join("proc"), dev: sysfs.join("dev"), sysfs: sysfs.to_owned() };
-    XpuSource::new(roots, Box::new(NoLevelZero), false, BackendChoice::Kernel, false)
-        .connect()
-        .expect("there are cards")
-}
 
 /// The first two cards: labels, samplers.
 fn cards(session: &mut dyn Session) -> Vec<(String, Box<dyn Sampler>)> {
@@ -55,7 +42,7 @@ fn nodes(sampler: &mut dyn Sampler) -> Result<[String; 2], Lost> {
 #[test]
 fn cards_that_change_their_numbers_are_opened_again_under_their_names() {
     let root = tempfile::tempdir().expect("a folder");
-    let mut session = session(root.path());
+    let mut session = session(root.path(), "battlematrix-8");
     let mut before = cards(&mut *session);
     for ((_, sampler), expected) in before.iter_mut().zip([["card1", "renderD128"], ["card2", "renderD129"]])
     {
