@@ -106,8 +106,6 @@ impl Accounts {
 
     /// Adds what was used since the last time.
     pub fn advance(&mut self, present: &[Present], names: &Names<'_>, now: Instant) {
-        let key =
-            |identity: &Identity| identity.labels().map(|(_, value)| value).collect::<Vec<_>>().join("\n");
         let mut before = std::mem::take(&mut self.devices);
         for (index, device) in present.iter().enumerate() {
             let key = key(&device.identity);

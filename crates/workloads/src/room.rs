@@ -90,7 +90,8 @@ impl Room {
             let sole = lock(&self.state).resolved.sole.clone();
             accounts.advance(&present, &Names { pods: &listed.pods, sole: &sole }, now);
             let before = std::mem::replace(&mut identities, identities_of(&present));
-            let others_before = std::mem::replace(&mut others, asked.others(&accounts, &jobs, &present, now));
+            let found = asked.others(&accounts, &jobs, &present, &identities, now);
+            let others_before = std::mem::replace(&mut others, found);
             let used = accounts.subjects(&present);
             let is_new = is_due || identities != before || others != others_before;
             let resolved = is_new.then(|| resolve(&listed, others.clone(), &identities, &mut asked.specs));
@@ -204,10 +205,11 @@ impl Asked {
         accounts: &Accounts,
         jobs: &[Job],
         present: &[Present],
+        identities: &[Arc<Identity>],
         now: Instant,
     ) -> Vec<(usize, Holder)> {
-        let identities = identities_of(present);
-        let devices = Devices::new(&identities);
+        // Most nodes have no files of jobs, and this is asked every second.
+        let devices = if jobs.is_empty() { Devices::new(&[]) } else { Devices::new(identities) };
         let holder = |job: &Job| {
             let user = job.user.clone().map(|user| (Label::User, user));
             let kind = (Label::WorkloadKind, "slurm".to_owned());
@@ -279,8 +281,9 @@ impl Holders {
         let now = Instant::now();
         let mut accounts = Accounts::new(settings.procfs.clone());
         accounts.advance(devices, &Names { pods: &listed.pods, sole: &HashMap::new() }, now);
-        let others = asked.others(&accounts, &jobs, devices, now);
-        let resolved = resolve(&listed, others, &identities_of(devices), &mut asked.specs);
+        let identities = identities_of(devices);
+        let others = asked.others(&accounts, &jobs, devices, &identities, now);
+        let resolved = resolve(&listed, others, &identities, &mut asked.specs);
         let report = |interface: &Interface| {
             let (name, fault) = (interface.name, interface.fault);
             Some(InterfaceReport { name, path: interface.path.clone()?, fault })

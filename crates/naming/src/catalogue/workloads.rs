@@ -5,16 +5,22 @@ use crate::{
     entry::{counter, gauge, info, own},
 };
 
-/// What names a holder, as far as it is known.
-const HOLDER: &[Label] = &[
-    Label::WorkloadKind,
-    Label::Namespace,
-    Label::Pod,
-    Label::Container,
-    Label::PodUid,
-    Label::Job,
-    Label::User,
-];
+/// The labels of a holder, as far as they are known, with those of the metric before and after them.
+macro_rules! holder {
+    ($($before:ident)?; $($after:ident)?) => {
+        &[
+            $(Label::$before,)?
+            Label::WorkloadKind,
+            Label::Namespace,
+            Label::Pod,
+            Label::Container,
+            Label::PodUid,
+            Label::Job,
+            Label::User,
+            $(Label::$after,)?
+        ]
+    };
+}
 
 entries! { from super::health::END;
 
@@ -23,16 +29,7 @@ entries! { from super::health::END;
         "Who holds the device or partition, one series for each holder and share; the series of the device \
          stay as they are whoever holds it",
     )
-    .labels(&[
-        Label::WorkloadKind,
-        Label::Namespace,
-        Label::Pod,
-        Label::Container,
-        Label::PodUid,
-        Label::Job,
-        Label::User,
-        Label::Share,
-    ])
+    .labels(holder!(; Share))
     .sourceless(
         "From the kubelet's pod-resources API, from folders of a batch system, and by the control groups of processes.",
     );
@@ -42,7 +39,7 @@ entries! { from super::health::END;
         "Memory of the device that processes of a holder have, or host memory on a device without its own; \
          unattributed is the rest of what the device has in use",
     )
-    .labels(HOLDER)
+    .labels(holder!(;))
     .sourceless("From the driver's list of processes, by their control groups.");
 
     WORKLOAD_ENGINE_BUSY: Seconds = counter(
@@ -50,16 +47,7 @@ entries! { from super::health::END;
         "Time in which an engine worked for processes of a holder, since the exporter follows them; unattributed is the \
          rest of the device's own busy time",
     )
-    .labels(&[
-        Label::Engine,
-        Label::WorkloadKind,
-        Label::Namespace,
-        Label::Pod,
-        Label::Container,
-        Label::PodUid,
-        Label::Job,
-        Label::User,
-    ])
+    .labels(holder!(Engine;))
     .sourceless("From the driver's times by process, by their control groups.");
 
     WORKLOAD_POD_LABEL: Flag = own(
