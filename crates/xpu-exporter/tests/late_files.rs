@@ -6,9 +6,7 @@ mod shown;
 
 use std::{
     collections::BTreeSet,
-    fs,
-    path::Path,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
