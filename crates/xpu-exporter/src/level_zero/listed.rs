@@ -137,7 +137,7 @@ impl TakenGpu {
     fn new(listed: ListedGpus, session: u64, address: String, sampler: Box<dyn Sampler>) -> Self {
         let sampler = Arc::new(Mutex::new(Some(sampler)));
         let own = Arc::clone(&sampler);
-        let name = format!("level_zero {address}");
+        let name = format!("level_zero {address} {:p}", Arc::as_ptr(&listed.0));
         Self {
             listed,
             session,
