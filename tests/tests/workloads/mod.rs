@@ -5,6 +5,7 @@
 
 mod faults;
 mod processes;
+mod vendor_labels;
 
 use std::{collections::BTreeSet, fs};
 
