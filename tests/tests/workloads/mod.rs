@@ -4,6 +4,7 @@
 #![expect(clippy::float_cmp, reason = "whole numbers and flags are told exactly")]
 
 mod faults;
+mod live;
 mod processes;
 mod vendor_labels;
 

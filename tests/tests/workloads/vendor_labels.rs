@@ -96,7 +96,8 @@ fn gpus_instances_shares_and_jobs_name_their_holders_as_dcgm_exporter_does() -> 
     let of_instance = [("gpu", "0"), ("GPU_I_ID", "1")];
     let of_part = all(["container=main namespace=team pod=part"]);
     ensure!(named(&held, "DCGM_FI_DEV_FB_USED", &of_instance, HOLDER) == of_part);
-    ensure!(named(&held, UTILIZATION, &[("gpu", "0"), ("GPU_I_ID", "")], HOLDER) == all([""]));
+    let around = [("gpu", "0"), ("GPU_I_ID", "")];
+    ensure!(named(&held, "DCGM_FI_DEV_POWER_USAGE", &around, HOLDER) == all([""]));
     // Nothing else changes.
     ensure!(without_holders(&held, &HOLDER) == without_holders(&free, &HOLDER));
     ensure!(unified(&held) == unified(&free), "the unified names have changed");
