@@ -15,12 +15,14 @@ use prost::Message;
 use reading::{Batch, Fault, Identity, LabelValue, Labels, Reading, Subject};
 
 use crate::{
-    Format, Held, Options,
+    Format, Options,
     encode::{count, encode, walk},
     plan::grouped,
     protobuf::{LabelPair, Metric as Sample, MetricFamily, MetricType},
     text::{TEXT, Text},
 };
+
+mod holders;
 
 const BOTH: Options<'_> =
     Options { unified: true, vendor: true, filters: &[], left_out: &BTreeSet::new(), held: &[] };
@@ -291,31 +293,6 @@ fn names_are_left_out_in_either_vocabulary_and_counted_as_they_are_printed() {
     let counted: usize = count(&subjects, &options).iter().map(|(_, series)| series).sum();
     let printed = body.lines().filter(|line| !line.starts_with('#')).count();
     assert_eq!(counted, printed, "{body}");
-}
-
-#[test]
-fn holders_are_named_under_vendors_names_only_and_once_each() {
-    let holder = |pod: &str| vec![("container", "main".to_owned()), ("pod", pod.to_owned())];
-    let held = [Held {
-        identity: Arc::clone(&identity(Family::Nvidia, 0)),
-        holders: vec![holder("a"), holder("b\"")],
-    }];
-    let subjects = [device(0), device(1)];
-    let options = Options { held: &held, ..BOTH };
-    let body = text(Format::Text, &subjects, &options);
-    let series = |name: &str| body.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
-    assert_eq!(
-        series("DCGM_FI_DEV_GPU_TEMP{"),
-        [
-            r#"DCGM_FI_DEV_GPU_TEMP{gpu="0",modelName="NVIDIA H100 80GB HBM3",container="main",pod="a"} 45"#,
-            r#"DCGM_FI_DEV_GPU_TEMP{gpu="0",modelName="NVIDIA H100 80GB HBM3",container="main",pod="b\""} 45"#,
-            r#"DCGM_FI_DEV_GPU_TEMP{gpu="1",modelName="NVIDIA H100 80GB HBM3"} 45"#,
-        ]
-    );
-    let unified = text(Format::Text, &subjects, &Options { vendor: false, ..options });
-    assert_eq!(unified, text(Format::Text, &subjects, &Options { vendor: false, ..BOTH }));
-    let counted: usize = count(&subjects, &options).iter().map(|(_, series)| series).sum();
-    assert_eq!(counted, body.lines().filter(|line| !line.starts_with('#')).count());
 }
 
 #[test]

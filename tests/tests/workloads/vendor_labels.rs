@@ -132,7 +132,7 @@ fn gaudi(node: &Node, flags: &[&str]) -> Result<(Kubelet, Exporter)> {
     let exporter = start(node, &kubelet, flags)?;
     let serial = fact(&exporter.settled()?, "hpu3", "serial")?;
     let mut train = pod("train-0", "habana.ai/gaudi", &[&serial]);
-    // Containers are not told apart there.
+    // That exporter knows no containers.
     let mut sidecar = train["containers"][0].clone();
     sidecar["name"] = json!("sidecar");
     train["containers"].as_array_mut().context("containers")?.push(sidecar);
