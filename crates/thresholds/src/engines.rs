@@ -109,6 +109,10 @@ fn reading(source: &EngineSource, engines: &Engines, prefix: &str, metric: &str)
         EngineKind::Rate => format!("rate({metric}{select}[5m])"),
         EngineKind::Histogram => format!("rate({metric}_bucket{select}[5m])"),
     };
+    let value = match &source.model {
+        Some(label) => format!("label_replace({value}, \"model\", \"$1\", \"{label}\", \"(.+)\")"),
+        None => value,
+    };
     let Some(keep) = &engines.keep else { return value };
     match (&source.rename, &source.set) {
         // Of these engines an abort is the client's: its connection ended.

@@ -55,6 +55,8 @@ pub(crate) struct EngineSource {
     /// Other labels that such series carry, for the worked example.
     #[serde(default)]
     pub labels: String,
+    /// The label that names the model, where it is neither `model` nor `model_name`.
+    pub model: Option<String>,
     /// A source label that becomes the kept one.
     pub rename: Option<String>,
     /// A fixed value of the kept label.

@@ -374,7 +374,7 @@ pub(super) fn engine_labels(engines: &Engines, source: &EngineSource, model: &st
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
-    if source.labels.contains("model") {
+    if source.labels.contains("model") || source.model.is_some() {
         labels.insert("model".to_owned(), model.to_owned());
     }
     if let Some(keep) = &engines.keep {
