@@ -20,6 +20,7 @@
 
 pub mod load;
 pub mod render;
+#[cfg(feature = "engine")]
 pub mod serve;
 pub mod table;
 pub mod tables;
