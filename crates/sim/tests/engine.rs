@@ -317,7 +317,8 @@ fn a_stalled_engine_keeps_its_batch_and_finishes_nothing() {
 #[test]
 fn a_dead_engine_comes_back_with_its_counters_at_0() {
     let died = INSTANT as f64 - 300.0;
-    let condition = Condition { dead: Some(true), at: Some(died), lasts: Some(200.0), ..Condition::default() };
+    let condition =
+        Condition { dead: Some(true), at: Some(died), lasts: Some(200.0), ..Condition::default() };
     let mut engine = engine("vllm", &[condition]);
     let before = sum(&at(&mut engine, INSTANT - 301), "vllm:generation_tokens_total{");
     engine.advance(INSTANT as f64 - 200.0);
@@ -336,7 +337,11 @@ fn a_full_engine_refuses_a_share_of_its_requests() {
         ("vllm", "vllm:admission_rejections_total{", "vllm:request_success_total{"),
         ("vllm-ray", "ray_vllm_admission_rejections_total{", "ray_vllm_request_success_total{"),
         ("tgi", "tgi_request_failure{err=\"overloaded\"", "tgi_request_success"),
-        ("triton", "nv_inference_request_failure{model=\"llama\",reason=\"REJECTED\"", "nv_inference_request_success{"),
+        (
+            "triton",
+            "nv_inference_request_failure{model=\"llama\",reason=\"REJECTED\"",
+            "nv_inference_request_success{",
+        ),
         ("tei", "te_request_failure{err=\"overloaded\"", "te_request_success{"),
         ("tei-rerank", "te_request_failure{err=\"overloaded\"", "te_request_success{"),
         ("ovms", "ovms_requests_rejected{api=\"V3\"", "ovms_requests_accepted{api=\"V3\""),
@@ -362,7 +367,11 @@ fn a_graph_of_the_model_server_counts_probes_as_successes() {
 fn ray_exports_what_its_worker_counts() {
     let [alone, worker] = ["vllm", "vllm-ray"].map(|name| at(&mut engine(name, &[]), INSTANT));
     for name in ["num_requests_running", "generation_tokens_total", "time_to_first_token_seconds_bucket"] {
-        assert_eq!(sum(&alone, &format!("vllm:{name}{{")), sum(&worker, &format!("ray_vllm_{name}{{")), "{name}");
+        assert_eq!(
+            sum(&alone, &format!("vllm:{name}{{")),
+            sum(&worker, &format!("ray_vllm_{name}{{")),
+            "{name}"
+        );
     }
     // A counter is there a second time, as a gauge; a histogram whose name ends in `_total` is not.
     assert_eq!(sum(&worker, "ray_vllm_prompt_tokens{"), sum(&worker, "ray_vllm_prompt_tokens_total{"));
@@ -417,23 +426,34 @@ fn conditions() -> impl Strategy<Value = Vec<Condition>> {
         proptest::option::of(0.0..4000.0),
         proptest::option::of(0.0..4000.0),
     )
-        .prop_map(|((kv, errors, truncations, accepted, rejected), stalled, ttft, itl, waiting, asleep, after, lasts)| {
-            Condition {
-                kv_pressure: kv,
-                error_ratio: errors,
-                truncation_ratio: truncations,
-                acceptance_ratio: accepted,
-                rejection_ratio: rejected,
+        .prop_map(
+            |(
+                (kv, errors, truncations, accepted, rejected),
                 stalled,
-                ttft_seconds: ttft,
-                itl_seconds: itl,
+                ttft,
+                itl,
                 waiting,
                 asleep,
-                at: after.map(|after| STARTED as f64 + after),
-                lasts: after.and(lasts),
-                ..Condition::default()
-            }
-        });
+                after,
+                lasts,
+            )| {
+                Condition {
+                    kv_pressure: kv,
+                    error_ratio: errors,
+                    truncation_ratio: truncations,
+                    acceptance_ratio: accepted,
+                    rejection_ratio: rejected,
+                    stalled,
+                    ttft_seconds: ttft,
+                    itl_seconds: itl,
+                    waiting,
+                    asleep,
+                    at: after.map(|after| STARTED as f64 + after),
+                    lasts: after.and(lasts),
+                    ..Condition::default()
+                }
+            },
+        );
     proptest::collection::vec(one, 0..3)
 }
 
