@@ -23,7 +23,7 @@ const SIGNALS: [(&str, &str); 5] = [
     ("waste.toml", include_str!("../../catalogue/waste.toml")),
     ("fleet.toml", include_str!("../../catalogue/fleet.toml")),
 ];
-const ALERTS: [(&str, &str); 6] = [
+const ALERTS: [(&str, &str); 7] = [
     ("alerts.toml", include_str!("../../catalogue/alerts.toml")),
     ("alerts_devices.toml", include_str!("../../catalogue/alerts_devices.toml")),
     ("alerts_engine.toml", include_str!("../../catalogue/alerts_engine.toml")),
