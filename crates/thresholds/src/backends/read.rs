@@ -185,18 +185,17 @@ fn check_target(drafter: &Entry<'_>, entries: &[Entry<'_>]) -> Result<(), Docume
         if other.target.is_some() {
             return node.error(format!("`{}` drafts itself; name the model that verifies", other.name));
         }
-        let same = match (&drafter.digest, digest) {
-            (Some((_, own)), Some((_, other))) => own == other,
-            _ => match (&own.tokenizer, &other.tokenizer) {
-                (Some(own), Some(other)) => own == other,
-                _ => {
-                    let without = if own.tokenizer.is_none() { own } else { other };
-                    return node.error(format!(
-                        "the tokenizers of `{}` and its target `{}` cannot be compared; add tokenizer to `{}`",
-                        own.name, other.name, without.name
-                    ));
-                }
-            },
+        let both_named = own.tokenizer.as_ref().zip(other.tokenizer.as_ref());
+        let same = if let (Some((_, own)), Some((_, other))) = (&drafter.digest, digest) {
+            own == other
+        } else if let Some((own, other)) = both_named {
+            own == other
+        } else {
+            let without = if own.tokenizer.is_none() { own } else { other };
+            return node.error(format!(
+                "the tokenizers of `{}` and its target `{}` cannot be compared; add tokenizer to `{}`",
+                own.name, other.name, without.name
+            ));
         };
         if !same {
             let named = |backend: &Backend, digest: &Option<(&Node, String)>| {
