@@ -2,6 +2,7 @@
 //! or compared with those in it.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -225,7 +226,11 @@ fn catalogue(path: &Path) -> Result<File, UsageError> {
         let bytes = user_file::bytes(&folder.join(name), TOKENIZER_MAX)
             .map_err(|error| format!("{name}: {error}"))?;
         let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-        Ok(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+        let mut hexadecimal = String::new();
+        for byte in digest.as_ref() {
+            write!(hexadecimal, "{byte:02x}").map_err(|error| error.to_string())?;
+        }
+        Ok(hexadecimal)
     };
     thresholds::backends(&path.display().to_string(), &text, &digest)
         .map_err(|error| UsageError(error.to_string()))
