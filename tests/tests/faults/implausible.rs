@@ -106,7 +106,6 @@ fn no_limit_or_capacity_that_no_part_has_is_exported() -> Result<()> {
                     &[("limit", "enforced")],
                 ),
                 ("hlml_device_get_max_clock_info", "accel_clock_max_hertz", &[]),
-                ("hlml_device_get_memory_info", "accel_memory_total_bytes", &[]),
             ],
         ),
     ] {
