@@ -13,6 +13,7 @@ const fn device(kind: MetricKind, name: &'static str, help: &'static str) -> Met
         help,
         sourceless: "",
         integral: None,
+        most: f64::INFINITY,
         outlives_loss: false,
     }
 }
@@ -61,6 +62,11 @@ impl Metric {
 
     pub(crate) const fn integral(mut self, id: Id) -> Self {
         self.integral = Some(id);
+        self
+    }
+
+    pub(crate) const fn at_most(mut self, most: f64) -> Self {
+        self.most = most;
         self
     }
 

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::{
-    Label, Unit,
+    Label, Unit, Value,
     catalogue::{HANDLES, METRICS},
 };
 
@@ -95,12 +95,19 @@ pub struct Metric {
     pub sourceless: &'static str,
     /// The counter of seconds that the exporter integrates from this ratio.
     pub integral: Option<Id>,
+    /// More than any part has, where that is less than the unit's.
+    pub most: f64,
     /// Whether the last series of a device stay while it cannot be read: what people need to find, explain and
     /// replace it. Everything else would pretend to be a measurement.
     pub outlives_loss: bool,
 }
 
 impl Metric {
+    /// Whether a value is more than any part has: then it is no measurement, whatever call returned it.
+    pub fn is_past_any_part(&self, value: &Value) -> bool {
+        self.kind == MetricKind::Gauge && value.as_f64() > self.most.min(self.unit.most())
+    }
+
     /// HELP of the unified family: the sentence with its sources.
     pub fn help_text(&self) -> String {
         let sources: Vec<_> = self.sources().map(|(family, source)| format!("{family}: {source}")).collect();

@@ -42,6 +42,21 @@ impl Unit {
     }
 }
 
+impl Unit {
+    /// More than any single part has, of quantities that are levels and not counts. A number past it is of another
+    /// unit, or none.
+    pub const fn most(self) -> f64 {
+        match self {
+            Self::Celsius => 200.0,
+            Self::Watts => 5e3,
+            Self::Hertz => 20e9,
+            // All links of a part together.
+            Self::BytesPerSecond => 1e14,
+            Self::None | Self::Ratio | Self::Bytes | Self::Joules | Self::Seconds => f64::INFINITY,
+        }
+    }
+}
+
 /// The number that a series carries.
 ///
 /// Integers stay integers up to 2^64, so byte and event counters are printed exactly.

@@ -6,10 +6,6 @@ use reading::{Ceiling, Fault, FaultCode, Measured};
 
 use crate::raw::{FieldValues, GpmMetric, GpmMetrics, Raw, fields as f};
 
-/// Power peaks pass the highest limit for a moment, not by this factor.
-const POWER_ROOM: f64 = 2.0;
-/// A clock may be set above its maximum by an owner who overclocks.
-const CLOCK_ROOM: f64 = 1.5;
 /// Rates are of samples whose ends are not exactly those of the interval.
 const LINK_ROOM: f64 = 1.5;
 
@@ -35,11 +31,14 @@ impl Ceilings {
         let pcie = generation.and_then(|generation| Link::new(generation, width?).ok_or(unknown));
         let nvlink = fields.unsigned(f::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON);
         let pcie = pcie.map(Link::bytes_per_second);
+        let energy_mj = Ceiling::of_energy(power_mw.map(|milli| milli / 1e3)).times(1e3);
         Self {
-            energy_mj: Ceiling::of_energy(power_mw.map(|milli| milli / 1e3)).times(1e3),
+            energy_mj,
             pcie: Ceiling::of_link(pcie),
-            power_mw: Ceiling::new(power_mw, POWER_ROOM),
-            clocks_mhz: raw.max_clocks_mhz.map(|max| Ceiling::new(max.map(f64::from), CLOCK_ROOM)),
+            power_mw: energy_mj,
+            clocks_mhz: raw
+                .max_clocks_mhz
+                .map(|max| Ceiling::of_clock(max.map(|mega| f64::from(mega) * 1e6)).times(1e-6)),
             pcie_mib: Ceiling::new(pcie.map(mib), LINK_ROOM),
             nvlink_mib: Ceiling::new(
                 nvlink.map(|mega| mib(mega as f64 * 1e6) * raw.links.len() as f64),

@@ -237,14 +237,15 @@ impl Sampler for GpuSampler {
         self.check_identity()?;
         self.retry_failed();
         let mut raw = raw::read(&self.gpu, self.links.unwrap_or(0), &self.wanted);
-        if let Some(lost) = LOSSES.of_mandatory(&mandatory(&raw)) {
-            return Err(lost);
-        }
+        let lost = |raw: &Raw| LOSSES.of_mandatory(&mandatory(raw)).map_or(Ok(()), Err);
+        lost(&raw)?;
         raw.compute_processes = self.sees_processes.and(raw.compute_processes);
         self.fields.read(&self.gpu);
         let mut gpm = read_gpm(&mut self.gpm, &self.gpu, None, &self.wanted);
         let ceilings = Ceilings::new(&raw, &self.fields);
         ceilings.apply(&mut raw);
+        // What cannot be is not read.
+        lost(&raw)?;
         ceilings.apply_to_gpm(&mut gpm);
         let now = Instant::now();
         self.gpm_totals.follow(&mut gpm, now, ceilings.pcie);

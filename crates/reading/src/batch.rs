@@ -154,7 +154,7 @@ impl Batch {
     }
 
     /// Records a value or its absence. A number that is not finite is absent, and so is a share of busy time
-    /// that is not one.
+    /// that is not one, and what no part can have.
     ///
     /// # Panics
     /// When no group was begun, and in debug builds when the labels are not those of the metric's entry: both
@@ -186,6 +186,7 @@ impl Batch {
             Value::Float(float) if id.metric().integral.is_some() && !(0.0..=1.0).contains(&float) => {
                 absent(FaultCode::OutOfRange)
             }
+            value if id.metric().is_past_any_part(&value) => absent(FaultCode::AboveMaximum),
             value => Ok(value),
         });
         match value {
@@ -254,7 +255,7 @@ fn disagreement(id: Id, labels: &Labels) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use naming::{Bytes, Celsius, Label, Ratio, catalogue as m};
+    use naming::{Bytes, Celsius, Count, Label, Ratio, Watts, catalogue as m};
 
     use super::*;
 
@@ -291,6 +292,25 @@ mod tests {
         }
         assert!(batch.absences.iter().all(|absent| absent.fault.code == FaultCode::NotFinite));
         assert_eq!((batch.absences.len(), batch.finish()[0].readings().len()), (2, 1));
+    }
+
+    #[test]
+    fn what_no_part_can_have_is_absent() {
+        let mut batch = Batch::default();
+        batch.begin_exporter();
+        let enforced = || Labels::one(Label::Limit, "enforced");
+        for (watts, is_possible) in [(700.0, true), (5e3, true), (700e3, false)] {
+            batch.put(m::POWER_LIMIT, enforced(), Ok(Watts(watts)));
+            assert_eq!(batch.groups[0].readings.pop().is_some(), is_possible, "{watts} W");
+        }
+        batch.put(m::PERFORMANCE_STATE, Labels::NONE, Ok(Count(32)));
+        batch.put(m::MEMORY_TOTAL, Labels::NONE, Ok(Bytes(85 << 40)));
+        assert!(batch.groups[0].readings.is_empty());
+        let codes: Vec<_> = batch.absences.iter().map(|absent| absent.fault.code.name()).collect();
+        assert_eq!(codes, ["above_maximum"; 3]);
+        // A count may be any.
+        batch.put(m::PCIE_REPLAYS, Labels::NONE, Ok(Count(1 << 60)));
+        assert_eq!(batch.groups[0].readings.len(), 1);
     }
 
     #[test]

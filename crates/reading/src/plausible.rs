@@ -4,7 +4,7 @@
 
 use std::{ffi::CStr, ops::RangeInclusive};
 
-use naming::FaultCode;
+use naming::{FaultCode, Unit, catalogue};
 
 use crate::{Fault, Measured};
 
@@ -25,18 +25,14 @@ pub fn plausible_celsius(call: &'static str, celsius: f64) -> Measured<f64> {
     }
 }
 
+/// A clock may be set above its maximum by an owner who overclocks.
+const CLOCK_ROOM: f64 = 1.5;
 /// Power peaks pass the highest limit of a part for a moment, not by this factor.
 const POWER_ROOM: f64 = 2.0;
-/// No single part draws more.
-const WATTS_MAX: f64 = 5e3;
 /// The ends of two readings are not exactly those of the time between them.
 const LINK_ROOM: f64 = 1.5;
-/// No single link carries more in one direction.
-const LINK_BYTES_PER_SECOND_MAX: f64 = 1e12;
 /// No part moves more to and from its memory.
 const MEMORY_BYTES_PER_SECOND_MAX: f64 = 1e14;
-/// No part has a faster clock.
-const HERTZ_MAX: f64 = 20e9;
 /// A counter of time and our clock are not read at the same instant.
 const TIME_ROOM: f64 = 1.1;
 
@@ -54,23 +50,23 @@ impl Ceiling {
 
     /// Of a counter of joules, by the part's highest power limit in watts; 5 kW where that is unknown.
     pub fn of_energy(watts: Measured<f64>) -> Self {
-        Self::new(watts, POWER_ROOM).or(WATTS_MAX)
+        Self::new(watts, POWER_ROOM).within(Unit::Watts.most())
     }
 
     /// Of a counter of bytes over a link in one direction, by the link's bytes per second; 1 TB/s where that is
     /// unknown.
     pub fn of_link(bytes_per_second: Measured<f64>) -> Self {
-        Self::new(bytes_per_second, LINK_ROOM).or(LINK_BYTES_PER_SECOND_MAX)
+        Self::new(bytes_per_second, LINK_ROOM).within(catalogue::LINK_MOST)
     }
 
     /// Of a counter of bytes to or from memory, by its bandwidth; 100 TB/s where that is unknown.
     pub fn of_memory(bytes_per_second: Measured<f64>) -> Self {
-        Self::new(bytes_per_second, LINK_ROOM).or(MEMORY_BYTES_PER_SECOND_MAX)
+        Self::new(bytes_per_second, LINK_ROOM).within(MEMORY_BYTES_PER_SECOND_MAX)
     }
 
     /// Of a counter of cycles, whatever the clock: 20 GHz.
     pub const fn of_cycles() -> Self {
-        Self(HERTZ_MAX)
+        Self(Unit::Hertz.most())
     }
 
     /// Of a counter of seconds, in which one thing was so or not: a second in each.
@@ -84,9 +80,14 @@ impl Ceiling {
         Self(self.0 * units)
     }
 
-    /// In place of none, what no part of this kind exceeds.
-    fn or(self, generic: f64) -> Self {
-        if self.0.is_finite() { self } else { Self(generic) }
+    /// Of a clock in hertz, by its own maximum; 20 GHz where that is unknown.
+    pub fn of_clock(hertz: Measured<f64>) -> Self {
+        Self::new(hertz, CLOCK_ROOM).within(Unit::Hertz.most())
+    }
+
+    /// Not above what no part of this kind exceeds, whatever the device reports of itself.
+    fn within(self, generic: f64) -> Self {
+        Self(self.0.min(generic))
     }
 
     /// As a number.
@@ -170,13 +171,16 @@ impl Blanks {
     /// Memory sizes that fit each other.
     ///
     /// # Errors
-    /// `blank`, or `sizes_disagree`.
+    /// `blank`, `sizes_disagree`, or `above_maximum` for more memory than any part has.
     pub fn sizes(&self, call: &'static str, total: u64, used: u64, free: u64) -> Result<(), Fault> {
         for value in [total, used, free] {
             self.number64(call, value)?;
         }
         if total == 0 || used > total || free > total {
             return Err(Fault::new(call, FaultCode::SizesDisagree));
+        }
+        if total as f64 > catalogue::MEMORY_MOST {
+            return Err(Fault::new(call, FaultCode::AboveMaximum));
         }
         Ok(())
     }
@@ -213,6 +217,12 @@ mod tests {
         assert_eq!(ceiling.check("call", 350.0), Ok(350.0), "a peak");
         assert_eq!(code(ceiling.check("call", 593.0)), Some("above_maximum"));
         let unknown = Fault::new("call", FaultCode::Blank);
+        // A limit that is none is no ceiling, and what no part draws is none either.
+        for milliwatts in [Ok(700e6), Err(unknown)] {
+            let ceiling = Ceiling::of_energy(milliwatts);
+            assert_eq!(ceiling.check("call", 5e3), Ok(5e3));
+            assert_eq!(code(ceiling.check("call", 521e3)), Some("above_maximum"));
+        }
         for none in [Ceiling::new(Ok(0.0), 2.0), Ceiling::new(Err(unknown), 2.0)] {
             assert_eq!(none.check("call", 1e9), Ok(1e9));
         }
@@ -244,6 +254,7 @@ mod tests {
         assert_eq!(code(blanks.sizes("call", 80, u64::MAX, 0)), Some("blank"));
         assert_eq!(code(blanks.sizes("call", 80, 81, 0)), Some("sizes_disagree"));
         assert_eq!(code(blanks.sizes("call", 0, 0, 0)), Some("sizes_disagree"));
+        assert_eq!(code(blanks.sizes("call", 1 << 46, 1 << 40, 1 << 40)), Some("above_maximum"));
         assert_eq!(blanks.sizes("call", 80, 60, 19), Ok(()));
     }
 }

@@ -79,6 +79,65 @@ fn no_blank_is_exported_whatever_call_returns_it() -> Result<()> {
     Ok(())
 }
 
+/// What a board reports of itself is bounded too: limits, maxima, capacities, its link.
+#[test]
+fn no_limit_or_capacity_that_no_part_has_is_exported() -> Result<()> {
+    let gpu0 = [("device", "gpu0")];
+    for (vendor, device, rows) in [
+        (
+            &NVIDIA,
+            "gpu0",
+            &[
+                ("nvmlDeviceGetEnforcedPowerLimit", "accel_power_limit_watts", &[("limit", "enforced")][..]),
+                ("nvmlDeviceGetMaxClockInfo", "accel_clock_max_hertz", &[("domain", "sm")]),
+                ("nvmlDeviceGetBAR1MemoryInfo", "accel_bar1_memory_total_bytes", &[]),
+                ("nvmlDeviceGetCurrPcieLinkWidth", "accel_pcie_link_width", &[]),
+                ("nvmlDeviceGetMaxPcieLinkGeneration", "accel_pcie_link_generation_max", &[]),
+                ("nvmlDeviceGetMemoryInfo_v2", "accel_memory_total_bytes", &[]),
+            ][..],
+        ),
+        (
+            &GAUDI,
+            "hpu0",
+            &[
+                (
+                    "hlml_device_get_power_management_limit",
+                    "accel_power_limit_watts",
+                    &[("limit", "enforced")],
+                ),
+                ("hlml_device_get_max_clock_info", "accel_clock_max_hertz", &[]),
+            ],
+        ),
+    ] {
+        let node = Node::new(vendor.machine)?.frozen();
+        let exporter = node.start(vendor.flags)?;
+        let before = exporter.settled()?;
+        let calls = rows.iter().map(|(call, ..)| Fault::garbage(Garbage::Absurd).device(0).call(call));
+        node.control(&all(calls))?;
+        exporter.until("they are absent and counted", |samples| {
+            for (call, metric, labels) in rows {
+                let labels = [&[("device", device)][..], labels].concat();
+                ensure!(before.has(metric, &labels), "{metric}: the machine has it");
+                ensure!(!samples.has(metric, &labels), "{metric} after {call}");
+            }
+            ensure!(samples.sum("accelscope_source_faults_total", &[("code", "above_maximum")]) > 0.0);
+            Ok(())
+        })?;
+        ensure!(is_up(vendor, &exporter.scrape()?, 0)?, "its other values are read");
+    }
+    // A board of which nothing possible is read is not up.
+    let node = Node::new(NVIDIA.machine)?.frozen();
+    let exporter = node.start(&[])?;
+    let before = exporter.settled()?;
+    node.control(&all([Fault::garbage(Garbage::Absurd).device(0).call("nvmlDeviceGet*")]))?;
+    exporter.until("it is down", |samples| {
+        ensure!(samples.value("accel_device_up", &gpu0)? == 0.0);
+        Ok(())
+    })?;
+    node.control(&Control::default())?;
+    until_back(&NVIDIA, &exporter, 0, &before)
+}
+
 #[test]
 fn a_text_without_an_end_is_not_read_past_its_buffer() -> Result<()> {
     let node = Node::new(NVIDIA.machine)?;

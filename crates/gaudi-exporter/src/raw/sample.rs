@@ -91,11 +91,6 @@ pub struct SlowRaw {
     pub temperatures_c: [Option<Measured<u32>>; 3],
 }
 
-/// Power peaks pass the highest limit for a moment, not by this factor.
-const POWER_ROOM: f64 = 2.0;
-/// No owner sets the clock of a Gaudi this far above its maximum.
-const CLOCK_ROOM: f64 = 1.5;
-
 /// Kind and counter of [`Raw::ecc_errors`] and [`Raw::sram_errors`].
 const ECC: [(c_uint, c_uint); 4] = [
     (ERROR_CORRECTED, ECC_VOLATILE),
@@ -183,7 +178,8 @@ pub fn read(hpu: &Hpu) -> Raw {
         limit!(hpu, hlml_device_get_max_clock_info, CLOCK_SOC),
     ];
     let [lowest, highest] = power_range(hpu);
-    let most = |reading: Measured<u32>, room| Ceiling::new(reading.map(f64::from), room);
+    let clock = Ceiling::of_clock(clock_max.map(|mega| f64::from(mega) * 1e6)).times(1e-6);
+    let power = Ceiling::of_energy(highest.or(default).map(|milli| f64::from(milli) / 1e3)).times(1e3);
     let within =
         |reading: Measured<u32>, call, ceiling: Ceiling| reading.and_then(|value| ceiling.check(call, value));
     Raw {
@@ -197,20 +193,12 @@ pub fn read(hpu: &Hpu) -> Raw {
                     .and_then(|celsius| plausible::limit(CALL, celsius))
             },
         ),
-        power_mw: within(
-            number!(hpu, hlml_device_get_power_usage),
-            "hlml_device_get_power_usage",
-            most(highest.or(default), POWER_ROOM),
-        ),
+        power_mw: within(number!(hpu, hlml_device_get_power_usage), "hlml_device_get_power_usage", power),
         limits_mw: [enforced, default, lowest, highest],
         energy_mj: long_number!(hpu, hlml_device_get_total_energy_consumption),
         energy_read_at: Instant::now(),
         clocks_mhz: [
-            within(
-                number!(hpu, hlml_device_get_clock_info, CLOCK_SOC),
-                "hlml_device_get_clock_info",
-                most(clock_max, CLOCK_ROOM),
-            ),
+            within(number!(hpu, hlml_device_get_clock_info, CLOCK_SOC), "hlml_device_get_clock_info", clock),
             clock_max,
         ],
         performance_state: number!(hpu, hlml_device_get_performance_state),

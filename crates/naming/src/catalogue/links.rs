@@ -5,6 +5,15 @@ use crate::{
     entry::{counter, gauge, vendor_only},
 };
 
+/// No single link carries more in one direction, bytes per second.
+pub const LINK_MOST: f64 = 1e12;
+
+/// Twice what is published.
+const PCIE_GENERATIONS: f64 = 16.0;
+
+/// PCI Express Base Specification: a link has at most so many.
+const PCIE_LANES: f64 = 32.0;
+
 entries! { from super::thermal::END;
 
     LINK_RECEIVE: Bytes = counter(
@@ -23,7 +32,8 @@ entries! { from super::thermal::END;
         "accel_link_bandwidth_bytes_per_second",
         "Raw capacity of the link in each direction",
     )
-    .labels(&[Label::Link, Label::Kind]);
+    .labels(&[Label::Link, Label::Kind])
+    .at_most(LINK_MOST);
 
     LINK_UP: Flag = gauge("accel_link_up", "Whether the link is up")
         .labels(&[Label::Link, Label::Kind]);
@@ -86,7 +96,8 @@ entries! { from super::thermal::END;
         "accel_link_data_bandwidth_bytes_per_second",
         "Capacity of the link in each direction that forward error correction leaves for data",
     )
-    .labels(&[Label::Link, Label::Kind]);
+    .labels(&[Label::Link, Label::Kind])
+    .at_most(LINK_MOST);
 
     LINK_FEC: Count = counter(
         "accel_link_fec_corrected_total",
@@ -108,16 +119,20 @@ entries! { from super::thermal::END;
     PCIE_GENERATION: Count = gauge(
         "accel_pcie_link_generation",
         "PCIe generation in use now, lower while the device idles",
-    );
+    )
+    .at_most(PCIE_GENERATIONS);
 
     PCIE_GENERATION_MAX: Count = gauge(
         "accel_pcie_link_generation_max",
         "Highest PCIe generation of device and slot together",
-    );
+    )
+    .at_most(PCIE_GENERATIONS);
 
-    PCIE_WIDTH: Count = gauge("accel_pcie_link_width", "PCIe lanes in use now");
+    PCIE_WIDTH: Count = gauge("accel_pcie_link_width", "PCIe lanes in use now")
+    .at_most(PCIE_LANES);
 
-    PCIE_WIDTH_MAX: Count = gauge("accel_pcie_link_width_max", "PCIe lanes of device and slot together");
+    PCIE_WIDTH_MAX: Count = gauge("accel_pcie_link_width_max", "PCIe lanes of device and slot together")
+    .at_most(PCIE_LANES);
 
     PCIE_REPLAYS: Count = counter(
         "accel_pcie_replays_total",

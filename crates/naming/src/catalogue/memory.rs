@@ -5,21 +5,28 @@ use crate::{
     entry::{counter, gauge},
 };
 
+/// No part has more memory, nor a larger aperture, in bytes.
+pub const MEMORY_MOST: f64 = 4_398_046_511_104.0;
+
 entries! { from super::compute::END;
 
     MEMORY_TOTAL: Bytes = gauge(
         "accel_memory_total_bytes",
         "Device memory, including what the driver reserves",
-    );
+    )
+    .at_most(MEMORY_MOST);
 
-    MEMORY_USED: Bytes = gauge("accel_memory_used_bytes", "Device memory allocated by processes");
+    MEMORY_USED: Bytes = gauge("accel_memory_used_bytes", "Device memory allocated by processes")
+    .at_most(MEMORY_MOST);
 
-    MEMORY_FREE: Bytes = gauge("accel_memory_free_bytes", "Device memory that can still be allocated");
+    MEMORY_FREE: Bytes = gauge("accel_memory_free_bytes", "Device memory that can still be allocated")
+    .at_most(MEMORY_MOST);
 
     MEMORY_RESERVED: Bytes = gauge(
         "accel_memory_reserved_bytes",
         "Device memory reserved by driver and firmware; absent on drivers that count it as used",
-    );
+    )
+    .at_most(MEMORY_MOST);
 
     MEMORY_SHARED: Bytes = gauge(
         "accel_memory_shared_bytes",
@@ -72,9 +79,12 @@ entries! { from super::compute::END;
     BAR1_TOTAL: Bytes = gauge(
         "accel_bar1_memory_total_bytes",
         "Aperture through which the host maps device memory",
-    );
+    )
+    .at_most(MEMORY_MOST);
 
-    BAR1_USED: Bytes = gauge("accel_bar1_memory_used_bytes", "Aperture that is mapped");
+    BAR1_USED: Bytes = gauge("accel_bar1_memory_used_bytes", "Aperture that is mapped")
+    .at_most(MEMORY_MOST);
 
-    BAR1_FREE: Bytes = gauge("accel_bar1_memory_free_bytes", "Aperture that can still be mapped");
+    BAR1_FREE: Bytes = gauge("accel_bar1_memory_free_bytes", "Aperture that can still be mapped")
+    .at_most(MEMORY_MOST);
 }

@@ -84,7 +84,9 @@ entries! { from super::memory::END;
     CLOCK_MAX: Hertz = gauge("accel_clock_max_hertz", "Highest clock of the domain")
         .labels(&[Label::Domain]);
 
-    PERFORMANCE_STATE: Count = gauge("accel_performance_state", "Performance state, 0 is the fastest");
+    PERFORMANCE_STATE: Count = gauge("accel_performance_state", "Performance state, 0 is the fastest")
+        // nvml.h, `nvmlPstates_t`: 32 is an unknown state.
+        .at_most(15.0);
 
     THROTTLE_ACTIVE: Flag = state_set(
         "accel_throttle_active",
