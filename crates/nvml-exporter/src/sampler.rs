@@ -47,6 +47,9 @@ const OF_GPM: &[Id] = &[
     m::LINK_TRANSMIT.id,
 ];
 
+/// What the processes on a board are listed for.
+const OF_PROCESSES: &[Id] = &[m::WORKLOAD_INFO.id, m::WORKLOAD_MEMORY_USED.id, m::WORKLOAD_ENGINE_BUSY.id];
+
 /// How often what changes rarely is read.
 const RARE_PERIOD: Duration = Duration::from_secs(15);
 
@@ -217,7 +220,7 @@ impl GpuSampler {
                 now,
             };
             map::partition(&sample, batch);
-            if self.sees_processes.is_ok() {
+            if self.sees_processes.is_ok() && self.wanted.any(OF_PROCESSES) {
                 clients::put_instance(&partition.instance.gpu, batch);
             }
             self.partitions.push(partition);
@@ -283,7 +286,8 @@ impl Sampler for GpuSampler {
         };
         map::device(&sample, batch);
         // Those of a GPU that is cut are on its instances.
-        if let Some(about) = raw.compute_processes.ok().filter(|_| raw.mig_enabled != Ok(true)) {
+        let is_wanted = raw.mig_enabled != Ok(true) && self.wanted.any(OF_PROCESSES);
+        if let Some(about) = raw.compute_processes.ok().filter(|_| is_wanted) {
             self.clients.put_device(&self.gpu, about, now, batch);
         }
         if !self.inventory.has_uuid() {

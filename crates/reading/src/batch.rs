@@ -244,9 +244,8 @@ fn disagreement(id: Id, labels: &Labels) -> Option<String> {
     if !same {
         return Some(format!("{name} has {given:?} instead of {wanted:?}"));
     }
-    let Labels::Inline { items, len } = labels else { return None };
-    items[..usize::from(*len)].iter().find_map(|(label, value)| match (label.values(), value) {
-        (LabelValues::Closed(words), LabelValue::Word(word)) if !words.contains(word) => {
+    labels.inline().find_map(|(label, value)| match (label.values(), value) {
+        (LabelValues::Closed(words), LabelValue::Word(word)) if !words.contains(&word) => {
             Some(format!("{name}: {word} is not a value of {}", label.name()))
         }
         _ => None,

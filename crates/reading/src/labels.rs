@@ -30,10 +30,13 @@ impl From<u32> for LabelValue {
 pub enum Labels {
     /// None to three labels of words and numbers.
     Inline {
-        /// How many of `items` count.
+        /// How many count.
         len: u8,
-        /// Name and value; entries past `len` are filler.
-        items: [(Label, LabelValue); 3],
+        /// Their names; those past `len` are filler. Apart from the values, since a snapshot has thousands of labels
+        /// and pairs would be a third larger.
+        names: [Label; 3],
+        /// Their values; those past `len` are filler.
+        values: [LabelValue; 3],
     },
     /// Free text, built once per session (info metrics).
     Shared(Arc<[(Label, String)]>),
@@ -41,7 +44,8 @@ pub enum Labels {
 
 impl Labels {
     /// No labels.
-    pub const NONE: Self = Self::Inline { len: 0, items: [(Label::Action, LabelValue::Word("")); 3] };
+    pub const NONE: Self =
+        Self::Inline { len: 0, names: [Label::Action; 3], values: [LabelValue::Word(""); 3] };
 
     /// One label.
     pub fn one(label: Label, value: impl Into<LabelValue>) -> Self {
@@ -55,9 +59,9 @@ impl Labels {
     #[must_use]
     pub fn with(self, label: Label, value: impl Into<LabelValue>) -> Self {
         match self {
-            Self::Inline { len, mut items } => {
-                items[usize::from(len)] = (label, value.into());
-                Self::Inline { len: len + 1, items }
+            Self::Inline { len, mut names, mut values } => {
+                (names[usize::from(len)], values[usize::from(len)]) = (label, value.into());
+                Self::Inline { len: len + 1, names, values }
             }
             Self::Shared(_) => panic!("labels of an info metric are built whole"),
         }
@@ -80,21 +84,32 @@ impl Labels {
     /// The labels, in order.
     pub fn names(&self) -> impl Iterator<Item = Label> {
         let (inline, shared): (&[_], &[_]) = match self {
-            Self::Inline { len, items } => (&items[..usize::from(*len)], &[]),
+            Self::Inline { len, names, .. } => (&names[..usize::from(*len)], &[]),
             Self::Shared(all) => (&[], all),
         };
-        inline.iter().map(|(label, _)| *label).chain(shared.iter().map(|(label, _)| *label))
+        inline.iter().copied().chain(shared.iter().map(|(label, _)| *label))
+    }
+
+    /// The inline labels with their values, in order; none of shared ones.
+    pub fn inline(&self) -> impl Iterator<Item = (Label, LabelValue)> {
+        let (names, values): (&[_], &[_]) = match self {
+            Self::Inline { len, names, values } => {
+                (&names[..usize::from(*len)], &values[..usize::from(*len)])
+            }
+            Self::Shared(_) => (&[], &[]),
+        };
+        names.iter().copied().zip(values.iter().copied())
     }
 
     /// Calls `visit` with each label and its value, in order. Not through `Display`: that doubles the time
     /// that a body takes to print.
     pub fn for_each(&self, mut visit: impl FnMut(Label, &str)) {
         match self {
-            Self::Inline { len, items } => {
-                for (label, value) in &items[..usize::from(*len)] {
+            Self::Inline { .. } => {
+                for (label, value) in self.inline() {
                     match value {
-                        LabelValue::Word(word) => visit(*label, word),
-                        LabelValue::Number(number) => visit(*label, itoa::Buffer::new().format(*number)),
+                        LabelValue::Word(word) => visit(label, word),
+                        LabelValue::Number(number) => visit(label, itoa::Buffer::new().format(number)),
                     }
                 }
             }
@@ -104,9 +119,7 @@ impl Labels {
 
     /// The value of an inline label, if the reading has it.
     pub fn value(&self, wanted: Label) -> Option<LabelValue> {
-        let Self::Inline { len, items } = self else { return None };
-        let mut items = items[..usize::from(*len)].iter();
-        items.find(|(label, _)| *label == wanted).map(|(_, value)| *value)
+        self.inline().find(|(label, _)| *label == wanted).map(|(_, value)| value)
     }
 
     /// Calls `visit` with the value of the label, if the reading has it.

@@ -29,8 +29,8 @@ pub struct Present {
     pub identity: Arc<Identity>,
     /// Memory in use, as the device itself reports it.
     pub memory_used: Option<u64>,
-    /// Busy time of each engine, as the device itself reports it.
-    pub busy_seconds: BTreeMap<String, f64>,
+    /// Busy time of each engine, as the device itself reports it; the names are values of the label `engine`.
+    pub busy_seconds: BTreeMap<&'static str, f64>,
     /// Processes on it.
     pub clients: Vec<Client>,
 }
@@ -77,7 +77,7 @@ struct Account {
     last: HashMap<u32, BTreeMap<&'static str, f64>>,
     holders: BTreeMap<Holder, Use>,
     /// The device's own busy time when it was first followed.
-    base: Option<BTreeMap<String, f64>>,
+    base: Option<BTreeMap<&'static str, f64>>,
     /// Busy time that was given to some holder.
     given: BTreeMap<&'static str, f64>,
     /// Busy time that was not; it never falls.

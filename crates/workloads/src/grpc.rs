@@ -79,6 +79,11 @@ impl Channel {
         Self { socket, deadline, connection: None }
     }
 
+    /// Whether there is a connection.
+    pub fn is_open(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// Calls a function that takes an empty message and returns one.
     ///
     /// # Errors

@@ -119,6 +119,11 @@ impl Kubelet {
         [&self.resources, &self.pods].into_iter().filter(|interface| interface.path.is_some())
     }
 
+    /// Whether there is a connection to one of its sockets.
+    pub fn is_connected(&self) -> bool {
+        [&self.resources, &self.pods].into_iter().filter_map(|it| it.channel.as_ref()).any(Channel::is_open)
+    }
+
     /// Asks it once. What could not be listed is empty, with the fault in its interface.
     pub async fn list(&mut self) -> Listed {
         let Some(channel) = self.resources.channel(SOCKETS.map(PathBuf::from)) else {

@@ -15,7 +15,10 @@ use naming::{
 };
 use reading::{Batch, Fault, Identity, Labels, Subject};
 use source::lock;
-use tokio::{runtime, time::sleep};
+use tokio::{
+    runtime::{self, Runtime},
+    time::sleep,
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -67,13 +70,13 @@ impl Room {
         let room = Arc::new(Self { state: Mutex::default(), longest: settings.interval * 2 + SLACK });
         let (kept, settings) = (Arc::clone(&room), settings.clone());
         let runtime = runtime()?;
-        let run = move || runtime.block_on(kept.keep(&settings, &devices));
+        let run = move || kept.keep(&runtime, &settings, &devices);
         thread::Builder::new().name("workloads".to_owned()).stack_size(STACK_BYTES).spawn(run)?;
         Ok(room)
     }
 
     /// Asks at the interval, for ever.
-    async fn keep(&self, settings: &Settings, devices: &ListDevices) {
+    fn keep(&self, runtime: &Runtime, settings: &Settings, devices: &ListDevices) {
         let mut asked = Asked::new(settings);
         let (mut listed, mut jobs) = (Listed::default(), Vec::new());
         let (mut identities, mut others) = (Vec::new(), Vec::new());
@@ -84,7 +87,7 @@ impl Room {
             let is_due = now >= due;
             if is_due {
                 due = now + settings.interval;
-                (listed, jobs) = asked.list().await;
+                (listed, jobs) = runtime.block_on(asked.list());
             }
             let present = devices();
             let sole = lock(&self.state).resolved.sole.clone();
@@ -96,7 +99,13 @@ impl Room {
             let is_new = is_due || identities != before || others != others_before;
             let resolved = is_new.then(|| resolve(&listed, others.clone(), &identities, &mut asked.specs));
             self.publish(used, resolved, is_due.then(|| asked.interfaces()));
-            sleep(LOOK.min(due.saturating_duration_since(Instant::now()))).await;
+            let wait = LOOK.min(due.saturating_duration_since(Instant::now()));
+            // A connection is served meanwhile; an event loop without one would only wake up several times.
+            if asked.kubelet.is_connected() {
+                runtime.block_on(async { sleep(wait).await });
+            } else {
+                thread::sleep(wait);
+            }
         }
     }
 
@@ -244,7 +253,7 @@ fn labels(interface: &'static str, fault: Fault) -> Labels {
     Labels::Shared(values.map(|(label, value)| (label, value.to_owned())).into())
 }
 
-fn runtime() -> io::Result<runtime::Runtime> {
+fn runtime() -> io::Result<Runtime> {
     runtime::Builder::new_current_thread().enable_io().enable_time().build()
 }
 

@@ -3,7 +3,11 @@
 use std::{collections::BTreeSet, iter};
 
 use document::nearest;
-use naming::{Family, Id, METRICS, Scope, vendor_names};
+use naming::{
+    Family, Id, METRICS, Scope,
+    catalogue::{WORKLOAD_ENGINE_BUSY, WORKLOAD_INFO, WORKLOAD_MEMORY_USED},
+    vendor_names,
+};
 use reading::Wanted;
 use source::UsageError;
 use wildmatch::WildMatch;
@@ -52,24 +56,39 @@ pub fn left_out(flags: &ChoiceFlags) -> Result<BTreeSet<&'static str>, UsageErro
 
 /// What of each family is exported.
 #[derive(Clone, Debug)]
-pub struct Chosen(Vec<(Family, Wanted)>);
+pub struct Chosen {
+    families: Vec<(Family, Wanted)>,
+    /// Whether anybody asks who holds a device.
+    holders: bool,
+}
+
+/// What is made of the processes on devices, and of nothing that a device itself reports.
+const OF_HOLDERS: [Id; 3] = [WORKLOAD_INFO.id, WORKLOAD_MEMORY_USED.id, WORKLOAD_ENGINE_BUSY.id];
 
 impl Chosen {
     /// Everything of these families.
     pub fn all(families: impl IntoIterator<Item = Family>) -> Self {
-        Self(families.into_iter().map(|family| (family, Wanted::default())).collect())
+        let families = families.into_iter().map(|family| (family, Wanted::default())).collect();
+        Self { families, holders: true }
+    }
+
+    /// The same, and where nobody asks who holds a device, without what holders are known by.
+    #[must_use]
+    pub fn with_holders(self, holders: bool) -> Self {
+        Self { holders, ..self }
     }
 
     /// What is exported of one family; everything of one that is not among them.
     pub fn of(&self, family: Family) -> Wanted {
-        let found = self.0.iter().find(|(known, _)| *known == family);
+        let found = self.families.iter().find(|(known, _)| *known == family);
         found.map(|(_, wanted)| wanted.clone()).unwrap_or_default()
     }
 
     /// Chooses what the names are made of.
     pub fn set(&self, vocabularies: &Vocabularies) {
-        for (family, wanted) in &self.0 {
-            wanted.set(|id| is_wanted(id, *family, vocabularies));
+        for (family, wanted) in &self.families {
+            let has_use = |id| self.holders || !OF_HOLDERS.contains(&id);
+            wanted.set(|id| has_use(id) && is_wanted(id, *family, vocabularies));
         }
     }
 }

@@ -142,7 +142,9 @@ pub fn serve(
 ) -> Result<Serve, Failure> {
     agree(&flags)?;
     let ServeFlags { sampling, sources: wanted, workloads, names, web, .. } = flags;
-    let metrics = Chosen::all(specs.iter().map(|spec| spec.family));
+    let workloads = self::workloads(workloads, &wanted.procfs);
+    let families = specs.iter().map(|spec| spec.family);
+    let metrics = Chosen::all(families).with_holders(workloads.is_some());
     let configured = sources(&wanted, sampling.interval, specs, matches, &metrics)?;
     let web_config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health));
     let web_config = web_config.transpose().map_err(UsageError)?;
@@ -158,7 +160,7 @@ pub fn serve(
         auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
         timing: Timing::new(sampling.interval),
         sysfs: wanted.sysfs,
-        workloads: self::workloads(workloads, &wanted.procfs),
+        workloads,
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
         vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies)),
         metrics,

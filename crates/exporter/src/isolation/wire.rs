@@ -160,9 +160,9 @@ impl Wire for Value {
 impl Wire for Labels {
     fn append(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Inline { len, items } => {
+            Self::Inline { len, .. } => {
                 len.append(out);
-                items[..usize::from(*len)].iter().for_each(|item| item.append(out));
+                self.inline().for_each(|item| item.append(out));
             }
             Self::Shared(all) => {
                 u8::MAX.append(out);

@@ -15,7 +15,7 @@ use naming::{
     Distribution, Family, Label, Value,
     catalogue::{ENGINE_ACTIVE, MEMORY_USED},
 };
-use reading::{Backend, Fault, FaultCode, Found, Identity, Labels, Subject, Wanted};
+use reading::{Backend, Fault, FaultCode, Found, Identity, LabelValue, Labels, Subject, Wanted};
 use source::lock;
 use tracing::{info, warn};
 use workloads::Present;
@@ -70,9 +70,9 @@ fn note_use(device: &mut Present, subject: &Subject) {
         match &reading.value {
             Value::Int(bytes) if reading.id == MEMORY_USED.id => device.memory_used = Some(*bytes),
             Value::Float(seconds) if Some(reading.id) == ENGINE_ACTIVE.id.metric().integral => {
-                reading.labels.with_value(Label::Engine, |engine| {
-                    device.busy_seconds.insert(engine.to_owned(), *seconds);
-                });
+                if let Some(LabelValue::Word(engine)) = reading.labels.value(Label::Engine) {
+                    device.busy_seconds.insert(engine, *seconds);
+                }
             }
             _ => {}
         }

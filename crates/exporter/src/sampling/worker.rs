@@ -118,7 +118,9 @@ impl Worker {
                 // The values may be as old as the call, so the device is read again instead.
                 Ok(()) if late => {}
                 Ok(()) => {
-                    batch.keep(|id| self.source.wanted.has(id));
+                    if !self.source.wanted.is_all() {
+                        batch.keep(|id| self.source.wanted.has(id));
+                    }
                     self.source.count(faults.of(&batch));
                     let most = batch.groups.iter().map(|group| group.readings.len()).max();
                     capacity = most.unwrap_or(0) + CAPACITY_FOR_INTEGRALS;
@@ -160,7 +162,10 @@ impl Worker {
 /// Which absences of a round to count.
 #[derive(Default)]
 struct Faults {
-    round: Vec<Fault>,
+    /// Of each absence of the last round, in its order.
+    absent: Vec<Fault>,
+    /// Those of them that count, by each round like it.
+    counted: Vec<Fault>,
     unsupported: HashSet<Fault>,
 }
 
@@ -168,12 +173,52 @@ impl Faults {
     /// Each distinct fault once, although one call may feed several metrics; an unsupported value, which is a
     /// normal state, once in the life of this worker.
     fn of(&mut self, batch: &Batch) -> &[Fault] {
-        self.round.clear();
-        self.round.extend(batch.absences.iter().map(|absent| absent.fault));
-        self.round.sort_unstable();
-        self.round.dedup();
+        let absent = || batch.absences.iter().map(|absent| absent.fault);
+        if absent().eq(self.absent.iter().copied()) {
+            // Most rounds are like the one before, and to sort some hundred faults costs more than to compare them.
+            self.counted.retain(|fault| fault.absence != Absence::Unsupported);
+            return &self.counted;
+        }
+        self.absent.clear();
+        self.absent.extend(absent());
+        self.counted.clone_from(&self.absent);
+        self.counted.sort_unstable();
+        self.counted.dedup();
         let unsupported = &mut self.unsupported;
-        self.round.retain(|fault| fault.absence != Absence::Unsupported || unsupported.insert(*fault));
-        &self.round
+        self.counted.retain(|fault| fault.absence != Absence::Unsupported || unsupported.insert(*fault));
+        &self.counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use naming::{FaultCode, catalogue::POWER};
+    use reading::{Absent, Labels};
+
+    use super::*;
+
+    #[test]
+    fn a_fault_counts_once_in_a_round_and_what_is_unsupported_once_in_all() {
+        let failed = Fault::new("a", FaultCode::Blank);
+        let unsupported = Fault::returned(Absence::Unsupported, "b", "ENOENT");
+        let other = Fault::new("c", FaultCode::Blank);
+        let mut faults = Faults::default();
+        for (round, counted) in [
+            (vec![unsupported, failed, failed], vec![failed, unsupported]),
+            (vec![unsupported, failed, failed], vec![failed]),
+            (vec![unsupported, failed, failed], vec![failed]),
+            (vec![failed, other, unsupported], vec![failed, other]),
+            (vec![unsupported], vec![]),
+            (vec![failed, unsupported], vec![failed]),
+            (vec![], vec![]),
+        ] {
+            let absent = |fault| Absent { id: POWER.id, labels: Labels::NONE, fault };
+            let batch = Batch { absences: round.into_iter().map(absent).collect(), ..Batch::default() };
+            let mut found = faults.of(&batch).to_vec();
+            found.sort_unstable_by_key(|fault| fault.call);
+            let mut counted = counted;
+            counted.sort_unstable_by_key(|fault| fault.call);
+            assert_eq!(found, counted);
+        }
     }
 }

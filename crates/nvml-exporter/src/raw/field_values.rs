@@ -23,6 +23,8 @@ pub(super) const ROUNDS_BETWEEN_ALL: u32 = 60;
 pub struct FieldValues {
     /// What is read, and where its value is; ascending by field and scope.
     keys: Vec<(FieldKey, usize)>,
+    /// By field, the place of its first key: a round looks up each value several times.
+    first: Vec<u16>,
     /// Those that are supported come first.
     values: Vec<nvmlFieldValue_t>,
     /// How many are supported, as of the last round that asked for everything.
@@ -52,6 +54,18 @@ fn number(id: u32, has_new_numbers: bool) -> u32 {
     }
 }
 
+/// By field, the place of its first key among sorted `keys`; for a field without keys, the place past them.
+fn first_places(keys: &[FieldKey]) -> Vec<u16> {
+    let fields = keys.last().map_or(0, |last| last.id() as usize + 1);
+    let past = u16::try_from(keys.len()).unwrap_or(u16::MAX);
+    let mut first = vec![past; fields];
+    for (key, place) in keys.iter().zip(0..) {
+        let first = &mut first[key.id() as usize];
+        *first = place.min(*first);
+    }
+    first
+}
+
 /// Whether the device does not have a field. The only arguments of a field are its number and its scope: a
 /// driver that returns that they are invalid is older than the field.
 fn is_unsupported(code: u32) -> bool {
@@ -78,8 +92,9 @@ impl FieldValues {
         keys.sort_unstable_by_key(|key| (key.id(), key.scope()));
         let is_new = gpu.library().has_new_field_numbers();
         let values = keys.iter().map(|key| entry(number(key.id(), is_new), key.scope())).collect();
+        let first = first_places(&keys);
         let keys = keys.into_iter().zip(0..).collect();
-        Self { keys, values, supported: 0, round: 0, read_at: Instant::now(), failed: None }
+        Self { keys, first, values, supported: 0, round: 0, read_at: Instant::now(), failed: None }
     }
 
     /// Reads the batch. What was not supported in the last round that asked for everything is not asked for.
@@ -136,14 +151,22 @@ impl FieldValues {
         self.read_at
     }
 
+    fn place(&self, key: FieldKey) -> Option<usize> {
+        let first = usize::from(*self.first.get(key.id() as usize)?);
+        let is = |found: &&(FieldKey, usize)| (found.0.id(), found.0.scope()) == (key.id(), key.scope());
+        // Links are numbered from 0 and come in order; their sum is the last scope.
+        let direct =
+            (key.scope() as usize).checked_add(first).and_then(|index| self.keys.get(index)).filter(is);
+        let of_field =
+            || self.keys.get(first..)?.iter().take_while(|(found, _)| found.id() == key.id()).find(is);
+        direct.or_else(of_field).map(|(_, place)| *place)
+    }
+
     fn find(&self, key: FieldKey) -> Measured<&nvmlFieldValue_t> {
         if let Some(failed) = self.failed {
             return Err(failed);
         }
-        let position = |key: FieldKey| (key.id(), key.scope());
-        let found = self.keys.binary_search_by_key(&position(key), |(key, _)| position(*key));
-        let index = found.map_err(|_| Fault::new(key.name(), FaultCode::NotAsked))?;
-        let value = &self.values[self.keys[index].1];
+        let value = &self.values[self.place(key).ok_or(Fault::new(key.name(), FaultCode::NotAsked))?];
         check(key.name(), value.nvmlReturn).map(|()| value).map_err(|fault| {
             let unsupported = Fault { absence: Absence::Unsupported, ..fault };
             if is_unsupported(value.nvmlReturn) { unsupported } else { fault }
@@ -239,7 +262,7 @@ fn integer(field: &nvmlFieldValue_t) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use reading::Absence;
+    use reading::{Absence, FaultCode};
 
     use super::{
         FieldValues, INVALID_ARGUMENT, NOT_SUPPORTED, TYPE_UNSIGNED_LONG_LONG, entry,
@@ -247,12 +270,14 @@ mod tests {
             NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN as HW_POWER_BRAKE,
             NVML_FI_DEV_MEMORY_TEMP, NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES as XMIT_BYTES,
         },
-        number,
+        first_places, number,
     };
 
     #[test]
     fn what_is_not_supported_is_set_aside_and_everything_is_still_found() {
-        let keys: Vec<_> = (0..6).map(|link| XMIT_BYTES.of(link)).zip(0..).collect();
+        let keys: Vec<_> = (0..6).map(|link| XMIT_BYTES.of(link)).collect();
+        let first = first_places(&keys);
+        let keys: Vec<_> = keys.into_iter().zip(0..).collect();
         let values = keys.iter().map(|(key, place)| {
             let mut value = entry(key.id(), key.scope());
             value.valueType = TYPE_UNSIGNED_LONG_LONG;
@@ -262,9 +287,13 @@ mod tests {
         });
         let values = values.collect();
         let read_at = std::time::Instant::now();
-        let mut fields = FieldValues { values, keys, supported: 0, round: 1, read_at, failed: None };
+        let mut fields = FieldValues { values, keys, first, supported: 0, round: 1, read_at, failed: None };
         fields.sort_out();
         assert_eq!(fields.supported, 3);
+        for unknown in [XMIT_BYTES.of(6), XMIT_BYTES.of(u32::MAX), NVML_FI_DEV_MEMORY_TEMP] {
+            let code = fields.unsigned(unknown).expect_err("not read").code;
+            assert_eq!(code, FaultCode::NotAsked);
+        }
         for link in 0..6 {
             let value = fields.unsigned(XMIT_BYTES.of(link));
             if [0, 3, 4].contains(&link) {

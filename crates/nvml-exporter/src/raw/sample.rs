@@ -210,7 +210,12 @@ pub fn read(gpu: &Gpu, links: u32, wanted: &Wanted) -> Raw {
         jpeg_percent: sampled_percent!(gpu, nvmlDeviceGetJpgUtilization),
         ofa_percent: sampled_percent!(gpu, nvmlDeviceGetOfaUtilization),
         compute_processes: wanted.ask(
-            &[m::COMPUTE_PROCESSES.id],
+            &[
+                m::COMPUTE_PROCESSES.id,
+                m::WORKLOAD_INFO.id,
+                m::WORKLOAD_MEMORY_USED.id,
+                m::WORKLOAD_ENGINE_BUSY.id,
+            ],
             "nvmlDeviceGetComputeRunningProcesses_v3",
             || compute_processes(gpu),
         ),
