@@ -119,15 +119,18 @@ impl Serve {
         let connections = Rc::new(Connections::new(limits, self.web.timeouts, Rc::clone(&counts)));
         let guard = Rc::new(Guard::new(self.web.config, self.web.protects_health));
         let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard), self.settings);
-        if let Some(settings) = self.workloads {
+        let start_room = |settings: workloads::Settings| {
             let node = Arc::clone(&node);
-            let room = Room::start(&settings, Box::new(move || node.present()));
-            self_metrics =
-                self_metrics.with_workloads(room.map_err(|error| format!("cannot start a thread: {error}"))?);
+            Room::start(&settings, Box::new(move || node.present()))
+        };
+        let room = self.workloads.map(start_room).transpose();
+        let room = room.map_err(|error| format!("cannot start a thread: {error}"))?;
+        if let Some(room) = &room {
+            self_metrics = self_metrics.with_workloads(Arc::clone(room));
         }
         let bodies = BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics);
         let telemetry_path = self.web.telemetry_path;
-        let live = Live::new(self.name, self.node_name, Arc::clone(&node));
+        let live = Live::new(self.name, self.node_name, Arc::clone(&node)).with_workloads(room);
         let node_of_routes = Arc::clone(&node);
         let routes = Routes { node: node_of_routes, bodies, live, telemetry_path, connections, guard };
         let (sources, timing, sysfs) = (self.sources, self.timing, self.sysfs);

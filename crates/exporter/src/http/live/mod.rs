@@ -3,6 +3,7 @@
 //! The page is a table where there is no JavaScript. With it, `live.js` asks for `/api/v1/node` every two seconds and
 //! draws a tile for each device. Style and script are files of their own, so that the policy allows nothing inline.
 
+mod holders;
 mod node;
 mod page;
 
@@ -14,7 +15,9 @@ use std::{
 
 use bytes::Bytes;
 use thresholds::{Judge, State};
+use workloads::Room;
 
+use self::holders::Holders;
 use crate::{http::body::compress, sampling::state::NodeState};
 
 /// Path of the JSON.
@@ -38,6 +41,8 @@ pub struct Live {
     /// The node's name.
     node_name: String,
     node: Arc<NodeState>,
+    /// Who holds a device, where anybody is asked.
+    workloads: Option<Arc<Room>>,
     /// Read when the first client asks: most exporters are never looked at.
     judge: OnceCell<Judge>,
     /// Without details and with them.
@@ -54,7 +59,13 @@ struct Cached {
 impl Live {
     /// Of a node of this name.
     pub fn new(program: &'static str, node_name: String, node: Arc<NodeState>) -> Self {
-        Self { program, node_name, node, judge: OnceCell::new(), cache: RefCell::default() }
+        Self { program, node_name, node, workloads: None, judge: OnceCell::new(), cache: RefCell::default() }
+    }
+
+    /// Also shows who holds a device.
+    #[must_use]
+    pub fn with_workloads(self, workloads: Option<Arc<Room>>) -> Self {
+        Self { workloads, ..self }
     }
 
     /// The JSON. Paths of libraries and texts of errors are in it only with `details`. As the bodies of scrapes, it is
@@ -87,7 +98,8 @@ impl Live {
 
     fn view(&self, details: bool) -> node::Node {
         let judge = self.judge.get_or_init(Judge::builtin);
-        node::Node::of(self.program, &self.node_name, &self.node, judge, details)
+        let holders = Holders::of(self.workloads.as_deref());
+        node::Node::of(self.program, &self.node_name, &self.node, judge, &holders, details)
     }
 }
 
