@@ -47,7 +47,8 @@ const QUIET: [(&str, &str); 12] = [
     ("accel_workload_memory_used_bytes", HOLDER),
     ("accelscope_workloads_up", HOLDER),
 ];
-const HOLDER: &str = "nobody holds the devices: there is neither a kubelet nor a batch system, and no process";
+const HOLDER: &str =
+    "nobody holds the devices: there is neither a kubelet nor a batch system, and no process";
 const HOST: &str = "it is exported only with `--host.metrics`";
 const SCRAPE: &str = "Prometheus adds it when it scrapes, and this page is made without a scrape";
 
