@@ -99,7 +99,17 @@ async function marks({ annotations }, known) {
   return [...starts];
 }
 
-const open = (panels) => panels.flatMap((panel) => (panel.type === "row" && panel.collapsed ? [panel, ...panel.panels] : [panel]));
+/// What a closed row holds takes no room on the board, so what is below moves down.
+const open = (panels) => {
+  let shift = 0;
+  const moved = (panel) => ({ ...panel, gridPos: { ...panel.gridPos, y: panel.gridPos.y + shift } });
+  return panels.flatMap((panel) => {
+    const all = [moved(panel), ...(panel.type === "row" && panel.collapsed ? panel.panels.map(moved) : [])];
+    const bottom = Math.max(...all.map(({ gridPos }) => gridPos.y + gridPos.h));
+    shift += bottom - all[0].gridPos.y - all[0].gridPos.h;
+    return all;
+  });
+};
 
 const page_of_ours = await esbuild.build({
   entryPoints: [join(dirname(fileURLToPath(import.meta.url)), "page.jsx")],

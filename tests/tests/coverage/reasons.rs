@@ -33,7 +33,7 @@ impl Missing {
 const PASSING: [FaultCode; 3] = [FaultCode::FirstReading, FaultCode::CounterStands, FaultCode::NoTime];
 
 /// Series that a healthy machine does not have: their names, and why.
-const QUIET: [(&str, &str); 9] = [
+const QUIET: [(&str, &str); 12] = [
     ("ALERTS", "no alert fires on a healthy machine"),
     ("accel_error_last_timestamp_seconds", "no critical event has happened"),
     ("accelscope_source_faults_total", "every call returned a value"),
@@ -43,7 +43,12 @@ const QUIET: [(&str, &str); 9] = [
     ("scrape_duration_seconds", SCRAPE),
     ("scrape_samples_scraped", SCRAPE),
     ("up", SCRAPE),
+    ("accel_workload_info", HOLDER),
+    ("accel_workload_memory_used_bytes", HOLDER),
+    ("accelscope_workloads_up", HOLDER),
 ];
+const HOLDER: &str =
+    "nobody holds the devices: there is neither a kubelet nor a batch system, and no process";
 const HOST: &str = "it is exported only with `--host.metrics`";
 const SCRAPE: &str = "Prometheus adds it when it scrapes, and this page is made without a scrape";
 
