@@ -531,6 +531,7 @@ fn several_rows_feed_one_vendor_name_and_labels_can_be_renamed() {
         sourceless: "",
         integral: None,
         outlives_loss: false,
+        most: f64::INFINITY,
     };
     const FIRST: Id = catalogue::TEMPERATURE.id;
     const SECOND: Id = catalogue::POWER.id;
