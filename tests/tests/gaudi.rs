@@ -510,6 +510,13 @@ fn every_signal_of_the_rules_finds_its_series() -> Result<()> {
         if reads("accel:signal_state") || signal["record"] == "accel:errors:open" {
             continue;
         }
+        // Nobody holds a device here; the chain's tests see the rules about holders with data.
+        if ["accel:holder:info", "accel:held_work:avg5m", "accel:unheld_work:avg5m"]
+            .iter()
+            .any(|name| reads(name))
+        {
+            continue;
+        }
         e2e::eventually(&format!("{}", signal["record"]), || {
             let series = server.query(expression)?;
             let device = |labels: &Value| labels["device"].as_str().map(str::to_owned);
