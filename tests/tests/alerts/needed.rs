@@ -163,10 +163,13 @@ pub fn whole(files: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>> {
     let seldom = |file: &PathBuf| {
         let (mut whole, rules) = read(file)?;
         whole["evaluation_interval"] = json!(ROUND);
-        let mut by_interval: BTreeMap<String, (Vec<Value>, Vec<Value>)> = BTreeMap::new();
+        // Names of backends are unique over all clusters: two tests with the same ones cannot run at once.
+        let alone = rules.iter().any(|group| group.to_string().contains("llm_backend_"));
+        let mut together: BTreeMap<(String, usize), (Vec<Value>, Vec<Value>)> = BTreeMap::new();
         for (at, test) in whole["tests"].as_array().into_iter().flatten().enumerate() {
             let interval = test["interval"].as_str().context("a test has an interval")?;
-            let (series, checks) = by_interval.entry(interval.to_owned()).or_default();
+            let group = if alone { at } else { 0 };
+            let (series, checks) = together.entry((interval.to_owned(), group)).or_default();
             for one in test["input_series"].as_array().into_iter().flatten() {
                 let name = in_cluster(one["series"].as_str().context("a series has a name")?, at);
                 series.push(json!({ "series": name, "values": one["values"] }));
@@ -180,7 +183,7 @@ pub fn whole(files: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>> {
                 })
             }));
         }
-        let merged = by_interval.into_iter().map(|(interval, (series, checks))| {
+        let merged = together.into_iter().map(|((interval, _), (series, checks))| {
             json!({ "interval": interval, "input_series": series, "promql_expr_test": checks })
         });
         whole["tests"] = merged.collect();
