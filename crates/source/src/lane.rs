@@ -3,8 +3,8 @@
 //!
 //! A lane reads on a thread of its own. A round asks for the reading and waits for it until the lane's budget is used
 //! up: a driver that is fast is read in the round. One that is slow is read meanwhile, and the round has the reading
-//! before, with its age, until that is too old. One that hangs is waited for once. No second reading is begun while one is in progress, whatever
-//! becomes of the device meanwhile: a driver that hangs occupies one thread.
+//! before, with its age, until that is too old. One that hangs is waited for once. No second reading is begun while one
+//! is in progress, whatever becomes of the device meanwhile: a driver that hangs occupies one thread.
 
 use std::{
     cell::Cell,

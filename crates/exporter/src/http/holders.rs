@@ -32,7 +32,7 @@ pub fn held(subjects: &[Subject]) -> Vec<Held> {
     subjects.iter().filter_map(of_device).collect()
 }
 
-/// The holders of this kind whose `name` is known, each once: the vendor's exporter may not tell two apart.
+/// The holders of this kind whose `name` is known, each once: the vendor's exporter may not distinguish two.
 fn named(subject: &Subject, family: Family, kind: &str, name: Label) -> BTreeSet<Named> {
     let of_holder = |info: &Reading| {
         let text = |label| {
