@@ -6,8 +6,11 @@
 mod node;
 mod page;
 
+pub use node::Known;
+
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::RefCell,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,8 +41,7 @@ pub struct Live {
     /// The node's name.
     node_name: String,
     node: Arc<NodeState>,
-    /// Read when the first client asks: most exporters are never looked at.
-    judge: OnceCell<Judge>,
+    judge: Rc<Judge>,
     /// Without details and with them.
     cache: RefCell<[Option<Cached>; 2]>,
 }
@@ -53,8 +55,8 @@ struct Cached {
 
 impl Live {
     /// Of a node of this name.
-    pub fn new(program: &'static str, node_name: String, node: Arc<NodeState>) -> Self {
-        Self { program, node_name, node, judge: OnceCell::new(), cache: RefCell::default() }
+    pub fn new(program: &'static str, node_name: String, node: Arc<NodeState>, judge: Rc<Judge>) -> Self {
+        Self { program, node_name, node, judge, cache: RefCell::default() }
     }
 
     /// The JSON. Paths of libraries and texts of errors are in it only with `details`. As the bodies of scrapes, it is
@@ -86,8 +88,7 @@ impl Live {
     }
 
     fn view(&self, details: bool) -> node::Node {
-        let judge = self.judge.get_or_init(Judge::builtin);
-        node::Node::of(self.program, &self.node_name, &self.node, judge, details)
+        node::Node::of(self.program, &self.node_name, &self.node, &self.judge, details)
     }
 }
 
