@@ -14,6 +14,7 @@ import pynvml as nvml
 
 GPM_METRICS = [
     *range(1, 14), 20, 21, *range(30, 38), *range(40, 48), 50, 51, *range(60, 98), *range(160, 166), 172, 174,
+    *range(248, 261),
 ]
 LINKS = range(nvml.NVML_NVLINK_MAX_LINKS)
 ALL_LINKS = 0xFFFFFFFF
@@ -32,10 +33,10 @@ CLOCKS = {
 THRESHOLDS = {"shutdown": 0, "slowdown": 1, "memory_max": 2, "gpu_max": 3}
 POLICIES = [0, 1, 2, 3, 4, 5, 10, 11]
 # From driver 580.82 on, clock-event times have other numbers: all are asked for.
-FIELDS = [*range(1, 147), 147, *range(161, 200), *range(230, 235), 251, 252, 253, 269, 270, 271, *range(301, 308)]
+FIELDS = [*range(1, 147), 147, *range(161, 200), *range(230, 235), 251, 252, 253, 269, 270, 271, *range(301, 309)]
 EVERY_LINK_FIELD = {138, 139, 140, 141, 161, 162, 163}
 # Counters that each link has from Blackwell on.
-LINK_FIELD_OF_BLACKWELL = [202, 204, *range(206, 216), 219, 220, 221, *range(235, 251)]
+LINK_FIELD_OF_BLACKWELL = [202, 204, *range(206, 216), 219, 220, 221, *range(235, 251), *range(289, 297)]
 VALUE_MEMBERS = ["dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal"]
 
 

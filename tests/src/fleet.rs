@@ -68,8 +68,13 @@ const SELDOM: [&str; 3] = [
 /// Nodes whose exporters are killed.
 const DEAD: [&str; 2] = ["gpu-3", "branch-42"];
 
+/// The node whose devices are given to jobs, all eight to one, and the device that is taken from it in trouble.
+const BATCH: &str = "gpu-2";
+const TAKEN: &str = "7";
+
 /// What fires in trouble: alert, and the labels that say where.
-const TROUBLE: [(&str, &str); 8] = [
+const TROUBLE: [(&str, &str); 9] = [
+    ("DeviceUnowned", r#"node="gpu-2",device="gpu7""#),
     ("GpuHbmNearOom", r#"node="mig-1",device="gpu1""#),
     ("GpuThermalOrPowerThrottle", r#"node="gpu-2",device="gpu1""#),
     ("GpuXidErrorDetected", r#"node="gpu-2",device="gpu2",code="79""#),
@@ -102,12 +107,18 @@ pub struct Fleet {
     _engines: Vec<SimEngine>,
     /// The server that scrapes all of them.
     pub prometheus: Prometheus,
+    /// Files of the batch system.
+    batch: TempDir,
     _rules: TempDir,
 }
 
 impl Fleet {
     /// Starts everything and waits until each target is scraped and each rule evaluated.
     pub fn start() -> Result<Self> {
+        let batch = tempfile::tempdir()?;
+        for device in 0..8 {
+            fs::write(batch.path().join(device.to_string()), "4711\n")?;
+        }
         let mut machines = Vec::new();
         for (seed, (name, profile, workload)) in (1..).zip(MACHINES) {
             let mut node = Node::new(profile)?.named(name).seeded(seed).workload(workload);
@@ -116,7 +127,12 @@ impl Fleet {
                 node = node.with_bus()?;
             }
             node.control(&Control::default())?;
-            let mut exporter = node.launch(&["--host.metrics"])?;
+            let folder = batch.path().display().to_string();
+            let mut flags = vec!["--host.metrics"];
+            if name == BATCH {
+                flags.extend(["--workloads.job-mapping", &folder]);
+            }
+            let mut exporter = node.launch(&flags)?;
             exporter.process.quiet();
             machines.push(Machine { name, exporter, node });
         }
@@ -171,7 +187,7 @@ impl Fleet {
         };
         let mut prometheus = Prometheus::with_rules(&jobs, &alerting, &[])?;
         prometheus.process.quiet();
-        let fleet = Self { machines, _engines: engines, prometheus, _rules: rules };
+        let fleet = Self { machines, _engines: engines, prometheus, batch, _rules: rules };
         fleet.settled(jobs.len())?;
         Ok(fleet)
     }
@@ -210,6 +226,7 @@ impl Fleet {
                 _ => {}
             }
         }
+        fs::remove_file(self.batch.path().join(TAKEN))?;
         for (alert, labels) in TROUBLE {
             self.fires(alert, labels)?;
         }

@@ -46,7 +46,7 @@ const DEVICE: &[Row] = &[
     ("/power/constraints/1", MILLI, "accel_power_limit_watts", &[("limit", "max")]),
     ("/power/energy", MILLI, "accel_energy_joules_total", &[]),
     ("/power/energy", 1.0, "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", &[]),
-    ("/temperature/gpu", 1.0, "accel_temperature_celsius", &[("sensor", "gpu")]),
+    ("/temperature/gpu", 1.0, "DCGM_FI_DEV_GPU_TEMP", &[]),
     ("/temperature/margin", 1.0, "accel_temperature_margin_celsius", &[]),
     ("/temperature/thresholds/slowdown", 1.0, "accel_temperature_limit_celsius", &[("limit", "slowdown")]),
     ("/temperature/thresholds/shutdown", 1.0, "accel_temperature_limit_celsius", &[("limit", "shutdown")]),
@@ -137,6 +137,25 @@ const BLACKWELL: &[Row] = &[
         "accel_link_errors_total",
         &[("link", "3"), ("kind", "nvlink"), ("error", "link_recovery")],
     ),
+    ("/links/3/fields/289:3", 1.0, "accel_link_raw_errors_total", &[("link", "3"), ("lane", "0")]),
+    ("/links/3/fields/290:3", 1.0, "accel_link_raw_errors_total", &[("link", "3"), ("lane", "1")]),
+    ("/links/3/fields/294:3", 1.0, "accel_link_transmit_blocks_total", &[("link", "3")]),
+    ("/links/3/fields/295:3", 1.0, "accel_link_retransmit_blocks_total", &[("link", "3")]),
+    ("/links/4/fields/296:4", 1e6, "accel_link_data_bandwidth_bytes_per_second", &[("link", "4")]),
+    ("/fields/308", 1.0, "accel_temperature_celsius", &[("sensor", "gpu")]),
+    ("/gpm/248", 1.0, "accel_sm_cycles_total", &[]),
+    ("/gpm/248", 1.0, "DCGM_FI_PROF_SM_CYCLES_ELAPSED_TOTAL", &[]),
+    ("/gpm/249", 1.0, "accel_engine_active_cycles_total", &[("engine", "sm")]),
+    ("/gpm/250", 1.0, "accel_engine_active_cycles_total", &[("engine", "tensor")]),
+    ("/gpm/251", 1.0, "accel_engine_active_cycles_total", &[("engine", "tensor_dmma")]),
+    ("/gpm/252", 1.0, "accel_engine_active_cycles_total", &[("engine", "tensor_hmma")]),
+    ("/gpm/253", 1.0, "accel_engine_active_cycles_total", &[("engine", "tensor_imma")]),
+    ("/gpm/254", 1.0, "accel_engine_active_cycles_total", &[("engine", "tensor_dfma")]),
+    ("/gpm/257", 1.0, "accel_engine_active_cycles_total", &[("engine", "int")]),
+    ("/gpm/258", 1.0, "accel_engine_active_cycles_total", &[("engine", "fp64")]),
+    ("/gpm/259", 1.0, "accel_engine_active_cycles_total", &[("engine", "fp32")]),
+    ("/gpm/260", 1.0, "accel_engine_active_cycles_total", &[("engine", "fp16")]),
+    ("/gpm/260", 1.0, "DCGM_FI_PROF_FP16_CYCLES_ACTIVE_TOTAL", &[]),
     ("/gpm/160", PERCENT, "accel_cache_hit_ratio", &[("cache", "host")]),
     ("/gpm/162", PERCENT, "accel_cache_hit_ratio", &[("cache", "peer")]),
     ("/gpm/164", PERCENT, "accel_cache_hit_ratio", &[("cache", "dram")]),
@@ -347,10 +366,17 @@ fn pynvml_agrees_on_newer_parts() -> Result<()> {
         let value = ours.value("accel_link_fec_corrected_total", &[unified[0], ("bin", bin)])?;
         ensure!(value == sum as f64, "bin {bin}: {value} and {sum}");
     }
-    let packed = number("/links/3/fields/220:3")?;
-    let ratio = (packed >> 8 & 0xf) as f64 * 10f64.powi(-i32::try_from(packed & 0xff)?);
-    let value = ours.value("accel_link_bit_error_ratio", &[unified[0], ("link", "3"), ("kind", "nvlink")])?;
-    ensure!((value - ratio).abs() < ratio * 1e-9, "{value} and {ratio}");
+    for (field, metric, lane) in [
+        (220, "accel_link_bit_error_ratio", &[][..]),
+        (291, "accel_link_raw_bit_error_ratio", &[("lane", "0")]),
+        (292, "accel_link_raw_bit_error_ratio", &[("lane", "1")]),
+        (293, "accel_link_raw_bit_error_ratio", &[("lane", "all")]),
+    ] {
+        let packed = number(&format!("/links/3/fields/{field}:3"))?;
+        let ratio = (packed >> 8 & 0xf) as f64 * 10f64.powi(-i32::try_from(packed & 0xff)?);
+        let value = ours.value(metric, &[&[unified[0], ("link", "3"), ("kind", "nvlink")], lane].concat())?;
+        ensure!((value - ratio).abs() < ratio * 1e-9, "{field}: {value} and {ratio}");
+    }
     Ok(())
 }
 

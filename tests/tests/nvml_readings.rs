@@ -252,6 +252,37 @@ fn links_to_the_cpu_and_remapped_banks_are_read_where_a_part_has_them() -> Resul
 }
 
 #[test]
+fn bytes_over_pcie_are_counted_where_the_devices_own_counter_wraps() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let narrow = |machine: &str| -> Result<String> {
+        let path = folder.path().join(format!("{machine}.toml"));
+        fs::write(&path, format!("extends = \"{machine}\"\n[device.pcie]\nbyte_counter_bits = 32\n"))?;
+        Ok(path.to_str().context("UTF-8")?.to_owned())
+    };
+    let labels = [("device", "gpu0"), ("kind", "pcie")];
+    // GPM counts the same bytes in 64 bits from 13.2 on.
+    let wide = Node::new("b200-8")?.frozen().start(&[])?.settled()?;
+    let samples = Node::new(&narrow("b200-8")?)?.frozen().start(&[])?.settled()?;
+    for name in ["accel_link_receive_bytes_total", "accel_link_transmit_bytes_total"] {
+        let (wide, narrow) = (wide.value(name, &labels)?, samples.value(name, &labels)?);
+        ensure!(wide == narrow && wide > 4_294_967_296.0, "{name}: {wide} and {narrow}");
+    }
+    // Before, the rate is summed up, of a counter that is declared to have 64 bits and has 32.
+    let node = Node::new(&narrow("h100-sxm-4")?)?.workload("decode");
+    let exporter = node.start(&["--interval", "200ms"])?;
+    let mut before = 0.0;
+    for _ in 0..3 {
+        exporter.until("it has risen", |samples| {
+            let now = samples.value("accel_link_receive_bytes_total", &labels)?;
+            ensure!(now > before && now < before + 1e12, "{before} and {now}");
+            before = now;
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_generation_of_dcgm_names_is_chosen() -> Result<()> {
     let node = Node::new("h100-sxm-4")?.frozen();
     let labels = [("gpu", "0")];

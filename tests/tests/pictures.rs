@@ -288,6 +288,12 @@ fn hardware(seen: &Seen) -> Result<()> {
     ensure!(events.rows.iter().any(|row| row.contains(&"79".to_owned())), "{:?}", events.rows);
     let lost = tile(seen, "device-nvidia", "Right now", "lost")?;
     ensure!(lost.value == "1" && lost.color == RED, "{lost:?}");
+    // Who holds it, and what works for nobody.
+    let holders = panel(seen, "device-nvidia", "Who holds it")?;
+    ensure!(holders.rows.iter().any(|row| row.contains(&"4711".to_owned())), "{:?}", holders.rows);
+    let taken = panel(seen, "fleet-nvidia", "At work for nobody")?;
+    let is_taken = |row: &Vec<String>| row[1] == "gpu-2" && row[2] == "gpu7";
+    ensure!(taken.rows.len() == 1 && taken.rows.iter().all(is_taken), "{:?}", taken.rows);
     let identity = panel(seen, "device-nvidia", "What the device is")?;
     ensure!(
         identity.rows.iter().any(|row| row[1] == "gpu-2" && row[2].contains("H100")),

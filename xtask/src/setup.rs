@@ -147,8 +147,10 @@ fn without_services(install: impl FnOnce() -> Result<()>) -> Result<()> {
 fn python_packages(apt: &mut Apt) -> Result<()> {
     let wanted = repository().join("tests/clients/requirements.txt");
     let venv = target_dir()?.join("tools/venv");
-    let stamp = venv.join("requirements.txt");
-    if fs::read(&stamp).is_ok_and(|done| fs::read(&wanted).is_ok_and(|wanted| wanted == done)) {
+    let stamp = venv.join("installed");
+    // The programs of an environment name its interpreter by its path: a moved checkout needs a new one.
+    let complete = format!("{}\n{}", venv.display(), fs::read_to_string(&wanted)?);
+    if fs::read_to_string(&stamp).is_ok_and(|done| done == complete) {
         return Ok(());
     }
     println!("setup: Python packages of {} into {}", wanted.display(), venv.display());
@@ -163,8 +165,7 @@ fn python_packages(apt: &mut Apt) -> Result<()> {
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
             .arg(&wanted),
     )?;
-    fs::copy(&wanted, &stamp)?;
-    Ok(())
+    fs::write(&stamp, complete).context("the stamp of the Python packages")
 }
 
 /// Prometheus' own tool of Debian's newest branch, unpacked and not installed. The archive is the one that this machine

@@ -106,6 +106,9 @@ fn heat_and_power(sample: &Sample<'_>, batch: &mut Batch) {
         batch.put(m::POWER_LIMIT, Labels::one(Label::Limit, *limit), limited);
     }
     batch.put(m::CLOCK, Labels::one(Label::Domain, "core"), raw.clock_khz.map(|khz| Hertz(khz * 1e3)));
+    if let Some(age) = raw.clock_age {
+        batch.put(m::SLOW_READINGS_AGE, Labels::NONE, Ok(Seconds(age.as_secs_f64())));
+    }
     let max = raw.clock_max_khz.map(|khz| Hertz(khz as f64 * 1e3));
     batch.put(m::CLOCK_MAX, Labels::one(Label::Domain, "core"), max);
 }

@@ -26,7 +26,7 @@ const NONE: Fault = Fault::new(CALL, FaultCode::NoUncoreImc);
 pub struct MemoryEvents {
     perf: Shared,
     sysfs: PathBuf,
-    /// The PMUs that were listed when `controllers` was made.
+    /// The PMUs that were listed when `controllers` was made; none after a refusal.
     listed: Vec<String>,
     controllers: Vec<Controller>,
     /// Why there are none.
@@ -54,14 +54,20 @@ impl MemoryEvents {
         }
     }
 
-    /// Looks up the controllers if others are listed than before: their driver is a module, which may be
-    /// loaded after the exporter has started.
+    /// Looks up the controllers if others are listed than before, or if one was refused: their driver is a module,
+    /// which may be loaded after the exporter has started, and numbers its PMUs anew when it is loaded again.
+    /// Those that are still the same go on.
     fn find(&mut self) {
         let listed = Pmu::numbered(&self.sysfs, "uncore_imc_");
         if listed == self.listed {
             return;
         }
-        let controllers = listed.iter().map(|name| self.controller(name));
+        let mut known = std::mem::take(&mut self.controllers);
+        let controllers = listed.iter().map(|name| {
+            let found = self.controller(name)?;
+            let same = known.iter().position(|known| known.pmu == found.pmu);
+            Ok(same.map_or(found, |same| known.swap_remove(same)))
+        });
         // One that cannot be looked up is looked up again: the traffic of the others is not all of it.
         match controllers.collect() {
             Ok(found) => (self.controllers, self.listed) = (found, listed),
@@ -114,6 +120,10 @@ impl MemoryEvents {
     /// Those of [`Groups::update`].
     pub fn update(&mut self, socket: &[u32]) -> Measured<()> {
         self.find();
+        self.open(socket).inspect_err(|_| self.listed.clear())
+    }
+
+    fn open(&mut self, socket: &[u32]) -> Measured<()> {
         for controller in &mut self.controllers {
             let mut cpus = controller.pmu.cpus()?;
             cpus.retain(|cpu| socket.contains(cpu));

@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::Instant,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use kernel::{
@@ -13,6 +14,8 @@ use kernel::{
     powercap::Zone,
 };
 use reading::{Absence, Ceiling, Counted, Counter, Fault, FaultCode, Measured};
+
+use source::{Lane, LaneTimes, lock};
 
 use crate::topology::{self, Cpu};
 
@@ -33,6 +36,8 @@ pub struct Raw {
     pub temperature_mc: [Measured<i64>; 3],
     /// kHz; mean over the cores.
     pub clock_khz: Measured<f64>,
+    /// How long ago that was read, where it was not in this round.
+    pub clock_age: Option<Duration>,
     /// kHz; of the core with the highest.
     pub clock_max_khz: Measured<u64>,
     /// Counters of throttling since boot.
@@ -79,7 +84,17 @@ pub struct SocketFiles {
     core_cpus: Vec<Cpu>,
     /// The one among them with the highest clock, which some cores reach and others do not.
     fastest: Option<Cpu>,
+    /// The cores whose clocks are read, and the lane that reads them: the kernel may ask each of hundreds of cores.
+    clocked: Arc<Mutex<Vec<Cpu>>>,
+    clocks: Lane<Measured<f64>>,
 }
+
+/// Rounds of a small machine are as fast as without.
+const CLOCKS: LaneTimes = LaneTimes {
+    period: Duration::ZERO,
+    budget: Duration::from_millis(250),
+    age_max: Duration::from_secs(10),
+};
 
 /// Files of the counters of throttling, and whether each core has its own.
 const THROTTLE: [(&str, bool); 5] = [
@@ -128,7 +143,16 @@ const NO_CORETEMP: Fault = missing("coretemp");
 impl SocketFiles {
     /// The files of socket `socket` below `sysfs`.
     pub fn new(sysfs: &Path, socket: u32) -> Self {
+        let clocked = Arc::new(Mutex::new(Vec::new()));
+        let (folder, cores) = (sysfs.to_owned(), Arc::clone(&clocked));
+        let clocks =
+            Lane::new(format!("{CUR_FREQ} {socket} {}", sysfs.display()), CUR_FREQ, CLOCKS, move || {
+                let cores: Vec<_> = lock(&cores).clone();
+                mean_clock(&folder, &cores)
+            });
         Self {
+            clocked,
+            clocks,
             sysfs: sysfs.to_owned(),
             socket,
             listed: Vec::new(),
@@ -172,13 +196,17 @@ impl SocketFiles {
             };
             self.core_cpus = if clocks.iter().all(is_known) { core_cpus.clone() } else { Vec::new() };
         }
+        lock(&self.clocked).clone_from(&core_cpus);
+        let clock = self.clocks.read();
+        let clock_age = clock.as_ref().ok().map(|(age, _)| *age);
         let raw = Raw {
             energy: self.energy(now, is_whole, &limits),
             memory_energy: self.memory_energy(now, is_whole),
             limits_uw: limits,
             temperature_mc: [Attribute::Input, Attribute::Critical, Attribute::Max]
                 .map(|attribute| temperature(&self.temperatures, attribute)),
-            clock_khz: self.mean_clock(&core_cpus),
+            clock_khz: clock.and_then(|(_, clock)| *clock),
+            clock_age: clock_age.filter(|age| *age > CLOCKS.budget),
             clock_max_khz: self
                 .fastest
                 .map_or(Err(Fault::new("cpuinfo_max_freq", FaultCode::NoCpu)), |cpu| self.max_clock(cpu)),
@@ -252,16 +280,6 @@ impl SocketFiles {
         limits
     }
 
-    /// Mean over the cores of the clock that the kernel averaged over the last tick.
-    fn mean_clock(&self, core_cpus: &[Cpu]) -> Measured<f64> {
-        let file = |cpu: &Cpu| File::new(&self.cpu_folder(*cpu), "cpufreq/scaling_cur_freq");
-        let clocks: Vec<u64> = core_cpus.iter().map(|cpu| file(cpu).number()).collect::<Measured<_>>()?;
-        if clocks.is_empty() {
-            return Err(Fault::new("cpufreq/scaling_cur_freq", FaultCode::NoCpu));
-        }
-        Ok(clocks.iter().sum::<u64>() as f64 / clocks.len() as f64)
-    }
-
     /// Every CPU shows the counters of its core and of its package, so they are read from one CPU per core
     /// and from one per package.
     fn throttle(&mut self, now: Instant, core_cpus: &[Cpu]) -> ThrottleCounters {
@@ -288,6 +306,19 @@ impl SocketFiles {
         ThrottleCounters { package_count, package_ms, core_count, core_ms, power_count }
     }
 }
+
+/// Mean over the cores of the clock that the kernel averaged over the last tick.
+fn mean_clock(sysfs: &Path, core_cpus: &[Cpu]) -> Measured<f64> {
+    let file = |cpu: &Cpu| File::called(topology::folder(sysfs, cpu.number).join(CUR_FREQ), CUR_FREQ);
+    let clocks: Vec<u64> = core_cpus.iter().map(|cpu| file(cpu).number()).collect::<Measured<_>>()?;
+    if clocks.is_empty() {
+        return Err(Fault::new(CUR_FREQ, FaultCode::NoCpu));
+    }
+    Ok(clocks.iter().sum::<u64>() as f64 / clocks.len() as f64)
+}
+
+/// The clock of a CPU now.
+const CUR_FREQ: &str = "cpufreq/scaling_cur_freq";
 
 /// The reading of the hottest die, or the lowest limit of any.
 pub fn temperature(channels: &Measured<Vec<Channel>>, attribute: Attribute) -> Measured<i64> {

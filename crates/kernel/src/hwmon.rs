@@ -86,9 +86,11 @@ impl Chip {
         Self::below(&device.join("hwmon"))
     }
 
-    /// All chips of the machine.
+    /// All chips of the machine, by their devices' folders: a name in the class becomes another chip's when the driver
+    /// is loaded again.
     pub fn all(sysfs: &Path) -> Vec<Self> {
-        Self::below(&sysfs.join("class/hwmon"))
+        let chips = Self::below(&sysfs.join("class/hwmon")).into_iter();
+        chips.map(|chip| Self { folder: chip.folder.canonicalize().unwrap_or(chip.folder), ..chip }).collect()
     }
 
     fn below(folder: &Path) -> Vec<Self> {

@@ -17,7 +17,7 @@ pub struct Event {
 }
 
 /// One PMU.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pmu {
     folder: PathBuf,
     number: u32,

@@ -96,8 +96,8 @@ labels! {
     EndpointCliqueId = "endpoint_clique_id", "Number of the fabric clique for access by logical endpoint", Fact;
     Engine = "engine", "Engine or pipe of the device",
         Closed(&["amx", "amx_core", "compute", "copy", "decode", "encode", "enhance", "fp16", "fp32", "fp64", "graphics",
-            "int", "jpeg", "media", "npu", "optical_flow", "other", "render", "sm", "tensor", "tensor_dfma", "tensor_hmma",
-            "tensor_imma"]);
+            "int", "jpeg", "media", "npu", "optical_flow", "other", "render", "sm", "tensor", "tensor_dfma", "tensor_dmma",
+            "tensor_hmma", "tensor_imma"]);
     ErrCode = "err_code", "Code of the last XID, as dcgm-exporter labels it", Open;
     ErrMsg = "err_msg", "Text of the last XID, as dcgm-exporter labels it", Open;
     Error = "error", "Kind of link error",
@@ -124,6 +124,7 @@ labels! {
         Closed(&["nvlink", "pcie", "c2c", "roce_internal", "roce_external", "xelink", "xid", "hlml_event", "ras", "reset", "hard",
             "soft", "thread", "core", "amx", "memory_channel", "tpc", "unsupported", "no_data", "failed", "timed_out"]);
     Label = "label", "Name of the pod's label", Open;
+    Lane = "lane", "Number of the link's lane, from 0; all for the link as a whole", Open;
     LibraryVersion = "library_version", "Version of the vendor's library", Fact;
     Limit = "limit", "Which limit",
         Closed(&["enforced", "requested", "default", "min", "max", "burst", "peak", "short_term", "slowdown", "shutdown",

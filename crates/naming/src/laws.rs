@@ -162,6 +162,7 @@ fn vendor_names_look_like_their_vocabulary() {
             VendorUnit::Milliwatts => metric.unit == Unit::Watts,
             VendorUnit::Percent => metric.unit == Unit::Ratio,
             VendorUnit::Mebibytes => metric.unit == Unit::Bytes,
+            VendorUnit::WholeCelsius => metric.unit == Unit::Celsius,
             VendorUnit::Nanoseconds => metric.unit == Unit::Seconds,
             VendorUnit::ThousandKibibytesPerSecond | VendorUnit::KilobytesPerSecond => {
                 metric.unit == Unit::BytesPerSecond

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Ceiling, Counter, Integral, Measured};
+use reading::{Absence, Ceiling, Counter, Integral, Measured};
 
 use crate::{
     ceilings::Ceilings,
@@ -22,6 +22,8 @@ pub struct Counters {
     throttled_ns: [Counter; map::REASON_NANOSECONDS.len()],
     /// Bytes sent and received over PCIe, by the device's counters.
     pcie: [Counter; 2],
+    /// Whether those are 64 bits wide; unknown before the first reading.
+    pcie_is_wide: [Option<bool>; 2],
     /// The same by GPM's rates.
     pcie_integrals: [Integral; 2],
     /// When there were rates last.
@@ -40,6 +42,8 @@ pub struct Counts {
     pub throttled_ns: [Measured<u64>; map::REASON_NANOSECONDS.len()],
     /// Bytes sent and received over PCIe since the driver was loaded, by the device's counters.
     pub pcie: [Measured<u64>; 2],
+    /// Whether those are 64 bits wide; unknown before the first reading.
+    pub pcie_is_wide: [Option<bool>; 2],
     /// The same since the device was opened, by GPM's rates.
     pub pcie_integrals: [Measured<f64>; 2],
     /// Of each link, bytes sent and received.
@@ -54,6 +58,7 @@ impl Default for Counters {
             energy_mj: Counter::of_device(),
             throttled_ns: [const { Counter::of_device() }; _],
             pcie: [const { Counter::of_device() }; 2],
+            pcie_is_wide: [None; 2],
             pcie_integrals: Default::default(),
             last: None,
             links: Vec::new(),
@@ -119,10 +124,26 @@ impl Counters {
             ),
             throttled_ns,
             pcie,
+            pcie_is_wide: [0, 1].map(|index| self.pcie_is_wide(index, fields.unsigned(keys[index]), gpm)),
             pcie_integrals: self.pcie_integrals(now, gpm),
             links,
             nvlink_kib_per_second,
         }
+    }
+
+    /// Whether a counter of bytes over PCIe is 64 bits wide. nvml.h says that it may wrap and not where, and drivers
+    /// declare 64 bits also for one of 32, so a counter is a wide one that has passed them when it is first read. One
+    /// that passes them later stays what it was taken for, unless nothing else counts the bytes: a change of the
+    /// counter would look like traffic.
+    fn pcie_is_wide(&mut self, index: usize, count: Measured<u64>, gpm: &GpmMetrics) -> Option<bool> {
+        let is_wide = &mut self.pcie_is_wide[index];
+        if let Ok(count) = count {
+            let is_past = count > u32::MAX.into();
+            let rate = gpm.get([GpmMetric::PcieTxPerSec, GpmMetric::PcieRxPerSec][index]);
+            let is_alone = rate.is_err_and(|fault| fault.absence == Absence::Unsupported);
+            *is_wide = Some(is_wide.unwrap_or(is_past) || is_past && is_alone);
+        }
+        *is_wide
     }
 
     fn pcie_integrals(&mut self, now: Instant, gpm: &GpmMetrics) -> [Measured<f64>; 2] {
@@ -132,6 +153,54 @@ impl Counters {
             let mib_per_second = rates[index]?;
             Ok(self.pcie_integrals[index].add(now, previous, mib_per_second * 1_048_576.0))
         })
+    }
+}
+
+/// What GPM has counted of a device or an instance since the part was reset.
+pub struct GpmTotals([Counter; GPM_TOTALS.len()]);
+
+/// The counts of [`GpmTotals`].
+const GPM_TOTALS: [GpmMetric; 13] = [
+    GpmMetric::PcieTx,
+    GpmMetric::PcieRx,
+    GpmMetric::SmCyclesElapsed,
+    GpmMetric::SmCyclesActive,
+    GpmMetric::MmaCyclesActive,
+    GpmMetric::DmmaCyclesActive,
+    GpmMetric::HmmaCyclesActive,
+    GpmMetric::ImmaCyclesActive,
+    GpmMetric::DfmaCyclesActive,
+    GpmMetric::IntegerCyclesActive,
+    GpmMetric::Fp64CyclesActive,
+    GpmMetric::Fp32CyclesActive,
+    GpmMetric::Fp16CyclesActive,
+];
+
+/// No part has more SMs.
+const SMS_MAX: f64 = 1024.0;
+
+impl Default for GpmTotals {
+    fn default() -> Self {
+        Self([const { Counter::of_device() }; _])
+    }
+}
+
+impl GpmTotals {
+    /// Puts what was counted in the place of what was read. `pcie` is the ceiling of bytes over PCIe.
+    pub fn follow(&mut self, gpm: &mut GpmMetrics, now: Instant, pcie: Ceiling) {
+        let cycles = Ceiling::of_cycles().times(SMS_MAX);
+        for (counter, metric) in self.0.iter_mut().zip(GPM_TOTALS) {
+            let ceiling = if matches!(metric, GpmMetric::PcieTx | GpmMetric::PcieRx) { pcie } else { cycles };
+            gpm.replace(metric, |call, value| {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a count, bounded"
+                )]
+                let value = value.map(|count| count as u64);
+                counter.total(call, now, value, ceiling).map(|count| count as f64)
+            });
+        }
     }
 }
 

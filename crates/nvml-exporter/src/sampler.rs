@@ -8,7 +8,8 @@ use std::{
 
 use naming::{Flag, Id, catalogue as m};
 use reading::{
-    Absence, Batch, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler, Wanted, plausible_count,
+    Absence, Batch, Ceiling, Fault, FaultCode, Identity, Labels, Lost, Measured, Sampler, Wanted,
+    plausible_count,
 };
 use source::Known;
 
@@ -19,7 +20,7 @@ use crate::{
     listener::Listener,
     mandatory::Mandatory,
     map,
-    rates::{ClockEvents, Counters},
+    rates::{ClockEvents, Counters, GpmTotals},
     raw::{self, FieldValues, Gpm, GpmMetric, GpmMetrics, Gpu, Instance, LOSSES, Rare, Raw, fields},
     resting::{Access, Resting, Roots, RuntimePower},
 };
@@ -33,6 +34,8 @@ const C2C_LINKS_MAX: u32 = 14;
 /// What GPM's samples are taken for.
 const OF_GPM: &[Id] = &[
     m::ENGINE_ACTIVE.id,
+    m::ENGINE_CYCLES.id,
+    m::SM_CYCLES.id,
     m::SM_OCCUPANCY.id,
     m::CONTEXT_SWITCH_ACTIVE.id,
     m::CONTEXT_SWITCHES.id,
@@ -70,6 +73,7 @@ pub struct GpuSampler {
     rare_read: Option<Instant>,
     context_switches: Option<u64>,
     gpm: Measured<Gpm>,
+    gpm_totals: GpmTotals,
     partitions: Vec<Partition>,
     counters: Counters,
     clock_events: ClockEvents,
@@ -82,6 +86,7 @@ struct Partition {
     identity: Arc<Identity>,
     info: Labels,
     gpm: Measured<Gpm>,
+    gpm_totals: GpmTotals,
 }
 
 impl GpuSampler {
@@ -104,6 +109,7 @@ impl GpuSampler {
             context_switches: None,
             info: inventory.info(None),
             gpm: Err(not_asked("nvmlGpmQueryDeviceSupport")),
+            gpm_totals: GpmTotals::default(),
             links: Err(not_asked(fields::NVML_FI_DEV_NVLINK_LINK_COUNT.name())),
             c2c_links: Err(not_asked(fields::NVML_FI_DEV_C2C_LINK_COUNT.name())),
             power: RuntimePower::new(roots, &inventory.address(), &key, resting),
@@ -160,7 +166,13 @@ impl GpuSampler {
         }
     }
 
-    fn sample_partitions(&mut self, mig_enabled: Measured<bool>, now: Instant, batch: &mut Batch) {
+    fn sample_partitions(
+        &mut self,
+        mig_enabled: Measured<bool>,
+        now: Instant,
+        pcie: Ceiling,
+        batch: &mut Batch,
+    ) {
         let mut faults = Vec::new();
         let instances = if mig_enabled == Ok(true) { self.gpu.instances(&mut faults) } else { Vec::new() };
         // A list that cannot be read says nothing about what has gone.
@@ -188,15 +200,18 @@ impl GpuSampler {
                     ),
                     info: self.inventory.info(Some(&instance.profile)),
                     gpm: open_gpm(&self.gpu),
+                    gpm_totals: GpmTotals::default(),
                     instance,
                 },
             };
             batch.begin(&partition.identity);
             let id = Some(partition.instance.id);
             retry_failed_gpm(&mut partition.gpm, &self.gpu);
+            let mut gpm = read_gpm(&mut partition.gpm, &self.gpu, id, &self.wanted);
+            partition.gpm_totals.follow(&mut gpm, now, pcie);
             let sample = map::PartitionSample {
                 memory: raw::memory(&partition.instance.gpu),
-                gpm: &read_gpm(&mut partition.gpm, &self.gpu, id, &self.wanted),
+                gpm: &gpm,
                 info: &partition.info,
                 xids: self.listener.history(&self.key, id),
                 now,
@@ -232,6 +247,7 @@ impl Sampler for GpuSampler {
         ceilings.apply(&mut raw);
         ceilings.apply_to_gpm(&mut gpm);
         let now = Instant::now();
+        self.gpm_totals.follow(&mut gpm, now, ceilings.pcie);
         let rare_read = match self.rare_read {
             Some(read) if now.duration_since(read) < RARE_PERIOD => read,
             _ => {
@@ -273,7 +289,7 @@ impl Sampler for GpuSampler {
             let unknown = Fault::new("nvmlDeviceGetUUID", FaultCode::UuidNotUnique);
             batch.put(naming::catalogue::DEVICE_INFO, Labels::NONE, Err(unknown));
         }
-        self.sample_partitions(raw.mig_enabled, now, batch);
+        self.sample_partitions(raw.mig_enabled, now, ceilings.pcie, batch);
         self.power.round_read(Instant::now(), is_idle(&raw));
         self.check_identity()
     }

@@ -47,6 +47,14 @@ pub mod sys {
     pub mod field_id {
         pub use nvml_wrapper_sys::bindings::field_id::*;
 
+        pub const NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE0: u32 = 289;
+        pub const NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE1: u32 = 290;
+        pub const NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE0_V2: u32 = 291;
+        pub const NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE1_V2: u32 = 292;
+        pub const NVML_FI_DEV_NVLINK_COUNT_RAW_BER_V2: u32 = 293;
+        pub const NVML_FI_DEV_NVLINK_PLR_XMIT_BLOCKS: u32 = 294;
+        pub const NVML_FI_DEV_NVLINK_PLR_XMIT_RETRY_BLOCKS: u32 = 295;
+        pub const NVML_FI_DEV_NVLINK_GET_DATA_RATE: u32 = 296;
         pub const NVML_FI_DEV_REMAPPED_ROWS_COR_INACTIVE: u32 = 301;
         pub const NVML_FI_DEV_REMAPPED_ROWS_UNC_INACTIVE: u32 = 302;
         pub const NVML_FI_DEV_ACTIVE_BANK_REMAPPINGS: u32 = 303;
@@ -54,6 +62,7 @@ pub mod sys {
         pub const NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_MAX: u32 = 305;
         pub const NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_NONE: u32 = 306;
         pub const NVML_FI_DEV_PENDING_BANK_REMAPPING: u32 = 307;
+        pub const NVML_FI_DEV_GPU_TEMP: u32 = 308;
         /// One more than the last field of nvml.h 13.5.
         pub const NVML_FI_MAX: u32 = 310;
     }
@@ -73,6 +82,14 @@ pub const NVML_GPM_METRIC_DRAM_CACHE_MISS: u32 = 165;
 pub const NVML_GPM_METRIC_GR0_CTXSW_REQUESTS: u32 = 172;
 /// Their share of the time.
 pub const NVML_GPM_METRIC_GR0_CTXSW_ACTIVE_PCT: u32 = 174;
+/// The first of the counts since reset: of cycles, and of bytes over PCIe.
+pub const NVML_GPM_METRIC_SM_CYCLES_ELAPSED: u32 = 248;
+/// Bytes sent over PCIe.
+pub const NVML_GPM_METRIC_PCIE_TX: u32 = 255;
+/// Bytes received over PCIe.
+pub const NVML_GPM_METRIC_PCIE_RX: u32 = 256;
+/// The last of them.
+pub const NVML_GPM_METRIC_FP16_CYCLES_ACTIVE: u32 = 260;
 
 /// The version word of a versioned struct: its size, and its version in the top byte.
 pub(crate) const fn version<T>(number: u32) -> u32 {
@@ -200,7 +217,7 @@ macro_rules! constants {
 }
 
 /// Every constant that this library relies on, with its value: those of the bindings, the version words, and
-/// two that the bindings lack.
+/// those that the bindings lack.
 pub fn constants() -> Vec<Fact> {
     let mut all = bound_constants();
     all.extend([
@@ -213,6 +230,10 @@ pub fn constants() -> Vec<Fact> {
         ("NVML_GPM_METRIC_DRAM_CACHE_MISS", NVML_GPM_METRIC_DRAM_CACHE_MISS.into()),
         ("NVML_GPM_METRIC_GR0_CTXSW_REQUESTS", NVML_GPM_METRIC_GR0_CTXSW_REQUESTS.into()),
         ("NVML_GPM_METRIC_GR0_CTXSW_ACTIVE_PCT", NVML_GPM_METRIC_GR0_CTXSW_ACTIVE_PCT.into()),
+        ("NVML_GPM_METRIC_SM_CYCLES_ELAPSED", NVML_GPM_METRIC_SM_CYCLES_ELAPSED.into()),
+        ("NVML_GPM_METRIC_PCIE_TX", NVML_GPM_METRIC_PCIE_TX.into()),
+        ("NVML_GPM_METRIC_PCIE_RX", NVML_GPM_METRIC_PCIE_RX.into()),
+        ("NVML_GPM_METRIC_FP16_CYCLES_ACTIVE", NVML_GPM_METRIC_FP16_CYCLES_ACTIVE.into()),
         ("nvmlComputeInstanceProfileInfo_v2", version::<sys::nvmlComputeInstanceProfileInfo_v2_t>(2).into()),
         ("nvmlDeviceAddressingMode_v1", version::<sys::nvmlDeviceAddressingMode_t>(1).into()),
         ("nvmlDeviceCapabilities_v1", version::<sys::nvmlDeviceCapabilities_t>(1).into()),
@@ -318,6 +339,7 @@ constants! {
     field_id::NVML_FI_DEV_ECC_SBE_VOL_TOTAL
     field_id::NVML_FI_DEV_ENERGY
     field_id::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
+    field_id::NVML_FI_DEV_GPU_TEMP
     field_id::NVML_FI_DEV_INACTIVE_BANK_REMAPPINGS
     field_id::NVML_FI_DEV_IS_MIG_MODE_INDEPENDENT_MIG_QUERY_CAPABLE
     field_id::NVML_FI_DEV_IS_RESETLESS_MIG_SUPPORTED
@@ -332,6 +354,11 @@ constants! {
     field_id::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_SUCCESSFUL_EVENTS
     field_id::NVML_FI_DEV_NVLINK_COUNT_LOCAL_LINK_INTEGRITY_ERRORS
     field_id::NVML_FI_DEV_NVLINK_COUNT_MALFORMED_PACKET_ERRORS
+    field_id::NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE0_V2
+    field_id::NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE1_V2
+    field_id::NVML_FI_DEV_NVLINK_COUNT_RAW_BER_V2
+    field_id::NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE0
+    field_id::NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE1
     field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES
     field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_ERRORS
     field_id::NVML_FI_DEV_NVLINK_COUNT_RCV_GENERAL_ERRORS
@@ -351,11 +378,14 @@ constants! {
     field_id::NVML_FI_DEV_NVLINK_ERROR_DL_CRC
     field_id::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY
     field_id::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY
+    field_id::NVML_FI_DEV_NVLINK_GET_DATA_RATE
     field_id::NVML_FI_DEV_NVLINK_GET_POWER_STATE
     field_id::NVML_FI_DEV_NVLINK_GET_SPEED
     field_id::NVML_FI_DEV_NVLINK_GET_STATE
     field_id::NVML_FI_DEV_NVLINK_GET_VERSION
     field_id::NVML_FI_DEV_NVLINK_LINK_COUNT
+    field_id::NVML_FI_DEV_NVLINK_PLR_XMIT_BLOCKS
+    field_id::NVML_FI_DEV_NVLINK_PLR_XMIT_RETRY_BLOCKS
     field_id::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_L0
     field_id::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_L6
     field_id::NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL

@@ -23,6 +23,8 @@ const DRIVER_WITH_PCIE_BYTES: u32 = 545;
 const DRIVER_WITH_RECOVERY_ACTION: u32 = 565;
 const DRIVER_WITH_EVENT_TIMES: u32 = 570;
 const DRIVER_WITH_INACTIVE_REMAPPINGS: u32 = 595;
+const DRIVER_WITH_RAW_LINK_ERRORS: u32 = 595;
+const DRIVER_WITH_FRACTIONS_OF_DEGREES: u32 = 615;
 /// From this driver on, clock-event times are 269 to 271; before, 251 to 253.
 const DRIVER_WITH_NEW_NUMBERS: (u32, u32) = (580, 82);
 const EVENT_TIMES_OLD: u32 = fi::NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN;
@@ -31,13 +33,14 @@ const EVENT_TIMES_NEW: u32 = crate::abi::NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THER
 /// Totals of memory errors.
 const ECC_TOTALS: RangeInclusive<u32> = fi::NVML_FI_DEV_ECC_SBE_VOL_TOTAL..=fi::NVML_FI_DEV_ECC_DBE_AGG_TOTAL;
 
-use Value::{Long, Signed, Unsigned};
+use Value::{Double, Long, Signed, Unsigned};
 
 /// One value, in the member of the union that its type names.
 enum Value {
     Unsigned(u32),
     Long(u64),
     Signed(i32),
+    Double(f64),
 }
 
 entries! {
@@ -88,6 +91,10 @@ impl Value {
             Self::Long(number) => {
                 value.ullVal = call.garbled(number);
                 (sys::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, value)
+            }
+            Self::Double(number) => {
+                value.dVal = call.garbled(number);
+                (sys::nvmlValueType_enum_NVML_VALUE_TYPE_DOUBLE, value)
             }
             Self::Signed(number) => {
                 value.siVal = call.garbled(number);
@@ -147,12 +154,21 @@ fn counters_since_blackwell(device: &Device<'_>, field: u32, scope: u32) -> Resu
         fi::NVML_FI_DEV_NVLINK_COUNT_XMIT_PACKETS..=fi::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_BER;
     const FEC_BINS: RangeInclusive<u32> =
         fi::NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_0..=fi::NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_15;
+    const RAW: RangeInclusive<u32> =
+        fi::NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE0..=fi::NVML_FI_DEV_NVLINK_GET_DATA_RATE;
     /// 1e-15 and 5e-9: mantissa in bits 8 to 11, negative exponent below.
     const BIT_ERRORS: [u64; 2] = [0x10f, 0x509];
-    if !FIELDS.contains(&field) && !FEC_BINS.contains(&field) {
+    /// 3e-8 and 2e-6, before error correction.
+    const RAW_BIT_ERRORS: [u64; 2] = [0x308, 0x206];
+    /// Of a code word's symbols, those with data.
+    const DATA_OF_RAW: (u64, u64) = (514, 544);
+    if ![FIELDS, FEC_BINS, RAW].iter().any(|fields| fields.contains(&field)) {
         return Ok(None);
     }
     device.since(Architecture::Blackwell)?;
+    if RAW.contains(&field) {
+        device.since_driver(DRIVER_WITH_RAW_LINK_ERRORS)?;
+    }
     let link = device.link(scope)?;
     let errors = device.link_errors(link);
     let bytes = |direction| device.link_bytes(direction, Some(link), false) as u64;
@@ -167,9 +183,21 @@ fn counters_since_blackwell(device: &Device<'_>, field: u32, scope: u32) -> Resu
         fi::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_SUCCESSFUL_EVENTS => errors.recoveries,
         fi::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_FAILED_EVENTS => failed,
         // What a transmitter sends again, it has dropped.
-        fi::NVML_FI_DEV_NVLINK_COUNT_XMIT_DISCARDS => errors.replays,
+        fi::NVML_FI_DEV_NVLINK_COUNT_XMIT_DISCARDS | fi::NVML_FI_DEV_NVLINK_PLR_XMIT_RETRY_BLOCKS => {
+            errors.replays
+        }
         fi::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_BER => BIT_ERRORS[usize::from(errors.crc_errors > 0)],
         fi::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_ERRORS => bytes(Channel::NvlinkReceive) >> 30,
+        // A lane has half of the link's, and the second one a little more than the first.
+        fi::NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE0 => bytes(Channel::NvlinkReceive) >> 21,
+        fi::NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE1 => (bytes(Channel::NvlinkReceive) >> 21) + 7,
+        fi::NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE0_V2
+        | fi::NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE1_V2
+        | fi::NVML_FI_DEV_NVLINK_COUNT_RAW_BER_V2 => RAW_BIT_ERRORS[usize::from(errors.crc_errors > 0)],
+        fi::NVML_FI_DEV_NVLINK_PLR_XMIT_BLOCKS => bytes(Channel::NvlinkTransmit) >> 7,
+        fi::NVML_FI_DEV_NVLINK_GET_DATA_RATE => {
+            u64::from(link_speed(device, link)?) * DATA_OF_RAW.0 / DATA_OF_RAW.1
+        }
         fi::NVML_FI_DEV_NVLINK_COUNT_MALFORMED_PACKET_ERRORS
         | fi::NVML_FI_DEV_NVLINK_COUNT_BUFFER_OVERRUN_ERRORS
         | fi::NVML_FI_DEV_NVLINK_COUNT_RCV_REMOTE_ERRORS
@@ -389,6 +417,12 @@ fn power_and_heat(call: &Call<'_>, device: &Device<'_>, field: u32, scope: u32) 
     Ok(Some(match field {
         fi::NVML_FI_DEV_MEMORY_TEMP => {
             Unsigned(call.celsius(device.memory_temperature_celsius().ok_or(code::NOT_SUPPORTED)?))
+        }
+        fi::NVML_FI_DEV_GPU_TEMP => {
+            device.since_driver(DRIVER_WITH_FRACTIONS_OF_DEGREES)?;
+            // The sensor's steps are of a 32nd.
+            let celsius = device.temperature_celsius();
+            Double(if call.celsius(celsius) == 255 { 255.0 } else { (celsius * 32.0).floor() / 32.0 })
         }
         fi::NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION => Long(thermal_power::millijoules(device)),
         fi::NVML_FI_DEV_ENERGY if scope == 0 => Long(thermal_power::millijoules(device)),

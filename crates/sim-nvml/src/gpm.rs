@@ -207,9 +207,11 @@ mod id {
     pub(super) use crate::abi::{
         NVML_GPM_METRIC_DMMA_TENSOR_UTIL as DMMA_TENSOR_UTIL,
         NVML_GPM_METRIC_DRAM_CACHE_MISS as DRAM_CACHE_MISS,
+        NVML_GPM_METRIC_FP16_CYCLES_ACTIVE as FP16_CYCLES_ACTIVE,
         NVML_GPM_METRIC_GR0_CTXSW_ACTIVE_PCT as GR0_CTXSW_ACTIVE_PCT,
         NVML_GPM_METRIC_GR0_CTXSW_REQUESTS as GR0_CTXSW_REQUESTS,
-        NVML_GPM_METRIC_HOSTMEM_CACHE_HIT as HOSTMEM_CACHE_HIT,
+        NVML_GPM_METRIC_HOSTMEM_CACHE_HIT as HOSTMEM_CACHE_HIT, NVML_GPM_METRIC_PCIE_RX as PCIE_RX,
+        NVML_GPM_METRIC_PCIE_TX as PCIE_TX, NVML_GPM_METRIC_SM_CYCLES_ELAPSED as SM_CYCLES_ELAPSED,
     };
 }
 
@@ -230,6 +232,10 @@ enum Source {
     Link,
     /// Hits and misses of caches: of host memory, of peers' memory, of the device's own, in percent.
     Cache,
+    /// Cycles of the SMs since the driver was loaded: all, and those of pipes in the order of [`PIPES`].
+    Cycles,
+    /// Bytes over PCIe since then.
+    PcieBytes(Channel),
     /// Context switches, of which a loaded device makes so many each second.
     Switches(f64),
 }
@@ -258,7 +264,8 @@ const fn metrics(
     let unit = match source {
         Percent(..) | Engine(..) | Unused(_) | Cache => c"%",
         Pcie(_) | Nvlink(_) | Link => c"MiB/s",
-        Switches(_) => c"",
+        Switches(_) | Cycles => c"",
+        PcieBytes(_) => c"B",
     };
     Metric { ids, source, short_name, long_name, unit }
 }
@@ -275,9 +282,31 @@ const SWITCH_SECONDS: f64 = 5e-4;
 /// The driver that brought the metrics of caches and context switches.
 const DRIVER_WITH_CACHES: u32 = 580;
 
-use Source::{Cache, Engine, Link, Nvlink, Pcie, Percent, Switches, Unused};
+/// The driver that brought counts since reset.
+const DRIVER_WITH_CYCLES: u32 = 595;
+/// SM cycles in a second of the simulated clock, whatever the part: all its SMs together.
+const CYCLES_PER_SECOND: f64 = 2e11;
+/// Loads of the pipes whose cycles are counted, by number from that of all SM cycles on: SM, any tensor pipe, DMMA,
+/// HMMA, IMMA, DFMA; then, past the two counts of bytes, integer, FP64, FP32, FP16.
+const PIPES: [Option<(Channel, f64)>; 13] = [
+    None,
+    Some((Channel::Sm, 1.0)),
+    Some((Channel::Tensor, 1.0)),
+    Some((Channel::Tensor, 0.0)),
+    Some((Channel::Tensor, HMMA_SHARE)),
+    Some((Channel::Tensor, IMMA_SHARE)),
+    Some((Channel::Tensor, 0.0)),
+    None,
+    None,
+    Some((Channel::Integer, 1.0)),
+    Some((Channel::Fp64, 1.0)),
+    Some((Channel::Fp32, 1.0)),
+    Some((Channel::Fp16, 1.0)),
+];
 
-static METRICS: [Metric; 24] = [
+use Source::{Cache, Cycles, Engine, Link, Nvlink, Pcie, PcieBytes, Percent, Switches, Unused};
+
+static METRICS: [Metric; 27] = [
     metric(id::GRAPHICS_UTIL, Percent(Channel::Graphics, 1.0), c"gr_util", c"Graphics engine activity"),
     metric(id::SM_UTIL, Percent(Channel::Sm, 1.0), c"sm_util", c"SM activity"),
     metric(id::SM_OCCUPANCY, Percent(Channel::Occupancy, 1.0), c"sm_occupancy", c"SM occupancy"),
@@ -352,6 +381,10 @@ static METRICS: [Metric; 24] = [
         c"ctxsw_active",
         c"Context switch activity",
     ),
+    // Before those of cycles, between whose numbers they are.
+    metric(id::PCIE_TX, PcieBytes(Channel::PcieTransmit), c"pcie_tx_total", c"PCIe bytes from the GPU"),
+    metric(id::PCIE_RX, PcieBytes(Channel::PcieReceive), c"pcie_rx_total", c"PCIe bytes to the GPU"),
+    metrics(id::SM_CYCLES_ELAPSED..=id::FP16_CYCLES_ACTIVE, Cycles, c"cycles", c"Cycles since reset"),
 ];
 
 /// The metric between the request's two samples.
@@ -366,13 +399,25 @@ fn mean(device: &Device<'_>, request: &Request, metric: &Metric, id: u32) -> Res
     if *metric.ids.start() >= id::HOSTMEM_CACHE_HIT && device.since_driver(DRIVER_WITH_CACHES).is_err() {
         return Err(code::INVALID_ARGUMENT);
     }
+    if *metric.ids.start() >= id::SM_CYCLES_ELAPSED && device.since_driver(DRIVER_WITH_CYCLES).is_err() {
+        return Err(code::INVALID_ARGUMENT);
+    }
     Ok(match metric.source {
+        Cycles => {
+            let pipe = PIPES.get(offset as usize).copied().flatten();
+            let seconds = match pipe {
+                Some((channel, factor)) => device.total(channel) * gain * factor,
+                None => device.seconds_since_load(),
+            };
+            (seconds * CYCLES_PER_SECOND).floor()
+        }
         Percent(channel, factor) => 100.0 * factor * mean(channel),
         Engine(channel, count) if offset < count(device) => 100.0 * mean(channel),
         Unused(count) if offset < count(device) => 0.0,
         Engine(..) | Unused(_) => return Err(code::NOT_SUPPORTED),
         // Links belong to the GPU, not to a part of it.
-        Pcie(_) | Nvlink(_) | Link if instance.is_some() => return Err(code::NOT_SUPPORTED),
+        Pcie(_) | PcieBytes(_) | Nvlink(_) | Link if instance.is_some() => return Err(code::NOT_SUPPORTED),
+        PcieBytes(channel) => device.total(channel).floor(),
         Pcie(channel) => mean(channel) / MIB,
         Nvlink(channel) => {
             device.nvlink()?;

@@ -146,6 +146,11 @@ impl<'a> Device<'a> {
         (total * self.gain(channel)).max(0.0)
     }
 
+    /// Seconds since the driver was loaded.
+    pub fn seconds_since_load(&self) -> f64 {
+        (self.now - self.conditions.driver_loaded_at()).max(0.0)
+    }
+
     /// Mean of a channel from `from` (unix seconds) to now; the level now when no time has passed.
     pub fn mean_since(&self, from: f64, channel: Channel) -> f64 {
         let seconds = self.now - from;

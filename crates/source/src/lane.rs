@@ -1,9 +1,9 @@
 //! Readings that may take long, beside the rounds: optional values that cost a device nothing but themselves,
 //! however slow the driver is or whether it returns at all.
 //!
-//! A lane reads on a thread of its own. A round asks for the reading and waits for it as long as the lane's budget:
-//! a driver that is fast is read in the round. One that is slow is read meanwhile, and the round has the reading
-//! before, with its age, until that is too old. No second reading is begun while one is in progress, whatever
+//! A lane reads on a thread of its own. A round asks for the reading and waits for it until the lane's budget is used
+//! up: a driver that is fast is read in the round. One that is slow is read meanwhile, and the round has the reading
+//! before, with its age, until that is too old. One that hangs is waited for once. No second reading is begun while one is in progress, whatever
 //! becomes of the device meanwhile: a driver that hangs occupies one thread.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, LazyLock, Mutex, PoisonError,
+        Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -47,7 +47,7 @@ pub(crate) fn mark_this_thread(is_lane: bool) {
 pub struct LaneTimes {
     /// From the beginning of one reading to that of the next, at least.
     pub period: Duration,
-    /// How long a round waits for a reading.
+    /// How long rounds wait for a reading, from when it is begun.
     pub budget: Duration,
     /// The age at which a reading is withdrawn.
     pub age_max: Duration,
@@ -101,20 +101,36 @@ impl<T: Send + Sync + 'static> Lane<T> {
     /// `first_reading` when there is none yet, `stale` when the newest is too old, `no_thread`, or `panic` after
     /// a defect.
     pub fn read(&mut self) -> Measured<(Duration, Arc<T>)> {
+        let newest = self.waited().newest.clone();
+        self.if_fresh(newest)
+    }
+
+    /// As [`Lane::read`], for a reading that is used once: it is not returned again.
+    ///
+    /// # Errors
+    /// As [`Lane::read`]; `first_reading` also where the newest was returned before.
+    pub fn take(&mut self) -> Measured<T> {
+        let newest = self.waited().newest.take();
+        let (_, reading) = self.if_fresh(newest)?;
+        Arc::into_inner(reading).ok_or_else(|| self.fault(FaultCode::FirstReading))
+    }
+
+    /// Begins a reading, if it is time for one, and waits for one that is in progress.
+    fn waited(&mut self) -> MutexGuard<'_, State<T>> {
         self.request(Instant::now());
         let state = lock(&self.shared.state);
-        let waits = |state: &mut State<T>| state.in_progress;
-        let waited = self.shared.ended.wait_timeout_while(state, self.times.budget, waits);
-        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        let Some((taken, reading)) = &state.newest else {
-            return Err(self.fault(self.why_none(&state)));
+        let left =
+            state.begun.map_or(Duration::ZERO, |begun| self.times.budget.saturating_sub(begun.elapsed()));
+        let waited = self.shared.ended.wait_timeout_while(state, left, |state| state.in_progress);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn if_fresh(&self, newest: Option<(Instant, Arc<T>)>) -> Measured<(Duration, Arc<T>)> {
+        let Some((begun, reading)) = newest else {
+            return Err(self.fault(self.why_none(&lock(&self.shared.state))));
         };
-        let age = taken.elapsed();
-        if age > self.times.age_max {
-            Err(self.fault(FaultCode::Stale))
-        } else {
-            Ok((age, Arc::clone(reading)))
-        }
+        let age = begun.elapsed();
+        if age > self.times.age_max { Err(self.fault(FaultCode::Stale)) } else { Ok((age, reading)) }
     }
 
     fn request(&mut self, now: Instant) {
@@ -256,6 +272,37 @@ mod tests {
         }
         assert_eq!(code(again.read()), Ok(Arc::new(9)));
         release.send(10).expect("it may wait");
+    }
+
+    #[test]
+    fn a_reading_that_hangs_is_waited_for_once() {
+        let (release, hang) = mpsc::channel::<()>();
+        let times = LaneTimes { budget: Duration::from_millis(50), ..TIMES };
+        let mut lane = Lane::new("once".into(), "call", times, move || hang.recv().expect("released"));
+        assert_eq!(code(lane.read()), Err("first_reading"));
+        let begun = Instant::now();
+        // If each waited, it would take half a minute.
+        for _ in 0..600 {
+            assert_eq!(code(lane.read()), Err("first_reading"));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        release.send(()).expect("it waits");
+        while code(lane.read()).is_err() {
+            thread::yield_now();
+        }
+        drop(release);
+    }
+
+    #[test]
+    fn what_is_taken_is_not_returned_again() {
+        let mut count = 0;
+        let times = LaneTimes { period: Duration::from_hours(1), ..TIMES };
+        let mut lane = Lane::new("taken".into(), "call", times, move || {
+            count += 1;
+            count
+        });
+        let taken = |lane: &mut Lane<u32>| lane.take().map_err(|fault| fault.code.name());
+        assert_eq!([taken(&mut lane), taken(&mut lane)], [Ok(1), Err("first_reading")]);
     }
 
     #[test]

@@ -206,6 +206,8 @@ fn example_label(alert: &Alert, label: &str) -> String {
         "model" => "llama-70b",
         "source" => "nvidia",
         "signal" => "power",
+        "workload_kind" => "pod",
+        "holder" => "team/notebook-0",
         _ => label,
     };
     value.to_owned()

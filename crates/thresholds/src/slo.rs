@@ -285,6 +285,11 @@ impl Level<'_> {
         format!("{{sli=\"{}\",slo_class=\"{}\"{more}}}", self.sli, self.class.name)
     }
 
+    /// Labels of the recorded number of requests, and more.
+    fn requests(&self, more: &str) -> String {
+        Level { sli: "ttft", ..*self }.selector(more)
+    }
+
     fn example_labels(&self) -> String {
         format!(",namespace=\"inference\",model=\"{}\"", escape(&self.model()))
     }
@@ -335,14 +340,25 @@ impl Level<'_> {
         let seconds = window.short.0;
         let enough =
             format!("avg_over_time(llm:slo_all:rate5m{own}[{}]) * {seconds} &requests", window.short);
+        // Tokens are counted between tokens: one long response is many, and still one request.
+        let few = match self.sli {
+            "itl" => format!(
+                "\n  unless on ({BY}) avg_over_time(llm:slo_all:rate5m{}[{}]) * {seconds} &few",
+                self.requests(""),
+                window.short
+            ),
+            _ => String::new(),
+        };
         alert.expr = format!(
-            "{} &limit and {} &limit\n  and {enough}",
+            "{} &limit and {} &limit\n  and {enough}{few}",
             rate(window.long, &own),
             rate(window.short, &own)
         )
         .into();
         let requests = Bound { op: Op::AtLeast, limit: Limit::Number(self.class.min_requests) };
+        let few = Bound { op: Op::Below, ..requests.clone() };
         alert.bounds = [
+            ("few".to_owned(), few),
             ("limit".to_owned(), burn_limit(self.class, self.sli, window)),
             ("requests".to_owned(), requests),
         ]
@@ -374,13 +390,35 @@ impl Level<'_> {
             ..Example::default()
         };
         // One window alone must not fire: the other one stays at 0.
-        let decoys = vec![
+        let mut decoys = vec![
             value(&format!("llm:slo_all:rate5m{example}"), "<1>"),
             value(&rate(window.long, &self.selector(",namespace=\"long\",model=\"m\"")), "<1>"),
             value(&rate(window.short, &self.selector(",namespace=\"long\",model=\"m\"")), "<0>"),
             value(&rate(window.long, &self.selector(",namespace=\"short\",model=\"m\"")), "<0>"),
             value(&rate(window.short, &self.selector(",namespace=\"short\",model=\"m\"")), "<1>"),
         ];
+        if self.sli == "itl" {
+            // Requests in the short window, one more and one fewer than are enough.
+            let of = |namespace: &str, requests: f64| {
+                let model = escape(&self.model());
+                let select = self.requests(&format!(",namespace=\"{namespace}\",model=\"{model}\""));
+                let rate = decimal(requests / seconds as f64);
+                value(&format!("llm:slo_all:rate5m{select}"), &format!("<{rate}>"))
+            };
+            decoys.push(of("inference", self.class.min_requests + 1.0));
+            let seldom = |series: &TestSeries| TestSeries {
+                series: series.series.replace("\"inference\"", "\"seldom\""),
+                ..series.clone()
+            };
+            let series = alert.test.series.get(Vocabulary::Unified).into_iter().flatten();
+            let own = value(&format!("llm:slo_all:rate5m{example}"), "<1>");
+            alert.also = vec![Example {
+                series: series.map(seldom).collect::<Vec<_>>().into(),
+                decoys: vec![seldom(&own), of("seldom", self.class.min_requests - 1.0)].into(),
+                silent: true,
+                ..Example::default()
+            }];
+        }
         alert.test.decoys = decoys.into();
         alert
     }

@@ -157,28 +157,47 @@ pub fn narrowed(files: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-/// The same with every rule and without what is expected: no rule of a file may fail over any of its data.
+/// The same with every rule and without what is expected: no rule of a file may fail over any of its data. The tests of
+/// a file run at once, each as a cluster of its own, so that rules are evaluated for the longest of them and not for each.
 pub fn whole(files: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>> {
     let seldom = |file: &PathBuf| {
         let (mut whole, rules) = read(file)?;
         whole["evaluation_interval"] = json!(ROUND);
-        for test in whole["tests"].as_array_mut().into_iter().flatten() {
-            let checks = |kind: &str| test[kind].as_array().cloned().unwrap_or_default();
-            let times = [checks("alert_rule_test"), checks("promql_expr_test")].concat();
-            let always = |check: &Value| {
+        let mut by_interval: BTreeMap<String, (Vec<Value>, Vec<Value>)> = BTreeMap::new();
+        for (at, test) in whole["tests"].as_array().into_iter().flatten().enumerate() {
+            let interval = test["interval"].as_str().context("a test has an interval")?;
+            let (series, checks) = by_interval.entry(interval.to_owned()).or_default();
+            for one in test["input_series"].as_array().into_iter().flatten() {
+                let name = in_cluster(one["series"].as_str().context("a series has a name")?, at);
+                series.push(json!({ "series": name, "values": one["values"] }));
+            }
+            let times = ["alert_rule_test", "promql_expr_test"].map(|kind| test[kind].as_array());
+            checks.extend(times.into_iter().flatten().flatten().map(|check| {
                 json!({
                     "expr": "vector(1)",
                     "eval_time": check["eval_time"],
                     "exp_samples": [{ "labels": "{}", "value": 1 }],
                 })
-            };
-            test["promql_expr_test"] = times.iter().map(always).collect();
-            test["alert_rule_test"] = json!([]);
+            }));
         }
+        let merged = by_interval.into_iter().map(|(interval, (series, checks))| {
+            json!({ "interval": interval, "input_series": series, "promql_expr_test": checks })
+        });
+        whole["tests"] = merged.collect();
         let stem = file.file_stem().context("a file has a name")?.to_string_lossy();
         write(folder, &format!("{stem}-whole"), whole, &rules)
     };
     files.iter().map(seldom).collect()
+}
+
+/// A series of the test with this number, in a cluster that no other test has.
+fn in_cluster(series: &str, test: usize) -> String {
+    if series.contains("cluster=\"") {
+        return series.replace("cluster=\"", &format!("cluster=\"{test}-"));
+    }
+    let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+    let comma = if labels.trim_start().starts_with('}') { "" } else { "," };
+    format!("{name}{{cluster=\"{test}\"{comma}{labels}")
 }
 
 /// A test file, and the groups of the rules that it names.

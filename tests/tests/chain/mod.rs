@@ -6,7 +6,7 @@ mod fleet;
 mod lab;
 mod storms;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, fs, time::Instant};
 
 use anyhow::{Result, ensure};
 use e2e::{Exporter, Node, ScrapeJob, SimEngine, wait::Final};
@@ -145,7 +145,15 @@ fn whole_chain(pace: Pace) -> Result<()> {
     let calm = Machine::start("h100-sxm-8", "calm", 1, &[])?;
     let sick = Machine::start("h100-sxm-8", "sick", 2, &[])?;
     let mut killed = Machine::start("h100-sxm-4", "killed", 3, &[])?;
-    let mut jobs = vec![calm.job("accelscope"), sick.job("accelscope"), killed.job("accelscope")];
+    // Its batch system gives the GPU to nobody so far.
+    let jobs_of_spare = tempfile::tempdir()?;
+    let spare = Node::new("t4-1")?.named("spare").seeded(4).workload("idle").with_bus()?;
+    let folder = jobs_of_spare.path().display().to_string();
+    let mut holding = spare.start(&["--workloads.job-mapping", &folder, "--workloads.interval", "1s"])?;
+    holding.process.quiet();
+    let spare_job =
+        ScrapeJob::new("accelscope", holding.address).label("cluster", "lab").label("node", "spare");
+    let mut jobs = vec![calm.job("accelscope"), sick.job("accelscope"), killed.job("accelscope"), spare_job];
     let mut engines = Vec::new();
     let healthy = [
         ("vllm", "chat"),
@@ -187,8 +195,21 @@ fn whole_chain(pace: Pace) -> Result<()> {
         ("node", "killed"),
         ("severity", "critical"),
     ];
+    // The holder is in no label of the device's own series.
+    let held = vec![
+        ("cluster", "lab"),
+        ("device", "gpu0"),
+        ("family", "nvidia"),
+        ("holder", "4711"),
+        ("instance", ANY),
+        ("node", "spare"),
+        ("severity", "ticket"),
+        ("uuid", ANY),
+        ("workload_kind", "slurm"),
+    ];
     let (mut expected, consequences) = of_engines("sick");
     expected.extend([
+        Expected::new("DeviceIdle", "a job has the GPU and waits", held),
         Expected::new("GpuHbmNearOom", "HBM fills to 97%", device("gpu0", "critical")),
         Expected::new("GpuThermalOrPowerThrottle", "60 °C hotter", device("gpu1", "warning")),
         Expected::new("GpuXidErrorDetected", "XID 79", xid),
@@ -198,6 +219,7 @@ fn whole_chain(pace: Pace) -> Result<()> {
     ]);
     let cause = Instant::now();
     sick.node.control(&troubles())?;
+    fs::write(jobs_of_spare.path().join("0"), "4711\n")?;
     killed.exporter.process.signal("KILL")?;
     killed.exporter.process.wait()?;
     let in_trouble = || {

@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use e2e::{Exporter, Node, Samples};
 use sim::{Control, control::Fault};
 
@@ -123,4 +123,80 @@ fn a_sensor_that_hangs_costs_what_it_reads() -> Result<()> {
     fs::rename(&staged, &sensor)?;
     fs::write(&pipe, &whole)?;
     until_back(&KERNEL, &exporter, 0, &before)
+}
+
+/// A file of the kernel that what is optional comes from does not return: rounds go on, with everything else as new as
+/// ever.
+fn a_file_beside_the_rounds_that_hangs_costs_its_own_series(
+    (machine, family, flags): (&str, &str, &[&str]),
+    file: &str,
+    (lost, kept): (&str, &str),
+) -> Result<()> {
+    let node = Node::new(machine)?.only(family).frozen();
+    let exporter = node.start(&[flags, &["--interval", "200ms"]].concat())?;
+    let before = exporter.settled()?;
+    let count = before.all(lost, &[]).count();
+    let (file, pipe, staged) = (node.sysfs().join(file), node.dir().join("pipe"), node.dir().join("staged"));
+    let whole = fs::read(&file)?;
+    ensure!(Command::new("mkfifo").arg(&pipe).status()?.success());
+    fs::hard_link(&pipe, &staged)?;
+    fs::rename(&staged, &file)?;
+    exporter.until("the old value is shown with its age", |samples| {
+        let age =
+            samples.all("accel_slow_readings_age_seconds", &[]).map(|age| age.value).fold(0.0, f64::max);
+        ensure!(age > 1.0, "{age} s old");
+        ensure!(samples.all(lost, &[]).count() == count, "withdrawn at once");
+        Ok(())
+    })?;
+    exporter.until("it is withdrawn", |samples| {
+        ensure!(samples.all(lost, &[]).count() < count, "{lost} stays");
+        ensure!(!samples.has("accel_slow_readings_age_seconds", &[]));
+        Ok(())
+    })?;
+    let source = [("source", family)];
+    let rounds = |samples: &Samples| samples.value("accelscope_sample_duration_seconds_count", &source);
+    let start = rounds(&exporter.scrape()?)?;
+    exporter.until("rounds go on as before", |samples| {
+        ensure!(rounds(samples)? > start + 10.0 * samples.value("accel_devices", &[("family", family)])?);
+        ensure!(samples.value("accelscope_stuck_threads", &source)? == 0.0);
+        ensure!(samples.value("accelscope_snapshot_age_seconds", &source)? < 2.0);
+        ensure!(samples.all(kept, &[]).count() == before.all(kept, &[]).count(), "{kept} is missing");
+        Ok(())
+    })?;
+    fs::write(&staged, &whole)?;
+    fs::rename(&staged, &file)?;
+    fs::write(&pipe, &whole)?;
+    exporter.until("it is back", |samples| {
+        ensure!(samples.all(lost, &[]).count() == count);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_files_of_a_process_that_hang_cost_the_load_alone() -> Result<()> {
+    let node = Node::new(KERNEL.machine)?.only("xpu").frozen();
+    let exporter = node.start(KERNEL.flags)?;
+    exporter.settled()?;
+    let processes = node.sysfs().join("proc");
+    let mut open = Vec::new();
+    for process in fs::read_dir(&processes)? {
+        let fdinfo = process?.path().join("fdinfo/9");
+        open.extend(fdinfo.exists().then_some(fdinfo));
+    }
+    open.sort();
+    let file = open.first().context("a client")?.strip_prefix(node.sysfs())?.to_owned();
+    a_file_beside_the_rounds_that_hangs_costs_its_own_series(
+        (KERNEL.machine, "xpu", KERNEL.flags),
+        file.to_str().context("UTF-8")?,
+        ("accel_compute_processes", "accel_temperature_celsius"),
+    )
+}
+
+#[test]
+fn the_clock_of_a_core_that_hangs_costs_the_sockets_clock_alone() -> Result<()> {
+    a_file_beside_the_rounds_that_hangs_costs_its_own_series(
+        ("xeon6-amx", "amx", &[]),
+        "devices/system/cpu/cpu3/cpufreq/scaling_cur_freq",
+        ("accel_clock_hertz", "accel_power_watts"),
+    )
 }

@@ -34,6 +34,18 @@ entries! { from super::identity::END;
     .labels(&[Label::Engine])
     .sourceless("Integrated by the exporter from accel_engine_active_ratio.");
 
+    ENGINE_CYCLES: Count = counter(
+        "accel_engine_active_cycles_total",
+        "Cycles in which the engine was busy, counted by the device; its increase over that of \
+         accel_sm_cycles_total is the exact mean over any window",
+    )
+    .labels(&[Label::Engine]);
+
+    SM_CYCLES: Count = counter(
+        "accel_sm_cycles_total",
+        "Cycles that passed on the SMs, whether they were busy or not, counted by the device",
+    );
+
     SM_OCCUPANCY: Ratio = gauge(
         "accel_sm_occupancy_ratio",
         "Resident warps over the maximum that the SMs can hold",

@@ -54,6 +54,40 @@ entries! { from super::thermal::END;
     )
     .labels(&[Label::Link, Label::Kind]);
 
+    LINK_RAW_ERRORS: Count = counter(
+        "accel_link_raw_errors_total",
+        "Errors on the lane before error correction; a link with forward error correction has some at all \
+         times, and a lane that has more than its neighbours is going bad",
+    )
+    .labels(&[Label::Link, Label::Kind, Label::Lane])
+    .outlives_loss();
+
+    LINK_RAW_BIT_ERRORS: Ratio = gauge(
+        "accel_link_raw_bit_error_ratio",
+        "Share of the received bits that were wrong before error correction",
+    )
+    .labels(&[Label::Link, Label::Kind, Label::Lane]);
+
+    LINK_BLOCKS: Count = counter(
+        "accel_link_transmit_blocks_total",
+        "Blocks sent over the link where its physical layer sends again what arrives damaged",
+    )
+    .labels(&[Label::Link, Label::Kind]);
+
+    LINK_RETRY_BLOCKS: Count = counter(
+        "accel_link_retransmit_blocks_total",
+        "Blocks that the physical layer of the link sent again; their share of \
+         accel_link_transmit_blocks_total is bandwidth that is lost to a bad cable or connector",
+    )
+    .labels(&[Label::Link, Label::Kind])
+    .outlives_loss();
+
+    LINK_DATA_BANDWIDTH: BytesPerSecond = gauge(
+        "accel_link_data_bandwidth_bytes_per_second",
+        "Capacity of the link in each direction that forward error correction leaves for data",
+    )
+    .labels(&[Label::Link, Label::Kind]);
+
     LINK_FEC: Count = counter(
         "accel_link_fec_corrected_total",
         "Symbol errors that forward error correction put right over all links of the kind, by the driver's \

@@ -21,6 +21,8 @@ pub(super) const ROW: Row = Row {
             "nvmlGpmMetricsGet, nvmlDeviceGetEncoderUtilization, GetDecoderUtilization, \
              GetJpgUtilization, GetOfaUtilization",
         ),
+        (m::ENGINE_CYCLES.id, "nvmlGpmMetricsGet *_CYCLES_ACTIVE; NVML 13.2 and later"),
+        (m::SM_CYCLES.id, "nvmlGpmMetricsGet SM_CYCLES_ELAPSED; NVML 13.2 and later"),
         (m::SM_OCCUPANCY.id, "nvmlGpmMetricsGet SM_OCCUPANCY"),
         (m::CONTEXT_SWITCH_ACTIVE.id, "nvmlGpmMetricsGet GR0_CTXSW_ACTIVE_PCT; NVML 13.0 and later"),
         (m::CONTEXT_SWITCHES.id, "nvmlGpmMetricsGet GR0_CTXSW_REQUESTS; NVML 13.0 and later"),
@@ -38,7 +40,11 @@ pub(super) const ROW: Row = Row {
         (m::BAR1_TOTAL.id, "nvmlDeviceGetBAR1MemoryInfo"),
         (m::BAR1_USED.id, "nvmlDeviceGetBAR1MemoryInfo"),
         (m::BAR1_FREE.id, "nvmlDeviceGetBAR1MemoryInfo"),
-        (m::TEMPERATURE.id, "nvmlDeviceGetTemperature, field MEMORY_TEMP"),
+        (
+            m::TEMPERATURE.id,
+            "field GPU_TEMP (NVML 13.4 and later), else nvmlDeviceGetTemperatureV or GetTemperature; field \
+             MEMORY_TEMP",
+        ),
         (
             m::TEMPERATURE_LIMIT.id,
             "from Ada on the temperature at which the margin reaches fields TEMPERATURE_*_TLIMIT, before and \
@@ -70,10 +76,15 @@ pub(super) const ROW: Row = Row {
         (m::THROTTLE_SECONDS.id, "fields PERF_POLICY_* and CLOCKS_EVENT_REASON_*"),
         (m::CLOCK_EVENTS_WINDOW.id, "nvmlDeviceGetCurrentClocksEventReasons"),
         (m::FAN_SPEED.id, "nvmlDeviceGetFanSpeed_v2"),
-        (m::LINK_RECEIVE.id, "fields NVLINK_THROUGHPUT_DATA_RX, NVLINK_COUNT_RCV_BYTES, PCIE_COUNT_RX_BYTES"),
+        (
+            m::LINK_RECEIVE.id,
+            "fields NVLINK_THROUGHPUT_DATA_RX, NVLINK_COUNT_RCV_BYTES, PCIE_COUNT_RX_BYTES; where the last wraps at 32 \
+             bits, nvmlGpmMetricsGet PCIE_RX or the integral of PCIE_RX_PER_SEC",
+        ),
         (
             m::LINK_TRANSMIT.id,
-            "fields NVLINK_THROUGHPUT_DATA_TX, NVLINK_COUNT_XMIT_BYTES, PCIE_COUNT_TX_BYTES",
+            "fields NVLINK_THROUGHPUT_DATA_TX, NVLINK_COUNT_XMIT_BYTES, PCIE_COUNT_TX_BYTES; where the last wraps at \
+             32 bits, nvmlGpmMetricsGet PCIE_TX or the integral of PCIE_TX_PER_SEC",
         ),
         (
             m::LINK_BANDWIDTH.id,
@@ -87,6 +98,11 @@ pub(super) const ROW: Row = Row {
         ),
         (m::LINK_SYMBOL_ERRORS.id, "field NVLINK_COUNT_SYMBOL_ERRORS; Blackwell and later"),
         (m::LINK_BIT_ERRORS.id, "field NVLINK_COUNT_EFFECTIVE_BER; Blackwell and later"),
+        (m::LINK_RAW_ERRORS.id, "fields NVLINK_COUNT_RAW_ERRORS_LANE*; Blackwell, NVML 13.2 and later"),
+        (m::LINK_RAW_BIT_ERRORS.id, "fields NVLINK_COUNT_RAW_BER*_V2; Blackwell, NVML 13.2 and later"),
+        (m::LINK_BLOCKS.id, "field NVLINK_PLR_XMIT_BLOCKS; Blackwell, NVML 13.2 and later"),
+        (m::LINK_RETRY_BLOCKS.id, "field NVLINK_PLR_XMIT_RETRY_BLOCKS; Blackwell, NVML 13.2 and later"),
+        (m::LINK_DATA_BANDWIDTH.id, "field NVLINK_GET_DATA_RATE; Blackwell, NVML 13.2 and later"),
         (m::LINK_FEC.id, "fields NVLINK_COUNT_FEC_HISTORY_*; Blackwell and later"),
         (m::LINK_LOW_POWER.id, "field C2C_LINK_POWER_STATE"),
         (m::NVLINK_ERRORS.id, "fields NVLINK_*_ERROR_COUNT_TOTAL"),

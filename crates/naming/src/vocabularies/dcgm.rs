@@ -8,7 +8,10 @@
 use super::VendorName;
 use crate::{
     Family, Id, Label, MetricKind, VendorUnit,
-    VendorUnit::{Base, Mebibytes, Megahertz, Millijoules, Nanoseconds, Percent, ThousandKibibytesPerSecond},
+    VendorUnit::{
+        Base, Mebibytes, Megahertz, Millijoules, Nanoseconds, Percent, ThousandKibibytesPerSecond,
+        WholeCelsius,
+    },
     Vocabulary, catalogue as m,
 };
 
@@ -16,7 +19,7 @@ const fn gauge(id: Id, name: &'static str, unit: VendorUnit, help: &'static str)
     VendorName::gauge(id, (Vocabulary::Dcgm, Family::Nvidia), name, unit, help)
 }
 
-const fn counter(id: Id, name: &'static str, unit: VendorUnit, help: &'static str) -> VendorName {
+pub(super) const fn counter(id: Id, name: &'static str, unit: VendorUnit, help: &'static str) -> VendorName {
     VendorName { kind: MetricKind::Counter, ..gauge(id, name, unit, help) }
 }
 
@@ -144,7 +147,7 @@ pub(super) const ROWS: &[VendorName] = &[
         .in_base_units("DCGM_FI_DEV_BAR1_USED_BYTES", "BAR1 memory used (in bytes)."),
     gauge(m::BAR1_FREE.id, "DCGM_FI_DEV_BAR1_FREE", Mebibytes, "BAR1 memory free (in MiB).")
         .in_base_units("DCGM_FI_DEV_BAR1_FREE_BYTES", "BAR1 memory free (in bytes)."),
-    gauge(m::TEMPERATURE.id, "DCGM_FI_DEV_GPU_TEMP", Base, "GPU temperature (in C).")
+    gauge(m::TEMPERATURE.id, "DCGM_FI_DEV_GPU_TEMP", WholeCelsius, "GPU temperature (in C).")
         .when(&[(Label::Sensor, "gpu")])
         .renamed("DCGM_FI_DEV_GPU_TEMP_CELSIUS"),
     gauge(m::TEMPERATURE.id, "DCGM_FI_DEV_MEMORY_TEMP", Base, "Memory temperature (in C).")

@@ -4,6 +4,7 @@
 mod accelerator;
 mod alias;
 mod dcgm;
+mod dcgm_totals;
 mod generations;
 mod habana;
 
@@ -40,6 +41,8 @@ pub enum VendorUnit {
     Percent,
     /// Whole mebibytes, truncated as DCGM does, from bytes.
     Mebibytes,
+    /// Whole degrees Celsius, rounded as NVML does where it returns no fractions.
+    WholeCelsius,
     /// Whole nanoseconds, from seconds.
     Nanoseconds,
     /// Whole thousands of kibibytes per second, from bytes per second: what DCGM calls MB/s.
@@ -58,6 +61,7 @@ impl VendorUnit {
             Self::Milliwatts => "mW",
             Self::Percent => "%",
             Self::Mebibytes => "MiB",
+            Self::WholeCelsius => "°C",
             Self::Nanoseconds => "ns",
             Self::ThousandKibibytesPerSecond => "1000 KiB/s",
             Self::KilobytesPerSecond => "KB/s",
@@ -80,6 +84,7 @@ impl VendorUnit {
             Self::KilobytesPerSecond => whole(1e-3),
             Self::Millijoules | Self::Milliwatts => whole(1e3),
             Self::Percent => whole(1e2),
+            Self::WholeCelsius => Value::Float(value.as_f64().round()),
             Self::Nanoseconds => whole(1e9),
             Self::Mebibytes => match value {
                 Value::Int(bytes) => Value::Int(bytes >> 20),
@@ -147,7 +152,9 @@ const RENAMED: &[VendorName] =
 
 /// Every name of every vocabulary.
 pub fn vendor_names() -> impl Iterator<Item = &'static VendorName> {
-    [dcgm::ROWS, RENAMED, habana::ROWS, accelerator::ROWS, alias::ROWS].into_iter().flatten()
+    [dcgm::ROWS, dcgm_totals::ROWS, RENAMED, habana::ROWS, accelerator::ROWS, alias::ROWS]
+        .into_iter()
+        .flatten()
 }
 
 impl Metric {

@@ -19,6 +19,20 @@ const PIPES: [(&str, GpmMetric); 10] = [
     ("int", GpmMetric::IntegerUtil),
 ];
 
+/// GPM's counts of cycles of engines.
+const CYCLES: [(&str, GpmMetric); 10] = [
+    ("sm", GpmMetric::SmCyclesActive),
+    ("tensor", GpmMetric::MmaCyclesActive),
+    ("tensor_dfma", GpmMetric::DfmaCyclesActive),
+    ("tensor_dmma", GpmMetric::DmmaCyclesActive),
+    ("tensor_hmma", GpmMetric::HmmaCyclesActive),
+    ("tensor_imma", GpmMetric::ImmaCyclesActive),
+    ("fp64", GpmMetric::Fp64CyclesActive),
+    ("fp32", GpmMetric::Fp32CyclesActive),
+    ("fp16", GpmMetric::Fp16CyclesActive),
+    ("int", GpmMetric::IntegerCyclesActive),
+];
+
 /// Percent of time with any kernel, and with any memory access.
 pub fn coarse(percent: Measured<(u32, u32)>, batch: &mut Batch) {
     batch.put(m::UTILIZATION, Labels::NONE, ratio(percent.map(|(gpu, _)| gpu)));
@@ -49,6 +63,10 @@ pub fn profiling(gpm: &GpmMetrics, batch: &mut Batch) {
     for (engine, metric) in PIPES {
         batch.put(m::ENGINE_ACTIVE, Labels::one(Label::Engine, engine), ratio(metric));
     }
+    for (engine, metric) in CYCLES {
+        batch.put(m::ENGINE_CYCLES, Labels::one(Label::Engine, engine), gpm.total(metric).map(Count));
+    }
+    batch.put(m::SM_CYCLES, Labels::NONE, gpm.total(GpmMetric::SmCyclesElapsed).map(Count));
     batch.put(m::SM_OCCUPANCY, Labels::NONE, ratio(GpmMetric::SmOccupancy));
     batch.put(m::MEMORY_BANDWIDTH_ACTIVE, Labels::NONE, ratio(GpmMetric::DramBwUtil));
     batch.put(m::CONTEXT_SWITCH_ACTIVE, Labels::NONE, ratio(GpmMetric::ContextSwitchActive));

@@ -133,11 +133,8 @@ pub fn pcie(sample: &DeviceSample<'_>, batch: &mut Batch) {
     });
     let capacity = link.map(|link| BytesPerSecond(link.bytes_per_second().round()));
     batch.put(m::LINK_BANDWIDTH, labels(), capacity);
-    for (index, metric, key) in [
-        (0, m::LINK_TRANSMIT, f::NVML_FI_DEV_PCIE_COUNT_TX_BYTES),
-        (1, m::LINK_RECEIVE, f::NVML_FI_DEV_PCIE_COUNT_RX_BYTES),
-    ] {
-        match pcie_bytes(sample, index, key) {
+    for (index, metric) in [m::LINK_TRANSMIT, m::LINK_RECEIVE].into_iter().enumerate() {
+        match pcie_bytes(sample, index) {
             PcieBytes::OfDevice(bytes) => batch.put(metric, labels(), bytes.map(Bytes)),
             PcieBytes::Integral(bytes) => batch.put_sum(metric, labels(), bytes.map(Bytes)),
         }
@@ -152,20 +149,26 @@ enum PcieBytes {
     Integral(Measured<u64>),
 }
 
-/// Bytes over PCIe: the device's own counter where it is 64 bits wide, else the integral of GPM's rate. A
-/// 32-bit counter wraps many times a second at PCIe speeds, and the call that measures blocks for 20 ms.
+/// Bytes over PCIe: the device's own counter where it is 64 bits wide, else GPM's, else the integral of GPM's
+/// rate. A 32-bit counter wraps many times a second at PCIe speeds, and the call that measures blocks for 20 ms.
 ///
-/// The two begin at different times, so the integral does not stand in for a counter that fails for a round:
-/// the return to the counter would look like traffic.
-fn pcie_bytes(sample: &DeviceSample<'_>, index: usize, field: FieldKey) -> PcieBytes {
+/// They begin at different times, so none stands in for one that fails for a round: the return to that would look
+/// like traffic.
+fn pcie_bytes(sample: &DeviceSample<'_>, index: usize) -> PcieBytes {
+    let is_unsupported = |fault: Fault| fault.absence == Absence::Unsupported;
     let counter = sample.counts.pcie[index];
-    let is_narrow = sample.fields.is_narrow(field);
-    let is_unsupported = counter.is_err_and(|fault| fault.absence == Absence::Unsupported);
-    if !is_narrow && !is_unsupported {
-        return PcieBytes::OfDevice(counter);
+    let why = match sample.counts.pcie_is_wide[index] {
+        Some(true) => return PcieBytes::OfDevice(counter),
+        Some(false) => Fault::new("nvmlDeviceGetFieldValues", FaultCode::CounterWrapsTooFast),
+        None => match counter {
+            Err(fault) if is_unsupported(fault) => fault,
+            unknown => return PcieBytes::OfDevice(unknown),
+        },
+    };
+    let of_gpm = sample.gpm.total([GpmMetric::PcieTx, GpmMetric::PcieRx][index]);
+    if !of_gpm.is_err_and(is_unsupported) {
+        return PcieBytes::OfDevice(of_gpm);
     }
-    let wraps = Fault::new("nvmlDeviceGetFieldValues", FaultCode::CounterWrapsTooFast);
-    let why = if is_narrow { wraps } else { counter.err().unwrap_or(wraps) };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -124,7 +124,7 @@ pub fn mandatory(read: &Mandatory, info: &Labels, batch: &mut Batch) {
     batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
     engines::coarse(read.utilization_percent, batch);
     memory::framebuffer(read.memory, batch);
-    thermal::die(read.temperature_c, batch);
+    thermal::die(read.temperature_c.map(f64::from), batch);
     thermal::drawn(read.power_mw, batch);
 }
 

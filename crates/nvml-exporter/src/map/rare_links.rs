@@ -1,8 +1,8 @@
 //! What is read of links once in a while: PCIe errors, the counters of NVLink from Blackwell on, and the links to
 //! the CPU beside the device.
 
-use naming::{BytesPerSecond, Count, Flag, Label, Ratio, catalogue as m};
-use reading::{Absence, Batch, Labels, Measured};
+use naming::{BytesPerSecond, Count, FaultCode, Flag, Label, Ratio, catalogue as m};
+use reading::{Absence, Batch, Fault, Labels, Measured};
 
 use super::DeviceSample;
 use crate::raw::{FieldKey, FieldValues, LinkField, fields as f};
@@ -35,6 +35,17 @@ const NVLINK_ERROR_SUMS: [(&str, LinkField); 5] = [
     ("receive_remote", f::NVML_FI_DEV_NVLINK_COUNT_RCV_REMOTE_ERRORS),
     ("receive_general", f::NVML_FI_DEV_NVLINK_COUNT_RCV_GENERAL_ERRORS),
     ("transmit_discard", f::NVML_FI_DEV_NVLINK_COUNT_XMIT_DISCARDS),
+];
+
+/// Errors of each lane of an NVLink before error correction.
+const LANE_ERRORS: [LinkField; 2] =
+    [f::NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE0, f::NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE1];
+
+/// Their shares of the bits, and that of the link.
+const LANE_BIT_ERRORS: [(&str, LinkField); 3] = [
+    ("0", f::NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE0_V2),
+    ("1", f::NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE1_V2),
+    ("all", f::NVML_FI_DEV_NVLINK_COUNT_RAW_BER_V2),
 ];
 
 /// Bins of forward error correction.
@@ -72,24 +83,34 @@ pub fn put(sample: &DeviceSample<'_>, batch: &mut Batch) {
         batch.put(m::PCIE_ERRORS, Labels::one(Label::Error, error), count);
     }
     if let Ok(links) = sample.links {
-        nvlink(fields, links, batch);
+        nvlink(sample, links, batch);
     }
     for link in 0..sample.c2c_links.unwrap_or(0) {
         c2c(fields, link, batch);
     }
 }
 
-fn nvlink(fields: &FieldValues, links: u32, batch: &mut Batch) {
+fn nvlink(sample: &DeviceSample<'_>, links: u32, batch: &mut Batch) {
+    let fields = &sample.rare.fields;
     for link in 0..links {
         let labels = || Labels::one(Label::Link, link).with(Label::Kind, "nvlink");
+        let count = |field: LinkField| fields.unsigned(field.of(link)).map(Count);
         for (error, field) in NVLINK_ERRORS {
-            let count = fields.unsigned(field.of(link)).map(Count);
-            batch.put(m::LINK_ERRORS, labels().with(Label::Error, error), count);
+            batch.put(m::LINK_ERRORS, labels().with(Label::Error, error), count(field));
         }
-        let symbols = fields.unsigned(f::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_ERRORS.of(link));
-        batch.put(m::LINK_SYMBOL_ERRORS, labels(), symbols.map(Count));
-        let packed = fields.unsigned(f::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_BER.of(link));
-        batch.put(m::LINK_BIT_ERRORS, labels(), packed.map(bit_error_ratio));
+        let ratio =
+            |field: LinkField| bit_error_ratio(field.of(link).name(), fields.unsigned(field.of(link))?);
+        for (lane, field) in (0u32..).zip(LANE_ERRORS) {
+            batch.put(m::LINK_RAW_ERRORS, labels().with(Label::Lane, lane), count(field));
+        }
+        for (lane, field) in LANE_BIT_ERRORS {
+            batch.put(m::LINK_RAW_BIT_ERRORS, labels().with(Label::Lane, lane), ratio(field));
+        }
+        batch.put(m::LINK_BLOCKS, labels(), count(f::NVML_FI_DEV_NVLINK_PLR_XMIT_BLOCKS));
+        batch.put(m::LINK_RETRY_BLOCKS, labels(), count(f::NVML_FI_DEV_NVLINK_PLR_XMIT_RETRY_BLOCKS));
+        batch.put(m::LINK_DATA_BANDWIDTH, labels(), data_bandwidth(sample, link));
+        batch.put(m::LINK_SYMBOL_ERRORS, labels(), count(f::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_ERRORS));
+        batch.put(m::LINK_BIT_ERRORS, labels(), ratio(f::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_BER));
     }
     for (error, field) in NVLINK_ERROR_SUMS {
         let labels = Labels::one(Label::Link, "all").with(Label::Kind, "nvlink").with(Label::Error, error);
@@ -120,9 +141,28 @@ fn sum(fields: &FieldValues, field: LinkField, links: u32) -> Measured<Count> {
 
 /// A ratio as NVML packs it: mantissa in bits 8 to 11, negative exponent of 10 in bits 0 to 7 (nvml.h,
 /// `NVML_NVLINK_ERROR_COUNTER_BER_GET`).
-fn bit_error_ratio(packed: u64) -> Ratio {
-    let (mantissa, exponent) = (packed >> 8 & 0xf, packed & 0xff);
-    Ratio(mantissa as f64 * 10f64.powi(-i32::try_from(exponent).unwrap_or(i32::MAX)))
+fn bit_error_ratio(call: &'static str, packed: u64) -> Measured<Ratio> {
+    let (mantissa, exponent) = (packed >> 8, packed & 0xff);
+    let ratio = mantissa as f64 * 10f64.powi(-i32::try_from(exponent).unwrap_or(i32::MAX));
+    if mantissa > 0xf || ratio > 1.0 {
+        Err(Fault::new(call, FaultCode::OutOfRange))
+    } else {
+        Ok(Ratio(ratio))
+    }
+}
+
+/// What error correction leaves of a link's speed. nvml.h names no unit: a number that is not a part of the link's
+/// speed is of another one.
+fn data_bandwidth(sample: &DeviceSample<'_>, link: u32) -> Measured<BytesPerSecond> {
+    const RATE: LinkField = f::NVML_FI_DEV_NVLINK_GET_DATA_RATE;
+    let rate = sample.rare.fields.unsigned(RATE.of(link))?;
+    let speed = sample.fields.unsigned(f::NVML_FI_DEV_NVLINK_GET_SPEED.of(link))?;
+    let fault = |code| Err(Fault::new(RATE.of(link).name(), code));
+    match rate {
+        _ if speed == 0 => fault(FaultCode::LinkWithoutSpeed),
+        rate if (speed / 2..=speed).contains(&rate) => Ok(BytesPerSecond(rate as f64 * 1e6)),
+        _ => fault(FaultCode::OutOfRange),
+    }
 }
 
 fn c2c(fields: &FieldValues, link: u32, batch: &mut Batch) {
@@ -144,8 +184,11 @@ mod tests {
 
     #[test]
     fn bit_error_ratios_are_unpacked() {
-        assert!((bit_error_ratio(0x10c).0 - 1e-12).abs() < 1e-24);
-        assert!((bit_error_ratio(0xffe).0 - 1.5e-253).abs() < 1e-260);
-        assert!(bit_error_ratio(0xff).0.abs() < f64::MIN_POSITIVE, "no errors");
+        let ratio = |packed| bit_error_ratio("call", packed).map(|ratio| ratio.0);
+        assert!(ratio(0x10c).is_ok_and(|ratio| (ratio - 1e-12).abs() < 1e-24));
+        assert!(ratio(0xffe).is_ok_and(|ratio| (ratio - 1.5e-253).abs() < 1e-260));
+        assert!(ratio(0xff).is_ok_and(|ratio| ratio < f64::MIN_POSITIVE), "no errors");
+        // More wrong bits than bits, and a number that is not packed.
+        assert!(ratio(0x200).is_err() && ratio(0x1_0005).is_err());
     }
 }

@@ -4,7 +4,7 @@ use naming::{Celsius, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as
 use reading::{Batch, Fault, Labels, Measured};
 
 use super::DeviceSample;
-use crate::raw::Raw;
+use crate::raw::{Raw, fields as f};
 
 /// Limits of [`Rare::margin_limits_c`](crate::raw::Rare::margin_limits_c), with sensor and limit of the
 /// temperature at which each is reached.
@@ -45,15 +45,25 @@ const POWER_PROFILES: [&str; 25] = [
 ];
 
 /// The die's temperature.
-pub fn die(celsius: Measured<u32>, batch: &mut Batch) {
-    let celsius = celsius.map(|celsius| Celsius(celsius.into()));
-    batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), celsius);
+pub fn die(celsius: Measured<f64>, batch: &mut Batch) {
+    batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "gpu"), celsius.map(Celsius));
+}
+
+/// No sensor changes by more between two calls of one round.
+const FRACTION_MAX_C: f64 = 2.0;
+
+/// The die's temperature with its fractions, where the driver has them and they fit the whole degrees: nvml.h names
+/// no scale.
+fn with_fractions(whole: Measured<u32>, exact: Measured<f64>) -> Measured<f64> {
+    let whole = f64::from(whole?);
+    Ok(exact.ok().filter(|exact| (exact - whole).abs() <= FRACTION_MAX_C).unwrap_or(whole))
 }
 
 /// Temperatures and their limits.
 pub fn temperatures(sample: &DeviceSample<'_>, batch: &mut Batch) {
     let celsius = |c: u32| Celsius(c.into());
-    die(sample.raw.temperature_c, batch);
+    let exact = sample.fields.temperature(f::NVML_FI_DEV_GPU_TEMP);
+    die(with_fractions(sample.raw.temperature_c, exact), batch);
     let memory = sample.fields.memory_temperature();
     batch.put(m::TEMPERATURE, Labels::one(Label::Sensor, "memory"), memory.map(celsius));
     let signed = |c: i32| Celsius(c.into());
@@ -134,5 +144,25 @@ pub fn fans(raw: &Raw, batch: &mut Batch) {
             }
         }
         Err(fault) => batch.put(m::FAN_SPEED, Labels::NONE, Err(*fault)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use naming::FaultCode;
+    use reading::Fault;
+
+    use super::with_fractions;
+
+    #[test]
+    fn fractions_refine_whole_degrees_and_replace_none() {
+        let fault = Fault::new("call", FaultCode::Blank);
+        assert_eq!(with_fractions(Ok(45), Ok(45.375)), Ok(45.375));
+        assert_eq!(with_fractions(Ok(45), Ok(44.5)), Ok(44.5));
+        assert_eq!(with_fractions(Ok(45), Err(fault)), Ok(45.0));
+        // In tenths, and of a sensor that cannot be read.
+        assert_eq!(with_fractions(Ok(15), Ok(150.0)), Ok(15.0));
+        assert_eq!(with_fractions(Ok(45), Ok(0.0)), Ok(45.0));
+        assert_eq!(with_fractions(Err(fault), Ok(45.375)), Err(fault));
     }
 }

@@ -6,18 +6,18 @@ use nvml_wrapper_sys::bindings::{
     nvmlFieldValue_t, nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT as INVALID_ARGUMENT,
     nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED as NOT_SUPPORTED, nvmlValue_t, nvmlValueType_t,
 };
-use reading::{Absence, Fault, FaultCode, Measured};
+use reading::{Absence, Fault, FaultCode, Measured, plausible_celsius};
 
 use super::{
     Gpu, QUEUE, call, check,
     fields::{self, FieldKey},
-    plausible::{BLANKS, Number as _, margin},
+    plausible::{self, BLANKS, Number as _, margin},
 };
 
 /// Rounds between two that ask for everything. A board with NVLink has some ninety fields of other
 /// generations, which cost as much as those that have a value; what is not supported may become so (MIG is
 /// switched off), but not often.
-const ROUNDS_BETWEEN_ALL: u32 = 60;
+pub(super) const ROUNDS_BETWEEN_ALL: u32 = 60;
 
 /// A batch of fields: set up once, then read again in place.
 pub struct FieldValues {
@@ -177,6 +177,17 @@ impl FieldValues {
         }
     }
 
+    /// A temperature in Celsius, with the fractions that the driver gives.
+    pub fn temperature(&self, key: FieldKey) -> Measured<f64> {
+        let value = self.find(key)?;
+        let celsius = match value.valueType {
+            // SAFETY: the type tag says double.
+            TYPE_DOUBLE => unsafe { value.value.dVal },
+            _ => self.unsigned(key)? as f64,
+        };
+        plausible::finite(key.name(), celsius).and_then(|celsius| plausible_celsius(key.name(), celsius))
+    }
+
     /// A difference of temperatures in Celsius, which may be negative. Its low 32 bits count whatever type the
     /// driver declares.
     pub fn celsius(&self, key: FieldKey) -> Measured<i32> {
@@ -185,11 +196,6 @@ impl FieldValues {
         // every bit pattern is a valid i32.
         let celsius = unsafe { value.value.siVal };
         margin(key.name(), celsius.checked(key.name())?)
-    }
-
-    /// Whether a cumulative field is only 32 bits wide, so that it wraps too fast to be a counter of bytes.
-    pub fn is_narrow(&self, key: FieldKey) -> bool {
-        self.find(key).is_ok_and(|value| value.valueType == TYPE_UNSIGNED_INT)
     }
 }
 

@@ -7,6 +7,14 @@
 mod field_id {
     pub use nvml_wrapper_sys::bindings::field_id::*;
 
+    pub const NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE0: u32 = 289;
+    pub const NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE1: u32 = 290;
+    pub const NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE0_V2: u32 = 291;
+    pub const NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE1_V2: u32 = 292;
+    pub const NVML_FI_DEV_NVLINK_COUNT_RAW_BER_V2: u32 = 293;
+    pub const NVML_FI_DEV_NVLINK_PLR_XMIT_BLOCKS: u32 = 294;
+    pub const NVML_FI_DEV_NVLINK_PLR_XMIT_RETRY_BLOCKS: u32 = 295;
+    pub const NVML_FI_DEV_NVLINK_GET_DATA_RATE: u32 = 296;
     pub const NVML_FI_DEV_REMAPPED_ROWS_COR_INACTIVE: u32 = 301;
     pub const NVML_FI_DEV_REMAPPED_ROWS_UNC_INACTIVE: u32 = 302;
     pub const NVML_FI_DEV_ACTIVE_BANK_REMAPPINGS: u32 = 303;
@@ -14,6 +22,7 @@ mod field_id {
     pub const NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_MAX: u32 = 305;
     pub const NVML_FI_DEV_BANK_REMAPPER_HISTOGRAM_NONE: u32 = 306;
     pub const NVML_FI_DEV_PENDING_BANK_REMAPPING: u32 = 307;
+    pub const NVML_FI_DEV_GPU_TEMP: u32 = 308;
 }
 
 /// `scopeId` of the sum over all NVLinks (nvml.h, NVLink throughput counters).
@@ -115,6 +124,8 @@ fields! {
 
     /// In every round, of every device.
     EVERY_DEVICE: FieldKey {
+        /// Degrees Celsius, with fractions.
+        NVML_FI_DEV_GPU_TEMP;
         /// Degrees Celsius.
         NVML_FI_DEV_MEMORY_TEMP;
         /// Milliwatts.
@@ -312,6 +323,22 @@ fields! {
         NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_14;
         /// Symbols.
         NVML_FI_DEV_NVLINK_COUNT_FEC_HISTORY_15;
+        /// Errors.
+        NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE0;
+        /// Errors.
+        NVML_FI_DEV_NVLINK_COUNT_RAW_ERRORS_LANE1;
+        /// As that of effective errors.
+        NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE0_V2;
+        /// As that of effective errors.
+        NVML_FI_DEV_NVLINK_COUNT_RAW_BER_LANE1_V2;
+        /// As that of effective errors.
+        NVML_FI_DEV_NVLINK_COUNT_RAW_BER_V2;
+        /// Blocks.
+        NVML_FI_DEV_NVLINK_PLR_XMIT_BLOCKS;
+        /// Blocks.
+        NVML_FI_DEV_NVLINK_PLR_XMIT_RETRY_BLOCKS;
+        /// 10^6 bytes per second.
+        NVML_FI_DEV_NVLINK_GET_DATA_RATE;
     }
 
     /// Rarely, of each link to the CPU.
@@ -379,7 +406,7 @@ mod tests {
                 assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{links} links");
             }
         }
-        assert_eq!(rarely(2, 1).len() - rarely(1, 1).len(), 25, "NVLinks");
+        assert_eq!(rarely(2, 1).len() - rarely(1, 1).len(), 33, "NVLinks");
         assert_eq!(rarely(0, 3).len() - rarely(0, 2).len(), 6, "links to the CPU");
         let scopes = |links| read(links).into_iter().map(|(_, scope)| scope).collect::<BTreeSet<_>>();
         assert_eq!(scopes(0), [0].into());

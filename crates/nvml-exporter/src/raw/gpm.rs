@@ -3,7 +3,9 @@
 use nvml_wrapper_sys::bindings::{nvmlGpmMetricsGet_t, nvmlGpmSample_t, nvmlGpmSupport_t};
 use reading::{Absence, Ceiling, Fault, FaultCode, Measured};
 
-use super::{Gpu, INVALID_ARGUMENT, Library, QUEUE, call, check, plausible};
+use super::{
+    Gpu, INVALID_ARGUMENT, Library, QUEUE, call, check, field_values::ROUNDS_BETWEEN_ALL, plausible,
+};
 
 /// nvml.h, `NVML_GPM_METRICS_GET_VERSION`.
 const METRICS_GET_VERSION: u32 = 1;
@@ -71,9 +73,43 @@ gpm_metrics! {
     ContextSwitches = 172, "GR0_CTXSW_REQUESTS";
     /// Percent of time in which contexts were switched.
     ContextSwitchActive = 174, "GR0_CTXSW_ACTIVE_PCT";
+    /// Cycles that passed on the SMs since the part was reset.
+    SmCyclesElapsed = 248, "SM_CYCLES_ELAPSED";
+    /// Those with at least one warp.
+    SmCyclesActive = 249, "SM_CYCLES_ACTIVE";
+    /// Those of any tensor pipe.
+    MmaCyclesActive = 250, "MMA_CYCLES_ACTIVE";
+    /// Those of the DMMA tensor pipe.
+    DmmaCyclesActive = 251, "DMMA_CYCLES_ACTIVE";
+    /// Those of the FP16 and FP8 tensor pipe.
+    HmmaCyclesActive = 252, "HMMA_CYCLES_ACTIVE";
+    /// Those of the integer tensor pipe.
+    ImmaCyclesActive = 253, "IMMA_CYCLES_ACTIVE";
+    /// Those of the FP64 tensor pipe.
+    DfmaCyclesActive = 254, "DFMA_CYCLES_ACTIVE";
+    /// Bytes sent over PCIe since the part was reset.
+    PcieTx = 255, "PCIE_TX";
+    /// Bytes received over PCIe since then.
+    PcieRx = 256, "PCIE_RX";
+    /// Cycles of the integer pipe.
+    IntegerCyclesActive = 257, "INTEGER_CYCLES_ACTIVE";
+    /// Cycles of the FP64 pipe.
+    Fp64CyclesActive = 258, "FP64_CYCLES_ACTIVE";
+    /// Cycles of the FP32 pipe.
+    Fp32CyclesActive = 259, "FP32_CYCLES_ACTIVE";
+    /// Cycles of the FP16 pipe.
+    Fp16CyclesActive = 260, "FP16_CYCLES_ACTIVE";
 }
 
+/// The releases of NVML that brought metrics: the first with GPM, 13.0, 13.2.
+const RELEASES: usize = 3;
+
 impl GpmMetric {
+    /// Its place among [`Self::ALL`].
+    fn place(self) -> usize {
+        Self::ALL.iter().position(|known| *known == self).unwrap_or(usize::MAX)
+    }
+
     /// The value, if it is one of the metric's kind.
     fn checked(self, value: f64) -> Measured<f64> {
         match self {
@@ -82,14 +118,24 @@ impl GpmMetric {
             | Self::NvlinkTotalRxPerSec
             | Self::NvlinkTotalTxPerSec => plausible::gpm_rate(self.name(), value),
             Self::ContextSwitches => plausible::gpm_count(self.name(), value),
+            _ if self.is_total() => plausible::gpm_total(self.name(), value),
             _ => plausible::gpm_percent(self.name(), value),
         }
     }
 
-    /// Whether NVML has it since its first release with GPM. What is newer is asked for by a call of its own: no
-    /// document says that a library which does not know a number refuses that number alone.
-    fn is_original(self) -> bool {
-        (self as u32) < 98
+    /// Whether it is a count since the part was reset.
+    const fn is_total(self) -> bool {
+        self as u32 >= Self::SmCyclesElapsed as u32
+    }
+
+    /// The release that brought it. Each release's metrics are asked for by a call of their own: no document says
+    /// that a library which does not know a number refuses that number alone.
+    const fn release(self) -> usize {
+        match self as u32 {
+            ..98 => 0,
+            _ if self.is_total() => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -104,17 +150,32 @@ impl GpmMetrics {
 
     /// Drops a metric that is past its ceiling.
     pub fn limit(&mut self, metric: GpmMetric, ceiling: Ceiling) {
+        self.replace(metric, |call, value| value.and_then(|value| ceiling.check(call, value)));
+    }
+
+    /// Replaces a metric by what becomes of it.
+    pub fn replace(
+        &mut self,
+        metric: GpmMetric,
+        with: impl FnOnce(&'static str, Measured<f64>) -> Measured<f64>,
+    ) {
         let Ok(values) = &mut self.0 else { return };
-        for (_, value) in GpmMetric::ALL.iter().zip(values).filter(|(known, _)| **known == metric) {
-            *value = value.and_then(|value| ceiling.check(metric.name(), value));
+        if let Some(value) = values.get_mut(metric.place()) {
+            *value = with(metric.name(), *value);
         }
     }
 
     /// One metric, in the vendor's unit.
     pub fn get(&self, metric: GpmMetric) -> Measured<f64> {
         let values = self.0.as_ref().map_err(|fault| *fault)?;
-        let index = GpmMetric::ALL.iter().position(|known| *known == metric).unwrap_or(usize::MAX);
-        values.get(index).copied().unwrap_or(Err(Fault::new(metric.name(), FaultCode::NotReturned)))
+        let value = values.get(metric.place()).copied();
+        value.unwrap_or(Err(Fault::new(metric.name(), FaultCode::NotReturned)))
+    }
+
+    /// One metric that is a count.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, bounded")]
+    pub fn total(&self, metric: GpmMetric) -> Measured<u64> {
+        self.get(metric).map(|count| count as u64)
     }
 }
 
@@ -149,6 +210,8 @@ pub struct Gpm {
     /// Whether `newer` holds a sample of the interval before.
     primed: bool,
     request: Box<nvmlGpmMetricsGet_t>,
+    /// Of each release none of whose metrics is supported: why, and rounds until they are asked for again.
+    missing: [Option<(Fault, u32)>; RELEASES],
 }
 
 // SAFETY: `request` is a plain buffer whose two sample handles are rewritten before each call.
@@ -169,7 +232,8 @@ impl Gpm {
     pub fn new(library: &Library) -> Measured<Self> {
         // SAFETY: integers, doubles, raw pointers and arrays of them: all-zero bytes are valid.
         let request = unsafe { Box::<nvmlGpmMetricsGet_t>::new_zeroed().assume_init() };
-        Ok(Self { newer: Sample::new(library)?, older: Sample::new(library)?, primed: false, request })
+        let (newer, older) = (Sample::new(library)?, Sample::new(library)?);
+        Ok(Self { newer, older, primed: false, request, missing: [None; RELEASES] })
     }
 
     /// Forgets the last sample: what it is compared with next would be of another time than its neighbours.
@@ -199,11 +263,32 @@ impl Gpm {
     }
 
     fn compare(&mut self, library: &Library) -> Measured<Vec<Measured<f64>>> {
-        let original = GpmMetric::ALL.iter().take_while(|metric| metric.is_original()).count();
-        let (original, newer) = GpmMetric::ALL.split_at(original);
-        let mut values = self.request(library, original)?;
-        let newer_values = self.request(library, newer);
-        values.extend(newer_values.unwrap_or_else(|fault| vec![Err(fault); newer.len()]));
+        let mut values = Vec::with_capacity(GpmMetric::ALL.len());
+        for metrics in GpmMetric::ALL.chunk_by(|one, next| one.release() == next.release()) {
+            match self.of_release(library, metrics) {
+                Ok(read) => values.extend(read),
+                Err(fault) if values.is_empty() => return Err(fault),
+                Err(fault) => values.extend(std::iter::repeat_n(Err(fault), metrics.len())),
+            }
+        }
+        Ok(values)
+    }
+
+    /// The metrics of one release. Those that a library or a part does not have cost as much as others, so they are
+    /// asked for once in a while.
+    fn of_release(&mut self, library: &Library, metrics: &[GpmMetric]) -> Measured<Vec<Measured<f64>>> {
+        let release = metrics[0].release();
+        if let Some((fault, rounds)) = &mut self.missing[release]
+            && *rounds > 0
+        {
+            *rounds -= 1;
+            return Ok(metrics.iter().map(|metric| Err(Fault { call: metric.name(), ..*fault })).collect());
+        }
+        let values = self.request(library, metrics)?;
+        let unsupported =
+            |value: &Measured<f64>| value.err().filter(|fault| fault.absence == Absence::Unsupported);
+        let all: Option<Vec<_>> = values.iter().map(unsupported).collect();
+        self.missing[release] = all.and_then(|faults| Some((*faults.first()?, ROUNDS_BETWEEN_ALL)));
         Ok(values)
     }
 

@@ -96,10 +96,19 @@ pub fn gpm_count(call: &'static str, value: f64) -> Measured<f64> {
     within(call, value, 1e9)
 }
 
+/// A GPM count since the part was reset, of cycles or bytes. It was one of 64 bits, of which all ones become 2^64:
+/// the SMs of a large part pass 2^63 cycles in some 400 days.
+pub fn gpm_total(call: &'static str, value: f64) -> Measured<f64> {
+    within(call, value, 2f64.powi(64).next_down())
+}
+
+/// A number that is one.
+pub fn finite(call: &'static str, value: f64) -> Measured<f64> {
+    if value.is_finite() { Ok(value) } else { Err(Fault::new(call, FaultCode::NotFinite)) }
+}
+
 fn within(call: &'static str, value: f64, max: f64) -> Measured<f64> {
-    if !value.is_finite() {
-        return Err(Fault::new(call, FaultCode::NotFinite));
-    }
+    let value = finite(call, value)?;
     if (0.0..=max).contains(&value) { Ok(value) } else { Err(Fault::new(call, FaultCode::OutOfRange)) }
 }
 
@@ -148,6 +157,8 @@ mod tests {
         assert_eq!(code(gpm_percent("call", 102.0)), Some("out_of_range"));
         assert_eq!(gpm_percent("call", 100.4), Ok(100.0));
         assert_eq!(gpm_rate("call", 60_000.0), Ok(60_000.0));
+        assert_eq!(gpm_total("call", 2f64.powi(63)), Ok(2f64.powi(63)));
+        assert_eq!(code(gpm_total("call", 2f64.powi(64))), Some("out_of_range"), "all ones of a counter");
         assert_eq!(code(gpm_rate("call", 2f64.powi(44))), Some("out_of_range"), "2^64 bytes per second");
     }
 }

@@ -15,8 +15,8 @@ use nvml_wrapper_sys::bindings::{
     nvmlClockType_enum_NVML_CLOCK_MEM as CLOCK_MEMORY, nvmlClockType_enum_NVML_CLOCK_SM as CLOCK_SM,
     nvmlClockType_enum_NVML_CLOCK_VIDEO as CLOCK_VIDEO, nvmlEccSramErrorStatus_t,
     nvmlGridLicensableFeatures_t, nvmlMarginTemperature_t, nvmlMemory_t, nvmlMemory_v2_t,
-    nvmlRowRemapperHistogramValues_t, nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU as SENSOR_GPU,
-    nvmlUtilization_t,
+    nvmlRowRemapperHistogramValues_t, nvmlTemperature_t,
+    nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU as SENSOR_GPU, nvmlUtilization_t,
 };
 use reading::{Absence, Ceiling, Fault, FaultCode, Measured, Wanted, plausible_count};
 
@@ -193,7 +193,7 @@ pub fn mandatory(gpu: &Gpu) -> Mandatory {
     let ceiling = Ceiling::of_energy(Err(Fault::new(POWER, FaultCode::NoMaximum))).times(1e3);
     Mandatory {
         memory: memory(gpu),
-        temperature_c: celsius!(gpu, nvmlDeviceGetTemperature, SENSOR_GPU),
+        temperature_c: temperature(gpu),
         power_mw: number!(gpu, nvmlDeviceGetPowerUsage).and_then(|milli| ceiling.check(POWER, milli)),
         utilization_percent: utilization(gpu),
     }
@@ -220,7 +220,7 @@ pub fn read(gpu: &Gpu, links: u32, wanted: &Wanted) -> Raw {
             "nvmlDeviceGetBAR1MemoryInfo",
             || bar1(gpu),
         ),
-        temperature_c: celsius!(gpu, nvmlDeviceGetTemperature, SENSOR_GPU),
+        temperature_c: temperature(gpu),
         margin_c: margin(gpu),
         power_mw: number!(gpu, nvmlDeviceGetPowerUsage),
         limits_mw: Limits {
@@ -285,6 +285,24 @@ fn older_if_missing<T>(newer: Measured<T>, older: impl FnOnce() -> Measured<T>) 
         Absence::Unsupported => older(),
         _ => Err(fault),
     })
+}
+
+/// The die's temperature, in whole degrees. nvml.h 13.0 deprecates the older call, and older
+/// drivers have no other.
+fn temperature(gpu: &Gpu) -> Measured<u32> {
+    const CALL: &str = "nvmlDeviceGetTemperatureV";
+    let mut reading = nvmlTemperature_t {
+        version: struct_version::<nvmlTemperature_t>(1),
+        sensorType: SENSOR_GPU,
+        temperature: i32::BLANK,
+    };
+    let newer =
+        call!(gpu.library(), nvmlDeviceGetTemperatureV(gpu.handle(), &raw mut reading)).and_then(|()| {
+            let celsius = reading.temperature.checked(CALL)?;
+            let celsius = u32::try_from(celsius).map_err(|_| Fault::new(CALL, FaultCode::OutOfRange))?;
+            BLANKS.temperature(CALL, celsius)
+        });
+    older_if_missing(newer, || celsius!(gpu, nvmlDeviceGetTemperature, SENSOR_GPU))
 }
 
 fn utilization(gpu: &Gpu) -> Measured<(u32, u32)> {

@@ -16,17 +16,19 @@ const DEVICES: [(&str, &str); 2] = [
     ("hardware.toml", include_str!("../../catalogue/hardware.toml")),
     ("health.toml", include_str!("../../catalogue/health.toml")),
 ];
-const SIGNALS: [(&str, &str); 4] = [
+const SIGNALS: [(&str, &str); 5] = [
     ("engines.toml", include_str!("../../catalogue/engines.toml")),
     ("efficiency.toml", include_str!("../../catalogue/efficiency.toml")),
     ("boards.toml", include_str!("../../catalogue/boards.toml")),
+    ("waste.toml", include_str!("../../catalogue/waste.toml")),
     ("fleet.toml", include_str!("../../catalogue/fleet.toml")),
 ];
-const ALERTS: [(&str, &str); 5] = [
+const ALERTS: [(&str, &str); 6] = [
     ("alerts.toml", include_str!("../../catalogue/alerts.toml")),
     ("alerts_devices.toml", include_str!("../../catalogue/alerts_devices.toml")),
     ("alerts_engine.toml", include_str!("../../catalogue/alerts_engine.toml")),
     ("alerts_monitoring.toml", include_str!("../../catalogue/alerts_monitoring.toml")),
+    ("alerts_waste.toml", include_str!("../../catalogue/alerts_waste.toml")),
     ("alerts_fleet.toml", include_str!("../../catalogue/alerts_fleet.toml")),
 ];
 const SLO: &str = include_str!("../../catalogue/slo.toml");

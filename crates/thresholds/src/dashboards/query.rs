@@ -161,7 +161,7 @@ impl PanelBuilder<'_> {
         all.extend(own.clone());
         let context =
             Context { catalogue: self.catalogue, family: None, origin: "", words: all, generations: false };
-        let mut text = context.expand(&self.of_engines(text)?)?;
+        let mut text = context.expand(&self.bounded(&self.of_engines(text)?))?;
         // Inside of braces nothing was expanded; a matcher may name another.
         for _ in 0..2 {
             for (word, matchers) in &own {
@@ -169,6 +169,14 @@ impl PanelBuilder<'_> {
             }
         }
         Ok(text)
+    }
+
+    /// Puts the bound of a signal in the place of each `&signal.bound`.
+    fn bounded(&self, text: &str) -> String {
+        let bounds = self.catalogue.signals.iter().flat_map(|signal| {
+            signal.bounds.iter().map(|(name, bound)| (format!("&{}.{name}", signal.id), bound))
+        });
+        bounds.fold(text.to_owned(), |text, (word, bound)| text.replace(&word, &bound.to_string()))
     }
 
     /// Puts what engines print in the place of each `%name`.

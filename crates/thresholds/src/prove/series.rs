@@ -28,7 +28,7 @@ impl Prover<'_> {
             .iter()
             .map(|series| {
                 let selector = context.expand(&series.series)?;
-                let identity = self.identity(&series.series, &selector, model);
+                let identity = self.identity(&selector, model);
                 Ok(InputSeries {
                     series: with_labels(&selector, &identity),
                     values: self.values(series, phases),
@@ -195,7 +195,7 @@ impl Prover<'_> {
     }
 
     /// The target and device labels of a series.
-    fn identity(&self, template: &str, selector: &str, model: &str) -> Labels {
+    fn identity(&self, selector: &str, model: &str) -> Labels {
         let node = ("node", "node-1");
         let exporter = [("instance", "node-1:9477"), ("job", "accelscope"), node];
         let engine = [
@@ -212,6 +212,8 @@ impl Prover<'_> {
         };
         let of_device = |metric: &&Metric| metric.scope == Scope::Device && metric.name == Some(name);
         let is_device = name.starts_with("accel:") || METRICS.iter().any(|metric| of_device(&metric));
+        let is_exporter =
+            METRICS.iter().any(|metric| metric.scope == Scope::Exporter && metric.name == Some(name));
         if name.starts_with("node:") {
             add(&[node]);
         } else if ["llm:slo_", "llm:cost", "cluster:"].iter().any(|prefix| name.starts_with(prefix)) {
@@ -234,11 +236,7 @@ impl Prover<'_> {
             if is_device {
                 add(&[("device", "gpu0"), ("uuid", "GPU-0"), ("family", "nvidia")]);
             }
-        } else if template.starts_with("$DEVICES")
-            || name.starts_with("accel:devices:")
-            || name == "up"
-            || template.starts_with("$SNAPSHOT")
-        {
+        } else if is_exporter || name.starts_with("accel:devices:") || name == "up" {
             add(&exporter);
         } else if is_device {
             add(&exporter);
@@ -262,7 +260,7 @@ impl Prover<'_> {
     ) -> Result<Labels, String> {
         let first = series.first().ok_or("a test has no series")?;
         let selector = context.of_series().expand(&first.series)?;
-        let mut labels = self.identity(&first.series, &selector, model);
+        let mut labels = self.identity(&selector, model);
         if selector.starts_with("DCGM_") {
             labels.insert("device".to_owned(), "gpu0".to_owned());
             labels.insert("uuid".to_owned(), "GPU-0".to_owned());

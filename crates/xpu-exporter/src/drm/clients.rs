@@ -21,7 +21,7 @@ use super::{
 const FDINFO_MAX: usize = 64 * 1024;
 
 /// What the clients of one card do together in one round.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientLoad {
     /// Busy share of each engine.
     pub engines: Vec<(&'static str, Measured<f64>)>,
@@ -82,16 +82,9 @@ impl Clients {
         }
     }
 
-    /// Goes on from the same card's, found earlier.
-    pub fn go_on_from(&mut self, earlier: Self) {
-        if earlier.nodes == self.nodes {
-            *self = earlier;
-        }
-    }
-
-    /// Whether the card's nodes are known.
-    pub const fn has_nodes(&self) -> bool {
-        self.nodes.is_ok()
+    /// Whether they have the same nodes open.
+    pub fn has_nodes_of(&self, other: &Self) -> bool {
+        self.nodes == other.nodes
     }
 
     /// Reads every client. `engines` are those that the card has.

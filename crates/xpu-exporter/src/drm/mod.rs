@@ -4,6 +4,7 @@
 //! All of it may wake a sleeping card; what does not is in `kernel::pci`.
 
 mod card;
+mod client_lane;
 mod clients;
 mod fdinfo;
 mod gt;
@@ -15,7 +16,7 @@ mod sensors;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use kernel::{
@@ -34,6 +35,7 @@ pub use rapl::Rapl;
 pub use sensors::SensorSample;
 
 use crate::raw::drm::{self, Driver, VideoMemory};
+use client_lane::ClientLane;
 use clients::Clients;
 use gt::{Gt, numbered};
 use pmu::EnginePmu;
@@ -59,7 +61,8 @@ pub struct CardFiles {
     sensors: Sensors,
     engines: Vec<&'static str>,
     render_node: Option<PathBuf>,
-    clients: Clients,
+    has_nodes: bool,
+    clients: ClientLane,
     open: Arc<OpenFiles>,
     /// How many functions of the card are given to guests.
     virtual_functions: File,
@@ -75,6 +78,8 @@ pub struct Sample {
     pub gts: Vec<GtSample>,
     /// Its clients.
     pub load: ClientLoad,
+    /// How long ago they were read, where that was not in this round.
+    pub load_age: Option<Duration>,
     /// Its own memory.
     pub memory: Measured<VideoMemory>,
     /// Its hwmon chip; on an integrated GPU, RAPL's zone instead.
@@ -102,13 +107,16 @@ impl CardFiles {
         let render = numbered(&device.join("drm"), "renderD").next();
         let render = render.map(|(number, _)| format!("renderD{number}"));
         let nodes = std::iter::once(card.name.clone()).chain(render.clone());
-        let nodes = nodes.map(|name| device_number(&device.join("drm").join(name)));
+        let nodes: Measured<Vec<u64>> =
+            nodes.map(|name| device_number(&device.join("drm").join(name))).collect();
+        let (address, engines) = (&card.function.address, engines(card));
         Self {
             gts: Gt::of(card),
             sensors: Sensors::of_card(device, card.driver.name()),
-            engines: engines(card),
+            has_nodes: nodes.is_ok(),
+            clients: ClientLane::new(address, Clients::new(address, nodes), engines.clone(), open),
+            engines,
             render_node: render.map(|name| roots.dev.join("dri").join(name)),
-            clients: Clients::new(&card.function.address, nodes.collect()),
             open: Arc::clone(open),
             virtual_functions: File::new(device, "sriov_numvfs"),
             pmu: hold_awake.then(|| EnginePmu::of(&roots.sysfs, card)).flatten(),
@@ -138,8 +146,7 @@ impl CardFiles {
 
     /// How many files were found.
     fn count(&self) -> usize {
-        let one =
-            [self.slot.is_ok(), self.render_node.is_some(), self.clients.has_nodes(), self.pmu.is_some()];
+        let one = [self.slot.is_ok(), self.render_node.is_some(), self.has_nodes, self.pmu.is_some()];
         let gts = self.gts.iter().map(Gt::count).sum::<usize>();
         gts + self.sensors.count() + self.engines.len() + one.into_iter().filter(|is| *is).count()
     }
@@ -157,21 +164,21 @@ impl CardFiles {
             Some(node) => drm::video_memory(self.card.driver, node),
             None => Err(missing("render_node")),
         };
-        let load = self.load();
+        let (load, load_age) = self.load();
         let slot =
             |link: fn(&Function) -> Measured<Link>| self.slot.as_ref().map_err(|fault| *fault).and_then(link);
         let (link, link_max) = (slot(Function::link), slot(Function::link_max));
-        Sample { gts, load, memory, sensors, link, link_max, integrated: self.card.integrated }
+        Sample { gts, load, load_age, memory, sensors, link, link_max, integrated: self.card.integrated }
     }
 
     /// By the clients, where all of them are visible; else, where that is wanted, by the engines' own
     /// counters. Neither sees what guests do through virtual functions.
-    fn load(&mut self) -> ClientLoad {
+    fn load(&mut self) -> (ClientLoad, Option<Duration>) {
         if self.virtual_functions.number::<u32>().is_ok_and(|functions| functions > 0) {
             let hidden = Fault::new(self.virtual_functions.call(), FaultCode::VirtualFunctions);
-            return ClientLoad::absent(&self.engines, hidden);
+            return (ClientLoad::absent(&self.engines, hidden), None);
         }
-        let mut load = self.clients.read(&self.open, &self.engines, Instant::now());
+        let (mut load, age) = self.clients.read(&self.engines);
         let unseen = load
             .engines
             .iter()
@@ -184,7 +191,7 @@ impl CardFiles {
                 Err(fault) => load.engines.iter_mut().for_each(|(_, busy)| *busy = Err(fault)),
             }
         }
-        load
+        (load, age)
     }
 }
 

@@ -119,6 +119,11 @@ impl OpenFiles {
         Self { procfs: procfs.to_owned(), last: Mutex::new(None) }
     }
 
+    /// Where the processes are.
+    pub fn procfs(&self) -> &Path {
+        &self.procfs
+    }
+
     /// The last walk, or a new one where that is due. It is shared: the files of many clients, copied in each round
     /// of each card, would scatter over the heap.
     pub fn walked(&self, now: Instant) -> Arc<Walk> {

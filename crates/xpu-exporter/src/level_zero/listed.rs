@@ -1,17 +1,13 @@
 //! The GPUs that Level Zero lists, between the session, which lists them, and the devices' samplers.
 
 use std::{
-    sync::{
-        Arc, Mutex,
-        mpsc::{self, Receiver, RecvTimeoutError},
-    },
-    thread,
-    time::{Duration, Instant},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use naming::FaultCode;
 use reading::{Batch, Fault, Found, Lost, Sampler};
-use source::lock;
+use source::{Lane, LaneTimes, lock};
 
 use super::Facts;
 
@@ -104,8 +100,7 @@ impl ListedGpus {
             Reader::Idle(sampler) => sampler,
             Reader::InUse => return Err(not_listed),
         };
-        let (listed, address) = (self.clone(), address.to_owned());
-        Ok(TakenGpu { listed, session, address, sampler: Some(sampler), under_way: None })
+        Ok(TakenGpu::new(self.clone(), session, address.to_owned(), sampler))
     }
 }
 
@@ -115,99 +110,90 @@ impl From<Found> for ListedGpu {
     }
 }
 
-/// As the exporter's own threads that call a driver.
-const STACK_BYTES: usize = 512 * 1024;
-
 /// The session of the GPU is lost.
 const CLOSED: Lost = Lost::Session(Fault::new("level_zero", FaultCode::NotOpen));
 
 /// The GPU is still being read.
 pub const LATE: Lost = Lost::Device(Fault::new("level_zero", FaultCode::Deadline));
 
-/// How long a round waits for Level Zero where the kernel's files have values: below any deadline.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A round waits for Level Zero, where the kernel's files have values, for less than any deadline, and uses no values
+/// that are older than a round may take.
+const IN_TIME: LaneTimes =
+    LaneTimes { period: Duration::ZERO, budget: Duration::from_secs(1), age_max: Duration::from_secs(2) };
 
-/// The age at which values are not used that a round did not wait for.
-const AGE_MAX: Duration = Duration::from_secs(2);
-
-/// What reading a GPU yields.
-type Round = (Box<dyn Sampler>, Result<Batch, Lost>);
+/// What reads a GPU; none once its session is lost. Whoever reads holds the lock.
+type Slot = Arc<Mutex<Option<Box<dyn Sampler>>>>;
 
 /// An opened GPU, which is given back when it is dropped.
 pub struct TakenGpu {
     listed: ListedGpus,
     session: u64,
     address: String,
-    /// `None` while it reads on a thread of its own, and once its session is lost.
-    sampler: Option<Box<dyn Sampler>>,
-    /// A round on a thread of its own, and when it began.
-    under_way: Option<(Instant, Receiver<Round>)>,
+    sampler: Slot,
+    lane: Lane<Result<Batch, Lost>>,
 }
 
 impl TakenGpu {
+    fn new(listed: ListedGpus, session: u64, address: String, sampler: Box<dyn Sampler>) -> Self {
+        let sampler = Arc::new(Mutex::new(Some(sampler)));
+        let own = Arc::clone(&sampler);
+        let name = format!("level_zero {address} {:p}", Arc::as_ptr(&listed.0));
+        Self {
+            listed,
+            session,
+            address,
+            sampler,
+            lane: Lane::new(name, "level_zero", IN_TIME, move || round(&own)),
+        }
+    }
+
     /// Reads everything once.
     ///
     /// # Errors
     /// As [`Sampler::sample`]. Where the session is lost, it is closed.
     pub fn sample(&mut self) -> Result<Batch, Lost> {
-        let sampler = self.sampler.take().ok_or(CLOSED)?;
-        self.ended(round(sampler))
+        let read = round(&self.sampler);
+        self.ended(read)
     }
 
-    /// Reads everything once, on a thread that lives as long as that takes, and waits for a moment: a driver
-    /// that hangs keeps nothing from the caller, and no second thread is started.
+    /// Reads everything once, in a lane, and waits for a moment: a driver that hangs keeps nothing from the caller,
+    /// and no second thread is started.
     ///
     /// # Errors
     /// As above, and [`LATE`].
     pub fn sample_in_time(&mut self) -> Result<Batch, Lost> {
-        let (begun, receiver) = match self.under_way.take() {
-            Some(under_way) => under_way,
-            None => (Instant::now(), in_thread(self.sampler.take().ok_or(CLOSED)?)),
-        };
-        match receiver.recv_timeout(PATIENCE) {
-            Ok(round) => {
-                let read = self.ended(round);
-                if begun.elapsed() > AGE_MAX { read.and(Err(LATE)) } else { read }
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                self.under_way = Some((begun, receiver));
-                Err(LATE)
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(Lost::Device(Fault::new("sample", FaultCode::Panic))),
+        match self.lane.take() {
+            Ok(read) => self.ended(read),
+            Err(fault) if fault.code == FaultCode::Panic => Err(Lost::Device(fault)),
+            Err(_) => Err(LATE),
         }
     }
 
-    fn ended(&mut self, (sampler, read): Round) -> Result<Batch, Lost> {
+    fn ended(&self, read: Result<Batch, Lost>) -> Result<Batch, Lost> {
         if let Err(Lost::Session(why)) = read {
             let mut state = lock(&self.listed.0);
             if state.session == self.session {
                 state.gpus = Err(why);
             }
-        } else {
-            self.sampler = Some(sampler);
         }
         read
     }
 }
 
-fn round(mut sampler: Box<dyn Sampler>) -> Round {
+fn round(slot: &Slot) -> Result<Batch, Lost> {
+    let mut slot = lock(slot);
     let mut batch = Batch::default();
-    let read = sampler.sample(&mut batch);
-    (sampler, read.map(|()| batch))
-}
-
-fn in_thread(sampler: Box<dyn Sampler>) -> Receiver<Round> {
-    let (sender, receiver) = mpsc::channel();
-    // Without a thread the sender is dropped, which ends the wait. Whoever is gone takes no round.
-    let _ = thread::Builder::new().name("level-zero".to_owned()).stack_size(STACK_BYTES).spawn(move || {
-        let _ = sender.send(round(sampler));
-    });
-    receiver
+    let read = slot.as_mut().ok_or(CLOSED)?.sample(&mut batch);
+    if matches!(read, Err(Lost::Session(_))) {
+        *slot = None;
+    }
+    read.map(|()| batch)
 }
 
 impl Drop for TakenGpu {
     fn drop(&mut self) {
-        let Some(sampler) = self.sampler.take() else { return };
+        // One that is still being read is let go when that ends.
+        let Some(sampler) = self.sampler.try_lock().ok().and_then(|mut slot| slot.take()) else { return };
         let mut state = lock(&self.listed.0);
         if state.session != self.session {
             return;

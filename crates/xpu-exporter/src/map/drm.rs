@@ -2,7 +2,8 @@
 
 use kernel::file::missing;
 use naming::{
-    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as m,
+    Bytes, BytesPerSecond, Celsius, Count, FaultCode, Flag, Joules, Label, Ratio, Seconds, Watts,
+    catalogue as m,
 };
 use reading::{Absence, Batch, Fault, Labels, Measured, plausible_celsius};
 
@@ -32,6 +33,9 @@ pub fn put(identities: &Identities, sample: &Sample, batch: &mut Batch) {
 /// The busiest engine. Where the load of engines is unknown, the share of time in which any GT was awake.
 fn load(sample: &Sample, batch: &mut Batch) {
     let load = &sample.load;
+    if let Some(age) = sample.load_age {
+        batch.put(m::SLOW_READINGS_AGE, Labels::NONE, Ok(Seconds(age.as_secs_f64())));
+    }
     let unsupported = |busy: &Measured<f64>| busy.is_err_and(|fault| fault.absence == Absence::Unsupported);
     let counted = !load.engines.is_empty() && !load.engines.iter().any(|(_, busy)| unsupported(busy));
     let busiest = if counted {
