@@ -19,7 +19,9 @@ use crate::{
 const NOW: f64 = 1_795_000_000.0;
 
 /// Alerts about devices that are no reason, and why.
-const NO_REASON: [(&str, &str); 5] = [
+const NO_REASON: [(&str, &str); 7] = [
+    ("DeviceIdle", "whoever holds it does not use it"),
+    ("DeviceUnowned", "it works for somebody who is not known"),
     ("TensorIdleUnderLoad", "only Prometheus sees the engines, and the cause is beside the device"),
     ("GpuHbmNearOom", "a full memory is a load, not a fault of the device"),
     ("NpuSaturated", "a load"),
