@@ -27,8 +27,8 @@ const OK: &[&str] = &[];
 const ROWS: &[Row] = &[
     ("h100-sxm-4", "[[fault]] kind = 'lost', device = 2", LOST),
     ("h100-sxm-4", "[[fault]] kind = 'error', code = 999, device = 2", LOST),
-    ("h100-sxm-4", "[[fault]] kind = 'hang', device = 2", &["hung"]),
-    ("h100-sxm-4", "[[fault]] kind = 'hang', call = 'nvmlDeviceGetCount_v2'", OK),
+    ("h100-sxm-4", "[[fault]] kind = 'hang', device = 2", &["hung", "hung"]),
+    ("h100-sxm-4", "[[fault]] kind = 'hang', call = 'nvmlDeviceGetCount_v2'", &["hung"]),
     ("h100-sxm-4", "[[fault]] kind = 'slow', ms = 20.0, call = 'nvmlDeviceGetPowerUsage'", OK),
     ("h100-sxm-4", "[[fault]] kind = 'garbage', value = 'blank', call = 'nvmlDeviceGetPowerUsage'", OK),
     ("h100-sxm-4", "driver = 'unloaded'", LOST),

@@ -61,9 +61,8 @@ pub struct ServeFlags {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Verdict")]
 pub struct HealthFlags {
-    #[command(flatten)]
-    pub config: ConfigFlags,
     #[command(flatten)]
     pub json: JsonFlag,
 
@@ -88,6 +87,8 @@ pub struct HealthFlags {
     #[arg(long, hide = true)]
     pub look: bool,
 
+    #[command(flatten)]
+    pub config: ConfigFlags,
     #[command(flatten)]
     pub sources: SourceFlags,
     #[command(flatten)]

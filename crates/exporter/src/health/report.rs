@@ -1,7 +1,7 @@
 //! The verdict on a node, as JSON and as lines. What is absent has no member.
 
 use serde::{Deserialize, Serialize};
-use thresholds::{Health, HealthReason, Presence, actions};
+use thresholds::{Health, HealthReason, Judge, Presence, actions};
 
 use super::Verdict;
 use crate::sampling::state::{ConnectionStatus, NodeState, SourceState};
@@ -93,27 +93,28 @@ fn of_source(source: &SourceState) -> Option<OfSource> {
         _ if connection.absent => return None,
         ConnectionStatus::Starting => Presence::Starting,
         // A driver that does not respond says nothing of its devices.
-        ConnectionStatus::Down(_) if source.is_late() => Presence::Stale,
+        ConnectionStatus::Down(_) if source.is_late() => Presence::Hung,
         _ if connection.found.zip(connection.expected).is_some_and(|(found, expected)| found < expected) => {
             // Devices that were listed are judged themselves.
             let is_listed = !source.devices().is_empty() && connection.found == Some(0);
             if is_listed { return None } else { Presence::Missing }
         }
         ConnectionStatus::Up => return None,
-        ConnectionStatus::Down(_) => Presence::Stale,
+        ConnectionStatus::Down(_) => Presence::Lost,
     };
     let reason = HealthReason::of(presence)?;
     let detail = match &connection.status {
-        ConnectionStatus::Down(why) if presence == Presence::Stale => why.clone(),
+        ConnectionStatus::Down(why) if presence != Presence::Missing => why.clone(),
         _ if presence == Presence::Missing => {
             let count = |count: Option<usize>| count.unwrap_or_default();
             format!("{} of {}", count(connection.found), count(connection.expected))
         }
         _ => String::new(),
     };
-    let state = reason.state.word().to_owned();
-    let reasons = vec![Why::of(reason, reason.state, &detail)];
-    Some(OfSource { family: source.family.name().to_owned(), state, reasons })
+    // Of its devices nothing is known, except that some are missing.
+    let state = if presence == Presence::Missing { reason.state } else { Health::Unknown };
+    let reasons = vec![Why::of(reason, state, &detail)];
+    Some(OfSource { family: source.family.name().to_owned(), state: state.word().to_owned(), reasons })
 }
 
 impl Report {
@@ -178,7 +179,13 @@ impl Report {
     pub fn json(mut self) -> String {
         let of_devices = self.devices.iter_mut().flat_map(|device| &mut device.reasons);
         let all = of_devices.chain(self.sources.iter_mut().flat_map(|source| &mut source.reasons));
-        all.for_each(|why| why.actions = actions(&why.alert));
+        let judge = Judge::builtin();
+        for why in all {
+            // What an error's code asks for comes before what its alert does.
+            let codes = why.detail.split(", ").filter_map(|code| code.split_once(' '));
+            let of_codes = codes.filter_map(|(kind, code)| judge.code(kind, code).1).map(str::to_owned);
+            why.actions = of_codes.chain(actions(&why.alert)).collect();
+        }
         let mut text = serde_json::to_string_pretty(&self).expect("no map has keys other than strings");
         text.push('\n');
         text
