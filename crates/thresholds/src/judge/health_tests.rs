@@ -19,7 +19,11 @@ use crate::{
 const NOW: f64 = 1_795_000_000.0;
 
 /// Alerts about devices that are no reason, and why.
-const NO_REASON: [(&str, &str); 7] = [
+const NO_REASON: [(&str, &str); 11] = [
+    ("EdgeNodeSilent", "nobody can ask the node"),
+    ("FieldNotExported", "the exporter's settings, not a device"),
+    ("VendorNamesAlone", "the exporter's settings, not a device"),
+    ("MetricsMissingAfterUpgrade", "the exporter's or driver's version, not a device"),
     ("DeviceIdle", "whoever holds it does not use it"),
     ("DeviceUnowned", "it works for somebody who is not known"),
     ("TensorIdleUnderLoad", "only Prometheus sees the engines, and the cause is beside the device"),
