@@ -112,10 +112,10 @@ fn look(args: &[OsString], until: Instant) -> Result<Report, String> {
         let _ = sender.send((text, error));
     };
     thread::Builder::new().spawn(read).map_err(|error| format!("cannot start a thread: {error}"))?;
-    let received = receiver.recv_timeout(until.saturating_duration_since(Instant::now()));
+    let verdict = receiver.recv_timeout(until.saturating_duration_since(Instant::now()));
     // It may hang in a driver, where nothing ends it at once, so nobody waits for it.
     let _ = child.kill();
-    let (text, error) = received.map_err(|_| "no verdict in time: a driver hangs".to_owned())?;
+    let (text, error) = verdict.map_err(|_| "no verdict in time: a driver hangs".to_owned())?;
     let last = error.lines().next_back().unwrap_or("the process that looks ended").to_owned();
     serde_json::from_str(&text).map_err(|_| last)
 }

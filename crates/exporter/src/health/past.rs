@@ -15,7 +15,7 @@ use thresholds::{REASONS, WINDOW_SECONDS};
 use crate::sampling::device::{Snapshot, Status};
 
 /// A longer time between two rounds is a gap, of which nothing is known.
-const GAP: Duration = Duration::from_secs(60);
+const GAP: Duration = Duration::from_mins(1);
 
 /// Numbers by time: `cells` stretches of `step` seconds.
 #[derive(Debug)]

@@ -97,7 +97,10 @@ fn of_source(source: &SourceState) -> Option<OfSource> {
         _ if connection.found.zip(connection.expected).is_some_and(|(found, expected)| found < expected) => {
             // Devices that were listed are judged themselves.
             let is_listed = !source.devices().is_empty() && connection.found == Some(0);
-            if is_listed { return None } else { Presence::Missing }
+            if is_listed {
+                return None;
+            }
+            Presence::Missing
         }
         ConnectionStatus::Up => return None,
         ConnectionStatus::Down(_) => Presence::Lost,
@@ -231,7 +234,7 @@ fn fitted(before: &str, parts: &[String]) -> String {
         let mut line = before.to_owned() + &parts[..shown].join(", ");
         if shown < parts.len() {
             line += if shown == 0 { "" } else { ", " };
-            line += &format!("{} more", parts.len() - shown);
+            line.extend([(parts.len() - shown).to_string().as_str(), " more"]);
         }
         let line = line.trim_end().to_owned();
         if count(&line) <= LINE {

@@ -181,7 +181,7 @@ pub static REASONS: [HealthReason; 27] = [
         "the fabric reports a fault or registration failed",
         |_, of| {
             let failed = flag(of, FABRIC_REGISTRATION_FAILED.id).map(|_| "registration_failed".to_owned());
-            failed.or_else(|| active(of.series(FABRIC_UNHEALTHY.id), Label::Fault, |_| true))
+            failed.or_else(|| active(&of.series(FABRIC_UNHEALTHY.id), Label::Fault, |_| true))
         },
     ),
     HealthReason {
@@ -398,11 +398,11 @@ fn pending(of: &dyn Watched, holds: impl FnOnce() -> Option<String>) -> Option<S
 
 /// The recovery actions that the driver asks for.
 fn asked(of: &dyn Watched, is_meant: impl Fn(&str) -> bool) -> Option<String> {
-    active(of.series(RECOVERY_ACTION.id), Label::Action, |action| action != "none" && is_meant(action))
+    active(&of.series(RECOVERY_ACTION.id), Label::Action, |action| action != "none" && is_meant(action))
 }
 
 /// The values of a label of the series that are not 0.
-fn active(points: Vec<Point>, label: Label, is_meant: impl Fn(&str) -> bool) -> Option<String> {
+fn active(points: &[Point], label: Label, is_meant: impl Fn(&str) -> bool) -> Option<String> {
     let words = points.iter().filter(|point| point.value > 0.0).filter_map(|point| point.label(label));
     let words: Vec<_> = words.filter(|word| is_meant(word)).collect();
     (!words.is_empty()).then(|| listed(words.into_iter().map(str::to_owned)))

@@ -83,7 +83,6 @@ impl Known {
             "links_up" if value < highest => {
                 self.links_lost.push((of(Label::Kind).expect("a kind").to_owned(), value, highest));
             }
-            "links_up" => {}
             "throttle_share" => self.throttled.push((variant.to_owned(), value)),
             "THROTTLE_ACTIVE" | "THROTTLE_SECONDS" => {
                 self.throttled.push((of(Label::Reason).expect("a reason").to_owned(), value));
@@ -93,7 +92,6 @@ impl Known {
                 let labels = [Label::Kind, Label::Code].map(|label| (label, of(label).expect("of an error")));
                 self.put(ERROR_LAST.id, &labels, NOW - 1.0);
             }
-            "error_events" => {}
             "ecc_uncorrectable" => {
                 let labels = [(Label::Severity, "uncorrectable"), (Label::Scope, "volatile")];
                 self.put(ECC_ERRORS.id, &labels, value);
@@ -109,11 +107,10 @@ impl Known {
                 self.put(TEMPERATURE_LIMIT.id, &[(Label::Sensor, sensor), (Label::Limit, "slowdown")], 90.0);
             }
             "devices_seen" if value < highest => self.presence = Presence::Missing,
-            "devices_seen" | "DEVICES" => {}
             "DEVICES_EXPECTED" if value > 7.0 => self.presence = Presence::Missing,
-            "DEVICES_EXPECTED" => {}
             "DEVICE_UP" if value < 1.0 => self.presence = Presence::Lost,
-            "DEVICE_UP" => {}
+            // As on a device that is well.
+            "links_up" | "error_events" | "devices_seen" | "DEVICES" | "DEVICES_EXPECTED" | "DEVICE_UP" => {}
             handle => self.put(Id::of_handle(handle).expect("a handle"), &labels, value),
         }
     }
@@ -240,7 +237,9 @@ fn the_examples_that_prove_an_alert_prove_its_reason() {
                     series.iter().chain(decoys).filter(|one| !one.series.contains(':')).collect();
                 let at = |v: f64| {
                     let mut known = Known::of(*family);
-                    all.iter().for_each(|series| known.add(series, &fault, v, quiet.max(firing)));
+                    for series in &all {
+                        known.add(series, &fault, v, quiet.max(firing));
+                    }
                     known.alerts(&judge)
                 };
                 let name = alert.name.as_str();
