@@ -89,29 +89,22 @@ fn health(word: &str) -> Health {
 
 fn of_source(source: &SourceState) -> Option<OfSource> {
     let connection = source.connection();
+    let counts = connection.found.zip(connection.expected).filter(|(found, expected)| found < expected);
     let presence = match &connection.status {
         _ if connection.absent => return None,
         ConnectionStatus::Starting => Presence::Starting,
         // A driver that does not respond says nothing of its devices.
         ConnectionStatus::Down(_) if source.is_late() => Presence::Hung,
-        _ if connection.found.zip(connection.expected).is_some_and(|(found, expected)| found < expected) => {
-            // Devices that were listed are judged themselves.
-            let is_listed = !source.devices().is_empty() && connection.found == Some(0);
-            if is_listed {
-                return None;
-            }
-            Presence::Missing
-        }
+        // Devices that are known to be lost are judged themselves, as in the rule of those that are missing.
+        _ if source.snapshots().iter().any(|snapshot| snapshot.status.is_lost()) => return None,
+        _ if counts.is_some() => Presence::Missing,
         ConnectionStatus::Up => return None,
         ConnectionStatus::Down(_) => Presence::Lost,
     };
     let reason = HealthReason::of(presence)?;
-    let detail = match &connection.status {
-        ConnectionStatus::Down(why) if presence != Presence::Missing => why.clone(),
-        _ if presence == Presence::Missing => {
-            let count = |count: Option<usize>| count.unwrap_or_default();
-            format!("{} of {}", count(connection.found), count(connection.expected))
-        }
+    let detail = match (&connection.status, counts) {
+        (_, Some((found, expected))) if presence == Presence::Missing => format!("{found} of {expected}"),
+        (ConnectionStatus::Down(why), _) => why.clone(),
         _ => String::new(),
     };
     // Of its devices nothing is known, except that some are missing.
