@@ -142,7 +142,6 @@ pub fn look_here(flags: &HealthFlags, specs: &[SourceSpec], matches: &ArgMatches
         node.check(Instant::now());
     }
     let verdicts = Verdicts::new(node, Rc::new(Judge::builtin()));
-    verdicts.judge(Instant::now());
     let report = verdicts.report(&settings::node_name());
     print::text(&serde_json::to_string(&report).expect("texts"))
 }

@@ -52,7 +52,8 @@ pub struct Verdicts {
     judge: Rc<Judge>,
     pasts: RefCell<HashMap<(Family, String), Past>>,
     newest: RefCell<Vec<Verdict>>,
-    judged: Cell<Option<Instant>>,
+    /// When, and of which state of the snapshots.
+    judged: Cell<Option<(Instant, u64)>>,
 }
 
 /// A device as the judge sees it.
@@ -115,10 +116,22 @@ impl Verdicts {
 
     /// Judges every device, unless that was done within the last second.
     pub fn judge(&self, now: Instant) {
-        if self.judged.get().is_some_and(|judged| now.saturating_duration_since(judged) < PERIOD) {
-            return;
+        let is_new = |(judged, _): (Instant, u64)| now.saturating_duration_since(judged) < PERIOD;
+        if !self.judged.get().is_some_and(is_new) {
+            self.judge_all(now);
         }
-        self.judged.set(Some(now));
+    }
+
+    /// Judges every device, unless nothing has changed since: what is shown must not differ from the snapshots.
+    fn refresh(&self) {
+        let generation = self.node.generation.now();
+        if self.judged.get().is_none_or(|(_, judged)| judged != generation) {
+            self.judge_all(Instant::now());
+        }
+    }
+
+    fn judge_all(&self, now: Instant) {
+        self.judged.set(Some((now, self.node.generation.now())));
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         let shown: Vec<_> = self.node.sources.iter().flat_map(|source| source.shown()).collect();
         let mut pasts = self.pasts.borrow_mut();
@@ -149,6 +162,7 @@ impl Verdicts {
 
     /// The series of the devices of these sources.
     pub fn read(&self, sources: &[&Arc<SourceState>]) -> Vec<Subject> {
+        self.refresh();
         let newest = self.newest.borrow();
         let is_meant =
             |verdict: &&Verdict| sources.iter().any(|source| source.family == verdict.identity.family);
@@ -168,6 +182,7 @@ impl Verdicts {
 
     /// What `accelscope health` shows.
     pub fn report(&self, node_name: &str) -> report::Report {
+        self.refresh();
         report::Report::of(node_name, &self.node, &self.newest.borrow())
     }
 }
