@@ -97,6 +97,13 @@ impl Node {
         self
     }
 
+    /// Sets a variable of the environment.
+    #[must_use]
+    pub fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
+    }
+
     /// What the devices are asked to do: `idle`, `prefill`, `decode`, `burst`, `hot`, or all in turn.
     #[must_use]
     pub fn workload(mut self, workload: &str) -> Self {

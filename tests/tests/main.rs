@@ -4,6 +4,7 @@
 //! They run what is built: `cargo build --workspace` first.
 
 mod alerts;
+mod backends;
 mod c_headers;
 mod chain;
 mod chart;

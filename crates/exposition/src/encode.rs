@@ -1,9 +1,9 @@
 //! The iteration over families and subjects, common to all formats.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, slice, sync::Arc};
 
 use naming::{Value, VendorFilter, VendorName};
-use reading::{Labels, Reading, Subject};
+use reading::{Identity, Labels, Reading, Subject};
 
 use crate::{
     Format,
@@ -24,6 +24,17 @@ pub struct Options<'a> {
     pub filters: &'a [VendorFilter],
     /// Names that are not printed. The exporter's own metrics always are.
     pub left_out: &'a BTreeSet<&'static str>,
+    /// Devices whose series under vendors' names also name their holders.
+    pub held: &'a [Held],
+}
+
+/// A device, and what its series say of its holders under vendors' names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The device or partition.
+    pub identity: Arc<Identity>,
+    /// The labels of each holder; each series is printed once for every holder.
+    pub holders: Vec<Vec<(&'static str, String)>>,
 }
 
 /// Prints `subjects` in `format`.
@@ -105,7 +116,8 @@ pub(crate) fn walk<'a, W: Writer>(
     subjects: impl IntoIterator<Item = &'a Subject>,
     options: &Options<'_>,
 ) -> Vec<u8> {
-    let encoded: Vec<_> = subjects.into_iter().map(EncodedSubject::new::<W>).collect();
+    let encoded: Vec<_> =
+        subjects.into_iter().map(|subject| EncodedSubject::new::<W>(subject, options.held)).collect();
     let mut labels = Vec::new();
     for family in families {
         let Some(heading) = family.heading(options) else { continue };
@@ -117,11 +129,16 @@ pub(crate) fn walk<'a, W: Writer>(
                         writer.begin(&heading);
                         begun = true;
                     }
-                    labels.clear();
-                    subject.push_labels::<W>(input, reading, &mut labels);
-                    match input.row {
-                        None => writer.sample(&heading, &labels, &reading.value),
-                        Some(row) => writer.sample(&heading, &labels, &row.unit.from_base(&reading.value)),
+                    for of_subject in subject.labels(input) {
+                        labels.clear();
+                        labels.extend_from_slice(of_subject);
+                        push_own_labels::<W>(input, reading, &mut labels);
+                        match input.row {
+                            None => writer.sample(&heading, &labels, &reading.value),
+                            Some(row) => {
+                                writer.sample(&heading, &labels, &row.unit.from_base(&reading.value));
+                            }
+                        }
                     }
                 }
             }
@@ -138,16 +155,28 @@ struct EncodedSubject<'a> {
     /// The family, which selects the vendor rows that apply.
     family: Option<naming::Family>,
     unified: Vec<u8>,
-    vendor: Vec<u8>,
+    /// Once for every holder that is named; none where the vendor has no names.
+    vendor: Vec<Vec<u8>>,
     readings: &'a [Reading],
 }
 
 impl<'a> EncodedSubject<'a> {
-    fn new<W: Writer>(subject: &'a Subject) -> Self {
+    fn new<W: Writer>(subject: &'a Subject, held: &[Held]) -> Self {
         let (mut unified, mut vendor) = (Vec::new(), Vec::new());
         if let Some(identity) = subject.identity() {
             identity.labels().for_each(|(name, value)| W::push_label(&mut unified, name, value));
-            identity.vendor.iter().for_each(|(name, value)| W::push_label(&mut vendor, name, value));
+            if !identity.vendor.is_empty() {
+                let held = held.iter().find(|held| held.identity.is_same(identity));
+                let nobody = [Vec::new()];
+                let holders = held.map_or(&nobody[..], |held| &held.holders);
+                let with = |holder: &Vec<(&'static str, String)>| {
+                    let mut labels = Vec::new();
+                    let all = identity.vendor.iter().chain(holder);
+                    all.for_each(|(name, value)| W::push_label(&mut labels, name, value));
+                    labels
+                };
+                vendor = holders.iter().map(with).collect();
+            }
         }
         let family = subject.identity().map(|identity| identity.family);
         Self { family, unified, vendor, readings: subject.readings() }
@@ -166,17 +195,20 @@ impl<'a> EncodedSubject<'a> {
             .filter(|reading| input.row.is_none_or(|row| takes(row, &reading.labels)))
     }
 
-    /// Appends the labels of one sample: the subject's, then the reading's own.
-    fn push_labels<W: Writer>(&self, input: &Input, reading: &Reading, out: &mut Vec<u8>) {
-        let Some(row) = input.row else {
-            out.extend_from_slice(&self.unified);
-            reading.labels.for_each(|label, value| W::push_label(out, label.name(), value));
-            return;
-        };
-        out.extend_from_slice(&self.vendor);
-        for (label, printed) in row.keep {
-            reading.labels.with_value(*label, |value| W::push_label(out, printed, value));
-        }
+    /// The subject's labels in each series that an input prints of one reading.
+    fn labels(&self, input: &Input) -> &[Vec<u8>] {
+        if input.row.is_some() { &self.vendor } else { slice::from_ref(&self.unified) }
+    }
+}
+
+/// Appends the reading's own labels.
+fn push_own_labels<W: Writer>(input: &Input, reading: &Reading, out: &mut Vec<u8>) {
+    let Some(row) = input.row else {
+        reading.labels.for_each(|label, value| W::push_label(out, label.name(), value));
+        return;
+    };
+    for (label, printed) in row.keep {
+        reading.labels.with_value(*label, |value| W::push_label(out, printed, value));
     }
 }
 

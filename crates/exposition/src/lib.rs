@@ -28,7 +28,7 @@ mod plan;
 mod protobuf;
 mod text;
 
-pub use encode::{Options, count, encode};
+pub use encode::{Held, Options, count, encode};
 pub use negotiate::{Format, Negotiated, negotiate};
 
 #[cfg(test)]

@@ -22,7 +22,10 @@ use crate::{
     text::{TEXT, Text},
 };
 
-const BOTH: Options<'_> = Options { unified: true, vendor: true, filters: &[], left_out: &BTreeSet::new() };
+mod holders;
+
+const BOTH: Options<'_> =
+    Options { unified: true, vendor: true, filters: &[], left_out: &BTreeSet::new(), held: &[] };
 
 fn identity(family: Family, index: usize) -> Arc<Identity> {
     Arc::new(Identity {

@@ -21,7 +21,7 @@ mod xid;
 
 pub use catalogue::METRICS;
 pub use errno::Errno;
-pub use family::{Family, PciMatch};
+pub use family::{Family, HolderNames, OwnPod, PciMatch};
 pub use fault::{Absence, FaultCode};
 pub use filter::{FilterEntry, VendorFilter};
 pub use label::{Label, LabelValues};

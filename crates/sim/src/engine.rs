@@ -20,6 +20,7 @@
 
 pub mod load;
 pub mod render;
+#[cfg(feature = "engine")]
 pub mod serve;
 pub mod table;
 pub mod tables;
@@ -50,6 +51,19 @@ pub struct Options {
     pub workload: Workload,
     /// When the engine was started, unix seconds: counters begin at 0 here.
     pub started: u64,
+}
+
+/// What becomes of a connection to an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Requests get their response.
+    Up,
+    /// Requests get a 503.
+    Down,
+    /// Requests get no response.
+    Hung,
+    /// Connections are closed.
+    Dead,
 }
 
 /// A running engine.
@@ -98,6 +112,12 @@ impl Engine {
         while self.second < now {
             let condition = self.condition(self.second);
             let until = self.edges().filter(|edge| *edge > self.second).fold(now, u64::min);
+            if condition.dead == Some(true) {
+                self.totals = Totals::new(&self.table);
+                self.options.started = until;
+                self.second = until;
+                continue;
+            }
             let periods = (until - self.second) / PERIOD;
             if self.second.is_multiple_of(PERIOD) && periods > 0 {
                 if self.period.as_ref().is_none_or(|(last, _)| *last != condition) {
@@ -129,9 +149,16 @@ impl Engine {
         &self.table.path
     }
 
-    /// Whether scrapes fail.
-    pub fn is_down(&self) -> bool {
-        self.condition(self.second).down == Some(true)
+    /// What becomes of a connection.
+    pub fn reach(&self) -> Reach {
+        let condition = self.condition(self.second);
+        let is = |what: Option<bool>| what == Some(true);
+        match () {
+            () if is(condition.dead) => Reach::Dead,
+            () if is(condition.hung) => Reach::Hung,
+            () if is(condition.down) => Reach::Down,
+            () => Reach::Up,
+        }
     }
 
     /// Gauges of this second.

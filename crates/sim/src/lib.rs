@@ -34,7 +34,6 @@ pub mod conditions;
 pub mod control;
 pub mod cycle;
 pub mod device;
-#[cfg(feature = "engine")]
 pub mod engine;
 pub mod family;
 mod hash;

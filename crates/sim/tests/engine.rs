@@ -6,17 +6,14 @@
 #![allow(clippy::float_cmp)]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
-use sim::Control;
 use sim::control::Engine as Condition;
 use sim::engine::tables::EngineSpec;
-use sim::engine::{Engine, Options, STARTED};
+use sim::engine::{Engine, Options, Reach, STARTED};
 use sim::workload::Workload;
 
 /// In the last seconds of the mixed workload's peak, so that nothing is 0 that could be more.
@@ -298,6 +295,88 @@ fn an_engine_asleep_serves_nothing() {
 }
 
 #[test]
+fn a_stalled_engine_keeps_its_batch_and_finishes_nothing() {
+    for condition in [
+        Condition { stalled: Some(true), ..Condition::default() },
+        Condition { hung: Some(true), ..Condition::default() },
+    ] {
+        let stalled = increase(condition.clone());
+        for counter in ["generation_tokens_total", "prompt_tokens_total", "request_success_total"] {
+            assert_eq!(stalled(&format!("vllm:{counter}{{")), 0.0, "{counter}");
+        }
+        let now = at(&mut engine("vllm", std::slice::from_ref(&condition)), INSTANT);
+        assert!(sum(&now, "vllm:num_requests_running{") > 0.0);
+        assert!(sum(&now, "vllm:num_requests_waiting{") > 10.0);
+        assert!(at(&mut engine("tei", &[condition]), INSTANT)["te_queue_size"] > 10.0);
+    }
+}
+
+#[test]
+fn a_dead_engine_comes_back_with_its_counters_at_0() {
+    let died = INSTANT as f64 - 300.0;
+    let condition =
+        Condition { dead: Some(true), at: Some(died), lasts: Some(200.0), ..Condition::default() };
+    let mut engine = engine("vllm", &[condition]);
+    let before = sum(&at(&mut engine, INSTANT - 301), "vllm:generation_tokens_total{");
+    engine.advance(INSTANT as f64 - 200.0);
+    assert_eq!(engine.reach(), Reach::Dead);
+    let after = at(&mut engine, INSTANT);
+    let tokens = sum(&after, "vllm:generation_tokens_total{");
+    assert!(engine.reach() == Reach::Up && tokens > 0.0 && tokens < before / 100.0, "{before} {tokens}");
+    let created = after["vllm:generation_tokens_created{engine=\"0\",model_name=\"llama\"}"];
+    assert_eq!(created, INSTANT as f64 - 100.0, "it was started anew");
+}
+
+/// Each engine that counts refusals, with the counter's beginning and that of its accepted requests.
+#[test]
+fn a_full_engine_refuses_a_share_of_its_requests() {
+    for (name, refused, accepted) in [
+        ("vllm", "vllm:admission_rejections_total{", "vllm:request_success_total{"),
+        ("vllm-ray", "ray_vllm_admission_rejections_total{", "ray_vllm_request_success_total{"),
+        ("tgi", "tgi_request_failure{err=\"overloaded\"", "tgi_request_success"),
+        (
+            "triton",
+            "nv_inference_request_failure{model=\"llama\",reason=\"REJECTED\"",
+            "nv_inference_request_success{",
+        ),
+        ("tei", "te_request_failure{err=\"overloaded\"", "te_request_success{"),
+        ("tei-rerank", "te_request_failure{err=\"overloaded\"", "te_request_success{"),
+        ("ovms", "ovms_requests_rejected{api=\"V3\"", "ovms_requests_accepted{api=\"V3\""),
+    ] {
+        let full = Condition { rejection_ratio: Some(0.5), ..Condition::default() };
+        let now = at(&mut engine(name, &[full]), INSTANT);
+        let (refused, accepted) = (sum(&now, refused), sum(&now, accepted));
+        assert!((refused / (refused + accepted) - 0.5).abs() < 0.05, "{name}: {refused} of {accepted}");
+    }
+}
+
+/// What people take for its load counts who asks for readiness.
+#[test]
+fn a_graph_of_the_model_server_counts_probes_as_successes() {
+    let idle = Options { workload: Workload::Idle, ..options("ovms".parse().expect("known")) };
+    let mut idle = Engine::new(idle, &[]).expect("a good engine");
+    let [before, after] = [INSTANT - 600, INSTANT].map(|second| at(&mut idle, second));
+    let grown = |prefix: &str| sum(&after, prefix) - sum(&before, prefix);
+    assert_eq!((grown("ovms_requests_success{"), grown("ovms_requests_accepted{")), (60.0, 0.0));
+}
+
+#[test]
+fn ray_exports_what_its_worker_counts() {
+    let [alone, worker] = ["vllm", "vllm-ray"].map(|name| at(&mut engine(name, &[]), INSTANT));
+    for name in ["num_requests_running", "generation_tokens_total", "time_to_first_token_seconds_bucket"] {
+        assert_eq!(
+            sum(&alone, &format!("vllm:{name}{{")),
+            sum(&worker, &format!("ray_vllm_{name}{{")),
+            "{name}"
+        );
+    }
+    // A counter is there a second time, as a gauge; a histogram whose name ends in `_total` is not.
+    assert_eq!(sum(&worker, "ray_vllm_prompt_tokens{"), sum(&worker, "ray_vllm_prompt_tokens_total{"));
+    assert!(worker.keys().all(|series| series.contains("WorkerId=") && !series.contains("_created")));
+    assert!(worker.keys().any(|series| series.starts_with("ray_vllm_iteration_tokens_total_bucket")));
+}
+
+#[test]
 fn conditions_are_for_their_model_and_must_make_sense() {
     let condition = Condition { model: Some("qwen".to_owned()), waiting: Some(77), ..Condition::default() };
     let mut other = engine("tgi", std::slice::from_ref(&condition));
@@ -307,6 +386,7 @@ fn conditions_are_for_their_model_and_must_make_sense() {
         Condition { ttft_seconds: Some(f64::NAN), ..Condition::default() },
         Condition { at: Some(0.0), lasts: Some(-1.0), ..Condition::default() },
         Condition { lasts: Some(60.0), ..Condition::default() },
+        Condition { rejection_ratio: Some(2.0), ..Condition::default() },
     ] {
         let error = other.set_conditions(&[wrong]).expect_err("refused");
         assert!(error.starts_with("engine: ") && !error.contains('\n'), "{error}");
@@ -334,7 +414,8 @@ fn a_hostile_model_name_stays_one_label() {
 fn conditions() -> impl Strategy<Value = Vec<Condition>> {
     let ratio = || proptest::option::of(0.0..=1.0);
     let one = (
-        (ratio(), ratio(), ratio(), ratio()),
+        (ratio(), ratio(), ratio(), ratio(), ratio()),
+        proptest::option::of(any::<bool>()),
         proptest::option::of(0.0..20.0),
         proptest::option::of(0.0..2.0),
         proptest::option::of(0u32..500),
@@ -342,21 +423,34 @@ fn conditions() -> impl Strategy<Value = Vec<Condition>> {
         proptest::option::of(0.0..4000.0),
         proptest::option::of(0.0..4000.0),
     )
-        .prop_map(|((kv, errors, truncations, accepted), ttft, itl, waiting, asleep, after, lasts)| {
-            Condition {
-                kv_pressure: kv,
-                error_ratio: errors,
-                truncation_ratio: truncations,
-                acceptance_ratio: accepted,
-                ttft_seconds: ttft,
-                itl_seconds: itl,
+        .prop_map(
+            |(
+                (kv, errors, truncations, accepted, rejected),
+                stalled,
+                ttft,
+                itl,
                 waiting,
                 asleep,
-                at: after.map(|after| STARTED as f64 + after),
-                lasts: after.and(lasts),
-                ..Condition::default()
-            }
-        });
+                after,
+                lasts,
+            )| {
+                Condition {
+                    kv_pressure: kv,
+                    error_ratio: errors,
+                    truncation_ratio: truncations,
+                    acceptance_ratio: accepted,
+                    rejection_ratio: rejected,
+                    stalled,
+                    ttft_seconds: ttft,
+                    itl_seconds: itl,
+                    waiting,
+                    asleep,
+                    at: after.map(|after| STARTED as f64 + after),
+                    lasts: after.and(lasts),
+                    ..Condition::default()
+                }
+            },
+        );
     proptest::collection::vec(one, 0..3)
 }
 
@@ -405,112 +499,4 @@ proptest! {
         let after = at(&mut engine, INSTANT + step);
         assert_monotonic(&before, &after, &engine.render());
     }
-}
-
-/// A running server, ended with the test.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sim-engine"))
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut address = String::new();
-        let out = child.stdout.take().expect("piped");
-        BufReader::new(out).read_line(&mut address).expect("it prints its address");
-        Self { child, address: address.trim().to_owned() }
-    }
-
-    /// All responses to some requests on one connection, the last of which closes it.
-    fn ask(&self, requests: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        stream.write_all(requests.as_bytes()).expect("it reads");
-        let mut response = String::new();
-        stream.read_to_string(&mut response).expect("it responds and closes");
-        response
-    }
-
-    fn get(&self, path: &str) -> String {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already; either way it is gone after this.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[test]
-fn the_server_speaks_http_and_serves_what_the_engine_prints() {
-    let clock = format!("fixed:{INSTANT}");
-    let server = Server::start(&["--engine", "trtllm", "--clock", &clock]);
-    let response = server.ask(
-        "GET /prometheus/metrics HTTP/1.1\r\nHost: x\r\n\r\n\
-         HEAD /prometheus/metrics HTTP/1.1\r\nHost: x\r\n\r\n\
-         POST /prometheus/metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-    );
-    let mut engine = engine("trtllm", &[]);
-    engine.advance(INSTANT as f64);
-    let body = engine.render();
-    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{}", &response[..200]);
-    assert_eq!(response.matches(&body).count(), 1, "GET has a body and HEAD has none");
-    assert_eq!(response.matches(&format!("content-length: {}\r\n", body.len())).count(), 2);
-    assert_eq!(response.matches("content-type: text/plain; version=0.0.4; charset=utf-8\r\n").count(), 3);
-    assert!(response.contains("HTTP/1.1 405 ") && response.contains("allow: GET, HEAD\r\n"));
-    assert!(server.get("/metrics").starts_with("HTTP/1.1 404 "), "/metrics is not Prometheus' there");
-}
-
-#[test]
-fn the_server_follows_its_control_file() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("control.toml");
-    let control = path.to_str().expect("UTF-8");
-    let server = Server::start(&["--engine", "tgi", "--control", control]);
-    assert!(server.get("/metrics").starts_with("HTTP/1.1 200 "), "a missing file is no condition");
-    let until = |what: &str, seen: &dyn Fn(&str) -> bool| {
-        let begin = Instant::now();
-        while !seen(&server.get("/metrics")) {
-            assert!(begin.elapsed() < Duration::from_secs(10), "{what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
-    let write = |condition| {
-        Control { engine: vec![condition], ..Control::default() }.write(&path).expect("written");
-    };
-    write(Condition { waiting: Some(77), ..Condition::default() });
-    until("a queue", &|response| response.contains("\ntgi_queue_size 77\n"));
-    std::fs::write(&path, "[[engine]]\nwaiting = \"many\"\n").expect("written");
-    std::thread::sleep(Duration::from_millis(300));
-    until("the last good file", &|response| response.contains("\ntgi_queue_size 77\n"));
-    write(Condition { down: Some(true), ..Condition::default() });
-    until("down", &|response| response.starts_with("HTTP/1.1 503 "));
-    std::fs::remove_file(&path).expect("removed");
-    until("up again", &|response| response.starts_with("HTTP/1.1 200 "));
-}
-
-#[test]
-fn wrong_arguments_are_one_line() {
-    for arguments in
-        [&["--engine", "vllm", "--listen", "nowhere"][..], &["--engine", "vllm", "--control", "/"]]
-    {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_sim-engine")).args(arguments).output().expect("it runs");
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(text.starts_with("sim-engine: ") && text.lines().count() == 1, "{text}");
-    }
-    let output = Command::new(env!("CARGO_BIN_EXE_sim-engine"))
-        .args(["--engine", "vllm-9"])
-        .output()
-        .expect("it runs");
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("vllm-0.10, sglang"));
 }

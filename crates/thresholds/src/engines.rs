@@ -105,9 +105,17 @@ pub(crate) fn selected(table: &[Engine], engines: &Engines, matchers: &str) -> S
 fn reading(source: &EngineSource, engines: &Engines, prefix: &str, metric: &str) -> String {
     let select = if source.select.is_empty() { String::new() } else { format!("{{{}}}", source.select) };
     let value = match engines.kind {
-        EngineKind::Gauge => format!("{metric}{select}"),
+        EngineKind::Gauge if !source.numbers.is_empty() => {
+            let numbers = source.numbers.iter().map(|label| number(&format!("{metric}{select}"), label));
+            format!("{} >= 0", numbers.collect::<Vec<_>>().join(" * "))
+        }
+        EngineKind::Gauge => format!("{metric}{select}{}", times(source, prefix, metric)),
         EngineKind::Rate => format!("rate({metric}{select}[5m])"),
         EngineKind::Histogram => format!("rate({metric}_bucket{select}[5m])"),
+    };
+    let value = match &source.model {
+        Some(label) => format!("label_replace({value}, \"model\", \"$1\", \"{label}\", \"(.+)\")"),
+        None => value,
     };
     let Some(keep) = &engines.keep else { return value };
     match (&source.rename, &source.set) {
@@ -131,6 +139,24 @@ fn reading(source: &EngineSource, engines: &Engines, prefix: &str, metric: &str)
         }
         (None, None) => value,
     }
+}
+
+/// The number in a label of an info series: the only bound of a histogram of one observation is its largest value. Where
+/// the label holds none, the result is none.
+fn number(info: &str, label: &str) -> String {
+    format!(
+        "histogram_quantile(1, label_replace({info}, \"le\", \"$1\", \"{label}\", \"(.+)\") or label_replace({info}, \"le\", \"+Inf\", \"\", \"\"))"
+    )
+}
+
+/// The gauge by which a source is multiplied, spelt as the source is here.
+fn times(source: &EngineSource, prefix: &str, metric: &str) -> String {
+    let Some(times) = &source.times else { return String::new() };
+    let own =
+        metric.strip_prefix(prefix).and_then(|name| source.metric.strip_suffix(name)).unwrap_or_default();
+    let on =
+        source.select.split_once('=').map(|(label, _)| format!("ignoring ({label}) ")).unwrap_or_default();
+    format!(" * {on}{prefix}{}", times.strip_prefix(own).unwrap_or(times))
 }
 
 /// How many bounds of known layouts on each side of a promise are looked for: an operator may have changed

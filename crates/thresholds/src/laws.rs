@@ -70,6 +70,7 @@ fn no_data_file_spells_a_metric_of_ours() {
         include_str!("../catalogue/alerts_monitoring.toml"),
         include_str!("../catalogue/alerts_waste.toml"),
         include_str!("../catalogue/alerts_fleet.toml"),
+        include_str!("../catalogue/alerts_backends.toml"),
         include_str!("../catalogue/xid.toml"),
         include_str!("../catalogue/events.toml"),
         include_str!("../catalogue/procedures.toml"),

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backends;
 mod catalogue;
 mod dashboards;
 mod engines;
@@ -30,6 +31,7 @@ mod vocabulary;
 use catalogue::Catalogue;
 use relabel::Relabel;
 
+pub use backends::{BackendsError, backends};
 pub use dashboards::BandPanel;
 pub use judge::{
     Facts, Finding, Health, HealthReason, Judge, Point, Presence, REASONS, State, WINDOW_SECONDS, Watched,

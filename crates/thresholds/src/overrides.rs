@@ -14,11 +14,12 @@ use document::{DocumentError, Node, Value, unknown};
 use crate::{catalogue::Catalogue, number::Duration};
 
 /// Labels that rules, series or Prometheus have themselves: another value for all would make two series one.
-const RESERVED: [&str; 31] = [
+const RESERVED: [&str; 35] = [
     "action",
     "alertname",
     "alertstate",
     "availability",
+    "capability",
     "cause",
     "cluster",
     "code",
@@ -37,13 +38,16 @@ const RESERVED: [&str; 31] = [
     "partition",
     "pod",
     "reason",
+    "region",
     "sensor",
     "severity",
     "signal",
     "sli",
     "slo_class",
     "source",
+    "target_model",
     "uuid",
+    "version",
     "where",
     "window",
 ];

@@ -26,7 +26,7 @@ pub(crate) struct RuleSet<'c> {
 }
 
 /// The rule sets beside the one of each family's own file.
-const FURTHER: [(&str, Option<Family>, Vocabulary); 9] = [
+const FURTHER: [(&str, Option<Family>, Vocabulary); 10] = [
     ("nvidia-dcgm", Some(Family::Nvidia), Vocabulary::Dcgm),
     ("edge", Some(Family::Xpu), Vocabulary::Unified),
     ("engine", None, Vocabulary::Unified),
@@ -35,11 +35,12 @@ const FURTHER: [(&str, Option<Family>, Vocabulary); 9] = [
     ("cost", None, Vocabulary::Unified),
     ("exporter", None, Vocabulary::Unified),
     ("prometheus", None, Vocabulary::Unified),
-    (FLEET, None, Vocabulary::Unified),
+    ("fleet", None, Vocabulary::Unified),
+    ("backends", None, Vocabulary::Unified),
 ];
 
-/// The rule file that is evaluated over many sites; the others belong to one.
-const FLEET: &str = "fleet";
+/// The rule files that are evaluated over many sites; the others belong to one.
+const GLOBAL: [&str; 2] = ["fleet", "backends"];
 
 /// Names of all rule files, in their order; `edge` is there for each of its families.
 pub(crate) fn files() -> impl Iterator<Item = &'static str> {
@@ -48,7 +49,7 @@ pub(crate) fn files() -> impl Iterator<Item = &'static str> {
 
 /// Where a rule file is evaluated.
 pub(crate) fn level(file: &str) -> Level {
-    if file == FLEET { Level::Global } else { Level::Site }
+    if GLOBAL.contains(&file) { Level::Global } else { Level::Site }
 }
 
 /// Every rule set for these names.

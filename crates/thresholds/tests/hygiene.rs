@@ -93,8 +93,10 @@ fn matching_is_spelt_where_labels_may_differ() {
                 // An aggregation without labels forgets the cluster.
                 assert!(aggregate.modifier.is_some(), "{path}: aggregates everything away: {}", rule.expr);
                 if let Some(LabelModifier::Include(labels)) = &aggregate.modifier {
-                    // A centre's rules are about all clusters, by family.
-                    let is_global = |label: &String| path.contains("/global/") && label == "family";
+                    // A centre's rules are about all clusters, by family, or by the regions of the router's catalogue.
+                    let is_global = |label: &String| {
+                        path.contains("/global/") && ["family", "region"].contains(&label.as_str())
+                    };
                     assert!(
                         labels
                             .labels

@@ -1,6 +1,7 @@
 //! The committed rules before Prometheus' own tool, in the release of Debian and in the newest: they load, their tests
 //! pass, and no mutant of an alert that pages lives through them.
 
+mod engines;
 mod mutants;
 mod needed;
 mod promtool;

@@ -4,7 +4,9 @@
 #![expect(clippy::float_cmp, reason = "whole numbers and flags are told exactly")]
 
 mod faults;
+mod live;
 mod processes;
+mod vendor_labels;
 
 use std::{collections::BTreeSet, fs};
 

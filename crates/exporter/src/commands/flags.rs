@@ -256,6 +256,12 @@ pub struct NamesFlags {
     #[arg(long, value_name = "SCHEMA", default_value = "unified,vendor", value_delimiter = ',')]
     pub names: Vec<Schema>,
 
+    /// Also put who holds a device on its series under the vendor's names, as the vendor's exporter does: pod,
+    /// namespace, container, vgpu and hpc_job, or pod_name and pod_namespace. Those series then change with every pod
+    /// and job, and appear once for each holder of a shared device
+    #[arg(long = "kubernetes.vendor-labels")]
+    pub vendor_labels: bool,
+
     #[command(flatten)]
     pub choice: ChoiceFlags,
 }

@@ -2,6 +2,7 @@
 //! or compared with those in it.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -23,6 +24,9 @@ use crate::{
         reference::{cardinality, faults, flags, manual, metrics},
     },
 };
+
+/// The most bytes of a tokenizer's file; the largest published ones have 35 MiB.
+const TOKENIZER_MAX: u64 = 256 << 20;
 
 /// The most bytes of an exposition; that of a large node has 2 MiB.
 const EXPOSITION_MAX: u64 = 64 << 20;
@@ -92,6 +96,12 @@ enum What {
     Dashboards(Bounds),
     /// What a centre federates from each site or gets by remote write, examples/federation/ and docs/federation.md
     Federation(Bounds),
+    /// What the router's catalogue of backends says, as recording rules, alerts/catalogue.yaml (docs/backends.md)
+    Catalogue {
+        /// The catalogue, in YAML
+        #[arg(long, value_name = "FILE")]
+        backends: PathBuf,
+    },
 }
 
 fn shells() -> impl TypedValueParser<Value = Shell> {
@@ -200,11 +210,30 @@ impl What {
             Self::Dashboards(bounds) => {
                 thresholds::generate(Kind::Dashboards, &bounds.load()?, Names::Both, Format::Prometheus)
             }
+            Self::Catalogue { backends } => vec![catalogue(backends)?],
             Self::Federation(bounds) => {
                 thresholds::generate(Kind::Federation, &bounds.load()?, Names::Both, Format::Prometheus)
             }
         })
     }
+}
+
+/// The rules of a catalogue of backends, whose tokenizers' files are named from its folder.
+fn catalogue(path: &Path) -> Result<File, UsageError> {
+    let text = read("--backends", path, user_file::WRITTEN_MAX)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let digest = |name: &str| {
+        let bytes = user_file::bytes(&folder.join(name), TOKENIZER_MAX)
+            .map_err(|error| format!("{name}: {error}"))?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+        let mut hexadecimal = String::new();
+        for byte in digest.as_ref() {
+            write!(hexadecimal, "{byte:02x}").map_err(|error| error.to_string())?;
+        }
+        Ok(hexadecimal)
+    };
+    thresholds::backends(&path.display().to_string(), &text, &digest)
+        .map_err(|error| UsageError(error.to_string()))
 }
 
 /// The reference of metrics, and the numbers of series where expositions are given.

@@ -20,8 +20,15 @@ use crate::{
 };
 
 /// The flags that hold again after SIGHUP.
-const READ_AGAIN: [&str; 6] =
-    ["names", "names.dcgm-generation", "dcgm.collectors", "metrics.include", "metrics.exclude", "max-series"];
+const READ_AGAIN: [&str; 7] = [
+    "names",
+    "names.dcgm-generation",
+    "dcgm.collectors",
+    "kubernetes.vendor-labels",
+    "metrics.include",
+    "metrics.exclude",
+    "max-series",
+];
 
 /// What is needed to read the settings again.
 pub struct Reload {

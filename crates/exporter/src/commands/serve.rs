@@ -123,18 +123,22 @@ impl Serve {
         let connections = Rc::new(Connections::new(limits, self.web.timeouts, Rc::clone(&counts)));
         let guard = Rc::new(Guard::new(self.web.config, self.web.protects_health));
         let mut self_metrics = SelfMetrics::new(self.host, Rc::clone(&guard), self.settings);
-        if let Some(settings) = self.workloads {
+        let start_room = |settings: workloads::Settings| {
             let node = Arc::clone(&node);
-            let room = Room::start(&settings, Box::new(move || node.present()));
-            self_metrics =
-                self_metrics.with_workloads(room.map_err(|error| format!("cannot start a thread: {error}"))?);
+            Room::start(&settings, Box::new(move || node.present()))
+        };
+        let room = self.workloads.map(start_room).transpose();
+        let room = room.map_err(|error| format!("cannot start a thread: {error}"))?;
+        if let Some(room) = &room {
+            self_metrics = self_metrics.with_workloads(Arc::clone(room));
         }
         let judge = Rc::new(Judge::builtin());
         let verdicts = Rc::new(Verdicts::new(Arc::clone(&node), Rc::clone(&judge)));
         let bodies =
             BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics, Rc::clone(&verdicts));
         let telemetry_path = self.web.telemetry_path;
-        let live = Live::new(self.name, self.node_name.clone(), Arc::clone(&node), judge);
+        let live =
+            Live::new(self.name, self.node_name.clone(), Arc::clone(&node), judge).with_workloads(room);
         let health = (verdicts, self.health, self.node_name);
         let node_of_routes = Arc::clone(&node);
         let routes = Routes { node: node_of_routes, bodies, live, telemetry_path, connections, guard };

@@ -141,6 +141,7 @@ pub fn serve(
     matches: &ArgMatches,
     config: &Config,
 ) -> Result<Serve, Failure> {
+    agree(&flags)?;
     let ServeFlags { sampling, sources: wanted, workloads, names, web, health, .. } = flags;
     let metrics = Chosen::all(specs.iter().map(|spec| spec.family));
     let configured = sources(&wanted, sampling.interval, specs, matches, &metrics)?;
@@ -180,6 +181,21 @@ pub fn serve(
     })
 }
 
+/// Refuses a flag that others leave without effect.
+fn agree(flags: &ServeFlags) -> Result<(), UsageError> {
+    let missing = if flags.workloads.when == Workloads::Off {
+        "--workloads auto, which finds out who holds a device"
+    } else if !flags.names.names.contains(&Schema::Vendor) {
+        "--names vendor, or unified,vendor"
+    } else {
+        return Ok(());
+    };
+    if flags.names.vendor_labels {
+        return Err(UsageError(format!("--kubernetes.vendor-labels has no effect without {missing}")));
+    }
+    Ok(())
+}
+
 /// What is printed under which names.
 fn vocabularies(names: &NamesFlags, filters: &[Vec<VendorFilter>]) -> Result<Vocabularies, UsageError> {
     Ok(Vocabularies {
@@ -187,6 +203,7 @@ fn vocabularies(names: &NamesFlags, filters: &[Vec<VendorFilter>]) -> Result<Voc
         vendor: names.names.contains(&Schema::Vendor),
         filters: filters.concat(),
         left_out: choice::left_out(&names.choice)?,
+        holders: names.vendor_labels,
         max_series: names.choice.max_series,
     })
 }
@@ -200,6 +217,7 @@ pub fn vocabularies_again(
     specs: &[SourceSpec],
     matches: &ArgMatches,
 ) -> Result<Vocabularies, UsageError> {
+    agree(flags)?;
     let opened = sources(&flags.sources, flags.sampling.interval, specs, matches, &Chosen::all([]))?;
     let filters: Vec<_> = opened.into_iter().map(|(_, filters)| filters).collect();
     vocabularies(&flags.names, &filters)

@@ -19,7 +19,8 @@ use tracing::{info, warn};
 
 use crate::{
     health::Verdicts,
-    sampling::state::{NodeState, SourceState},
+    http::holders,
+    sampling::state::{ConnectionStatus, NodeState, SourceState},
     self_metrics::{self, HttpCounts, SelfMetrics},
 };
 
@@ -34,6 +35,8 @@ pub struct Vocabularies {
     pub filters: Vec<VendorFilter>,
     /// Names that are not printed.
     pub left_out: BTreeSet<&'static str>,
+    /// Whether series under vendors' names also name who holds their device.
+    pub holders: bool,
     /// The most series of a body.
     pub max_series: Option<u32>,
 }
@@ -143,8 +146,14 @@ impl BodyCache {
     fn encode(&self, vocabularies: &Vocabularies, format: Format, sources: &[&Arc<SourceState>]) -> Bytes {
         let snapshots: Vec<_> = sources.iter().flat_map(|source| source.snapshots()).collect();
         let mut own = self.self_metrics.read(&self.node, sources, &self.http);
-        let Vocabularies { unified, vendor, filters, left_out, max_series } = vocabularies;
-        let mut options = Options { unified: *unified, vendor: *vendor, filters, left_out };
+        let Vocabularies { unified, vendor, filters, left_out, holders, max_series } = vocabularies;
+        let mut held = Vec::new();
+        if *holders {
+            let is_up = |source: &&&Arc<SourceState>| source.connection().status == ConnectionStatus::Up;
+            own.extend(holders::own_pod(sources.iter().filter(is_up).map(|source| source.family)));
+            held = holders::held(&own);
+        }
+        let mut options = Options { unified: *unified, vendor: *vendor, filters, left_out, held: &held };
         let verdicts = self.verdicts.read(sources);
         let devices = || snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&verdicts);
         let mut over = BTreeSet::new();

@@ -4,6 +4,7 @@ pub mod body;
 pub mod connection;
 pub mod connections;
 pub mod handshake;
+pub mod holders;
 pub mod listen;
 pub mod live;
 pub mod routes;

@@ -349,7 +349,13 @@ impl Rig {
 
     /// What a scrape would show, one line per series of the unified schema.
     pub fn scrape(&self) -> String {
-        self.encoded(&Options { unified: true, vendor: false, filters: &[], left_out: &BTreeSet::new() })
+        self.encoded(&Options {
+            unified: true,
+            vendor: false,
+            filters: &[],
+            left_out: &BTreeSet::new(),
+            held: &[],
+        })
     }
 
     fn encoded(&self, options: &Options<'_>) -> String {
@@ -378,8 +384,13 @@ impl Rig {
     /// The series of a vendor's name of the GPU with this label.
     pub fn vendor_lines(&self, name: &str, gpu: &str) -> Vec<String> {
         let (name, gpu) = (format!("{name}{{"), format!("gpu=\"gpu{gpu}\""));
-        let body =
-            self.encoded(&Options { unified: false, vendor: true, filters: &[], left_out: &BTreeSet::new() });
+        let body = self.encoded(&Options {
+            unified: false,
+            vendor: true,
+            filters: &[],
+            left_out: &BTreeSet::new(),
+            held: &[],
+        });
         let lines = body.lines().filter(|line| line.starts_with(&name) && line.contains(&gpu));
         lines.map(str::to_owned).collect()
     }

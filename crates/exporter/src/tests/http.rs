@@ -440,7 +440,14 @@ fn both_ip_families_are_served() {
 
 /// Every name.
 fn everything() -> Vocabularies {
-    Vocabularies { unified: true, vendor: true, filters: vec![], left_out: BTreeSet::new(), max_series: None }
+    Vocabularies {
+        unified: true,
+        vendor: true,
+        filters: vec![],
+        left_out: BTreeSet::new(),
+        holders: false,
+        max_series: None,
+    }
 }
 
 /// No web configuration.

@@ -1,8 +1,8 @@
 //! Who holds a device: pods, containers and jobs.
 
 use crate::{
-    Bytes, Count, Flag, Label, MetricKind, Seconds,
-    entry::{counter, gauge, info, own},
+    Bytes, Count, Flag, Label, Metric, MetricKind, Scope, Seconds,
+    entry::{counter, gauge, info, own, vendor_only},
 };
 
 /// The labels of a holder, as far as they are known, with those of the metric before and after them.
@@ -56,6 +56,14 @@ entries! { from super::health::END;
         &[Label::Namespace, Label::Pod, Label::PodUid, Label::Label, Label::Value],
         "A label of a pod that holds a device, of those that --kubernetes.pod-labels names",
     );
+
+    OWN_POD: Flag = Metric {
+        scope: Scope::Exporter,
+        ..vendor_only(
+            "Intel's Gaudi exporter prints a constant 1 beside the names of its own pod; the unified schema leaves \
+             those to the labels of the target",
+        )
+    };
 
     WORKLOADS_UP: Flag = own(
         MetricKind::Gauge,

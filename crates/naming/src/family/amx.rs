@@ -1,6 +1,6 @@
 //! Xeon sockets and their AMX through perf events and RAPL.
 
-use super::Row;
+use super::{HolderNames, Row};
 use crate::catalogue as m;
 
 pub(super) const ROW: Row = Row {
@@ -9,6 +9,7 @@ pub(super) const ROW: Row = Row {
     rule_file: "xeon",
     pci: None,
     allocators: &[],
+    holders: HolderNames::NONE,
     sources: &[
         (m::DEVICE_INFO.id, "CPUID, sysfs"),
         (m::ENGINE_ACTIVE.id, "EXE.AMX_BUSY over unhalted cycles"),

@@ -1,7 +1,7 @@
 //! Intel Gaudi through HLML and the driver's files.
 
-use super::{PciMatch, Row};
-use crate::catalogue as m;
+use super::{HolderNames, PciMatch, Row};
+use crate::{Label, catalogue as m};
 
 pub(super) const ROW: Row = Row {
     name: "gaudi",
@@ -9,6 +9,19 @@ pub(super) const ROW: Row = Row {
     rule_file: "gaudi",
     pci: Some(PciMatch { vendor: 0x1da3, classes: &[0x1200], drivers: &["habanalabs"] }),
     allocators: &["habana.ai", "gaudi.intel.com"],
+    holders: HolderNames {
+        labels: &[(Label::Pod, "pod_name"), (Label::Namespace, "pod_namespace")],
+        own_pod: Some((
+            m::OWN_POD.id,
+            &[
+                ("podName", "KUBE_POD_NAME"),
+                ("namespace", "KUBE_NAMESPACE"),
+                ("podIP", "KUBE_POD_IP"),
+                ("node", "KUBE_NODE"),
+                ("hostname", "HOSTNAME"),
+            ],
+        )),
+    },
     sources: &[
         (m::DEVICE_INFO.id, "hlml_device_get_name, get_serial, get_pci_info, get_pcb_info, sysfs"),
         (m::DEVICE_CONFIG.id, "hlml_device_get_handle_by_index"),
@@ -53,5 +66,6 @@ pub(super) const ROW: Row = Row {
             "hlml_device_get_pcie_throughput, hlml_device_get_temperature where hwmon has no labels; everything \
              optional while a round takes long",
         ),
+        (m::OWN_POD.id, "the environment of the exporter's own pod, with --kubernetes.vendor-labels"),
     ],
 };

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::{Id, Metric};
+use crate::{Id, Label, Metric};
 
 mod amx;
 mod gaudi;
@@ -24,6 +24,24 @@ pub struct PciMatch {
     pub drivers: &'static [&'static str],
 }
 
+/// What a vendor's own exporter says of the pods and jobs that hold its devices, on the series of those devices.
+#[derive(Clone, Copy, Debug)]
+pub struct HolderNames {
+    /// Labels of `accel_workload_info`, each with the name that the vendor's exporter gives it.
+    pub labels: &'static [(Label, &'static str)],
+    /// The metric about the pod in which the exporter itself runs, and its labels with the environment variables that
+    /// have their values.
+    pub own_pod: Option<OwnPod>,
+}
+
+/// A metric that is always 1, and its labels with the environment variables that have their values.
+pub type OwnPod = (Id, &'static [(&'static str, &'static str)]);
+
+impl HolderNames {
+    /// Of a vendor without an exporter of its own.
+    const NONE: Self = Self { labels: &[], own_pod: None };
+}
+
 /// PCI vendor id of Intel.
 const INTEL: u16 = 0x8086;
 
@@ -39,6 +57,8 @@ struct Row {
     pci: Option<PciMatch>,
     /// Who hands its devices out to pods: the domains of device plugins' resources, and names of DRA drivers.
     allocators: &'static [&'static str],
+    /// What the vendor's own exporter says of holders.
+    holders: HolderNames,
     /// Its metrics in catalogue order, each with the calls or files that it is read from.
     sources: &'static [(Id, &'static str)],
 }
@@ -108,6 +128,11 @@ impl Family {
         let is_monitor = resource.ends_with("monitoring");
         let hands_out = |family: &Self| !is_monitor && family.row().allocators.contains(&domain);
         Self::ALL.into_iter().find(hands_out)
+    }
+
+    /// What the vendor's own exporter says of the holders of its devices.
+    pub const fn holder_names(self) -> &'static HolderNames {
+        &self.row().holders
     }
 
     /// The metrics that the family reads, in catalogue order, each with the calls or files that it is read

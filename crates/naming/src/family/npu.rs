@@ -1,6 +1,6 @@
 //! Intel NPUs through sysfs and PMT telemetry.
 
-use super::{INTEL, PciMatch, Row};
+use super::{HolderNames, INTEL, PciMatch, Row};
 use crate::catalogue as m;
 
 pub(super) const ROW: Row = Row {
@@ -9,6 +9,7 @@ pub(super) const ROW: Row = Row {
     rule_file: "edge",
     pci: Some(PciMatch { vendor: INTEL, classes: &[0x1200], drivers: &["intel_vpu"] }),
     allocators: &["npu.intel.com"],
+    holders: HolderNames::NONE,
     sources: &[
         (m::DEVICE_INFO.id, "sysfs"),
         (m::DEVICE_ASLEEP.id, "power/runtime_status"),

@@ -1,7 +1,7 @@
 //! NVIDIA GPUs through NVML.
 
-use super::{PciMatch, Row};
-use crate::catalogue as m;
+use super::{HolderNames, PciMatch, Row};
+use crate::{Label, catalogue as m};
 
 pub(super) const ROW: Row = Row {
     name: "nvidia",
@@ -10,6 +10,16 @@ pub(super) const ROW: Row = Row {
     // A board's audio and USB functions have other classes.
     pci: Some(PciMatch { vendor: 0x10de, classes: &[0x0300, 0x0302], drivers: &["nvidia"] }),
     allocators: &["nvidia.com", "gpu.nvidia.com"],
+    holders: HolderNames {
+        labels: &[
+            (Label::Container, "container"),
+            (Label::Job, "hpc_job"),
+            (Label::Namespace, "namespace"),
+            (Label::Pod, "pod"),
+            (Label::Share, "vgpu"),
+        ],
+        own_pod: None,
+    },
     sources: &[
         (m::DEVICE_INFO.id, "nvmlDeviceGetName, GetPciInfo, GetSerial, GetVbiosVersion, GetInforomVersion"),
         (m::PLATFORM_INFO.id, "nvmlDeviceGetPlatformInfo; Blackwell and later"),

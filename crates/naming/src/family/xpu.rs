@@ -1,6 +1,6 @@
 //! Intel GPUs through the kernel and Level Zero Sysman.
 
-use super::{INTEL, PciMatch, Row};
+use super::{HolderNames, INTEL, PciMatch, Row};
 use crate::catalogue as m;
 
 pub(super) const ROW: Row = Row {
@@ -9,6 +9,7 @@ pub(super) const ROW: Row = Row {
     rule_file: "xpu",
     pci: Some(PciMatch { vendor: INTEL, classes: &[0x0300, 0x0380], drivers: &["xe", "i915"] }),
     allocators: &["gpu.intel.com"],
+    holders: HolderNames::NONE,
     sources: &[
         (m::DEVICE_INFO.id, "sysfs, zesDeviceGetProperties"),
         (m::DEVICE_ASLEEP.id, "power/runtime_status"),

@@ -126,4 +126,5 @@ pub(super) const ROWS: &[VendorName] = &[
         Base,
         "Whether rows wait to be replaced (1) or not (0).",
     ),
+    gauge(m::OWN_POD.id, "habanalabs_kube_info", Base, "Labels of the exporter's own pod, always 1."),
 ];

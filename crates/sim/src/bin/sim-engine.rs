@@ -15,7 +15,8 @@ use sim::workload::Workload;
 /// Serves the metrics of a simulated inference engine.
 #[derive(Parser)]
 struct Flags {
-    /// vllm, vllm-0.6, vllm-0.9, vllm-0.10, sglang, tgi, trtllm or triton
+    /// vllm, vllm-0.6, vllm-0.9, vllm-0.10, vllm-ray, sglang, tgi, trtllm, triton, tei, tei-rerank, ovms or
+    /// ovms-model
     #[arg(long)]
     engine: EngineSpec,
     /// Name of the model that it serves

@@ -31,12 +31,24 @@ pub struct Engine {
     /// Requests that wait for room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<u32>,
+    /// Share of arrivals that are refused because the engine is full, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejection_ratio: Option<f64>,
     /// The engine sleeps: scrapes succeed, and no request is served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asleep: Option<bool>,
+    /// Its loop stands still: scrapes succeed, what ran stays in the batch, others wait, and nothing is finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<bool>,
+    /// The whole process stands still: the same, and connections are accepted and get no response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hung: Option<bool>,
     /// Scrapes return 503.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub down: Option<bool>,
+    /// The process is gone: connections are closed without a response. When it is back, its counters begin at 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead: Option<bool>,
     /// Begin, unix seconds; absent is from the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<f64>,
@@ -61,6 +73,7 @@ impl Engine {
         within("error_ratio", self.error_ratio, 1.0)?;
         within("truncation_ratio", self.truncation_ratio, 1.0)?;
         within("acceptance_ratio", self.acceptance_ratio, 1.0)?;
+        within("rejection_ratio", self.rejection_ratio, 1.0)?;
         within("ttft_seconds", self.ttft_seconds, 86_400.0)?;
         within("itl_seconds", self.itl_seconds, 3_600.0)?;
         within("at", self.at, 1e11)?;
@@ -80,7 +93,11 @@ impl Engine {
             acceptance_ratio: over.acceptance_ratio.or(self.acceptance_ratio),
             waiting: over.waiting.or(self.waiting),
             asleep: over.asleep.or(self.asleep),
+            rejection_ratio: over.rejection_ratio.or(self.rejection_ratio),
+            stalled: over.stalled.or(self.stalled),
+            hung: over.hung.or(self.hung),
             down: over.down.or(self.down),
+            dead: over.dead.or(self.dead),
             at: None,
             lasts: None,
         }

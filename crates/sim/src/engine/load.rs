@@ -47,6 +47,8 @@ const ACCEPTANCE_RATIO: f64 = 0.70;
 const ACCEPTANCE_BY_POSITION: [f64; DRAFT_TOKENS as usize] = [0.15, 0.0, -0.15];
 /// Share of a prompt that is found in the prefix cache, on the mean.
 pub const CACHED_RATIO: f64 = 0.35;
+/// How often a kubelet asks whether a model is ready.
+const PROBE_INTERVAL_SECONDS: u64 = 10;
 /// Time between two tokens of one request, as multiples of its mean; a quarter of the gaps each.
 const GAPS: [u64; 4] = [70, 90, 100, 140];
 
@@ -65,8 +67,12 @@ pub struct Levels {
     pub deferred: f64,
     /// KV cache in use, 0 to 1.
     pub kv: f64,
-    /// Arrivals.
+    /// Whether nothing moves.
+    pub stalled: bool,
+    /// Arrivals that are accepted.
     pub requests_per_second: f64,
+    /// Arrivals that are refused because the engine is full.
+    pub rejections_per_second: f64,
     /// Mean prompt, tokens.
     pub prompt_tokens: f64,
     /// Mean number of generated tokens.
@@ -169,6 +175,11 @@ impl Request {
         self.queue + self.prefill
     }
 
+    /// From the first look at a request that generates nothing to its result, µs.
+    pub fn processing(&self) -> u64 {
+        self.validation() + self.ttft()
+    }
+
     /// From arrival to the last token, µs.
     pub fn e2e(&self) -> u64 {
         self.queue + self.prefill + self.decode
@@ -239,6 +250,7 @@ enum Salt {
     Preemptions,
     Passes,
     Drafts,
+    Rejections,
 }
 
 impl Load {
@@ -267,7 +279,10 @@ impl Load {
     pub fn levels(&self, second: u64, condition: &control::Engine) -> Levels {
         let [prompts, tokens, kv] = self.rows[(second % self.rows.len() as u64) as usize];
         let asleep = condition.asleep == Some(true);
-        let disturbed = condition.kv_pressure.is_some()
+        let stalled = condition.stalled == Some(true) || condition.hung == Some(true);
+        let disturbed = stalled
+            || condition.rejection_ratio.is_some()
+            || condition.kv_pressure.is_some()
             || condition.waiting.is_some()
             || condition.ttft_seconds.is_some()
             || condition.itl_seconds.is_some();
@@ -280,6 +295,8 @@ impl Load {
         if asleep || rate < 0.01 {
             rate = 0.0;
         }
+        let rejections = rate * condition.rejection_ratio.unwrap_or(0.0);
+        rate -= rejections;
         let kv = if asleep { 0.0 } else { condition.kv_pressure.unwrap_or(kv) };
         let pressure = ((kv - KV_PRESSURE_BEGIN) / (1.0 - KV_PRESSURE_BEGIN)).clamp(0.0, 1.0).powi(2);
 
@@ -307,6 +324,10 @@ impl Load {
                 waiting = (rate * queue_seconds).round();
             }
         }
+        // Clients that lose patience make room for others.
+        if stalled && condition.waiting.is_none() {
+            waiting = WAITING_MAX;
+        }
         if asleep {
             waiting = 0.0;
         }
@@ -320,7 +341,9 @@ impl Load {
             waiting,
             deferred: if pressure > 0.25 { (waiting / 8.0).floor() } else { 0.0 },
             kv,
+            stalled,
             requests_per_second: rate,
+            rejections_per_second: rejections,
             prompt_tokens,
             generation_tokens,
             queue_seconds,
@@ -338,6 +361,14 @@ impl Load {
         let levels = self.levels(second, condition);
         let row = second % self.rows.len() as u64;
         let unit = |salt: Salt, index: u64| hash::unit(&[self.seed, salt as u64, row, index]);
+        if second.is_multiple_of(PROBE_INTERVAL_SECONDS) {
+            totals.count(Count::Probes, 1);
+        }
+        if levels.stalled {
+            return;
+        }
+        let rejected = (levels.rejections_per_second + unit(Salt::Rejections, 0)).floor() as u64;
+        totals.count(Count::Rejected, if levels.rejections_per_second > 0.0 { rejected } else { 0 });
         let rate = levels.requests_per_second * (0.8 + 0.4 * unit(Salt::Arrivals, 0));
         let finished = (rate + unit(Salt::ArrivalsPart, 0)).floor() as u64;
         let finished = if levels.requests_per_second > 0.0 { finished } else { 0 };

@@ -29,7 +29,10 @@ pub fn exposition(table: &Table, options: &Options, levels: &Levels, totals: &To
             // Totals have the order of the same table.
             let histogram = matches!(series.value, Value::Histogram(..)).then(|| histograms.next()).flatten();
             let is_begun = match &series.value {
-                Value::Counts(counts) => family.kind == MetricKind::Gauge || totals.sum_of(counts) > 0,
+                Value::Counts(counts) => {
+                    let is_level = family.kind == MetricKind::Gauge && table.dialect != Dialect::Ray;
+                    is_level || totals.sum_of(counts) > 0
+                }
                 Value::Histogram(..) => histogram.is_some_and(|histogram| histogram.count() > 0),
                 Value::AcceptedPerDraft => totals.sum_of(&[Count::Drafts]) > 0,
                 Value::Constant(_) | Value::Level(_) => true,
@@ -76,9 +79,15 @@ impl Renderer<'_> {
     }
 
     fn histogram(&mut self, family: &Family, series: &Series, bounds: &[f64], histogram: &Histogram) {
-        let sum_first = self.table.dialect == Dialect::PythonProcesses;
-        if sum_first {
-            self.line(family, series, "_sum", None, histogram.sum());
+        let (count, sum) = (("_count", histogram.count() as f64), ("_sum", histogram.sum()));
+        let (head, tail): (&[_], &[_]) = match self.table.dialect {
+            Dialect::Python | Dialect::Ray => (&[], &[count, sum]),
+            Dialect::PythonProcesses => (&[sum], &[count]),
+            Dialect::Rust => (&[], &[sum, count]),
+            Dialect::Cpp => (&[count, sum], &[]),
+        };
+        for (suffix, value) in head {
+            self.line(family, series, suffix, None, *value);
         }
         let bounds = bounds.iter().copied().chain([f64::INFINITY]);
         for (bound, cumulative) in bounds.zip(histogram.cumulative()) {
@@ -86,15 +95,8 @@ impl Renderer<'_> {
             let extra = Some(("le", bound.as_str()));
             self.line(family, series, "_bucket", extra, cumulative as f64);
         }
-        let count = histogram.count();
-        let tail = match self.table.dialect {
-            Dialect::Python | Dialect::Cpp => [("_count", count as f64), ("_sum", histogram.sum())],
-            Dialect::Rust | Dialect::PythonProcesses => [("_sum", histogram.sum()), ("_count", count as f64)],
-        };
         for (suffix, value) in tail {
-            if !(sum_first && suffix == "_sum") {
-                self.line(family, series, suffix, None, value);
-            }
+            self.line(family, series, suffix, None, *value);
         }
     }
 
@@ -132,7 +134,7 @@ impl Renderer<'_> {
         let mut labels: Vec<(&str, &str)> =
             labels.map(|(name, text)| (name, if text == MODEL { model } else { text })).collect();
         match self.table.dialect {
-            Dialect::Python | Dialect::PythonProcesses => {
+            Dialect::Python | Dialect::PythonProcesses | Dialect::Ray => {
                 labels.extend(extra);
                 labels.sort_unstable();
             }
@@ -158,7 +160,7 @@ impl Renderer<'_> {
         match self.table.dialect {
             _ if value.is_infinite() => "+Inf".to_owned(),
             Dialect::Rust | Dialect::Cpp => format!("{value}"),
-            Dialect::Python | Dialect::PythonProcesses => python(value),
+            Dialect::Python | Dialect::PythonProcesses | Dialect::Ray => python(value),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The engine over HTTP/1.1: its metrics at its path, and nothing else. A time server: the state advances
 //! between requests, so that a change of the control file counts from the second in which it happened.
 
-use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::{Engine, Options};
+use super::{Engine, Options, Reach};
 use crate::clock::Clock;
 use crate::control::{Control, ControlFile};
 
@@ -66,7 +66,7 @@ impl Live {
             (StatusCode::NOT_FOUND, format!("metrics are at {}\n", engine.path()))
         } else if request.method() != Method::GET && request.method() != Method::HEAD {
             (StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n".to_owned())
-        } else if engine.is_down() {
+        } else if engine.reach() == Reach::Down {
             (StatusCode::SERVICE_UNAVAILABLE, "the engine is down\n".to_owned())
         } else {
             (StatusCode::OK, engine.render())
@@ -110,8 +110,16 @@ async fn accept(live: Arc<Live>, listener: TcpListener) -> io::Result<()> {
 
 async fn connection(live: Arc<Live>, stream: tokio::net::TcpStream) {
     let service = service_fn(move |request| {
-        let response = live.respond(&request);
-        async { Ok::<_, Infallible>(response) }
+        let live = Arc::clone(&live);
+        async move {
+            let reach = live.now().reach();
+            match reach {
+                // The connection is closed by an error.
+                Reach::Dead => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+                Reach::Hung => pending().await,
+                Reach::Up | Reach::Down => Ok(live.respond(&request)),
+            }
+        }
     });
     // A broken connection is its client's matter.
     let _ = hyper::server::conn::http1::Builder::new()

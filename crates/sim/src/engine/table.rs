@@ -9,6 +9,7 @@
 //! families = [
 //!   { name = "x:running", help = "...", gauge = "running" },                    # a level, or a number
 //!   { name = "x:waiting", by = "reason", gauge = [["capacity", "waiting"]] },   # a series for each value
+//!   { name = "x:done", by = "api,method", counter = [["V3,Unary", "stop"]] },   # of several labels, the last may miss
 //!   { name = "x:tokens_total", counter = "prompt_tokens+generation_tokens" },   # counts, or "0"
 //!   { name = "x:steps", tally = "decode_passes" },                              # counts as a gauge
 //!   { name = "x:ttft_seconds", histogram = "ttft", buckets = "ttft" },
@@ -37,15 +38,17 @@ pub enum Dialect {
     PythonProcesses,
     /// Rust's `metrics-exporter-prometheus`: `1`, labels as declared, an empty line after each family.
     Rust,
-    /// `prometheus-cpp`: `1`, labels by name, `le` last.
+    /// `prometheus-cpp`: `1`, labels by name, `le` last, `_count` and `_sum` before the buckets.
     Cpp,
+    /// Ray's agent, which exports what its workers count: as Python, without `_created`.
+    Ray,
 }
 
 impl Dialect {
     /// Whether a counter or a histogram is absent until something has been counted. The engines that use the
     /// other two create all their series when they start.
     pub fn begins_with_first_event(self) -> bool {
-        matches!(self, Self::PythonProcesses | Self::Rust)
+        matches!(self, Self::PythonProcesses | Self::Rust | Self::Ray)
     }
 }
 
@@ -62,6 +65,7 @@ pub struct Table {
 }
 
 /// A metric family.
+#[derive(Clone)]
 pub struct Family {
     /// As it is exposed, with `_total` if that is exposed.
     pub name: String,
@@ -99,6 +103,7 @@ impl MetricKind {
 }
 
 /// A series of a family.
+#[derive(Clone)]
 pub struct Series {
     /// Name and value of each label; [`MODEL`] stands for the model's name.
     pub labels: Vec<(String, String)>,
@@ -110,6 +115,7 @@ pub struct Series {
 pub const MODEL: &str = "$model";
 
 /// Where a value comes from.
+#[derive(Clone)]
 pub enum Value {
     /// Always this.
     Constant(f64),
@@ -189,6 +195,8 @@ struct FamilyText {
     buckets: Option<String>,
     #[serde(default)]
     milliseconds: bool,
+    #[serde(default)]
+    microseconds: bool,
 }
 
 #[derive(Deserialize)]
@@ -263,6 +271,40 @@ impl Table {
     }
 }
 
+impl Table {
+    /// The same engine as a worker of Ray: its agent exports the names with underscores and a prefix, adds labels of
+    /// its own, and prints each counter a second time as a gauge, without `_total`.
+    #[must_use]
+    pub fn under_ray(mut self) -> Self {
+        let own = RAY_LABELS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.dialect = Dialect::Ray;
+        self.families = self
+            .families
+            .into_iter()
+            .flat_map(|mut family| {
+                family.name = format!("ray_{}", family.name.replace(':', "_"));
+                family.series.iter_mut().for_each(|series| series.labels.extend(own.clone()));
+                let twin = (family.kind == MetricKind::Counter).then(|| {
+                    let name = family.name.trim_end_matches("_total").to_owned();
+                    let help = format!("(DEPRECATED, use {} metric instead) {}", family.name, family.help);
+                    Family { name, help, kind: MetricKind::Gauge, ..family.clone() }
+                });
+                std::iter::once(family).chain(twin)
+            })
+            .collect();
+        self
+    }
+}
+
+/// Labels that Ray adds to a worker's series.
+const RAY_LABELS: [(&str, &str); 5] = [
+    ("Component", "core_worker"),
+    ("ReplicaId", "k5rbt0gx"),
+    ("SessionName", "session_2025-06-01_00-00-00_000000_1"),
+    ("Version", "2.48.0"),
+    ("WorkerId", "0123456789abcdef0123456789abcdef0123456789abcdef01234567"),
+];
+
 impl FamilyText {
     /// The family, or the name that means nothing.
     fn read(&self, table: &TableText) -> Result<Family, String> {
@@ -279,7 +321,8 @@ impl FamilyText {
         };
         let common = self.labels.as_ref().unwrap_or(&table.labels);
         let series = |text: Option<&String>, name: &str| {
-            let own = self.by.clone().zip(text.cloned());
+            let pairs = self.by.iter().zip(text).flat_map(|(by, text)| by.split(',').zip(text.split(',')));
+            let own = pairs.map(|(label, text)| (label.to_owned(), text.to_owned()));
             let labels = common.iter().cloned().chain(own).collect();
             Ok(Series { labels, value: self.value(table, kind, name)? })
         };
@@ -306,7 +349,11 @@ impl FamilyText {
             }
             MetricKind::Histogram => {
                 let (observed, unit) = observed(name).ok_or_else(unknown)?;
-                let unit = if self.milliseconds { Unit::Milliseconds } else { unit };
+                let unit = match () {
+                    () if self.milliseconds => Unit::Milliseconds,
+                    () if self.microseconds => Unit::One,
+                    () => unit,
+                };
                 let buckets = self.buckets.as_deref().unwrap_or_default();
                 let buckets = table.buckets.get(buckets).ok_or_else(|| buckets.to_owned())?;
                 Value::Histogram(observed, unit, buckets.bounds())
@@ -364,6 +411,7 @@ fn observed(name: &str) -> Option<(Observed, Unit)> {
         "inference_per_token" => {
             (Request(|request| request.inference() / request.generation_tokens), Unit::Seconds)
         }
+        "processing" => (Request(load::Request::processing), Unit::Seconds),
         "validation" => (Request(load::Request::validation), Unit::Seconds),
         "validation_and_e2e" => (Request(|request| request.validation() + request.e2e()), Unit::Seconds),
         "itl" => (Gap, Unit::Seconds),

@@ -4,7 +4,8 @@
 //! of the GPU and CPU below (Triton's `nv_gpu_*`, `nv_cpu_*`), of features that are off by default (adapters,
 //! KV transfer between instances, multi-modal and diffusion models, tracing), and of SGLang and trtllm-serve
 //! what describes only their internals. Speculative decoding is on, with three tokens a draft. Of
-//! `vllm:cache_config_info` only the labels that readers use are there.
+//! `vllm:cache_config_info` only the labels that readers use are there. Engines that embed and rerank share the load of
+//! those that generate: a request's prompt is its text.
 //!
 //! All are text 0.0.4. vLLM's front end in Rust always returns OpenMetrics; what is imitated here is its
 //! front end in Python, with the same names and labels.
@@ -21,10 +22,12 @@ pub struct EngineSpec {
     text: &'static str,
     /// Chooses among the families of the text.
     version: &'static str,
+    /// Whether Ray's agent exports them.
+    under_ray: bool,
 }
 
 const fn engine(name: &'static str, text: &'static str, version: &'static str) -> EngineSpec {
-    EngineSpec { name, text, version }
+    EngineSpec { name, text, version, under_ray: false }
 }
 
 impl EngineSpec {
@@ -38,11 +41,18 @@ impl EngineSpec {
         engine("tgi", include_str!("tables/tgi.toml"), "3"),
         engine("trtllm", include_str!("tables/trtllm.toml"), "1"),
         engine("triton", include_str!("tables/triton.toml"), "2"),
+        engine("tei", include_str!("tables/tei.toml"), "embed"),
+        engine("tei-rerank", include_str!("tables/tei.toml"), "rerank"),
+        engine("ovms", include_str!("tables/ovms.toml"), "graph"),
+        engine("ovms-model", include_str!("tables/ovms.toml"), "model"),
+        EngineSpec { under_ray: true, ..engine("vllm-ray", include_str!("tables/vllm.toml"), "0.33") },
     ];
 
     /// What the engine exports.
     pub fn table(self) -> Result<Table, String> {
-        Table::parse(self.text, self.version).map_err(|reason| format!("engine {}: {reason}", self.name))
+        let table = Table::parse(self.text, self.version)
+            .map_err(|reason| format!("engine {}: {reason}", self.name))?;
+        Ok(if self.under_ray { table.under_ray() } else { table })
     }
 }
 

@@ -20,6 +20,10 @@ pub enum Count {
     Abort,
     /// Requests that failed.
     Error,
+    /// Requests that were refused because the engine was full.
+    Rejected,
+    /// Questions whether the model is ready.
+    Probes,
     /// Preemptions.
     Preemptions,
     /// Tokens of prompts.

@@ -23,13 +23,14 @@ const SIGNALS: [(&str, &str); 5] = [
     ("waste.toml", include_str!("../../catalogue/waste.toml")),
     ("fleet.toml", include_str!("../../catalogue/fleet.toml")),
 ];
-const ALERTS: [(&str, &str); 6] = [
+const ALERTS: [(&str, &str); 7] = [
     ("alerts.toml", include_str!("../../catalogue/alerts.toml")),
     ("alerts_devices.toml", include_str!("../../catalogue/alerts_devices.toml")),
     ("alerts_engine.toml", include_str!("../../catalogue/alerts_engine.toml")),
     ("alerts_monitoring.toml", include_str!("../../catalogue/alerts_monitoring.toml")),
     ("alerts_waste.toml", include_str!("../../catalogue/alerts_waste.toml")),
     ("alerts_fleet.toml", include_str!("../../catalogue/alerts_fleet.toml")),
+    ("alerts_backends.toml", include_str!("../../catalogue/alerts_backends.toml")),
 ];
 const SLO: &str = include_str!("../../catalogue/slo.toml");
 const XID: &str = include_str!("../../catalogue/xid.toml");

@@ -55,6 +55,13 @@ pub(crate) struct EngineSource {
     /// Other labels that such series carry, for the worked example.
     #[serde(default)]
     pub labels: String,
+    /// Another gauge of the same engine, with its matchers, by which it is multiplied.
+    pub times: Option<String>,
+    /// Labels that hold numbers: the value is their product. Of an info series, whose own value is 1.
+    #[serde(default)]
+    pub numbers: Vec<String>,
+    /// The label that names the model, where it is neither `model` nor `model_name`.
+    pub model: Option<String>,
     /// A source label that becomes the kept one.
     pub rename: Option<String>,
     /// A fixed value of the kept label.

@@ -216,7 +216,17 @@ impl Prover<'_> {
             METRICS.iter().any(|metric| metric.scope == Scope::Exporter && metric.name == Some(name));
         if name.starts_with("node:") {
             add(&[node]);
-        } else if ["llm:slo_", "llm:cost", "cluster:"].iter().any(|prefix| name.starts_with(prefix)) {
+        } else if [
+            "llm:slo_",
+            "llm:cost",
+            "llm:model_version:",
+            "llm:backend_up:",
+            "llm_backend_",
+            "cluster:",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+        {
             // The catalogue writes all labels of these.
         } else if name.starts_with("llm:") {
             add(&engine);
@@ -306,8 +316,22 @@ pub(super) fn engine_series(
         ..TestSeries::default()
     };
     match engines.kind {
+        EngineKind::Gauge if !source.numbers.is_empty() => {
+            // All of it in the first of the labels.
+            let numbers = source.numbers.iter().enumerate();
+            let numbers = numbers.map(|(at, label)| {
+                format!("{label}=\"{}\"", if at == 0 { decimal(v) } else { "1".to_owned() })
+            });
+            vec![of(series(&source.metric, &numbers.collect::<Vec<_>>().join(",")), Some("<1>"), None)]
+        }
         EngineKind::Gauge => {
             let mut all = vec![of(series(&source.metric, ""), Some("<v>"), None)];
+            if let Some(times) = &source.times {
+                let (name, own) = times.trim_end_matches('}').split_once('{').unwrap_or((times, ""));
+                let more: Vec<_> =
+                    [own, source.labels.as_str()].into_iter().filter(|l| !l.is_empty()).collect();
+                all.push(of(format!("{name}{{{}}}", more.join(",")), Some("<1>"), None));
+            }
             // What the matchers leave out is there too.
             if let Some((label, _)) = source.select.split_once('=') {
                 all.push(of(
@@ -372,11 +396,16 @@ pub(super) fn engine_labels(engines: &Engines, source: &EngineSource, model: &st
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
-    if source.labels.contains("model") {
+    if source.labels.contains("model") || source.model.is_some() {
         labels.insert("model".to_owned(), model.to_owned());
     }
     if let Some(keep) = &engines.keep {
-        labels.insert(keep.clone(), source.set.clone().unwrap_or_else(|| "stop".to_owned()));
+        let own = source.labels.split(',').find_map(|pair| {
+            pair.split_once('=')
+                .filter(|(name, _)| name == keep)
+                .map(|(_, value)| value.trim_matches('"').to_owned())
+        });
+        labels.insert(keep.clone(), source.set.clone().or(own).unwrap_or_else(|| "stop".to_owned()));
     }
     labels
 }

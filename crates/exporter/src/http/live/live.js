@@ -7,6 +7,8 @@
   const SLOWEST = 30000;
   const TIMEOUT = 10000;
   const GIB = 2 ** 30;
+  /// Holders of a device that its tile names; its details name all.
+  const HOLDERS = 3;
 
   const SVG = "http://www.w3.org/2000/svg";
   const append = (element, attributes, children) => {
@@ -69,10 +71,26 @@
 
   const fact = (title, text) => (text === undefined || text === "" ? [] : [el("dt", {}, title), el("dd", {}, text)]);
 
+  /// A pod, container, job or unit, and what it has of the device.
+  function holder({ workload_kind: kind, namespace, pod, job, container, user, share, partition, memory_used_bytes: memory }) {
+    const named = pod === undefined ? job : `${namespace === undefined ? "" : `${namespace}/`}${pod}`;
+    const more = [share === undefined ? undefined : `share ${share}`, user === undefined ? undefined : `user ${user}`,
+      partition === undefined ? undefined : `on ${partition}`, memory === undefined ? undefined : gib(memory)];
+    return [[kind, named, container].filter(Boolean).join(" "), ...more].filter(Boolean).join(", ");
+  }
+
+  function heldBy(holders) {
+    if (holders === undefined) return undefined;
+    const more = holders.length - HOLDERS;
+    const items = holders.slice(0, HOLDERS).map((one) => el("li", {}, holder(one)));
+    return [el("p", { class: "soft" }, "Held by"), el("ul", {}, items, more > 0 ? el("li", {}, `and ${more} more`) : undefined)];
+  }
+
   function details(device) {
     const pcie = device.pcie ?? {};
     const link = (name) => (pcie[name] === undefined ? undefined : `${pcie[name]}${pcie[`${name}_max`] === undefined ? "" : ` of ${pcie[`${name}_max`]}`}`);
     const facts = [
+      ...((device.holders ?? []).length > HOLDERS ? fact("Held by", device.holders.map(holder).join("; ")) : []),
       ...fact("Engines", Object.entries(device.engines ?? {}).map(([name, ratio]) => `${words(name)} ${percent(ratio)}`).join(", ")),
       ...fact("Clocks", (device.clocks ?? []).map(({ domain, hertz: now, max_hertz }) => `${domain} ${hertz(now)}${max_hertz === undefined ? "" : ` of ${hertz(max_hertz)}`}`).join(", ")),
       ...fact("Temperatures", (device.temperatures ?? []).map(({ sensor, celsius: now, limit_celsius }) => `${words(sensor)} ${celsius(now)}${limit_celsius === undefined ? "" : ` of ${celsius(limit_celsius)}`}`).join(", ")),
@@ -104,6 +122,7 @@
       el("header", {}, el("h2", {}, device.device), badge(device.state)),
       el("p", { class: "soft" }, [device.info.model, device.asleep ? "asleep" : undefined].filter(Boolean).join(", ") || device.family),
       el("ul", {}, lost, findings, errors),
+      heldBy(device.holders),
       el("dl", { class: "big" },
         figure(device.utilization_ratio === undefined && busiest ? `Engine ${words(busiest[0])}` : "Utilization", busy, undefined, percent, history.utilization_ratio, 1, node),
         figure("Memory", device.memory_used_bytes, device.memory_total_bytes, gib, history.memory_used_bytes, device.memory_total_bytes, node),
@@ -131,7 +150,8 @@
     renew(sources, el("table", { id: "sources" }, el("tbody", {}, el("tr", {}, head), node.sources.map(source))));
     const bad = node.devices.filter(({ state }) => state !== "OK").map(({ device, state }) => `${device} ${state}`);
     const short = node.sources.filter(({ state }) => state === "CRIT").map(({ family, devices, devices_expected }) => `${family} has ${devices} of ${devices_expected} devices`);
-    say([`${node.devices.length} devices, ${node.devices.length - bad.length} OK`, bad.join(", "), ...short].filter(Boolean).join("; "));
+    const silent = (node.workloads ?? []).filter(({ up }) => !up).map(({ interface: name }) => `holders are not known: ${words(name)} is down`);
+    say([`${node.devices.length} devices, ${node.devices.length - bad.length} OK`, bad.join(", "), ...short, ...silent].filter(Boolean).join("; "));
     document.body.classList.remove("stale");
   }
 

@@ -3,6 +3,7 @@
 //! The page is a table where there is no JavaScript. With it, `live.js` asks for `/api/v1/node` every two seconds and
 //! draws a tile for each device. Style and script are files of their own, so that the policy allows nothing inline.
 
+mod holders;
 mod node;
 mod page;
 
@@ -17,7 +18,9 @@ use std::{
 
 use bytes::Bytes;
 use thresholds::{Judge, State};
+use workloads::Room;
 
+use self::holders::Holders;
 use crate::{http::body::compress, sampling::state::NodeState};
 
 /// Path of the JSON.
@@ -41,6 +44,8 @@ pub struct Live {
     /// The node's name.
     node_name: String,
     node: Arc<NodeState>,
+    /// Who holds a device, where anybody is asked.
+    workloads: Option<Arc<Room>>,
     judge: Rc<Judge>,
     /// Without details and with them.
     cache: RefCell<[Option<Cached>; 2]>,
@@ -56,7 +61,13 @@ struct Cached {
 impl Live {
     /// Of a node of this name.
     pub fn new(program: &'static str, node_name: String, node: Arc<NodeState>, judge: Rc<Judge>) -> Self {
-        Self { program, node_name, node, judge, cache: RefCell::default() }
+        Self { program, node_name, node, workloads: None, judge, cache: RefCell::default() }
+    }
+
+    /// Also shows who holds a device.
+    #[must_use]
+    pub fn with_workloads(self, workloads: Option<Arc<Room>>) -> Self {
+        Self { workloads, ..self }
     }
 
     /// The JSON. Paths of libraries and texts of errors are in it only with `details`. As the bodies of scrapes, it is
@@ -88,7 +99,8 @@ impl Live {
     }
 
     fn view(&self, details: bool) -> node::Node {
-        node::Node::of(self.program, &self.node_name, &self.node, &self.judge, details)
+        let holders = Holders::of(self.workloads.as_deref());
+        node::Node::of(self.program, &self.node_name, &self.node, &self.judge, &holders, details)
     }
 }
 

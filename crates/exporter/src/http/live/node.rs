@@ -18,6 +18,7 @@ use reading::Subject;
 use serde::{Serialize, Serializer};
 use thresholds::{Facts, Judge, Point, State};
 
+use super::holders::{Holder, Holders, Interface};
 use crate::sampling::{
     device::{Device, Snapshot, Status},
     history::STEP,
@@ -48,6 +49,9 @@ pub struct Node {
     #[serde(serialize_with = "word")]
     pub state: State,
     pub sources: Vec<Source>,
+    /// Those that know who holds a device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    workloads: Vec<Interface>,
     pub devices: Vec<Card>,
 }
 
@@ -92,6 +96,9 @@ pub struct Card {
     age_seconds: Option<f64>,
     /// What it is, by the labels of its info metric.
     pub info: BTreeMap<&'static str, String>,
+    /// Who holds it, or a part of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Holder>,
     #[serde(flatten)]
     pub figures: Figures,
     /// Critical events that were counted.
@@ -261,12 +268,20 @@ fn rounded(value: f64, digits: i32) -> f64 {
 
 impl Node {
     /// The node as it is now. Paths of libraries and texts of errors are in it only with `details`.
-    pub fn of(program: &'static str, name: &str, node: &NodeState, judge: &Judge, details: bool) -> Self {
+    pub fn of(
+        program: &'static str,
+        name: &str,
+        node: &NodeState,
+        judge: &Judge,
+        holders: &Holders,
+        details: bool,
+    ) -> Self {
         let now = Instant::now();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         let shown = node.sources.iter().flat_map(|source| source.shown());
-        let card = |(device, snapshot): (Arc<Device>, Arc<Snapshot>)| {
-            Card::of(&Known { device: &device, snapshot: &snapshot, now, unix }, judge, details)
+        let card = |(device, snapshot): (Arc<Device>, Arc<Snapshot>)| Card {
+            holders: holders.of_device(&snapshot.identity),
+            ..Card::of(&Known { device: &device, snapshot: &snapshot, now, unix }, judge, details)
         };
         let mut devices: Vec<_> = shown.map(card).collect();
         // The drivers' order within a family, also of devices that are gone.
@@ -285,6 +300,7 @@ impl Node {
             step_seconds: STEP.as_secs(),
             state: states.max().unwrap_or(State::NoData),
             sources,
+            workloads: holders.interfaces(),
             devices,
         }
     }
@@ -365,6 +381,7 @@ impl Card {
             findings: found.into_iter().filter(|found| found.state > State::Ok).map(finding).collect(),
             age_seconds: snapshot.age(*now).map(|age| rounded(age.as_secs_f64(), 1)),
             info: info(&whole),
+            holders: Vec::new(),
             figures: Figures::of(&whole),
             errors: errors(known, judge),
             partitions: snapshot.subjects.iter().filter_map(of_part).collect(),

@@ -6,8 +6,12 @@ use thresholds::State;
 
 use super::{
     class,
+    holders::Holder,
     node::{Card, Finding, Node, Source},
 };
+
+/// Holders of a device in its row.
+const HOLDERS_MAX: usize = 3;
 
 /// The page. Links are relative, so that a proxy may serve it below a path of its own.
 pub fn page(node: &Node, telemetry_path: &str) -> String {
@@ -31,8 +35,17 @@ pub fn page(node: &Node, telemetry_path: &str) -> String {
          <main id=\"devices\" aria-label=\"Devices\"><table>\n{device_head}{devices}</table></main>\n\
          <section aria-label=\"Sources\"><table id=\"sources\">\n{source_head}{sources}</table></section>\n\
          </body></html>\n",
-        device_head =
-            head(&["Device", "State", "Model", "Utilization", "Memory", "Temperature", "Power", "Problems"]),
+        device_head = head(&[
+            "Device",
+            "State",
+            "Model",
+            "Utilization",
+            "Memory",
+            "Temperature",
+            "Power",
+            "Problems",
+            "Held by"
+        ]),
         source_head = head(&["Source", "State", "Library", "Version", "Devices"]),
         name = escape(&node.name),
         program = node.program,
@@ -66,6 +79,7 @@ fn device(card: &Card) -> String {
         temperature.and_then(|hot| of(Some(hot.celsius), hot.limit_celsius, "°C", 1.0)),
         of(figures.power_watts, figures.power_limit_watts, "W", 1.0),
         Some(problems(card)),
+        Some(held_by(card)),
     ];
     let mut row = "<tr>".to_owned();
     for (column, cell) in cells.iter().enumerate() {
@@ -83,6 +97,15 @@ fn device(card: &Card) -> String {
 /// A state as a word in its colour.
 fn badge(state: State) -> String {
     format!("<span class=\"state {}\">{}</span>", class(state.word()), state.word())
+}
+
+/// Who holds a device; of many, the first few.
+fn held_by(card: &Card) -> String {
+    let mut names: Vec<_> = card.holders.iter().take(HOLDERS_MAX).map(Holder::name).collect();
+    if let Some(more) = card.holders.len().checked_sub(HOLDERS_MAX).filter(|more| *more > 0) {
+        names.push(format!("{more} more"));
+    }
+    names.join("; ")
 }
 
 /// Why a device is not OK.
