@@ -22,6 +22,7 @@ mod golden;
 mod header;
 mod health;
 mod hostile;
+mod incident;
 mod isolation;
 mod kernel_abi;
 mod level_zero;

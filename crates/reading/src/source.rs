@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use naming::Family;
 
-use crate::{Batch, Fault, Identity, LabelValue};
+use crate::{Batch, Fault, Identity, LabelValue, Wanted};
 
 /// A kind of silicon that may be on this node.
 pub trait Source: Send {
@@ -116,6 +116,13 @@ pub trait Sampler: Send {
     /// round.
     fn mandatory(&self) -> Option<Box<dyn Sampler>> {
         None
+    }
+
+    /// What reads the device more often between its rounds, on the same thread: with rates of its own, so that those
+    /// of the rounds stay over their interval. It makes no call that reads nothing of what is `wanted`. Without one of
+    /// its own, a device is read so by what is mandatory.
+    fn fine(&self, _wanted: &Wanted) -> Option<Box<dyn Sampler>> {
+        self.mandatory()
     }
 }
 

@@ -11,7 +11,10 @@ use tracing::Level;
 
 use super::{
     generate::Generate,
-    values::{ListenAddress, interval, list_interval, listen_address, request_path, timeout},
+    values::{
+        ListenAddress, fine_interval, incident_max, interval, list_interval, listen_address, request_path,
+        timeout,
+    },
 };
 
 // A comment on a type of this module would become the description of the command that takes its flags.
@@ -54,6 +57,8 @@ pub struct ServeFlags {
     pub log: LogFlags,
     #[command(flatten)]
     pub names: NamesFlags,
+    #[command(flatten)]
+    pub incident: IncidentFlags,
     #[command(flatten)]
     pub web: WebFlags,
     #[command(flatten)]
@@ -287,6 +292,36 @@ pub struct ChoiceFlags {
 pub enum Schema {
     Unified,
     Vendor,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Incident mode")]
+pub struct IncidentFlags {
+    /// Let alerts and people switch on finer samples with POST /-/incident, which /debug/samples then has
+    #[arg(id = "incident.enable", long = "incident.enable")]
+    pub enable: bool,
+
+    /// File with the token that a call must have; without it, users of the web configuration or clients on loopback
+    #[arg(id = "incident.token-file", long = "incident.token-file", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// The longest time that it is on, 1s to 24h
+    #[arg(
+        id = "incident.max", long = "incident.max",
+        value_name = "DURATION",
+        default_value = "30m",
+        value_parser = incident_max
+    )]
+    pub max: Duration,
+
+    /// Time between two fine samples of a device, 100ms to 10s
+    #[arg(
+        id = "incident.interval", long = "incident.interval",
+        value_name = "DURATION",
+        default_value = "250ms",
+        value_parser = fine_interval
+    )]
+    pub interval: Duration,
 }
 
 #[derive(Args)]

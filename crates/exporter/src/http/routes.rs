@@ -6,6 +6,7 @@ use bytes::Bytes;
 use exposition::negotiate;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
+    body::Body,
     header::{
         ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
         CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY,
@@ -19,6 +20,7 @@ use crate::{
     http::connections::Connections,
     http::live::{self, Live},
     http::web_config::guard::Guard,
+    incident::{Incident, web},
     sampling::device::Status,
     sampling::state::{ConnectionStatus, NodeState},
 };
@@ -42,6 +44,8 @@ pub struct Routes {
     pub connections: Rc<Connections>,
     /// Who may have which path.
     pub guard: Rc<Guard>,
+    /// Incident mode, where it may be switched on.
+    pub incident: Option<Rc<Incident>>,
 }
 
 fn response(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
@@ -59,11 +63,26 @@ pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Bytes> {
 impl Routes {
     /// The response to a request. Waits for a password to be checked and for nothing else: everything that is
     /// served is in memory.
-    pub async fn respond<B>(&self, request: &Request<B>, client: Client) -> Response<Bytes> {
+    pub async fn respond<B>(&self, request: &mut Request<B>, client: Client) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let config = self.guard.config();
-        let mut response = match self.guard.admit(&config, request, client).await {
-            Ok(is_known) => self.route(request, is_known || client.peer.is_local()),
-            Err(refused) => refused,
+        let path = request.uri().path();
+        let is_call = path == web::PATH;
+        let incident = self.incident.as_ref().filter(|_| is_call || path == web::SAMPLES);
+        let has_token = is_call && incident.is_some_and(|incident| incident.has_token(request));
+        let admitted = if has_token { Ok(true) } else { self.guard.admit(&config, request, client).await };
+        let mut response = match (admitted, incident) {
+            (Ok(is_known), Some(incident)) if is_call => {
+                incident.call(request, is_known, client.peer.is_local()).await
+            }
+            (Ok(_), Some(incident)) if request.method() == Method::GET => match self.no_room() {
+                Some(refusal) => refusal,
+                None => incident.samples(request).await,
+            },
+            (Ok(is_known), _) => self.route(request, is_known || client.peer.is_local()),
+            (Err(refused), _) => refused,
         };
         self.connections.counts().count_response(response.status().as_u16());
         let length = HeaderValue::from(response.body().len());
@@ -82,7 +101,10 @@ impl Routes {
     fn route<B>(&self, request: &Request<B>, details: bool) -> Response<Bytes> {
         let path = request.uri().path();
         let metrics = path == self.telemetry_path;
-        if !metrics && !PATHS.contains(&path) {
+        if [web::PATH, web::SAMPLES].contains(&path) && self.incident.is_none() {
+            return text(StatusCode::NOT_FOUND, "incident mode is off; start with --incident.enable\n");
+        }
+        if !metrics && !PATHS.contains(&path) && path != web::SAMPLES {
             return text(
                 StatusCode::NOT_FOUND,
                 format!("not found; metrics are at {}\n", self.telemetry_path),

@@ -20,8 +20,8 @@ use tracing::{info, warn};
 
 use self::standby::Standby;
 use crate::{
-    sampling::call::DriverCall, sampling::history::History, sampling::state::Generation,
-    sampling::sums::Sums, sampling::timing::Timing,
+    sampling::call::DriverCall, sampling::fine::Fine, sampling::history::History,
+    sampling::state::Generation, sampling::sums::Sums, sampling::timing::Timing,
 };
 
 /// What is known of a device.
@@ -133,6 +133,8 @@ fn announced(subject: &Subject) -> Vec<Announced> {
 pub struct Device {
     /// What identifies the silicon across enumerations.
     pub key: String,
+    /// Its fine samples.
+    pub fine: Fine,
     state: Mutex<State>,
     snapshot: ArcSwap<Snapshot>,
     generation: Generation,
@@ -159,7 +161,7 @@ impl Device {
         let snapshot = Snapshot::new(identity, Status::Starting, Instant::now(), Vec::new());
         let state = State { address: found.address.clone(), ..State::default() };
         let (state, snapshot) = (Mutex::new(state), ArcSwap::from_pointee(snapshot));
-        Self { key: found.key.clone(), state, snapshot, generation }
+        Self { key: found.key.clone(), fine: Fine::default(), state, snapshot, generation }
     }
 
     /// Notes where its driver lists it now.

@@ -4,6 +4,7 @@
 pub mod bus;
 pub mod call;
 pub mod device;
+pub mod fine;
 pub mod history;
 pub mod standby;
 pub mod state;
