@@ -211,14 +211,27 @@ fn prometheus_can_query_blocks_of_the_samples() -> Result<()> {
 }
 
 #[test]
-fn it_is_refused_where_everybody_could_switch_it_on() -> Result<()> {
+fn a_file_without_a_token_is_refused_at_the_start() -> Result<()> {
     let node = Node::new("h100-sxm-4")?;
-    let refused = node.run("serve", &["--incident.enable", "--web.listen-address=:0"])?;
-    ensure!(refused.code == Some(2), "{refused:?}");
-    ensure!(
-        refused.stderr.lines().count() == 1 && refused.stderr.contains("--incident.token-file"),
-        "{}",
-        refused.stderr
-    );
+    let token = node.dir().join("token");
+    fs::write(&token, "\n")?;
+    for mode in ["incident", "detach"] {
+        let flags = [format!("--{mode}.enable"), format!("--{mode}.token-file={}", token.display())];
+        let refused = node.run("serve", &[&flags[0], &flags[1]])?;
+        ensure!(refused.code == Some(2), "{refused:?}");
+        let (lines, flag) = (refused.stderr.lines().count(), format!("--{mode}.token-file"));
+        ensure!(lines == 1 && refused.stderr.contains(&flag), "{}", refused.stderr);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_page_of_another_site_cannot_switch_it_on() -> Result<()> {
+    let node = Node::new("h100-sxm-4")?;
+    let exporter = node.start(&["--incident.enable"])?;
+    exporter.settled()?;
+    let foreign = [JSON, ("Origin", "http://other.example")];
+    ensure!(status(&exporter, "{\"for\":\"1m\"}", &foreign)? == 403);
+    ensure!(active(&exporter)? == 0.0);
     Ok(())
 }

@@ -62,6 +62,8 @@ pub struct ServeFlags {
     #[command(flatten)]
     pub web: WebFlags,
     #[command(flatten)]
+    pub detach: DetachFlags,
+    #[command(flatten)]
     pub health: HealthSocketFlags,
 }
 
@@ -398,4 +400,22 @@ pub struct WebFlags {
         value_parser = timeout
     )]
     pub idle_timeout: Duration,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Letting go")]
+pub struct DetachFlags {
+    /// Let go of devices on POST /-/detach, and take them again on /-/attach: for users of the web configuration,
+    /// whoever has the token, or, without either, clients of this host
+    #[arg(id = "detach.enable", long = "detach.enable")]
+    pub enable: bool,
+
+    /// File with the token that /-/detach and /-/attach take as Authorization: Bearer
+    #[arg(
+        id = "detach.token-file",
+        long = "detach.token-file",
+        value_name = "FILE",
+        requires = "detach.enable"
+    )]
+    pub token_file: Option<PathBuf>,
 }

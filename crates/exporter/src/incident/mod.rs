@@ -16,10 +16,9 @@ use std::{
 
 use naming::{Count, Flag, Label, Seconds, catalogue as m};
 use reading::{Batch, Identity, Labels};
-use ring::hmac;
 use tracing::{info, warn};
 
-use crate::{http::web_config::rate::Bucket, sampling::state::NodeState};
+use crate::{http::authority::Authority, http::web_config::rate::Bucket, sampling::state::NodeState};
 
 /// The most causes at a time, and alerts that are remembered as over.
 const CAUSES: usize = 1024;
@@ -30,18 +29,18 @@ const RESULTS: [&str; 6] = ["chosen", "resolved", "replayed", "other_node", "unk
 /// The name of a call by hand among the causes.
 const BY_HAND: &str = "request";
 
-/// Who may switch it on, and for how long.
+/// For how long it may be on, and where.
 pub struct Settings {
     /// The longest time.
     pub max: Duration,
     /// The name by which alerts call this node.
     pub node_name: String,
-    /// A key, and the tag of the token under it.
-    pub token: Option<(hmac::Key, hmac::Tag)>,
 }
 
 /// The mode, on the thread of HTTP.
 pub struct Incident {
+    /// Who may switch it.
+    pub authority: Authority,
     settings: Settings,
     node: Arc<NodeState>,
     bucket: Bucket,
@@ -92,8 +91,8 @@ impl Choice {
 
 impl Incident {
     /// It is off.
-    pub fn new(settings: Settings, node: Arc<NodeState>) -> Self {
-        Self { settings, node, bucket: Bucket::default(), state: RefCell::default() }
+    pub fn new(authority: Authority, settings: Settings, node: Arc<NodeState>) -> Self {
+        Self { authority, settings, node, bucket: Bucket::default(), state: RefCell::default() }
     }
 
     fn identities(&self) -> Vec<Arc<Identity>> {

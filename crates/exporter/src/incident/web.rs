@@ -10,14 +10,13 @@ use bytes::Bytes;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Body,
-    header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use naming::METRICS;
-use ring::hmac;
 use tokio::sync::oneshot;
 
 use super::{Incident, samples};
-use crate::http::{routes::text, web_config::rate::Rate};
+use crate::http::{authority::Admission, connection::Client, routes::text, web_config::rate::Rate};
 
 /// The path of the call.
 pub const PATH: &str = "/-/incident";
@@ -35,19 +34,13 @@ const DISCARDED_MAX: usize = 16 << 20;
 const RATE: Rate = Rate { interval: Duration::from_millis(200), burst: 50 };
 
 impl Incident {
-    /// Whether a request has the token.
-    pub fn has_token<B>(&self, request: &Request<B>) -> bool {
-        let Some((key, tag)) = &self.settings.token else { return false };
-        let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        // The comparison takes the same time wherever two tokens differ.
-        given.is_some_and(|(_, token)| hmac::verify(key, token.trim().as_bytes(), tag.as_ref()).is_ok())
-    }
-
-    /// The response to the call. `is_known`: the client has shown who it is; `is_local`: it is on this host.
-    pub async fn call<B>(&self, request: &mut Request<B>, is_known: bool, is_local: bool) -> Response<Bytes>
+    /// The response to the call of a client.
+    pub async fn call<B>(
+        &self,
+        request: &mut Request<B>,
+        client: Client,
+        admission: Admission,
+    ) -> Response<Bytes>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -56,11 +49,8 @@ impl Incident {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return response;
         }
-        if !is_known && (self.settings.token.is_some() || !is_local) {
-            let mut response = text(StatusCode::UNAUTHORIZED, "a token or a user is needed\n");
-            let how = HeaderValue::from_static("Bearer realm=\"incident\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, how);
-            return response;
+        if let Some(refusal) = self.authority.refusal(request.headers(), client, admission) {
+            return refusal;
         }
         if !self.bucket.take(RATE, tokio::time::Instant::now()) {
             let mut response = text(StatusCode::TOO_MANY_REQUESTS, "more calls than five a second\n");
