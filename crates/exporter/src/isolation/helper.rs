@@ -88,7 +88,7 @@ pub fn serve(mut source: Box<dyn Source>) -> io::Result<()> {
                     results.send(number, &Err::<(), _>(fault));
                 }
             }
-            Call::Sample(device) | Call::Mandatory(device) => {
+            Call::Sample(device) | Call::Mandatory(device) | Call::Fine((device, _)) => {
                 let is_sample = matches!(call, Call::Sample(_));
                 let is_open = devices.get(&device).is_some_and(|calls| calls.send((number, call)).is_ok());
                 if !is_open && is_sample {
@@ -220,9 +220,13 @@ fn attend_device(
     };
     let mut capacity = 0;
     for (number, call) in jobs {
-        if matches!(call, Call::Mandatory(_)) {
-            let reader = guarded(call.name(), || sampler.mandatory()).ok().flatten();
-            let reader = reader.map(|reader| waiting.add(Box::new(|| Ok(reader))));
+        let reader = match &call {
+            Call::Mandatory(_) => Some(guarded(call.name(), || sampler.mandatory())),
+            Call::Fine((_, wanted)) => Some(guarded(call.name(), || sampler.fine(wanted))),
+            _ => None,
+        };
+        if let Some(reader) = reader {
+            let reader = reader.ok().flatten().map(|reader| waiting.add(Box::new(|| Ok(reader))));
             results.send(number, &reader);
             continue;
         }

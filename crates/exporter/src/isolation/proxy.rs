@@ -11,7 +11,7 @@ use std::{
 use naming::Family;
 use reading::{
     Backend, Batch, Fault, Found, Identity, Lost, Notify, Prior, Remembered, Sampler, Session, Source,
-    Unavailable,
+    Unavailable, Wanted,
 };
 
 use super::{
@@ -165,6 +165,12 @@ impl RemoteDevice {
         self.link.call::<Result<(), Fault>>(Call::Open(self.number))??;
         Ok(Box::new(self))
     }
+
+    /// What else reads the device, as the helper's sampler makes it.
+    fn reader(&self, call: Call) -> Option<Box<dyn Sampler>> {
+        let number = self.link.call::<Option<u32>>(call).ok()??;
+        Self { link: Arc::clone(&self.link), number }.open().ok()
+    }
 }
 
 impl Sampler for RemoteDevice {
@@ -177,8 +183,11 @@ impl Sampler for RemoteDevice {
     }
 
     fn mandatory(&self) -> Option<Box<dyn Sampler>> {
-        let number = self.link.call::<Option<u32>>(Call::Mandatory(self.number)).ok()??;
-        Self { link: Arc::clone(&self.link), number }.open().ok()
+        self.reader(Call::Mandatory(self.number))
+    }
+
+    fn fine(&self, wanted: &Wanted) -> Option<Box<dyn Sampler>> {
+        self.reader(Call::Fine((self.number, wanted.clone())))
     }
 }
 

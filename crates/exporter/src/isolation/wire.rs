@@ -11,7 +11,7 @@ use std::{
 use naming::{Absence, Family, FaultCode, Id, Label, Value};
 use reading::{
     Absent, Alias, Announced, Backend, Batch, Client, Code, Fault, Group, Identity, LabelValue, Labels, Lost,
-    Notice, Prior, Reading, Remembered, Unavailable,
+    Notice, Prior, Reading, Remembered, Unavailable, Wanted,
 };
 use source::lock;
 
@@ -137,6 +137,16 @@ impl Wire for Id {
 
     fn take(input: &mut &[u8]) -> Option<Self> {
         Self::of_index(u16::take(input)?)
+    }
+}
+
+impl Wire for Wanted {
+    fn append(&self, out: &mut Vec<u8>) {
+        Id::all().filter(|id| self.has(*id)).collect::<Vec<_>>().append(out);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        Vec::take(input).map(|ids| Self::default().only(&ids))
     }
 }
 
