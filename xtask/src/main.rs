@@ -46,9 +46,9 @@ usage: cargo xtask COMMAND
   generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/, examples/federation/ and the
                                        chart's copies; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
-  bench [scrapes [--old PROGRAM]|page|rules] [--quick]
-                                       measure scrapes beside other exporters (and another build of accelscope), and
-                                       rules at fleet size
+  bench [scrapes [--old PROGRAM]|page|incident|rules] [--quick]
+                                       measure scrapes beside other exporters (and another build of accelscope), browsers
+                                       with a node's page, incident mode, and rules at fleet size
   faults [--only TEXT] [--dwell SECONDS] [--json]
                                        every source with every fault that it can have, and what each costs
   soak [--hours N] [--seed N]          memory, threads and descriptors under faults and clients of every kind";
@@ -97,6 +97,7 @@ fn bench(words: &[&str]) -> Result<()> {
         [] => {
             bench::scrapes::run(extent, None)?;
             bench::page::run(extent)?;
+            bench::incident::run(extent)?;
             bench::rules::run(extent)
         }
         ["scrapes"] => bench::scrapes::run(extent, None),
@@ -104,9 +105,10 @@ fn bench(words: &[&str]) -> Result<()> {
             bench::scrapes::run(extent, Some(&Path::new(program).canonicalize()?))
         }
         ["page"] => bench::page::run(extent),
+        ["incident"] => bench::incident::run(extent),
         ["rules"] => bench::rules::run(extent),
         _ => bail!(
-            "bench: unknown part `{}`; it takes scrapes (with --old PROGRAM), page or rules, and --quick",
+            "bench: unknown part `{}`; it takes scrapes (with --old PROGRAM), page, incident or rules, and --quick",
             part.join(" ")
         ),
     }

@@ -1,6 +1,7 @@
-//! `cargo xtask bench`: what a scrape costs beside other exporters, what the page of a node costs, and what the rules
-//! cost at fleet size.
+//! `cargo xtask bench`: what a scrape costs beside other exporters, what the page of a node and incident mode
+//! cost, and what the rules cost at fleet size.
 
+pub mod incident;
 mod measure;
 pub mod page;
 pub mod rules;
