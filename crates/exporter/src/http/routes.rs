@@ -114,13 +114,13 @@ impl Routes {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let is_get = request.method() == Method::GET;
+        let is_read = [Method::GET, Method::HEAD].contains(request.method());
         match (request.uri().path(), &self.incident) {
             (DETACH | ATTACH, _) => {
                 detach::respond(&self.node, self.detach.as_ref(), request, client, admission).await
             }
             (web::PATH, Some(incident)) => incident.call(request, client, admission).await,
-            (web::SAMPLES, Some(incident)) if is_get => match self.no_room() {
+            (web::SAMPLES, Some(incident)) if is_read => match self.no_room() {
                 Some(refusal) => refusal,
                 None => incident.samples(request).await,
             },

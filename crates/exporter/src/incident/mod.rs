@@ -10,6 +10,7 @@ pub mod web;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -53,15 +54,16 @@ struct State {
     begun: Option<Instant>,
     causes: Vec<Cause>,
     /// Alerts that are over, by key and start: one that comes again is a copy.
-    over: VecDeque<(String, String)>,
+    over: VecDeque<(u64, u64)>,
     results: BTreeMap<&'static str, u64>,
 }
 
 /// Why it is on.
 struct Cause {
-    key: String,
-    /// When the alert began, as its sender writes it.
-    started: String,
+    /// The digest of what identifies the alert, which may be long.
+    key: u64,
+    /// The digest of the alert's beginning, as its sender writes it.
+    started: u64,
     name: String,
     until: Instant,
     choice: Choice,
@@ -104,8 +106,8 @@ impl Incident {
     fn begin(
         &self,
         now: Instant,
-        key: String,
-        started: String,
+        key: u64,
+        started: u64,
         name: String,
         hold: Duration,
         choice: Choice,
@@ -129,7 +131,7 @@ impl Incident {
     }
 
     /// Ends a cause, or every one.
-    fn end(&self, key: Option<&str>) {
+    fn end(&self, key: Option<u64>) {
         let mut state = self.state.borrow_mut();
         let is_over = |cause: &mut Cause| key.is_none_or(|key| cause.key == key);
         let ended: Vec<_> = state.causes.extract_if(.., is_over).collect();
@@ -200,6 +202,13 @@ impl Incident {
     }
 }
 
+/// A number in place of a text of any length.
+fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
 fn triggers(state: &State) -> Vec<String> {
     let mut names: Vec<_> = state.causes.iter().map(|cause| cause.name.clone()).collect();
     names.sort_unstable();
@@ -208,7 +217,7 @@ fn triggers(state: &State) -> Vec<String> {
 }
 
 fn remember(state: &mut State, ended: Vec<Cause>) {
-    let alerts = ended.into_iter().filter(|cause| cause.key != BY_HAND);
+    let alerts = ended.into_iter().filter(|cause| cause.key != digest(BY_HAND));
     state.over.extend(alerts.map(|cause| (cause.key, cause.started)));
     let many = state.over.len().saturating_sub(CAUSES);
     state.over.drain(..many);

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Instant};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{BY_HAND, Choice, Incident};
+use super::{BY_HAND, Choice, Incident, digest};
+
+/// How much of an alert's name is shown.
+const NAME_MAX: usize = 128;
 
 /// Version 4 of Alertmanager's webhook, as far as it is read.
 #[derive(Deserialize)]
@@ -93,7 +96,7 @@ impl Incident {
         }
         let choice = Choice { names, ..Choice::default() };
         let hold = hold.min(self.settings.max);
-        match self.begin(now, BY_HAND.to_owned(), String::new(), BY_HAND.to_owned(), hold, choice) {
+        match self.begin(now, digest(BY_HAND), 0, BY_HAND.to_owned(), hold, choice) {
             "chosen" => Ok(()),
             _ => Err((429, "too many causes at a time".to_owned())),
         }
@@ -102,10 +105,10 @@ impl Incident {
     /// What becomes of one alert.
     fn alert(&self, alert: Alert, now: Instant) -> &'static str {
         let Alert { status, labels, starts_at, fingerprint } = alert;
-        let key = if fingerprint.is_empty() { format!("{labels:?}") } else { fingerprint };
+        let key = if fingerprint.is_empty() { digest(&format!("{labels:?}")) } else { digest(&fingerprint) };
         if status == "resolved" {
             let is_known = self.state.borrow().causes.iter().any(|cause| cause.key == key);
-            self.end(Some(&key));
+            self.end(Some(key));
             return if is_known { "resolved" } else { "replayed" };
         }
         let label = |names: &[&str]| {
@@ -126,7 +129,8 @@ impl Incident {
             return "unknown_device";
         }
         let name = label(&["alertname"]).unwrap_or_else(|| "alert".to_owned());
-        self.begin(now, key, starts_at, name, self.settings.max, choice)
+        let name = name.chars().take(NAME_MAX).collect();
+        self.begin(now, key, digest(&starts_at), name, self.settings.max, choice)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -16,7 +16,10 @@ use naming::METRICS;
 use tokio::sync::oneshot;
 
 use super::{Incident, samples};
-use crate::http::{authority::Admission, connection::Client, routes::text, web_config::rate::Rate};
+use crate::{
+    http::{authority::Admission, connection::Client, routes::text, web_config::rate::Rate},
+    sampling::fine::Since,
+};
 
 /// The path of the call.
 pub const PATH: &str = "/-/incident";
@@ -83,7 +86,7 @@ impl Incident {
     pub async fn samples<B>(&self, request: &Request<B>) -> Response<Bytes> {
         let accepts = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let mut is_openmetrics = accepts.contains("application/openmetrics-text");
-        let (mut devices, mut metrics, mut since) = (Vec::new(), Vec::new(), 0);
+        let (mut devices, mut metrics, mut since) = (Vec::new(), Vec::new(), Since::At(0));
         let bad = |why: String| text(StatusCode::BAD_REQUEST, why + "\n");
         for (key, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
             match &*key {
@@ -151,15 +154,13 @@ impl Incident {
     }
 }
 
-/// Milliseconds since 1970, of Unix seconds or of a time ago.
-fn moment(text: &str) -> Option<i64> {
+/// Unix seconds, or a time ago.
+fn moment(text: &str) -> Option<Since> {
     #[expect(clippy::cast_possible_truncation, reason = "such times are long past or far away")]
     if let Ok(seconds) = text.parse::<f64>() {
-        return seconds.is_finite().then_some((seconds * 1e3) as i64);
+        return seconds.is_finite().then_some(Since::At((seconds * 1e3) as i64));
     }
-    let ago = humantime::parse_duration(text).ok()?;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.saturating_sub(ago);
-    i64::try_from(since.as_millis()).ok()
+    humantime::parse_duration(text).ok().map(Since::Ago)
 }
 
 /// Reads a body, or discards one that is too long.

@@ -56,6 +56,15 @@ pub struct Fine {
     ring: Mutex<Option<Box<Ring>>>,
 }
 
+/// From when on samples are asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Since {
+    /// Milliseconds since 1970.
+    At(i64),
+    /// A time ago, whatever the clock did since.
+    Ago(Duration),
+}
+
 /// One series and its samples: milliseconds since 1970, and the value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
@@ -113,10 +122,16 @@ impl Fine {
         }
     }
 
-    /// The series that `is_meant` chooses, with their samples from a moment on, in milliseconds since 1970.
-    pub fn series(&self, since: i64, is_meant: impl Fn(&Identity, Id) -> bool) -> Vec<Series> {
+    /// The series that `is_meant` chooses, with their samples from a moment on.
+    pub fn series(&self, since: Since, is_meant: impl Fn(&Identity, Id) -> bool) -> Vec<Series> {
         let ring = lock(&self.ring);
         let Some(ring) = &*ring else { return Vec::new() };
+        let since = match since {
+            Since::At(milliseconds) => milliseconds,
+            Since::Ago(ago) => {
+                Instant::now().checked_sub(ago).map_or(i64::MIN, |from| ring.milliseconds(from))
+            }
+        };
         let meant = ring.columns.iter().filter(|column| is_meant(&column.identity, column.id));
         let series = meant.map(|Column { identity, id, labels, values }| Series {
             identity: Arc::clone(identity),
@@ -292,10 +307,10 @@ mod tests {
         for (milliseconds, watts) in [(0, Some(1.0)), (250, None), (500, Some(3.0))] {
             fine.add(round(watts, None), start + Duration::from_millis(milliseconds));
         }
-        let series = fine.series(0, |_, id| id == m::POWER.id);
+        let series = fine.series(Since::At(0), |_, id| id == m::POWER.id);
         let [(first, one), (last, three)] = series[0].samples[..] else { panic!("{series:?}") };
         assert_eq!((last - first, one, three), (500, 1.0, 3.0));
-        assert_eq!(fine.series(first + 1, |_, id| id == m::POWER.id)[0].samples.len(), 1);
-        assert!(fine.series(last + 1, |_, _| true).is_empty());
+        assert_eq!(fine.series(Since::At(first + 1), |_, id| id == m::POWER.id)[0].samples.len(), 1);
+        assert!(fine.series(Since::At(last + 1), |_, _| true).is_empty());
     }
 }
