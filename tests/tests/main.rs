@@ -20,6 +20,7 @@ mod faults;
 mod gaudi;
 mod golden;
 mod header;
+mod health;
 mod hostile;
 mod isolation;
 mod kernel_abi;

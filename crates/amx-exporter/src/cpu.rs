@@ -36,6 +36,8 @@ pub struct Model {
     number: (u32, u32),
     /// Code name, for `accel_device_info`.
     pub architecture: &'static str,
+    /// Whether it has AMX units.
+    has_amx: bool,
     /// Raw config of the event that counts a core's cycles once for all of its threads, where Intel publishes
     /// one. The kernel does not check raw configs: one of another model would count something else.
     pub core_cycles: Option<u64>,
@@ -56,25 +58,26 @@ const AMX_BUSY: Option<u64> = Some(0x02b7);
 
 /// Xeons since 2023, by display family and model.
 const MODELS: [Model; 8] = [
-    model(6, 0x8f, "sapphire-rapids", DISTRIBUTED, AMX_BUSY),
-    model(6, 0xcf, "emerald-rapids", DISTRIBUTED, AMX_BUSY),
-    model(6, 0xad, "granite-rapids", DISTRIBUTED, AMX_BUSY),
-    model(6, 0xae, "granite-rapids-d", DISTRIBUTED, AMX_BUSY),
-    model(6, 0xaf, "sierra-forest", SINGLE, None),
-    model(6, 0xb6, "grand-ridge", SINGLE, None),
-    model(6, 0xdd, "clearwater-forest", SINGLE, None),
+    model(6, 0x8f, "sapphire-rapids", true, DISTRIBUTED, AMX_BUSY),
+    model(6, 0xcf, "emerald-rapids", true, DISTRIBUTED, AMX_BUSY),
+    model(6, 0xad, "granite-rapids", true, DISTRIBUTED, AMX_BUSY),
+    model(6, 0xae, "granite-rapids-d", true, DISTRIBUTED, AMX_BUSY),
+    model(6, 0xaf, "sierra-forest", false, SINGLE, None),
+    model(6, 0xb6, "grand-ridge", false, SINGLE, None),
+    model(6, 0xdd, "clearwater-forest", false, SINGLE, None),
     // Has AMX; no event file is published for it.
-    model(19, 0x01, "diamond-rapids", None, None),
+    model(19, 0x01, "diamond-rapids", true, None, None),
 ];
 
 const fn model(
     family: u32,
     model: u32,
     architecture: &'static str,
+    has_amx: bool,
     core_cycles: Option<u64>,
     amx_busy: Option<u64>,
 ) -> Model {
-    Model { number: (family, model), architecture, core_cycles, amx_busy }
+    Model { number: (family, model), architecture, has_amx, core_cycles, amx_busy }
 }
 
 impl Cpu {
@@ -115,6 +118,14 @@ impl Cpu {
     /// The table's row for this model.
     pub fn known(&self) -> Option<Model> {
         MODELS.into_iter().find(|row| row.number == (self.family, self.model))
+    }
+
+    /// Whether the model has AMX and CPUID does not show it.
+    ///
+    /// # Errors
+    /// The model is not in the table.
+    pub fn amx_missing(&self) -> Result<bool, FaultCode> {
+        self.known().map(|model| model.has_amx && !self.amx).ok_or(FaultCode::UnknownModel)
     }
 
     /// Raw config of the event that counts cycles in which AMX is busy, or why there is none to open.
@@ -195,6 +206,11 @@ mod tests {
             assert_eq!(cpu.vendor, "GenuineIntel");
             assert_eq!(cpu.known().map_or("", |model| model.architecture), architecture, "{signature:#x}");
             assert_eq!((cpu.core_event(), cpu.amx_event()), (core, event), "{signature:#x}");
+            let missing = match architecture {
+                "" => Err(FaultCode::UnknownModel),
+                _ => Ok(edx == 0 && architecture != "sierra-forest"),
+            };
+            assert_eq!(cpu.amx_missing(), missing, "{signature:#x}");
         }
         assert_eq!(
             intel(0x000a_06d1, TILE_BF16_INT8, 1 << 21).amx_types,

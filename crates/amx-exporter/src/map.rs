@@ -18,6 +18,8 @@ use crate::{
 pub struct Sample<'a> {
     /// Labels of the info metric.
     pub info: &'a Labels,
+    /// Whether the processor hides its AMX units.
+    pub amx_missing: Measured<bool>,
     /// Kernel files.
     pub raw: &'a Raw,
     /// What holds the clocks down.
@@ -31,6 +33,7 @@ pub struct Sample<'a> {
 /// Puts all metrics of a socket into the batch.
 pub fn socket(sample: &Sample<'_>, batch: &mut Batch) {
     batch.put(m::DEVICE_INFO, sample.info.clone(), Ok(Flag(true)));
+    batch.put(m::AMX_MISSING, Labels::NONE, sample.amx_missing.map(Flag));
     counters(sample, batch);
     heat_and_power(sample, batch);
     throttling(sample, batch);

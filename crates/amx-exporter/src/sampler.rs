@@ -36,6 +36,8 @@ pub struct SocketConfig {
     pub number: u32,
     /// Labels of its series.
     pub identity: Arc<Identity>,
+    /// Whether the processor hides the AMX units that its model has, where the model is known.
+    pub amx_missing: Measured<bool>,
     /// Labels of the info metric.
     pub info: Info,
     /// Whether each core has its own series.
@@ -112,6 +114,7 @@ impl SocketSampler {
         self.config.info.renew(now);
         let sample = map::Sample {
             info: self.config.info.labels(),
+            amx_missing: self.config.amx_missing,
             throttled: self.throttling.update(&raw),
             raw: &raw,
             cores: cores.as_ref().map_err(|fault| *fault),

@@ -7,7 +7,7 @@ use std::{
 
 use kernel::File;
 use naming::{Family, Label};
-use reading::{Backend, Found, Identity, Labels, Lost, Prior, Session, Source, Unavailable};
+use reading::{Backend, Fault, Found, Identity, Labels, Lost, Prior, Session, Source, Unavailable};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use source::Info;
 
@@ -132,7 +132,8 @@ impl AmxSession {
         let open = move || {
             let facts = (cpu.clone(), sysfs.clone());
             let info = Info::new(move || info(&facts.0, &facts.1));
-            let socket = SocketConfig { sysfs, number, identity: labels, info, per_core };
+            let amx_missing = cpu.amx_missing().map_err(|code| Fault::new("cpuid", code));
+            let socket = SocketConfig { sysfs, number, identity: labels, amx_missing, info, per_core };
             Ok(Box::new(SocketSampler::new(socket, &perf, &cpu)) as _)
         };
         Found { key: device, address: None, identity, open: Box::new(open) }

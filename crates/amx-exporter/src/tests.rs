@@ -11,7 +11,7 @@ use std::{
 };
 
 use naming::Family;
-use reading::{Absence, Batch, Identity, Labels};
+use reading::{Absence, Batch, Fault, Identity, Labels};
 use source::Info;
 
 use crate::{
@@ -160,6 +160,7 @@ impl Tree {
             sysfs: self.0.path().to_owned(),
             number,
             identity: Arc::new(Identity::new(Family::Amx, "socket0")),
+            amx_missing: cpu.amx_missing().map_err(|code| Fault::new("cpuid", code)),
             info: Info::new(|| Labels::Shared([].into())),
             per_core,
         };

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod health;
 mod http;
 mod isolation;
 mod sampling;
@@ -145,6 +146,8 @@ fn run(
                 return Ok(Exit::Unreadable);
             }
         }
+        Command::Health(flags) if flags.look => commands::health::look_here(&flags, specs, &matches)?,
+        Command::Health(flags) => return commands::health::run(&flags, args),
         Command::Serve(flags) => {
             start_log(&flags.log, &program);
             let serve = settings::serve(flags, name, specs, &matches, &config)?;
@@ -178,6 +181,7 @@ fn help(
     let (sources, logging, interval, names) = match *command {
         Command::Serve(flags) => (flags.sources, flags.log, flags.sampling.interval, Some(flags.names)),
         Command::Probe(flags) => (flags.sources, flags.log, PROBE_INTERVAL, None),
+        Command::Health(flags) => (flags.sources, flags.log, PROBE_INTERVAL, None),
         Command::Fields(_) | Command::Generate(_) => return Ok(Exit::Usage),
     };
     let library = settings::library(family, &sources, interval, specs, &matches, names.as_ref())?;

@@ -153,12 +153,16 @@ labels! {
             "network_bound", "high_throughput_inference", "medium_throughput_inference", "low_latency_inference",
             "training", "inference", "max_q_2", "max_q_3", "low_priority_background"]);
     RatedTops = "rated_tops", "Rated operations per second in 10^12, as the driver reports it", Fact;
-    Reason = "reason", "What holds the clocks below their maximum",
+    Reason = "reason", "What holds the clocks below their maximum, or why a device is not healthy, according to the metric",
         Closed(&["idle", "app_clocks", "sw_power_cap", "hw_slowdown", "sync_boost", "sw_thermal", "hw_thermal",
             "hw_power_brake", "display_clocks", "board_limit", "reliability", "low_utilization", "thermal", "core_thermal",
             "power", "pl1", "pl2", "pl4", "prochot", "ratl", "vr_thermalert", "vr_tdc", "soc_thermal", "mem_thermal",
             "vr_thermal", "iccmax", "pwrbrk", "soc_avg_thermal", "fastvmode", "psys_pl1", "psys_pl2", "p0_freq", "psys_crit",
-            "psys_pl4", "vr_tempalert", "psu_alert", "sw_range", "hw_range", "voltage", "any", "other"]);
+            "psys_pl4", "vr_tempalert", "psu_alert", "sw_range", "hw_range", "voltage", "any", "other",
+            "lost", "hung", "gone", "missing", "stale", "starting", "recovery_action", "firmware_wedged", "critical_error",
+            "device_error", "ras_error", "device_reset", "uncorrectable_errors", "remap_failed", "repair_pending",
+            "no_spare_row", "on_chip_errors", "pages_retired", "rows_remapped", "links_down", "link_errors",
+            "pcie_degraded", "fabric", "throttled", "overheating", "resetting", "amx_missing"]);
     RegistrationStatus = "registration_status", "What registration with the fabric manager returned", Fact;
     RenderNode = "render_node", "The kernel's name of the GPU's render node below /dev/dri, which may differ after each boot", Fact;
     RuntimeVersion = "runtime_version", "Highest version of the compute runtime that the driver supports", Fact;
@@ -180,7 +184,8 @@ labels! {
     Slot = "slot", "Number of the slot in the chassis, switches included", Fact;
     Source = "source", "Name of the source, which is that of its family", Closed(&Family::NAMES);
     State = "state", "State that the series stands for",
-        Closed(&["not_supported", "not_started", "in_progress", "completed", "active", "suspended", "busy", "idle", "inactive"]);
+        Closed(&["not_supported", "not_started", "in_progress", "completed", "active", "suspended", "busy", "idle", "inactive",
+            "ok", "degraded", "failed", "unknown"]);
     Tray = "tray", "Number of the compute tray in the chassis, switches not included", Fact;
     User = "user", "Who submitted the batch job, or the number of that user", Open;
     Value = "value", "Value of the pod's label", Open;

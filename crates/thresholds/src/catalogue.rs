@@ -16,7 +16,7 @@ use crate::{
 
 mod files;
 
-pub(crate) use files::{Dcgm, DeviceFiles, read};
+pub(crate) use files::{Dcgm, DeviceFiles, alerts, read};
 
 /// Bands in the order from worst-low to worst-high.
 pub(crate) const BANDS: [&str; 4] = ["low_red", "low_amber", "amber", "red"];

@@ -4,8 +4,11 @@
 //! that rules and dashboards give it. Only how its value is made of readings is written a second time, in [`MEASURES`];
 //! a test gives both the same examples.
 
+mod health;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use health::{Health, HealthReason, Presence, REASONS, Watched, actions};
 use naming::{
     Family, Id, Label,
     catalogue::{
@@ -118,7 +121,9 @@ pub struct Judge {
     reasons: Vec<Reason>,
     /// XIDs after which the device or its node must be reset.
     critical: BTreeSet<String>,
-    /// Names of the families in which those stay open for a day.
+    /// XIDs that ask nothing of the device: those of an application, and those that ask for nothing.
+    harmless: BTreeSet<String>,
+    /// Names of the families in which critical ones stay open for a day.
     stay_open: BTreeSet<String>,
     /// What to do, by kind and code; the meaning too, of codes that are not XIDs.
     codes: BTreeMap<(String, String), (String, String)>,
@@ -177,13 +182,15 @@ impl Judge {
         for event in files.events {
             codes.insert((event.kind, event.code), (event.meaning, named(&event.action)));
         }
-        let mut critical = BTreeSet::new();
+        let (mut critical, mut harmless) = (BTreeSet::new(), BTreeSet::new());
         for xid in files.xids {
             for code in xid.codes {
                 let meaning = naming::xid_text(u64::from(code)).to_owned();
                 codes.insert((XID.to_owned(), code.to_string()), (meaning, named(&xid.action)));
                 if xid.severity == Severity::Critical {
                     critical.insert(code.to_string());
+                } else if xid.severity == Severity::Info || xid.bucket == RESTART_APP {
+                    harmless.insert(code.to_string());
                 }
             }
         }
@@ -197,7 +204,7 @@ impl Judge {
             });
         let stay_open = stay_open.collect();
         let signals = files.signals.into_iter().filter_map(measured).collect();
-        Self { signals, reasons: files.reasons, critical, stay_open, codes }
+        Self { signals, reasons: files.reasons, critical, harmless, stay_open, codes }
     }
 
     /// Every signal that a device has, in the order of the catalogue. Those that only explain a load are left out: they
@@ -228,9 +235,9 @@ impl Judge {
         (number.map(naming::xid_text), None)
     }
 
-    /// Codes that are new or open.
-    fn events(&self, _: &Signal, facts: &dyn Facts) -> Option<f64> {
-        let (now, known) = (facts.now(), facts.series(ERROR_LAST.id));
+    /// The events that are new or open, of those that are `known` by their times.
+    fn open<'p>(&self, known: &'p [Point], facts: &dyn Facts) -> Vec<&'p Point> {
+        let now = facts.now();
         let is_settled = highest(with(facts, RECOVERY_ACTION.id, &[(Label::Action, "none")]))
             .is_some_and(|none| none > 0.0);
         let waits = !is_settled && self.stay_open.contains(facts.family().name());
@@ -239,7 +246,13 @@ impl Judge {
             let is_critical = event.label(Label::Code).is_some_and(|code| self.critical.contains(code));
             age.abs() < WINDOW_SECONDS as f64 || waits && is_critical && age < CRITICAL_SECONDS
         };
-        let open = known.iter().filter(is_open).count();
+        known.iter().filter(is_open).collect()
+    }
+
+    /// Codes that are new or open.
+    fn events(&self, _: &Signal, facts: &dyn Facts) -> Option<f64> {
+        let known = facts.series(ERROR_LAST.id);
+        let open = self.open(&known, facts).len();
         if open == 0 && facts.series(ERRORS.id).is_empty() && known.is_empty() {
             return None;
         }
@@ -281,6 +294,9 @@ fn shown(signal: &Signal, value: Option<f64>) -> (&str, Option<String>) {
 
 /// The kind of NVIDIA's errors, whose codes are numbers with a text.
 const XID: &str = "xid";
+
+/// NVIDIA's word for errors of which the application is restarted, since the device is fine.
+const RESTART_APP: &str = "RESTART_APP";
 
 /// An action, which is Markdown, as plain text with the names of the metrics that it refers to.
 fn named(action: &str) -> String {

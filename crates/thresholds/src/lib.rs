@@ -33,7 +33,10 @@ use relabel::Relabel;
 
 pub use backends::{BackendsError, backends};
 pub use dashboards::BandPanel;
-pub use judge::{Facts, Finding, Judge, Point, State, WINDOW_SECONDS};
+pub use judge::{
+    Facts, Finding, Health, HealthReason, Judge, Point, Presence, REASONS, State, WINDOW_SECONDS, Watched,
+    actions,
+};
 pub use overrides::{Overrides, OverridesError};
 
 /// What to generate.

@@ -25,8 +25,9 @@ use crate::{
     matrix::{Fault, SOURCES, Source},
 };
 
-/// Between two rounds of a source.
-const INTERVAL: [&str; 2] = ["--interval", "200ms"];
+/// Many rounds of a source, and the labels that the habanalabs driver's package installs: without them the exporter
+/// asks HLML for temperatures, and that call leaks memory, in the simulation too.
+const FLAGS: [&str; 4] = ["--interval", "200ms", "--path.sensors", "sys/accelsim/hl_sensors.conf"];
 
 /// Between two faults; each falls on the next machine.
 const FAULT_PERIOD: Duration = Duration::from_millis(300);
@@ -115,7 +116,7 @@ struct Member {
 impl Member {
     fn start(artefacts: &Artefacts, source: &Source) -> Result<Self> {
         let node = Node::with(artefacts.clone(), source.machine)?.only(source.family);
-        let mut exporter = node.start(&[source.flags, &INTERVAL].concat())?;
+        let mut exporter = node.start(&[source.flags, &FLAGS].concat())?;
         exporter.process.quiet();
         let devices = exporter.settled()?.sum("accel_device_up", &[]);
         let mut faults = (source.faults)();

@@ -36,7 +36,10 @@ const FORMATS: [&[(&str, &str)]; 3] = [
 fn traced(machine: &str) -> Result<BTreeSet<String>> {
     let node = Node::new(machine)?;
     let address = process::free_address()?;
-    let serve = node.accelscope("serve", &["--web.listen-address", &address.to_string()])?;
+    let health = node.dir().join("health.sock");
+    let health = health.to_str().context("a path in text")?;
+    let serve =
+        node.accelscope("serve", &["--web.listen-address", &address.to_string(), "--health.socket", health])?;
     let (log, notify) = (node.dir().join("strace.log"), node.dir().join("notify"));
     let _supervisor = UnixDatagram::bind(&notify)?;
     let mut strace = Command::new("strace");

@@ -31,6 +31,7 @@ Exit codes:
   2  a flag, variable or file is wrong
   3  probe found no device, and the PCI bus shows none
   4  probe found devices, or the PCI bus shows some, and not all can be read
+health has codes of its own, those of node-problem-detector: 0 ok, 1 a problem, 2 unknown.
 
 Every flag can be given as a variable: --web.listen-address is ACCELSCOPE_WEB_LISTEN_ADDRESS.
 Flags win over variables, and variables over --config.file; lists are separated by commas.";

@@ -32,6 +32,8 @@ pub enum Command {
     Serve(ServeFlags),
     /// Show what is on this node, which library reported it, and each metric or why it is missing
     Probe(ProbeFlags),
+    /// Say in one line whether the devices of this node can be given work; exit code 0 ok, 1 not, 2 unknown
+    Health(HealthFlags),
     /// List every metric with its vendor names and sources
     Fields(JsonFlag),
     /// Write what follows from the catalogues and the command line
@@ -54,6 +56,58 @@ pub struct ServeFlags {
     pub names: NamesFlags,
     #[command(flatten)]
     pub web: WebFlags,
+    #[command(flatten)]
+    pub health: HealthSocketFlags,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Verdict")]
+pub struct HealthFlags {
+    #[command(flatten)]
+    pub json: JsonFlag,
+
+    /// Devices to ask about, by name, UUID or PCI address; each has a line of its own. Without it, all of the node
+    #[arg(long, value_name = "DEVICE", value_delimiter = ',')]
+    pub device: Vec<String>,
+
+    /// Time in which there is a verdict, unknown at the end of it; without a running exporter, a driver call hangs
+    /// that takes a quarter of it, 1s to 5m
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = list_interval)]
+    pub timeout: Duration,
+
+    /// The least bad state for which the exit code is 1
+    #[arg(long = "fail-on", value_name = "STATE", default_value = "degraded")]
+    pub fail_on: Worst,
+
+    /// Socket of the exporter that runs, which is asked first
+    #[arg(long = "health.socket", value_name = "PATH", default_value = "/run/accelscope/health.sock")]
+    pub socket: Option<PathBuf>,
+
+    /// Look at the devices, and print what the socket sends
+    #[arg(long, hide = true)]
+    pub look: bool,
+
+    #[command(flatten)]
+    pub config: ConfigFlags,
+    #[command(flatten)]
+    pub sources: SourceFlags,
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Worst {
+    Degraded,
+    Failed,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Health")]
+pub struct HealthSocketFlags {
+    /// Socket on which accelscope health reads the verdict on the devices, for the user and group of this process;
+    /// by default /run/accelscope/health.sock where that folder exists; empty for none
+    #[arg(long = "health.socket", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -6,6 +6,7 @@ pub mod config;
 pub mod fields;
 pub mod flags;
 pub mod generate;
+pub mod health;
 pub mod log;
 pub mod mistake;
 pub mod print;

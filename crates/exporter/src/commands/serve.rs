@@ -17,6 +17,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
+use thresholds::Judge;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -30,6 +31,7 @@ use workloads::Room;
 use crate::{
     commands::choice::Chosen,
     commands::log,
+    health::{Verdicts, socket},
     http::body::{BodyCache, Selection, Vocabularies, What},
     http::connection::{self, Timeouts},
     http::connections::{Connections, Limits},
@@ -91,6 +93,8 @@ pub struct Serve {
     pub metrics: Chosen,
     /// Where to listen.
     pub listeners: Vec<BoundSocket>,
+    /// Where verdicts are read, if anywhere.
+    pub health: Option<BoundSocket>,
     /// Settings of the HTTP side.
     pub web: Web,
     /// How the file of settings was read, where there is one.
@@ -128,9 +132,14 @@ impl Serve {
         if let Some(room) = &room {
             self_metrics = self_metrics.with_workloads(Arc::clone(room));
         }
-        let bodies = BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics);
+        let judge = Rc::new(Judge::builtin());
+        let verdicts = Rc::new(Verdicts::new(Arc::clone(&node), Rc::clone(&judge)));
+        let bodies =
+            BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics, Rc::clone(&verdicts));
         let telemetry_path = self.web.telemetry_path;
-        let live = Live::new(self.name, self.node_name, Arc::clone(&node)).with_workloads(room);
+        let live =
+            Live::new(self.name, self.node_name.clone(), Arc::clone(&node), judge).with_workloads(room);
+        let health = (verdicts, self.health, self.node_name);
         let node_of_routes = Arc::clone(&node);
         let routes = Routes { node: node_of_routes, bodies, live, telemetry_path, connections, guard };
         let (sources, timing, sysfs) = (self.sources, self.timing, self.sysfs);
@@ -140,8 +149,8 @@ impl Serve {
                     .map_err(|error| format!("cannot start a thread: {error}"))
             })
         };
-        let result =
-            LocalSet::new().block_on(&runtime, serve(Rc::new(routes), self.listeners, start_sampling, stop));
+        let result = LocalSet::new()
+            .block_on(&runtime, serve(Rc::new(routes), self.listeners, health, start_sampling, stop));
         // To wait for its blocking threads, of which it has none, needs the loader's lock: see `serve`.
         runtime.shutdown_background();
         result
@@ -157,6 +166,7 @@ fn descriptors() -> u32 {
 async fn serve<F: Future<Output = ()>>(
     routes: Rc<Routes>,
     listeners: Vec<BoundSocket>,
+    (verdicts, health, node_name): (Rc<Verdicts>, Option<BoundSocket>, String),
     start_sampling: impl FnOnce() -> Result<(), String>,
     stop: impl FnOnce() -> F,
 ) -> Result<(), String> {
@@ -168,6 +178,15 @@ async fn serve<F: Future<Output = ()>>(
         let listener = Listener::new(socket).map_err(|error| format!("cannot listen: {error}"))?;
         info!(address = listener.address(), "listening");
         accepting.spawn_local(accept(Rc::clone(&routes), listener, closing.clone()));
+    }
+    if let Some(socket) = health {
+        let serving = socket::serve(socket, Rc::clone(&verdicts), node_name);
+        accepting.spawn_local(async {
+            if let Err(error) = serving.await {
+                warn!(%error, "the health socket cannot be served");
+                std::future::pending::<()>().await;
+            }
+        });
     }
     // A library that hangs while it is loaded or unloaded holds the loader's lock, and a thread waits for
     // that lock when it first uses a thread-local value. So this thread encodes and serves once before any library
@@ -182,7 +201,7 @@ async fn serve<F: Future<Output = ()>>(
     notify(NotifyState::Ready);
     tokio::select! {
         () = stop => {}
-        () = watch_over(&routes.node) => {}
+        () = watch_over(&routes.node, &verdicts) => {}
         // An exporter that no longer accepts is ended, for its supervisor to start it again.
         Some(ended) = accepting.join_next() => {
             let why = ended.err().map_or_else(String::new, |error| format!(": {error}"));
@@ -231,8 +250,8 @@ async fn accept(routes: Rc<Routes>, listener: Listener, mut closing: watch::Rece
     }
 }
 
-/// Looks for hung calls and old snapshots, and reports to systemd that this thread is alive. Never returns.
-async fn watch_over(node: &NodeState) {
+/// Looks for hung calls and old snapshots, judges devices, and reports to systemd that this thread is alive. Never returns.
+async fn watch_over(node: &NodeState, verdicts: &Verdicts) {
     let systemd = sd_notify::watchdog_enabled();
     let period = systemd.map_or(node.timing.watch(), |allowed| node.timing.watch().min(allowed / 3));
     // A watchdog of less than a moment cannot be fed in time, but is no reason to end.
@@ -240,7 +259,9 @@ async fn watch_over(node: &NodeState) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        node.check(std::time::Instant::now());
+        let now = std::time::Instant::now();
+        node.check(now);
+        verdicts.judge(now);
         if systemd.is_some() {
             notify(NotifyState::Watchdog);
         }

@@ -16,6 +16,7 @@ use crate::{
         Isolate, NamesFlags, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads,
     },
     commands::serve::{Serve, Web},
+    health::socket,
     http::body::Vocabularies,
     http::connection::Timeouts,
     http::connections::Limits,
@@ -141,7 +142,7 @@ pub fn serve(
     config: &Config,
 ) -> Result<Serve, Failure> {
     agree(&flags)?;
-    let ServeFlags { sampling, sources: wanted, workloads, names, web, .. } = flags;
+    let ServeFlags { sampling, sources: wanted, workloads, names, web, health, .. } = flags;
     let workloads = self::workloads(workloads, &wanted.procfs);
     let families = specs.iter().map(|spec| spec.family);
     let metrics = Chosen::all(families).with_holders(workloads.is_some());
@@ -149,6 +150,7 @@ pub fn serve(
     let web_config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health));
     let web_config = web_config.transpose().map_err(UsageError)?;
     let listeners = listeners(&web)?;
+    let health = socket::bind(health.socket.as_deref())?;
     let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
     let vocabularies = vocabularies(&names, &filters)?;
     metrics.set(&vocabularies);
@@ -165,6 +167,7 @@ pub fn serve(
         vocabularies: Arc::new(ArcSwap::from_pointee(vocabularies)),
         metrics,
         listeners,
+        health,
         web: Web {
             telemetry_path: web.telemetry_path,
             limits: Limits { responses: web.max_requests, connections: web.max_connections },
@@ -229,7 +232,8 @@ fn listeners(web: &WebFlags) -> Result<Vec<BoundSocket>, String> {
     web.listen_addresses.iter().map(listen::bind).collect()
 }
 
-fn node_name() -> String {
+/// The node's name.
+pub fn node_name() -> String {
     hostname(std::env::var("NODE_NAME").ok())
 }
 

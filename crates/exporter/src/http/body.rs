@@ -18,6 +18,7 @@ use reading::Subject;
 use tracing::{info, warn};
 
 use crate::{
+    health::Verdicts,
     http::holders,
     sampling::state::{ConnectionStatus, NodeState, SourceState},
     self_metrics::{self, HttpCounts, SelfMetrics},
@@ -80,6 +81,7 @@ pub struct BodyCache {
     vocabularies: Arc<ArcSwap<Vocabularies>>,
     http: Rc<HttpCounts>,
     self_metrics: SelfMetrics,
+    verdicts: Rc<Verdicts>,
     cache: RefCell<Vec<Cached>>,
     /// The families that did not fit into the budget.
     refused: RefCell<BTreeSet<&'static str>>,
@@ -100,12 +102,14 @@ impl BodyCache {
         vocabularies: Arc<ArcSwap<Vocabularies>>,
         http: Rc<HttpCounts>,
         self_metrics: SelfMetrics,
+        verdicts: Rc<Verdicts>,
     ) -> Self {
         Self {
             node,
             vocabularies,
             http,
             self_metrics,
+            verdicts,
             cache: RefCell::default(),
             refused: RefCell::default(),
         }
@@ -150,7 +154,8 @@ impl BodyCache {
             held = holders::held(&own);
         }
         let mut options = Options { unified: *unified, vendor: *vendor, filters, left_out, held: &held };
-        let devices = || snapshots.iter().flat_map(|snapshot| &snapshot.subjects);
+        let verdicts = self.verdicts.read(sources);
+        let devices = || snapshots.iter().flat_map(|snapshot| &snapshot.subjects).chain(&verdicts);
         let mut over = BTreeSet::new();
         if let Some(max) = max_series {
             let refused = self.over_budget(*max, devices(), &own, &options, &mut over);

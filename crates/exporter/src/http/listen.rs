@@ -112,7 +112,11 @@ fn bind_address(address: SocketAddr) -> io::Result<StdTcpListener> {
     Ok(socket.into())
 }
 
-fn bind_unix(path: &Path) -> io::Result<BoundSocket> {
+/// Binds a unix socket, also where a process that was killed left its file behind.
+///
+/// # Errors
+/// Those of the operating system; `AddrInUse` where somebody serves it.
+pub fn bind_unix(path: &Path) -> io::Result<BoundSocket> {
     if fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
         match StdUnixStream::connect(path) {
             Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),

@@ -277,10 +277,14 @@ impl SourceState {
         shown
     }
 
+    /// Whether the supervisor is in a call past its deadline: its driver does not respond.
+    pub fn is_late(&self) -> bool {
+        lock(&self.connection).1.is_late()
+    }
+
     /// Threads in a call past its deadline.
     pub fn stuck_threads(&self) -> usize {
-        let supervisor = lock(&self.connection).1.is_late();
-        usize::from(supervisor) + self.devices.load().iter().filter(|device| device.is_stuck()).count()
+        usize::from(self.is_late()) + self.devices.load().iter().filter(|device| device.is_stuck()).count()
     }
 
     /// The supervisor enters a driver call.

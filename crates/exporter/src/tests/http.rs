@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use exposition::Format;
 use flate2::read::GzDecoder;
 use naming::Family;
+use thresholds::Judge;
 use tokio::sync::oneshot;
 
 use super::fake::{Act, FakeSource, Machine, eventually, timing};
@@ -23,6 +24,7 @@ use crate::{
     commands::choice::Chosen,
     commands::serve::{Serve, Web},
     commands::values::listen_address,
+    health::Verdicts,
     http::body::{BodyCache, Selection, Vocabularies, What},
     http::connection::{Client, Timeouts},
     http::connections::{Connections, Limits},
@@ -87,6 +89,7 @@ impl Server {
                 listeners,
                 web,
                 settings: None,
+                health: None,
                 metrics: Chosen::all([]),
             }
             .run(|| async {
@@ -348,7 +351,7 @@ fn a_client_elsewhere_sees_no_path_and_no_error_text() {
     let routes = Routes {
         node: Arc::clone(&node),
         bodies: bodies(&node, &counts),
-        live: Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node)),
+        live: Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node), Rc::new(Judge::builtin())),
         telemetry_path: "/metrics".to_owned(),
         connections: Rc::new(Connections::new(web().limits, web().timeouts, counts)),
         guard: open(),
@@ -459,6 +462,7 @@ fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {
         Arc::new(ArcSwap::from_pointee(vocabularies)),
         Rc::clone(counts),
         SelfMetrics::new(None, open(), None),
+        Rc::new(Verdicts::new(Arc::clone(node), Rc::new(Judge::builtin()))),
     )
 }
 

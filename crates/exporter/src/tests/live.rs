@@ -1,10 +1,11 @@
 //! The page at `/` and its JSON on real sockets.
 
-use std::{io::Write, sync::Arc};
+use std::{io::Write, rc::Rc, sync::Arc};
 
 use flate2::read::GzDecoder;
 use naming::Family;
 use serde_json::Value;
+use thresholds::Judge;
 
 use super::{
     fake::{Act, Machine, eventually, timing},
@@ -115,7 +116,7 @@ fn the_json_is_compressed_when_asked_and_the_page_loads_nothing_from_elsewhere()
 #[test]
 fn a_driver_that_is_not_there_for_devices_of_the_bus_is_red() {
     let node = Arc::new(NodeState::new(Family::ALL, true, timing(), &Chosen::all([])));
-    let live = Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node));
+    let live = Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node), Rc::new(Judge::builtin()));
     let read = || serde_json::from_slice::<Value>(&live.json(true, false)).expect("JSON");
     assert_eq!(
         (&read()["state"], &read()["sources"][0]["status"]),
@@ -143,7 +144,7 @@ fn the_json_is_made_once_while_nothing_changes() {
         crate::sampling::timing::Timing { interval: std::time::Duration::from_hours(1), ..timing() },
         &Chosen::all([]),
     ));
-    let live = Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node));
+    let live = Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node), Rc::new(Judge::builtin()));
     let (plain, gzip) = (live.json(true, false), live.json(true, true));
     let is_same = |kept: &bytes::Bytes, gzip| std::ptr::eq(kept.as_ptr(), live.json(true, gzip).as_ptr());
     let started = std::time::Instant::now();

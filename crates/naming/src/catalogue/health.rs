@@ -210,6 +210,12 @@ entries! { from super::links::END;
 
     LICENSE_ACTIVE: Flag = gauge("accel_license_active", "Whether a vGPU licence is held");
 
+    AMX_MISSING: Flag = gauge(
+        "accel_amx_missing",
+        "Whether the processor's model has AMX and CPUID does not show it, because firmware, kernel or hypervisor \
+         hides it",
+    );
+
     SLOW_READINGS_AGE: Seconds = gauge(
         "accel_slow_readings_age_seconds",
         "Age of what is read of the device at a lower rate, because the calls take long or the values change \

@@ -2,7 +2,7 @@
 
 use crate::{
     Count, Flag, Label, MetricKind, Seconds,
-    entry::{counter, gauge, info, own, vendor_only},
+    entry::{counter, gauge, info, own, state_set, vendor_only},
 };
 
 entries! { from 0;
@@ -68,6 +68,21 @@ entries! { from 0;
          and has no other series",
     )
     .sourceless("Made by the exporter from each device's last sample.");
+
+    DEVICE_HEALTH: Flag = state_set(
+        "accel_device_health",
+        "Whether the device can be given work, by the same reasons as the alerts: ok, degraded, failed, or unknown \
+         while nothing current can be read; one of them is 1",
+    )
+    .labels(&[Label::State])
+    .sourceless("Made by the exporter from what it read of the device.");
+
+    DEVICE_HEALTH_REASON: Flag = gauge(
+        "accel_device_health_reason",
+        "Why the device is not ok: 1 for each reason, of which docs/health.md has the alert and the action",
+    )
+    .labels(&[Label::Reason])
+    .sourceless("Made by the exporter from what it read of the device.");
 
     DEVICE_ASLEEP: Flag = gauge(
         "accel_device_asleep",

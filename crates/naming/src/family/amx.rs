@@ -29,6 +29,7 @@ pub(super) const ROW: Row = Row {
         (m::THROTTLE_ACTIVE.id, "thermal_throttle"),
         (m::THROTTLE_SECONDS.id, "thermal_throttle"),
         (m::THROTTLE_EVENTS.id, "thermal_throttle"),
+        (m::AMX_MISSING.id, "CPUID"),
         (m::SLOW_READINGS_AGE.id, "while a round takes long"),
     ],
 };

@@ -124,6 +124,15 @@ impl DeviceFiles {
     }
 }
 
+/// Every alert, before overrides.
+pub(crate) fn alerts() -> Result<Vec<Alert>, String> {
+    let mut alerts = Vec::new();
+    for (name, text) in ALERTS {
+        alerts.extend(read::<AlertFile>(name, text)?.alert);
+    }
+    Ok(alerts)
+}
+
 impl Catalogue {
     /// The catalogue that is compiled in; its references are not resolved yet, so that overrides come first.
     pub fn builtin() -> Result<Self, String> {
@@ -134,10 +143,7 @@ impl Catalogue {
             signals.extend(file.signal);
             engines.extend(file.engine);
         }
-        let mut alerts = Vec::new();
-        for (name, text) in ALERTS {
-            alerts.extend(read::<AlertFile>(name, text)?.alert);
-        }
+        let alerts = alerts()?;
         let SloFile { class, window } = read("slo.toml", SLO)?;
         let jobs = [
             ("accelscope", ".*accelscope.*"),

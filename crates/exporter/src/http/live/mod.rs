@@ -7,8 +7,11 @@ mod holders;
 mod node;
 mod page;
 
+pub use node::Known;
+
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::RefCell,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -43,8 +46,7 @@ pub struct Live {
     node: Arc<NodeState>,
     /// Who holds a device, where anybody is asked.
     workloads: Option<Arc<Room>>,
-    /// Read when the first client asks: most exporters are never looked at.
-    judge: OnceCell<Judge>,
+    judge: Rc<Judge>,
     /// Without details and with them.
     cache: RefCell<[Option<Cached>; 2]>,
 }
@@ -58,8 +60,8 @@ struct Cached {
 
 impl Live {
     /// Of a node of this name.
-    pub fn new(program: &'static str, node_name: String, node: Arc<NodeState>) -> Self {
-        Self { program, node_name, node, workloads: None, judge: OnceCell::new(), cache: RefCell::default() }
+    pub fn new(program: &'static str, node_name: String, node: Arc<NodeState>, judge: Rc<Judge>) -> Self {
+        Self { program, node_name, node, workloads: None, judge, cache: RefCell::default() }
     }
 
     /// Also shows who holds a device.
@@ -97,9 +99,8 @@ impl Live {
     }
 
     fn view(&self, details: bool) -> node::Node {
-        let judge = self.judge.get_or_init(Judge::builtin);
         let holders = Holders::of(self.workloads.as_deref());
-        node::Node::of(self.program, &self.node_name, &self.node, judge, &holders, details)
+        node::Node::of(self.program, &self.node_name, &self.node, &self.judge, &holders, details)
     }
 }
 

@@ -221,11 +221,12 @@ fn word<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> 
 }
 
 /// What is known of a device now.
-struct Known<'s> {
-    device: &'s Device,
-    snapshot: &'s Snapshot,
-    now: Instant,
-    unix: f64,
+pub struct Known<'s> {
+    pub device: &'s Device,
+    pub snapshot: &'s Snapshot,
+    pub now: Instant,
+    /// The same moment as Unix time.
+    pub unix: f64,
 }
 
 impl Facts for Known<'_> {
