@@ -73,8 +73,11 @@ pub struct Sample {
     pub held: Vec<Footprint>,
 }
 
+/// A number of what an exporter holds, by its name.
+type Number = (&'static str, fn(&Footprint) -> u64);
+
 /// What must not become more.
-const HELD: [(&str, fn(&Footprint) -> u64); 3] = [
+const HELD: [Number; 3] = [
     ("threads", |held| held.threads),
     ("descriptors", |held| held.descriptors),
     ("processes", |held| held.processes),
@@ -320,6 +323,9 @@ mod tests {
         assert_eq!(report(1, |minute, held| held.threads += minute).broken().len(), 1);
         assert_eq!(report(1, |minute, held| held.descriptors += minute).broken().len(), 1);
         assert!(report(2, |minute, held| held.threads += minute % 2).broken().is_empty());
+        let about_to_end = report(9, |minute, held| held.threads += minute / 9);
+        assert!(about_to_end.broken().is_empty(), "{:?}", about_to_end.broken());
+        assert_eq!(report(9, |minute, held| held.descriptors += minute / 4).broken().len(), 1);
         let mut failed = report(1, |_, _| ());
         failed.traffic.failed.push("status 503".to_owned());
         assert_eq!(failed.broken().len(), 1);
