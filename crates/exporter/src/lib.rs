@@ -18,6 +18,7 @@
 mod commands;
 mod health;
 mod http;
+mod incident;
 mod isolation;
 mod sampling;
 mod self_metrics;

@@ -54,6 +54,10 @@ fn vendors() -> impl Iterator<Item = (&'static Metric, &'static VendorName)> {
 fn unit_suffix_agrees_with_the_unit() {
     for (name, metric) in unified() {
         let stem = name.strip_suffix("_total").unwrap_or(name);
+        // What a quantity was between two scrapes is called after the quantity.
+        let of_spread = |id: &[Id; 3]| id.iter().any(|id| id.metric().name == Some(name));
+        let spread = crate::catalogue::SPREADS.iter().find(|(_, spread)| of_spread(spread));
+        let stem = spread.and_then(|(of, _)| of.metric().name).unwrap_or(stem);
         let found = UNITS.iter().find(|unit| stem.ends_with(&format!("_{}", unit.suffix())));
         // "bytes_per_second" also ends in "seconds"-like text, so the list has the longer one first.
         assert_eq!(found.copied().unwrap_or(Unit::None), metric.unit, "{name}");
@@ -262,6 +266,19 @@ fn integrals_are_counters_of_seconds_with_the_same_labels() {
         let stem = integral.metric().name.and_then(|name| name.strip_suffix("_busy_seconds_total"));
         assert!(stem.is_some(), "{:?}", integral.metric().name);
         assert!(id < integral, "the integral is printed after its ratio");
+    }
+}
+
+#[test]
+fn spreads_are_called_after_their_quantity_and_have_its_unit_and_labels() {
+    for (of, spread) in crate::catalogue::SPREADS {
+        let of = of.metric();
+        for (id, word) in spread.into_iter().zip(["max", "min", "mean"]) {
+            let metric = id.metric();
+            assert_eq!(metric.name, of.name.map(|name| format!("{name}_{word}")).as_deref());
+            assert_eq!((metric.kind, metric.unit, metric.labels), (MetricKind::Gauge, of.unit, of.labels));
+            assert!(metric.help.contains("since the last scrape interval"), "{}", metric.help);
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! One GPU, round after round: what has to be remembered between two rounds, and the order of a round.
 
 use std::{
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -61,7 +60,7 @@ pub struct GpuSampler {
     mark: String,
     inventory: Inventory,
     labels: DcgmLabelOptions,
-    procfs: PathBuf,
+    roots: Roots,
     identity: Arc<Identity>,
     info: Labels,
     listener: Arc<Listener>,
@@ -123,7 +122,7 @@ impl GpuSampler {
             mark,
             inventory,
             labels,
-            procfs: roots.procfs.clone(),
+            roots: roots.clone(),
             identity,
             listener,
             wanted,
@@ -199,7 +198,7 @@ impl GpuSampler {
                         &self.labels,
                         &self.gpu,
                         &instance,
-                        &self.procfs,
+                        &self.roots.procfs,
                     ),
                     info: self.inventory.info(Some(&instance.profile)),
                     gpm: open_gpm(&self.gpu),
@@ -255,7 +254,10 @@ impl Sampler for GpuSampler {
         let rare_read = match self.rare_read {
             Some(read) if now.duration_since(read) < RARE_PERIOD => read,
             _ => {
-                self.rare.read(&self.gpu);
+                // Of what is read once in a while, this is always wanted, but for rounds that read a part.
+                if self.wanted.has(m::SLOW_READINGS_AGE.id) {
+                    self.rare.read(&self.gpu);
+                }
                 *self.rare_read.insert(now)
             }
         };
@@ -297,6 +299,22 @@ impl Sampler for GpuSampler {
         self.sample_partitions(raw.mig_enabled, now, ceilings.pcie, batch);
         self.power.round_read(Instant::now(), is_idle(&raw));
         self.check_identity()
+    }
+
+    fn fine(&self, wanted: &Wanted) -> Option<Box<dyn Sampler>> {
+        let known = Known {
+            mark: self.mark.clone(),
+            key: self.key.clone(),
+            identity: Arc::clone(&self.identity),
+            facts: self.inventory.clone(),
+        };
+        let (labels, listener) = (self.labels.clone(), Arc::clone(&self.listener));
+        // Whether the board rests is for the whole rounds to say.
+        let resting = Resting::default();
+        let fine =
+            Self::open(self.gpu.clone(), known, labels, listener, &self.roots, resting, wanted.clone());
+        let no_processes = Err(Fault::new("nvmlDeviceGetComputeRunningProcesses_v3", FaultCode::NotAsked));
+        Some(Box::new(Self { sees_processes: no_processes, ..fine }))
     }
 
     fn mandatory(&self) -> Option<Box<dyn Sampler>> {

@@ -45,6 +45,14 @@ impl Wanted {
         self.0.is_all.load(Ordering::Relaxed)
     }
 
+    /// Another set: those of `ids` that are wanted now.
+    #[must_use]
+    pub fn only(&self, ids: &[Id]) -> Self {
+        let only = Self::default();
+        only.set(|id| ids.contains(&id) && self.has(id));
+        only
+    }
+
     /// Whether the metric is wanted, or what the exporter integrates from it.
     pub fn has(&self, id: Id) -> bool {
         let is = |id: Id| self.0.is[usize::from(id.index())].load(Ordering::Relaxed);

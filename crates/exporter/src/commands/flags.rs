@@ -11,7 +11,10 @@ use tracing::Level;
 
 use super::{
     generate::Generate,
-    values::{ListenAddress, interval, list_interval, listen_address, request_path, timeout},
+    values::{
+        ListenAddress, fine_interval, incident_max, interval, list_interval, listen_address, request_path,
+        timeout,
+    },
 };
 
 // A comment on a type of this module would become the description of the command that takes its flags.
@@ -55,7 +58,11 @@ pub struct ServeFlags {
     #[command(flatten)]
     pub names: NamesFlags,
     #[command(flatten)]
+    pub incident: IncidentFlags,
+    #[command(flatten)]
     pub web: WebFlags,
+    #[command(flatten)]
+    pub detach: DetachFlags,
     #[command(flatten)]
     pub health: HealthSocketFlags,
 }
@@ -290,6 +297,36 @@ pub enum Schema {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Incident mode")]
+pub struct IncidentFlags {
+    /// Let alerts and people switch on finer samples with POST /-/incident, which /debug/samples then has
+    #[arg(id = "incident.enable", long = "incident.enable")]
+    pub enable: bool,
+
+    /// File with the token that a call must have; without it, users of the web configuration or clients on loopback
+    #[arg(id = "incident.token-file", long = "incident.token-file", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// The longest time that it is on, 1s to 24h
+    #[arg(
+        id = "incident.max", long = "incident.max",
+        value_name = "DURATION",
+        default_value = "30m",
+        value_parser = incident_max
+    )]
+    pub max: Duration,
+
+    /// Time between two fine samples of a device, 100ms to 10s
+    #[arg(
+        id = "incident.interval", long = "incident.interval",
+        value_name = "DURATION",
+        default_value = "250ms",
+        value_parser = fine_interval
+    )]
+    pub interval: Duration,
+}
+
+#[derive(Args)]
 #[command(next_help_heading = "Web")]
 pub struct WebFlags {
     #[allow(
@@ -363,4 +400,22 @@ pub struct WebFlags {
         value_parser = timeout
     )]
     pub idle_timeout: Duration,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Letting go")]
+pub struct DetachFlags {
+    /// Let go of devices on POST /-/detach, and take them again on /-/attach: for users of the web configuration,
+    /// whoever has the token, or, without either, clients of this host
+    #[arg(id = "detach.enable", long = "detach.enable")]
+    pub enable: bool,
+
+    /// File with the token that /-/detach and /-/attach take as Authorization: Bearer
+    #[arg(
+        id = "detach.token-file",
+        long = "detach.token-file",
+        value_name = "FILE",
+        requires = "detach.enable"
+    )]
+    pub token_file: Option<PathBuf>,
 }

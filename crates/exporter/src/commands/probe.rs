@@ -162,7 +162,7 @@ fn source(source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
         counted.map(|(address, _)| address.clone()).collect::<BTreeSet<_>>()
     });
     let expected = counted.as_ref().map(BTreeSet::len);
-    let prior = Prior { remembered: Vec::new(), bus: counted };
+    let prior = Prior { bus: counted, ..Prior::default() };
     let report = look(source, prior);
     let listed: Vec<_> = report.devices.iter().filter_map(|device| device.address.as_deref()).collect();
     let functions = functions::reports(users.unwrap_or_default(), family, &listed, sysfs);

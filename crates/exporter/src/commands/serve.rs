@@ -32,6 +32,7 @@ use crate::{
     commands::choice::Chosen,
     commands::log,
     health::{Verdicts, socket},
+    http::authority::Authority,
     http::body::{BodyCache, Selection, Vocabularies, What},
     http::connection::{self, Timeouts},
     http::connections::{Connections, Limits},
@@ -39,6 +40,7 @@ use crate::{
     http::live::Live,
     http::routes::Routes,
     http::web_config::{guard::Guard, watch::Watched},
+    incident::{Incident, Settings as IncidentSettings},
     sampling::state::NodeState,
     sampling::supervisor,
     sampling::timing::Timing,
@@ -97,8 +99,12 @@ pub struct Serve {
     pub health: Option<BoundSocket>,
     /// Settings of the HTTP side.
     pub web: Web,
+    /// Incident mode, where it may be switched on.
+    pub incident: Option<(Authority, IncidentSettings)>,
     /// How the file of settings was read, where there is one.
     pub settings: Option<Arc<Reload>>,
+    /// Who may detach devices, where that is possible.
+    pub detach: Option<Authority>,
 }
 
 impl Serve {
@@ -134,6 +140,10 @@ impl Serve {
         }
         let judge = Rc::new(Judge::builtin());
         let verdicts = Rc::new(Verdicts::new(Arc::clone(&node), Rc::clone(&judge)));
+        let incident = self
+            .incident
+            .map(|(authority, settings)| Rc::new(Incident::new(authority, settings, Arc::clone(&node))));
+        self_metrics = self_metrics.with_incident(incident.clone());
         let bodies =
             BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics, Rc::clone(&verdicts));
         let telemetry_path = self.web.telemetry_path;
@@ -141,7 +151,17 @@ impl Serve {
             Live::new(self.name, self.node_name.clone(), Arc::clone(&node), judge).with_workloads(room);
         let health = (verdicts, self.health, self.node_name);
         let node_of_routes = Arc::clone(&node);
-        let routes = Routes { node: node_of_routes, bodies, live, telemetry_path, connections, guard };
+        let detach = self.detach;
+        let routes = Routes {
+            node: node_of_routes,
+            bodies,
+            live,
+            telemetry_path,
+            connections,
+            guard,
+            incident,
+            detach,
+        };
         let (sources, timing, sysfs) = (self.sources, self.timing, self.sysfs);
         let start_sampling = || {
             sources.into_iter().zip(&node.sources).try_for_each(|(source, node)| {
@@ -201,7 +221,7 @@ async fn serve<F: Future<Output = ()>>(
     notify(NotifyState::Ready);
     tokio::select! {
         () = stop => {}
-        () = watch_over(&routes.node, &verdicts) => {}
+        () = watch_over(&routes.node, &verdicts, routes.incident.as_deref()) => {}
         // An exporter that no longer accepts is ended, for its supervisor to start it again.
         Some(ended) = accepting.join_next() => {
             let why = ended.err().map_or_else(String::new, |error| format!(": {error}"));
@@ -251,7 +271,7 @@ async fn accept(routes: Rc<Routes>, listener: Listener, mut closing: watch::Rece
 }
 
 /// Looks for hung calls and old snapshots, judges devices, and reports to systemd that this thread is alive. Never returns.
-async fn watch_over(node: &NodeState, verdicts: &Verdicts) {
+async fn watch_over(node: &NodeState, verdicts: &Verdicts, incident: Option<&Incident>) {
     let systemd = sd_notify::watchdog_enabled();
     let period = systemd.map_or(node.timing.watch(), |allowed| node.timing.watch().min(allowed / 3));
     // A watchdog of less than a moment cannot be fed in time, but is no reason to end.
@@ -262,6 +282,9 @@ async fn watch_over(node: &NodeState, verdicts: &Verdicts) {
         let now = std::time::Instant::now();
         node.check(now);
         verdicts.judge(now);
+        if let Some(incident) = incident {
+            incident.check(now, incident.is_on());
+        }
         if systemd.is_some() {
             notify(NotifyState::Watchdog);
         }

@@ -17,11 +17,13 @@ use crate::{
     },
     commands::serve::{Serve, Web},
     health::socket,
+    http::authority::Authority,
     http::body::Vocabularies,
     http::connection::Timeouts,
     http::connections::Limits,
     http::listen::{self, BoundSocket},
     http::web_config::watch::Watched,
+    incident::Settings as IncidentSettings,
     isolation::{self, Isolated},
     sampling::timing::Timing,
     self_metrics::host::Host,
@@ -142,13 +144,22 @@ pub fn serve(
     config: &Config,
 ) -> Result<Serve, Failure> {
     agree(&flags)?;
-    let ServeFlags { sampling, sources: wanted, workloads, names, web, health, .. } = flags;
+    let ServeFlags { sampling, sources: wanted, workloads, names, web, health, incident, detach, .. } = flags;
     let workloads = self::workloads(workloads, &wanted.procfs);
     let families = specs.iter().map(|spec| spec.family);
     let metrics = Chosen::all(families).with_holders(workloads.is_some());
     let configured = sources(&wanted, sampling.interval, specs, matches, &metrics)?;
     let web_config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health));
     let web_config = web_config.transpose().map_err(UsageError)?;
+    let timing =
+        Timing { fine: incident.enable.then_some(incident.interval), ..Timing::new(sampling.interval) };
+    let detach =
+        detach.enable.then(|| Authority::new("--detach.token-file", detach.token_file)).transpose()?;
+    let incident = incident.enable.then(|| -> Result<_, UsageError> {
+        let authority = Authority::new("--incident.token-file", incident.token_file)?;
+        Ok((authority, IncidentSettings { max: incident.max, node_name: node_name() }))
+    });
+    let incident = incident.transpose()?;
     let listeners = listeners(&web)?;
     let health = socket::bind(health.socket.as_deref())?;
     let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
@@ -160,7 +171,8 @@ pub fn serve(
         sources,
         // Running a program for one family asks for that family.
         auto: specs.len() > 1 && wanted.source.iter().any(|name| name == AUTO),
-        timing: Timing::new(sampling.interval),
+        timing,
+        incident,
         sysfs: wanted.sysfs,
         workloads,
         host: sampling.host_metrics.then(|| Host::new(&wanted.procfs)),
@@ -180,6 +192,7 @@ pub fn serve(
             protects_health: web.protect_health,
         },
         settings: config.path.is_some().then(Arc::default),
+        detach,
     })
 }
 

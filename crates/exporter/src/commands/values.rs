@@ -56,6 +56,16 @@ pub fn list_interval(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_secs(1)..=Duration::from_mins(5), "1s to 5m")
 }
 
+/// Parses the time between two fine samples.
+pub fn fine_interval(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_millis(100)..=Duration::from_secs(10), "100ms to 10s")
+}
+
+/// Parses the longest time of an incident.
+pub fn incident_max(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(1)..=Duration::from_hours(24), "1s to 24h")
+}
+
 /// Parses a timeout.
 pub fn timeout(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_millis(1)..=Duration::from_hours(1), "1ms to 1h")

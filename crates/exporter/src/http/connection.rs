@@ -347,11 +347,11 @@ pub async fn serve(
             }
         }
     };
-    let service = service_fn(|request: Request<_>| {
+    let service = service_fn(|mut request: Request<_>| {
         state.enter(Phase::Response { body_taken: false });
         let (state, routes) = (Rc::clone(state), Rc::clone(&routes));
         Box::pin(async move {
-            let response = routes.respond(&request, client).await;
+            let response = routes.respond(&mut request, client).await;
             routes.connections.sends(&state, response.body());
             Ok::<_, Infallible>(response.map(|bytes| TrackedBody { bytes, state, is_http2 }))
         })

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use exposition::negotiate;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
+    body::Body,
     header::{
         ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
         CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY,
@@ -14,11 +15,14 @@ use hyper::{
 };
 
 use crate::{
+    http::authority::{Admission, Authority},
     http::body::{BodyCache, Selection, What},
     http::connection::Client,
     http::connections::Connections,
+    http::detach::{self, ATTACH, DETACH},
     http::live::{self, Live},
     http::web_config::guard::Guard,
+    incident::{Incident, web},
     sampling::device::Status,
     sampling::state::{ConnectionStatus, NodeState},
 };
@@ -42,6 +46,10 @@ pub struct Routes {
     pub connections: Rc<Connections>,
     /// Who may have which path.
     pub guard: Rc<Guard>,
+    /// Incident mode, where it may be switched on.
+    pub incident: Option<Rc<Incident>>,
+    /// Who may detach devices, where that is possible.
+    pub detach: Option<Authority>,
 }
 
 fn response(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
@@ -59,10 +67,28 @@ pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Bytes> {
 impl Routes {
     /// The response to a request. Waits for a password to be checked and for nothing else: everything that is
     /// served is in memory.
-    pub async fn respond<B>(&self, request: &Request<B>, client: Client) -> Response<Bytes> {
+    pub async fn respond<B>(&self, request: &mut Request<B>, client: Client) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let config = self.guard.config();
-        let mut response = match self.guard.admit(&config, request, client).await {
-            Ok(is_known) => self.route(request, is_known || client.peer.is_local()),
+        let path = request.uri().path();
+        let authority = match path {
+            DETACH | ATTACH => self.detach.as_ref(),
+            web::PATH => self.incident.as_ref().map(|incident| &incident.authority),
+            _ => None,
+        };
+        let has_users = !config.users.is_empty();
+        let admitted = match self.guard.admit(&config, request, client).await {
+            // A token stands for a password.
+            Err(refused) if refused.status() == StatusCode::UNAUTHORIZED => {
+                let has_token = authority.is_some_and(|authority| authority.has_token(request.headers()));
+                if has_token { Ok(false) } else { Err(refused) }
+            }
+            admitted => admitted,
+        };
+        let mut response = match admitted {
+            Ok(is_known) => self.dispatch(request, client, Admission { is_known, has_users }).await,
             Err(refused) => refused,
         };
         self.connections.counts().count_response(response.status().as_u16());
@@ -78,11 +104,38 @@ impl Routes {
         response
     }
 
+    /// The response to a request that was let in.
+    async fn dispatch<B>(
+        &self,
+        request: &mut Request<B>,
+        client: Client,
+        admission: Admission,
+    ) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let is_get = request.method() == Method::GET;
+        match (request.uri().path(), &self.incident) {
+            (DETACH | ATTACH, _) => {
+                detach::respond(&self.node, self.detach.as_ref(), request, client, admission).await
+            }
+            (web::PATH, Some(incident)) => incident.call(request, client, admission).await,
+            (web::SAMPLES, Some(incident)) if is_get => match self.no_room() {
+                Some(refusal) => refusal,
+                None => incident.samples(request).await,
+            },
+            _ => self.route(request, admission.is_known || client.peer.is_local()),
+        }
+    }
+
     /// Paths of libraries and texts of errors are shown only with `details`.
     fn route<B>(&self, request: &Request<B>, details: bool) -> Response<Bytes> {
         let path = request.uri().path();
         let metrics = path == self.telemetry_path;
-        if !metrics && !PATHS.contains(&path) {
+        if [web::PATH, web::SAMPLES].contains(&path) && self.incident.is_none() {
+            return text(StatusCode::NOT_FOUND, "incident mode is off; start with --incident.enable\n");
+        }
+        if !metrics && !PATHS.contains(&path) && path != web::SAMPLES {
             return text(
                 StatusCode::NOT_FOUND,
                 format!("not found; metrics are at {}\n", self.telemetry_path),

@@ -23,6 +23,8 @@ pub enum Call {
     Recall((String, Identity)),
     /// Drops the session.
     Disconnect,
+    /// [`reading::Session::let_go`], then drops the session; returns whether nothing stays open.
+    LetGo,
     /// [`reading::Found::open`] of a listed device.
     Open(u32),
     /// [`reading::Sampler::sample`] of an opened device; returns the batch.
@@ -41,7 +43,7 @@ impl Call {
             Self::Connect => "connect",
             Self::Devices(_) => "devices",
             Self::Recall(_) => "recall",
-            Self::Disconnect | Self::Close(_) => "close",
+            Self::Disconnect | Self::LetGo | Self::Close(_) => "close",
             Self::Open(_) => "open",
             Self::Sample(_) => "sample",
             Self::Mandatory(_) => "mandatory",
@@ -52,7 +54,7 @@ impl Call {
 variants! {
     Call {
         0u8 = Connect, 1u8 = Devices(prior), 2u8 = Recall(wanted), 3u8 = Disconnect, 4u8 = Open(number),
-        5u8 = Sample(number), 6u8 = Mandatory(number), 7u8 = Close(number)
+        5u8 = Sample(number), 6u8 = Mandatory(number), 7u8 = Close(number), 8u8 = LetGo
     }
 }
 

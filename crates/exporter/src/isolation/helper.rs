@@ -53,9 +53,13 @@ impl Waiting {
 ///
 /// # Errors
 /// When the process was not started by the exporter, or gets no thread.
-pub fn serve(source: Box<dyn Source>) -> io::Result<()> {
+pub fn serve(mut source: Box<dyn Source>) -> io::Result<()> {
     let connection = process::connection()?;
     let results = Results(Arc::new(Mutex::new(connection.try_clone()?)));
+    source.notify_with({
+        let results = results.clone();
+        Arc::new(move |notice| results.send(0, &notice))
+    });
     let waiting = Waiting::default();
     let (session, jobs) = mpsc::channel();
     let keeper = SessionKeeper { source, session: None, waiting: waiting.clone() };
@@ -68,7 +72,7 @@ pub fn serve(source: Box<dyn Source>) -> io::Result<()> {
     while let Ok(Some((number, call))) = inbox.receive(&connection) {
         match call {
             // The thread ends with the process.
-            Call::Connect | Call::Devices(_) | Call::Recall(_) | Call::Disconnect => {
+            Call::Connect | Call::Devices(_) | Call::Recall(_) | Call::Disconnect | Call::LetGo => {
                 drop(session.send((number, call)));
             }
             Call::Open(device) => {
@@ -151,6 +155,14 @@ impl SessionKeeper {
                 Call::Recall((key, identity)) => {
                     let recalled = guarded(name, || self.recall(&key, &identity));
                     results.send(number, &recalled.unwrap_or_default());
+                }
+                Call::LetGo => {
+                    let closed = guarded(name, || {
+                        let is_closed = self.session.as_mut().is_none_or(|session| session.let_go());
+                        self.session = None;
+                        is_closed
+                    });
+                    results.send(number, &(closed == Ok(true)));
                 }
                 _ => {
                     // Closing may fail by a defect as well, and there is nothing left to do.

@@ -3,7 +3,9 @@
 
 pub mod bus;
 pub mod call;
+pub mod detached;
 pub mod device;
+pub mod fine;
 pub mod history;
 pub mod standby;
 pub mod state;

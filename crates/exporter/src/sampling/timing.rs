@@ -25,6 +25,8 @@ pub struct Timing {
     /// Time from a device's first sample to its second: rates need two points, and a user should not
     /// wait an interval for them.
     pub second_sample: Duration,
+    /// Time between two fine samples of incident mode, where that may be switched on.
+    pub fine: Option<Duration>,
     /// The time after which a driver call counts as hung.
     pub deadline: Duration,
     /// Time between two enumerations.
@@ -42,6 +44,7 @@ impl Timing {
             epoch: Instant::now(),
             interval,
             second_sample: Duration::from_millis(150).min(interval),
+            fine: None,
             deadline: (2 * interval).clamp(Duration::from_secs(2), LONGEST_DEADLINE),
             enumerate: (5 * interval).max(Duration::from_secs(5)),
             first_retry: interval.min(Duration::from_secs(1)),
@@ -77,10 +80,15 @@ impl Timing {
         let is_slow = now.saturating_duration_since(started) > self.interval;
         let pause = if is_slow { self.interval / 2 } else { Duration::ZERO };
         let earliest = (now + pause).max(started + self.second_sample.min(self.interval / 2));
-        let past = earliest.saturating_duration_since(self.epoch).as_nanos();
-        let interval = self.interval.as_nanos();
+        self.tick_after(earliest, self.interval)
+    }
+
+    /// The first tick of this interval after a moment.
+    pub fn tick_after(&self, moment: Instant, interval: Duration) -> Instant {
+        let past = moment.saturating_duration_since(self.epoch).as_nanos();
+        let interval = interval.as_nanos();
         let to_go = interval - past % interval;
-        earliest + Duration::from_nanos(u64::try_from(to_go).expect("at most an interval"))
+        moment + Duration::from_nanos(u64::try_from(to_go).expect("at most an interval"))
     }
 }
 

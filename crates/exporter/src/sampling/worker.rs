@@ -1,12 +1,14 @@
 //! The thread that reads one device: opens it, samples it on every tick, and may be lost to a driver.
 
+mod fine;
+
 use std::{
     collections::HashSet,
     convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender},
+        mpsc::{Receiver, Sender},
     },
     time::{Duration, Instant},
 };
@@ -15,6 +17,7 @@ use reading::{Absence, Batch, Fault, FaultCode, Lost, Sampler};
 use source::panic_message;
 use tracing::error;
 
+use self::fine::FineRounds;
 use crate::{
     sampling::device::Device, sampling::state::SourceState, sampling::supervisor::Event,
     sampling::timing::Timing,
@@ -104,7 +107,7 @@ impl Worker {
     }
 
     fn sample(&self, sampler: &mut dyn Sampler, healthy_since: &mut Option<Instant>) -> End {
-        let mut faults = Faults::default();
+        let (mut faults, mut fine) = (Faults::default(), FineRounds::default());
         let (mut capacity, mut absent) = (FIRST_CAPACITY, 0);
         loop {
             let mut batch = Batch { capacity, absences: Vec::with_capacity(absent), ..Batch::default() };
@@ -118,6 +121,7 @@ impl Worker {
                 // The values may be as old as the call, so the device is read again instead.
                 Ok(()) if late => {}
                 Ok(()) => {
+                    fine.follow(&batch);
                     if !self.source.wanted.is_all() {
                         batch.keep(|id| self.source.wanted.has(id));
                     }
@@ -135,9 +139,8 @@ impl Worker {
             if !late {
                 healthy_since.get_or_insert(started);
             }
-            match self.stop.recv_timeout(next.saturating_duration_since(done)) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return End::Stopped,
+            if self.wait(next, sampler, &mut fine) {
+                return End::Stopped;
             }
         }
     }

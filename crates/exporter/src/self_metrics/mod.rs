@@ -29,6 +29,7 @@ use workloads::Room;
 use crate::{
     commands::log,
     http::web_config::guard::Guard,
+    incident::Incident,
     sampling::state::{ConnectionStatus, NodeState, SourceState},
     self_metrics::host::Host,
     self_metrics::reload::Reload,
@@ -72,6 +73,7 @@ pub struct SelfMetrics {
     guard: Rc<Guard>,
     settings: Option<Arc<Reload>>,
     workloads: Option<Arc<Room>>,
+    incident: Option<Rc<Incident>>,
 }
 
 impl SelfMetrics {
@@ -95,6 +97,7 @@ impl SelfMetrics {
             guard,
             settings,
             workloads: None,
+            incident: None,
         }
     }
 
@@ -102,6 +105,12 @@ impl SelfMetrics {
     #[must_use]
     pub fn with_workloads(self, room: Arc<Room>) -> Self {
         Self { workloads: Some(room), ..self }
+    }
+
+    /// Also reads incident mode, where it may be switched on.
+    #[must_use]
+    pub fn with_incident(self, incident: Option<Rc<Incident>>) -> Self {
+        Self { incident, ..self }
     }
 
     /// The metrics now, and who holds a device; of those that are about a source, only the ones of `sources`.
@@ -132,7 +141,14 @@ impl SelfMetrics {
         if let Some(host) = &self.host {
             host.read(&mut batch);
         }
+        if let Some(incident) = &self.incident {
+            incident.read(&mut batch);
+        }
         let mut all = batch.finish();
+        if self.incident.is_some() {
+            let devices = sources.iter().flat_map(|source| source.devices().to_vec());
+            all.extend(devices.flat_map(|device| device.fine.spreads(Instant::now())));
+        }
         if let Some(room) = &self.workloads {
             all.extend(room.read(|family| sources.iter().any(|source| source.family == family)));
         }

@@ -314,6 +314,7 @@ pub fn timing() -> Timing {
         epoch: Instant::now(),
         interval: Duration::from_millis(20),
         second_sample: Duration::from_millis(5),
+        fine: None,
         deadline: Duration::from_millis(300),
         enumerate: Duration::from_millis(50),
         first_retry: Duration::from_millis(10),

@@ -90,6 +90,8 @@ impl Server {
                 web,
                 settings: None,
                 health: None,
+                incident: None,
+                detach: Some(crate::http::authority::Authority::new("", None).expect("no file")),
                 metrics: Chosen::all([]),
             }
             .run(|| async {
@@ -355,11 +357,14 @@ fn a_client_elsewhere_sees_no_path_and_no_error_text() {
         telemetry_path: "/metrics".to_owned(),
         connections: Rc::new(Connections::new(web().limits, web().timeouts, counts)),
         guard: open(),
+        incident: None,
+        detach: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let page = |path: &str, peer: Peer| {
-        let request = hyper::Request::get(path).body(()).expect("a request");
-        let response = runtime.block_on(routes.respond(&request, Client { peer, has_certificate: false }));
+        let mut request = hyper::Request::get(path).body(String::new()).expect("a request");
+        let response =
+            runtime.block_on(routes.respond(&mut request, Client { peer, has_certificate: false }));
         String::from_utf8(response.into_body().to_vec()).expect("text")
     };
     let address = |text: &str| Peer(Some(text.parse().expect("an address")));

@@ -2,7 +2,7 @@
 
 use crate::{Bytes, Count, Label, MetricKind, Seconds, entry::own};
 
-entries! { from super::workloads::END;
+entries! { from super::incident::END;
 
     HOST_CPU: Seconds = own(
         MetricKind::Counter,

@@ -37,6 +37,7 @@ mod exporter;
 mod health;
 mod host;
 mod identity;
+mod incident;
 mod links;
 mod memory;
 mod thermal;
@@ -47,6 +48,7 @@ pub use exporter::*;
 pub use health::*;
 pub use host::*;
 pub use identity::*;
+pub use incident::*;
 pub use links::*;
 pub use memory::*;
 pub use thermal::*;
@@ -67,6 +69,7 @@ pub static METRICS: &[Metric] = &const {
         links::ENTRIES,
         health::ENTRIES,
         workloads::ENTRIES,
+        incident::ENTRIES,
         host::ENTRIES,
         exporter::ENTRIES,
     ])
@@ -82,13 +85,14 @@ pub(crate) static HANDLES: &[&str] = &const {
         links::HANDLES,
         health::HANDLES,
         workloads::HANDLES,
+        incident::HANDLES,
         host::HANDLES,
         exporter::HANDLES,
     ])
 };
 
 /// The parts as one array of `N`, which must be the sum of their lengths: the build fails otherwise.
-const fn joined<T: Copy, const N: usize>(parts: [&[T]; 9]) -> [T; N] {
+const fn joined<T: Copy, const N: usize>(parts: [&[T]; 10]) -> [T; N] {
     let mut all = [parts[0][0]; N];
     let (mut part, mut at) = (0, 0);
     while part < parts.len() {

@@ -82,7 +82,7 @@ pub struct Card {
     pub device: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     uuid: Option<String>,
-    /// `up`, `down`, `gone` or `starting`.
+    /// `up`, `down`, `gone`, `detached` or `starting`.
     pub status: &'static str,
     /// Why it is down.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -350,6 +350,7 @@ impl Card {
             Status::Up => ("up", None),
             Status::Down(fault) => ("down", Some(fault.to_string())),
             Status::Gone => ("gone", None),
+            Status::Detached => ("detached", None),
         };
         let found = judge.findings(known);
         let state = found.iter().map(|finding| finding.state).max().unwrap_or(State::NoData);
