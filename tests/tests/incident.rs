@@ -374,3 +374,42 @@ fn a_page_of_another_site_cannot_switch_it_on() -> Result<()> {
     ensure!(active(&exporter)? == 0.0);
     Ok(())
 }
+
+#[test]
+fn an_alert_reaches_its_node_through_any_other() -> Result<()> {
+    let (near, far) = (Node::new("h100-sxm-4")?.named("near"), Node::new("h100-sxm-4")?.named("far"));
+    let addresses = [process::free_address()?, process::free_address()?];
+    let token = near.dir().join("token");
+    fs::write(&token, "secret\n")?;
+    let token = format!("--incident.token-file={}", token.display());
+    // As the addresses of a headless service: its own among them, and one behind which nobody listens.
+    let gone = process::free_address()?;
+    let peers = format!("--incident.peers={},{},{gone}", addresses[0], addresses[1]);
+    let [first, second] = addresses.map(|address| format!("--web.listen-address={address}"));
+    let near = near.start(&["--incident.enable", &token, &peers, &first])?;
+    let far = far.start(&["--incident.enable", &token, &peers, &second])?;
+    near.settled()?;
+    far.settled()?;
+    let headers = [JSON, ("Authorization", "Bearer secret")];
+    let labels = json!({"alertname": "GpuHbmNearOom", "device": "gpu1", "node": "far"});
+    ensure!(status(&near, &alert("firing", "2026-11-01T00:00:00Z", &labels), &headers)? == 200);
+    far.until("the alert came", |samples| {
+        ensure!(samples.value("accelscope_incident_active", &[])? == 1.0);
+        Ok(())
+    })?;
+    let forwards = |exporter: &Exporter, result| {
+        exporter.scrape()?.value("accelscope_incident_forwards_total", &[("result", result)])
+    };
+    eventually("each peer was called once", || {
+        let (sent, failed) = (forwards(&near, "sent")?, forwards(&near, "failed")?);
+        ensure!(sent == 2.0 && failed == 1.0, "{sent} sent, {failed} failed");
+        Ok(())
+    })?;
+    ensure!(active(&near)? == 0.0, "it is another node's");
+    ensure!(forwards(&far, "sent")? == 0.0, "what was sent on is not sent on again");
+    // One of its own is nobody else's.
+    let own = json!({"alertname": "GpuHbmNearOom", "device": "gpu0", "node": "near"});
+    ensure!(status(&near, &alert("firing", "2026-11-01T00:00:00Z", &own), &headers)? == 200);
+    ensure!(active(&near)? == 1.0 && forwards(&near, "sent")? == 2.0);
+    Ok(())
+}

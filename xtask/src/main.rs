@@ -51,7 +51,8 @@ usage: cargo xtask COMMAND
                                        with a node's page, incident mode, and rules at fleet size
   faults [--only TEXT] [--dwell SECONDS] [--json]
                                        every source with every fault that it can have, and what each costs
-  soak [--hours N] [--seed N]          memory, threads and descriptors under faults and clients of every kind";
+  soak [--hours N] [--seed N] [--release]
+                                       memory, threads and descriptors under faults and clients of every kind";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -165,8 +165,8 @@ labels! {
             "pcie_degraded", "fabric", "throttled", "overheating", "resetting", "amx_missing"]);
     RegistrationStatus = "registration_status", "What registration with the fabric manager returned", Fact;
     RenderNode = "render_node", "The kernel's name of the GPU's render node below /dev/dri, which may differ after each boot", Fact;
-    Result = "result", "What became of an alert",
-        Closed(&["chosen", "resolved", "replayed", "other_node", "unknown_device", "over_limit"]);
+    Result = "result", "What became of an alert, or of sending one on to a peer",
+        Closed(&["chosen", "resolved", "replayed", "other_node", "unknown_device", "over_limit", "sent", "failed"]);
     RuntimeVersion = "runtime_version", "Highest version of the compute runtime that the driver supports", Fact;
     SchedMode = "sched_mode", "Scheduling mode of the NPU", Fact;
     Scope = "scope", "Since when errors are counted: volatile since the driver was loaded, aggregate over the device's life",

@@ -12,8 +12,8 @@ use tracing::Level;
 use super::{
     generate::Generate,
     values::{
-        ListenAddress, fine_interval, incident_max, interval, list_interval, listen_address, request_path,
-        timeout,
+        ListenAddress, fine_interval, incident_max, interval, list_interval, listen_address, peer,
+        request_path, timeout,
     },
 };
 
@@ -306,6 +306,18 @@ pub struct IncidentFlags {
     /// File with the token that a call must have; without it, users of the web configuration or clients on loopback
     #[arg(id = "incident.token-file", long = "incident.token-file", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+
+    /// Exporters to which an alert of another node is sent on with the same token, by plain HTTP: a host may have many
+    /// addresses, such as a headless Service
+    #[arg(
+        id = "incident.peers",
+        long = "incident.peers",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        requires = "incident.token-file",
+        value_parser = peer
+    )]
+    pub peers: Vec<String>,
 
     /// The longest time that it is on, 1s to 24h
     #[arg(

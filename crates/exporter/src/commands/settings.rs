@@ -157,7 +157,14 @@ pub fn serve(
         detach.enable.then(|| Authority::new("--detach.token-file", detach.token_file)).transpose()?;
     let incident = incident.enable.then(|| -> Result<_, UsageError> {
         let authority = Authority::new("--incident.token-file", incident.token_file)?;
-        Ok((authority, IncidentSettings { max: incident.max, node_name: node_name() }))
+        let has_tls = web_config.as_ref().is_some_and(|watched| watched.config().tls.is_some());
+        if has_tls && !incident.peers.is_empty() {
+            let why = "--incident.peers: peers are called by plain HTTP, and --web.config.file sets TLS; list the URL of \
+                       each node in Alertmanager instead";
+            return Err(UsageError(why.to_owned()));
+        }
+        let settings = IncidentSettings { max: incident.max, node_name: node_name(), peers: incident.peers };
+        Ok((authority, settings))
     });
     let incident = incident.transpose()?;
     let listeners = listeners(&web)?;

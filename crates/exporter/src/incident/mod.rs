@@ -3,6 +3,7 @@
 //! All times are of the monotonic clock. The mode ends when its last cause does, and at the latest after
 //! [`Settings::max`]; a restart ends it.
 
+mod peers;
 mod request;
 mod samples;
 pub mod web;
@@ -11,6 +12,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -19,6 +21,7 @@ use naming::{Count, Flag, Label, Seconds, catalogue as m};
 use reading::{Batch, Identity, Labels};
 use tracing::{info, warn};
 
+use self::peers::Peers;
 use crate::{http::authority::Authority, http::web_config::rate::Bucket, sampling::state::NodeState};
 
 /// The most causes at a time, and alerts that are remembered as over.
@@ -36,6 +39,8 @@ pub struct Settings {
     pub max: Duration,
     /// The name by which alerts call this node.
     pub node_name: String,
+    /// Exporters of other nodes, as `HOST:PORT`.
+    pub peers: Vec<String>,
 }
 
 /// The mode, on the thread of HTTP.
@@ -43,6 +48,7 @@ pub struct Incident {
     /// Who may switch it.
     pub authority: Authority,
     settings: Settings,
+    peers: Option<Rc<Peers>>,
     node: Arc<NodeState>,
     bucket: Bucket,
     state: RefCell<State>,
@@ -94,7 +100,8 @@ impl Choice {
 impl Incident {
     /// It is off.
     pub fn new(authority: Authority, settings: Settings, node: Arc<NodeState>) -> Self {
-        Self { authority, settings, node, bucket: Bucket::default(), state: RefCell::default() }
+        let peers = (!settings.peers.is_empty()).then(|| Peers::new(settings.peers.clone()));
+        Self { authority, settings, peers, node, bucket: Bucket::default(), state: RefCell::default() }
     }
 
     fn identities(&self) -> Vec<Arc<Identity>> {
@@ -198,6 +205,12 @@ impl Incident {
         for result in RESULTS {
             let count = self.state.borrow().results.get(result).copied().unwrap_or(0);
             batch.put(m::INCIDENT_ALERTS, Labels::one(Label::Result, result), Ok(Count(count)));
+        }
+        if let Some(peers) = &self.peers {
+            let (sent, failed) = peers.counts();
+            for (result, count) in [("sent", sent), ("failed", failed)] {
+                batch.put(m::INCIDENT_FORWARDS, Labels::one(Label::Result, result), Ok(Count(count)));
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use hyper::{
 use naming::METRICS;
 use tokio::sync::oneshot;
 
-use super::{Incident, samples};
+use super::{Incident, request::Taken, samples};
 use crate::{
     http::{authority::Admission, connection::Client, routes::text, web_config::rate::Rate},
     sampling::fine::Since,
@@ -71,8 +71,11 @@ impl Incident {
             return text(StatusCode::BAD_REQUEST, "the body must be application/json\n");
         }
         match self.take(&body, Instant::now()) {
-            Ok(done) => {
-                let mut response = text(StatusCode::OK, format!("{done}\n"));
+            Ok(Taken { response, is_for_others }) => {
+                if let Some(peers) = self.peers.as_ref().filter(|_| is_for_others) {
+                    peers.forward(request.headers(), body.into());
+                }
+                let mut response = text(StatusCode::OK, format!("{response}\n"));
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 response
             }

@@ -210,6 +210,8 @@ impl Link {
         let found = loop {
             let (goes_on, code) = match inbox.receive(&self.connection) {
                 Ok(Some((number, body))) => (self.deliver(number, body), FaultCode::HelperGarbled),
+                // A process that the library started may hold the connection open.
+                Ok(None) if process::ended(&child).is_some() => break None,
                 Ok(None) => (!self.hangs(Instant::now()), FaultCode::LibraryHung),
                 Err(Broken::Garbled) => (false, FaultCode::HelperGarbled),
                 Err(Broken::Closed) => break None,
@@ -220,7 +222,7 @@ impl Link {
         };
         let end = match found {
             Some(code) => End::of(code),
-            None => self.ended().unwrap_or_else(|| ending(&mut child)),
+            None => self.ended().unwrap_or_else(|| ending(&child)),
         };
         let during = self.under_way();
         warn!(
@@ -231,10 +233,8 @@ impl Link {
             "the process of the vendor's library ended; it will be started again"
         );
         self.end(&end);
-        // It may have ended already.
-        let _ = child.kill();
-        // A process that hangs in the kernel ends when that lets it; until then no other is started.
-        let _ = child.wait();
+        // Until it has, no other is started.
+        process::end(&mut child);
         lock(&self.state).is_gone = true;
         self.gone.notify_all();
     }
@@ -247,16 +247,13 @@ impl End {
 }
 
 /// How a helper ended that has closed its connection: it ends by itself, or not at all.
-fn ending(child: &mut Child) -> End {
+fn ending(child: &Child) -> End {
     let until = Instant::now() + GRACE;
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) => {
-                let (code, text) = process::ending(status);
-                return End { code, text };
-            }
-            Ok(None) if Instant::now() < until => thread::sleep(GRACE / 100),
-            Ok(None) | Err(_) => return End::of(FaultCode::HelperGarbled),
+        match process::ended(child) {
+            Some((code, text)) => return End { code, text },
+            None if Instant::now() < until => thread::sleep(GRACE / 100),
+            None => return End::of(FaultCode::HelperGarbled),
         }
     }
 }

@@ -105,7 +105,7 @@ impl Source for Isolated {
 /// How long to wait for what a helper remembers: the device's state is locked meanwhile.
 const RECALL: Duration = Duration::from_millis(500);
 
-/// How long to wait for a helper to end that is told to.
+/// How long to wait for a helper to end that is asked to.
 const CLOSING: Duration = Duration::from_secs(1);
 
 struct RemoteSession {
