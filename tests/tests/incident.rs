@@ -154,7 +154,7 @@ fn bad_calls_get_a_clear_status_and_change_nothing() -> Result<()> {
     for query in ["device=gpu9", "metric=accel_watts"] {
         ensure!(exporter.get(&format!("/debug/samples?{query}"))?.status == 404, "{query}");
     }
-    let head = exporter.send(http::Request { method: "HEAD", ..http::Request::get("/debug/samples") })?;
+    let head = exporter.send(Request { method: "HEAD", ..Request::get("/debug/samples") })?;
     ensure!(head.status == 200 && head.header("content-type") == Some("application/x-ndjson"), "{head:?}");
     Ok(())
 }
