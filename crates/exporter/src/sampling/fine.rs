@@ -210,13 +210,19 @@ impl Ring {
         }
         let before = self.times.len();
         self.times.push_back(taken);
+        // Rounds read the same in the same order, so the next column is nearly always the one.
+        let mut next = 0;
         for group in batch.groups {
             let Some(identity) = group.identity else { continue };
             for Reading { id, labels, value, .. } in group.readings {
-                let is_it = |column: &&mut Column| {
+                let is_it = |column: &Column| {
                     column.id == id && column.labels == labels && column.identity.is_same(&identity)
                 };
-                if let Some(column) = self.columns.iter_mut().find(is_it) {
+                let is_next = self.columns.get(next).is_some_and(is_it);
+                let place = if is_next { Some(next) } else { self.columns.iter().position(is_it) };
+                if let Some(place) = place {
+                    next = place + 1;
+                    let column = &mut self.columns[place];
                     // Of two readings of one series in a round the first counts.
                     if column.values.len() == before {
                         column.values.push_back(value.as_f64());
