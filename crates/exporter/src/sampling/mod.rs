@@ -11,4 +11,5 @@ pub mod state;
 pub mod sums;
 pub mod supervisor;
 pub mod timing;
+pub mod watch;
 pub mod worker;
