@@ -7,7 +7,7 @@
 //!                       |        v                                    v
 //!                       |      board: connections, counts, one immutable snapshot per device
 //!                       |        ^  both read
-//!                       +-> watchdog and HTTP, on the main thread: routes -> body -> exposition
+//!                       +-> HTTP, on the main thread: routes -> body -> exposition
 //! ```
 //!
 //! Threads that call a driver share nothing with the HTTP side but the board, and hold its locks only to
@@ -151,15 +151,17 @@ fn run(
         Command::Health(flags) => return commands::health::run(&flags, args),
         Command::Serve(flags) => {
             start_log(&flags.log, &program);
+            drop(program);
             let serve = settings::serve(flags, name, specs, &matches, &config)?;
             let reload = Reload {
+                name,
+                about,
                 args: args.to_vec(),
                 specs: specs.to_vec(),
                 vocabularies: Arc::clone(&serve.vocabularies),
                 metrics: serve.metrics.clone(),
                 web_config: serve.web.config.clone(),
                 state: serve.settings.clone(),
-                program,
                 matches,
             };
             reload.start().map_err(|error| format!("cannot wait for SIGHUP: {error}"))?;

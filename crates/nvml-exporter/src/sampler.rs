@@ -72,7 +72,8 @@ pub struct GpuSampler {
     links: Measured<u32>,
     c2c_links: Measured<u32>,
     rare: Rare,
-    rare_read: Option<Instant>,
+    /// When that was read, and what it adds to each round.
+    rare_part: Option<(Instant, Batch)>,
     context_switches: Option<u64>,
     gpm: Measured<Gpm>,
     gpm_totals: GpmTotals,
@@ -107,7 +108,7 @@ impl GpuSampler {
         Self {
             fields: FieldValues::every_round(&gpu, 0),
             rare: Rare::new(&gpu, 0, 0),
-            rare_read: None,
+            rare_part: None,
             context_switches: None,
             info: inventory.info(None),
             gpm: Err(not_asked("nvmlGpmQueryDeviceSupport")),
@@ -145,7 +146,7 @@ impl GpuSampler {
             let (links, c2c_links) = (self.links.unwrap_or(0), self.c2c_links.unwrap_or(0));
             self.fields = FieldValues::every_round(&self.gpu, links);
             self.rare = Rare::new(&self.gpu, links, c2c_links);
-            self.rare_read = None;
+            self.rare_part = None;
         }
         retry_failed_gpm(&mut self.gpm, &self.gpu);
     }
@@ -159,7 +160,7 @@ impl GpuSampler {
         }
         // Rates over the pause would be of other times than the values beside them.
         self.counters.restart();
-        self.rare_read = None;
+        self.rare_part = None;
         if let Ok(gpm) = &mut self.gpm {
             gpm.restart();
         }
@@ -251,14 +252,17 @@ impl Sampler for GpuSampler {
         ceilings.apply_to_gpm(&mut gpm);
         let now = Instant::now();
         self.gpm_totals.follow(&mut gpm, now, ceilings.pcie);
-        let rare_read = match self.rare_read {
-            Some(read) if now.duration_since(read) < RARE_PERIOD => read,
-            _ => {
+        let (rare_read, rare_part) = match &mut self.rare_part {
+            Some((read, part)) if now.duration_since(*read) < RARE_PERIOD => (*read, &*part),
+            old => {
                 // Of what is read once in a while, this is always wanted, but for rounds that read a part.
-                if self.wanted.has(m::SLOW_READINGS_AGE.id) {
+                let part = if self.wanted.has(m::SLOW_READINGS_AGE.id) {
                     self.rare.read(&self.gpu);
-                }
-                *self.rare_read.insert(now)
+                    map::rare(&self.rare, &self.fields, self.links, self.c2c_links, &self.identity)
+                } else {
+                    Batch::default()
+                };
+                (now, &old.insert((now, part)).1)
             }
         };
         let context_switches = gpm.get(GpmMetric::ContextSwitches);
@@ -276,7 +280,6 @@ impl Sampler for GpuSampler {
             fields: &self.fields,
             rare: &self.rare,
             rare_age: now.duration_since(rare_read),
-            c2c_links: self.c2c_links,
             context_switches: self.context_switches.map_or_else(|| context_switches.map(|_| 0), Ok),
             power_instant_mw: ceilings.instant_power(&self.fields),
             gpm: &gpm,
@@ -287,6 +290,7 @@ impl Sampler for GpuSampler {
             now,
         };
         map::device(&sample, batch);
+        batch.append(rare_part);
         // Those of a GPU that is cut are on its instances.
         let is_wanted = raw.mig_enabled != Ok(true) && self.wanted.any(OF_PROCESSES);
         if let Some(about) = raw.compute_processes.ok().filter(|_| is_wanted) {

@@ -1,6 +1,6 @@
 //! What one round over one device yields.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use naming::{FaultCode, Id, LabelValues, MetricOf, Quantity, Scope, Value};
 
@@ -90,7 +90,8 @@ impl Subject {
     /// The readings of one metric.
     pub fn of(&self, id: Id) -> &[Reading] {
         let from = self.readings.partition_point(|reading| reading.id < id);
-        let many = self.readings[from..].partition_point(|reading| reading.id == id);
+        // Most metrics have few readings, so the end is near.
+        let many = self.readings[from..].iter().take_while(|reading| reading.id == id).count();
         &self.readings[from..from + many]
     }
 
@@ -201,6 +202,24 @@ impl Batch {
             }
             Err(fault) => self.absences.push(Absent { id, labels, fault }),
         }
+    }
+
+    /// Adds what was put into another batch for the device or partition that was begun last: a reading that is taken
+    /// less often than rounds is put once and part of every round.
+    ///
+    /// # Panics
+    /// When no group was begun, a programming error that the first sample shows.
+    pub fn append(&mut self, part: &Self) {
+        let group = self.groups.last_mut().expect("begin comes first");
+        group.readings.extend(part.groups.iter().flat_map(|group| &group.readings).cloned());
+        self.absences.extend_from_slice(&part.absences);
+    }
+
+    /// Keeps one absence of each metric for each fault, where many parts of a device lack the same: all links of a
+    /// board are of one generation.
+    pub fn merge_absences(&mut self) {
+        let mut seen = HashSet::new();
+        self.absences.retain(|absent| seen.insert((absent.id, absent.fault)));
     }
 
     /// Forgets what is not wanted, values and absences.
@@ -341,6 +360,29 @@ mod tests {
         let values =
             |subject: &Subject| subject.readings.iter().map(|r| r.value.as_f64()).collect::<Vec<_>>();
         assert_eq!(values(&old.renewed(&new, &absences)), [3.0, 20.0]);
+    }
+
+    #[test]
+    fn a_part_that_is_read_once_in_a_while_is_in_every_round_and_its_absences_are_one_by_fault() {
+        let mut part = Batch::default();
+        part.begin_exporter();
+        part.put(m::TEMPERATURE, Labels::one(Label::Sensor, "memory"), Ok(Celsius(1.0)));
+        for (link, code) in [FaultCode::Blank, FaultCode::Blank, FaultCode::Zero].into_iter().enumerate() {
+            let labels =
+                Labels::one(Label::Link, u32::try_from(link).expect("few")).with(Label::Kind, "nvlink");
+            part.put(m::LINK_RECEIVE, labels.clone(), Err(Fault::new("call", code)));
+            part.put(m::LINK_TRANSMIT, labels, Err(Fault::new("call", code)));
+        }
+        part.merge_absences();
+        assert_eq!(part.absences.len(), 4, "two faults of two metrics");
+        for _ in 0..2 {
+            let mut round = Batch::default();
+            round.begin_exporter();
+            round.put(m::MEMORY_TOTAL, Labels::NONE, Ok(Bytes(2)));
+            round.append(&part);
+            assert_eq!(round.absences, part.absences);
+            assert_eq!(round.finish()[0].readings().len(), 2);
+        }
     }
 
     #[test]

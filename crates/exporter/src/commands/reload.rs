@@ -32,9 +32,11 @@ const READ_AGAIN: [&str; 7] = [
 
 /// What is needed to read the settings again.
 pub struct Reload {
-    /// The whole command line.
-    pub program: clap::Command,
-    /// What it was given.
+    /// The program's name.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+    /// Its arguments.
     pub args: Vec<OsString>,
     /// What that meant at the start.
     pub matches: ArgMatches,
@@ -65,12 +67,14 @@ impl Reload {
         if let Some(watched) = &self.web_config {
             watched.read_again();
         }
-        match self.read() {
+        // Built again and not kept: it takes a third of a megabyte.
+        let program = cli::command(self.name, self.about, &self.specs);
+        match self.read(&program) {
             Ok((vocabularies, matches)) => {
                 self.metrics.set(&vocabularies);
                 self.vocabularies.store(Arc::new(vocabularies));
                 self.state.iter().for_each(|state| state.succeeded());
-                let mut changed = config::changed(&self.program, &self.matches, &matches);
+                let mut changed = config::changed(&program, &self.matches, &matches);
                 changed.retain(|flag| !READ_AGAIN.contains(flag));
                 if changed.is_empty() {
                     info!("settings read again");
@@ -85,9 +89,9 @@ impl Reload {
         }
     }
 
-    fn read(&self) -> Result<(Vocabularies, ArgMatches), UsageError> {
+    fn read(&self, program: &clap::Command) -> Result<(Vocabularies, ArgMatches), UsageError> {
         let not_served = || UsageError("the command line is no longer one that serves".to_owned());
-        let Parsed::Run(command, matches, _) = cli::parse(&self.program, &self.args)? else {
+        let Parsed::Run(command, matches, _) = cli::parse(program, &self.args)? else {
             return Err(not_served());
         };
         let Command::Serve(flags) = *command else { return Err(not_served()) };

@@ -31,7 +31,7 @@ use workloads::Room;
 use crate::{
     commands::choice::Chosen,
     commands::log,
-    health::{Verdicts, socket},
+    health::{self, Verdicts, socket},
     http::authority::Authority,
     http::body::{BodyCache, Selection, Vocabularies, What},
     http::connection::{self, Timeouts},
@@ -41,9 +41,9 @@ use crate::{
     http::routes::Routes,
     http::web_config::{guard::Guard, watch::Watched},
     incident::{Incident, Settings as IncidentSettings},
-    sampling::state::NodeState,
     sampling::supervisor,
     sampling::timing::Timing,
+    sampling::{self, state::NodeState},
     self_metrics::host::Host,
     self_metrics::reload::Reload,
     self_metrics::{HttpCounts, SelfMetrics},
@@ -52,6 +52,9 @@ use crate::{
 /// The longest that stopping may take for responses in flight, well below the grace period of an
 /// orchestrator.
 const LONGEST_STOP: Duration = Duration::from_millis(1500);
+
+/// Between two looks whether an incident is over.
+const INCIDENT_PERIOD: Duration = Duration::from_secs(1);
 
 /// When the process ends after a signal, whatever it waits for: a little longer than [`LONGEST_STOP`].
 const LAST_RESORT: Duration = Duration::from_millis(1800);
@@ -217,11 +220,14 @@ async fn serve<F: Future<Output = ()>>(
     // For the same reason the threads of the log and of passwords must have started.
     routes.guard.start().await.map_err(|error| format!("cannot start a thread: {error}"))?;
     log::flush();
+    let ended = sampling::watch::spawn(Arc::clone(&routes.node))
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
     start_sampling()?;
     notify(NotifyState::Ready);
     tokio::select! {
         () = stop => {}
-        () = watch_over(&routes.node, &verdicts, routes.incident.as_deref()) => {}
+        () = watch_over(&verdicts, routes.incident.as_deref()) => {}
+        () = ended => return Err("the thread that watches the others ended by a defect".to_owned()),
         // An exporter that no longer accepts is ended, for its supervisor to start it again.
         Some(ended) = accepting.join_next() => {
             let why = ended.err().map_or_else(String::new, |error| format!(": {error}"));
@@ -270,17 +276,17 @@ async fn accept(routes: Rc<Routes>, listener: Listener, mut closing: watch::Rece
     }
 }
 
-/// Looks for hung calls and old snapshots, judges devices, and reports to systemd that this thread is alive. Never returns.
-async fn watch_over(node: &NodeState, verdicts: &Verdicts, incident: Option<&Incident>) {
+/// Judges devices, ends incidents, and reports to systemd that this thread is alive. Never returns.
+async fn watch_over(verdicts: &Verdicts, incident: Option<&Incident>) {
     let systemd = sd_notify::watchdog_enabled();
-    let period = systemd.map_or(node.timing.watch(), |allowed| node.timing.watch().min(allowed / 3));
+    let period = if incident.is_some() { INCIDENT_PERIOD } else { health::PERIOD };
+    let period = systemd.map_or(period, |allowed| period.min(allowed / 3));
     // A watchdog of less than a moment cannot be fed in time, but is no reason to end.
     let mut ticks = interval(period.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let now = std::time::Instant::now();
-        node.check(now);
         verdicts.judge(now);
         if let Some(incident) = incident {
             incident.check(now, incident.is_on());

@@ -1,7 +1,7 @@
 //! Whether each device can be given work, by the reasons of [`thresholds`] over the snapshots.
 //!
-//! The thread of HTTP judges once a second, since some reasons are about time; scrapes and the socket show the newest
-//! verdict.
+//! Scrapes and the socket show a verdict on the newest snapshots. Some reasons are about time, so the thread of HTTP also
+//! judges every few seconds.
 
 mod past;
 pub mod report;
@@ -31,8 +31,8 @@ use crate::{
     },
 };
 
-/// Between two judgements.
-const PERIOD: Duration = Duration::from_secs(1);
+/// Between two judgements that nobody asked for: no reason is about a shorter time.
+pub const PERIOD: Duration = Duration::from_secs(5);
 
 /// The verdict on a device.
 pub struct Verdict {
@@ -115,9 +115,9 @@ impl Verdicts {
         Self { node, judge, pasts, newest, judged }
     }
 
-    /// Judges every device, unless that was done within the last second.
+    /// Judges every device, unless that was done within half a period: a scrape judges too.
     pub fn judge(&self, now: Instant) {
-        let is_new = |(judged, _): (Instant, u64)| now.saturating_duration_since(judged) < PERIOD;
+        let is_new = |(judged, _): (Instant, u64)| now.saturating_duration_since(judged) < PERIOD / 2;
         if !self.judged.get().is_some_and(is_new) {
             self.judge_all(now);
         }

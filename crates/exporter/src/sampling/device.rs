@@ -325,7 +325,7 @@ impl Device {
         // A worker in a call has its deadline. Any other is checked again only after a while, so what would
         // be too old by then is withdrawn now.
         let waits = state.worker != 0 && state.call.is_running();
-        let age = now.saturating_duration_since(snapshot.made) + timing.watch();
+        let age = now.saturating_duration_since(snapshot.made) + timing.budget();
         let is_left = state.worker == 0 && is_stuck;
         let too_old = snapshot.status == Status::Up && !waits && (age > timing.oldest() || is_left);
         let fault = match hung {

@@ -12,4 +12,5 @@ pub mod state;
 pub mod sums;
 pub mod supervisor;
 pub mod timing;
+pub mod watch;
 pub mod worker;

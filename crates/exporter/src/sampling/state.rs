@@ -14,9 +14,9 @@ use std::{
 use arc_swap::ArcSwap;
 use naming::{
     Distribution, Family, Label, Value,
-    catalogue::{ENGINE_ACTIVE, MEMORY_USED},
+    catalogue::{ENGINE_BUSY, MEMORY_USED},
 };
-use reading::{Backend, Fault, FaultCode, Found, Identity, LabelValue, Labels, Subject, Wanted};
+use reading::{Backend, Fault, FaultCode, Found, Identity, LabelValue, Labels, Reading, Subject, Wanted};
 use source::lock;
 use tracing::{info, warn};
 use workloads::Present;
@@ -69,15 +69,12 @@ fn present(identity: &Arc<Identity>) -> Present {
 
 /// Notes what the device itself says of its use.
 fn note_use(device: &mut Present, subject: &Subject) {
-    for reading in subject.readings() {
-        match &reading.value {
-            Value::Int(bytes) if reading.id == MEMORY_USED.id => device.memory_used = Some(*bytes),
-            Value::Float(seconds) if Some(reading.id) == ENGINE_ACTIVE.id.metric().integral => {
-                if let Some(LabelValue::Word(engine)) = reading.labels.value(Label::Engine) {
-                    device.busy_seconds.insert(engine, *seconds);
-                }
-            }
-            _ => {}
+    if let [Reading { value: Value::Int(bytes), .. }] = subject.of(MEMORY_USED.id) {
+        device.memory_used = Some(*bytes);
+    }
+    for reading in subject.of(ENGINE_BUSY.id) {
+        if let Some(LabelValue::Word(engine)) = reading.labels.value(Label::Engine) {
+            device.busy_seconds.insert(engine, reading.value.as_f64());
         }
     }
 }
@@ -148,6 +145,15 @@ impl NodeState {
         if !self.absent_reported.is_completed() {
             self.report_absent();
         }
+    }
+
+    /// Whether a thread is in a driver's call.
+    pub fn in_call(&self) -> bool {
+        let in_call = |source: &Arc<SourceState>| {
+            lock(&source.connection).1.is_running()
+                || source.devices.load().iter().any(|device| device.is_in_call())
+        };
+        self.sources.iter().any(in_call)
     }
 
     /// Logs in one line which families are not on this machine, once each has been looked for.

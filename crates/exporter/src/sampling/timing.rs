@@ -63,8 +63,9 @@ impl Timing {
         self.interval.min(self.deadline / 4)
     }
 
-    /// How often hung calls and old snapshots are checked for: often enough that a hung device's series
-    /// are withdrawn before they are [`Self::oldest`].
+    /// How often hung calls and old snapshots are checked for while a thread is in a call: often enough that a hung
+    /// device's series are withdrawn before they are [`Self::oldest`]. While none is, the next check is due after
+    /// [`Self::budget`]: no call can have lasted longer by then.
     pub fn watch(&self) -> Duration {
         self.interval.min(self.deadline / 8)
     }

@@ -518,14 +518,18 @@ fn a_long_interval_does_not_delay_that_a_hang_shows() {
     device.publish(1, Batch::default(), start);
     node.check(start + interval);
     assert!(is_up(), "old, as the interval is long");
+    assert!(!node.in_call());
     device.begin("sample", start + interval);
+    assert!(node.in_call(), "it is checked on more often");
     node.check(start + interval + Duration::from_secs(11));
     assert!(!is_up(), "its call hangs");
     device.end();
     device.publish(1, Batch::default(), start + interval);
     // The session is replaced: no worker reads the device before the connect returns.
     device.revoke();
+    assert!(!node.in_call());
     source.begin("connect", start + interval);
+    assert!(node.in_call());
     node.check(start + interval + Duration::from_secs(9));
     assert!(is_up());
     node.check(start + interval + Duration::from_secs(11));

@@ -18,11 +18,12 @@ pub use links::link_bytes;
 
 use std::{
     fmt::Write as _,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use naming::{Count, Flag, Seconds, catalogue as m};
-use reading::{Batch, Fault, Labels, Measured};
+use reading::{Batch, Fault, Identity, Labels, Measured};
 
 use crate::{
     rates::{ClockEvents, Counts},
@@ -42,8 +43,6 @@ pub struct DeviceSample<'a> {
     pub rare: &'a Rare,
     /// How long ago it was read.
     pub rare_age: Duration,
-    /// How many links to the CPU the board has.
-    pub c2c_links: Measured<u32>,
     /// Context switches since the device was opened.
     pub context_switches: Measured<u64>,
     /// Power of the last moments.
@@ -87,7 +86,6 @@ fn hex(bytes: &[u8]) -> String {
 /// Puts a whole device into the batch.
 pub fn device(sample: &DeviceSample<'_>, batch: &mut Batch) {
     batch.put(m::DEVICE_INFO, sample.info.clone(), Ok(Flag(true)));
-    platform::put(sample.rare, batch);
     engines::utilization(sample.raw, batch);
     engines::profiling(sample.gpm, batch);
     batch.put_sum(m::CONTEXT_SWITCHES, Labels::NONE, sample.context_switches.map(Count));
@@ -95,22 +93,38 @@ pub fn device(sample: &DeviceSample<'_>, batch: &mut Batch) {
     memory::bar1(sample.raw, batch);
     thermal::temperatures(sample, batch);
     thermal::power(sample, batch);
-    thermal::profiles(sample, batch);
     thermal::fans(sample.raw, batch);
     clocks::clocks(sample.raw, batch);
     clocks::events(sample, batch);
     links::rates(sample.gpm, batch);
     links::nvlink(sample, batch);
     links::pcie(sample, batch);
-    rare_links::put(sample, batch);
     health::ecc(sample, batch);
     health::memory_repair(sample, batch);
-    health::repairs(sample.rare, batch);
     health::recovery(sample, batch);
     fabric::put(sample.raw.fabric, batch);
     health::modes(sample.raw, batch);
     events::device(sample.xids.as_ref(), sample.now, batch);
     batch.put(m::SLOW_READINGS_AGE, Labels::NONE, Ok(Seconds(sample.rare_age.as_secs_f64())));
+}
+
+/// What is read of a device once in a while, as a part of its rounds. `fields` are those of the round that read it;
+/// `links` and `c2c_links` are how many it has.
+pub fn rare(
+    rare: &Rare,
+    fields: &FieldValues,
+    links: Measured<u32>,
+    c2c_links: Measured<u32>,
+    identity: &Arc<Identity>,
+) -> Batch {
+    let mut part = Batch::default();
+    part.begin(identity);
+    platform::put(rare, &mut part);
+    thermal::profiles(rare.profiles, &mut part);
+    rare_links::put(&rare.fields, fields, links, c2c_links, &mut part);
+    health::repairs(rare, &mut part);
+    part.merge_absences();
+    part
 }
 
 /// Puts what is known of a device that is not called, because it sleeps or should be able to.

@@ -4,7 +4,6 @@
 use naming::{BytesPerSecond, Count, FaultCode, Flag, Label, Ratio, catalogue as m};
 use reading::{Absence, Batch, Fault, Labels, Measured};
 
-use super::DeviceSample;
 use crate::raw::{FieldKey, FieldValues, LinkField, fields as f};
 
 /// Errors of the PCIe link.
@@ -75,31 +74,34 @@ const C2C_ERRORS: [(&str, LinkField); 3] = [
     ("replay_back_to_back", f::NVML_FI_DEV_C2C_LINK_ERROR_REPLAY_B2B),
 ];
 
-/// Puts all of it.
-pub fn put(sample: &DeviceSample<'_>, batch: &mut Batch) {
-    let fields = &sample.rare.fields;
+/// Puts all of it, of a board with so many NVLinks and links to its CPU. `often` are the fields of the round.
+pub fn put(
+    rare: &FieldValues,
+    often: &FieldValues,
+    links: Measured<u32>,
+    c2c_links: Measured<u32>,
+    batch: &mut Batch,
+) {
     for (error, field) in PCIE_ERRORS {
-        let count = fields.unsigned(field).map(Count);
+        let count = rare.unsigned(field).map(Count);
         batch.put(m::PCIE_ERRORS, Labels::one(Label::Error, error), count);
     }
-    if let Ok(links) = sample.links {
-        nvlink(sample, links, batch);
+    if let Ok(links) = links {
+        nvlink(rare, often, links, batch);
     }
-    for link in 0..sample.c2c_links.unwrap_or(0) {
-        c2c(fields, link, batch);
+    for link in 0..c2c_links.unwrap_or(0) {
+        c2c(rare, link, batch);
     }
 }
 
-fn nvlink(sample: &DeviceSample<'_>, links: u32, batch: &mut Batch) {
-    let fields = &sample.rare.fields;
+fn nvlink(rare: &FieldValues, often: &FieldValues, links: u32, batch: &mut Batch) {
     for link in 0..links {
         let labels = || Labels::one(Label::Link, link).with(Label::Kind, "nvlink");
-        let count = |field: LinkField| fields.unsigned(field.of(link)).map(Count);
+        let count = |field: LinkField| rare.unsigned(field.of(link)).map(Count);
         for (error, field) in NVLINK_ERRORS {
             batch.put(m::LINK_ERRORS, labels().with(Label::Error, error), count(field));
         }
-        let ratio =
-            |field: LinkField| bit_error_ratio(field.of(link).name(), fields.unsigned(field.of(link))?);
+        let ratio = |field: LinkField| bit_error_ratio(field.of(link).name(), rare.unsigned(field.of(link))?);
         for (lane, field) in (0u32..).zip(LANE_ERRORS) {
             batch.put(m::LINK_RAW_ERRORS, labels().with(Label::Lane, lane), count(field));
         }
@@ -108,17 +110,17 @@ fn nvlink(sample: &DeviceSample<'_>, links: u32, batch: &mut Batch) {
         }
         batch.put(m::LINK_BLOCKS, labels(), count(f::NVML_FI_DEV_NVLINK_PLR_XMIT_BLOCKS));
         batch.put(m::LINK_RETRY_BLOCKS, labels(), count(f::NVML_FI_DEV_NVLINK_PLR_XMIT_RETRY_BLOCKS));
-        batch.put(m::LINK_DATA_BANDWIDTH, labels(), data_bandwidth(sample, link));
+        batch.put(m::LINK_DATA_BANDWIDTH, labels(), data_bandwidth(rare, often, link));
         batch.put(m::LINK_SYMBOL_ERRORS, labels(), count(f::NVML_FI_DEV_NVLINK_COUNT_SYMBOL_ERRORS));
         batch.put(m::LINK_BIT_ERRORS, labels(), ratio(f::NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_BER));
     }
     for (error, field) in NVLINK_ERROR_SUMS {
         let labels = Labels::one(Label::Link, "all").with(Label::Kind, "nvlink").with(Label::Error, error);
-        batch.put(m::LINK_ERRORS, labels, sum(fields, field, links));
+        batch.put(m::LINK_ERRORS, labels, sum(rare, field, links));
     }
     for (bin, field) in (0u32..).zip(FEC_BINS) {
         let labels = Labels::one(Label::Kind, "nvlink").with(Label::Bin, bin);
-        batch.put(m::LINK_FEC, labels, sum(fields, field, links));
+        batch.put(m::LINK_FEC, labels, sum(rare, field, links));
     }
 }
 
@@ -153,10 +155,10 @@ fn bit_error_ratio(call: &'static str, packed: u64) -> Measured<Ratio> {
 
 /// What error correction leaves of a link's speed. nvml.h names no unit: a number that is not a part of the link's
 /// speed is of another one.
-fn data_bandwidth(sample: &DeviceSample<'_>, link: u32) -> Measured<BytesPerSecond> {
+fn data_bandwidth(seldom: &FieldValues, often: &FieldValues, link: u32) -> Measured<BytesPerSecond> {
     const RATE: LinkField = f::NVML_FI_DEV_NVLINK_GET_DATA_RATE;
-    let rate = sample.rare.fields.unsigned(RATE.of(link))?;
-    let speed = sample.fields.unsigned(f::NVML_FI_DEV_NVLINK_GET_SPEED.of(link))?;
+    let rate = seldom.unsigned(RATE.of(link))?;
+    let speed = often.unsigned(f::NVML_FI_DEV_NVLINK_GET_SPEED.of(link))?;
     let fault = |code| Err(Fault::new(RATE.of(link).name(), code));
     match rate {
         _ if speed == 0 => fault(FaultCode::LinkWithoutSpeed),

@@ -4,7 +4,7 @@ use naming::{Celsius, FaultCode, Flag, Joules, Label, Ratio, Watts, catalogue as
 use reading::{Batch, Fault, Labels, Measured};
 
 use super::DeviceSample;
-use crate::raw::{Raw, fields as f};
+use crate::raw::{Profiles, Raw, fields as f};
 
 /// Limits of [`Rare::margin_limits_c`](crate::raw::Rare::margin_limits_c), with sensor and limit of the
 /// temperature at which each is reached.
@@ -90,8 +90,8 @@ pub fn temperatures(sample: &DeviceSample<'_>, batch: &mut Batch) {
 }
 
 /// Profiles for kinds of work, of those that the device has.
-pub fn profiles(sample: &DeviceSample<'_>, batch: &mut Batch) {
-    let profiles = match sample.rare.profiles {
+pub fn profiles(profiles: Measured<Profiles>, batch: &mut Batch) {
+    let profiles = match profiles {
         Ok(profiles) => profiles,
         Err(fault) => {
             batch.put(m::POWER_PROFILE_ENFORCED, Labels::NONE, Err(fault));

@@ -21,9 +21,9 @@ pub(super) const ROUNDS_BETWEEN_ALL: u32 = 60;
 
 /// A batch of fields: set up once, then read again in place.
 pub struct FieldValues {
-    /// What is read, and where its value is; ascending by field and scope.
-    keys: Vec<(FieldKey, usize)>,
-    /// By field, the place of its first key: a round looks up each value several times.
+    /// Where each value is; ascending by field and scope.
+    places: Vec<Place>,
+    /// By field, the index of its first place: a round looks up each value several times.
     first: Vec<u16>,
     /// Those that are supported come first.
     values: Vec<nvmlFieldValue_t>,
@@ -34,6 +34,13 @@ pub struct FieldValues {
     read_at: Instant,
     /// Why the whole batch failed, if it did.
     failed: Option<Fault>,
+}
+
+/// Where the value of a field and scope is. A board with NVLinks has a thousand, so names are not kept.
+struct Place {
+    id: u32,
+    scope: u32,
+    value: usize,
 }
 
 /// `nvmlFieldValue_t` holds plain numbers only, but its union makes it neither `Default` nor `Send`-checked.
@@ -54,7 +61,7 @@ fn number(id: u32, has_new_numbers: bool) -> u32 {
     }
 }
 
-/// By field, the place of its first key among sorted `keys`; for a field without keys, the place past them.
+/// By field, the index of its first key among sorted `keys`; for a field without keys, the index past them.
 fn first_places(keys: &[FieldKey]) -> Vec<u16> {
     let fields = keys.last().map_or(0, |last| last.id() as usize + 1);
     let past = u16::try_from(keys.len()).unwrap_or(u16::MAX);
@@ -64,6 +71,11 @@ fn first_places(keys: &[FieldKey]) -> Vec<u16> {
         *first = place.min(*first);
     }
     first
+}
+
+/// Where the values of `keys` are, in their order.
+fn places(keys: &[FieldKey]) -> Vec<Place> {
+    keys.iter().zip(0..).map(|(key, value)| Place { id: key.id(), scope: key.scope(), value }).collect()
 }
 
 /// Whether the device does not have a field. The only arguments of a field are its number and its scope: a
@@ -92,9 +104,8 @@ impl FieldValues {
         keys.sort_unstable_by_key(|key| (key.id(), key.scope()));
         let is_new = gpu.library().has_new_field_numbers();
         let values = keys.iter().map(|key| entry(number(key.id(), is_new), key.scope())).collect();
-        let first = first_places(&keys);
-        let keys = keys.into_iter().zip(0..).collect();
-        Self { keys, first, values, supported: 0, round: 0, read_at: Instant::now(), failed: None }
+        let (places, first) = (places(&keys), first_places(&keys));
+        Self { places, first, values, supported: 0, round: 0, read_at: Instant::now(), failed: None }
     }
 
     /// Reads the batch. What was not supported in the last round that asked for everything is not asked for.
@@ -121,8 +132,8 @@ impl FieldValues {
             places[*before] = place;
         }
         self.values = order.iter().map(|before| self.values[*before]).collect();
-        for (_, place) in &mut self.keys {
-            *place = places[*place];
+        for place in &mut self.places {
+            place.value = places[place.value];
         }
     }
 
@@ -151,15 +162,15 @@ impl FieldValues {
         self.read_at
     }
 
+    /// The index of a value.
     fn place(&self, key: FieldKey) -> Option<usize> {
         let first = usize::from(*self.first.get(key.id() as usize)?);
-        let is = |found: &&(FieldKey, usize)| (found.0.id(), found.0.scope()) == (key.id(), key.scope());
+        let is = |found: &&Place| (found.id, found.scope) == (key.id(), key.scope());
         // Links are numbered from 0 and come in order; their sum is the last scope.
         let direct =
-            (key.scope() as usize).checked_add(first).and_then(|index| self.keys.get(index)).filter(is);
-        let of_field =
-            || self.keys.get(first..)?.iter().take_while(|(found, _)| found.id() == key.id()).find(is);
-        direct.or_else(of_field).map(|(_, place)| *place)
+            (key.scope() as usize).checked_add(first).and_then(|index| self.places.get(index)).filter(is);
+        let of_field = || self.places.get(first..)?.iter().take_while(|found| found.id == key.id()).find(is);
+        direct.or_else(of_field).map(|place| place.value)
     }
 
     fn find(&self, key: FieldKey) -> Measured<&nvmlFieldValue_t> {
@@ -270,15 +281,14 @@ mod tests {
             NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN as HW_POWER_BRAKE,
             NVML_FI_DEV_MEMORY_TEMP, NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES as XMIT_BYTES,
         },
-        first_places, number,
+        first_places, number, places,
     };
 
     #[test]
     fn what_is_not_supported_is_set_aside_and_everything_is_still_found() {
         let keys: Vec<_> = (0..6).map(|link| XMIT_BYTES.of(link)).collect();
-        let first = first_places(&keys);
-        let keys: Vec<_> = keys.into_iter().zip(0..).collect();
-        let values = keys.iter().map(|(key, place)| {
+        let (places, first) = (places(&keys), first_places(&keys));
+        let values = keys.iter().zip(0..).map(|(key, place)| {
             let mut value = entry(key.id(), key.scope());
             value.valueType = TYPE_UNSIGNED_LONG_LONG;
             value.value.ullVal = u64::from(key.scope()) * 10;
@@ -287,7 +297,7 @@ mod tests {
         });
         let values = values.collect();
         let read_at = std::time::Instant::now();
-        let mut fields = FieldValues { values, keys, first, supported: 0, round: 1, read_at, failed: None };
+        let mut fields = FieldValues { values, places, first, supported: 0, round: 1, read_at, failed: None };
         fields.sort_out();
         assert_eq!(fields.supported, 3);
         for unknown in [XMIT_BYTES.of(6), XMIT_BYTES.of(u32::MAX), NVML_FI_DEV_MEMORY_TEMP] {

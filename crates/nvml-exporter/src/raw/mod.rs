@@ -28,7 +28,7 @@ pub use field_values::FieldValues;
 pub use fields::{FieldKey, LinkField, SummedLinkField};
 pub use gpm::{Gpm, GpmMetric, GpmMetrics};
 pub use library::{Library, SEARCH};
-pub use rare::Rare;
+pub use rare::{Profiles, Rare};
 pub use sample::{Mandatory, Memory, NvLink, Raw, mandatory, memory, read};
 
 use std::{borrow::Cow, time::Duration};
