@@ -31,9 +31,11 @@ pub struct Alertmanager {
 }
 
 impl Alertmanager {
-    /// Starts Debian's Alertmanager and waits until it serves.
-    pub fn start(webhook: &Webhook) -> Result<Self> {
-        let hook = json!({ "url": format!("http://{}/", webhook.address), "send_resolved": true });
+    /// Starts Debian's Alertmanager and waits until it serves. It delivers to the webhook and to these URLs.
+    pub fn start(webhook: &Webhook, others: &[String]) -> Result<Self> {
+        let own = format!("http://{}/", webhook.address);
+        let urls = std::iter::once(&own).chain(others);
+        let hooks: Vec<_> = urls.map(|url| json!({ "url": url, "send_resolved": true })).collect();
         Self::with_config(&json!({
             "route": {
                 "receiver": "webhook",
@@ -42,7 +44,7 @@ impl Alertmanager {
                 "group_interval": "1s",
                 "repeat_interval": "1h",
             },
-            "receivers": [{ "name": "webhook", "webhook_configs": [hook] }],
+            "receivers": [{ "name": "webhook", "webhook_configs": hooks }],
         }))
     }
 

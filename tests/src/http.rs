@@ -84,12 +84,18 @@ impl Client {
 
     /// Sends a request and reads the whole response.
     pub fn send(&mut self, request: Request<'_>) -> Result<Response> {
+        self.send_with(request, &[])
+    }
+
+    /// The same, with a body, whose length a header gives.
+    fn send_with(&mut self, request: Request<'_>, body: &[u8]) -> Result<Response> {
         let mut head = Vec::new();
         write!(head, "{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, self.host)?;
         for (name, value) in request.headers {
             write!(head, "{name}: {value}\r\n")?;
         }
         head.extend(b"\r\n");
+        head.extend(body);
         self.stream.get_mut().write_all(&head)?;
         read_response(&mut self.stream, request.method == "HEAD")
     }
@@ -98,6 +104,13 @@ impl Client {
 /// One request on a connection of its own.
 pub fn send(address: SocketAddr, request: Request<'_>) -> Result<Response> {
     Client::connect(address)?.send(request)
+}
+
+/// `POST` of a body, on a connection of its own.
+pub fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Response> {
+    let length = body.len().to_string();
+    let headers = [headers, &[("Content-Length", &length)]].concat();
+    Client::connect(address)?.send_with(Request { method: "POST", path, headers: &headers }, body.as_bytes())
 }
 
 /// Reads one response; `head` when it has no body whatever its headers say.

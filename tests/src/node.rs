@@ -162,6 +162,23 @@ impl Node {
         Ok(self)
     }
 
+    /// Gives the simulated library device nodes, which it holds open as the driver's does: `nvidiactl` and one for each
+    /// GPU.
+    pub fn with_nodes(mut self, gpus: usize) -> Result<Self> {
+        fs::create_dir(self.nodes())?;
+        let gpus = (0..gpus).map(|gpu| format!("nvidia{gpu}"));
+        for name in gpus.chain(["nvidiactl".to_owned()]) {
+            fs::write(self.nodes().join(name), "")?;
+        }
+        self.environment.push(("ACCELSIM_DEV", self.nodes().display().to_string()));
+        Ok(self)
+    }
+
+    /// The folder of those nodes.
+    pub fn nodes(&self) -> PathBuf {
+        self.dir().join("dev")
+    }
+
     /// Steers the machine from now on; what an earlier call set and this one does not is over.
     pub fn control(&self, control: &sim::Control) -> Result<()> {
         control.write(&self.control_file()).context("control file")

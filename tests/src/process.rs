@@ -50,6 +50,17 @@ impl Process {
         self.child.id()
     }
 
+    /// The process ids of the process and its children.
+    pub fn and_children(&self) -> Result<Vec<u32>> {
+        let mut all = vec![self.id()];
+        for task in fs::read_dir(format!("/proc/{}/task", self.id()))? {
+            // A thread may end meanwhile.
+            let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            all.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        Ok(all)
+    }
+
     /// Everything written to standard output and error so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("the collecting threads do not panic").clone()

@@ -14,6 +14,7 @@ mod clients;
 mod container;
 mod coverage;
 mod dashboards;
+mod detach;
 mod edge;
 mod examples;
 mod faults;

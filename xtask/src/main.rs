@@ -46,12 +46,14 @@ usage: cargo xtask COMMAND
   generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/, examples/federation/ and the
                                        chart's copies; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
-  bench [scrapes [--old PROGRAM]|page|rules] [--quick]
-                                       measure scrapes beside other exporters (and another build of accelscope), and
-                                       rules at fleet size
+  bench [scrapes [--old PROGRAM]|workloads|page|incident|rules|sizes] [--quick]
+                                       measure scrapes beside other exporters (and another build of accelscope), holders of
+                                       devices and TLS (as root), the page of a node, incident mode, rules at fleet size, and
+                                       the artefacts
   faults [--only TEXT] [--dwell SECONDS] [--json]
                                        every source with every fault that it can have, and what each costs
-  soak [--hours N] [--seed N]          memory, threads and descriptors under faults and clients of every kind";
+  soak [--hours N] [--seed N] [--release]
+                                       memory, threads and descriptors under faults and clients of every kind";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -96,17 +98,23 @@ fn bench(words: &[&str]) -> Result<()> {
     match *part {
         [] => {
             bench::scrapes::run(extent, None)?;
+            bench::workloads::run(extent)?;
             bench::page::run(extent)?;
-            bench::rules::run(extent)
+            bench::incident::run(extent)?;
+            bench::rules::run(extent)?;
+            bench::sizes::run()
         }
         ["scrapes"] => bench::scrapes::run(extent, None),
         ["scrapes", "--old", program] => {
             bench::scrapes::run(extent, Some(&Path::new(program).canonicalize()?))
         }
+        ["workloads"] => bench::workloads::run(extent),
         ["page"] => bench::page::run(extent),
+        ["incident"] => bench::incident::run(extent),
+        ["sizes"] => bench::sizes::run(),
         ["rules"] => bench::rules::run(extent),
         _ => bail!(
-            "bench: unknown part `{}`; it takes scrapes (with --old PROGRAM), page or rules, and --quick",
+            "bench: unknown part `{}`; it takes scrapes (with --old PROGRAM), workloads, page, incident, rules or sizes, and --quick",
             part.join(" ")
         ),
     }

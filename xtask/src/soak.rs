@@ -19,21 +19,27 @@ const PERIOD: Duration = Duration::from_mins(1);
 
 /// Soaks for `--hours N`; prints a line for each sample, and a table; fails when something grows.
 pub fn run(options: &[&str]) -> Result<()> {
-    let (mut hours, mut seed) = (HOURS, 1);
-    for option in options.chunks(2) {
-        match option {
-            ["--hours", number] => hours = number.parse().with_context(|| format!("--hours {number}"))?,
-            ["--seed", number] => seed = number.parse().with_context(|| format!("--seed {number}"))?,
-            _ => bail!("soak: unknown option `{}`; it takes --hours N and --seed N", option.join(" ")),
+    // Labels and arithmetic are checked in the debug build.
+    let (mut hours, mut seed, mut how) = (HOURS, 1, Build::Debug);
+    let mut words = options.iter();
+    while let Some(word) = words.next() {
+        let mut number = || words.next().with_context(|| format!("soak: {word} takes a number"));
+        match *word {
+            "--hours" => hours = number()?.parse().context("--hours")?,
+            "--seed" => seed = number()?.parse().context("--seed")?,
+            "--release" => how = Build::Release,
+            _ => bail!("soak: unknown option `{word}`; it takes --hours N, --seed N and --release"),
         }
     }
     let duration = Duration::try_from_secs_f64(hours * 3600.0).with_context(|| format!("--hours {hours}"))?;
-    // Labels and arithmetic are checked in this build.
-    build(Build::Debug)?;
-    let report =
-        soak::run(&Artefacts::beside_this_program()?, Plan { duration, period: PERIOD, seed }, |sample| {
-            eprintln!("{:>7.1} min{}", sample.at.as_secs_f64() / 60.0, line(sample));
-        })?;
+    build(how)?;
+    let artefacts = match how {
+        Build::Debug => Artefacts::beside_this_program()?,
+        Build::Release => Artefacts::release()?,
+    };
+    let report = soak::run(&artefacts, Plan { duration, period: PERIOD, seed }, |sample| {
+        eprintln!("{:>7.1} min{}", sample.at.as_secs_f64() / 60.0, line(sample));
+    })?;
     print_table(&report);
     let broken = report.broken();
     ensure!(broken.is_empty(), "{}", broken.join("\n"));

@@ -1,6 +1,7 @@
 //! The exporter with a fake source that tests control, and over real sockets.
 
 mod command_line;
+mod detach;
 mod fake;
 mod http;
 mod limits;

@@ -1,13 +1,18 @@
 //! The source: opening HLML, or doing without, and listing devices.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
 
 use naming::Family;
 use reading::{
     Absence, Backend, Batch, Fault, FaultCode, Found, Identity, LabelValue, Lost, Measured, Prior,
     Remembered, Session, Source, Unavailable,
 };
-use source::{Known, KnownDevices, LibraryPath, Listed, Place};
+use source::{Known, KnownDevices, LibraryPath, Listed, Place, lock};
 
 use crate::{
     announced::Announced,
@@ -32,6 +37,8 @@ pub struct SourceState {
     pub sensors: PathBuf,
     /// Events that were announced.
     pub log: HlmlEventLog,
+    /// The addresses in HLML's order, as of its last whole list: an index opens the card that has it.
+    places: Mutex<Vec<Option<String>>>,
 }
 
 impl GaudiSource {
@@ -39,7 +46,7 @@ impl GaudiSource {
     /// channels in `sensors`.
     pub fn new(library: LibraryPath, sysfs: PathBuf, sensors: PathBuf) -> Self {
         let log = HlmlEventLog::new(Duration::ZERO);
-        let state = SourceState { sysfs, sensors, log };
+        let state = SourceState { sysfs, sensors, log, places: Mutex::default() };
         Self { library, state: Arc::new(state) }
     }
 }
@@ -127,7 +134,21 @@ impl Session for HlmlSession {
         self.state.log.begin_with(prior.remembered.iter().flat_map(announced));
         let count = self.library.device_count().map_err(|fault| LOSSES.of_list(fault))?;
         let nodes = driver::nodes(&self.state.sysfs);
-        let asked: Vec<_> = (0..count).map(|index| self.listed(index, &nodes)).collect();
+        // What is detached and has no driver is not in HLML's list.
+        let is_detached = |address: &Option<String>| {
+            address.as_ref().is_some_and(|address| prior.detached.contains(address))
+        };
+        let is_listed = nodes.iter().any(|node| prior.detached.contains(&node.function.address));
+        let mut places = lock(&self.state.places).clone();
+        if is_listed && places.len() != count as usize {
+            return Err(Lost::Device(Fault::new("hlml_device_get_handle_by_index", FaultCode::LeftAlone)));
+        }
+        let may_ask = |index: &u32| !is_listed || !places.get(*index as usize).is_some_and(is_detached);
+        let asked: Vec<_> = (0..count).filter(may_ask).map(|index| self.listed(index, &nodes)).collect();
+        if !is_listed {
+            places = asked.iter().map(|asked| asked.as_ref().ok()?.address.clone()).collect();
+            *lock(&self.state.places) = places;
+        }
         let is_mute: Vec<_> = asked.iter().map(Result::is_err).collect();
         let state = &self.state;
         let found = self.known.list(prior, &LOSSES, asked, |known, listed, place| {
@@ -158,7 +179,20 @@ impl Session for HlmlSession {
     fn recall(&self, key: &str, _identity: &Identity, batch: &mut Batch) {
         recall(&self.state, key, batch);
     }
+
+    fn let_go(&mut self) -> bool {
+        self.known = devices();
+        let until = Instant::now() + CLOSING;
+        // Those of samplers in a helper process end on their own.
+        while self.library.users() > 1 && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.library.users() == 1
+    }
 }
+
+/// How long to wait for threads to let go of the library.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Devices by the kernel's files alone.
 struct KernelSession {

@@ -159,14 +159,14 @@ labels! {
             "power", "pl1", "pl2", "pl4", "prochot", "ratl", "vr_thermalert", "vr_tdc", "soc_thermal", "mem_thermal",
             "vr_thermal", "iccmax", "pwrbrk", "soc_avg_thermal", "fastvmode", "psys_pl1", "psys_pl2", "p0_freq", "psys_crit",
             "psys_pl4", "vr_tempalert", "psu_alert", "sw_range", "hw_range", "voltage", "any", "other",
-            "lost", "hung", "gone", "missing", "stale", "starting", "recovery_action", "firmware_wedged", "critical_error",
+            "lost", "hung", "gone", "missing", "stale", "starting", "detached", "recovery_action", "firmware_wedged", "critical_error",
             "device_error", "ras_error", "device_reset", "uncorrectable_errors", "remap_failed", "repair_pending",
             "no_spare_row", "on_chip_errors", "pages_retired", "rows_remapped", "links_down", "link_errors",
             "pcie_degraded", "fabric", "throttled", "overheating", "resetting", "amx_missing"]);
     RegistrationStatus = "registration_status", "What registration with the fabric manager returned", Fact;
     RenderNode = "render_node", "The kernel's name of the GPU's render node below /dev/dri, which may differ after each boot", Fact;
-    Result = "result", "What became of an alert",
-        Closed(&["chosen", "resolved", "replayed", "other_node", "unknown_device", "over_limit"]);
+    Result = "result", "What became of an alert, or of sending one on to a peer",
+        Closed(&["chosen", "resolved", "replayed", "other_node", "unknown_device", "over_limit", "sent", "failed"]);
     RuntimeVersion = "runtime_version", "Highest version of the compute runtime that the driver supports", Fact;
     SchedMode = "sched_mode", "Scheduling mode of the NPU", Fact;
     Scope = "scope", "Since when errors are counted: volatile since the driver was loaded, aggregate over the device's life",

@@ -10,12 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Fault, Measured};
+use reading::{Fault, FaultCode, Measured, Notify};
 
 use source::{Throttle, lock};
 
 use crate::{
-    raw::{EventSet, Gpu, LOSSES, Library, XidEvent},
+    raw::{EventSet, Gpu, LOSSES, Library, SystemEvents, XidEvent},
     xid::{self, XidHistory, XidLog},
 };
 
@@ -34,6 +34,8 @@ pub struct Listener {
     instances: Mutex<HashMap<String, BTreeSet<u32>>>,
     /// Why no XID can be received at all.
     failed: Mutex<Option<Fault>>,
+    /// Takes what is announced about GPUs that the driver gives up or takes.
+    notify: Option<Notify>,
     stop: AtomicBool,
 }
 
@@ -49,7 +51,7 @@ const EVENTS_PER_WAIT: u32 = 512;
 
 impl Listener {
     /// Starts the thread; devices are added by [`Listener::register`].
-    pub fn start(library: &Library, log: XidLog) -> Arc<Self> {
+    pub fn start(library: &Library, log: XidLog, notify: Option<Notify>) -> Arc<Self> {
         let set = EventSet::new(library).map(Arc::new);
         let failed = Mutex::new(set.as_ref().err().copied());
         let listener = Arc::new(Self {
@@ -60,6 +62,7 @@ impl Listener {
             refused: Mutex::default(),
             instances: Mutex::default(),
             failed,
+            notify,
             stop: AtomicBool::new(false),
         });
         let shared = Arc::clone(&listener);
@@ -76,7 +79,14 @@ impl Listener {
     fn listen(&self) {
         let (mut began, mut taken) = (Instant::now(), 0);
         let mut lines = Throttle::new(LINE_PERIOD);
+        let system = self
+            .notify
+            .as_ref()
+            .and_then(|notify| Some((SystemEvents::register(&self.library).ok()?, notify)));
         while !self.stop.load(Ordering::Relaxed) {
+            if let Some((events, notify)) = system.as_ref().filter(|_| taken == 0) {
+                events.take().into_iter().for_each(|notice| notify(notice));
+            }
             let Ok(set) = lock(&self.set).clone() else { return };
             // Waiting on a set without devices fails.
             if lock(&self.registered).is_empty() {
@@ -166,6 +176,12 @@ impl Listener {
                 lock(&self.refused).insert(key.to_owned(), fault);
             }
         }
+    }
+
+    /// Gives up what it holds of the library, for a listener that is stopped.
+    pub fn clear(&self) {
+        *lock(&self.set) = Err(Fault::new("nvmlEventSetWait_v2", FaultCode::Unavailable));
+        lock(&self.registered).clear();
     }
 
     /// Ends the thread after its current wait.

@@ -1,11 +1,16 @@
 //! The source: opening NVML and listing its devices.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use naming::Family;
 use reading::{
-    Backend, Batch, Fault, FaultCode, Found, Identity, LabelValue, Lost, Measured, Prior, Remembered,
-    Session, Source, Unavailable, Wanted,
+    Absence, Backend, Batch, Fault, FaultCode, Found, Identity, LabelValue, Lost, Measured, Notify, Prior,
+    Remembered, Session, Source, Unavailable, Wanted,
 };
 use source::{Known, KnownDevices, LibraryPath, Listed, library};
 
@@ -26,19 +31,24 @@ pub struct NvmlSource {
     labels: DcgmLabelOptions,
     log: XidLog,
     wanted: Wanted,
+    notify: Option<Notify>,
 }
 
 impl NvmlSource {
     /// A source that opens `library`; `roots` are the host's. What is not `wanted` is not asked for where a call
     /// reads nothing else.
     pub fn new(library: LibraryPath, roots: Roots, labels: DcgmLabelOptions, wanted: Wanted) -> Self {
-        Self { library, roots, labels, log: XidLog::new(xid::WINDOW), wanted }
+        Self { library, roots, labels, log: XidLog::new(xid::WINDOW), wanted, notify: None }
     }
 }
 
 impl Source for NvmlSource {
     fn family(&self) -> Family {
         Family::Nvidia
+    }
+
+    fn notify_with(&mut self, notify: Notify) {
+        self.notify = Some(notify);
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
@@ -52,7 +62,7 @@ impl Source for NvmlSource {
         }
         let library = Library::open(&self.library, sysfs)?;
         let (log, labels) = (self.log.clone(), self.labels.clone());
-        let listener = Listener::start(&library, log.clone());
+        let listener = Listener::start(&library, log.clone(), self.notify.clone());
         let known = KnownDevices::new(Family::Nvidia, PREFIX);
         let (roots, resting) = (self.roots.clone(), Resting::default());
         let wanted = self.wanted.clone();
@@ -92,14 +102,58 @@ fn announced(board: &Remembered) -> impl Iterator<Item = ((String, Option<u32>),
     })
 }
 
-/// Asks for the board at an index.
-fn listed(library: &Library, index: u32) -> Measured<Listed<Board>> {
-    let gpu = Gpu::by_index(library, index)?;
+/// What identifies a board, by its index.
+fn listed(gpu: Gpu, index: u32) -> Measured<Listed<Board>> {
     let mark = gpu.mark()?;
     let uuid = is_a_uuid(&mark).then(|| mark.clone());
     let address = gpu.pci_bus_id().ok().map(|address| kernel::pci::address(&address));
     Ok(Listed { handle: (gpu, mark), uuid, address, number: index })
 }
+
+impl NvmlSession {
+    /// Asks for each board of NVML's list.
+    fn ask_all(&mut self) -> Result<Vec<Measured<Listed<Board>>>, Lost> {
+        let count = self.library.device_count().map_err(|fault| LOSSES.of_list(fault))?;
+        let is_unchanged = std::mem::replace(&mut self.count, count) == count;
+        let ask = |index: u32| {
+            // A board that sleeps, or is left alone so that it can, is still what it was. When their number has
+            // changed, a place may be another board's.
+            let last = self.known.last_at(index as usize).filter(|_| is_unchanged);
+            if last.is_some_and(|key| self.resting.contains(key)) {
+                return Err(LEFT_ALONE);
+            }
+            listed(Gpu::by_index(&self.library, index)?, index)
+        };
+        Ok((0..count).map(ask).collect())
+    }
+
+    /// Asks for the boards at these addresses alone, since an index opens the board that has it, whichever that is
+    /// (nvml.h, `nvmlDeviceGetHandleByPciBusId`). One that has no driver is not there.
+    fn ask_at(&mut self, addresses: &BTreeSet<String>, prior: &Prior) -> Vec<Measured<Listed<Board>>> {
+        self.count = 0;
+        let ask = |address: &String| {
+            let is_at = |board: &&Remembered| board.address.as_ref() == Some(address);
+            let known = prior.remembered.iter().find(is_at);
+            if known.is_some_and(|board| self.resting.contains(&board.key)) {
+                return Some(Err(LEFT_ALONE));
+            }
+            match Gpu::by_address(&self.library, address) {
+                Err(fault) if fault.absence == Absence::NoData => None,
+                gpu => Some(gpu.and_then(|gpu| {
+                    let index = gpu.index()?;
+                    listed(gpu, index)
+                })),
+            }
+        };
+        addresses.iter().filter_map(ask).collect()
+    }
+}
+
+/// Why a board is not asked.
+const LEFT_ALONE: Fault = Fault::new("power/runtime_status", FaultCode::LeftAlone);
+
+/// How long to wait for threads to let go of the library.
+const CLOSING: Duration = Duration::from_millis(1200);
 
 impl Session for NvmlSession {
     fn backend(&self) -> &Backend {
@@ -108,18 +162,15 @@ impl Session for NvmlSession {
 
     fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
         self.log.begin_with(prior.remembered.iter().flat_map(announced));
-        let count = self.library.device_count().map_err(|fault| LOSSES.of_list(fault))?;
-        let is_unchanged = std::mem::replace(&mut self.count, count) == count;
-        let ask = |index: u32| {
-            // A board that sleeps, or is left alone so that it can, is still what it was. When their number has
-            // changed, a place may be another board's.
-            let last = self.known.last_at(index as usize).filter(|_| is_unchanged);
-            if last.is_some_and(|key| self.resting.contains(key)) {
-                return Err(Fault::new("power/runtime_status", FaultCode::LeftAlone));
-            }
-            listed(&self.library, index)
+        let (asked, bus) = if prior.detached.is_empty() {
+            (self.ask_all()?, prior.bus.clone())
+        } else {
+            let known = || prior.remembered.iter().filter_map(|board| board.address.clone()).collect();
+            let mut left = prior.bus.clone().unwrap_or_else(known);
+            left.retain(|address| !prior.detached.contains(address));
+            (self.ask_at(&left, prior), Some(left))
         };
-        let asked = (0..count).map(ask).collect();
+        let prior = &Prior { bus, ..prior.clone() };
         let (labels, listener) = (&self.labels, &self.listener);
         let (roots, resting, wanted) = (&self.roots, &self.resting, &self.wanted);
         self.known.list(prior, &LOSSES, asked, |known, listed, place| {
@@ -158,6 +209,21 @@ impl Session for NvmlSession {
         let Some(history) = self.log.history(&(key.to_owned(), instance)) else { return };
         let put = if instance.is_some() { map::events::partition } else { map::events::device };
         put(Ok(&history), Instant::now(), batch);
+    }
+
+    fn let_go(&mut self) -> bool {
+        self.listener.stop();
+        self.listener.clear();
+        let until = Instant::now() + CLOSING;
+        // The thread of events, and those of samplers in a helper process, end on their own. What is left is this
+        // session's own and its listener's.
+        while Arc::strong_count(&self.listener) > 1 || self.library.users() > 2 {
+            if Instant::now() > until {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        true
     }
 }
 

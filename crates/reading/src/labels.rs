@@ -1,6 +1,6 @@
 //! Labels of readings: small, allocation-free in the common case, in a fixed order.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use naming::Label;
 
@@ -115,6 +115,13 @@ impl Labels {
             }
             Self::Shared(all) => all.iter().for_each(|(label, value)| visit(*label, value)),
         }
+    }
+
+    /// The values as text, by the labels' names.
+    pub fn texts(&self) -> BTreeMap<&'static str, String> {
+        let mut texts = BTreeMap::new();
+        self.for_each(|label, value| _ = texts.insert(label.name(), value.to_owned()));
+        texts
     }
 
     /// The value of an inline label, if the reading has it.

@@ -24,5 +24,7 @@ pub use labels::{LabelValue, Labels};
 pub use naming::{Absence, Errno, FaultCode};
 pub use plausible::{Blanks, Ceiling, plausible_celsius, plausible_count, terminated_text};
 pub use progress::{Progress, call_returned};
-pub use source::{Announced, Backend, Found, Lost, Prior, Remembered, Sampler, Session, Source, Unavailable};
+pub use source::{
+    Announced, Backend, Found, Lost, Notice, Notify, Prior, Remembered, Sampler, Session, Source, Unavailable,
+};
 pub use wanted::Wanted;

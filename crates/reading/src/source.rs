@@ -18,7 +18,27 @@ pub trait Source: Send {
     /// Opens the library and initialises it. Called again, with back-off, until it succeeds, and after
     /// the session is lost.
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable>;
+
+    /// Takes the way to say what its driver announces between two lists; called once, before the first
+    /// [`Source::connect`].
+    fn notify_with(&mut self, _notify: Notify) {}
+
+    /// Takes the PCI addresses of devices that must not be opened, because the exporter has let go of them; called
+    /// before each [`Source::connect`]. A library that opens every device at once must not be opened meanwhile.
+    fn leave_alone(&mut self, _detached: &BTreeSet<String>) {}
 }
+
+/// What a driver announces about its hold on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The driver is to give up the device at this PCI address, and waits until nobody has it open.
+    Unbinding(String),
+    /// The driver has taken the device at this PCI address.
+    Bound(String),
+}
+
+/// How a source says what its driver announces. May be called by any thread.
+pub type Notify = Arc<dyn Fn(Notice) + Send + Sync>;
 
 /// Why a source cannot be used now: what failed, where, and what to do, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +61,12 @@ pub trait Session: Send {
     /// Puts what this process remembers of a device that cannot be read now, or of a partition of it: the
     /// events of its driver, which announces each once. Calls no driver.
     fn recall(&self, _key: &str, _identity: &Identity, _batch: &mut Batch) {}
+
+    /// Prepares to be dropped so that no device stays open, after the samplers are gone. Returns whether that will be
+    /// so: a library may be in use by a thread that hangs in it, or close nothing before its process ends.
+    fn let_go(&mut self) -> bool {
+        true
+    }
 }
 
 /// What is known of a family's devices before its driver lists them.
@@ -50,6 +76,8 @@ pub struct Prior {
     pub remembered: Vec<Remembered>,
     /// PCI addresses of the devices on the bus, as sysfs writes them; `None` where no bus is visible.
     pub bus: Option<BTreeSet<String>>,
+    /// PCI addresses of devices that must not be opened, as in [`Source::leave_alone`].
+    pub detached: BTreeSet<String>,
 }
 
 /// A device that was listed before.

@@ -172,6 +172,12 @@ impl<T, L: Library> Argument<L> for Items<T> {
 }
 
 impl<T> Items<T> {
+    /// The array that a caller's struct points to.
+    #[must_use]
+    pub fn of(first: *mut T) -> Self {
+        Self(first)
+    }
+
     /// Whether the caller passed none.
     pub fn is_null(&self) -> bool {
         self.0.is_null()

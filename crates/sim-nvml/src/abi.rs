@@ -146,6 +146,11 @@ layouts! {
     }
     nvmlEccSramUniqueUncorrectedErrorCounts_v1_t { version, entryCount, entries }
     nvmlEventData_t { device, eventType, eventData, gpuInstanceId, computeInstanceId }
+    nvmlSystemEventData_v1_t { eventType, gpuId }
+    nvmlSystemEventSetCreateRequest_v1_t { version, set }
+    nvmlSystemEventSetFreeRequest_v1_t { version, set }
+    nvmlSystemEventSetWaitRequest_v1_t { version, timeoutms, set, data, dataSize, numEvent }
+    nvmlSystemRegisterEventRequest_v1_t { version, eventTypes, set }
     nvmlFBCStats_t { sessionsCount, averageFPS, averageLatency }
     nvmlFieldValue_t { fieldId, scopeId, timestamp, latencyUsec, valueType, nvmlReturn, value }
     nvmlGpmMetric_t {

@@ -16,6 +16,7 @@ use crate::abi::version;
 use crate::args::{AnyDevice, Argument, Buffer, Gpu, Out, Text, fill, garble};
 use crate::call::{Call, Nvml, NvmlCall, Result, code, entries, readings};
 use crate::handle::{HandleKind, Target};
+use crate::nodes;
 use crate::parts::Part;
 
 /// PCI class of a 3D controller, as base class and subclass.
@@ -118,26 +119,32 @@ entries! {
     fn nvmlDeviceGetCount(call, number: Out<c_uint>) { number.set(call, count(call)) }
 
     fn nvmlDeviceGetHandleByIndex_v2(call, found: ByIndex, device: Out<nvmlDevice_t>) {
+        nodes::attach_gpu(found.0);
         device.put(call.handle(HandleKind::Device, Target::gpu(found.0)))
     }
 
     fn nvmlDeviceGetHandleByIndex(call, found: ByIndex, device: Out<nvmlDevice_t>) {
+        nodes::attach_gpu(found.0);
         device.put(call.handle(HandleKind::Device, Target::gpu(found.0)))
     }
 
     fn nvmlDeviceGetHandleByUUID(call, found: ByUuid, device: Out<nvmlDevice_t>) {
+        nodes::attach_gpu(found.0.device);
         device.put(call.handle(HandleKind::Device, found.0))
     }
 
     fn nvmlDeviceGetHandleByPciBusId_v2(call, found: ByPciAddress, device: Out<nvmlDevice_t>) {
+        nodes::attach_gpu(found.0.device);
         device.put(call.handle(HandleKind::Device, found.0))
     }
 
     fn nvmlDeviceGetHandleByPciBusId(call, found: ByPciAddress, device: Out<nvmlDevice_t>) {
+        nodes::attach_gpu(found.0.device);
         device.put(call.handle(HandleKind::Device, found.0))
     }
 
     fn nvmlDeviceGetHandleBySerial(call, found: BySerial, device: Out<nvmlDevice_t>) {
+        nodes::attach_gpu(found.0.device);
         device.put(call.handle(HandleKind::Device, found.0))
     }
 

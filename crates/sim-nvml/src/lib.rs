@@ -13,6 +13,7 @@
 //! | `ACCELSIM_CLOCK` | `fixed:<unix seconds>` freezes the clock | wall clock |
 //! | `ACCELSIM_WORKLOAD` | `mixed`, `idle`, `prefill`, `decode`, `burst`, `hot` | `mixed` |
 //! | `ACCELSIM_SEED` | identities and small variations | 1 |
+//! | `ACCELSIM_DEV` | folder with the files `nvidiactl` and `nvidia<N>`, which are held open as by the driver's library | none |
 //! | `ACCELSIM_WAKES` | file that grows by a line for each call that would have woken a sleeping device | none |
 //!
 //! The variables are read by the `nvmlInit` that finds the library uninitialised. One symbol is not NVML's:
@@ -42,12 +43,14 @@ mod init;
 mod lists;
 mod memory;
 mod mig;
+mod nodes;
 mod nvlink;
 mod parts;
 mod pcie;
 mod processes;
 mod repairs;
 mod session;
+mod system_events;
 mod thermal_power;
 mod topology;
 mod unsupported;

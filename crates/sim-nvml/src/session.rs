@@ -8,6 +8,7 @@ use sim::Live;
 use sim_abi::Machine;
 
 use crate::call::{Nvml, Result, code};
+use crate::nodes;
 
 /// The machine that the environment names.
 pub(crate) static MACHINE: Machine<Nvml> = Machine::closed();
@@ -37,6 +38,7 @@ pub(crate) fn enter(live: &Live) -> Result {
     } else {
         COUNT.store(1, Ordering::Release);
     }
+    nodes::initialise();
     Ok(())
 }
 
@@ -49,10 +51,15 @@ pub(crate) fn leave() -> Result {
         .is_none_or(|opened| opened.live.now().driver_epoch() != Some(EPOCH.load(Ordering::Acquire)));
     if stale {
         COUNT.store(0, Ordering::Release);
+        nodes::close();
         return Err(code::UNINITIALIZED);
     }
     COUNT
         .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| count.checked_sub(1))
-        .map(|_| ())
+        .map(|before| {
+            if before == 1 {
+                nodes::close();
+            }
+        })
         .map_err(|_| code::UNINITIALIZED)
 }

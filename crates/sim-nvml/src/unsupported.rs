@@ -197,9 +197,6 @@ unsupported! {
     nvmlGpuInstanceSetVgpuSchedulerState
     nvmlGpuInstanceSetVgpuSchedulerState_v2
     nvmlSetVgpuVersion
-    nvmlSystemEventSetCreate
-    nvmlSystemEventSetFree
-    nvmlSystemEventSetWait
     nvmlSystemGetCPER_v1
     nvmlSystemGetConfComputeCapabilities
     nvmlSystemGetConfComputeGpusReadyState
@@ -208,7 +205,6 @@ unsupported! {
     nvmlSystemGetConfComputeSettings_v2
     nvmlSystemGetConfComputeState
     nvmlSystemGetNvlinkBwMode
-    nvmlSystemRegisterEvents
     nvmlSystemSetConfComputeGpusReadyState
     nvmlSystemSetConfComputeKeyRotationThresholdInfo
     nvmlSystemSetNvlinkBwMode

@@ -57,9 +57,12 @@ pub struct Conditions {
 
 /// What stands for one device, whatever the time.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub struct DeviceConditions {
     /// Not on the bus.
     pub hidden: bool,
+    /// Announced to be given up by the driver.
+    pub unbound: bool,
     /// Suspended by runtime power management.
     pub asleep: bool,
     /// Added errors: corrected then uncorrectable, each DRAM then SRAM.
@@ -100,6 +103,9 @@ impl Conditions {
         };
         for &device in &control.hidden {
             devices[within("hidden", device)?].hidden = true;
+        }
+        for &device in &control.unbound {
+            devices[within("unbound", device)?].unbound = true;
         }
         for &device in &control.asleep {
             devices[within("asleep", device)?].asleep = true;

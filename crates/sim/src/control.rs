@@ -10,6 +10,7 @@
 //! driver_epoch = 2             # another number: the driver was reloaded, all handles are invalid
 //! driver_loaded_at = 1750000000.0   # unix seconds; volatile counters and energy restart here
 //! hidden = [3]                 # devices that are not on the bus
+//! unbound = [1]                # devices that the driver announces to give up; leaving the list: it takes them again
 //! asleep = [2]                 # devices that runtime power management has suspended
 //!
 //! [[fault]]
@@ -144,6 +145,8 @@ pub struct Control {
     pub driver_loaded_at: Option<f64>,
     /// Devices that are not on the bus.
     pub hidden: Vec<usize>,
+    /// Devices that the driver announces to give up, and takes again when they are no longer here.
+    pub unbound: Vec<usize>,
     /// Devices that runtime power management has suspended.
     pub asleep: Vec<usize>,
     /// Calls that go wrong.
@@ -363,6 +366,7 @@ impl Control {
             driver_epoch: over.driver_epoch.or(self.driver_epoch),
             driver_loaded_at: over.driver_loaded_at.or(self.driver_loaded_at),
             hidden: joined(&self.hidden, &over.hidden),
+            unbound: joined(&self.unbound, &over.unbound),
             asleep: joined(&self.asleep, &over.asleep),
             fault: joined(&self.fault, &over.fault),
             xid: joined(&self.xid, &over.xid),

@@ -14,8 +14,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// Events that a window holds at most. A storm keeps the newest; the counters have them all.
-const WINDOW_EVENTS_MAX: usize = 4096;
+/// Events of one code that follow each other within this time are one entry of the window.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Entries that a window holds at most, the newest: a storm of few codes fills it never, one of invented codes does.
+const ENTRIES_MAX: usize = 4096;
 
 /// The events of one device or partition. `C` is the vendor's code.
 #[derive(Clone, Debug)]
@@ -26,7 +29,15 @@ pub struct EventHistory<C> {
     pub times: BTreeMap<C, f64>,
     /// Code of the last event.
     pub last: Option<C>,
-    recent: VecDeque<(Instant, C)>,
+    recent: VecDeque<Entry<C>>,
+}
+
+/// Events of one code within a [`STEP`].
+#[derive(Clone, Debug)]
+struct Entry<C> {
+    first: Instant,
+    code: C,
+    count: u64,
 }
 
 impl<C> Default for EventHistory<C> {
@@ -36,15 +47,33 @@ impl<C> Default for EventHistory<C> {
 }
 
 impl<C: Copy + Ord> EventHistory<C> {
-    /// Events by code within `window` before `now`; the log keeps none for longer than its own window.
+    /// Events by code within `window` before `now`, which begins and ends with a [`STEP`]; the log keeps none for longer
+    /// than its own window.
     pub fn within(&self, window: Duration, now: Instant) -> BTreeMap<C, u64> {
         let mut counts = BTreeMap::new();
-        for (at, code) in &self.recent {
-            if now.saturating_duration_since(*at) <= window {
-                *counts.entry(*code).or_default() += 1;
+        for entry in &self.recent {
+            if now.saturating_duration_since(entry.first) <= window {
+                *counts.entry(entry.code).or_default() += entry.count;
             }
         }
         counts
+    }
+
+    /// Puts an event into the window.
+    fn put(&mut self, code: C, window: Duration, now: Instant) {
+        let since = |entry: &Entry<C>| now.saturating_duration_since(entry.first);
+        let mut newest = self.recent.iter_mut().rev().take_while(|entry| since(entry) < STEP);
+        if let Some(entry) = newest.find(|entry| entry.code == code) {
+            entry.count += 1;
+            return;
+        }
+        // Before the new one, so that the memory of a full window does not double.
+        while self.recent.len() >= ENTRIES_MAX
+            || self.recent.front().is_some_and(|entry| since(entry) > window)
+        {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Entry { first: now, code, count: 1 });
     }
 
     fn add(&mut self, other: Self) {
@@ -60,8 +89,8 @@ impl<C: Copy + Ord> EventHistory<C> {
             *time = time.max(unix);
         }
         self.recent.extend(other.recent);
-        self.recent.make_contiguous().sort_by_key(|(at, _)| *at);
-        let excess = self.recent.len().saturating_sub(WINDOW_EVENTS_MAX);
+        self.recent.make_contiguous().sort_by_key(|entry| entry.first);
+        let excess = self.recent.len().saturating_sub(ENTRIES_MAX);
         self.recent.drain(..excess);
     }
 }
@@ -107,13 +136,8 @@ impl<K: Eq + Hash, C: Copy + Ord> EventLog<K, C> {
         *history.counts.entry(code).or_default() += 1;
         history.times.insert(code, unix);
         history.last = Some(code);
-        if self.window.is_zero() {
-            return;
-        }
-        history.recent.push_back((now, code));
-        let is_old = |(at, _): &(Instant, C)| now.saturating_duration_since(*at) > self.window;
-        while history.recent.len() > WINDOW_EVENTS_MAX || history.recent.front().is_some_and(is_old) {
-            history.recent.pop_front();
+        if !self.window.is_zero() {
+            history.put(code, self.window, now);
         }
     }
 
@@ -165,12 +189,32 @@ mod tests {
     #[test]
     fn a_storm_costs_no_more_than_its_window() {
         let log = EventLog::new(WINDOW);
-        for _ in 0..2 * WINDOW_EVENTS_MAX {
-            log.record("GPU-1", 13);
+        let all = 2 * ENTRIES_MAX;
+        for event in 0..all {
+            // Two codes in turns.
+            log.record("GPU-1", 13 + event % 2);
+            if event <= ENTRIES_MAX {
+                log.record("GPU-2", event);
+            }
         }
         let history = log.history(&"GPU-1").expect("recorded");
-        assert_eq!(history.counts[&13], 2 * WINDOW_EVENTS_MAX as u64);
-        assert_eq!(history.recent.len(), WINDOW_EVENTS_MAX);
+        assert_eq!(history.counts, BTreeMap::from([(13, all as u64 / 2), (14, all as u64 / 2)]));
+        assert_eq!(history.within(WINDOW, Instant::now()), history.counts, "none is missing in the window");
+        assert!(history.recent.len() < 100, "{}", history.recent.len());
+        // A clone would have the capacity that it needs.
+        let invented = &log.lock()["GPU-2"].recent;
+        assert_eq!((invented.len(), invented.capacity()), (ENTRIES_MAX, ENTRIES_MAX));
+    }
+
+    #[test]
+    fn events_that_are_apart_leave_the_window_one_after_the_other() {
+        let mut history = EventHistory::default();
+        let start = Instant::now();
+        for second in [0, 0, 100, 200, 400] {
+            history.put(31, WINDOW, start + Duration::from_secs(second));
+        }
+        let within = |second| history.within(WINDOW, start + Duration::from_secs(second))[&31];
+        assert_eq!((history.recent.len(), within(400), within(401), within(501)), (3, 3, 2, 1));
     }
 
     #[test]

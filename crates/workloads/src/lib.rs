@@ -19,6 +19,7 @@ mod accounts;
 mod cdi;
 mod cgroup;
 mod grpc;
+mod held;
 mod jobs;
 mod kubelet;
 mod pod_info;
@@ -27,5 +28,6 @@ mod resolve;
 mod room;
 
 pub use accounts::Present;
+pub use held::Held;
 pub use kubelet::{SOCKETS, Settings};
 pub use room::{Holders, InterfaceReport, Room};

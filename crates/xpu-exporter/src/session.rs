@@ -1,6 +1,7 @@
 //! The source: finding the cards that the kernel drives, and opening Level Zero beside it.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -65,6 +66,7 @@ pub struct XpuSource {
     is_given: bool,
     choice: BackendChoice,
     hold_awake: bool,
+    detached: BTreeSet<String>,
 }
 
 impl XpuSource {
@@ -77,13 +79,24 @@ impl XpuSource {
         choice: BackendChoice,
         hold_awake: bool,
     ) -> Self {
-        Self { roots, level_zero: Arc::new(Mutex::new(level_zero)), is_given, choice, hold_awake }
+        Self {
+            roots,
+            level_zero: Arc::new(Mutex::new(level_zero)),
+            is_given,
+            choice,
+            hold_awake,
+            detached: BTreeSet::new(),
+        }
     }
 }
 
 impl Source for XpuSource {
     fn family(&self) -> Family {
         Family::Xpu
+    }
+
+    fn leave_alone(&mut self, detached: &BTreeSet<String>) {
+        self.detached.clone_from(detached);
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
@@ -109,12 +122,20 @@ impl Source for XpuSource {
             had_cards: !cards.is_empty(),
             models: Models::below(self.roots.sysfs.parent().unwrap_or(Path::new("/"))),
             backend: Backend::default(),
+            detached: self.detached.clone(),
         };
         if self.choice == BackendChoice::LevelZero || cards.is_empty() {
             let no_card = "no Intel GPU is bound to xe or i915";
             let may_have_one = || library::may_be_needed(Family::Xpu, &DRIVERS, &self.roots.sysfs);
             if self.choice == BackendChoice::Kernel || !self.is_given && cards.is_empty() && !may_have_one() {
                 return Err(Unavailable(format!("{no_card}; load the driver, or mount the host's /sys")));
+            }
+            if let Some(address) = self.detached.first() {
+                let why = format!(
+                    "{address} is detached, and Level Zero opens every GPU; attach it, or read the \
+                                   others by the kernel's driver"
+                );
+                return Err(Unavailable(why));
             }
             let opened = level_zero::open(&self.level_zero);
             session.adopt(opened.map_err(|why| {
@@ -140,17 +161,21 @@ struct XpuSession {
     had_cards: bool,
     models: Models,
     backend: Backend,
+    /// GPUs that must not be opened.
+    detached: BTreeSet<String>,
 }
 
 impl XpuSession {
-    /// Whether to open Level Zero beside the kernel now. Its driver wakes every GPU when it starts, so it is
-    /// not opened while one sleeps.
+    /// Whether to open Level Zero beside the kernel now. Its driver wakes and opens every GPU when it starts, so it is
+    /// not opened while one sleeps, or is detached and has its driver.
     fn wants_library(&self, cards: &[Card]) -> bool {
         self.shared.choice == BackendChoice::Auto
             && self.level_zero.is_none()
             && self.may_open
             && self.opening.is_due()
-            && !cards.iter().any(|card| card.function.is_asleep().unwrap_or(true))
+            && !cards.iter().any(|card| {
+                self.detached.contains(&card.function.address) || card.function.is_asleep().unwrap_or(true)
+            })
     }
 
     /// Takes a Level Zero that was opened meanwhile, waiting for it up to `timeout`. After a failure the
@@ -244,7 +269,8 @@ impl Session for XpuSession {
         &self.backend
     }
 
-    fn devices(&mut self, _prior: &Prior) -> Result<Vec<Found>, Lost> {
+    fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
+        self.detached.clone_from(&prior.detached);
         let cards = Card::all(&self.shared.roots.sysfs);
         let changed = |code| Err(Lost::Session(Fault::new("bus/pci/drivers", code)));
         if self.had_cards && cards.is_empty() && !has_driver(&self.shared.roots.sysfs) {
@@ -281,6 +307,12 @@ impl Session for XpuSession {
         let cards: Vec<_> = cards.collect();
         lock(&self.shared.cards).clone_from(&cards);
         Ok(cards.into_iter().map(|(card, info)| self.found(Some(card), info)).collect())
+    }
+
+    fn let_go(&mut self) -> bool {
+        self.adopt_opened(OPENING);
+        self.shared.gpus.close(Fault::new("level_zero", FaultCode::NotOpen));
+        self.level_zero.take().is_none_or(|(mut session, _)| session.let_go())
     }
 }
 

@@ -124,6 +124,13 @@ sysfs: [/sys/bus, /sys/class, /sys/devices, /sys/module]
 {{- end }}
 {{- end }}
 
+{{/* Where pods send alerts of other nodes on to; nothing with TLS, since they speak plain HTTP to one another. */}}
+{{- define "accelscope.peers" -}}
+{{- if and .Values.incident.secretName (not .Values.webConfig.tls) -}}
+{{ include "accelscope.fullname" . }}.{{ .Release.Namespace }}.svc:{{ .Values.port }}
+{{- end -}}
+{{- end }}
+
 {{/* Target labels that do not change when a pod is replaced: job, instance and node. */}}
 {{- define "accelscope.endpoint" -}}
 {{- $monitor := .monitor -}}

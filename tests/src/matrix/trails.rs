@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 const OWN: [&str; 3] = ["accelscope_", "process_", "accel_host_"];
 
 /// States of a device and counts of devices, which a fault changes to 0 by design.
-const STATES: [&str; 2] = ["accel_device_up", "accel_devices"];
+const STATES: [&str; 3] = ["accel_device_up", "accel_device_health", "accel_devices"];
 
 /// A series that changed so often while it was looked at moves from round to round. One that moves now and then may
 /// have stood still by chance, since two exporters read at different moments.
@@ -139,8 +139,10 @@ mod tests {
 
     #[test]
     fn a_state_that_becomes_0_is_none_of_them_and_neither_is_the_exporters_own() {
-        let truth = trails(&["accel_device_up{device=\"gpu0\"} 1\naccelscope_source_up 1\n"]);
-        let ours = trails(&["accel_device_up{device=\"gpu0\"} 0\naccelscope_source_up 0\n"]);
+        let all =
+            ["accel_device_up{device=\"gpu0\"}", "accel_device_health{state=\"ok\"}", "accelscope_source_up"];
+        let [truth, ours] =
+            [1, 0].map(|value| trails(&[&all.map(|series| format!("{series} {value}\n")).concat()]));
         assert_eq!(ours.zero(&truth), [""; 0]);
         assert_eq!(series("accelscope_x 1\n# HELP a b\na 1\n").len(), 1);
     }

@@ -21,7 +21,7 @@ use sim::Control;
 pub use clients::Traffic;
 
 use crate::{
-    Artefacts, Exporter, Footprint, Node, eventually,
+    Artefacts, Exporter, Footprint, Node, eventually_within,
     matrix::{Fault, SOURCES, Source},
 };
 
@@ -32,17 +32,26 @@ const FLAGS: [&str; 4] = ["--interval", "200ms", "--path.sensors", "sys/accelsim
 /// Between two faults; each falls on the next machine.
 const FAULT_PERIOD: Duration = Duration::from_millis(300);
 
-/// Allocators and caches fill in the first of this many parts of the samples.
-const WARM_UP: usize = 3;
+/// Of so many equal parts of the samples, allocators and caches fill in the first; what is held in the last must have
+/// been held in the first.
+const PARTS: usize = 3;
 
 /// A shorter span shows an allocator's steps, not a leak.
 const SPAN_MIN: Duration = Duration::from_mins(10);
 
-/// What anonymous memory may grow by in an hour, bytes, as a line through the samples after [`WARM_UP`] has it.
+/// What anonymous memory may grow by in an hour, bytes, as a line through the samples after the first of [`PARTS`] has it.
 const GROWTH_MAX: f64 = 1024.0 * 1024.0;
 
-/// What an exporter may have in memory, whatever the build.
-const RESIDENT_MAX: u64 = 64 << 20;
+/// What an exporter may have in anonymous memory. That of files depends on the build.
+const ANONYMOUS_MAX: u64 = 32 << 20;
+
+/// What a repaired machine may take until all is back: a machine with other work is slow, and a device that does not
+/// come back never does.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// What a whole machine may take until threads and descriptors of faults and clients have ended, before they are
+/// counted all the same.
+const SETTLE: Duration = Duration::from_secs(15);
 
 /// How long, how often, and which faults.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +72,16 @@ pub struct Sample {
     /// One for each source.
     pub held: Vec<Footprint>,
 }
+
+/// A number of what an exporter holds, by its name.
+type Number = (&'static str, fn(&Footprint) -> u64);
+
+/// What must not become more.
+const HELD: [Number; 3] = [
+    ("threads", |held| held.threads),
+    ("descriptors", |held| held.descriptors),
+    ("processes", |held| held.processes),
+];
 
 /// What was seen.
 #[derive(Debug)]
@@ -111,7 +130,7 @@ impl Member {
     /// Waits until every device is up and no thread is stuck.
     fn until_whole(&mut self) -> Result<()> {
         let Self { exporter, devices, .. } = self;
-        eventually("every device is back", || {
+        eventually_within(PATIENCE, "every device is back", || {
             exporter.process.ensure_running()?;
             let samples = exporter.scrape()?;
             let up = samples.sum("accel_device_up", &[]);
@@ -189,7 +208,7 @@ fn sample(members: &mut [Member], gate: &RwLock<()>, first: Option<&Sample>) -> 
     for (index, member) in members.iter_mut().enumerate() {
         member.until_whole().with_context(|| SOURCES[index].name)?;
         let now = || Footprint::of(member.exporter.process.id());
-        let settled = eventually("threads and descriptors are as at first", || {
+        let settled = eventually_within(SETTLE, "threads and descriptors are as at first", || {
             let (now, first) = (now()?, first.map(|sample| sample.held[index]));
             let is_flat =
                 |first: Footprint| now.threads <= first.threads && now.descriptors <= first.descriptors;
@@ -209,22 +228,28 @@ impl Report {
         if let Some(first) = failed.first() {
             broken.push(format!("{} of {scrapes} scrapes failed: {first}", failed.len()));
         }
-        let (Some(first), Some(last)) = (self.samples.first(), self.samples.last()) else {
+        let part = (self.samples.len() / PARTS).max(1);
+        let (Some(first), Some(last)) = (self.samples.chunks(part).next(), self.samples.rchunks(part).next())
+        else {
             return vec!["no sample".to_owned()];
         };
         for (index, source) in SOURCES.iter().enumerate() {
-            let (first, last) = (first.held[index], last.held[index]);
-            for (what, first, last) in [
-                ("threads", first.threads, last.threads),
-                ("descriptors", first.descriptors, last.descriptors),
-                ("processes", first.processes, last.processes),
-            ] {
-                if last > first {
-                    broken.push(format!("{}: {first} {what} became {last}", source.name));
+            // One sample may have seen a thread or connection that was about to end.
+            for (what, of) in HELD {
+                let all = |samples: &[Sample]| {
+                    samples.iter().map(|sample| of(&sample.held[index])).collect::<Vec<_>>()
+                };
+                let (first, last) = (all(first), all(last));
+                if let (Some(most), Some(least)) = (first.iter().max(), last.iter().min())
+                    && least > most
+                {
+                    broken.push(format!("{}: {most} {what} became {least}", source.name));
                 }
             }
-            if last.resident_bytes() > RESIDENT_MAX {
-                broken.push(format!("{}: {} bytes are resident", source.name, last.resident_bytes()));
+            if let Some(held) = last.last().map(|sample| sample.held[index].anonymous_bytes)
+                && held > ANONYMOUS_MAX
+            {
+                broken.push(format!("{}: {held} bytes of anonymous memory", source.name));
             }
             if let Some(growth) = self.growth(index)
                 && growth > GROWTH_MAX
@@ -235,9 +260,9 @@ impl Report {
         broken
     }
 
-    /// Growth of a source's anonymous memory after the warm-up, bytes an hour; `None` after too short a span.
+    /// Growth of a source's anonymous memory after the first part, bytes an hour; `None` after too short a span.
     pub fn growth(&self, index: usize) -> Option<f64> {
-        let warm = &self.samples[self.samples.len() / WARM_UP..];
+        let warm = &self.samples[self.samples.len() / PARTS..];
         let points = warm
             .iter()
             .map(|sample| (sample.at.as_secs_f64() / 3600.0, sample.held[index].anonymous_bytes as f64));
@@ -298,6 +323,9 @@ mod tests {
         assert_eq!(report(1, |minute, held| held.threads += minute).broken().len(), 1);
         assert_eq!(report(1, |minute, held| held.descriptors += minute).broken().len(), 1);
         assert!(report(2, |minute, held| held.threads += minute % 2).broken().is_empty());
+        let about_to_end = report(9, |minute, held| held.threads += minute / 9);
+        assert!(about_to_end.broken().is_empty(), "{:?}", about_to_end.broken());
+        assert_eq!(report(9, |minute, held| held.descriptors += minute / 4).broken().len(), 1);
         let mut failed = report(1, |_, _| ());
         failed.traffic.failed.push("status 503".to_owned());
         assert_eq!(failed.broken().len(), 1);

@@ -15,6 +15,16 @@ use super::{LEVELS, yaml_files};
 
 const EXAMPLE: &str = "examples/alertmanager/alertmanager.yaml";
 
+/// Alerts that switch incident mode on, beside what else is done.
+const INCIDENT: [&str; 6] = [
+    "GpuEccDoubleBit",
+    "GpuHbmNearOom",
+    "GpuThermalOrPowerThrottle",
+    "GpuXidErrorDetected",
+    "LlmKvCachePoolNearFull",
+    "LlmTtftP95OutOfSlo",
+];
+
 fn amtool(arguments: &[&str]) -> Result<String> {
     let output = Command::new("amtool").args(arguments).current_dir(repository()).output();
     let output = output.context("amtool (package prometheus-alertmanager)")?;
@@ -50,7 +60,7 @@ fn every_alert_goes_to_the_receiver_of_its_severity() -> Result<()> {
     for (alert, severities) in alerts()? {
         for severity in severities {
             let special = ["Watchdog", "FleetWatchdog", "NodeDown", "ExporterDown", "SiteSilent"];
-            let is_special = special.contains(&alert.as_str());
+            let is_special = special.contains(&alert.as_str()) || INCIDENT.contains(&alert.as_str());
             if is_special {
                 routed(&alert, &severity)?;
             }
@@ -58,6 +68,8 @@ fn every_alert_goes_to_the_receiver_of_its_severity() -> Result<()> {
         }
     }
     ensure!(kinds.len() >= 5, "{kinds:?}");
+    let known = alerts()?;
+    ensure!(INCIDENT.iter().all(|alert| known.contains_key(*alert)), "{INCIDENT:?}");
     kinds.iter().try_for_each(|((severity, _), alert)| routed(alert, severity))
 }
 
@@ -72,7 +84,8 @@ fn routed(alert: &str, severity: &str) -> Result<()> {
         (_, "ticket") => "queue",
         _ => "nobody",
     };
-    ensure!(receiver.trim() == expected, "{alert} at {severity} goes to {receiver}");
+    let before = if INCIDENT.contains(&alert) { "incident," } else { "" };
+    ensure!(receiver.trim() == format!("{before}{expected}"), "{alert} at {severity} goes to {receiver}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs,
+    net::SocketAddr,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -189,11 +190,13 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Starts them on `jobs`, with the rules that the binary generates for `names`; each alert is a notification.
-    pub fn start(pace: Pace, names: &str, jobs: &[ScrapeJob]) -> Result<Self> {
+    /// Starts them on `jobs`, with the rules that the binary generates for `names`; each alert is a notification, to the
+    /// webhook and to the incident mode of these exporters.
+    pub fn start(pace: Pace, names: &str, jobs: &[ScrapeJob], incident: &[SocketAddr]) -> Result<Self> {
         let rules = rules(pace, &["--names", names])?;
         let webhook = Webhook::start()?;
-        let alertmanager = Alertmanager::start(&webhook)?;
+        let others: Vec<_> = incident.iter().map(|address| format!("http://{address}/-/incident")).collect();
+        let alertmanager = Alertmanager::start(&webhook, &others)?;
         let alerting = Alerting {
             interval: pace.round,
             rules: vec![rules.path().join("alerts/*.yaml")],

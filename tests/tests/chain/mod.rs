@@ -2,6 +2,8 @@
 //! Prometheus with the generated rules, Debian's Alertmanager, a webhook. Minutes are shortened by an
 //! override file and nothing else, as far as the machine keeps up.
 
+#![expect(clippy::float_cmp, reason = "flags and counts are printed and parsed exactly")]
+
 mod fleet;
 mod lab;
 mod storms;
@@ -142,8 +144,9 @@ fn every_critical_alert_reaches_the_webhook_and_a_healthy_fleet_raises_none() ->
 fn whole_chain(pace: Pace) -> Result<()> {
     let start = Instant::now();
     // Both vocabularies and all rule files, as they come: one page per cause all the same.
-    let calm = Machine::start("h100-sxm-8", "calm", 1, &[])?;
-    let sick = Machine::start("h100-sxm-8", "sick", 2, &[])?;
+    let incident = ["--incident.enable"];
+    let calm = Machine::start("h100-sxm-8", "calm", 1, &incident)?;
+    let sick = Machine::start("h100-sxm-8", "sick", 2, &incident)?;
     let mut killed = Machine::start("h100-sxm-4", "killed", 3, &[])?;
     // Its batch system gives the GPU to nobody so far.
     let jobs_of_spare = tempfile::tempdir()?;
@@ -170,7 +173,8 @@ fn whole_chain(pace: Pace) -> Result<()> {
     engines.push(sick.engine("sglang", "late")?);
     jobs.extend(engines.iter().map(|(_, job)| job.clone()));
 
-    let chain = Chain::start(pace, "unified,vendor", &jobs)?;
+    let addresses = [calm.exporter.address, sick.exporter.address];
+    let chain = Chain::start(pace, "unified,vendor", &jobs, &addresses)?;
     let calm_so_far = chain.settled(jobs.len()).and_then(|()| chain.quiet());
     chain.judged("", calm_so_far)?;
 
@@ -224,13 +228,32 @@ fn whole_chain(pace: Pace) -> Result<()> {
     killed.exporter.process.wait()?;
     let in_trouble = || {
         chain.delivers(&expected, cause)?;
+        in_incident_mode(&sick, true)?;
         sick.node.control(&Control::default())?;
         chain.resolves(&["GpuHbmNearOom", "GpuThermalOrPowerThrottle", "DeviceLost"])?;
+        in_incident_mode(&sick, false)?;
+        let of_calm = calm.exporter.scrape()?;
+        let others = of_calm.value("accelscope_incident_alerts_total", &[("result", "other_node")])?;
+        ensure!(
+            others > 0.0 && of_calm.value("accelscope_incident_active", &[])? == 0.0,
+            "{others} of others"
+        );
         chain.nothing_else(&expected, &consequences, &["calm"])
     };
     chain.judged("node!=\"killed\"", in_trouble())?;
     println!("{:.0} s in all", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Waits until GPU 0 has, or no longer has, finer samples for its full memory. Other alerts of the machine go on.
+fn in_incident_mode(machine: &Machine, is_on: bool) -> Result<()> {
+    let reason = [("trigger", "GpuHbmNearOom")];
+    machine.exporter.until(&format!("its finer samples for this alert: {is_on}"), |samples| {
+        ensure!(samples.has("accelscope_incident_reason_info", &reason) == is_on);
+        ensure!(samples.value("accelscope_incident_active", &[])? == 1.0);
+        ensure!(!is_on || samples.has("accel_power_watts_max", &[("device", "gpu0")]));
+        Ok(())
+    })
 }
 
 #[test]
@@ -247,7 +270,7 @@ fn over_stock_names(pace: Pace) -> Result<()> {
     let mut jobs = vec![sick.job("dcgm-exporter")];
     jobs.extend(engines.iter().map(|(_, job)| job.clone()));
 
-    let chain = Chain::start(pace, "vendor", &jobs)?;
+    let chain = Chain::start(pace, "vendor", &jobs, &[])?;
     let calm_so_far = chain.settled(jobs.len()).and_then(|()| chain.quiet());
     chain.judged("", calm_so_far)?;
 

@@ -187,6 +187,10 @@ fn example(pace: Pace, webhook: &Webhook) -> Result<Value> {
     let text = fs::read_to_string(repository().join("examples/alertmanager/alertmanager.yaml"))?;
     let mut config: Value = serde_saphyr::from_str(&text)?;
     for receiver in config["receivers"].as_array_mut().context("receivers")? {
+        if receiver["name"] == "incident" {
+            // Exporters, which are no people.
+            receiver["webhook_configs"] = json!([]);
+        }
         for hook in receiver["webhook_configs"].as_array_mut().into_iter().flatten() {
             hook["url"] = json!(format!("http://{}/", webhook.address()));
         }

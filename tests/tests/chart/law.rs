@@ -143,3 +143,36 @@ fn presets_give_what_their_names_say() -> Result<()> {
     ensure!(full["securityContext"]["privileged"] == true, "{full}");
     Ok(())
 }
+
+#[test]
+fn pods_send_alerts_on_through_the_service_that_is_there() -> Result<()> {
+    let helm = Helm::newest()?;
+    for (more, sends_on) in
+        [("", true), ("hostNetwork: true", true), ("webConfig: {secretName: w, tls: true}", false)]
+    {
+        let objects = helm.objects("agent", &format!("port: 9500\nincident: {{secretName: s}}\n{more}\n"))?;
+        let (service, daemons) = (chart::one(&objects, "Service")?, chart::one(&objects, "DaemonSet")?);
+        let pod = &daemons["spec"]["template"]["spec"];
+        let arguments = pod["containers"][0]["args"].as_array().context("arguments")?;
+        let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+        ensure!(
+            has("--incident.enable") && has("--incident.token-file=/etc/accelscope/incident/token"),
+            "{more}"
+        );
+        let port = &service["spec"]["ports"][0]["port"];
+        let peers = format!("--incident.peers={}.monitoring.svc:{port}", chart::name(service));
+        ensure!(
+            service["spec"]["clusterIP"] == "None" && has(&peers) == sends_on,
+            "{more}: {peers} {arguments:?}"
+        );
+        // On the network of its node, a pod knows no Service by default.
+        let resolves = pod["dnsPolicy"] == "ClusterFirstWithHostNet";
+        ensure!(resolves == pod["hostNetwork"].as_bool().unwrap_or(false), "{more}: {}", pod["dnsPolicy"]);
+    }
+    let objects = helm.objects("agent", "")?;
+    ensure!(chart::one(&objects, "Service").is_err(), "a Service that nobody asked for");
+    let arguments =
+        chart::one(&objects, "DaemonSet")?["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+    ensure!(!arguments.contains("incident"), "{arguments}");
+    Ok(())
+}

@@ -2,9 +2,11 @@
 
 use std::{fs, process::Command};
 
-use anyhow::{Context, Result, ensure};
-use e2e::{Exporter, Node, process};
+use anyhow::{Context, Result, bail, ensure};
+use e2e::{Exporter, Node, eventually, process};
 use serde_json::Value;
+
+use super::{children, has_ended, helper};
 
 /// Makes the node's library one that does this when it is loaded, and otherwise is as it was.
 fn make_rude(node: &Node, constructor: &str) -> Result<()> {
@@ -16,8 +18,9 @@ fn make_rude(node: &Node, constructor: &str) -> Result<()> {
     }
     let source = node.dir().join("rude.c");
     let text = format!(
-        "#include <locale.h>\n#include <signal.h>\n#include <stdio.h>\n#include <stdlib.h>\n\
-         #include <sys/stat.h>\n#include <unistd.h>\n\
+        "#define _GNU_SOURCE\n#include <fcntl.h>\n#include <locale.h>\n#include <signal.h>\n#include <stdio.h>\n\
+         #include <stdlib.h>\n#include <sys/prctl.h>\n#include <sys/resource.h>\n#include <sys/stat.h>\n\
+         #include <unistd.h>\n\
          static void never(int signal) {{ (void)signal; }}\n\
          __attribute__((constructor)) static void begin(void) {{ (void)never; {constructor} }}\n"
     );
@@ -30,10 +33,12 @@ fn make_rude(node: &Node, constructor: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the library's source is down.
-fn source_is_down(exporter: &Exporter) -> Result<()> {
-    exporter.until("the source is down", |samples| {
+/// Waits until the library's source is down for this reason.
+fn source_is_down(exporter: &Exporter, reason: &str) -> Result<()> {
+    exporter.until(reason, |samples| {
         ensure!(samples.value("accelscope_source_up", &[("source", "nvidia")])? == 0.0);
+        let page = exporter.get("/")?.ok()?.text()?.to_owned();
+        ensure!(page.contains(reason), "{page}");
         Ok(())
     })
 }
@@ -58,6 +63,11 @@ fn what_a_library_changes_in_its_process_is_not_changed_in_the_exporter() -> Res
         ),
         ("prints", "printf(\"{\\\"hello\\\"\\n\"); fflush(stdout);"),
         ("alarm", "signal(SIGALRM, SIG_IGN); alarm(1);"),
+        (
+            "limits",
+            "struct rlimit few = {16, 16}; setrlimit(RLIMIT_NOFILE, &few); setpriority(PRIO_PROCESS, 0, 19); \
+             setpriority(PRIO_PGRP, 0, 10); prctl(PR_SET_NAME, \"rude\"); prctl(PR_SET_DUMPABLE, 0);",
+        ),
     ] {
         make_rude(&node, constructor)?;
         let exporter = node.start(&["--isolate", "on"])?;
@@ -83,9 +93,49 @@ fn a_library_that_closes_files_of_others_costs_its_series_alone() -> Result<()> 
     let node = Node::new("h100-sxm-8")?;
     make_rude(&node, "for (int file = 0; file < 1024; file++) close(file);")?;
     let exporter = node.launch(&["--isolate", "on"])?;
-    source_is_down(&exporter)?;
-    let page = exporter.get("/")?.ok()?.text()?.to_owned();
-    ensure!(page.contains("while it was opened"), "{page}");
+    source_is_down(&exporter, "while it was opened")?;
+    exporter.ends_in_order()
+}
+
+#[test]
+fn a_process_that_a_library_starts_hides_no_end_and_does_not_outlive_it() -> Result<()> {
+    let node = Node::new("h100-sxm-8")?;
+    make_rude(&node, "if (fork() == 0) for (;;) pause();")?;
+    // Seldom is a call under way.
+    let exporter = node.start(&["--isolate", "on", "--interval", "5s"])?;
+    for _ in 0..2 {
+        exporter.until("every device is up", |samples| {
+            ensure!(samples.sum("accel_device_up", &[]) == 8.0);
+            Ok(())
+        })?;
+        let first = helper(&exporter)?;
+        let [(left, _)] = children(first)[..] else { bail!("{:?}", children(first)) };
+        process::send_signal("ABRT", first)?;
+        eventually("another helper is there", || {
+            ensure!(helper(&exporter)? != first);
+            Ok(())
+        })?;
+        has_ended(left)?;
+        let log = exporter.process.log();
+        ensure!(log.contains("the library crashed (SIGABRT)") && !log.contains("hang"), "{log}");
+    }
+    exporter.ends_in_order()
+}
+
+#[test]
+fn a_library_that_stops_its_process_is_started_again() -> Result<()> {
+    let node = Node::new("h100-sxm-8")?;
+    let exporter = node.start(&["--isolate", "on"])?;
+    exporter.settled()?;
+    let first = helper(&exporter)?;
+    process::send_signal("STOP", first)?;
+    exporter.until("the source is up again", |samples| {
+        ensure!(samples.sum("accelscope_source_faults_total", &[("code", "library_hung")]) > 0.0);
+        ensure!(samples.sum("accel_device_up", &[]) == 8.0);
+        Ok(())
+    })?;
+    has_ended(first)?;
+    ensure!(helper(&exporter)? != first);
     exporter.ends_in_order()
 }
 
@@ -98,8 +148,6 @@ fn what_is_no_message_ends_the_helper_and_is_counted() -> Result<()> {
                    { if (write(file, \"garbage garbage\", 15) < 0) continue; } }";
     make_rude(&node, garbage)?;
     let exporter = node.launch(&["--isolate", "on"])?;
-    source_is_down(&exporter)?;
-    let page = exporter.get("/")?.ok()?.text()?.to_owned();
-    ensure!(page.contains("sent what cannot be read while it was opened"), "{page}");
+    source_is_down(&exporter, "sent what cannot be read while it was opened")?;
     exporter.ends_in_order()
 }

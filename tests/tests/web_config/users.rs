@@ -1,8 +1,9 @@
 //! Users, and the rate limit.
 
-use std::{process::Command, thread};
+use std::{fs, process::Command, thread};
 
 use anyhow::{Context, Result, ensure};
+use e2e::http::{self, Request};
 
 use super::{
     pki::{Pki, bcrypt},
@@ -110,5 +111,43 @@ fn past_the_rate_limit_is_429_and_health_is_not_counted() -> Result<()> {
     let refused = server.curl(&pki, "/metrics", &[])?;
     ensure!(refused.status == "429 2" && refused.head.contains("retry-after: 3600\r"), "{refused:?}");
     ensure!(server.status(&pki, "/-/healthy", &[])? == "200");
+    Ok(())
+}
+
+#[test]
+fn users_and_a_token_may_change_something_and_the_token_reads_nothing() -> Result<()> {
+    let pki = Pki::new()?;
+    let config = pki.web_config(&format!("basic_auth_users:\n  anna: {}\n", bcrypt("one", 4)?))?;
+    fs::write(pki.at("token"), "secret\n")?;
+    let token = pki.at("token").display().to_string();
+    let flags = ["--incident.enable", "--incident.token-file", &token, "--detach.enable"];
+    let server = secured(&config, &flags)?;
+    let address = server.exporter.address;
+    let json = ("Content-Type", "application/json");
+    let [anna, wrong] = ["Basic YW5uYTpvbmU=", "Basic YW5uYTp0d28="].map(|basic| ("Authorization", basic));
+    let [bearer, guessed] = ["Bearer secret", "Bearer guess"].map(|bearer| ("Authorization", bearer));
+    let page = ("Origin", "http://other.example");
+    let (incident, detach) = ("/-/incident", "/-/detach?device=gpu0");
+    for (path, headers, expected) in [
+        (incident, &[json][..], 401),
+        (incident, &[json, wrong], 401),
+        (incident, &[json, guessed], 401),
+        (incident, &[json, anna, page], 403),
+        (incident, &[json, bearer, page], 403),
+        (incident, &[json, bearer], 200),
+        (incident, &[json, anna], 200),
+        // The token of one is not that of another, and no password.
+        (detach, &[bearer], 401),
+        (detach, &[wrong], 401),
+    ] {
+        let status = http::post(address, path, headers, "{\"for\":\"1m\"}")?.status;
+        ensure!(status == expected, "{path} {headers:?}: {status}");
+    }
+    for path in ["/metrics", "/debug/samples"] {
+        for (header, expected) in [(bearer, 401), (anna, 200)] {
+            let status = server.exporter.send(Request::get(path).with(&[header]))?.status;
+            ensure!(status == expected, "{path} {header:?}: {status}");
+        }
+    }
     Ok(())
 }

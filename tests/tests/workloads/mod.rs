@@ -303,7 +303,7 @@ fn probe_shows_who_holds_what_and_why_that_is_not_known() -> Result<()> {
     let flags = kubelet.flags();
     let flags = [flags[0].as_str(), flags[1].as_str()];
     let table = node.run("probe", &flags)?.success()?;
-    ensure!(table.contains("pod_resources") && table.contains("gpu0  pod team/a main  share 2"), "{table}");
+    ensure!(table.contains("pod_resources") && table.contains("gpu0  pod team/a main share 2"), "{table}");
     let json: Value =
         serde_json::from_str(&node.run("probe", &[&flags[..], &["--json"]].concat())?.success()?)?;
     let holder = &json["workloads"]["holders"][0];

@@ -19,7 +19,7 @@ use super::Extent;
 use crate::shell::read;
 
 impl Extent {
-    fn idle(self) -> Duration {
+    pub fn idle(self) -> Duration {
         Duration::from_secs(if self == Self::Whole { 30 } else { 10 })
     }
 
@@ -111,7 +111,8 @@ pub fn measure(mut subject: Subject, extent: Extent) -> Result<Figures> {
     let plain = scrape(subject.address)?;
     let gzip = Request::get("/metrics").with(&[("Accept-Encoding", "gzip")]);
     let gzip = Client::connect(subject.address)?.send(gzip)?.ok()?;
-    let (loaded_per_second, loaded_p99) = load(subject.address, extent)?;
+    let url = format!("http://{}/metrics", subject.address);
+    let (loaded_per_second, loaded_p99) = load(&url, CONNECTIONS, None, extent)?;
     Ok(Figures {
         name: subject.name,
         first_scrape_ms,
@@ -133,13 +134,14 @@ fn scrape(address: SocketAddr) -> Result<Response> {
     Client::connect(address)?.send(Request::get("/metrics"))?.ok()
 }
 
-/// Requests per second and the 99th percentile that wrk sees over several connections.
-fn load(address: SocketAddr, extent: Extent) -> Result<(f64, String)> {
+/// Requests per second and the 99th percentile that wrk sees over so many connections, with a header of its own.
+pub fn load(url: &str, connections: &str, header: Option<&str>, extent: Extent) -> Result<(f64, String)> {
     let report = read(
         Command::new("wrk")
-            .args(["--threads", "1", "--connections", CONNECTIONS, "--latency"])
+            .args(["--threads", "1", "--connections", connections, "--latency"])
             .args(["--duration", &format!("{}s", extent.load().as_secs())])
-            .arg(format!("http://{address}/metrics")),
+            .args(header.into_iter().flat_map(|header| ["--header", header]))
+            .arg(url),
     )?;
     let after = |label: &str| {
         report

@@ -1,10 +1,13 @@
-//! `cargo xtask bench`: what a scrape costs beside other exporters, what the page of a node costs, and what the rules
-//! cost at fleet size.
+//! `cargo xtask bench`: what a scrape costs beside other exporters, what holders of devices, TLS, the page of a node and
+//! incident mode cost, what the rules cost at fleet size, and how large the artefacts are.
 
+pub mod incident;
 mod measure;
 pub mod page;
 pub mod rules;
 pub mod scrapes;
+pub mod sizes;
+pub mod workloads;
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

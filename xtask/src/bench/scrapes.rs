@@ -209,6 +209,7 @@ fn print_aims(all: &[Figures], binary_bytes: u64) -> Result<()> {
     Ok(())
 }
 
-fn mebibytes(bytes: u64) -> String {
+/// Bytes as mebibytes, with one decimal place.
+pub fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }

@@ -1,7 +1,11 @@
 //! `cargo xtask image`: the container image, by buildah. Where no registry can be reached, it is built on what debootstrap
 //! makes of Debian's packages.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{
@@ -29,18 +33,35 @@ const IMAGE: &str = "localhost/accelscope";
 const RELEASE: &str = "bookworm";
 
 /// The image has at most this many bytes, uncompressed.
-const BYTES_MAX: u64 = 40 << 20;
+pub const BYTES_MAX: u64 = 40 << 20;
 
-/// Builds it, checks its size, and runs the tests of the container in it.
+/// Builds it, checks its size and contents, and runs the tests of the container in it.
 pub fn run_all(options: &[&str]) -> Result<()> {
     ensure!(is_root(), "image: only root may build an image and run it");
+    let tag = build(&super::program(options)?)?;
+    let bytes = in_working_container(&tag, check)?;
+    println!(
+        "{tag}: {} bytes, {:.1} MiB; `buildah push {tag} oci-archive:FILE` writes it",
+        bytes,
+        bytes as f64 / f64::from(1 << 20)
+    );
+    Ok(())
+}
+
+/// The size of the image with a program, uncompressed.
+pub fn size(program: &Path) -> Result<u64> {
+    in_working_container(&build(program)?, |container| bytes_below(&mounted(container)?))
+}
+
+/// Builds the image with a program; returns its tag.
+fn build(program: &Path) -> Result<String> {
     setup::tools(&TOOLS)?;
     let context = folder()?.join("image");
     if context.exists() {
         fs::remove_dir_all(&context)?;
     }
     fs::create_dir_all(&context)?;
-    stage::write(Kind::Image, &super::program(options)?, &context)?;
+    stage::write(Kind::Image, program, &context)?;
     let tag = format!("{IMAGE}:{}", env!("CARGO_PKG_VERSION"));
     let file = repository().join("packaging/image/Containerfile");
     run(buildah()
@@ -51,23 +72,31 @@ pub fn run_all(options: &[&str]) -> Result<()> {
         .arg("--file")
         .arg(file)
         .arg(&context))?;
-    let container = read(buildah().args(["from", "--pull-never", &tag]))?;
-    let checked = check(container.trim());
+    Ok(tag)
+}
+
+/// Makes a working container of an image for one use of it.
+fn in_working_container<T>(tag: &str, use_it: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+    let container = read(buildah().args(["from", "--pull-never", tag]))?;
+    let used = use_it(container.trim());
     run(buildah().arg("rm").arg(container.trim()))?;
-    let bytes = checked?;
-    println!(
-        "{tag}: {:.1} MiB; `buildah push {tag} oci-archive:FILE` writes it",
-        bytes as f64 / f64::from(1 << 20)
-    );
-    Ok(())
+    used
+}
+
+/// Where the files of a working container are.
+fn mounted(container: &str) -> Result<PathBuf> {
+    Ok(read(buildah().args(["mount", container]))?.trim().into())
+}
+
+fn bytes_below(root: &Path) -> Result<u64> {
+    let bytes = read(Command::new("du").args(["--summarize", "--bytes"]).arg(root))?;
+    Ok(bytes.split_whitespace().next().context("du prints a size")?.parse()?)
 }
 
 /// Checks the image that a working container was made from; returns its size.
 fn check(container: &str) -> Result<u64> {
-    let root = read(buildah().args(["mount", container]))?;
-    let root = Path::new(root.trim());
-    let bytes = read(Command::new("du").args(["--summarize", "--bytes"]).arg(root))?;
-    let bytes = bytes.split_whitespace().next().context("du prints a size")?.parse()?;
+    let root = mounted(container)?;
+    let bytes = bytes_below(&root)?;
     ensure!(bytes <= BYTES_MAX, "the image has {bytes} bytes, more than {BYTES_MAX}");
     for name in ["bin/sh", "usr/bin/sh", "bin/busybox"] {
         ensure!(!root.join(name).exists(), "the image has a shell, {name}");
@@ -80,7 +109,7 @@ fn check(container: &str) -> Result<u64> {
     ]))?;
     ensure!(config.trim() == format!("65534:65534 [{}]", stage::PROGRAM), "{config}");
     run(cargo(["test", "--locked", "-p", "e2e", "container::", "--", "--nocapture"])
-        .env(IMAGE_ROOT, root)
+        .env(IMAGE_ROOT, &root)
         .env("CI", "true"))?;
     Ok(bytes)
 }

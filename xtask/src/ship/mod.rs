@@ -27,7 +27,7 @@ fn folder() -> Result<PathBuf> {
 }
 
 /// The program to pack: the one that the options name, or one that is built for old C libraries.
-fn program(options: &[&str]) -> Result<PathBuf> {
+pub fn program(options: &[&str]) -> Result<PathBuf> {
     match options {
         [] => program::build(),
         ["--program", path] => Ok(fs::canonicalize(path)?),

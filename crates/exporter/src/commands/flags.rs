@@ -12,8 +12,8 @@ use tracing::Level;
 use super::{
     generate::Generate,
     values::{
-        ListenAddress, fine_interval, incident_max, interval, list_interval, listen_address, request_path,
-        timeout,
+        ListenAddress, fine_interval, incident_max, interval, list_interval, listen_address, peer,
+        request_path, timeout,
     },
 };
 
@@ -61,6 +61,8 @@ pub struct ServeFlags {
     pub incident: IncidentFlags,
     #[command(flatten)]
     pub web: WebFlags,
+    #[command(flatten)]
+    pub detach: DetachFlags,
     #[command(flatten)]
     pub health: HealthSocketFlags,
 }
@@ -305,6 +307,18 @@ pub struct IncidentFlags {
     #[arg(id = "incident.token-file", long = "incident.token-file", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
+    /// Exporters to which an alert of another node is sent on with the same token, by plain HTTP: a host may have many
+    /// addresses, such as a headless Service
+    #[arg(
+        id = "incident.peers",
+        long = "incident.peers",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        requires = "incident.token-file",
+        value_parser = peer
+    )]
+    pub peers: Vec<String>,
+
     /// The longest time that it is on, 1s to 24h
     #[arg(
         id = "incident.max", long = "incident.max",
@@ -398,4 +412,22 @@ pub struct WebFlags {
         value_parser = timeout
     )]
     pub idle_timeout: Duration,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Letting go")]
+pub struct DetachFlags {
+    /// Let go of devices on POST /-/detach, and take them again on /-/attach: for users of the web configuration,
+    /// whoever has the token, or, without either, clients of this host
+    #[arg(id = "detach.enable", long = "detach.enable")]
+    pub enable: bool,
+
+    /// File with the token that /-/detach and /-/attach take as Authorization: Bearer
+    #[arg(
+        id = "detach.token-file",
+        long = "detach.token-file",
+        value_name = "FILE",
+        requires = "detach.enable"
+    )]
+    pub token_file: Option<PathBuf>,
 }

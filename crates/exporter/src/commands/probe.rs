@@ -42,9 +42,7 @@ use std::{
 };
 
 use naming::{Errno, Family, Id, ReturnedCode, Scope, Value, catalogue::DEVICE_INFO};
-use reading::{
-    Absence, Backend, Batch, Code, Fault, FaultCode, Found, Identity, Labels, Lost, Prior, Source,
-};
+use reading::{Absence, Backend, Batch, Code, Fault, FaultCode, Found, Identity, Lost, Prior, Source};
 use serde::Serialize;
 
 use ::workloads::{Present, Settings};
@@ -162,7 +160,7 @@ fn source(source: Box<dyn Source>, sysfs: &Path) -> SourceReport {
         counted.map(|(address, _)| address.clone()).collect::<BTreeSet<_>>()
     });
     let expected = counted.as_ref().map(BTreeSet::len);
-    let prior = Prior { remembered: Vec::new(), bus: counted };
+    let prior = Prior { bus: counted, ..Prior::default() };
     let report = look(source, prior);
     let listed: Vec<_> = report.devices.iter().filter_map(|device| device.address.as_deref()).collect();
     let functions = functions::reports(users.unwrap_or_default(), family, &listed, sysfs);
@@ -259,7 +257,7 @@ fn device(
         let mut series = Vec::new();
         for group in &batch.groups {
             for reading in group.readings.iter().filter(|reading| reading.id == id) {
-                let mut labels = labels(&reading.labels);
+                let mut labels = reading.labels.texts();
                 // What distinguishes a partition from its device.
                 let own = group.identity.iter().flat_map(|identity| identity.labels());
                 let own = own.filter(|(name, value)| identity.get(name).is_none_or(|of| of != value));
@@ -269,7 +267,7 @@ fn device(
         }
         let absent = batch.absences.iter().filter(|absent| absent.id == id);
         let absent =
-            absent.map(|absent| Missing { labels: labels(&absent.labels), reason: absent.fault.into() });
+            absent.map(|absent| Missing { labels: absent.labels.texts(), reason: absent.fault.into() });
         // A quantity that the unified schema does not have is listed under the vendor's name.
         let vendor = || metric.vendor_names().find(|row| row.family == family).map(|row| row.name);
         let name = metric.name.or_else(vendor);
@@ -295,7 +293,7 @@ fn device(
         present: std::iter::once(of_device).chain(parts).map(present).collect(),
         key,
         address: None,
-        info: info.map(labels).unwrap_or_default(),
+        info: info.map(reading::Labels::texts).unwrap_or_default(),
         metrics: if unavailable.is_some() {
             Vec::new()
         } else {
@@ -304,14 +302,6 @@ fn device(
         labels: identity,
         unavailable,
     }
-}
-
-fn labels(labels: &Labels) -> BTreeMap<&'static str, String> {
-    let mut all = BTreeMap::new();
-    labels.for_each(|label, value| {
-        all.insert(label.name(), value.to_owned());
-    });
-    all
 }
 
 fn number(value: &Value) -> Number {

@@ -32,6 +32,7 @@ use crate::{
     commands::choice::Chosen,
     commands::log,
     health::{self, Verdicts, socket},
+    http::authority::Authority,
     http::body::{BodyCache, Selection, Vocabularies, What},
     http::connection::{self, Timeouts},
     http::connections::{Connections, Limits},
@@ -102,9 +103,11 @@ pub struct Serve {
     /// Settings of the HTTP side.
     pub web: Web,
     /// Incident mode, where it may be switched on.
-    pub incident: Option<IncidentSettings>,
+    pub incident: Option<(Authority, IncidentSettings)>,
     /// How the file of settings was read, where there is one.
     pub settings: Option<Arc<Reload>>,
+    /// Who may detach devices, where that is possible.
+    pub detach: Option<Authority>,
 }
 
 impl Serve {
@@ -140,7 +143,9 @@ impl Serve {
         }
         let judge = Rc::new(Judge::builtin());
         let verdicts = Rc::new(Verdicts::new(Arc::clone(&node), Rc::clone(&judge)));
-        let incident = self.incident.map(|settings| Rc::new(Incident::new(settings, Arc::clone(&node))));
+        let incident = self
+            .incident
+            .map(|(authority, settings)| Rc::new(Incident::new(authority, settings, Arc::clone(&node))));
         self_metrics = self_metrics.with_incident(incident.clone());
         let bodies =
             BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics, Rc::clone(&verdicts));
@@ -149,8 +154,17 @@ impl Serve {
             Live::new(self.name, self.node_name.clone(), Arc::clone(&node), judge).with_workloads(room);
         let health = (verdicts, self.health, self.node_name);
         let node_of_routes = Arc::clone(&node);
-        let routes =
-            Routes { node: node_of_routes, bodies, live, telemetry_path, connections, guard, incident };
+        let detach = self.detach;
+        let routes = Routes {
+            node: node_of_routes,
+            bodies,
+            live,
+            telemetry_path,
+            connections,
+            guard,
+            incident,
+            detach,
+        };
         let (sources, timing, sysfs) = (self.sources, self.timing, self.sysfs);
         let start_sampling = || {
             sources.into_iter().zip(&node.sources).try_for_each(|(source, node)| {

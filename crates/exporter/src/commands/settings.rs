@@ -13,12 +13,11 @@ use crate::{
     commands::choice::{self, Chosen},
     commands::config::Config,
     commands::flags::{
-        IncidentFlags, Isolate, NamesFlags, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags,
-        Workloads,
+        Isolate, NamesFlags, Schema, ServeFlags, SourceFlags, WebFlags, WorkloadFlags, Workloads,
     },
     commands::serve::{Serve, Web},
-    commands::values::ListenAddress,
     health::socket,
+    http::authority::Authority,
     http::body::Vocabularies,
     http::connection::Timeouts,
     http::connections::Limits,
@@ -145,17 +144,29 @@ pub fn serve(
     config: &Config,
 ) -> Result<Serve, Failure> {
     agree(&flags)?;
-    let ServeFlags { sampling, sources: wanted, workloads, names, web, health, incident, .. } = flags;
+    let ServeFlags { sampling, sources: wanted, workloads, names, web, health, incident, detach, .. } = flags;
     let workloads = self::workloads(workloads, &wanted.procfs);
     let families = specs.iter().map(|spec| spec.family);
     let metrics = Chosen::all(families).with_holders(workloads.is_some());
     let configured = sources(&wanted, sampling.interval, specs, matches, &metrics)?;
     let web_config = web.config_file.clone().map(|file| Watched::open(file, web.protect_health));
     let web_config = web_config.transpose().map_err(UsageError)?;
-    let users = web_config.as_ref().is_some_and(|watched| !watched.config().users.is_empty());
     let timing =
         Timing { fine: incident.enable.then_some(incident.interval), ..Timing::new(sampling.interval) };
-    let incident = self::incident(incident, &web, users)?;
+    let detach =
+        detach.enable.then(|| Authority::new("--detach.token-file", detach.token_file)).transpose()?;
+    let incident = incident.enable.then(|| -> Result<_, UsageError> {
+        let authority = Authority::new("--incident.token-file", incident.token_file)?;
+        let has_tls = web_config.as_ref().is_some_and(|watched| watched.config().tls.is_some());
+        if has_tls && !incident.peers.is_empty() {
+            let why = "--incident.peers: peers are called by plain HTTP, and --web.config.file sets TLS; list the URL of \
+                       each node in Alertmanager instead";
+            return Err(UsageError(why.to_owned()));
+        }
+        let settings = IncidentSettings { max: incident.max, node_name: node_name(), peers: incident.peers };
+        Ok((authority, settings))
+    });
+    let incident = incident.transpose()?;
     let listeners = listeners(&web)?;
     let health = socket::bind(health.socket.as_deref())?;
     let (sources, filters): (_, Vec<_>) = configured.into_iter().unzip();
@@ -188,6 +199,7 @@ pub fn serve(
             protects_health: web.protect_health,
         },
         settings: config.path.is_some().then(Arc::default),
+        detach,
     })
 }
 
@@ -204,47 +216,6 @@ fn agree(flags: &ServeFlags) -> Result<(), UsageError> {
         return Err(UsageError(format!("--kubernetes.vendor-labels has no effect without {missing}")));
     }
     Ok(())
-}
-
-/// Who may switch incident mode on; `None` where nobody may.
-fn incident(
-    flags: IncidentFlags,
-    web: &WebFlags,
-    users: bool,
-) -> Result<Option<IncidentSettings>, UsageError> {
-    let IncidentFlags { enable, token_file, max, .. } = flags;
-    if !enable {
-        return Ok(None);
-    }
-    let token = token_file.map(|file| {
-        let read = std::fs::read_to_string(&file).map_err(|error| error.to_string());
-        let read = read.and_then(|text| {
-            let token = text.trim();
-            if token.is_empty() { Err("it is empty".to_owned()) } else { Ok(token.to_owned()) }
-        });
-        read.map_err(|why| UsageError(format!("--incident.token-file: {}: {why}", file.display())))
-    });
-    let token = token.transpose()?;
-    let is_local = |address: &ListenAddress| match address {
-        ListenAddress::Unix(_) => true,
-        ListenAddress::Tcp { host, .. } => {
-            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
-    };
-    let all_local = !web.systemd_socket && web.listen_addresses.iter().all(is_local);
-    if token.is_none() && !users && !all_local {
-        return Err(UsageError(
-            "--incident.enable: everybody could switch it on; give --incident.token-file, or users in \
-             --web.config.file, or listen on loopback alone"
-                .to_owned(),
-        ));
-    }
-    let token = token.map(|token| {
-        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"token of incident mode");
-        let tag = ring::hmac::sign(&key, token.as_bytes());
-        (key, tag)
-    });
-    Ok(Some(IncidentSettings { max, node_name: node_name(), token }))
 }
 
 /// What is printed under which names.

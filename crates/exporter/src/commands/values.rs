@@ -66,6 +66,17 @@ pub fn incident_max(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_secs(1)..=Duration::from_hours(24), "1s to 24h")
 }
 
+/// Checks that a peer is a host with a port.
+pub fn peer(text: &str) -> Result<String, String> {
+    let is_whole =
+        text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if is_whole {
+        Ok(text.to_owned())
+    } else {
+        Err("write HOST:PORT, such as accelscope-headless:9477".to_owned())
+    }
+}
+
 /// Parses a timeout.
 pub fn timeout(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_millis(1)..=Duration::from_hours(1), "1ms to 1h")

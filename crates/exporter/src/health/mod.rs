@@ -86,6 +86,7 @@ impl Watched for Seen<'_> {
             Status::Up => Presence::Up,
             Status::Starting => Presence::Starting,
             Status::Gone => Presence::Gone,
+            Status::Detached => Presence::Detached,
             Status::Down(fault) => match fault.code {
                 Code::Known(FaultCode::Deadline | FaultCode::LibraryHung) => Presence::Hung,
                 Code::Known(FaultCode::Stale) => Presence::Stale,

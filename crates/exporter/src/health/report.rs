@@ -56,7 +56,8 @@ struct Why {
     #[serde(skip_serializing_if = "String::is_empty", default)]
     detail: String,
     /// The alert that pages for it.
-    alert: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    alert: Option<String>,
     /// What that alert asks for.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     actions: Vec<String>,
@@ -69,7 +70,7 @@ impl Why {
             state: state.word().to_owned(),
             meaning: reason.meaning.to_owned(),
             detail: detail.to_owned(),
-            alert: reason.alert.to_owned(),
+            alert: reason.alert.map(str::to_owned),
             actions: Vec::new(),
         }
     }
@@ -180,7 +181,7 @@ impl Report {
             // What an error's code asks for comes before what its alert does.
             let codes = why.detail.split(", ").filter_map(|code| code.split_once(' '));
             let of_codes = codes.filter_map(|(kind, code)| judge.code(kind, code).1).map(str::to_owned);
-            why.actions = of_codes.chain(actions(&why.alert)).collect();
+            why.actions = of_codes.chain(why.alert.iter().flat_map(|alert| actions(alert))).collect();
         }
         let mut text = serde_json::to_string_pretty(&self).expect("no map has keys other than strings");
         text.push('\n');

@@ -4,9 +4,10 @@
 
 use std::{collections::BTreeSet, env, sync::Arc};
 
-use exposition::Held;
-use naming::{Family, Label, Value, catalogue::WORKLOAD_INFO};
+use exposition::Held as Printed;
+use naming::{Family, Label, Value};
 use reading::{Identity, Labels, Reading, Subject};
+use workloads::Held;
 
 /// The variable that containers have in Kubernetes.
 const IN_KUBERNETES: &str = "KUBERNETES_SERVICE_PORT";
@@ -16,7 +17,7 @@ type Named = Vec<(&'static str, String)>;
 
 /// The holders of each device, of those that its vendor's exporter names. Where both pods and jobs hold it, each pair of
 /// them is one, as in that exporter.
-pub fn held(subjects: &[Subject]) -> Vec<Held> {
+pub fn held(subjects: &[Subject]) -> Vec<Printed> {
     let of_device = |subject: &Subject| {
         let identity = subject.identity()?;
         // A pod without a name is none for it, and neither is a unit of systemd a job.
@@ -27,25 +28,21 @@ pub fn held(subjects: &[Subject]) -> Vec<Held> {
         } else {
             pods.iter().flat_map(|pod| jobs.iter().map(|job| [&pod[..], job].concat())).collect()
         };
-        (!holders.is_empty()).then(|| Held { identity: Arc::clone(identity), holders })
+        (!holders.is_empty()).then(|| Printed { identity: Arc::clone(identity), holders })
     };
     subjects.iter().filter_map(of_device).collect()
 }
 
 /// The holders of this kind whose `name` is known, each once: the vendor's exporter may not distinguish two.
 fn named(subject: &Subject, family: Family, kind: &str, name: Label) -> BTreeSet<Named> {
-    let of_holder = |info: &Reading| {
-        let text = |label| {
-            let mut text = None;
-            info.labels.with_value(label, |value| text = Some(value.to_owned()));
-            text
-        };
-        text(name).filter(|_| text(Label::WorkloadKind).is_some_and(|known| known == kind))?;
-        let labels = family.holder_names().labels.iter();
+    let of_holder = |holder: Held<'_>| {
+        let is_named = holder.text(name).is_some() && holder.text(Label::WorkloadKind) == Some(kind);
+        let labels = family.holder_names().labels.iter().filter(|_| is_named);
+        let text = |label| Some(holder.text(label)?.to_owned());
         let named: Named = labels.filter_map(|(label, printed)| Some((*printed, text(*label)?))).collect();
         (!named.is_empty()).then_some(named)
     };
-    subject.of(WORKLOAD_INFO.id).iter().filter_map(of_holder).collect()
+    Held::of(subject).filter_map(of_holder).collect()
 }
 
 /// What the exporters of these families' vendors print of the pod that they run in; nothing outside of Kubernetes.
@@ -65,7 +62,7 @@ pub fn own_pod(families: impl Iterator<Item = Family>) -> Vec<Subject> {
 
 #[cfg(test)]
 mod tests {
-    use naming::Flag;
+    use naming::{Flag, catalogue::WORKLOAD_INFO};
     use reading::Batch;
 
     use super::*;

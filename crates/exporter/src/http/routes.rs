@@ -15,9 +15,11 @@ use hyper::{
 };
 
 use crate::{
+    http::authority::{Admission, Authority},
     http::body::{BodyCache, Selection, What},
     http::connection::Client,
     http::connections::Connections,
+    http::detach::{self, ATTACH, DETACH},
     http::live::{self, Live},
     http::web_config::guard::Guard,
     incident::{Incident, web},
@@ -46,6 +48,8 @@ pub struct Routes {
     pub guard: Rc<Guard>,
     /// Incident mode, where it may be switched on.
     pub incident: Option<Rc<Incident>>,
+    /// Who may detach devices, where that is possible.
+    pub detach: Option<Authority>,
 }
 
 fn response(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
@@ -69,20 +73,23 @@ impl Routes {
     {
         let config = self.guard.config();
         let path = request.uri().path();
-        let is_call = path == web::PATH;
-        let incident = self.incident.as_ref().filter(|_| is_call || path == web::SAMPLES);
-        let has_token = is_call && incident.is_some_and(|incident| incident.has_token(request));
-        let admitted = if has_token { Ok(true) } else { self.guard.admit(&config, request, client).await };
-        let mut response = match (admitted, incident) {
-            (Ok(is_known), Some(incident)) if is_call => {
-                incident.call(request, is_known, client.peer.is_local()).await
+        let authority = match path {
+            DETACH | ATTACH => self.detach.as_ref(),
+            web::PATH => self.incident.as_ref().map(|incident| &incident.authority),
+            _ => None,
+        };
+        let has_users = !config.users.is_empty();
+        let admitted = match self.guard.admit(&config, request, client).await {
+            // A token stands for a password.
+            Err(refused) if refused.status() == StatusCode::UNAUTHORIZED => {
+                let has_token = authority.is_some_and(|authority| authority.has_token(request.headers()));
+                if has_token { Ok(false) } else { Err(refused) }
             }
-            (Ok(_), Some(incident)) if request.method() == Method::GET => match self.no_room() {
-                Some(refusal) => refusal,
-                None => incident.samples(request).await,
-            },
-            (Ok(is_known), _) => self.route(request, is_known || client.peer.is_local()),
-            (Err(refused), _) => refused,
+            admitted => admitted,
+        };
+        let mut response = match admitted {
+            Ok(is_known) => self.dispatch(request, client, Admission { is_known, has_users }).await,
+            Err(refused) => refused,
         };
         self.connections.counts().count_response(response.status().as_u16());
         let length = HeaderValue::from(response.body().len());
@@ -95,6 +102,30 @@ impl Routes {
             response.body_mut().clear();
         }
         response
+    }
+
+    /// The response to a request that was let in.
+    async fn dispatch<B>(
+        &self,
+        request: &mut Request<B>,
+        client: Client,
+        admission: Admission,
+    ) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let is_read = [Method::GET, Method::HEAD].contains(request.method());
+        match (request.uri().path(), &self.incident) {
+            (DETACH | ATTACH, _) => {
+                detach::respond(&self.node, self.detach.as_ref(), request, client, admission).await
+            }
+            (web::PATH, Some(incident)) => incident.call(request, client, admission).await,
+            (web::SAMPLES, Some(incident)) if is_read => match self.no_room() {
+                Some(refusal) => refusal,
+                None => incident.samples(request).await,
+            },
+            _ => self.route(request, admission.is_known || client.peer.is_local()),
+        }
     }
 
     /// Paths of libraries and texts of errors are shown only with `details`.

@@ -3,6 +3,7 @@
 //! All times are of the monotonic clock. The mode ends when its last cause does, and at the latest after
 //! [`Settings::max`]; a restart ends it.
 
+mod peers;
 mod request;
 mod samples;
 pub mod web;
@@ -10,16 +11,18 @@ pub mod web;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use naming::{Count, Flag, Label, Seconds, catalogue as m};
 use reading::{Batch, Identity, Labels};
-use ring::hmac;
 use tracing::{info, warn};
 
-use crate::{http::web_config::rate::Bucket, sampling::state::NodeState};
+use self::peers::Peers;
+use crate::{http::authority::Authority, http::web_config::rate::Bucket, sampling::state::NodeState};
 
 /// The most causes at a time, and alerts that are remembered as over.
 const CAUSES: usize = 1024;
@@ -30,19 +33,22 @@ const RESULTS: [&str; 6] = ["chosen", "resolved", "replayed", "other_node", "unk
 /// The name of a call by hand among the causes.
 const BY_HAND: &str = "request";
 
-/// Who may switch it on, and for how long.
+/// For how long it may be on, and where.
 pub struct Settings {
     /// The longest time.
     pub max: Duration,
     /// The name by which alerts call this node.
     pub node_name: String,
-    /// A key, and the tag of the token under it.
-    pub token: Option<(hmac::Key, hmac::Tag)>,
+    /// Exporters of other nodes, as `HOST:PORT`.
+    pub peers: Vec<String>,
 }
 
 /// The mode, on the thread of HTTP.
 pub struct Incident {
+    /// Who may switch it.
+    pub authority: Authority,
     settings: Settings,
+    peers: Option<Rc<Peers>>,
     node: Arc<NodeState>,
     bucket: Bucket,
     state: RefCell<State>,
@@ -54,15 +60,16 @@ struct State {
     begun: Option<Instant>,
     causes: Vec<Cause>,
     /// Alerts that are over, by key and start: one that comes again is a copy.
-    over: VecDeque<(String, String)>,
+    over: VecDeque<(u64, u64)>,
     results: BTreeMap<&'static str, u64>,
 }
 
 /// Why it is on.
 struct Cause {
-    key: String,
-    /// When the alert began, as its sender writes it.
-    started: String,
+    /// The digest of what identifies the alert, which may be long.
+    key: u64,
+    /// The digest of the alert's beginning, as its sender writes it.
+    started: u64,
     name: String,
     until: Instant,
     choice: Choice,
@@ -92,8 +99,9 @@ impl Choice {
 
 impl Incident {
     /// It is off.
-    pub fn new(settings: Settings, node: Arc<NodeState>) -> Self {
-        Self { settings, node, bucket: Bucket::default(), state: RefCell::default() }
+    pub fn new(authority: Authority, settings: Settings, node: Arc<NodeState>) -> Self {
+        let peers = (!settings.peers.is_empty()).then(|| Peers::new(settings.peers.clone()));
+        Self { authority, settings, peers, node, bucket: Bucket::default(), state: RefCell::default() }
     }
 
     fn identities(&self) -> Vec<Arc<Identity>> {
@@ -105,8 +113,8 @@ impl Incident {
     fn begin(
         &self,
         now: Instant,
-        key: String,
-        started: String,
+        key: u64,
+        started: u64,
         name: String,
         hold: Duration,
         choice: Choice,
@@ -130,7 +138,7 @@ impl Incident {
     }
 
     /// Ends a cause, or every one.
-    fn end(&self, key: Option<&str>) {
+    fn end(&self, key: Option<u64>) {
         let mut state = self.state.borrow_mut();
         let is_over = |cause: &mut Cause| key.is_none_or(|key| cause.key == key);
         let ended: Vec<_> = state.causes.extract_if(.., is_over).collect();
@@ -198,7 +206,20 @@ impl Incident {
             let count = self.state.borrow().results.get(result).copied().unwrap_or(0);
             batch.put(m::INCIDENT_ALERTS, Labels::one(Label::Result, result), Ok(Count(count)));
         }
+        if let Some(peers) = &self.peers {
+            let (sent, failed) = peers.counts();
+            for (result, count) in [("sent", sent), ("failed", failed)] {
+                batch.put(m::INCIDENT_FORWARDS, Labels::one(Label::Result, result), Ok(Count(count)));
+            }
+        }
     }
+}
+
+/// A number in place of a text of any length.
+fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn triggers(state: &State) -> Vec<String> {
@@ -209,7 +230,7 @@ fn triggers(state: &State) -> Vec<String> {
 }
 
 fn remember(state: &mut State, ended: Vec<Cause>) {
-    let alerts = ended.into_iter().filter(|cause| cause.key != BY_HAND);
+    let alerts = ended.into_iter().filter(|cause| cause.key != digest(BY_HAND));
     state.over.extend(alerts.map(|cause| (cause.key, cause.started)));
     let many = state.over.len().saturating_sub(CAUSES);
     state.over.drain(..many);

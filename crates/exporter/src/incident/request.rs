@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Instant};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{BY_HAND, Choice, Incident};
+use super::{BY_HAND, Choice, Incident, digest};
+
+/// How much of an alert's name is shown.
+const NAME_MAX: usize = 128;
 
 /// Version 4 of Alertmanager's webhook, as far as it is read.
 #[derive(Deserialize)]
@@ -32,6 +35,14 @@ struct ByHand {
     devices: Option<Vec<String>>,
 }
 
+/// What was done.
+pub(super) struct Taken {
+    /// As JSON for the client.
+    pub(super) response: Value,
+    /// Whether an alert is about another node, or about no node in particular.
+    pub(super) is_for_others: bool,
+}
+
 /// Why nothing was done: the status of the response, and one line.
 pub type Refusal = (u16, String);
 
@@ -44,7 +55,8 @@ impl Incident {
     ///
     /// # Errors
     /// 400 for a body that is neither, 404 for a device that is not here.
-    pub(super) fn take(&self, body: &[u8], now: Instant) -> Result<Value, Refusal> {
+    pub(super) fn take(&self, body: &[u8], now: Instant) -> Result<Taken, Refusal> {
+        let mut is_for_others = false;
         let was_on = self.is_on();
         let value: Value = serde_json::from_slice(body).map_err(|error| bad(format!("not JSON: {error}")))?;
         if value.get("alerts").is_some() {
@@ -59,6 +71,7 @@ impl Incident {
             {
                 return Err(bad(format!("status {:?} is neither firing nor resolved", alert.status)));
             }
+            is_for_others = notification.alerts.iter().any(|alert| self.is_ours(alert) != Some(true));
             for alert in notification.alerts {
                 let result = self.alert(alert, now);
                 *self.state.borrow_mut().results.entry(result).or_default() += 1;
@@ -72,7 +85,9 @@ impl Incident {
         self.check(now, was_on);
         // A scrape that follows shows it.
         self.node.generation.bump();
-        Ok(json!({ "active": self.is_on(), "until_seconds": self.until(now), "devices": self.devices() }))
+        let response =
+            json!({ "active": self.is_on(), "until_seconds": self.until(now), "devices": self.devices() });
+        Ok(Taken { response, is_for_others })
     }
 
     fn by_hand(&self, ByHand { r#for: hold, devices }: ByHand, now: Instant) -> Result<(), Refusal> {
@@ -93,19 +108,26 @@ impl Incident {
         }
         let choice = Choice { names, ..Choice::default() };
         let hold = hold.min(self.settings.max);
-        match self.begin(now, BY_HAND.to_owned(), String::new(), BY_HAND.to_owned(), hold, choice) {
+        match self.begin(now, digest(BY_HAND), 0, BY_HAND.to_owned(), hold, choice) {
             "chosen" => Ok(()),
             _ => Err((429, "too many causes at a time".to_owned())),
         }
     }
 
+    /// Whether an alert is about this node; `None` where it names none.
+    fn is_ours(&self, alert: &Alert) -> Option<bool> {
+        let named = ["node", "Hostname"].iter().find_map(|name| alert.labels.get(*name));
+        named.filter(|node| !node.is_empty()).map(|node| is_same_node(node, &self.settings.node_name))
+    }
+
     /// What becomes of one alert.
     fn alert(&self, alert: Alert, now: Instant) -> &'static str {
+        let is_other = self.is_ours(&alert) == Some(false);
         let Alert { status, labels, starts_at, fingerprint } = alert;
-        let key = if fingerprint.is_empty() { format!("{labels:?}") } else { fingerprint };
+        let key = if fingerprint.is_empty() { digest(&format!("{labels:?}")) } else { digest(&fingerprint) };
         if status == "resolved" {
             let is_known = self.state.borrow().causes.iter().any(|cause| cause.key == key);
-            self.end(Some(&key));
+            self.end(Some(key));
             return if is_known { "resolved" } else { "replayed" };
         }
         let label = |names: &[&str]| {
@@ -117,16 +139,15 @@ impl Incident {
             uuid: label(&["uuid", "UUID"]),
             names: Vec::new(),
         };
-        let is_ours =
-            label(&["node", "Hostname"]).is_none_or(|node| is_same_node(&node, &self.settings.node_name));
-        if !is_ours {
+        if is_other {
             return "other_node";
         }
         if !self.identities().iter().any(|identity| choice.has(identity)) {
             return "unknown_device";
         }
         let name = label(&["alertname"]).unwrap_or_else(|| "alert".to_owned());
-        self.begin(now, key, starts_at, name, self.settings.max, choice)
+        let name = name.chars().take(NAME_MAX).collect();
+        self.begin(now, key, digest(&starts_at), name, self.settings.max, choice)
     }
 }
 

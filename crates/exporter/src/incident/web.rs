@@ -3,21 +3,23 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Body,
-    header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use naming::METRICS;
-use ring::hmac;
 use tokio::sync::oneshot;
 
-use super::{Incident, samples};
-use crate::http::{routes::text, web_config::rate::Rate};
+use super::{Incident, request::Taken, samples};
+use crate::{
+    http::{authority::Admission, connection::Client, routes::text, web_config::rate::Rate},
+    sampling::fine::Since,
+};
 
 /// The path of the call.
 pub const PATH: &str = "/-/incident";
@@ -35,19 +37,13 @@ const DISCARDED_MAX: usize = 16 << 20;
 const RATE: Rate = Rate { interval: Duration::from_millis(200), burst: 50 };
 
 impl Incident {
-    /// Whether a request has the token.
-    pub fn has_token<B>(&self, request: &Request<B>) -> bool {
-        let Some((key, tag)) = &self.settings.token else { return false };
-        let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        // The comparison takes the same time wherever two tokens differ.
-        given.is_some_and(|(_, token)| hmac::verify(key, token.trim().as_bytes(), tag.as_ref()).is_ok())
-    }
-
-    /// The response to the call. `is_known`: the client has shown who it is; `is_local`: it is on this host.
-    pub async fn call<B>(&self, request: &mut Request<B>, is_known: bool, is_local: bool) -> Response<Bytes>
+    /// The response to the call of a client.
+    pub async fn call<B>(
+        &self,
+        request: &mut Request<B>,
+        client: Client,
+        admission: Admission,
+    ) -> Response<Bytes>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -56,11 +52,8 @@ impl Incident {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return response;
         }
-        if !is_known && (self.settings.token.is_some() || !is_local) {
-            let mut response = text(StatusCode::UNAUTHORIZED, "a token or a user is needed\n");
-            let how = HeaderValue::from_static("Bearer realm=\"incident\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, how);
-            return response;
+        if let Some(refusal) = self.authority.refusal(request.headers(), client, admission) {
+            return refusal;
         }
         if !self.bucket.take(RATE, tokio::time::Instant::now()) {
             let mut response = text(StatusCode::TOO_MANY_REQUESTS, "more calls than five a second\n");
@@ -78,8 +71,11 @@ impl Incident {
             return text(StatusCode::BAD_REQUEST, "the body must be application/json\n");
         }
         match self.take(&body, Instant::now()) {
-            Ok(done) => {
-                let mut response = text(StatusCode::OK, format!("{done}\n"));
+            Ok(Taken { response, is_for_others }) => {
+                if let Some(peers) = self.peers.as_ref().filter(|_| is_for_others) {
+                    peers.forward(request.headers(), body.into());
+                }
+                let mut response = text(StatusCode::OK, format!("{response}\n"));
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 response
             }
@@ -93,7 +89,7 @@ impl Incident {
     pub async fn samples<B>(&self, request: &Request<B>) -> Response<Bytes> {
         let accepts = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let mut is_openmetrics = accepts.contains("application/openmetrics-text");
-        let (mut devices, mut metrics, mut since) = (Vec::new(), Vec::new(), 0);
+        let (mut devices, mut metrics, mut since) = (Vec::new(), Vec::new(), Since::At(0));
         let bad = |why: String| text(StatusCode::BAD_REQUEST, why + "\n");
         for (key, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
             match &*key {
@@ -161,15 +157,13 @@ impl Incident {
     }
 }
 
-/// Milliseconds since 1970, of Unix seconds or of a time ago.
-fn moment(text: &str) -> Option<i64> {
+/// Unix seconds, or a time ago.
+fn moment(text: &str) -> Option<Since> {
     #[expect(clippy::cast_possible_truncation, reason = "such times are long past or far away")]
     if let Ok(seconds) = text.parse::<f64>() {
-        return seconds.is_finite().then_some((seconds * 1e3) as i64);
+        return seconds.is_finite().then_some(Since::At((seconds * 1e3) as i64));
     }
-    let ago = humantime::parse_duration(text).ok()?;
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.saturating_sub(ago);
-    i64::try_from(since.as_millis()).ok()
+    humantime::parse_duration(text).ok().map(Since::Ago)
 }
 
 /// Reads a body, or discards one that is too long.

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use reading::{Identity, Prior};
+use reading::{Identity, Prior, Wanted};
 
 use super::wire::{Wire, variants};
 
@@ -23,6 +23,8 @@ pub enum Call {
     Recall((String, Identity)),
     /// Drops the session.
     Disconnect,
+    /// [`reading::Session::let_go`], then drops the session; returns whether nothing stays open.
+    LetGo,
     /// [`reading::Found::open`] of a listed device.
     Open(u32),
     /// [`reading::Sampler::sample`] of an opened device; returns the batch.
@@ -30,6 +32,8 @@ pub enum Call {
     /// [`reading::Sampler::mandatory`] of an opened device; returns the number of what reads it, to be opened
     /// like a device.
     Mandatory(u32),
+    /// [`reading::Sampler::fine`] of an opened device, for what is wanted; as [`Call::Mandatory`].
+    Fine((u32, Wanted)),
     /// Drops a device, listed or opened. Returns nothing.
     Close(u32),
 }
@@ -41,10 +45,11 @@ impl Call {
             Self::Connect => "connect",
             Self::Devices(_) => "devices",
             Self::Recall(_) => "recall",
-            Self::Disconnect | Self::Close(_) => "close",
+            Self::Disconnect | Self::LetGo | Self::Close(_) => "close",
             Self::Open(_) => "open",
             Self::Sample(_) => "sample",
             Self::Mandatory(_) => "mandatory",
+            Self::Fine(_) => "fine",
         }
     }
 }
@@ -52,7 +57,8 @@ impl Call {
 variants! {
     Call {
         0u8 = Connect, 1u8 = Devices(prior), 2u8 = Recall(wanted), 3u8 = Disconnect, 4u8 = Open(number),
-        5u8 = Sample(number), 6u8 = Mandatory(number), 7u8 = Close(number)
+        5u8 = Sample(number), 6u8 = Mandatory(number), 7u8 = Close(number), 8u8 = LetGo,
+        9u8 = Fine(wanted)
     }
 }
 
@@ -163,6 +169,7 @@ mod tests {
             Call::Open(1),
             Call::Sample(2),
             Call::Mandatory(2),
+            Call::Fine((2, Wanted::default().only(&[naming::catalogue::POWER.id]))),
             Call::Close(3),
         ];
         let calls: Vec<_> = (7u32..).zip(calls).collect();

@@ -53,9 +53,13 @@ impl Waiting {
 ///
 /// # Errors
 /// When the process was not started by the exporter, or gets no thread.
-pub fn serve(source: Box<dyn Source>) -> io::Result<()> {
+pub fn serve(mut source: Box<dyn Source>) -> io::Result<()> {
     let connection = process::connection()?;
     let results = Results(Arc::new(Mutex::new(connection.try_clone()?)));
+    source.notify_with({
+        let results = results.clone();
+        Arc::new(move |notice| results.send(0, &notice))
+    });
     let waiting = Waiting::default();
     let (session, jobs) = mpsc::channel();
     let keeper = SessionKeeper { source, session: None, waiting: waiting.clone() };
@@ -68,7 +72,7 @@ pub fn serve(source: Box<dyn Source>) -> io::Result<()> {
     while let Ok(Some((number, call))) = inbox.receive(&connection) {
         match call {
             // The thread ends with the process.
-            Call::Connect | Call::Devices(_) | Call::Recall(_) | Call::Disconnect => {
+            Call::Connect | Call::Devices(_) | Call::Recall(_) | Call::Disconnect | Call::LetGo => {
                 drop(session.send((number, call)));
             }
             Call::Open(device) => {
@@ -84,7 +88,7 @@ pub fn serve(source: Box<dyn Source>) -> io::Result<()> {
                     results.send(number, &Err::<(), _>(fault));
                 }
             }
-            Call::Sample(device) | Call::Mandatory(device) => {
+            Call::Sample(device) | Call::Mandatory(device) | Call::Fine((device, _)) => {
                 let is_sample = matches!(call, Call::Sample(_));
                 let is_open = devices.get(&device).is_some_and(|calls| calls.send((number, call)).is_ok());
                 if !is_open && is_sample {
@@ -152,6 +156,14 @@ impl SessionKeeper {
                     let recalled = guarded(name, || self.recall(&key, &identity));
                     results.send(number, &recalled.unwrap_or_default());
                 }
+                Call::LetGo => {
+                    let closed = guarded(name, || {
+                        let is_closed = self.session.as_mut().is_none_or(|session| session.let_go());
+                        self.session = None;
+                        is_closed
+                    });
+                    results.send(number, &(closed == Ok(true)));
+                }
                 _ => {
                     // Closing may fail by a defect as well, and there is nothing left to do.
                     let _ = guarded(name, || self.session = None);
@@ -208,9 +220,13 @@ fn attend_device(
     };
     let mut capacity = 0;
     for (number, call) in jobs {
-        if matches!(call, Call::Mandatory(_)) {
-            let reader = guarded(call.name(), || sampler.mandatory()).ok().flatten();
-            let reader = reader.map(|reader| waiting.add(Box::new(|| Ok(reader))));
+        let reader = match &call {
+            Call::Mandatory(_) => Some(guarded(call.name(), || sampler.mandatory())),
+            Call::Fine((_, wanted)) => Some(guarded(call.name(), || sampler.fine(wanted))),
+            _ => None,
+        };
+        if let Some(reader) = reader {
+            let reader = reader.ok().flatten().map(|reader| waiting.add(Box::new(|| Ok(reader))));
             results.send(number, &reader);
             continue;
         }

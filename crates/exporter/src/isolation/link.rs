@@ -6,7 +6,7 @@ use std::{
     os::unix::net::UnixStream,
     process::Child,
     sync::{
-        Mutex,
+        Condvar, Mutex, PoisonError,
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use naming::Family;
-use reading::{Fault, FaultCode};
+use reading::{Fault, FaultCode, Notice, Notify};
 use source::lock;
 use tracing::warn;
 
@@ -35,6 +35,10 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Link {
     connection: UnixStream,
     state: Mutex<State>,
+    /// Signalled when the process is gone.
+    gone: Condvar,
+    /// Takes what the helper says without being asked.
+    notify: Option<Notify>,
 }
 
 #[derive(Default)]
@@ -45,6 +49,8 @@ struct State {
     /// When a call into the library returned last.
     returned: Option<Instant>,
     end: Option<End>,
+    /// Whether the process is gone, too.
+    is_gone: bool,
 }
 
 struct Running {
@@ -68,8 +74,8 @@ pub struct End {
 
 impl Link {
     /// A link over a new connection.
-    pub fn new(connection: UnixStream) -> Self {
-        Self { connection, state: Mutex::default() }
+    pub fn new(connection: UnixStream, notify: Option<Notify>) -> Self {
+        Self { connection, state: Mutex::default(), gone: Condvar::new(), notify }
     }
 
     /// Makes a call and waits for its result, which comes at the latest with the end of the helper.
@@ -92,7 +98,7 @@ impl Link {
             let (sender, receiver) = mpsc::channel();
             let mut state = lock(&self.state);
             if state.end.is_none() {
-                state.last = state.last.wrapping_add(1);
+                state.last = state.last.checked_add(1).unwrap_or(1);
                 let number = state.last;
                 state.calls.insert(
                     number,
@@ -129,6 +135,20 @@ impl Link {
         lock(&self.state).end.clone()
     }
 
+    /// Whether its process is gone, too.
+    pub fn is_gone(&self) -> bool {
+        lock(&self.state).is_gone
+    }
+
+    /// Ends the helper, and waits for that, but no longer than `patience`. Returns whether it ended.
+    pub fn finish(&self, patience: Duration) -> bool {
+        let text = "closed, because a device is detached".to_owned();
+        self.end(&End { code: FaultCode::Unavailable, text });
+        let state = lock(&self.state);
+        let waited = self.gone.wait_timeout_while(state, patience, |state| !state.is_gone);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_gone
+    }
+
     fn code(&self) -> FaultCode {
         self.ended().map_or(FaultCode::HelperGarbled, |end| end.code)
     }
@@ -148,8 +168,12 @@ impl Link {
         let _ = self.connection.shutdown(Shutdown::Both);
     }
 
-    /// Passes a result on. Returns whether there is such a call.
+    /// Passes a result on. Returns whether there is such a call. What nobody asked for has the number 0.
     fn deliver(&self, number: u32, result: Body) -> bool {
+        if number == 0 {
+            let notice = Notice::take(&mut &*result.0);
+            return notice.zip(self.notify.as_ref()).map(|(notice, notify)| notify(notice)).is_some();
+        }
         let mut state = lock(&self.state);
         let Some(running) = state.calls.remove(&number) else { return false };
         if running.enters_library {
@@ -186,6 +210,8 @@ impl Link {
         let found = loop {
             let (goes_on, code) = match inbox.receive(&self.connection) {
                 Ok(Some((number, body))) => (self.deliver(number, body), FaultCode::HelperGarbled),
+                // A process that the library started may hold the connection open.
+                Ok(None) if process::ended(&child).is_some() => break None,
                 Ok(None) => (!self.hangs(Instant::now()), FaultCode::LibraryHung),
                 Err(Broken::Garbled) => (false, FaultCode::HelperGarbled),
                 Err(Broken::Closed) => break None,
@@ -196,7 +222,7 @@ impl Link {
         };
         let end = match found {
             Some(code) => End::of(code),
-            None => self.ended().unwrap_or_else(|| ending(&mut child)),
+            None => self.ended().unwrap_or_else(|| ending(&child)),
         };
         let during = self.under_way();
         warn!(
@@ -207,10 +233,10 @@ impl Link {
             "the process of the vendor's library ended; it will be started again"
         );
         self.end(&end);
-        // It may have ended already.
-        let _ = child.kill();
-        // A process that hangs in the kernel ends when that lets it; until then no other is started.
-        let _ = child.wait();
+        // Until it has, no other is started.
+        process::end(&mut child);
+        lock(&self.state).is_gone = true;
+        self.gone.notify_all();
     }
 }
 
@@ -221,16 +247,13 @@ impl End {
 }
 
 /// How a helper ended that has closed its connection: it ends by itself, or not at all.
-fn ending(child: &mut Child) -> End {
+fn ending(child: &Child) -> End {
     let until = Instant::now() + GRACE;
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) => {
-                let (code, text) = process::ending(status);
-                return End { code, text };
-            }
-            Ok(None) if Instant::now() < until => thread::sleep(GRACE / 100),
-            Ok(None) | Err(_) => return End::of(FaultCode::HelperGarbled),
+        match process::ended(child) {
+            Some((code, text)) => return End { code, text },
+            None if Instant::now() < until => thread::sleep(GRACE / 100),
+            None => return End::of(FaultCode::HelperGarbled),
         }
     }
 }
@@ -250,7 +273,7 @@ mod tests {
     #[test]
     fn a_library_hangs_when_nothing_returns_for_as_long_as_any_of_its_calls_may_take() {
         let (ours, _theirs) = UnixStream::pair().expect("a pair");
-        let link = Link::new(ours);
+        let link = Link::new(ours, None);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut receivers = Vec::new();

@@ -16,7 +16,10 @@ use std::{
 };
 
 use reading::FaultCode;
-use rustix::{process::Signal, stdio};
+use rustix::{
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+    stdio,
+};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
@@ -26,8 +29,8 @@ use signal_hook::{
 /// This program, also when its file was replaced or removed meanwhile.
 const PROGRAM: &str = "/proc/self/exe";
 
-/// Starts this program with other arguments. One end of a new connection is its standard input; a library
-/// prints to standard output, so that is closed. The thread that calls this must live as long as the process
+/// Starts this program with other arguments, in a process group of its own. One end of a new connection is its standard
+/// input; a library prints to standard output, so that is closed. The thread that calls this must live as long as the process
 /// may: the kernel ends a process that has called [`connection`] together with that thread.
 ///
 /// # Errors
@@ -38,8 +41,23 @@ pub fn start(args: &[OsString]) -> io::Result<(Child, UnixStream)> {
     if let Some(name) = std::env::args_os().next() {
         command.arg0(name);
     }
-    let child = command.args(args).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn()?;
-    Ok((child, ours))
+    command.args(args).stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+    Ok((command.process_group(0).spawn()?, ours))
+}
+
+/// How a process ended that was not waited for yet; `None` while it runs.
+pub fn ended(child: &Child) -> Option<(FaultCode, String)> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::Pid(Pid::from_child(child)), options).ok()??;
+    Some(describe(status.terminating_signal(), status.exit_status()))
+}
+
+/// Ends a process that was not waited for yet, with the processes that a library started in it, and waits for it.
+pub fn end(child: &mut Child) {
+    // Nobody else can have its number before it was waited for. All of them may have ended already.
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    // A process that hangs in the kernel ends when that lets it.
+    let _ = child.wait();
 }
 
 /// In a process that was started by [`start`]: takes the connection from standard input, where a library
@@ -61,7 +79,11 @@ pub fn connection() -> io::Result<UnixStream> {
 
 /// What a library did to end a process, for a fault and for people.
 pub fn ending(status: ExitStatus) -> (FaultCode, String) {
-    match (status.signal(), status.code()) {
+    describe(status.signal(), status.code())
+}
+
+fn describe(signal: Option<i32>, code: Option<i32>) -> (FaultCode, String) {
+    match (signal, code) {
         (Some(signal), _) => {
             let name = signal_name(signal).map_or_else(|| format!("signal {signal}"), ToOwned::to_owned);
             (FaultCode::LibraryCrashed, format!("the library crashed ({name})"))

@@ -4,13 +4,14 @@ use std::{
     ffi::OsString,
     io,
     sync::{Arc, mpsc},
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
 use naming::Family;
 use reading::{
-    Backend, Batch, Fault, Found, Identity, Lost, Prior, Remembered, Sampler, Session, Source, Unavailable,
+    Backend, Batch, Fault, Found, Identity, Lost, Notify, Prior, Remembered, Sampler, Session, Source,
+    Unavailable, Wanted,
 };
 
 use super::{
@@ -24,27 +25,27 @@ use super::{
 pub struct Isolated {
     family: Family,
     args: Vec<OsString>,
-    helper: Option<Helper>,
-}
-
-/// A helper process, and the thread that attends it and ends after it.
-struct Helper {
-    link: Arc<Link>,
-    attending: JoinHandle<()>,
+    helper: Option<Arc<Link>>,
+    notify: Option<Notify>,
 }
 
 impl Isolated {
     /// The source of a family, with the flags of this process.
     pub fn new(family: Family) -> Self {
-        Self { family, args: helper_arguments(family.name(), std::env::args_os()), helper: None }
+        Self {
+            family,
+            args: helper_arguments(family.name(), std::env::args_os()),
+            helper: None,
+            notify: None,
+        }
     }
 
     /// The link to the helper, which is started where there is none.
     fn helper(&mut self) -> Result<Arc<Link>, String> {
-        if let Some(Helper { link, attending }) = &self.helper {
+        if let Some(link) = &self.helper {
             match link.ended() {
                 None => return Ok(Arc::clone(link)),
-                Some(end) if !attending.is_finished() => {
+                Some(end) if !link.is_gone() => {
                     return Err(format!("{}, and its process cannot be ended; see the kernel log", end.text));
                 }
                 Some(_) => {}
@@ -53,19 +54,18 @@ impl Isolated {
         let started = self.start().map_err(|error| {
             format!("cannot start a process for the library: {error}; --isolate=off does without")
         })?;
-        let link = Arc::clone(&started.link);
-        self.helper = Some(started);
-        Ok(link)
+        self.helper = Some(Arc::clone(&started));
+        Ok(started)
     }
 
     /// Starts a helper on the thread that attends it: see [`process::start`].
-    fn start(&self) -> io::Result<Helper> {
+    fn start(&self) -> io::Result<Arc<Link>> {
         let (sender, started) = mpsc::channel();
-        let (family, args) = (self.family, self.args.clone());
+        let (family, args, notify) = (self.family, self.args.clone(), self.notify.clone());
         let attend = move || {
             let started = process::start(&args).and_then(|(child, connection)| {
                 link::tick(&connection)?;
-                Ok((child, Arc::new(Link::new(connection))))
+                Ok((child, Arc::new(Link::new(connection, notify))))
             });
             // Who starts it waits for it.
             match started {
@@ -76,15 +76,18 @@ impl Isolated {
                 Err(error) => drop(sender.send(Err(error))),
             }
         };
-        let attending = thread::Builder::new().name(format!("helper-{family}")).spawn(attend)?;
-        let link = started.recv().map_err(io::Error::other)??;
-        Ok(Helper { link, attending })
+        thread::Builder::new().name(format!("helper-{family}")).spawn(attend)?;
+        started.recv().map_err(io::Error::other)?
     }
 }
 
 impl Source for Isolated {
     fn family(&self) -> Family {
         self.family
+    }
+
+    fn notify_with(&mut self, notify: Notify) {
+        self.notify = Some(notify);
     }
 
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
@@ -101,6 +104,9 @@ impl Source for Isolated {
 
 /// How long to wait for what a helper remembers: the device's state is locked meanwhile.
 const RECALL: Duration = Duration::from_millis(500);
+
+/// How long to wait for a helper to end that is asked to.
+const CLOSING: Duration = Duration::from_secs(1);
 
 struct RemoteSession {
     link: Arc<Link>,
@@ -134,6 +140,11 @@ impl Session for RemoteSession {
             group.readings.extend(groups.into_iter().flat_map(|recalled| recalled.readings));
         }
     }
+
+    fn let_go(&mut self) -> bool {
+        // Some libraries keep devices open until their process ends.
+        self.link.call::<bool>(Call::LetGo) == Ok(true) || self.link.finish(CLOSING)
+    }
 }
 
 impl Drop for RemoteSession {
@@ -154,6 +165,12 @@ impl RemoteDevice {
         self.link.call::<Result<(), Fault>>(Call::Open(self.number))??;
         Ok(Box::new(self))
     }
+
+    /// What else reads the device, as the helper's sampler makes it.
+    fn reader(&self, call: Call) -> Option<Box<dyn Sampler>> {
+        let number = self.link.call::<Option<u32>>(call).ok()??;
+        Self { link: Arc::clone(&self.link), number }.open().ok()
+    }
 }
 
 impl Sampler for RemoteDevice {
@@ -166,8 +183,11 @@ impl Sampler for RemoteDevice {
     }
 
     fn mandatory(&self) -> Option<Box<dyn Sampler>> {
-        let number = self.link.call::<Option<u32>>(Call::Mandatory(self.number)).ok()??;
-        Self { link: Arc::clone(&self.link), number }.open().ok()
+        self.reader(Call::Mandatory(self.number))
+    }
+
+    fn fine(&self, wanted: &Wanted) -> Option<Box<dyn Sampler>> {
+        self.reader(Call::Fine((self.number, wanted.clone())))
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use naming::{Absence, Family, FaultCode, Id, Label, Value};
 use reading::{
     Absent, Alias, Announced, Backend, Batch, Client, Code, Fault, Group, Identity, LabelValue, Labels, Lost,
-    Prior, Reading, Remembered, Unavailable,
+    Notice, Prior, Reading, Remembered, Unavailable, Wanted,
 };
 use source::lock;
 
@@ -107,7 +107,7 @@ records! {
     Client { identity, pid, memory_bytes, busy_seconds }
     Fault { absence, call, code }
     Identity { family, device, uuid, partition, vendor, aliases }
-    Prior { remembered, bus }
+    Prior { remembered, bus, detached }
     Announced { partition, code, count, last }
     Remembered { key, address, identity, announced }
 }
@@ -117,6 +117,7 @@ variants! {
     Code { 0u8 = Known(code), 1u8 = Returned(name) }
     LabelValue { 0u8 = Word(word), 1u8 = Number(number) }
     Lost { 0u8 = Device(fault), 1u8 = Session(fault) }
+    Notice { 0u8 = Unbinding(address), 1u8 = Bound(address) }
 }
 
 impl Wire for Unavailable {
@@ -136,6 +137,16 @@ impl Wire for Id {
 
     fn take(input: &mut &[u8]) -> Option<Self> {
         Self::of_index(u16::take(input)?)
+    }
+}
+
+impl Wire for Wanted {
+    fn append(&self, out: &mut Vec<u8>) {
+        Id::all().filter(|id| self.has(*id)).collect::<Vec<_>>().append(out);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        Vec::take(input).map(|ids| Self::default().only(&ids))
     }
 }
 

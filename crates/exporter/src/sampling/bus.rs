@@ -66,12 +66,6 @@ impl PciBus {
         Some(matching.map(|(address, _)| (address.clone(), self.user(address))).collect())
     }
 
-    /// Addresses of the functions that count; `None` as above.
-    pub fn functions(&mut self) -> Option<BTreeSet<String>> {
-        let users = self.users()?;
-        Some(users.into_iter().filter(|(_, user)| user.counts()).map(|(address, _)| address).collect())
-    }
-
     /// How many of the devices that a driver lists count. One that says of no function that it is its own does.
     pub fn count(&self, found: &[Found]) -> usize {
         let counts =
@@ -141,7 +135,8 @@ mod tests {
         }
 
         fn counted(&mut self) -> Option<Vec<String>> {
-            Some(self.bus.functions()?.into_iter().collect())
+            let users = self.bus.users()?.into_iter();
+            Some(users.filter(|(_, user)| user.counts()).map(|(address, _)| address).collect())
         }
 
         /// How many count of the devices that a driver lists at these addresses.

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use naming::{
     Flag, Id, Label, Value,
-    catalogue::{DEVICE_INFO, DEVICE_UP, ERROR_LAST, ERRORS},
+    catalogue::{DEVICE_DETACHED, DEVICE_INFO, DEVICE_UP, ERROR_LAST, ERRORS},
 };
 use reading::{
     Announced, Batch, Client, Fault, FaultCode, Found, Identity, Labels, Reading, Remembered, Subject,
@@ -35,12 +35,23 @@ pub enum Status {
     Down(Fault),
     /// No longer listed by its driver.
     Gone,
+    /// The exporter has let go of it.
+    Detached,
 }
 
 impl Status {
-    /// Whether the device was there and cannot be read now.
+    /// Whether the device was there and is not read now.
     pub fn is_lost(self) -> bool {
-        matches!(self, Self::Down(_) | Self::Gone)
+        matches!(self, Self::Down(_) | Self::Gone | Self::Detached)
+    }
+
+    /// What of [`Snapshot::subjects`] says it.
+    fn put(self, batch: &mut Batch) {
+        match self {
+            Self::Starting => {}
+            Self::Detached => batch.put(DEVICE_DETACHED, Labels::NONE, Ok(Flag(true))),
+            _ => batch.put(DEVICE_UP, Labels::NONE, Ok(Flag(self == Self::Up))),
+        }
     }
 }
 
@@ -55,7 +66,7 @@ pub struct Snapshot {
     pub taken: Instant,
     /// When this was made, which is long after that if the driver is slow.
     made: Instant,
-    /// `accel_device_up`, then what the sampler read, or what is kept of it while the device is lost.
+    /// `accel_device_up`, or `accel_device_detached`, then what the sampler read, or what is kept of it while the device is lost.
     pub subjects: Vec<Subject>,
     /// Processes on the device and its partitions.
     pub clients: Vec<Client>,
@@ -67,7 +78,7 @@ impl Snapshot {
         if status != Status::Starting {
             let mut batch = Batch::default();
             batch.begin(&identity);
-            batch.put(DEVICE_UP, Labels::NONE, Ok(Flag(status == Status::Up)));
+            status.put(&mut batch);
             subjects.append(&mut batch.finish());
         }
         subjects.extend(sampled);
@@ -233,6 +244,15 @@ impl Device {
         }
     }
 
+    /// The device is to be read again: it is as one that was just listed.
+    pub fn attached(&self) {
+        let state = self.state();
+        let old = self.snapshot.load_full();
+        let kept = old.left(|id| id != DEVICE_DETACHED.id);
+        let identity = Arc::clone(&old.identity);
+        self.replace(&state, Snapshot::new(identity, Status::Starting, old.taken, kept));
+    }
+
     /// Leaves the device without a current worker.
     pub fn revoke(&self) {
         self.state().worker = 0;
@@ -321,7 +341,8 @@ impl Device {
         let old = self.snapshot.load_full();
         if old.status != status {
             let was_lost = old.status.is_lost();
-            let kept = old.left(|id| id != DEVICE_UP.id && (was_lost || id.metric().outlives_loss));
+            let is_status = |id| id == DEVICE_UP.id || id == DEVICE_DETACHED.id;
+            let kept = old.left(|id| !is_status(id) && (was_lost || id.metric().outlives_loss));
             let address = state.address.as_ref();
             self.replace(state, Snapshot::lost(&old.identity, status, old.taken, kept, address));
         }
@@ -372,6 +393,8 @@ impl Device {
             (_, Status::Gone) => {
                 warn!(family, device = name, key, "device is no longer listed by its driver");
             }
+            (_, Status::Detached) => info!(family, device = name, key, "device is detached"),
+            (Status::Detached, Status::Starting) => info!(family, device = name, key, "device is attached"),
             (_, Status::Starting) => info!(family, device = name, key, "device has a new identity"),
         }
         self.snapshot.store(Arc::new(new));

@@ -56,6 +56,15 @@ pub struct Fine {
     ring: Mutex<Option<Box<Ring>>>,
 }
 
+/// From when on samples are asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Since {
+    /// Milliseconds since 1970.
+    At(i64),
+    /// A time ago, whatever the clock did since.
+    Ago(Duration),
+}
+
 /// One series and its samples: milliseconds since 1970, and the value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
@@ -113,10 +122,16 @@ impl Fine {
         }
     }
 
-    /// The series that `is_meant` chooses, with their samples from a moment on, in milliseconds since 1970.
-    pub fn series(&self, since: i64, is_meant: impl Fn(&Identity, Id) -> bool) -> Vec<Series> {
+    /// The series that `is_meant` chooses, with their samples from a moment on.
+    pub fn series(&self, since: Since, is_meant: impl Fn(&Identity, Id) -> bool) -> Vec<Series> {
         let ring = lock(&self.ring);
         let Some(ring) = &*ring else { return Vec::new() };
+        let since = match since {
+            Since::At(milliseconds) => milliseconds,
+            Since::Ago(ago) => {
+                Instant::now().checked_sub(ago).map_or(i64::MIN, |from| ring.milliseconds(from))
+            }
+        };
         let meant = ring.columns.iter().filter(|column| is_meant(&column.identity, column.id));
         let series = meant.map(|Column { identity, id, labels, values }| Series {
             identity: Arc::clone(identity),
@@ -195,13 +210,19 @@ impl Ring {
         }
         let before = self.times.len();
         self.times.push_back(taken);
+        // Rounds read the same in the same order, so the next column is nearly always the one.
+        let mut next = 0;
         for group in batch.groups {
             let Some(identity) = group.identity else { continue };
             for Reading { id, labels, value, .. } in group.readings {
-                let is_it = |column: &&mut Column| {
+                let is_it = |column: &Column| {
                     column.id == id && column.labels == labels && column.identity.is_same(&identity)
                 };
-                if let Some(column) = self.columns.iter_mut().find(is_it) {
+                let is_next = self.columns.get(next).is_some_and(is_it);
+                let place = if is_next { Some(next) } else { self.columns.iter().position(is_it) };
+                if let Some(place) = place {
+                    next = place + 1;
+                    let column = &mut self.columns[place];
                     // Of two readings of one series in a round the first counts.
                     if column.values.len() == before {
                         column.values.push_back(value.as_f64());
@@ -292,10 +313,10 @@ mod tests {
         for (milliseconds, watts) in [(0, Some(1.0)), (250, None), (500, Some(3.0))] {
             fine.add(round(watts, None), start + Duration::from_millis(milliseconds));
         }
-        let series = fine.series(0, |_, id| id == m::POWER.id);
+        let series = fine.series(Since::At(0), |_, id| id == m::POWER.id);
         let [(first, one), (last, three)] = series[0].samples[..] else { panic!("{series:?}") };
         assert_eq!((last - first, one, three), (500, 1.0, 3.0));
-        assert_eq!(fine.series(first + 1, |_, id| id == m::POWER.id)[0].samples.len(), 1);
-        assert!(fine.series(last + 1, |_, _| true).is_empty());
+        assert_eq!(fine.series(Since::At(first + 1), |_, id| id == m::POWER.id)[0].samples.len(), 1);
+        assert!(fine.series(Since::At(last + 1), |_, _| true).is_empty());
     }
 }

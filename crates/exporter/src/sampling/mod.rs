@@ -3,6 +3,7 @@
 
 pub mod bus;
 pub mod call;
+pub mod detached;
 pub mod device;
 pub mod fine;
 pub mod history;

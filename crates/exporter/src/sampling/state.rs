@@ -4,8 +4,9 @@ use std::{
     cmp::Reverse,
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, Once,
+        Arc, Mutex, MutexGuard, Once, OnceLock,
         atomic::{AtomicU64, Ordering},
+        mpsc::Sender,
     },
     time::{Duration, Instant},
 };
@@ -23,8 +24,10 @@ use workloads::Present;
 use crate::{
     commands::choice::Chosen,
     sampling::call::DriverCall,
+    sampling::detached::{Cause, Detachments},
     sampling::device::{Device, Snapshot, Status},
     sampling::standby::Standbys,
+    sampling::supervisor::Event,
     sampling::timing::{KEEP, Timing},
 };
 
@@ -228,6 +231,10 @@ pub struct SourceState {
     counts: Mutex<SourceCounts>,
     /// What reads beside rounds that take long.
     pub standbys: Standbys,
+    /// Devices that the exporter has let go of.
+    pub detached: Detachments,
+    /// To its supervisor, once that runs.
+    pub events: OnceLock<Sender<Event>>,
 }
 
 impl SourceState {
@@ -244,6 +251,8 @@ impl SourceState {
             connection: Mutex::new((connection, DriverCall::default())),
             devices: ArcSwap::default(),
             standbys: Standbys::default(),
+            detached: Detachments::default(),
+            events: OnceLock::new(),
             counts: Mutex::new(SourceCounts { connects: 0, faults: BTreeMap::new(), durations }),
         }
     }
@@ -305,6 +314,7 @@ impl SourceState {
 
     /// The connection works. `found` is how many devices it lists, `expected` how many the bus shows.
     pub fn up(&self, backend: &Backend, found: Option<usize>, expected: Option<usize>) {
+        let found = found.map(|found| found + self.detached.count());
         let (status, backend) = (ConnectionStatus::Up, Some(backend.clone()));
         let connection = Connection { status, backend, found, expected, absent: false };
         self.set_connection(&mut lock(&self.connection).0, connection);
@@ -324,7 +334,7 @@ impl SourceState {
     pub fn down(&self, reason: String, found: Option<usize>, expected: Option<usize>, absent: bool) {
         let mut locked = lock(&self.connection);
         let connection = &mut locked.0;
-        let found = found.or(unlisted(expected));
+        let found = found.or(unlisted(expected)).map(|found| found + self.detached.count());
         let absent =
             absent && self.auto && (connection.absent || connection.status == ConnectionStatus::Starting);
         let new =
@@ -406,6 +416,31 @@ impl SourceState {
         self.generation.bump();
     }
 
+    /// Lets go of a device; its supervisor closes it.
+    pub fn detach(&self, device: &Device, cause: Cause) {
+        if self.detached.add(&device.key, device.address(), cause, Instant::now()) {
+            device.give_up(Status::Detached);
+            self.tell(Event::Detached);
+        }
+    }
+
+    /// Lets a detached device be read again. Returns whether it was detached.
+    pub fn attach(&self, device: &Device) -> bool {
+        let was_detached = self.detached.remove(&device.key);
+        if was_detached {
+            device.attached();
+            self.tell(Event::Attached);
+        }
+        was_detached
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(events) = self.events.get() {
+            // At the end of the process the supervisor may be gone.
+            let _ = events.send(event);
+        }
+    }
+
     /// Counts faults.
     pub fn count(&self, faults: &[Fault]) {
         if faults.is_empty() {
@@ -444,7 +479,9 @@ impl SourceState {
             let new = Connection {
                 status: ConnectionStatus::Down(reason),
                 // A list that does not come says nothing; a driver that cannot be reached lists nothing.
-                found: unlisted(connection.expected).filter(|_| call == CONNECT),
+                found: unlisted(connection.expected)
+                    .filter(|_| call == CONNECT)
+                    .map(|found| found + self.detached.count()),
                 absent: false,
                 ..connection.clone()
             };

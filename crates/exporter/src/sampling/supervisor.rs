@@ -15,12 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reading::{Fault, FaultCode, Found, Lost, Prior, Session, Source};
+use reading::{Fault, FaultCode, Found, Lost, Notice, Prior, Session, Source};
 use source::{Backoff, panic_message};
 use tracing::error;
 
 use crate::{
-    sampling::bus::PciBus,
+    sampling::bus::{PciBus, User},
+    sampling::detached::Cause,
     sampling::device::{Device, Status},
     sampling::state::{CONNECT, SourceState},
     sampling::timing::Timing,
@@ -37,6 +38,12 @@ pub enum Event {
     DeviceLost,
     /// A worker found that the driver went away under every device.
     SessionLost(Fault),
+    /// A device was detached, and must be closed.
+    Detached,
+    /// A device was attached again, and may be listed.
+    Attached,
+    /// The driver announced something about its hold on a device.
+    Notice(Notice),
     /// A worker's thread ends.
     Ended {
         /// Of its device.
@@ -52,12 +59,18 @@ pub enum Event {
 /// # Errors
 /// When no thread can be started.
 pub fn spawn(
-    source: Box<dyn Source>,
+    mut source: Box<dyn Source>,
     state: Arc<SourceState>,
     timing: Timing,
     sysfs: &Path,
 ) -> io::Result<()> {
     let (sender, events) = mpsc::channel();
+    let notices = sender.clone();
+    source.notify_with(Arc::new(move |notice| {
+        // At the end of the process the supervisor may be gone.
+        let _ = notices.send(Event::Notice(notice));
+    }));
+    assert!(state.events.set(sender.clone()).is_ok(), "a source has one supervisor");
     let supervisor = Supervisor {
         pci: state.family.pci().map(|wanted| PciBus::new(sysfs, wanted)),
         source,
@@ -68,6 +81,7 @@ pub fn spawn(
         workers: HashMap::new(),
         retries: HashMap::new(),
         serial: 0,
+        is_left_open: false,
     };
     let name = format!("source-{}", supervisor.state.family);
     thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || supervisor.run()).map(drop)
@@ -85,6 +99,8 @@ struct Supervisor {
     workers: HashMap<String, Option<Sender<Infallible>>>,
     retries: HashMap<String, Retry>,
     serial: u64,
+    /// Whether the last session left something open.
+    is_left_open: bool,
 }
 
 /// When to open a device again.
@@ -108,6 +124,8 @@ enum End {
     BusChanged,
     /// The driver lists no device. The session is closed: a driver may list only what was there at connect.
     Empty,
+    /// A device was detached: what the library holds of it is closed with the session alone.
+    Detached,
     /// The driver went away.
     Lost(Fault),
 }
@@ -116,18 +134,25 @@ impl Supervisor {
     fn run(mut self) -> ! {
         let mut backoff = Backoff::default();
         loop {
+            self.note_closed();
             let functions = self.functions();
-            self.state.expect(functions.as_ref().map(BTreeSet::len));
+            self.state.expect(self.expected(functions.as_ref()));
+            if self.is_all_detached(functions.as_ref()) {
+                let expected = self.expected(functions.as_ref());
+                self.state.down("every device is detached".to_owned(), Some(0), expected, false);
+                self.pause(self.timing.enumerate);
+                continue;
+            }
             let connected = Instant::now();
             let wait = match self.connect() {
                 Ok(session) => match self.attend(session, functions.as_ref()) {
-                    End::BusChanged => Duration::ZERO,
+                    End::BusChanged | End::Detached => Duration::ZERO,
                     End::Empty | End::Lost(_) => {
                         backoff.failed(&self.timing.waits(), Instant::now(), connected.elapsed())
                     }
                 },
                 Err(reason) => {
-                    let expected = functions.map(|functions| functions.len());
+                    let expected = self.expected(functions.as_ref());
                     let absent = self.pci.is_none() || expected == Some(0);
                     self.state.down(reason, None, expected, absent);
                     let fault = Fault::new("connect", FaultCode::Unavailable);
@@ -142,6 +167,7 @@ impl Supervisor {
     fn connect(&mut self) -> Result<Box<dyn Session>, String> {
         self.state.counts().connects += 1;
         let source = &mut self.source;
+        source.leave_alone(&self.state.detached.addresses());
         match call(&self.state, CONNECT, || source.connect()) {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(unavailable)) => Err(unavailable.to_string()),
@@ -179,17 +205,28 @@ impl Supervisor {
             };
             match self.events.recv_timeout(wake.saturating_duration_since(now)) {
                 Ok(Event::SessionLost(fault)) => break End::Lost(fault),
-                Ok(Event::DeviceLost) => (due, needed) = (due.min(now), true),
+                Ok(Event::DeviceLost | Event::Attached) => (due, needed) = (due.min(now), true),
+                Ok(Event::Detached) if self.state.detached.must_close() => break End::Detached,
+                Ok(Event::Notice(notice)) => {
+                    self.notice(notice);
+                    (due, needed) = (due.min(now), true);
+                }
+                Ok(Event::Ended { key, .. }) if self.state.detached.is_open(&key) == Some(true) => {
+                    self.workers.remove(&key);
+                    // Its thread may have kept the library open, too.
+                    break End::Detached;
+                }
                 Ok(Event::Ended { key, failed }) => {
                     if !self.ended(key, failed) {
                         (due, needed) = (due.min(now), true);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Event::Detached) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("we hold a sender"),
             }
         };
-        let expected = self.functions().map(|functions| functions.len());
+        let functions = self.functions();
+        let expected = self.expected(functions.as_ref());
         match end {
             End::Lost(fault) => {
                 self.state.down(format!("{fault}; connecting again"), None, expected, false);
@@ -199,10 +236,14 @@ impl Supervisor {
                 let reason = format!("{}: the driver lists no device", session.backend().library);
                 self.state.down(reason, Some(0), expected, expected == Some(0));
             }
-            End::BusChanged => {}
+            End::BusChanged | End::Detached => {}
         }
         self.stop_workers();
         self.recall(&*session);
+        self.is_left_open = false;
+        if matches!(end, End::Detached) {
+            self.is_left_open = call(&self.state, "close", || session.let_go()) != Ok(true);
+        }
         let _ = call(&self.state, "close", || drop(session));
         end
     }
@@ -222,6 +263,9 @@ impl Supervisor {
         at_connect: Option<&BTreeSet<String>>,
         list: bool,
     ) -> Result<(), End> {
+        if self.state.detached.must_close() {
+            return Err(End::Detached);
+        }
         let functions = self.functions();
         if functions.as_ref() != at_connect {
             return Err(End::BusChanged);
@@ -231,15 +275,17 @@ impl Supervisor {
 
     fn list(&mut self, session: &mut dyn Session, functions: Option<BTreeSet<String>>) -> Result<(), End> {
         let panic = Fault::new("devices", FaultCode::Panic);
-        let expected = functions.as_ref().map(BTreeSet::len);
+        let expected = self.expected(functions.as_ref());
         let remembered = self.state.devices().iter().map(|device| device.remembered()).collect();
-        let prior = Prior { remembered, bus: functions };
+        let prior = Prior { remembered, bus: functions, detached: self.state.detached.addresses() };
         let devices = call(&self.state, "devices", || session.devices(&prior));
         let result = devices.unwrap_or(Err(Lost::Session(panic)));
         if let Err(Lost::Device(fault) | Lost::Session(fault)) = result {
             self.state.count(&[fault]);
         }
-        match result {
+        // A list of the kernel's files opens nothing, and has them too.
+        let attached = |found: &Found| !self.state.detached.has(&found.key);
+        match result.map(|found| found.into_iter().filter(attached).collect::<Vec<_>>()) {
             Ok(found) if found.is_empty() => {
                 self.reconcile(found);
                 return Err(End::Empty);
@@ -310,7 +356,9 @@ impl Supervisor {
             if let Some(worker) = self.workers.get_mut(&device.key) {
                 *worker = None;
             }
-            device.give_up(Status::Gone);
+            if !self.state.detached.has(&device.key) {
+                device.give_up(Status::Gone);
+            }
         }
         self.state.forget(now);
     }
@@ -345,7 +393,8 @@ impl Supervisor {
                 Ok(Event::Ended { key, .. }) => {
                     self.workers.remove(&key);
                 }
-                Ok(Event::DeviceLost | Event::SessionLost(_)) => {}
+                Ok(Event::Notice(notice)) => self.notice(notice),
+                Ok(_) => {}
                 Err(_) => break,
             }
         }
@@ -353,7 +402,10 @@ impl Supervisor {
             retry.at = None;
         }
         let stuck = Fault::new("sample", FaultCode::Deadline);
-        for device in self.state.devices().iter().filter(|device| self.workers.contains_key(&device.key)) {
+        let is_stuck = |device: &&Arc<Device>| {
+            self.workers.contains_key(&device.key) && !self.state.detached.has(&device.key)
+        };
+        for device in self.state.devices().iter().filter(is_stuck) {
             device.give_up(Status::Down(stuck));
         }
     }
@@ -374,11 +426,60 @@ impl Supervisor {
             match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Event::Ended { key, .. }) => {
                     self.workers.remove(&key);
+                    self.note_closed();
                 }
+                Ok(Event::Notice(notice)) => self.notice(notice),
                 Ok(Event::DeviceLost | Event::SessionLost(_)) => {}
-                Err(_) => return,
+                Ok(Event::Detached | Event::Attached) | Err(_) => return,
             }
         }
+    }
+
+    /// Notes that no session is open: what still is, is held by a thread that hangs, or by the library.
+    fn note_closed(&self) {
+        self.state.detached.closed(|key| self.is_left_open || self.workers.contains_key(key));
+    }
+
+    /// What the driver announced: it gives a device up, which waits until that is closed, or has taken one.
+    fn notice(&self, notice: Notice) {
+        let devices = self.state.devices();
+        match notice {
+            Notice::Unbinding(address) => {
+                let is_at =
+                    |device: &&Arc<Device>| device.address().is_some_and(|own| own.ends_with(&address));
+                if let Some(device) = devices.iter().find(is_at) {
+                    self.state.detach(device, Cause::Unbind);
+                }
+            }
+            Notice::Bound(address) => {
+                self.attach(self.state.detached.given_up_at(&address));
+            }
+        }
+    }
+
+    fn attach(&self, keys: impl IntoIterator<Item = String>) {
+        let devices = self.state.devices();
+        for key in keys {
+            if let Some(device) = devices.iter().find(|device| device.key == key) {
+                self.state.attach(device);
+            }
+        }
+    }
+
+    /// How many devices there should be: those on the bus, and those that are detached, wherever they are now.
+    fn expected(&self, functions: Option<&BTreeSet<String>>) -> Option<usize> {
+        functions.map(|functions| functions.union(&self.state.detached.addresses()).count())
+    }
+
+    /// Whether there is nothing to read, as while a driver is replaced: not even the driver is opened then.
+    fn is_all_detached(&self, functions: Option<&BTreeSet<String>>) -> bool {
+        let detached = &self.state.detached;
+        let addresses = detached.addresses();
+        let is_left =
+            |device: &Arc<Device>| !detached.has(&device.key) && device.snapshot().status != Status::Gone;
+        detached.count() > 0
+            && functions.is_none_or(|functions| functions.is_subset(&addresses))
+            && !self.state.devices().iter().any(is_left)
     }
 
     /// Whether a worker is in a call that is not yet late.
@@ -390,8 +491,15 @@ impl Supervisor {
         self.state.devices().iter().any(|device| device.is_stuck())
     }
 
+    /// The functions on the bus that count. Devices that their driver gave up are attached when it has them again.
     fn functions(&mut self) -> Option<BTreeSet<String>> {
-        self.pci.as_mut().and_then(PciBus::functions)
+        let users = self.pci.as_mut().and_then(PciBus::users)?;
+        let is_bound = |user: &User| matches!(user, User::Driver(_));
+        let with = |is: &dyn Fn(&User) -> bool| -> BTreeSet<String> {
+            users.iter().filter(|(_, user)| is(user)).map(|(address, _)| address.clone()).collect()
+        };
+        self.attach(self.state.detached.rebound(&with(&is_bound), Instant::now()));
+        Some(with(&User::counts))
     }
 }
 

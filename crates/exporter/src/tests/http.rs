@@ -91,6 +91,7 @@ impl Server {
                 settings: None,
                 health: None,
                 incident: None,
+                detach: Some(crate::http::authority::Authority::new("", None).expect("no file")),
                 metrics: Chosen::all([]),
             }
             .run(|| async {
@@ -357,6 +358,7 @@ fn a_client_elsewhere_sees_no_path_and_no_error_text() {
         connections: Rc::new(Connections::new(web().limits, web().timeouts, counts)),
         guard: open(),
         incident: None,
+        detach: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let page = |path: &str, peer: Peer| {

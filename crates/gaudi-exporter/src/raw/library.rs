@@ -97,6 +97,11 @@ impl Library {
         library
     }
 
+    /// How many have it; HLML is shut down by the last that goes.
+    pub fn users(&self) -> usize {
+        Arc::strong_count(&self.inner)
+    }
+
     /// What was opened.
     pub fn backend(&self) -> &Backend {
         &self.backend

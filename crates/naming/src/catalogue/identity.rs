@@ -83,6 +83,12 @@ entries! { from 0;
     )
     .labels(&[Label::Reason])
     .sourceless("Made by the exporter from what it read of the device.");
+    DEVICE_DETACHED: Flag = gauge(
+        "accel_device_detached",
+        "1 for a device that the exporter has let go of, on request or because its driver gives it up: nothing of it \
+         is open or read, so accel_device_up is absent, and what a lost device keeps stays; absent for all others",
+    )
+    .sourceless("Made by the exporter for a device that is detached.");
 
     DEVICE_ASLEEP: Flag = gauge(
         "accel_device_asleep",
@@ -107,7 +113,7 @@ entries! { from 0;
         "accel_devices",
         &[Label::Family],
         "Devices that the family's driver lists now, counted like accel_devices_expected; 0 while no driver \
-         can be asked and the PCI bus shows some",
+         can be asked and the PCI bus shows some. A device that the exporter has let go of counts in both",
     );
 
     DEVICES_EXPECTED: Count = own(

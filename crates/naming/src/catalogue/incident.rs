@@ -91,6 +91,13 @@ entries! { from super::workloads::END;
         &[Label::Result],
         "Alerts that came to /-/incident, by what became of them",
     );
+
+    INCIDENT_FORWARDS: Count = own(
+        MetricKind::Counter,
+        "accelscope_incident_forwards_total",
+        &[Label::Result],
+        "Notifications for other nodes that were sent on to a peer, or could not be; only with --incident.peers",
+    );
 }
 
 /// The quantities that have a highest, lowest and mean value, in this order.

@@ -1,6 +1,6 @@
 //! A GPU's handle, its identity, and the instances that MIG makes of it.
 
-use std::ffi::c_char;
+use std::ffi::{CString, c_char};
 
 use nvml_wrapper_sys::bindings::{
     NVML_DEVICE_INFOROM_VERSION_BUFFER_SIZE, NVML_DEVICE_NAME_V2_BUFFER_SIZE,
@@ -8,7 +8,7 @@ use nvml_wrapper_sys::bindings::{
     NVML_DEVICE_VBIOS_VERSION_BUFFER_SIZE, nvmlDevice_t, nvmlGpuInstance_t, nvmlGpuInstanceInfo_t,
     nvmlGpuInstancePlacement_t, nvmlPciInfo_t,
 };
-use reading::{Absence, Fault, Measured, plausible_count, terminated_text};
+use reading::{Absence, Fault, FaultCode, Measured, plausible_count, terminated_text};
 
 use super::{
     INVALID_ARGUMENT, Library, NOT_FOUND, call, number,
@@ -88,6 +88,20 @@ impl Gpu {
         let mut handle = std::ptr::null_mut();
         call!(library, nvmlDeviceGetHandleByIndex_v2(index, &raw mut handle))?;
         Ok(Self::from_handle(library, handle))
+    }
+
+    /// The device at a PCI address, without a look at any other.
+    pub fn by_address(library: &Library, address: &str) -> Measured<Self> {
+        const CALL: &str = "nvmlDeviceGetHandleByPciBusId_v2";
+        let address = CString::new(address).map_err(|_| Fault::new(CALL, FaultCode::Garbage))?;
+        let mut handle = std::ptr::null_mut();
+        call!(library, nvmlDeviceGetHandleByPciBusId_v2(address.as_ptr(), &raw mut handle))?;
+        Ok(Self::from_handle(library, handle))
+    }
+
+    /// Its place in NVML's list.
+    pub fn index(&self) -> Measured<u32> {
+        number!(self, nvmlDeviceGetIndex)
     }
 
     /// The device behind a handle that NVML gave, such as the one in an event.

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlEventSet_t};
-use reading::{Absence, Measured};
+use nvml_wrapper_sys::bindings::{
+    nvmlEventData_t, nvmlEventSet_t, nvmlSystemEventData_v1_t, nvmlSystemEventSet_t,
+    nvmlSystemEventSetCreateRequest_v1_t, nvmlSystemEventSetFreeRequest_v1_t,
+    nvmlSystemEventSetWaitRequest_v1_t, nvmlSystemRegisterEventRequest_v1_t,
+};
+use reading::{Absence, Measured, Notice};
 
-use super::{Gpu, Library, call};
+use super::{Gpu, Library, call, struct_version};
 
 /// nvml.h, `nvmlEventTypeXidCriticalError`.
 const XID_CRITICAL_ERROR: u64 = 0x8;
@@ -68,5 +72,88 @@ impl Drop for EventSet {
     fn drop(&mut self) {
         // Nothing can be done about a failure: the driver drops the set with the process.
         let _ = call!(self.library, nvmlEventSetFree(self.set));
+    }
+}
+
+/// nvml.h, `nvmlSystemEventTypeGpuDriverUnbind`.
+const UNBIND: u64 = 1;
+/// nvml.h, `nvmlSystemEventTypeGpuDriverBind`.
+const BIND: u64 = 2;
+/// Events that one call returns at most.
+const AT_ONCE: u32 = 16;
+
+/// What the driver announces about GPUs that it gives up or takes. Not about one device, so none must be opened.
+pub struct SystemEvents {
+    library: Library,
+    set: nvmlSystemEventSet_t,
+}
+
+// SAFETY: nvml.h documents NVML as thread-safe; the set is a token that NVML looks up.
+unsafe impl Send for SystemEvents {}
+
+impl SystemEvents {
+    /// Registers for both; what was before is not delivered.
+    ///
+    /// # Errors
+    /// Those of the calls; older drivers have none of them.
+    pub fn register(library: &Library) -> Measured<Self> {
+        let version = struct_version::<nvmlSystemEventSetCreateRequest_v1_t>(1);
+        let mut request = nvmlSystemEventSetCreateRequest_v1_t { version, set: std::ptr::null_mut() };
+        call!(library, nvmlSystemEventSetCreate(&raw mut request))?;
+        let events = Self { library: library.clone(), set: request.set };
+        let version = struct_version::<nvmlSystemRegisterEventRequest_v1_t>(1);
+        let mut request =
+            nvmlSystemRegisterEventRequest_v1_t { version, eventTypes: UNBIND | BIND, set: events.set };
+        call!(library, nvmlSystemRegisterEvents(&raw mut request))?;
+        Ok(events)
+    }
+
+    /// The events since the last call; waits for none.
+    pub fn take(&self) -> Vec<Notice> {
+        let mut data = [nvmlSystemEventData_v1_t { eventType: 0, gpuId: 0 }; AT_ONCE as usize];
+        let version = struct_version::<nvmlSystemEventSetWaitRequest_v1_t>(1);
+        let mut request = nvmlSystemEventSetWaitRequest_v1_t {
+            version,
+            timeoutms: 0,
+            set: self.set,
+            data: data.as_mut_ptr(),
+            dataSize: AT_ONCE,
+            numEvent: 0,
+        };
+        // What is left comes with the next call.
+        let taken = call!(self.library, nvmlSystemEventSetWait(&raw mut request));
+        let count = taken.map_or(0, |()| request.numEvent as usize);
+        data.iter().take(count).filter_map(|event| notice(event.eventType, event.gpuId)).collect()
+    }
+}
+
+impl Drop for SystemEvents {
+    fn drop(&mut self) {
+        let version = struct_version::<nvmlSystemEventSetFreeRequest_v1_t>(1);
+        let mut request = nvmlSystemEventSetFreeRequest_v1_t { version, set: self.set };
+        // Nothing can be done about a failure: the driver drops the set with the process.
+        let _ = call!(self.library, nvmlSystemEventSetFree(&raw mut request));
+    }
+}
+
+/// An event; the id of a GPU is the lower half of its PCI domain, its bus and its slot.
+fn notice(kind: u64, gpu_id: u32) -> Option<Notice> {
+    let address = format!("{:04x}:{:02x}:{:02x}.0", gpu_id >> 16, gpu_id >> 8 & 0xff, gpu_id & 0xff);
+    match kind {
+        UNBIND => Some(Notice::Unbinding(address)),
+        BIND => Some(Notice::Bound(address)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_gpu_is_its_address() {
+        assert_eq!(notice(UNBIND, 0x1a00), Some(Notice::Unbinding("0000:1a:00.0".to_owned())));
+        assert_eq!(notice(BIND, 0x0001_c301), Some(Notice::Bound("0001:c3:01.0".to_owned())));
+        assert_eq!(notice(4, 0x1a00), None);
     }
 }

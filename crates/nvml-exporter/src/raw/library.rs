@@ -110,6 +110,11 @@ impl Library {
         Ok(library)
     }
 
+    /// How many have it; NVML is shut down by the last that goes.
+    pub fn users(&self) -> usize {
+        Arc::strong_count(&self.nvml)
+    }
+
     /// What was opened.
     pub fn backend(&self) -> &Backend {
         &self.backend

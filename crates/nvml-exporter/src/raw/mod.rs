@@ -22,7 +22,7 @@ mod rare;
 mod sample;
 
 pub use device::{Gpu, InforomObject, Instance};
-pub use events::{EventSet, XidEvent};
+pub use events::{EventSet, SystemEvents, XidEvent};
 pub use fabric::Fabric;
 pub use field_values::FieldValues;
 pub use fields::{FieldKey, LinkField, SummedLinkField};

@@ -22,10 +22,7 @@ struct Machine {
 impl Machine {
     fn new(bus: Option<&[&str]>) -> Self {
         let bus = bus.map(|bus| bus.iter().map(|address| (*address).to_owned()).collect());
-        Self {
-            session: KnownDevices::new(Family::Nvidia, "gpu"),
-            prior: Prior { remembered: Vec::new(), bus },
-        }
+        Self { session: KnownDevices::new(Family::Nvidia, "gpu"), prior: Prior { bus, ..Prior::default() } }
     }
 
     /// What is made of a list: name and UUID, or why it cannot be read, by place.

@@ -61,6 +61,8 @@ pub enum Presence {
     Gone,
     /// Its driver never listed it, and the PCI bus shows it.
     Missing,
+    /// The exporter has let go of it.
+    Detached,
 }
 
 /// What is known of a device over time, beside what it shows now.
@@ -85,8 +87,8 @@ pub struct HealthReason {
     pub name: &'static str,
     /// The state that it leads to.
     pub state: Health,
-    /// The alert that pages for it.
-    pub alert: &'static str,
+    /// The alert that pages for it; `None` where nobody is to be paged.
+    pub alert: Option<&'static str>,
     /// What it says, as a phrase without a full stop.
     pub meaning: &'static str,
     /// For how many seconds it must hold before it counts, where a moment says nothing: as long as its alert waits.
@@ -102,7 +104,7 @@ const fn reason(
     meaning: &'static str,
     holds: fn(&Judge, &dyn Watched) -> Option<String>,
 ) -> HealthReason {
-    HealthReason { name, state, alert, meaning, after: 0, holds }
+    HealthReason { name, state, alert: Some(alert), meaning, after: 0, holds }
 }
 
 const LOST: &str = "DeviceLost";
@@ -112,7 +114,7 @@ const PENDING: &str = "MemoryRepairPending";
 use Health::{Degraded, Failed, Unknown};
 
 /// Every reason, the worst first.
-pub static REASONS: [HealthReason; 27] = [
+pub static REASONS: [HealthReason; 28] = [
     reason("hung", Failed, LOST, "a driver call about the device does not return", |_, of| {
         is(of, Presence::Hung)
     }),
@@ -302,6 +304,14 @@ pub static REASONS: [HealthReason; 27] = [
     ),
     reason("stale", Unknown, LOST, "what was read of the device is old", |_, of| is(of, Presence::Stale)),
     reason("starting", Unknown, LOST, "the device has not been read yet", |_, of| is(of, Presence::Starting)),
+    HealthReason {
+        name: "detached",
+        state: Unknown,
+        alert: None,
+        meaning: "the exporter has let go of the device until POST /-/attach or its driver's return",
+        after: 0,
+        holds: |_, of| is(of, Presence::Detached),
+    },
 ];
 
 /// Kinds of errors: the events of a vendor's library, of which all ask for a reset; RAS counters; resets by the driver.
@@ -326,6 +336,7 @@ impl HealthReason {
             Presence::Lost => "lost",
             Presence::Gone => "gone",
             Presence::Missing => "missing",
+            Presence::Detached => "detached",
         };
         Self::named(name)
     }

@@ -93,6 +93,11 @@ impl Session for LevelZeroSession {
         });
         Ok(found.collect())
     }
+
+    fn let_go(&mut self) -> bool {
+        // No function of Level Zero closes what its driver has opened.
+        false
+    }
 }
 
 struct LevelZeroSampler {

@@ -2,21 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use reading::Subject;
 use serde::Serialize;
-use workloads::{Holders, InterfaceReport, Present, Settings};
+use workloads::{Held, Holders, InterfaceReport, Present, Settings};
 
-use super::{Reason, labels};
+use super::Reason;
 
 /// Who holds devices of this node.
 #[derive(Debug, Serialize)]
 pub struct WorkloadsReport {
     /// Those of this node; none without a kubelet.
     interfaces: Vec<Asked>,
-    /// One for each holder: the labels of the device, and its own.
-    holders: Vec<BTreeMap<&'static str, String>>,
+    /// One for each holder.
+    holders: Vec<Holder>,
     /// Ids that were given to pods and that no device has, by family.
     unresolved: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Holder {
+    /// The labels of the device, and its own.
+    #[serde(flatten)]
+    labels: BTreeMap<&'static str, String>,
+    /// For people.
+    #[serde(skip)]
+    line: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,7 +51,7 @@ impl WorkloadsReport {
         };
         Ok(Self {
             interfaces: interfaces.into_iter().map(interface).collect(),
-            holders: holders.iter().flat_map(holders_of).collect(),
+            holders: holders.iter().flat_map(Held::of).map(Holder::of).collect(),
             unresolved: unresolved.into_iter().map(|(family, ids)| (family.name(), ids)).collect(),
         })
     }
@@ -65,24 +74,7 @@ impl WorkloadsReport {
             };
             lines.push(format!("workloads: {interface}: {path}: {state}"));
         }
-        for holder in &self.holders {
-            let field = |name| holder.get(name).map_or("", String::as_str);
-            let device = [field("device"), field("partition")].join(" ");
-            let mut line = format!("  {}  {}", device.trim_end(), field("workload_kind"));
-            for (name, before) in [
-                ("namespace", " "),
-                ("pod", "/"),
-                ("job", " "),
-                ("container", " "),
-                ("user", " of "),
-                ("share", "  share "),
-            ] {
-                if let Some(value) = holder.get(name) {
-                    line.extend([before, value]);
-                }
-            }
-            lines.push(line);
-        }
+        lines.extend(self.holders.iter().map(|holder| holder.line.clone()));
         for (family, ids) in &self.unresolved {
             if *ids > 0 {
                 lines.push(format!("  {family}: {ids} ids of pods are of no device here"));
@@ -92,12 +84,14 @@ impl WorkloadsReport {
     }
 }
 
-fn holders_of(subject: &Subject) -> impl Iterator<Item = BTreeMap<&'static str, String>> {
-    let device = subject.identity().into_iter().flat_map(|identity| identity.labels());
-    let device: BTreeMap<_, _> = device.map(|(name, value)| (name, value.to_owned())).collect();
-    subject.readings().iter().map(move |reading| {
-        let mut all = device.clone();
-        all.extend(labels(&reading.labels));
-        all
-    })
+impl Holder {
+    fn of(held: Held<'_>) -> Self {
+        let identity = held.identity;
+        let device =
+            identity.partition.iter().fold(identity.device.clone(), |device, part| device + " " + part);
+        let line = format!("  {device}  {}", held.name());
+        let mut labels = held.labels;
+        labels.extend(identity.labels().map(|(name, value)| (name, value.to_owned())));
+        Self { labels, line }
+    }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use naming::{
     Label, Value,
-    catalogue::{WORKLOAD_INFO, WORKLOAD_MEMORY_USED, WORKLOADS_UP},
+    catalogue::{WORKLOAD_MEMORY_USED, WORKLOADS_UP},
 };
-use reading::{Identity, Labels, Reading, Subject};
+use reading::{Identity, Reading, Subject};
 use serde::Serialize;
-use workloads::Room;
+use workloads::{Held, Room};
 
 /// What is known of holders now.
 pub struct Holders(Vec<Subject>);
@@ -16,6 +16,9 @@ pub struct Holders(Vec<Subject>);
 /// One that holds a device, a partition of it, or a share.
 #[derive(Serialize)]
 pub struct Holder {
+    /// What people call it.
+    #[serde(skip)]
+    pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     partition: Option<String>,
     /// The labels of `accel_workload_info`.
@@ -40,17 +43,16 @@ impl Holders {
 
     /// The holders of a device and of its partitions.
     pub fn of_device(&self, device: &Identity) -> Vec<Holder> {
-        let of_subject = |subject: &Subject| {
-            let identity = subject.identity()?;
-            let is_part = (identity.family, &identity.device) == (device.family, &device.device);
-            let holder = |info: &Reading| {
-                let labels = texts(&info.labels);
-                let memory_used_bytes = self.memory(identity, &labels);
-                Holder { partition: identity.partition.clone(), labels, memory_used_bytes }
-            };
-            is_part.then(|| subject.of(WORKLOAD_INFO.id).iter().map(holder).collect::<Vec<_>>())
+        let is_part = |held: &Held<'_>| {
+            (held.identity.family, &held.identity.device) == (device.family, &device.device)
         };
-        self.0.iter().filter_map(of_subject).flatten().collect()
+        let holder = |held: Held<'_>| {
+            let (mut name, partition) = (held.name(), held.identity.partition.clone());
+            name.extend(partition.iter().flat_map(|partition| [" on ", partition]));
+            let memory_used_bytes = self.memory(held.identity, &held.labels);
+            Holder { name, partition, labels: held.labels, memory_used_bytes }
+        };
+        self.0.iter().flat_map(Held::of).filter(is_part).map(holder).collect()
     }
 
     /// Memory that the processes of a holder have. Which share they use is not known.
@@ -59,7 +61,7 @@ impl Holders {
         wanted.remove(Label::Share.name());
         let own = self.0.iter().filter(|subject| subject.identity().is_some_and(|own| own.is_same(identity)));
         let mut readings = own.flat_map(|subject| subject.of(WORKLOAD_MEMORY_USED.id));
-        match readings.find(|reading| texts(&reading.labels) == wanted)?.value {
+        match readings.find(|reading| reading.labels.texts() == wanted)?.value {
             Value::Int(bytes) => Some(bytes),
             Value::Float(_) | Value::Histogram(_) => None,
         }
@@ -69,35 +71,9 @@ impl Holders {
     pub fn interfaces(&self) -> Vec<Interface> {
         let up = self.0.iter().flat_map(|subject| subject.of(WORKLOADS_UP.id));
         let interface = |reading: &Reading| {
-            let interface = texts(&reading.labels).remove(Label::Interface.name())?;
+            let interface = reading.labels.texts().remove(Label::Interface.name())?;
             Some(Interface { interface, up: reading.value.as_f64() > 0.0 })
         };
         up.filter_map(interface).collect()
-    }
-}
-
-fn texts(labels: &Labels) -> BTreeMap<&'static str, String> {
-    let mut texts = BTreeMap::new();
-    labels.for_each(|label, value| _ = texts.insert(label.name(), value.to_owned()));
-    texts
-}
-
-impl Holder {
-    /// What people call it: `pod team/serve-0 vllm share 0`.
-    pub fn name(&self) -> String {
-        let text = |label: Label| self.labels.get(label.name()).map(String::as_str);
-        let pod = text(Label::Pod).map(|pod| match text(Label::Namespace) {
-            Some(namespace) => format!("{namespace}/{pod}"),
-            None => pod.to_owned(),
-        });
-        let own = [text(Label::WorkloadKind), pod.as_deref(), text(Label::Job), text(Label::Container)];
-        let of = |word: &str, text: Option<&str>| text.map(|text| format!("{word} {text}"));
-        let more = [
-            of("user", text(Label::User)),
-            of("share", text(Label::Share)),
-            of("on", self.partition.as_deref()),
-        ];
-        let own = own.into_iter().flatten().map(str::to_owned);
-        own.chain(more.into_iter().flatten()).collect::<Vec<_>>().join(" ")
     }
 }

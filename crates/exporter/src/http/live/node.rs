@@ -82,7 +82,7 @@ pub struct Card {
     pub device: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     uuid: Option<String>,
-    /// `up`, `down`, `gone` or `starting`.
+    /// `up`, `down`, `gone`, `detached` or `starting`.
     pub status: &'static str,
     /// Why it is down.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -279,9 +279,9 @@ impl Node {
         let now = Instant::now();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         let shown = node.sources.iter().flat_map(|source| source.shown());
-        let card = |(device, snapshot): (Arc<Device>, Arc<Snapshot>)| Card {
-            holders: holders.of_device(&snapshot.identity),
-            ..Card::of(&Known { device: &device, snapshot: &snapshot, now, unix }, judge, details)
+        let card = |(device, snapshot): (Arc<Device>, Arc<Snapshot>)| {
+            let held = holders.of_device(&snapshot.identity);
+            Card::of(&Known { device: &device, snapshot: &snapshot, now, unix }, judge, held, details)
         };
         let mut devices: Vec<_> = shown.map(card).collect();
         // The drivers' order within a family, also of devices that are gone.
@@ -343,13 +343,14 @@ impl Source {
 }
 
 impl Card {
-    fn of(known: &Known<'_>, judge: &Judge, details: bool) -> Self {
+    fn of(known: &Known<'_>, judge: &Judge, holders: Vec<Holder>, details: bool) -> Self {
         let Known { device, snapshot, now, .. } = known;
         let (status, reason) = match snapshot.status {
             Status::Starting => ("starting", None),
             Status::Up => ("up", None),
             Status::Down(fault) => ("down", Some(fault.to_string())),
             Status::Gone => ("gone", None),
+            Status::Detached => ("detached", None),
         };
         let found = judge.findings(known);
         let state = found.iter().map(|finding| finding.state).max().unwrap_or(State::NoData);
@@ -381,7 +382,7 @@ impl Card {
             findings: found.into_iter().filter(|found| found.state > State::Ok).map(finding).collect(),
             age_seconds: snapshot.age(*now).map(|age| rounded(age.as_secs_f64(), 1)),
             info: info(&whole),
-            holders: Vec::new(),
+            holders,
             figures: Figures::of(&whole),
             errors: errors(known, judge),
             partitions: snapshot.subjects.iter().filter_map(of_part).collect(),

@@ -6,7 +6,6 @@ use thresholds::State;
 
 use super::{
     class,
-    holders::Holder,
     node::{Card, Finding, Node, Source},
 };
 
@@ -101,7 +100,7 @@ fn badge(state: State) -> String {
 
 /// Who holds a device; of many, the first few.
 fn held_by(card: &Card) -> String {
-    let mut names: Vec<_> = card.holders.iter().take(HOLDERS_MAX).map(Holder::name).collect();
+    let mut names: Vec<_> = card.holders.iter().take(HOLDERS_MAX).map(|holder| holder.name.clone()).collect();
     if let Some(more) = card.holders.len().checked_sub(HOLDERS_MAX).filter(|more| *more > 0) {
         names.push(format!("{more} more"));
     }
