@@ -21,7 +21,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
-    Exporter, Node, Prometheus, SimEngine, artefacts::repository, http, http::Request, process::free_address,
+    Exporter, Node, Prometheus, SimEngine, artefacts::repository, eventually, http, http::Request,
+    process::free_address,
 };
 use serde_json::{Value, json};
 
@@ -141,9 +142,14 @@ pub fn run(extent: Extent) -> Result<()> {
             );
             continue;
         }
-        match measure(&source, *nodes)? {
-            Some(figures) => all.push(figures),
-            None => println!("bench: {nodes} nodes left out: this machine does not scrape them in time"),
+        match measure(&source, *nodes) {
+            Ok(Some(figures)) => all.push(figures),
+            Ok(None) => println!("bench: {nodes} nodes left out: this machine does not scrape them in time"),
+            // What was measured of smaller fleets is not lost.
+            Err(error) => {
+                print_table(&all);
+                return Err(error.context(format!("{nodes} nodes")));
+            }
         }
     }
     print_table(&all);
@@ -301,7 +307,10 @@ fn measure(source: &Source, nodes: u64) -> Result<Option<Figures>> {
     // Two more scrapes than the window holds.
     wait("windows fill", WINDOW + Duration::from_secs(2 * INTERVAL), start, servers)?;
     let scrapes = WINDOW.as_secs() / INTERVAL - LATE;
-    let full = prometheus.query(&format!("count(sum_over_time(up[5m]) >= {scrapes})"))?;
+    // A server that works for many nodes may respond late.
+    let full = eventually("the server counts its targets", || {
+        prometheus.query(&format!("count(sum_over_time(up[5m]) >= {scrapes})"))
+    })?;
     let full = full.first().map_or(0.0, |(_, targets)| *targets);
     if full < nodes as f64 {
         println!("bench: {full} of {nodes} targets responded {scrapes} times in five minutes");
@@ -313,13 +322,13 @@ fn measure(source: &Source, nodes: u64) -> Result<Option<Figures>> {
     let (mut rounds, mut fullest) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         wait(&format!("round {round} of {ROUNDS}"), Duration::from_secs(INTERVAL), start, servers)?;
-        let groups = groups(&prometheus)?;
+        let groups = eventually("the server lists its rules", || groups(&prometheus))?;
         rounds.push(groups.iter().map(Cost::per_round).sum());
         fullest.push(groups.iter().map(|group| group.seconds).sum());
     }
     let after = used()?;
     let cpu = [0, 1].map(|server| (after[server] - before[server]) / ROUNDS as f64);
-    let own = prometheus.own_metrics()?;
+    let own = eventually("the server shows its own metrics", || prometheus.own_metrics())?;
     let failed = own.sum("prometheus_rule_evaluation_failures_total", &[]);
     ensure!(failed < 1.0, "{failed} evaluations failed");
     let states = prometheus.value("count(accel:signal_state{signal=\"temperature\"})")?;
