@@ -97,7 +97,7 @@ fn the_template_has_every_flag_once_and_sets_what_holds_anyway() {
         .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '#'])))
         .filter(|line| {
             let value = line.rsplit(" = ").next().unwrap_or_default();
-            !value.trim_matches(['[', ']', '"']).bytes().all(|byte| byte.is_ascii_uppercase())
+            !value.trim_matches(['[', ']', '"']).bytes().all(|byte| byte.is_ascii_uppercase() || byte == b':')
         })
         .collect();
     let settings = settings(&set.join("\n"));

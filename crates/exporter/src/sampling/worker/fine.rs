@@ -77,11 +77,10 @@ impl Worker {
     /// What is wrong with the device the next whole round finds out: a fine one that fails has no values.
     fn fine_round(&self, now: Instant, sampler: &dyn Sampler, fine: &mut FineRounds) {
         let mut batch = Batch::default();
-        let wanted = self.source.wanted.only(FINE);
         let (late, read) = self.call("sample", || {
             catch_unwind(AssertUnwindSafe(|| {
                 if fine.sampler.is_none() {
-                    fine.sampler = sampler.fine(&wanted);
+                    fine.sampler = sampler.fine(&self.source.wanted.only(FINE));
                 }
                 fine.sampler.as_mut().map(|sampler| sampler.sample(&mut batch))
             }))
