@@ -220,6 +220,7 @@ impl Batch {
     pub fn merge_absences(&mut self) {
         let mut seen = HashSet::new();
         self.absences.retain(|absent| seen.insert((absent.id, absent.fault)));
+        self.absences.shrink_to_fit();
     }
 
     /// Forgets what is not wanted, values and absences.

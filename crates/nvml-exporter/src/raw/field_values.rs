@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use nvml_wrapper_sys::bindings::{
     nvmlFieldValue_t, nvmlReturn_enum_NVML_ERROR_INVALID_ARGUMENT as INVALID_ARGUMENT,
-    nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED as NOT_SUPPORTED, nvmlValue_t, nvmlValueType_t,
+    nvmlReturn_enum_NVML_ERROR_NOT_SUPPORTED as NOT_SUPPORTED, nvmlReturn_t, nvmlValue_t, nvmlValueType_t,
 };
 use reading::{Absence, Fault, FaultCode, Measured, plausible_celsius};
 
@@ -25,10 +25,8 @@ pub struct FieldValues {
     places: Vec<Place>,
     /// By field, the index of its first place: a round looks up each value several times.
     first: Vec<u16>,
-    /// Those that are supported come first.
+    /// In the order of their places; those that are supported, as of the last round that asked for everything.
     values: Vec<nvmlFieldValue_t>,
-    /// How many are supported, as of the last round that asked for everything.
-    supported: usize,
     round: u32,
     /// When the batch was read.
     read_at: Instant,
@@ -36,11 +34,12 @@ pub struct FieldValues {
     failed: Option<Fault>,
 }
 
-/// Where the value of a field and scope is. A board with NVLinks has a thousand, so names are not kept.
+/// Where the value of a field and scope is. A board with NVLinks has a thousand, so what can be found is not kept.
 struct Place {
     id: u32,
     scope: u32,
-    value: usize,
+    /// Its index, or the return code of one that is not supported.
+    value: Result<u32, nvmlReturn_t>,
 }
 
 /// `nvmlFieldValue_t` holds plain numbers only, but its union makes it neither `Default` nor `Send`-checked.
@@ -75,7 +74,8 @@ fn first_places(keys: &[FieldKey]) -> Vec<u16> {
 
 /// Where the values of `keys` are, in their order.
 fn places(keys: &[FieldKey]) -> Vec<Place> {
-    keys.iter().zip(0..).map(|(key, value)| Place { id: key.id(), scope: key.scope(), value }).collect()
+    let place = |(key, index): (&FieldKey, _)| Place { id: key.id(), scope: key.scope(), value: Ok(index) };
+    keys.iter().zip(0..).map(place).collect()
 }
 
 /// Whether the device does not have a field. The only arguments of a field are its number and its scope: a
@@ -102,18 +102,21 @@ impl FieldValues {
 
     fn new(gpu: &Gpu, mut keys: Vec<FieldKey>) -> Self {
         keys.sort_unstable_by_key(|key| (key.id(), key.scope()));
-        let is_new = gpu.library().has_new_field_numbers();
-        let values = keys.iter().map(|key| entry(number(key.id(), is_new), key.scope())).collect();
         let (places, first) = (places(&keys), first_places(&keys));
-        Self { places, first, values, supported: 0, round: 0, read_at: Instant::now(), failed: None }
+        let mut new =
+            Self { places, first, values: Vec::new(), round: 0, read_at: Instant::now(), failed: None };
+        new.expect_all(gpu);
+        new
     }
 
     /// Reads the batch. What was not supported in the last round that asked for everything is not asked for.
     pub fn read(&mut self, gpu: &Gpu) {
         let all = self.round == 0;
         self.round = (self.round + 1) % ROUNDS_BETWEEN_ALL;
-        let asked = if all { self.values.len() } else { self.supported };
-        self.request(gpu, asked);
+        if all {
+            self.expect_all(gpu);
+        }
+        self.request(gpu);
         if all && self.failed.is_none() {
             self.sort_out();
         } else if self.failed.is_some() {
@@ -121,25 +124,29 @@ impl FieldValues {
         }
     }
 
-    /// Puts the supported values first.
-    fn sort_out(&mut self) {
-        let is_supported = |place: &usize| !is_unsupported(self.values[*place].nvmlReturn);
-        let (mut order, others): (Vec<_>, Vec<_>) = (0..self.values.len()).partition(is_supported);
-        self.supported = order.len();
-        order.extend(others);
-        let mut places = vec![0; order.len()];
-        for (place, before) in order.iter().enumerate() {
-            places[*before] = place;
-        }
-        self.values = order.iter().map(|before| self.values[*before]).collect();
-        for place in &mut self.places {
-            place.value = places[place.value];
+    /// Makes room for every value.
+    fn expect_all(&mut self, gpu: &Gpu) {
+        let is_new = gpu.library().has_new_field_numbers();
+        self.values = self.places.iter().map(|place| entry(number(place.id, is_new), place.scope)).collect();
+        for (place, index) in self.places.iter_mut().zip(0..) {
+            place.value = Ok(index);
         }
     }
 
-    fn request(&mut self, gpu: &Gpu, count: usize) {
+    /// Leaves out the values that are not supported.
+    fn sort_out(&mut self) {
+        let mut supported = 0..;
+        for (place, value) in self.places.iter_mut().zip(&self.values) {
+            let code = value.nvmlReturn;
+            place.value = if is_unsupported(code) { Err(code) } else { supported.next().ok_or(code) };
+        }
+        self.values.retain(|value| !is_unsupported(value.nvmlReturn));
+        self.values.shrink_to_fit();
+    }
+
+    fn request(&mut self, gpu: &Gpu) {
         self.failed = None;
-        let asked = &mut self.values[..count];
+        let asked = &mut self.values;
         for value in &mut *asked {
             // A driver that forgets an entry must not leave the last round's number behind.
             value.nvmlReturn = nvml_wrapper_sys::bindings::nvmlReturn_enum_NVML_ERROR_UNKNOWN;
@@ -162,26 +169,28 @@ impl FieldValues {
         self.read_at
     }
 
-    /// The index of a value.
-    fn place(&self, key: FieldKey) -> Option<usize> {
+    fn place(&self, key: FieldKey) -> Option<&Place> {
         let first = usize::from(*self.first.get(key.id() as usize)?);
         let is = |found: &&Place| (found.id, found.scope) == (key.id(), key.scope());
         // Links are numbered from 0 and come in order; their sum is the last scope.
         let direct =
             (key.scope() as usize).checked_add(first).and_then(|index| self.places.get(index)).filter(is);
         let of_field = || self.places.get(first..)?.iter().take_while(|found| found.id == key.id()).find(is);
-        direct.or_else(of_field).map(|place| place.value)
+        direct.or_else(of_field)
     }
 
     fn find(&self, key: FieldKey) -> Measured<&nvmlFieldValue_t> {
         if let Some(failed) = self.failed {
             return Err(failed);
         }
-        let value = &self.values[self.place(key).ok_or(Fault::new(key.name(), FaultCode::NotAsked))?];
-        check(key.name(), value.nvmlReturn).map(|()| value).map_err(|fault| {
+        let place = self.place(key).ok_or(Fault::new(key.name(), FaultCode::NotAsked))?;
+        let value = place.value.map(|index| &self.values[index as usize]);
+        let code = value.map_or_else(|code| code, |value| value.nvmlReturn);
+        check(key.name(), code).map_err(|fault| {
             let unsupported = Fault { absence: Absence::Unsupported, ..fault };
-            if is_unsupported(value.nvmlReturn) { unsupported } else { fault }
-        })
+            if is_unsupported(code) { unsupported } else { fault }
+        })?;
+        value.map_err(|_| Fault::new(key.name(), FaultCode::NotReturned))
     }
 
     /// The value as an unsigned integer, by its declared type; a negative or fractional one is no data.
@@ -288,7 +297,7 @@ mod tests {
     fn what_is_not_supported_is_set_aside_and_everything_is_still_found() {
         let keys: Vec<_> = (0..6).map(|link| XMIT_BYTES.of(link)).collect();
         let (places, first) = (places(&keys), first_places(&keys));
-        let values = keys.iter().zip(0..).map(|(key, place)| {
+        let values = keys.iter().zip(0..).map(|(key, place): (_, usize)| {
             let mut value = entry(key.id(), key.scope());
             value.valueType = TYPE_UNSIGNED_LONG_LONG;
             value.value.ullVal = u64::from(key.scope()) * 10;
@@ -297,9 +306,9 @@ mod tests {
         });
         let values = values.collect();
         let read_at = std::time::Instant::now();
-        let mut fields = FieldValues { values, places, first, supported: 0, round: 1, read_at, failed: None };
+        let mut fields = FieldValues { values, places, first, round: 1, read_at, failed: None };
         fields.sort_out();
-        assert_eq!(fields.supported, 3);
+        assert_eq!(fields.values.len(), 3);
         for unknown in [XMIT_BYTES.of(6), XMIT_BYTES.of(u32::MAX), NVML_FI_DEV_MEMORY_TEMP] {
             let code = fields.unsigned(unknown).expect_err("not read").code;
             assert_eq!(code, FaultCode::NotAsked);
