@@ -176,3 +176,23 @@ fn pods_send_alerts_on_through_the_service_that_is_there() -> Result<()> {
     ensure!(!arguments.contains("incident"), "{arguments}");
     Ok(())
 }
+
+#[test]
+fn the_host_finds_the_verdict_in_the_folder_where_the_program_looks_for_it() -> Result<()> {
+    let flags = fs::read_to_string(repository().join("docs/flags.md"))?;
+    let flag = flags.lines().find(|line| line.contains("--health.socket")).context("the flag")?;
+    let (container, pod) = container("health: {hostFolder: /run/accelscope}")?;
+    let of = |list: &Value| {
+        let found = list.as_array().into_iter().flatten().find(|one| one["name"] == "health");
+        found.cloned().unwrap_or_default()
+    };
+    let (mount, volume) = (of(&container["volumeMounts"]), of(&pod["volumes"]));
+    let at = mount["mountPath"].as_str().context("a mount")?;
+    ensure!(flag.contains(&format!("{at}/health.sock")) && mount["readOnly"].is_null(), "{flag}: {mount}");
+    let host = serde_json::json!({"path": "/run/accelscope", "type": "DirectoryOrCreate"});
+    ensure!(volume["hostPath"] == host, "{volume}");
+    ensure!(container["securityContext"]["runAsUser"] == 0, "{}", container["securityContext"]);
+    let (_, pod) = self::container("")?;
+    ensure!(of(&pod["volumes"]).is_null(), "a folder that nobody asked for");
+    Ok(())
+}

@@ -30,6 +30,11 @@ const WRONG: &[(&str, &[&str])] = &[
     ("networkPolicy: {from: [{podselector: {}}]}", &["podselector"]),
     ("hostNetwork: \"yes\"", &["hostNetwork"]),
     ("nodeSelector: {disk: true}", &["nodeSelector"]),
+    ("health: {hostFolder: /}", &["hostFolder"]),
+    ("health: {hostFolder: /etc/kubernetes}", &["hostFolder"]),
+    ("health: {hostFolder: /run/../etc}", &["hostFolder"]),
+    // A folder that only root may write, and a container of an ordinary user.
+    ("privileges: none\nhealth: {hostFolder: /run/accelscope}", &["health.hostFolder", "ordinary user"]),
 ];
 
 #[test]

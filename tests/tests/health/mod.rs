@@ -116,3 +116,38 @@ fn a_driver_that_hangs_does_not_keep_the_verdict() -> Result<()> {
     }
     Ok(())
 }
+
+/// Each vendor's library: the machine, the flags by which it alone is read, and the second device.
+const LIBRARIES: [(&str, &[&str], &str); 3] = [
+    ("h100-sxm-4", &[], "gpu1"),
+    ("gaudi3-8", &[], "hpu1"),
+    ("battlematrix-8", &["--xpu.backend", "level-zero"], "0000:07:00.0"),
+];
+
+#[test]
+fn two_seconds_are_enough_for_a_verdict_while_any_library_hangs() -> Result<()> {
+    let hang = Control { fault: vec![Fault::hang().device(1)], ..Control::default() };
+    for (machine, flags, device) in LIBRARIES {
+        let node = Node::new(machine)?;
+        let verdict = |what: &str, is: &dyn Fn(&Finished) -> bool| {
+            eventually(&format!("{machine}: {what}"), || {
+                let begin = Instant::now();
+                let found = health(&node, &[&["--timeout", "2s"], flags].concat())?;
+                let took = begin.elapsed();
+                ensure!(is(&found) && took < Duration::from_secs(2), "{took:?}: {found:?}");
+                Ok(())
+            })
+        };
+        let exporter = node.start(&[&["--health.socket", &socket(&node)], flags].concat())?;
+        verdict("every device is well", &|found| found.code == Some(0))?;
+        node.control(&hang)?;
+        let failed = format!("failed: {device} hung\n");
+        verdict("the exporter says which hangs", &|found| found.stdout == failed && found.code == Some(1))?;
+        drop(exporter);
+        // A process that is new cannot always list the devices then.
+        verdict("without an exporter, something hangs", &|found| {
+            found.stdout.contains("hung") && matches!(found.code, Some(1 | 2))
+        })?;
+    }
+    Ok(())
+}
