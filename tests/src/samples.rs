@@ -135,7 +135,8 @@ impl Samples {
         self.all(name, labels).next().is_some()
     }
 
-    /// Every series of the device with this index, of both vocabularies, partitions and all.
+    /// Every series of the device with this index, of both vocabularies, partitions and all, but not the verdict on it:
+    /// that follows from the others, and from past errors.
     pub fn of_device(&self, index: usize) -> BTreeSet<&str> {
         let mut names = vec![format!("gpu{index}"), format!("nvidia{index}"), format!("hpu{index}")];
         names.extend(ARC_ADDRESSES.get(index).map(|address| (*address).to_owned()));
@@ -145,6 +146,7 @@ impl Samples {
             names.iter().any(|name| sample.label("device") == name)
                 || sample.label("id") == index && !sample.label("Serial").is_empty()
         });
+        let own = own.filter(|sample| !sample.name.starts_with("accel_device_health"));
         own.map(|sample| sample.series.as_str()).collect()
     }
 
