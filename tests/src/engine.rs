@@ -12,7 +12,8 @@ use crate::{
 
 /// A running `sim-engine`.
 pub struct SimEngine {
-    process: Process,
+    /// The process.
+    pub process: Process,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -20,8 +21,19 @@ pub struct SimEngine {
 impl SimEngine {
     /// Starts an engine of this kind and model under a workload, steered by a control file, and waits for it.
     pub fn start(kind: &str, model: &str, workload: &str, control: &Path) -> Result<Self> {
+        Self::with(&Artefacts::beside_this_program()?, kind, model, workload, control)
+    }
+
+    /// The same with artefacts of another profile.
+    pub fn with(
+        artefacts: &Artefacts,
+        kind: &str,
+        model: &str,
+        workload: &str,
+        control: &Path,
+    ) -> Result<Self> {
         let address = process::free_address()?;
-        let mut command = Command::new(Artefacts::beside_this_program()?.binary("sim-engine")?);
+        let mut command = Command::new(artefacts.binary("sim-engine")?);
         command
             .args(["--engine", kind, "--model", model, "--workload", workload])
             .args(["--listen", &address.to_string()])

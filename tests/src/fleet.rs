@@ -168,23 +168,8 @@ impl Fleet {
                 machine.exporter.get("/-/ready")?.ok()
             })?;
         }
-        let rules = tempfile::tempdir()?;
-        let mut text = fs::read_to_string(repository().join(OVERRIDES)).context(OVERRIDES)?;
-        for (known, wanted) in PACE {
-            ensure!(text.contains(known), "{OVERRIDES} does not say {known}");
-            text = text.replace(known, wanted);
-        }
-        let overrides = rules.path().join("overrides.toml");
-        fs::write(&overrides, text)?;
-        let accelscope = Artefacts::beside_this_program()?.binary("accelscope")?;
-        let mut generate = Command::new(accelscope);
-        generate.args(["generate", "rules", "--names", "unified", "-o"]).arg(rules.path());
-        process::run(generate.arg("--overrides").arg(overrides))?.success()?;
-        let alerting = Alerting {
-            interval: INTERVAL,
-            rules: vec![rules.path().join("alerts/*.yaml")],
-            alertmanager: None,
-        };
+        let rules = rules(&Artefacts::beside_this_program()?)?;
+        let alerting = alerting(&rules);
         let mut prometheus = Prometheus::with_rules(&jobs, &alerting, &[])?;
         prometheus.process.quiet();
         let fleet = Self { machines, _engines: engines, prometheus, batch, _rules: rules };
@@ -315,6 +300,27 @@ impl Fleet {
         let machine = self.machines.iter().find(|machine| machine.name == node).context(node.to_owned())?;
         Ok(machine.exporter.address.to_string())
     }
+}
+
+/// The generated rules with minutes as seconds, in a folder of their own.
+pub fn rules(artefacts: &Artefacts) -> Result<TempDir> {
+    let rules = tempfile::tempdir()?;
+    let mut text = fs::read_to_string(repository().join(OVERRIDES)).context(OVERRIDES)?;
+    for (known, wanted) in PACE {
+        ensure!(text.contains(known), "{OVERRIDES} does not say {known}");
+        text = text.replace(known, wanted);
+    }
+    let overrides = rules.path().join("overrides.toml");
+    fs::write(&overrides, text)?;
+    let mut generate = Command::new(artefacts.binary("accelscope")?);
+    generate.args(["generate", "rules", "--names", "unified", "-o"]).arg(rules.path());
+    process::run(generate.arg("--overrides").arg(overrides))?.success()?;
+    Ok(rules)
+}
+
+/// What a Prometheus on these rules does.
+pub fn alerting(rules: &TempDir) -> Alerting {
+    Alerting { interval: INTERVAL, rules: vec![rules.path().join("alerts/*.yaml")], alertmanager: None }
 }
 
 /// What is wrong with a server and the engines on it.

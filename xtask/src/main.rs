@@ -33,7 +33,11 @@ use shell::{Build, build, cargo, run};
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  demo [--machine NAME] [--seconds N]  serve a fleet of simulated machines, or one, until Ctrl-C or N seconds
+  demo [--machine NAME] [--seconds N] [--scenario [--speed FACTOR]]
+                                       serve a fleet of simulated machines, or one, with inference engines, Prometheus and
+                                       an index page, until Ctrl-C or for N seconds; --scenario plays an incident of two
+                                       minutes first and fails where Prometheus does not see it; FACTOR divides the
+                                       pauses between its steps
   pictures [--seconds N]               draw every dashboard over a simulated fleet, healthy and in trouble, into docs/pictures;
                                        then serve the fleet's Prometheus for N seconds
   test [--quick]                       everything that CI runs; --quick leaves out what needs other tools

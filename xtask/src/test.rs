@@ -61,7 +61,7 @@ pub fn run(extent: Extent) -> Result<()> {
         });
         steps.step("release build", release::run);
         steps.step("packages", packages);
-        steps.step("demo", || demo::run(&["--seconds", "1"]));
+        steps.step("demo", || demo::run(&["--scenario", "--speed", "100", "--seconds", "1"]));
     }
     steps.end()
 }
