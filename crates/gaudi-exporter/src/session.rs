@@ -10,7 +10,7 @@ use std::{
 use naming::Family;
 use reading::{
     Absence, Backend, Batch, Fault, FaultCode, Found, Identity, LabelValue, Lost, Measured, Prior,
-    Remembered, Session, Source, Unavailable,
+    Remembered, Session, Source, Unavailable, is_distinctive,
 };
 use source::{Known, KnownDevices, LibraryPath, Listed, Place, lock};
 
@@ -117,7 +117,7 @@ impl HlmlSession {
         let hpu = Hpu::by_index(&self.library, index)?;
         let mark = hpu.mark()?;
         let place = hpu.pci_bus_id();
-        let uuid = (place.as_ref() != Ok(&mark)).then(|| mark.clone());
+        let uuid = (place.as_ref() != Ok(&mark) && is_distinctive(&mark)).then(|| mark.clone());
         let address = place.ok().map(|address| kernel::pci::address(&address));
         let node = nodes.iter().find(|node| Some(&node.function.address) == address.as_ref());
         let minor = node.map(|node| node.minor).or_else(|| hpu.minor_number().ok());

@@ -10,7 +10,7 @@ use std::{
 use naming::Family;
 use reading::{
     Absence, Backend, Batch, Fault, FaultCode, Found, Identity, LabelValue, Lost, Measured, Notify, Prior,
-    Remembered, Session, Source, Unavailable, Wanted,
+    Remembered, Session, Source, Unavailable, Wanted, is_distinctive,
 };
 use source::{Known, KnownDevices, LibraryPath, Listed, library};
 
@@ -89,7 +89,7 @@ type Board = (Gpu, String);
 /// Whether a mark is a UUID that says anything: it may be a PCI address, and there are boards with zeros for
 /// a UUID.
 fn is_a_uuid(mark: &str) -> bool {
-    mark.strip_prefix("GPU-").is_some_and(|uuid| uuid.bytes().any(|byte| !matches!(byte, b'0' | b'-')))
+    mark.strip_prefix("GPU-").is_some_and(is_distinctive)
 }
 
 /// What was announced of a board and its instances before this process was started.
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn zeros_and_addresses_are_no_uuid() {
         assert!(is_a_uuid("GPU-0ff428b2-5743-d371-21a6-c2e0b44ee5a3"));
-        for mark in ["GPU-00000000-0000-0000-0000-000000000000", "GPU-", "00000000:1A:00.0"] {
+        for mark in ["GPU-00000000-0000-0000-0000-000000000000", "GPU-", "GPU-AAAAAAAA", "00000000:1A:00.0"] {
             assert!(!is_a_uuid(mark), "{mark}");
         }
     }

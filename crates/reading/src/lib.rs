@@ -22,7 +22,7 @@ pub use fault::{Code, Fault, Measured};
 pub use identity::{Alias, Identity};
 pub use labels::{LabelValue, Labels};
 pub use naming::{Absence, Errno, FaultCode};
-pub use plausible::{Blanks, Ceiling, plausible_celsius, plausible_count, terminated_text};
+pub use plausible::{Blanks, Ceiling, is_distinctive, plausible_celsius, plausible_count, terminated_text};
 pub use progress::{Progress, call_returned};
 pub use source::{
     Announced, Backend, Found, Lost, Notice, Notify, Prior, Remembered, Sampler, Session, Source, Unavailable,

@@ -25,6 +25,12 @@ pub fn plausible_celsius(call: &'static str, celsius: f64) -> Measured<f64> {
     }
 }
 
+/// Whether a text can tell one device from others: blanks are one character again and again, such as zeros.
+pub fn is_distinctive(text: &str) -> bool {
+    let mut letters = text.bytes().filter(u8::is_ascii_alphanumeric);
+    letters.next().is_some_and(|first| letters.any(|letter| letter != first))
+}
+
 /// A clock may be set above its maximum by an owner who overclocks.
 const CLOCK_ROOM: f64 = 1.5;
 /// Power peaks pass the highest limit of a part for a moment, not by this factor.

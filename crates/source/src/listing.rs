@@ -12,7 +12,7 @@ use std::{
 };
 
 use naming::Family;
-use reading::{Fault, Found, Identity, Lost, Measured, Prior, Remembered};
+use reading::{Fault, FaultCode, Found, Identity, Lost, Measured, Prior, Remembered};
 
 use crate::LossCodes;
 
@@ -64,6 +64,8 @@ pub struct KnownDevices<T> {
     known: HashMap<String, Known<T>>,
     /// Keys by place.
     last: Vec<String>,
+    /// Keys of devices that have said a UUID in this session.
+    named: HashSet<String>,
     /// UUIDs that two devices had at once. They stay so, or the key of one would change when the other goes.
     shared: HashSet<String>,
 }
@@ -71,7 +73,8 @@ pub struct KnownDevices<T> {
 impl<T: Clone> KnownDevices<T> {
     /// None yet. The family's devices are called `prefix` and a number.
     pub fn new(family: Family, prefix: &'static str) -> Self {
-        Self { family, prefix, known: HashMap::new(), last: Vec::new(), shared: HashSet::new() }
+        let (known, last) = (HashMap::new(), Vec::new());
+        Self { family, prefix, known, last, named: HashSet::new(), shared: HashSet::new() }
     }
 
     /// The device under this key; read again unless it `is_still` what is known.
@@ -116,14 +119,32 @@ impl<T: Clone> KnownDevices<T> {
         if let Some(fault) = faults.into_iter().find(|fault| losses.loses_session(fault)) {
             return Err(Lost::Session(*fault));
         }
+        self.leave_out_nameless(prior, &mut asked);
         self.leave_out_shared(&mut asked);
         let places = self.places(prior, &asked);
         self.last = places.iter().map(|place| place.key.clone()).collect();
+        let has_uuid = |asked: &Measured<Listed<H>>| asked.as_ref().is_ok_and(|listed| listed.uuid.is_some());
+        let named = asked.iter().zip(&self.last).filter(|(asked, _)| has_uuid(asked));
+        self.named.extend(named.map(|(_, key)| key.clone()));
         let all = asked.into_iter().zip(places).map(|(asked, place)| match asked {
             Ok(listed) => found(self, listed, &place),
             Err(fault) => self.unreadable(place, fault),
         });
         Ok(all.collect())
+    }
+
+    /// A device does not lose its UUID within a session: where it says none any more, it could not be asked.
+    fn leave_out_nameless<H>(&self, prior: &Prior, asked: &mut [Measured<Listed<H>>]) {
+        let is_as_before = self.last.len() == asked.len();
+        for (index, place) in asked.iter_mut().enumerate() {
+            let Ok(Listed { uuid: None, address, .. }) = place else { continue };
+            let at = |old: &&Remembered| address.is_some() && old.address == *address;
+            let key = prior.remembered.iter().find(at).map(|old| &old.key);
+            let key = key.or_else(|| self.last.get(index).filter(|_| is_as_before && address.is_none()));
+            if key.is_some_and(|key| self.named.contains(key)) {
+                *place = Err(Fault::new("uuid", FaultCode::Garbage));
+            }
+        }
     }
 
     /// Leaves out UUIDs that do not distinguish devices.

@@ -150,6 +150,20 @@ fn a_board_without_a_uuid_is_known_by_its_address() {
 }
 
 #[test]
+fn a_board_whose_uuid_becomes_a_blank_is_what_it_was() {
+    let mut machine = Machine::new(None);
+    let blank = |address| Ok(("", address));
+    machine.lists(&[A, B], &["gpu0 A", "gpu1 B"]);
+    let [Ok((_, at_a)), Ok((_, at_b))] = [A, B] else { unreachable!("both can be asked") };
+    machine.lists(&[blank(at_a), B], &["gpu0 A garbage", "gpu1 B"]);
+    machine.lists(&[B, blank(at_a)], &["gpu1 B", "gpu0 A garbage"]);
+    // Its address is a blank, too: it is known by its place.
+    machine.lists(&[B, blank("")], &["gpu1 B", "gpu0 A garbage"]);
+    machine.lists(&[blank(at_b), A], &["gpu1 B garbage", "gpu0 A"]);
+    machine.lists(&[A, B], &["gpu0 A", "gpu1 B"]);
+}
+
+#[test]
 fn a_uuid_that_two_have_is_none() {
     let mut machine = Machine::new(None);
     let zeros = |address| Ok(("0-0", address));
