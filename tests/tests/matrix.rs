@@ -32,6 +32,8 @@ rows! {
     one_of_eight_gpus_is_unplugged: "nvidia", "one device unplugged";
     a_gpu_returns_blanks: "nvidia", "every call: blanks";
     a_gaudi_writes_nothing: "gaudi", "every call: nothing written";
+    a_gaudi_returns_blanks: "gaudi", "every call: blanks";
+    texts_of_a_gaudi_have_no_end: "gaudi", "every call: texts without end";
     files_of_a_gaudi_cannot_be_read: "gaudi", "file * unreadable";
     one_of_eight_gaudis_is_unplugged: "gaudi", "one device unplugged";
     level_zero_writes_nothing: "xpu, Level Zero", "every call: nothing written";

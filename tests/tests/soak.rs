@@ -10,7 +10,8 @@ use e2e::{
 
 #[test]
 fn a_minute_of_faults_and_clients_leaves_nothing_behind() -> Result<()> {
-    let plan = Plan { duration: Duration::from_mins(1), period: Duration::from_secs(20), seed: 1 };
+    let (duration, period) = (Duration::from_mins(1), Duration::from_secs(20));
+    let plan = Plan { wanted: "", duration, period, seed: 1 };
     let report = soak::run(&Artefacts::beside_this_program()?, plan, |_| ())?;
     ensure!(report.faults > 0 && report.traffic.scrapes > 0 && report.traffic.attacks > 0, "{report:?}");
     let broken = report.broken();

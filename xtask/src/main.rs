@@ -56,7 +56,7 @@ usage: cargo xtask COMMAND
                                        the artefacts
   faults [--only TEXT] [--dwell SECONDS] [--json]
                                        every source with every fault that it can have, and what each costs
-  soak [--hours N] [--seed N] [--release]
+  soak [--hours N] [--seed N] [--only TEXT] [--release]
                                        memory, threads and descriptors under faults and clients of every kind";
 
 fn main() -> ExitCode {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use e2e::{
     Artefacts,
-    matrix::SOURCES,
     soak::{self, Plan, Report, Sample},
 };
 
@@ -20,7 +19,7 @@ const PERIOD: Duration = Duration::from_mins(1);
 /// Soaks for `--hours N`; prints a line for each sample, and a table; fails when something grows.
 pub fn run(options: &[&str]) -> Result<()> {
     // Labels and arithmetic are checked in the debug build.
-    let (mut hours, mut seed, mut how) = (HOURS, 1, Build::Debug);
+    let (mut hours, mut seed, mut how, mut wanted) = (HOURS, 1, Build::Debug, "");
     let mut words = options.iter();
     while let Some(word) = words.next() {
         let mut number = || words.next().with_context(|| format!("soak: {word} takes a number"));
@@ -28,7 +27,10 @@ pub fn run(options: &[&str]) -> Result<()> {
             "--hours" => hours = number()?.parse().context("--hours")?,
             "--seed" => seed = number()?.parse().context("--seed")?,
             "--release" => how = Build::Release,
-            _ => bail!("soak: unknown option `{word}`; it takes --hours N, --seed N and --release"),
+            "--only" => wanted = words.next().context("--only takes a part of a source's name")?,
+            _ => bail!(
+                "soak: unknown option `{word}`; it takes --hours N, --seed N, --only TEXT and --release"
+            ),
         }
     }
     let duration = Duration::try_from_secs_f64(hours * 3600.0).with_context(|| format!("--hours {hours}"))?;
@@ -37,7 +39,7 @@ pub fn run(options: &[&str]) -> Result<()> {
         Build::Debug => Artefacts::beside_this_program()?,
         Build::Release => Artefacts::release()?,
     };
-    let report = soak::run(&artefacts, Plan { duration, period: PERIOD, seed }, |sample| {
+    let report = soak::run(&artefacts, Plan { wanted, duration, period: PERIOD, seed }, |sample| {
         eprintln!("{:>7.1} min{}", sample.at.as_secs_f64() / 60.0, line(sample));
     })?;
     print_table(&report);
@@ -47,10 +49,9 @@ pub fn run(options: &[&str]) -> Result<()> {
 }
 
 fn line(sample: &Sample) -> String {
-    let all = SOURCES.iter().zip(&sample.held).map(|(source, held)| {
+    let all = sample.held.iter().map(|(source, held)| {
         format!(
-            " | {}: {} and {} MiB, {} threads, {} descriptors",
-            source.name,
+            " | {source}: {} and {} MiB, {} threads, {} descriptors",
             mebibytes(held.anonymous_bytes),
             mebibytes(held.file_bytes),
             held.threads,
@@ -75,11 +76,9 @@ fn print_table(report: &Report) {
         "| source | anonymous RSS, MiB | growth, KiB an hour | RSS of files, MiB | threads | descriptors |"
     );
     println!("|{}", "---|".repeat(6));
-    for (index, source) in SOURCES.iter().enumerate() {
-        let (first, last) = (&first.held[index], &last.held[index]);
+    for (index, ((source, first), (_, last))) in first.held.iter().zip(&last.held).enumerate() {
         println!(
-            "| {} | {} to {} | {} | {} to {} | {} to {} | {} to {} |",
-            source.name,
+            "| {source} | {} to {} | {} | {} to {} | {} to {} | {} to {} |",
             mebibytes(first.anonymous_bytes),
             mebibytes(last.anonymous_bytes),
             report.growth(index).map_or("–".to_owned(), |bytes| format!("{:.0}", bytes / 1024.0)),

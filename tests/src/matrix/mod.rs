@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use sim::{Control, library::strip_symbols};
+use sim::{Control, control::Garbage, library::strip_symbols};
 
 pub use sources::{Fault, Source};
 use trails::{Trails, series};
@@ -224,8 +224,10 @@ impl Pair {
         self.truth.node.control(&Control::default())?;
         let end =
             if lasts { End::WithTheProcess } else { self.until_whole(exporter, &mut history, &mut slowest)? };
-        // The new driver's counters begin at 0.
-        let fallen = if fault.during.driver.is_some() { Vec::new() } else { history.fallen() };
+        let mut fallen = history.fallen();
+        // The new driver's counters begin at 0, and no count of errors is so high that it must be wrong.
+        let is_absurd = fault.during.fault.iter().any(|fault| fault.value == Some(Garbage::Absurd));
+        fallen.retain(|series| fault.during.driver.is_none() && !(is_absurd && is_of_errors(series)));
         Ok(Outcome { stale, zero, fallen, slowest, before, after: held(exporter, before)?, end })
     }
 
@@ -252,6 +254,11 @@ impl Pair {
             }
         }
     }
+}
+
+/// Whether a series counts errors or what they cost.
+fn is_of_errors(series: &str) -> bool {
+    ["_errors_total", "_replays_total"].iter().any(|end| series.contains(end))
 }
 
 /// What the exporter holds once it holds no more than before, or still holds after a while.

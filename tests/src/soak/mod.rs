@@ -53,9 +53,11 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// counted all the same.
 const SETTLE: Duration = Duration::from_secs(15);
 
-/// How long, how often, and which faults.
+/// What, how long, how often, and which faults.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct Plan<'a> {
+    /// What the names of the sources that take part contain.
+    pub wanted: &'a str,
     /// From the first sample to the last.
     pub duration: Duration,
     /// Between two samples.
@@ -64,13 +66,13 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// What every exporter held at one moment, in the order of [`SOURCES`].
+/// What every exporter held at one moment.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// Since the first sample.
     pub at: Duration,
-    /// One for each source.
-    pub held: Vec<Footprint>,
+    /// One for each source, with its name.
+    pub held: Vec<(&'static str, Footprint)>,
 }
 
 /// A number of what an exporter holds, by its name.
@@ -109,6 +111,7 @@ impl Random {
 
 /// A source's machine with its exporter.
 struct Member {
+    name: &'static str,
     exporter: Exporter,
     faults: Vec<Fault>,
     devices: f64,
@@ -124,7 +127,7 @@ impl Member {
         let devices = exporter.settled()?.sum("accel_device_up", &[]);
         let mut faults = (source.faults)();
         faults.retain(|fault| fault.symbols.is_empty());
-        Ok(Self { exporter, faults, devices, node })
+        Ok(Self { name: source.name, exporter, faults, devices, node })
     }
 
     /// Waits until every device is up and no thread is stuck.
@@ -145,9 +148,10 @@ impl Member {
 ///
 /// # Errors
 /// An exporter that ended, or that does not recover when its machine has.
-pub fn run(artefacts: &Artefacts, plan: Plan, progress: impl Fn(&Sample)) -> Result<Report> {
-    let mut members =
-        SOURCES.iter().map(|source| Member::start(artefacts, source)).collect::<Result<Vec<_>>>()?;
+pub fn run(artefacts: &Artefacts, plan: Plan<'_>, progress: impl Fn(&Sample)) -> Result<Report> {
+    let wanted = SOURCES.iter().filter(|source| source.name.contains(plan.wanted));
+    let mut members = wanted.map(|source| Member::start(artefacts, source)).collect::<Result<Vec<_>>>()?;
+    ensure!(!members.is_empty(), "no source is called {}", plan.wanted);
     let addresses: Vec<_> = members.iter().map(|member| member.exporter.address).collect();
     // Clients hold it while they have a connection.
     let gate = RwLock::new(());
@@ -166,7 +170,7 @@ pub fn run(artefacts: &Artefacts, plan: Plan, progress: impl Fn(&Sample)) -> Res
 
 fn churn(
     members: &mut [Member],
-    plan: Plan,
+    plan: Plan<'_>,
     gate: &RwLock<()>,
     progress: impl Fn(&Sample),
 ) -> Result<(Vec<Sample>, u64)> {
@@ -199,23 +203,29 @@ fn churn(
 }
 
 /// What every exporter holds of the machine, once all is as it was at first or still is not after a while.
-fn sample(members: &mut [Member], gate: &RwLock<()>, first: Option<&Sample>) -> Result<Vec<Footprint>> {
+fn sample(
+    members: &mut [Member],
+    gate: &RwLock<()>,
+    first: Option<&Sample>,
+) -> Result<Vec<(&'static str, Footprint)>> {
     let _quiet = gate.write().expect("a client does not panic");
     for member in &*members {
         member.node.control(&Control::default())?;
     }
     let mut all = Vec::new();
     for (index, member) in members.iter_mut().enumerate() {
-        member.until_whole().with_context(|| SOURCES[index].name)?;
+        member
+            .until_whole()
+            .with_context(|| format!("{}: {}", member.name, member.exporter.process.log()))?;
         let now = || Footprint::of(member.exporter.process.id());
         let settled = eventually_within(SETTLE, "threads and descriptors are as at first", || {
-            let (now, first) = (now()?, first.map(|sample| sample.held[index]));
+            let (now, first) = (now()?, first.map(|sample| sample.held[index].1));
             let is_flat =
                 |first: Footprint| now.threads <= first.threads && now.descriptors <= first.descriptors;
             ensure!(first.is_none_or(is_flat), "{now:?}");
             Ok(now)
         });
-        all.push(settled.or_else(|_| now())?);
+        all.push((member.name, settled.or_else(|_| now())?));
     }
     Ok(all)
 }
@@ -233,28 +243,28 @@ impl Report {
         else {
             return vec!["no sample".to_owned()];
         };
-        for (index, source) in SOURCES.iter().enumerate() {
+        for (index, (source, _)) in self.samples[0].held.iter().enumerate() {
             // One sample may have seen a thread or connection that was about to end.
             for (what, of) in HELD {
                 let all = |samples: &[Sample]| {
-                    samples.iter().map(|sample| of(&sample.held[index])).collect::<Vec<_>>()
+                    samples.iter().map(|sample| of(&sample.held[index].1)).collect::<Vec<_>>()
                 };
                 let (first, last) = (all(first), all(last));
                 if let (Some(most), Some(least)) = (first.iter().max(), last.iter().min())
                     && least > most
                 {
-                    broken.push(format!("{}: {most} {what} became {least}", source.name));
+                    broken.push(format!("{source}: {most} {what} became {least}"));
                 }
             }
-            if let Some(held) = last.last().map(|sample| sample.held[index].anonymous_bytes)
+            if let Some(held) = last.last().map(|sample| sample.held[index].1.anonymous_bytes)
                 && held > ANONYMOUS_MAX
             {
-                broken.push(format!("{}: {held} bytes of anonymous memory", source.name));
+                broken.push(format!("{source}: {held} bytes of anonymous memory"));
             }
             if let Some(growth) = self.growth(index)
                 && growth > GROWTH_MAX
             {
-                broken.push(format!("{}: memory grows by {:.0} KiB an hour", source.name, growth / 1024.0));
+                broken.push(format!("{source}: memory grows by {:.0} KiB an hour", growth / 1024.0));
             }
         }
         broken
@@ -265,7 +275,7 @@ impl Report {
         let warm = &self.samples[self.samples.len() / PARTS..];
         let points = warm
             .iter()
-            .map(|sample| (sample.at.as_secs_f64() / 3600.0, sample.held[index].anonymous_bytes as f64));
+            .map(|sample| (sample.at.as_secs_f64() / 3600.0, sample.held[index].1.anonymous_bytes as f64));
         let span = warm.last()?.at.saturating_sub(warm.first()?.at);
         if span < SPAN_MIN { None } else { Some(slope(&points.collect::<Vec<_>>())) }
     }
@@ -285,7 +295,7 @@ fn slope(points: &[(f64, f64)]) -> f64 {
 mod tests {
     use std::time::Duration;
 
-    use super::{Report, SOURCES, Sample, Traffic};
+    use super::{Report, Sample, Traffic};
     use crate::Footprint;
 
     /// A sample each minute, with what `change` makes of the first source.
@@ -298,8 +308,8 @@ mod tests {
             file_bytes: 6 << 20,
         };
         let samples = (0..=minutes).map(|minute| {
-            let mut held = vec![steady; SOURCES.len()];
-            change(minute, &mut held[0]);
+            let mut held = vec![("one", steady), ("two", steady)];
+            change(minute, &mut held[0].1);
             Sample { at: Duration::from_mins(minute), held }
         });
         Report { samples: samples.collect(), faults: 1, traffic: Traffic::default() }
