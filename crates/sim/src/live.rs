@@ -5,8 +5,8 @@
 //! lock.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -112,6 +112,8 @@ struct Followed {
     opened: Instant,
     /// Nanoseconds after `opened` at which the next look is due.
     look_due: AtomicU64,
+    /// Held from reading to storing: a thread that was stopped in between would bring back what was before.
+    turn: Mutex<()>,
 }
 
 /// One moment of an open machine: everything read through it is of the same time.
@@ -134,6 +136,7 @@ impl Live {
                 file: ControlFile::new(path),
                 opened: Instant::now(),
                 look_due: AtomicU64::new(0),
+                turn: Mutex::new(()),
             }),
             conditions: ArcSwap::from_pointee(conditions),
             unloads: AtomicU32::new(0),
@@ -167,7 +170,11 @@ impl Live {
         let next = now + nanoseconds(LOOK_INTERVAL);
         let mine = now >= due
             && file.look_due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if mine && let Some(conditions) = file.read_if_changed(&self.machine.profile) {
+        if !mine {
+            return;
+        }
+        let _turn = file.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(conditions) = file.read_if_changed(&self.machine.profile) {
             let went = conditions.driver_epoch().is_none() && self.conditions.load().driver_epoch().is_some();
             self.unloads.fetch_add(u32::from(went), Ordering::Relaxed);
             self.conditions.store(Arc::new(conditions));
@@ -295,6 +302,27 @@ mod tests {
         std::fs::remove_file(&path).expect("removed");
         settle();
         assert_eq!(effect(&live), None);
+    }
+
+    #[test]
+    fn a_thread_that_reads_slowly_does_not_bring_back_what_was_before() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("control.toml");
+        let live = open(&path);
+        // So many faults take longer to read than it takes until another thread looks.
+        let many = (0..20_000).map(|code| Fault::error(code).call("nvmlDeviceGetName"));
+        Control { fault: many.collect(), ..Control::default() }.write(&path).expect("written");
+        settle();
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(|| effect(&live));
+            settle();
+            std::fs::remove_file(&path).expect("removed");
+            settle();
+            effect(&live);
+            slow.join().expect("no panic");
+        });
+        settle();
+        assert_eq!(effect(&live), None, "the file was removed before the last look");
     }
 
     #[test]

@@ -63,10 +63,9 @@ impl Library {
             None => FaultCode::SymbolMissing.name(),
             // SAFETY: hlml.h: takes nothing, and is the first call.
             Some(init) => match Return::from(unsafe { init() }) {
-                Return::Success => return Ok(Ok(Self::describe(hlml, &opened))),
-                Return::AlreadyInitialized if USERS.load(Ordering::Acquire) > 0 => {
-                    return Ok(Ok(Self::describe(hlml, &opened)));
-                }
+                // It was left initialised by a thread that hangs in an earlier session, or whose shutdown failed. What
+                // cannot be called for that loses the session, and the next one finds it shut down.
+                Return::Success | Return::AlreadyInitialized => return Ok(Ok(Self::describe(hlml, &opened))),
                 refused => refused.name().unwrap_or(FaultCode::UnknownReturnCode.name()),
             },
         };
