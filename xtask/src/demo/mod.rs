@@ -133,12 +133,12 @@ struct Options<'a> {
     machines: Vec<Machine<'a>>,
     seconds: u64,
     scenario: bool,
-    speed: f64,
+    speed: Option<f64>,
 }
 
 impl<'a> Options<'a> {
     fn parse(words: &[&'a str]) -> Result<Self> {
-        let mut options = Self { machines: FLEET.to_vec(), seconds: u64::MAX, scenario: false, speed: 1.0 };
+        let mut options = Self { machines: FLEET.to_vec(), seconds: u64::MAX, scenario: false, speed: None };
         let mut words = words.iter().copied();
         while let Some(word) = words.next() {
             let mut value = || words.next().with_context(|| format!("demo: {word} needs a value"));
@@ -156,8 +156,9 @@ impl<'a> Options<'a> {
                 "--scenario" => options.scenario = true,
                 "--speed" => {
                     let number = value()?;
-                    options.speed = number.parse().with_context(|| format!("--speed {number}"))?;
-                    ensure!((1.0..=1e6).contains(&options.speed), "--speed {number}: it is 1 to 1000000");
+                    let speed = number.parse().with_context(|| format!("--speed {number}"))?;
+                    ensure!((1.0..=1e6).contains(&speed), "--speed {number}: it is 1 to 1000000");
+                    options.speed = Some(speed);
                 }
                 _ => bail!(
                     "demo: unknown option `{word}`; it takes --machine NAME, --seconds N, --scenario and \
@@ -167,7 +168,7 @@ impl<'a> Options<'a> {
         }
         let has_stage = options.machines.iter().any(|machine| machine.name == scenario::MACHINE);
         ensure!(!options.scenario || has_stage, "demo: the scenario plays on {}", scenario::MACHINE);
-        ensure!(options.scenario || options.speed == 1.0, "demo: --speed is of --scenario");
+        ensure!(options.scenario || options.speed.is_none(), "demo: --speed is of --scenario");
         Ok(options)
     }
 }
@@ -207,7 +208,7 @@ pub fn run(words: &[&str]) -> Result<()> {
     if let (true, Some(server)) = (options.scenario, &server) {
         let member = fleet.iter().find(|member| member.machine.name == scenario::MACHINE);
         let Member { node, address, .. } = member.context(scenario::MACHINE)?;
-        let played = scenario::play(node, *address, &server.prometheus, options.speed, &stop);
+        let played = scenario::play(node, *address, &server.prometheus, options.speed.unwrap_or(1.0), &stop);
         // After Ctrl-C nothing more can be seen.
         if !stop.is_set() {
             played?;
