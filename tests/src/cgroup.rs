@@ -3,19 +3,19 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result};
 
-use crate::{Process, eventually};
+use crate::eventually;
 
 /// Where a hierarchy that a test may change can be: version 2, beside version 1, and version 1.
 const HIERARCHIES: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/devices"];
 
 /// A process in a control group of its own, which ends with it.
 pub struct Grouped {
-    process: Option<Process>,
+    process: Child,
     hierarchy: PathBuf,
     folder: PathBuf,
 }
@@ -33,8 +33,10 @@ impl Grouped {
             fs::create_dir_all(&folder).ok().map(|()| (hierarchy, folder))
         });
         let (hierarchy, folder) = made.context("no hierarchy of control groups can be changed")?;
-        let process = Process::spawn("sleep", Command::new("sleep").arg("600"))?;
-        let grouped = Self { process: Some(process), hierarchy, folder };
+        // Hundreds of them may run, so none has a pipe and threads that read it.
+        let mut sleep = Command::new("sleep");
+        sleep.arg("3600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let grouped = Self { process: sleep.spawn().context("sleep")?, hierarchy, folder };
         fs::write(grouped.folder.join("cgroup.procs"), grouped.id().to_string())
             .with_context(|| format!("{}", grouped.folder.display()))?;
         Ok(grouped)
@@ -42,13 +44,14 @@ impl Grouped {
 
     /// The process.
     pub fn id(&self) -> u32 {
-        self.process.as_ref().map_or(0, Process::id)
+        self.process.id()
     }
 }
 
 impl Drop for Grouped {
     fn drop(&mut self) {
-        drop(self.process.take());
+        let _ = self.process.kill();
+        let _ = self.process.wait();
         // A group can be removed once the kernel has taken the process out of it; one that others share stays.
         let is_ours = |folder: &&Path| folder.starts_with(&self.hierarchy) && **folder != *self.hierarchy;
         for folder in self.folder.ancestors().take_while(is_ours) {

@@ -4,12 +4,17 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    os::unix::net::UnixListener,
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        net::UnixListener,
+    },
+    path::Path,
+    process::Command,
     thread,
 };
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Exporter, Kubelet, Node, Samples};
+use e2e::{Exporter, Kubelet, Node, Process, Samples, process, skip::is_root};
 use serde_json::{Value, json};
 
 use super::{INFO, pod, start};
@@ -73,6 +78,48 @@ fn each_way_of_failing_takes_the_holders_away_with_its_reason() -> Result<()> {
     ensure!(count("who holds a device cannot be listed") == 8, "one line for each change:\n{log}");
     ensure!(count("who holds a device is listed") == 9, "one line for each change:\n{log}");
     exporter.ends_in_order()
+}
+
+/// Lets nobody but root's capabilities into a folder.
+fn shut(folder: &Path, is_shut: bool) -> Result<()> {
+    let (mode, owner) = if is_shut { (0o000, 65534) } else { (0o755, 0) };
+    if is_root() {
+        chown(folder, Some(owner), Some(owner))?;
+    }
+    Ok(fs::set_permissions(folder, fs::Permissions::from_mode(mode))?)
+}
+
+/// The command without the capabilities by which root passes over permissions.
+fn without_capabilities(node: &Node, command: &Command) -> Command {
+    let mut same = node.command("setpriv");
+    same.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]);
+    same.arg(command.get_program()).args(command.get_args());
+    same
+}
+
+#[test]
+fn a_socket_that_may_not_be_opened_is_a_fault_that_ends_with_the_permission() -> Result<()> {
+    let node = Node::new("t4-1")?;
+    let kubelet = Kubelet::start(&json!({"pods": [pod("a", "nvidia.com/gpu", &["0"])]}))?;
+    let folder = kubelet.socket().parent().context("a folder")?.to_owned();
+    shut(&folder, true)?;
+    let address = process::free_address()?;
+    let listen = ["--web.listen-address".to_owned(), address.to_string()];
+    let flags: Vec<_> = kubelet.flags().into_iter().chain(listen).collect();
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let serve = node.accelscope("serve", &flags)?;
+    let process = Process::spawn("accelscope", &mut without_capabilities(&node, &serve))?;
+    let exporter = Exporter { process, address };
+    until_down(&exporter, "EACCES")?;
+    let probe = node.accelscope("probe", &flags[..2])?;
+    let table = process::run(&mut without_capabilities(&node, &probe))?.success()?;
+    ensure!(table.contains("pod_resources") && table.contains("(EACCES)"), "{table}");
+    ensure!(
+        table.contains("may not be read by this user") && table.contains("docs/privileges.md"),
+        "{table}"
+    );
+    shut(&folder, false)?;
+    until_up(&exporter)
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod faults;
 mod live;
+mod many;
 mod processes;
 mod vendor_labels;
 
