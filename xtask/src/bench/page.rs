@@ -28,7 +28,8 @@ pub fn run(extent: Extent) -> Result<()> {
     build(Build::Release)?;
     let span = Duration::from_secs(if extent == Extent::Quick { 20 } else { 60 });
     let node = Node::with(Artefacts::release()?, "h100-sxm-8")?;
-    let exporter = node.start(&[])?;
+    let mut exporter = node.start(&[])?;
+    exporter.process.quiet();
     exporter.settled()?;
     let cpu = || exporter.process.cpu_seconds_of_threads();
     let start = cpu()?;
