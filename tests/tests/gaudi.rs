@@ -73,6 +73,7 @@ fn without_a_library_the_drivers_files_give_what_they_can() -> Result<()> {
     let expected = [
         "accel_clock_hertz",
         "accel_clock_max_hertz",
+        "accel_device_health",
         "accel_device_info",
         "accel_device_up",
         "accel_link_bandwidth_bytes_per_second",

@@ -84,7 +84,8 @@ fn observe(machine: &str) -> Result<(Vec<Value>, Value)> {
     // Sockets are on no bus.
     let node = if node.has("amx") { node } else { node.with_bus()? };
     let flags: &[&str] = if node.has("xpu") { &["--xpu.backend", "kernel"] } else { &[] };
-    let exporter = node.start(flags)?;
+    // It is not asked whether it is ready: "not yet" would be a response other than 200, of which there is a panel.
+    let exporter = node.launch(flags)?;
     let first = exporter.settled()?;
     let start = Instant::now();
     let second = exporter.until("every device is read three more times", |now| {
