@@ -82,7 +82,7 @@ const FLEET: &[Machine<'static>] = &[
 const FIRST_PORT: u16 = 9477;
 
 /// The most that the processes of a fleet may have in memory together.
-const RESIDENT_BYTES_MAX: u64 = 68 << 20;
+const RESIDENT_BYTES_MAX: u64 = 80 << 20;
 
 /// Long enough for each device to be read a few times, so that what is measured has been used.
 const SETTLE: Duration = Duration::from_secs(3);
