@@ -43,7 +43,7 @@ use crate::{
     incident::{Incident, Settings as IncidentSettings},
     sampling::supervisor,
     sampling::timing::Timing,
-    sampling::{self, state::NodeState},
+    sampling::state::NodeState,
     self_metrics::host::Host,
     self_metrics::reload::Reload,
     self_metrics::{HttpCounts, SelfMetrics},
@@ -220,14 +220,12 @@ async fn serve<F: Future<Output = ()>>(
     // For the same reason the threads of the log and of passwords must have started.
     routes.guard.start().await.map_err(|error| format!("cannot start a thread: {error}"))?;
     log::flush();
-    let ended = sampling::watch::spawn(Arc::clone(&routes.node))
-        .map_err(|error| format!("cannot start a thread: {error}"))?;
     start_sampling()?;
     notify(NotifyState::Ready);
     tokio::select! {
         () = stop => {}
+        () = look_for_hung_calls(&routes.node) => {}
         () = watch_over(&verdicts, routes.incident.as_deref()) => {}
-        () = ended => return Err("the thread that watches the others ended by a defect".to_owned()),
         // An exporter that no longer accepts is ended, for its supervisor to start it again.
         Some(ended) = accepting.join_next() => {
             let why = ended.err().map_or_else(String::new, |error| format!(": {error}"));
@@ -273,6 +271,15 @@ async fn accept(routes: Rc<Routes>, listener: Listener, mut closing: watch::Rece
                 sleep(pause).await;
             }
         }
+    }
+}
+
+/// Looks for hung calls and old snapshots, on the one thread that needs no lock of the loader for it: a library that hangs
+/// while it is opened holds that, and another thread would wait for it at its first line of the log. Never returns.
+async fn look_for_hung_calls(node: &NodeState) {
+    loop {
+        node.check(std::time::Instant::now());
+        sleep(if node.in_call() { node.timing.watch() } else { node.timing.budget() }).await;
     }
 }
 

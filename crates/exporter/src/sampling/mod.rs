@@ -12,5 +12,4 @@ pub mod state;
 pub mod sums;
 pub mod supervisor;
 pub mod timing;
-pub mod watch;
 pub mod worker;

@@ -85,7 +85,7 @@ entries! { from 0;
     .sourceless("Made by the exporter from what it read of the device.");
     DEVICE_DETACHED: Flag = gauge(
         "accel_device_detached",
-        "1 for a device that the exporter has let go of, on request or because its driver gives it up: nothing of it \
+        "Whether the exporter has let go of the device, on request or because its driver gives it up: nothing of it \
          is open or read, so accel_device_up is absent, and what a lost device keeps stays; absent for all others",
     )
     .sourceless("Made by the exporter for a device that is detached.");
