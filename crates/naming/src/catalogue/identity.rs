@@ -113,7 +113,7 @@ entries! { from 0;
         "accel_devices",
         &[Label::Family],
         "Devices that the family's driver lists now, counted like accel_devices_expected; 0 while no driver \
-         can be asked and the PCI bus shows some. A device that the exporter has let go of counts in both",
+         can be asked and the PCI bus shows some; a device that the exporter has let go of counts in both",
     );
 
     DEVICES_EXPECTED: Count = own(
