@@ -27,7 +27,14 @@ fn device<'n>(node: &'n Value, name: &str) -> &'n Value {
 fn the_json_has_what_is_read_and_nothing_in_the_place_of_what_is_not() {
     let machine = Machine::with(&["gpu0", "gpu10", "gpu9"]);
     let server = Server::start(&machine);
-    let read = node(&server);
+    // A server is ready before the last of its devices was read.
+    let read = loop {
+        let read = node(&server);
+        if read["devices"].as_array().is_some_and(|devices| devices.len() == 3) {
+            break read;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
     assert_eq!(
         (&read["schema"], &read["node"], &read["program"]),
         (&1.into(), &"node<1>".into(), &"fake-exporter".into())
