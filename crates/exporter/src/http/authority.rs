@@ -5,13 +5,15 @@ use std::{fs, path::PathBuf};
 
 use bytes::Bytes;
 use hyper::{
-    HeaderMap, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     header::{AUTHORIZATION, HeaderValue, ORIGIN, WWW_AUTHENTICATE},
 };
-
 use source::UsageError;
 
-use crate::http::{connection::Client, routes::text};
+use crate::http::{
+    connection::Client,
+    routes::{method_not_allowed, text},
+};
 
 /// Who may use the endpoints of one kind.
 pub struct Authority {
@@ -59,13 +61,17 @@ impl Authority {
         is_equal(token.trim().as_bytes(), given.as_bytes())
     }
 
-    /// The response that refuses to let a client change something, if it may not.
-    pub fn refusal(
+    /// The response that refuses to let a client change something, if it may not, or does not ask by POST.
+    pub fn refusal<B>(
         &self,
-        headers: &HeaderMap,
+        request: &Request<B>,
         client: Client,
         admission: Admission,
     ) -> Option<Response<Bytes>> {
+        if request.method() != Method::POST {
+            return Some(method_not_allowed("POST", "only POST is supported\n"));
+        }
+        let headers = request.headers();
         // A page of another site can make a browser send a request, with the user's password, but not without this.
         if headers.contains_key(ORIGIN) {
             return Some(text(StatusCode::FORBIDDEN, "not for pages in a browser; use curl or a script\n"));
@@ -102,8 +108,8 @@ mod tests {
 
     fn status(authority: &Authority, header: (&'static str, &str), peer: &str, admission: Admission) -> u16 {
         let value = HeaderValue::from_str(header.1).expect("a value");
-        let headers = HeaderMap::from_iter([(header.0.parse().expect("a name"), value)]);
-        authority.refusal(&headers, client(peer), admission).map_or(200, |refusal| refusal.status().as_u16())
+        let request = Request::post("/").header(header.0, value).body(()).expect("a request");
+        authority.refusal(&request, client(peer), admission).map_or(200, |refusal| refusal.status().as_u16())
     }
 
     #[test]

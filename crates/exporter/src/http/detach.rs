@@ -8,10 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper::{
-    Method, Request, Response, StatusCode,
-    header::{ALLOW, HeaderValue},
-};
+use hyper::{Request, Response, StatusCode};
 use naming::{Family, Label, catalogue::DEVICE_INFO};
 use reading::Alias;
 use tokio::time::sleep;
@@ -91,12 +88,7 @@ pub async fn respond<B>(
     let Some(authority) = authority else {
         return text(StatusCode::FORBIDDEN, "switched off; start the exporter with --detach.enable\n");
     };
-    if request.method() != Method::POST {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only POST is supported\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-        return response;
-    }
-    if let Some(refusal) = authority.refusal(request.headers(), client, admission) {
+    if let Some(refusal) = authority.refusal(request, client, admission) {
         return refusal;
     }
     let targets = match targets(node, request.uri().query().unwrap_or_default()) {

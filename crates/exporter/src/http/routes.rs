@@ -59,6 +59,13 @@ fn response(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes
     response
 }
 
+/// The response to a method that a path does not have: those that it has, and a line for people.
+pub fn method_not_allowed(allowed: &'static str, why: &'static str) -> Response<Bytes> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, why);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
 /// A response for people.
 pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Bytes> {
     response(status, HeaderValue::from_static(TEXT), text.into())
@@ -142,9 +149,7 @@ impl Routes {
             );
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are supported\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return method_not_allowed("GET, HEAD", "only GET and HEAD are supported\n");
         }
         match path {
             _ if metrics => self.metrics(request),

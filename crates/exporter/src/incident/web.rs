@@ -8,9 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Request, Response, StatusCode,
     body::Body,
-    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use naming::METRICS;
 use tokio::sync::oneshot;
@@ -47,12 +47,7 @@ impl Incident {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if request.method() != Method::POST {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only POST is supported\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-            return response;
-        }
-        if let Some(refusal) = self.authority.refusal(request.headers(), client, admission) {
+        if let Some(refusal) = self.authority.refusal(request, client, admission) {
             return refusal;
         }
         if !self.bucket.take(RATE, tokio::time::Instant::now()) {
