@@ -129,6 +129,14 @@ impl Labels {
         self.inline().find(|(label, _)| *label == wanted).map(|(_, value)| value)
     }
 
+    /// The value of an inline label that is a word, if the reading has it.
+    pub fn word(&self, wanted: Label) -> Option<&'static str> {
+        match self.value(wanted)? {
+            LabelValue::Word(word) => Some(word),
+            LabelValue::Number(_) => None,
+        }
+    }
+
     /// Calls `visit` with the value of the label, if the reading has it.
     pub fn with_value(&self, wanted: Label, mut visit: impl FnMut(&str)) {
         self.for_each(|label, value| {

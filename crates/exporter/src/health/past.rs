@@ -9,7 +9,7 @@ use naming::{
     Id, Label,
     catalogue::{ERRORS, LINK_UP, RESETS, THROTTLE_ACTIVE, THROTTLE_SECONDS},
 };
-use reading::{LabelValue, Labels, Reading};
+use reading::{Labels, Reading};
 use thresholds::{REASONS, WINDOW_SECONDS};
 
 use crate::sampling::device::{Snapshot, Status};
@@ -102,7 +102,7 @@ impl Past {
         let of = |id: Id| snapshot.whole().flat_map(move |subject| subject.of(id));
         *self.covered.at(second) += lasted as f32;
         for reading in of(THROTTLE_SECONDS.id) {
-            let (Some(reason), stands) = (word(reading, Label::Reason), reading.value.as_f64()) else {
+            let (Some(reason), stands) = (reading.labels.word(Label::Reason), reading.value.as_f64()) else {
                 continue;
             };
             let (ring, before) = throttled(&mut self.throttled, reason);
@@ -110,7 +110,7 @@ impl Past {
             *ring.at(second) += rose as f32;
         }
         for reading in of(THROTTLE_ACTIVE.id) {
-            let Some(reason) = word(reading, Label::Reason) else { continue };
+            let Some(reason) = reading.labels.word(Label::Reason) else { continue };
             let is_known = self.throttled.iter().any(|(known, ..)| *known == reason);
             if reading.value.as_f64() > 0.0 || is_known {
                 let (ring, counter) = throttled(&mut self.throttled, reason);
@@ -120,7 +120,7 @@ impl Past {
             }
         }
         self.add_links(of(LINK_UP.id), second);
-        let hard = |reading: &&Reading| word(reading, Label::Kind) == Some("hard");
+        let hard = |reading: &&Reading| reading.labels.word(Label::Kind) == Some("hard");
         if let Some(reading) = of(RESETS.id).find(hard) {
             let stands = reading.value.as_f64();
             let (before, ring) = self.resets.get_or_insert_with(|| (stands, Ring::new(60, 60)));
@@ -143,7 +143,7 @@ impl Past {
     fn add_links<'r>(&mut self, readings: impl Iterator<Item = &'r Reading>, second: u64) {
         let mut up: Vec<(&'static str, f64)> = Vec::new();
         for reading in readings {
-            let Some(kind) = word(reading, Label::Kind) else { continue };
+            let Some(kind) = reading.labels.word(Label::Kind) else { continue };
             let value = reading.value.as_f64();
             match up.iter_mut().find(|(known, _)| *known == kind) {
                 Some((_, sum)) => *sum += value,
@@ -221,14 +221,6 @@ fn throttled<'t>(
     });
     let (_, ring, counter) = &mut all[known];
     (ring, counter)
-}
-
-/// The word of an inline label.
-fn word(reading: &Reading, label: Label) -> Option<&'static str> {
-    match reading.labels.value(label)? {
-        LabelValue::Word(word) => Some(word),
-        LabelValue::Number(_) => None,
-    }
 }
 
 fn text(labels: &Labels, label: Label) -> String {

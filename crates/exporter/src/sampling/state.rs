@@ -16,7 +16,7 @@ use naming::{
     Distribution, Family, Label, Value,
     catalogue::{ENGINE_BUSY, MEMORY_USED},
 };
-use reading::{Backend, Fault, FaultCode, Found, Identity, LabelValue, Labels, Reading, Subject, Wanted};
+use reading::{Backend, Fault, FaultCode, Found, Identity, Labels, Reading, Subject, Wanted};
 use source::lock;
 use tracing::{info, warn};
 use workloads::Present;
@@ -73,7 +73,7 @@ fn note_use(device: &mut Present, subject: &Subject) {
         device.memory_used = Some(*bytes);
     }
     for reading in subject.of(ENGINE_BUSY.id) {
-        if let Some(LabelValue::Word(engine)) = reading.labels.value(Label::Engine) {
+        if let Some(engine) = reading.labels.word(Label::Engine) {
             device.busy_seconds.insert(engine, reading.value.as_f64());
         }
     }
