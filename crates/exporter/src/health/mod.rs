@@ -26,7 +26,7 @@ use self::past::Past;
 use crate::{
     http::live::Known,
     sampling::{
-        device::Status,
+        device::{Device, Snapshot, Status},
         state::{NodeState, SourceState},
     },
 };
@@ -136,21 +136,17 @@ impl Verdicts {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         let shown: Vec<_> = self.node.sources.iter().flat_map(|source| source.shown()).collect();
         let mut pasts = self.pasts.borrow_mut();
-        let key = |snapshot: &Identity, key: &str| (snapshot.family, key.to_owned());
-        pasts.retain(|known, _| {
-            shown
-                .iter()
-                .any(|(device, snapshot)| known.0 == snapshot.identity.family && known.1 == device.key)
+        pasts.retain(|(family, key), _| {
+            shown.iter().any(|(device, snapshot)| *family == snapshot.identity.family && *key == device.key)
         });
-        let verdict = |(device, snapshot): &(Arc<_>, Arc<crate::sampling::device::Snapshot>)| {
-            let device: &crate::sampling::device::Device = device;
-            let past = pasts.entry(key(&snapshot.identity, &device.key)).or_insert_with(|| Past::new(now));
+        let verdict = |(device, snapshot): &(Arc<Device>, Arc<Snapshot>)| {
+            let key = (snapshot.identity.family, device.key.clone());
+            let past = pasts.entry(key).or_insert_with(|| Past::new(now));
             past.add(snapshot, now);
             let known = Known { device, snapshot, now, unix };
             let reasons = self.judge.reasons(&Seen { known, past });
-            let reasons: Vec<_> = past.lasting(reasons, now).into_iter().collect();
-            let reasons = reasons.into_iter().map(|(place, detail)| (&REASONS[place], detail));
-            let reasons: Vec<(&HealthReason, _)> = reasons.collect();
+            let lasting = past.lasting(reasons, now).into_iter();
+            let reasons: Vec<_> = lasting.map(|(place, detail)| (&REASONS[place], detail)).collect();
             Verdict {
                 identity: Arc::clone(&snapshot.identity),
                 address: device.address(),

@@ -99,8 +99,9 @@ impl Choice {
 
 impl Incident {
     /// It is off.
-    pub fn new(authority: Authority, settings: Settings, node: Arc<NodeState>) -> Self {
-        let peers = (!settings.peers.is_empty()).then(|| Peers::new(settings.peers.clone()));
+    pub fn new(authority: Authority, mut settings: Settings, node: Arc<NodeState>) -> Self {
+        let names = std::mem::take(&mut settings.peers);
+        let peers = (!names.is_empty()).then(|| Peers::new(names));
         Self { authority, settings, peers, node, bucket: Bucket::default(), state: RefCell::default() }
     }
 

@@ -61,9 +61,8 @@ impl Worker {
                     self.fine_round(now, sampler, fine);
                     continue;
                 }
-                wake = next.min(due.max(now));
-                if due <= now {
-                    wake = next;
+                if due > now {
+                    wake = next.min(due);
                 }
             }
             match self.stop.recv_timeout(wake.saturating_duration_since(Instant::now())) {
