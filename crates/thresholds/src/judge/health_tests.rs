@@ -10,13 +10,14 @@ use naming::{
 use super::{Health, Presence, REASONS, Watched, actions};
 use crate::{
     catalogue::Catalogue,
-    judge::{Facts, Judge, Point, WINDOW_SECONDS},
+    judge::{
+        Judge, WINDOW_SECONDS,
+        tests::{Known, NOW},
+    },
     model::{Alert, Example, Severity, TestSeries},
     number,
     vocabulary::Vocabulary,
 };
-
-const NOW: f64 = 1_795_000_000.0;
 
 /// Alerts about devices that are no reason, and why.
 const NO_REASON: [(&str, &str); 11] = [
@@ -33,38 +34,7 @@ const NO_REASON: [(&str, &str); 11] = [
     ("AmxIdleUnderLoad", "only Prometheus sees the engines whose work AMX should do"),
 ];
 
-/// What a test knows of a device.
-#[derive(Clone)]
-struct Known {
-    family: Family,
-    presence: Presence,
-    series: BTreeMap<Id, Vec<Point>>,
-    rise: f64,
-    counted: Vec<(String, String)>,
-    throttled: Vec<(String, f64)>,
-    links_lost: Vec<(String, f64, f64)>,
-    resets: f64,
-}
-
 impl Known {
-    fn of(family: Family) -> Self {
-        Self {
-            family,
-            presence: Presence::Up,
-            series: BTreeMap::new(),
-            rise: 0.0,
-            counted: Vec::new(),
-            throttled: Vec::new(),
-            links_lost: Vec::new(),
-            resets: 0.0,
-        }
-    }
-
-    fn put(&mut self, id: Id, labels: &[(Label, &str)], value: f64) {
-        let labels = labels.iter().map(|(label, value)| (*label, (*value).to_owned())).collect();
-        self.series.entry(id).or_default().push(Point { labels, value });
-    }
-
     /// Adds a series of an example, as the exporter knows it when it has this value; `highest` is the highest of the
     /// example's values.
     fn add(&mut self, series: &TestSeries, variant: &str, v: f64, highest: f64) {
@@ -118,24 +88,6 @@ impl Known {
     /// The alerts of the reasons that hold.
     fn alerts(&self, judge: &Judge) -> BTreeSet<&'static str> {
         judge.reasons(self).into_iter().filter_map(|(place, _)| REASONS[place].alert).collect()
-    }
-}
-
-impl Facts for Known {
-    fn family(&self) -> Family {
-        self.family
-    }
-    fn now(&self) -> f64 {
-        NOW
-    }
-    fn series(&self, metric: Id) -> Vec<Point> {
-        self.series.get(&metric).cloned().unwrap_or_default()
-    }
-    fn rise(&self, _: Id) -> f64 {
-        self.rise
-    }
-    fn mean(&self, _: Id) -> Option<f64> {
-        None
     }
 }
 

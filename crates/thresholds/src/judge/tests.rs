@@ -7,7 +7,7 @@ use naming::{
     catalogue::{ERROR_LAST, ERRORS, LINK_ERRORS, RECOVERY_ACTION, ROW_REMAP_FAILED, UTILIZATION},
 };
 
-use super::{Facts, Judge, MEASURES, Point, State, WINDOW_SECONDS};
+use super::{Facts, Judge, MEASURES, Point, Presence, State, WINDOW_SECONDS};
 use crate::{
     catalogue::BANDS,
     model::{Bound, Signal, TestSeries},
@@ -15,7 +15,7 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-const NOW: f64 = 1_795_000_000.0;
+pub(super) const NOW: f64 = 1_795_000_000.0;
 
 /// Signals with bands that a node cannot judge, and why.
 const NOT_HERE: [(&str, &str); 2] = [
@@ -23,22 +23,43 @@ const NOT_HERE: [(&str, &str); 2] = [
     ("amx_share", "only while an inference engine serves requests, which the exporter does not see"),
 ];
 
+/// What a test knows of a device.
 #[derive(Clone)]
-struct Known {
+pub(super) struct Known {
     family: Family,
     series: BTreeMap<Id, Vec<Point>>,
-    rise: f64,
+    pub(super) rise: f64,
     mean: Option<f64>,
+    // What only the verdict asks for.
+    pub(super) presence: Presence,
+    pub(super) counted: Vec<(String, String)>,
+    pub(super) throttled: Vec<(String, f64)>,
+    pub(super) links_lost: Vec<(String, f64, f64)>,
+    pub(super) resets: f64,
 }
 
 impl Known {
-    fn of(family: Family) -> Self {
-        Self { family, series: BTreeMap::new(), rise: 0.0, mean: None }
+    pub(super) fn of(family: Family) -> Self {
+        Self {
+            family,
+            series: BTreeMap::new(),
+            rise: 0.0,
+            mean: None,
+            presence: Presence::Up,
+            counted: Vec::new(),
+            throttled: Vec::new(),
+            links_lost: Vec::new(),
+            resets: 0.0,
+        }
+    }
+
+    pub(super) fn put(&mut self, id: Id, labels: &[(Label, &str)], value: f64) {
+        let labels = labels.iter().map(|(label, value)| (*label, (*value).to_owned())).collect();
+        self.series.entry(id).or_default().push(Point { labels, value });
     }
 
     fn with(mut self, id: Id, labels: &[(Label, &str)], value: f64) -> Self {
-        let labels = labels.iter().map(|(label, value)| (*label, (*value).to_owned())).collect();
-        self.series.entry(id).or_default().push(Point { labels, value });
+        self.put(id, labels, value);
         self
     }
 }
