@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, ensure};
 use e2e::{Artefacts, Exporter, Node, http};
 
-use super::Extent;
+use super::{Extent, measure::cpu_ms_per_second, scrapes::mebibytes};
 use crate::shell::{Build, build};
 
 /// Turns without and with it, one after another, so that what else the machine does falls on both.
@@ -40,10 +40,9 @@ pub fn run(extent: Extent) -> Result<()> {
         resident_on = exporter.process.resident_bytes()?.max(resident_on);
         switch(exporter.address, "0s")?;
     }
-    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(
-        "incident mode on 8 x H100: {:.2} ms of CPU in a second more, {off:.2} without it and {on:.2} with it; RSS {:.1} \
-         MiB before, {:.1} MiB with the samples of {} s",
+        "incident mode on 8 x H100: {:.2} ms of CPU in a second more, {off:.2} without it and {on:.2} with it; RSS {} \
+         MiB before, {} MiB with the samples of {} s",
         on - off,
         mebibytes(resident_off),
         mebibytes(resident_on),
@@ -55,12 +54,14 @@ pub fn run(extent: Extent) -> Result<()> {
 
 /// Milliseconds of CPU in a second, with scrapes.
 fn cost(exporter: &Exporter, span: Duration) -> Result<f64> {
-    let (start, begun) = (exporter.process.cpu_seconds_of_threads()?, Instant::now());
-    while begun.elapsed() < span {
-        thread::sleep(SCRAPE.min(span.saturating_sub(begun.elapsed())));
-        exporter.scrape()?;
-    }
-    Ok((exporter.process.cpu_seconds_of_threads()? - start) * 1e3 / begun.elapsed().as_secs_f64())
+    cpu_ms_per_second(&exporter.process, || {
+        let begun = Instant::now();
+        while begun.elapsed() < span {
+            thread::sleep(SCRAPE.min(span.saturating_sub(begun.elapsed())));
+            exporter.scrape()?;
+        }
+        Ok(())
+    })
 }
 
 /// Switches it on every device for so long.

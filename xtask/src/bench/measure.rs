@@ -83,9 +83,7 @@ pub fn measure(mut subject: Subject, extent: Extent) -> Result<Figures> {
     // Start-up work is over after a few intervals.
     thread::sleep(Duration::from_secs(3));
     let resident_before = process.resident_bytes()?;
-    let (cpu, clock) = (process.cpu_seconds_of_threads()?, Instant::now());
-    thread::sleep(extent.idle());
-    let idle_ms_per_second = (process.cpu_seconds_of_threads()? - cpu) * 1e3 / clock.elapsed().as_secs_f64();
+    let idle_ms_per_second = idle_ms_per_second(&process, extent.idle())?;
 
     let mut latencies = Vec::new();
     let cpu = process.cpu_seconds()?;
@@ -127,6 +125,21 @@ pub fn measure(mut subject: Subject, extent: Extent) -> Result<Figures> {
         series: plain.text()?.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count(),
         loaded_per_second,
         loaded_p99,
+    })
+}
+
+/// What a process uses of the CPU while something is done: milliseconds in a second.
+pub fn cpu_ms_per_second(process: &Process, during: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let (before, start) = (process.cpu_seconds_of_threads()?, Instant::now());
+    during()?;
+    Ok((process.cpu_seconds_of_threads()? - before) * 1e3 / start.elapsed().as_secs_f64())
+}
+
+/// The same of a process that is left alone for so long.
+pub fn idle_ms_per_second(process: &Process, span: Duration) -> Result<f64> {
+    cpu_ms_per_second(process, || {
+        thread::sleep(span);
+        Ok(())
     })
 }
 

@@ -11,7 +11,10 @@ use e2e::{
     http::{Client, Request},
 };
 
-use super::Extent;
+use super::{
+    Extent,
+    measure::{cpu_ms_per_second, idle_ms_per_second},
+};
 use crate::shell::{Build, build};
 
 /// Browsers with the page in sight, and how often each asks, as `live.js` does.
@@ -31,10 +34,7 @@ pub fn run(extent: Extent) -> Result<()> {
     let mut exporter = node.start(&[])?;
     exporter.process.quiet();
     exporter.settled()?;
-    let cpu = || exporter.process.cpu_seconds_of_threads();
-    let start = cpu()?;
-    thread::sleep(span);
-    let idle = (cpu()? - start) * 1e3 / span.as_secs_f64();
+    let idle = idle_ms_per_second(&exporter.process, span)?;
     let before = exporter.process.resident_bytes()?;
 
     let mut browsers =
@@ -42,17 +42,20 @@ pub fn run(extent: Extent) -> Result<()> {
     let ask = Request::get("/api/v1/node").with(&HEADERS);
     // The catalogue is read at the first one.
     let bytes = browsers[0].send(ask)?.ok()?.body.len();
-    let (start, begun) = (cpu()?, Instant::now());
+    let begun = Instant::now();
     let mut requests = 0_u32;
-    while begun.elapsed() < span {
-        for browser in &mut browsers {
-            browser.send(ask)?.ok()?;
-            requests += 1;
-            thread::sleep((PERIOD * requests / BROWSERS).saturating_sub(begun.elapsed()));
+    let with_browsers = cpu_ms_per_second(&exporter.process, || {
+        while begun.elapsed() < span {
+            for browser in &mut browsers {
+                browser.send(ask)?.ok()?;
+                requests += 1;
+                thread::sleep((PERIOD * requests / BROWSERS).saturating_sub(begun.elapsed()));
+            }
         }
-    }
+        Ok(())
+    })?;
     let seconds = begun.elapsed().as_secs_f64();
-    let cost = (cpu()? - start) * 1e3 / seconds - idle;
+    let cost = with_browsers - idle;
     let grown = exporter.process.resident_bytes()?.saturating_sub(before) as f64 / 1024.0;
     println!(
         "{BROWSERS} browsers, {:.0} requests a second of {bytes} bytes: {cost:.2} ms of CPU in a second beside \

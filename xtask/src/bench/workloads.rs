@@ -3,12 +3,7 @@
 //! Eight H100 are shared by 100 pods. Each pod has a process in a control group of its own, as a container runtime would
 //! make it, and the kubelet lists its UID and labels.
 
-use std::{
-    fs,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Command, thread, time::Duration};
 
 use anyhow::{Result, ensure};
 use e2e::{Artefacts, Grouped, Kubelet, Node, Samples, eventually, process, skip::is_root};
@@ -17,7 +12,7 @@ use sim::{Control, control::Processes};
 
 use super::{
     Extent,
-    measure::{CONNECTIONS, load},
+    measure::{CONNECTIONS, idle_ms_per_second, load},
     scrapes::mebibytes,
 };
 use crate::{
@@ -134,10 +129,7 @@ fn measure(node: &Node, name: &'static str, flags: &[&str], scheme: &str, extent
     })?;
     // Start-up work is over after a few intervals, and the kubelet is asked every ten seconds.
     thread::sleep(Duration::from_secs(3));
-    let (cpu, clock) = (exporter.process.cpu_seconds_of_threads()?, Instant::now());
-    thread::sleep(extent.idle());
-    let used = exporter.process.cpu_seconds_of_threads()? - cpu;
-    let idle_ms_per_second = used * 1e3 / clock.elapsed().as_secs_f64();
+    let idle_ms_per_second = idle_ms_per_second(&exporter.process, extent.idle())?;
     let resident_idle = exporter.process.resident_bytes()?;
     let loads = [
         load(&url, "1", None, extent)?,
