@@ -9,6 +9,7 @@ use hyper::{
     header::{AUTHORIZATION, HeaderValue, ORIGIN, WWW_AUTHENTICATE},
 };
 use source::UsageError;
+use subtle::ConstantTimeEq;
 
 use crate::http::{
     connection::Client,
@@ -58,7 +59,9 @@ impl Authority {
             tracing::warn!(file = %file.display(), %error, "the token cannot be read");
             String::new()
         });
-        is_equal(token.trim().as_bytes(), given.as_bytes())
+        // No token is equal to none.
+        let token = token.trim().as_bytes();
+        !token.is_empty() && bool::from(token.ct_eq(given.as_bytes()))
     }
 
     /// The response that refuses to let a client change something, if it may not, or does not ask by POST.
@@ -88,11 +91,6 @@ impl Authority {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         Some(response)
     }
-}
-
-/// Compares secrets in a time that depends on their lengths alone. No token is equal to none.
-fn is_equal(a: &[u8], b: &[u8]) -> bool {
-    !a.is_empty() && a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 
 #[cfg(test)]
