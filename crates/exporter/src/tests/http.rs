@@ -131,6 +131,13 @@ impl Server {
         eventually(series, || value().is_some_and(|value| value >= least), || self.get("/metrics"));
     }
 
+    /// Waits until these devices are up: a server is ready before the last of its devices was read.
+    pub fn until_up(&self, devices: &[&str]) {
+        for device in devices {
+            self.until(&format!("accel_device_up{{family=\"nvidia\",device=\"{device}\""), 1.0);
+        }
+    }
+
     pub fn stop(&mut self) -> Duration {
         let asked = Instant::now();
         self.stop.take().expect("running").send(()).expect("running");

@@ -25,16 +25,11 @@ fn device<'n>(node: &'n Value, name: &str) -> &'n Value {
 
 #[test]
 fn the_json_has_what_is_read_and_nothing_in_the_place_of_what_is_not() {
-    let machine = Machine::with(&["gpu0", "gpu10", "gpu9"]);
+    let devices = ["gpu0", "gpu10", "gpu9"];
+    let machine = Machine::with(&devices);
     let server = Server::start(&machine);
-    // A server is ready before the last of its devices was read.
-    let read = loop {
-        let read = node(&server);
-        if read["devices"].as_array().is_some_and(|devices| devices.len() == 3) {
-            break read;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    };
+    server.until_up(&devices);
+    let read = node(&server);
     assert_eq!(
         (&read["schema"], &read["node"], &read["program"]),
         (&1.into(), &"node<1>".into(), &"fake-exporter".into())
