@@ -63,6 +63,24 @@ fn all_up(exporter: &Exporter) -> Result<Samples> {
 }
 
 #[test]
+fn a_library_that_could_not_be_shut_down_is_used_again() -> Result<()> {
+    let node = Node::new(MACHINE)?;
+    let exporter = node.start(&[])?;
+    all_up(&exporter)?;
+    // Another list of the bus ends the session.
+    let shutdown = || vec![Fault::error(999).call("hlml_shutdown")];
+    node.control(&Control { fault: shutdown(), hidden: vec![7], ..Control::default() })?;
+    exporter.until("seven are up", |samples| {
+        ensure!(samples.value("accelscope_source_up", &SOURCE)? == 1.0);
+        ensure!(samples.sum("accel_device_up", &[]) == 7.0);
+        Ok(())
+    })?;
+    node.control(&Control { fault: shutdown(), ..Control::default() })?;
+    all_up(&exporter)?;
+    Ok(())
+}
+
+#[test]
 fn without_a_library_the_drivers_files_give_what_they_can() -> Result<()> {
     let node = Node::new(MACHINE)?;
     let aside = node.dir().join("aside");

@@ -169,13 +169,8 @@ impl GpuSampler {
         }
     }
 
-    fn sample_partitions(
-        &mut self,
-        mig_enabled: Measured<bool>,
-        now: Instant,
-        pcie: Ceiling,
-        batch: &mut Batch,
-    ) {
+    /// Lists the GPU instances, and lets the events of those that are gone be the device's.
+    fn list_instances(&self, mig_enabled: Measured<bool>) -> (Vec<Instance>, Vec<Fault>) {
         let mut faults = Vec::new();
         let instances = if mig_enabled == Ok(true) { self.gpu.instances(&mut faults) } else { Vec::new() };
         // A list that cannot be read says nothing about what has gone.
@@ -183,6 +178,16 @@ impl GpuSampler {
             let ids = instances.iter().map(|instance| instance.id).collect();
             self.listener.set_instances(&self.key, &ids);
         }
+        (instances, faults)
+    }
+
+    fn sample_partitions(
+        &mut self,
+        (instances, faults): (Vec<Instance>, Vec<Fault>),
+        now: Instant,
+        pcie: Ceiling,
+        batch: &mut Batch,
+    ) {
         for fault in faults {
             batch.put(naming::catalogue::DEVICE_INFO, Labels::NONE, Err(fault));
         }
@@ -252,6 +257,8 @@ impl Sampler for GpuSampler {
         ceilings.apply_to_gpm(&mut gpm);
         let now = Instant::now();
         self.gpm_totals.follow(&mut gpm, now, ceilings.pcie);
+        // Before the device's events are read, or those of an instance that is gone would be nowhere in this round.
+        let instances = self.list_instances(raw.mig_enabled);
         let (rare_read, rare_part) = match &mut self.rare_part {
             Some((read, part)) if now.duration_since(*read) < RARE_PERIOD => (*read, &*part),
             old => {
@@ -300,7 +307,7 @@ impl Sampler for GpuSampler {
             let unknown = Fault::new("nvmlDeviceGetUUID", FaultCode::UuidNotUnique);
             batch.put(naming::catalogue::DEVICE_INFO, Labels::NONE, Err(unknown));
         }
-        self.sample_partitions(raw.mig_enabled, now, ceilings.pcie, batch);
+        self.sample_partitions(instances, now, ceilings.pcie, batch);
         self.power.round_read(Instant::now(), is_idle(&raw));
         self.check_identity()
     }

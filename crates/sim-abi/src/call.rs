@@ -104,6 +104,14 @@ pub fn initialise<L: Library>(
     L::returned(entered)
 }
 
+/// Ends the use of the library as the function `name`: lets the faults of the call happen, and then `leave` makes it
+/// unusable.
+pub fn shut_down<L: Library>(name: &'static str, leave: impl FnOnce() -> Result<(), L>) -> L::Return {
+    let opened = L::machine().load();
+    let met = opened.as_deref().map_or(Ok(None), |opened| meet_faults::<L>(&opened.live.now(), name, None));
+    L::returned(met.and_then(|_| leave()))
+}
+
 /// Lets what the control file says about a call happen: an error, a delay, or (returned) a wrong value to
 /// report.
 fn meet_faults<L: Library>(

@@ -18,7 +18,7 @@ mod machine;
 mod registry;
 
 pub use args::{Argument, Buffer, Garble, Items, Out, Text, text};
-pub use call::{Call, Library, Result, initialise, run};
+pub use call::{Call, Library, Result, initialise, run, shut_down};
 pub use events::{Event, EventSet, EventSets, Stream};
 pub use machine::{Machine, Opened};
 pub use registry::Registry;

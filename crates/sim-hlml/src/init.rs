@@ -3,7 +3,6 @@
 use std::ffi::{c_int, c_uint, c_void};
 
 use hlml_sys::Return;
-use sim_abi::Library as _;
 
 use crate::args::{Buffer, Out, Text, handle};
 use crate::call::{Call, Hlml, HlmlCall as _, Result, entries};
@@ -31,7 +30,7 @@ extern "C" fn hlml_init_with_flags(_flags: c_uint) -> c_int {
 /// `hlml_shutdown` as hlml.h declares it.
 #[unsafe(no_mangle)]
 extern "C" fn hlml_shutdown() -> c_int {
-    Hlml::returned(session::leave())
+    sim_abi::shut_down::<Hlml>("hlml_shutdown", session::leave)
 }
 
 entries! {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use e2e::{Node, Samples};
+use e2e::{Node, Samples, wait::Final};
 use sim::{
     Control,
     control::{Ecc, Fault, Garbage, Link, Mig, Scope, Severity, Xid},
@@ -110,6 +110,53 @@ fn an_xid_of_an_instance_that_is_not_there_is_the_devices() -> Result<()> {
             ensure!(samples.value("accel_errors_total", &device)? == 1.0);
             Ok(())
         })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_xid_of_an_instance_stays_whatever_becomes_of_the_instance() -> Result<()> {
+    let node = Node::new("h100-sxm-4")?;
+    let with = |instances: &[&str], xid: &[Xid]| -> Result<()> {
+        let instances: Vec<_> = instances.iter().map(|name| (*name).to_owned()).collect();
+        let mig = Mig { device: 1, enabled: !instances.is_empty(), instances };
+        node.control(&Control { mig: vec![mig], xid: xid.to_vec(), ..Control::default() })
+    };
+    with(&["3g.40gb", "2g.20gb"], &[])?;
+    let exporter = node.start(&[])?;
+    let of_instances = |samples: &Samples| -> BTreeSet<u32> {
+        let all = samples.all("DCGM_FI_DEV_FB_USED", &[("gpu", "1")]);
+        all.filter_map(|sample| sample.label("GPU_I_ID").parse().ok()).collect()
+    };
+    let instances = exporter.until("both instances are read", |samples| {
+        let instances = of_instances(samples);
+        ensure!(instances.len() == 2, "{instances:?}");
+        Ok(instances)
+    })?;
+    let event = Xid {
+        gpu_instance: instances.first().copied(),
+        compute_instance: Some(0),
+        ..Xid { id: 1, device: 1, code: 94, ..Xid::default() }
+    };
+    let counted = |samples: &Samples| {
+        let own = [("device", "gpu1"), ("kind", "xid"), ("code", "94")];
+        ensure!(samples.sum("accel_errors_total", &own) == 1.0);
+        ensure!(samples.all("accel_error_last_timestamp_seconds", &own).count() == 1);
+        Ok(())
+    };
+    with(&["3g.40gb", "2g.20gb"], &[event])?;
+    exporter.until("it is counted", counted)?;
+    // MIG is switched off, other instances are made, and the first ones again.
+    for profiles in [&[][..], &["1g.10gb"], &["3g.40gb", "2g.20gb"]] {
+        with(profiles, &[])?;
+        exporter.until("the instances are others", |samples| {
+            if let Err(error) = counted(samples) {
+                return Err(Final(format!("with {profiles:?}: {error}")).into());
+            }
+            ensure!(of_instances(samples).len() == profiles.len());
+            Ok(())
+        })?;
+        counted(&exporter.settled()?)?;
     }
     Ok(())
 }
