@@ -13,7 +13,7 @@ use std::{
 
 use kernel::{File, pci::Function};
 use naming::PciMatch;
-use reading::Found;
+use reading::{Found, Measured};
 
 /// Who uses a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +39,8 @@ impl User {
 pub struct PciBus {
     sysfs: PathBuf,
     wanted: PciMatch,
-    /// Whether the function at each address matches: a server has hundreds of functions, whose files need to
-    /// be read only when they appear.
+    /// Whether the function at each address matches, once that could be read: a server has hundreds of functions,
+    /// whose files need to be read only when they appear, and one that appears has its folder before its files.
     known: BTreeMap<String, bool>,
 }
 
@@ -57,8 +57,9 @@ impl PciBus {
             entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         self.known.retain(|address, _| present.contains(address));
         for address in present {
-            if !self.known.contains_key(&address) {
-                let matches = self.matches(&address);
+            if !self.known.contains_key(&address)
+                && let Ok(matches) = self.matches(&address)
+            {
                 self.known.insert(address, matches);
             }
         }
@@ -86,11 +87,11 @@ impl PciBus {
         }
     }
 
-    fn matches(&self, address: &str) -> bool {
+    fn matches(&self, address: &str) -> Measured<bool> {
         let function = Function::at(&self.sysfs, address);
-        let class = File::new(&function.folder, "class").hex();
-        function.vendor() == Ok(self.wanted.vendor.into())
-            && class.is_ok_and(|class| self.wanted.classes.iter().any(|c| class >> 8 == u64::from(*c)))
+        let class = File::new(&function.folder, "class").hex()?;
+        let is_class = self.wanted.classes.iter().any(|wanted| class >> 8 == u64::from(*wanted));
+        Ok(is_class && function.vendor()? == u64::from(self.wanted.vendor))
     }
 }
 
@@ -161,6 +162,18 @@ mod tests {
         assert_eq!(machine.counted(), Some(vec!["0000:19:00.0".to_owned()]));
         fs::remove_dir_all(machine.folder("0000:19:00.0")).expect("removed");
         assert_eq!(machine.counted(), Some(vec![]));
+    }
+
+    #[test]
+    fn a_function_whose_files_come_after_its_folder_is_seen_with_them() {
+        let mut machine = Machine::of(Family::Nvidia);
+        let folder = machine.folder("0000:19:00.0");
+        fs::create_dir_all(&folder).expect("a folder");
+        assert_eq!(machine.counted(), Some(vec![]));
+        fs::write(folder.join("class"), "").expect("a file");
+        assert_eq!(machine.counted(), Some(vec![]));
+        machine.plug("0000:19:00.0", 0x10de, 0x03_0200);
+        assert_eq!(machine.counted(), Some(vec!["0000:19:00.0".to_owned()]));
     }
 
     #[test]
