@@ -151,7 +151,8 @@ impl Serve {
             BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics, Rc::clone(&verdicts));
         let telemetry_path = self.web.telemetry_path;
         let live =
-            Live::new(self.name, self.node_name.clone(), Arc::clone(&node), judge).with_workloads(room);
+            Live::new(self.name, self.node_name.clone(), Arc::clone(&node), judge, Rc::clone(&verdicts))
+                .with_workloads(room);
         let health = (verdicts, self.health, self.node_name);
         let node_of_routes = Arc::clone(&node);
         let detach = self.detach;
