@@ -94,6 +94,7 @@ impl Server {
                 incident: None,
                 detach: Some(crate::http::authority::Authority::new("", None).expect("no file")),
                 metrics: Chosen::all([]),
+                kernel_log: None,
             }
             .run(|| async {
                 // A test that fails drops the sender, which is as good as sending.
