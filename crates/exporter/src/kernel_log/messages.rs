@@ -221,6 +221,23 @@ mod tests {
     }
 
     #[test]
+    fn the_runbook_has_every_code() {
+        let judge = thresholds::Judge::builtin();
+        for Pattern { kind, code, .. } in PATTERNS {
+            let codes = match code {
+                Code::Is(LabelValue::Word("")) => vec!["fatal", "non_fatal"],
+                Code::Is(LabelValue::Word(code)) => vec![code],
+                // XIDs have a catalogue of their own, and NVIDIA publishes none of SXids.
+                Code::Is(LabelValue::Number(_)) | Code::AfterBrackets => continue,
+            };
+            for code in codes {
+                let (meaning, action) = judge.code(kind, code);
+                assert!(meaning.is_some() && action.is_some(), "{kind} {code}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_failure_and_what_is_cut_is_not_taken_for_one() {
         for text in [
             "",
