@@ -26,7 +26,7 @@ use naming::{
 };
 use reading::{Batch, LabelValue, Labels};
 use rustix::time::{ClockId, clock_gettime};
-use source::{Backoff, lock};
+use source::{Backoff, Throttle, lock};
 use tracing::{info, warn};
 
 use self::messages::{AER, Message};
@@ -48,6 +48,9 @@ const ONE_ERROR_SECONDS: f64 = 10.0;
 /// Devices and codes that are remembered: a server has fewer, and a log that somebody else writes must not fill memory.
 const DEVICES_MAX: usize = 512;
 const CODES_MAX: usize = 64;
+
+/// Time between two lines about the same error of the same device.
+const LINE_PERIOD: Duration = Duration::from_mins(1);
 
 /// Pauses between attempts to open a log that cannot be read.
 const RETRY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
@@ -172,7 +175,8 @@ impl KernelLog {
     /// A thread cannot be started. That the log cannot be read is logged, and it is tried again.
     pub fn follow(&self, path: PathBuf, sysfs: PathBuf, node: &Arc<NodeState>) -> io::Result<()> {
         lock(&self.0).is_followed = true;
-        let mut follower = Follower { log: None, shared: self.clone(), path, sysfs };
+        let mut follower =
+            Follower { log: None, shared: self.clone(), path, sysfs, lines: Throttle::new(LINE_PERIOD) };
         let first = follower.open();
         if first {
             follower.take(true, u32::MAX);
@@ -216,6 +220,7 @@ struct Follower {
     shared: KernelLog,
     path: PathBuf,
     sysfs: PathBuf,
+    lines: Throttle<(String, &'static str, LabelValue)>,
 }
 
 impl Follower {
@@ -268,8 +273,9 @@ impl Follower {
                     let Some(message) = messages::read(&record) else { continue };
                     let Some(address) = self.address(&record) else { continue };
                     let unix = unix_time(record.microseconds);
-                    if !before {
-                        warn!(address, kind = message.kind, code = ?message.code, "an error in the kernel log");
+                    let lines = self.lines.admit((address.clone(), message.kind, message.code), now);
+                    if let Some(count) = lines.filter(|_| !before) {
+                        warn!(address, count, text = record.text, "an error in the kernel log");
                     }
                     self.shared.note(address.clone(), &message, unix, before, now);
                     changed.push(address);
@@ -327,8 +333,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("kmsg");
         fs::write(&path, first).expect("written");
-        let mut follower =
-            Follower { log: None, shared: KernelLog::default(), path, sysfs: folder.path().to_owned() };
+        let mut follower = Follower {
+            log: None,
+            shared: KernelLog::default(),
+            path,
+            sysfs: folder.path().to_owned(),
+            lines: Throttle::new(LINE_PERIOD),
+        };
         assert!(follower.open());
         follower.take(true, u32::MAX);
         (folder, follower)
