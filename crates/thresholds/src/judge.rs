@@ -256,8 +256,8 @@ impl Judge {
         if open == 0 && facts.series(ERRORS.id).is_empty() && known.is_empty() {
             return None;
         }
-        let rose = known.is_empty() && facts.rise(ERRORS.id) > 0.0;
-        Some(if rose { 1.0 } else { open as f64 })
+        let rose = usize::from(facts.rise(ERRORS.id) > 0.0);
+        Some(open.max(rose) as f64)
     }
 
     /// 0 not throttled, 1 by choice, 2 by heat or hardware.

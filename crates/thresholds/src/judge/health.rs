@@ -135,7 +135,9 @@ pub static REASONS: [HealthReason; 28] = [
         ERROR,
         "an error after which the device must be reset or replaced",
         |judge, of| {
-            judge.open_codes(of, |kind, code| kind == EVENT || kind == XID && judge.critical.contains(code))
+            judge.open_codes(of, |kind, code| {
+                [EVENT, WEDGED].contains(&kind) || kind == XID && judge.critical.contains(code)
+            })
         },
     ),
     reason("ras_error", Failed, ERROR, "an uncorrectable error that the driver counts", |judge, of| {
@@ -227,7 +229,7 @@ pub static REASONS: [HealthReason; 28] = [
     reason("device_error", Degraded, ERROR, "an error that a person must look at", |judge, of| {
         judge.open_codes(of, |kind, code| {
             let is_xid = kind == XID && !judge.critical.contains(code) && !judge.harmless.contains(code);
-            is_xid || ![XID, EVENT, RAS, RESET].contains(&kind)
+            is_xid || ![XID, EVENT, WEDGED, RAS, RESET].contains(&kind)
         })
     }),
     reason("device_reset", Degraded, ERROR, "the driver reset the device or an engine of it", |judge, of| {
@@ -314,8 +316,10 @@ pub static REASONS: [HealthReason; 28] = [
     },
 ];
 
-/// Kinds of errors: the events of a vendor's library, of which all ask for a reset; RAS counters; resets by the driver.
+/// Kinds of errors: the events of a vendor's library, of which all ask for a reset; a GPU that its driver has given up; RAS
+/// counters; resets by the driver.
 const EVENT: &str = "hlml_event";
+const WEDGED: &str = "wedged";
 const RAS: &str = "ras";
 const RESET: &str = "reset";
 
