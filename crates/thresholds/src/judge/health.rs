@@ -134,9 +134,7 @@ pub static REASONS: [HealthReason; 28] = [
         Failed,
         ERROR,
         "an error after which the device must be reset or replaced",
-        |judge, of| {
-            judge.open_codes(of, |kind, code| kind == EVENT || kind == XID && judge.critical.contains(code))
-        },
+        |judge, of| judge.open_codes(of, |kind, code| kind == EVENT || judge.is_critical(kind, code)),
     ),
     reason("ras_error", Failed, ERROR, "an uncorrectable error that the driver counts", |judge, of| {
         judge.open_codes(of, |kind, _| kind == RAS)
@@ -226,8 +224,8 @@ pub static REASONS: [HealthReason; 28] = [
     },
     reason("device_error", Degraded, ERROR, "an error that a person must look at", |judge, of| {
         judge.open_codes(of, |kind, code| {
-            let is_xid = kind == XID && !judge.critical.contains(code) && !judge.harmless.contains(code);
-            is_xid || ![XID, EVENT, RAS, RESET].contains(&kind)
+            let is_harmless = kind == XID && judge.harmless.contains(code);
+            ![EVENT, RAS, RESET].contains(&kind) && !is_harmless && !judge.is_critical(kind, code)
         })
     }),
     reason("device_reset", Degraded, ERROR, "the driver reset the device or an engine of it", |judge, of| {
