@@ -135,9 +135,8 @@ pub static REASONS: [HealthReason; 28] = [
         ERROR,
         "an error after which the device must be reset or replaced",
         |judge, of| {
-            judge.open_codes(of, |kind, code| {
-                [EVENT, WEDGED].contains(&kind) || kind == XID && judge.critical.contains(code)
-            })
+            judge
+                .open_codes(of, |kind, code| [EVENT, WEDGED].contains(&kind) || judge.is_critical(kind, code))
         },
     ),
     reason("ras_error", Failed, ERROR, "an uncorrectable error that the driver counts", |judge, of| {
@@ -228,8 +227,9 @@ pub static REASONS: [HealthReason; 28] = [
     },
     reason("device_error", Degraded, ERROR, "an error that a person must look at", |judge, of| {
         judge.open_codes(of, |kind, code| {
-            let is_xid = kind == XID && !judge.critical.contains(code) && !judge.harmless.contains(code);
-            is_xid || ![XID, EVENT, WEDGED, RAS, RESET].contains(&kind)
+            let is_harmless = kind == XID && judge.harmless.contains(code);
+            let is_other = [EVENT, WEDGED, RAS, RESET].contains(&kind);
+            !is_other && !is_harmless && !judge.is_critical(kind, code)
         })
     }),
     reason("device_reset", Degraded, ERROR, "the driver reset the device or an engine of it", |judge, of| {
