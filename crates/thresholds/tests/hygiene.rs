@@ -75,6 +75,26 @@ fn counters_of_events_and_time_stand_under_a_rate() {
     }
 }
 
+/// Rules that know one name of a field are silent over the other generation of dcgm-exporter.
+#[test]
+fn a_field_with_two_names_is_read_under_both() {
+    let renamed: Vec<_> = naming::vendor_names()
+        .filter(|row| row.generation == Some(naming::DcgmGeneration::V4_8))
+        .filter_map(|row| Some((row.name, row.other?.name)))
+        .chain([("DCGM_FI_DEV_GET_GPU_RECOVERY_ACTION", "DCGM_FI_DEV_GPU_RECOVERY_ACTION")])
+        .collect();
+    let mut seen = BTreeSet::new();
+    for (path, rule, expr) in parsed() {
+        let mut names = BTreeSet::new();
+        walk(&expr, &mut Vec::new(), &mut |node, _| names.extend(selector_name(node).map(str::to_owned)));
+        for (old, new) in &renamed {
+            assert_eq!(names.contains(*old), names.contains(*new), "{path}: {old}, {new}: {}", rule.expr);
+            seen.extend(names.contains(*old).then_some(*old));
+        }
+    }
+    assert!(seen.len() > 15, "{seen:?}");
+}
+
 #[test]
 fn matching_is_spelt_where_labels_may_differ() {
     for (path, rule, expr) in parsed() {
