@@ -145,8 +145,8 @@ fn fires(catalogue: &Catalogue, alert: &Alert) -> String {
         "value" => alert.unit.show(example_value(alert, &example_bounds)),
         "for" => alert.hold.to_string(),
         "window" => catalogue.rate_window.to_string(),
-        // What a question returns, or what a code asks for.
-        "asked" | "asks" | "meaning" => String::new(),
+        // What a question returns, what a code asks for, or where a fleet has several clusters.
+        "asked" | "asks" | "meaning" | "of_cluster" => String::new(),
         _ => match example_bounds.get(if word == "bound" { "limit" } else { word }) {
             Some(bound) => alert.unit.show(bound.number()),
             None => example_label(alert, word),
@@ -190,6 +190,10 @@ fn severities(alert: &Alert) -> String {
 
 /// A label's value in the example of an alert's text.
 fn example_label(alert: &Alert, label: &str) -> String {
+    let own = alert.test.labels.get(Vocabulary::Unified).and_then(|labels| labels.get(label));
+    if let Some(own) = own.filter(|own| !own.starts_with('&')) {
+        return own.clone();
+    }
     let value = match label {
         "device" => alert.families.first().copied().map_or("gpu0", Family::first_device),
         "family" => alert.families.first().map_or("nvidia", |family| family.name()),
