@@ -64,7 +64,7 @@ fn families(alert: &Alert) -> String {
 fn context<'c>(catalogue: &'c Catalogue, bounds: &BTreeMap<String, Bound>) -> Context<'c> {
     let mut words = words(catalogue, None, bounds, &BTreeMap::new());
     words.extend(queries::LABELS.map(|(label, variable)| (label.to_owned(), variable.to_owned())));
-    Context { catalogue, family: None, origin: "", words, generations: false }
+    Context { catalogue, family: None, origin: "", words, generations: false, patient: false }
 }
 
 fn page(catalogue: &Catalogue, alert: &Alert) -> Result<String, String> {
@@ -191,7 +191,7 @@ fn severities(alert: &Alert) -> String {
 /// A label's value in the example of an alert's text.
 fn example_label(alert: &Alert, label: &str) -> String {
     let own = alert.test.labels.get(Vocabulary::Unified).and_then(|labels| labels.get(label));
-    if let Some(own) = own.filter(|own| !own.starts_with('&')) {
+    if let Some(own) = own.filter(|own| !own.starts_with(['&', '<'])) {
         return own.clone();
     }
     let value = match label {
