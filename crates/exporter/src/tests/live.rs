@@ -28,7 +28,6 @@ fn the_json_has_what_is_read_and_nothing_in_the_place_of_what_is_not() {
     let devices = ["gpu0", "gpu10", "gpu9"];
     let machine = Machine::with(&devices);
     let server = Server::start(&machine);
-    server.until_up(&devices);
     let read = node(&server);
     assert_eq!(
         (&read["schema"], &read["node"], &read["program"]),
