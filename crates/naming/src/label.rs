@@ -164,7 +164,8 @@ labels! {
             "lost", "hung", "gone", "missing", "stale", "starting", "detached", "recovery_action", "firmware_wedged", "critical_error",
             "device_error", "ras_error", "device_reset", "uncorrectable_errors", "remap_failed", "repair_pending",
             "no_spare_row", "on_chip_errors", "pages_retired", "rows_remapped", "links_down", "link_errors",
-            "pcie_degraded", "fabric", "throttled", "overheating", "resetting", "amx_missing"]);
+            "pcie_degraded", "fabric", "throttled", "overheating", "resetting", "amx_missing", "memory_unrepairable",
+            "tpc_repair_pending"]);
     RegistrationStatus = "registration_status", "What registration with the fabric manager returned", Fact;
     RenderNode = "render_node", "The kernel's name of the GPU's render node below /dev/dri, which may differ after each boot", Fact;
     Result = "result", "What became of an alert, or of sending one on to a peer",

@@ -333,8 +333,9 @@ fn reads(signal: &Signal, facts: &dyn Facts, name: &str) -> bool {
 /// Whether one of the conditions holds that are red at any value.
 fn is_red_also(signal: &Signal, facts: &dyn Facts) -> bool {
     let conditions = signal.red_also.get(Vocabulary::Unified).into_iter().flatten();
-    let flags = conditions.filter_map(|text| Id::of_handle(text.strip_prefix('$')?.strip_suffix(" == 1")?));
-    flags.into_iter().any(|flag| highest(facts.series(flag)) == Some(1.0))
+    let mut flags =
+        conditions.flat_map(|text| crate::expr::names(text)).filter_map(|(name, _)| Id::of_handle(name));
+    flags.any(|flag| highest(facts.series(flag)) == Some(1.0))
 }
 
 /// Series of a metric with these values of labels.

@@ -213,7 +213,7 @@ pub(crate) struct Renamed {
     pub old: String,
     pub new: String,
     /// What the new unit is multiplied by to be the old one.
-    #[serde(default = "one")]
+    #[serde(skip, default = "one")]
     pub factor: f64,
 }
 

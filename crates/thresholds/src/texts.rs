@@ -16,6 +16,9 @@ use crate::{
 /// Two braces in a template of Go.
 pub(crate) const LITERAL_BRACES: &str = "{{ \"{{\" }}";
 
+/// Prints the cluster where the series of a fleet have one.
+const OF_CLUSTER: &str = "{{ with $labels.cluster }} of cluster {{ . }}{{ end }}";
+
 /// How a question to Prometheus begins and ends in a template.
 const ASKS: (&str, &str) = ("{{ with printf `", ".{{ end }}");
 
@@ -61,6 +64,7 @@ pub(crate) fn annotations(
         "node" if set.is_dcgm() => "{{ or $labels.node $labels.Hostname $labels.instance }}".to_owned(),
         "node" => "{{ or $labels.node $labels.instance }}".to_owned(),
         "replica" => "{{ or $labels.pod $labels.instance }}".to_owned(),
+        "of_cluster" => OF_CLUSTER.to_owned(),
         "asked" => asked.clone(),
         "meaning" => by_code(&meanings(set, alert), ": "),
         "asks" => {
@@ -214,6 +218,9 @@ pub(crate) fn render(
             rest = tail;
         } else if let Some(tail) = action.strip_prefix(LITERAL_BRACES) {
             out.push_str("{{");
+            rest = tail;
+        } else if let Some(tail) = action.strip_prefix(OF_CLUSTER) {
+            out.extend(label("cluster").map(|cluster| format!(" of cluster {cluster}")));
             rest = tail;
         } else if let Some(question) = action.strip_prefix(ASKS.0) {
             let (question, tail) = question.split_once(ASKS.1).ok_or("a question has no end")?;
