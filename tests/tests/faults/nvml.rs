@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use e2e::{Node, Samples, wait::Final};
+use e2e::{Node, Samples, artefacts::repository, wait::Final};
 use sim::{
     Control,
     control::{Ecc, Event, EventKind, Fault, Garbage, Link, Mig, Scope, Severity, Xid},
@@ -240,9 +240,15 @@ fn events_of_other_types_are_counted_or_logged_where_the_driver_has_them() -> Re
     let before = exporter.settled()?;
     let codes = ["fatal_poison", "gpu_unavailable", "non_fatal_poison", "single_bit_ecc_storm"];
     let own = |device, code| [("device", device), ("kind", "nvml_event"), ("code", code)];
+    let runbook = fs::read_to_string(repository().join("docs/runbooks/GpuXidErrorDetected.md"))?;
     for code in codes {
         assert_eq!(before.value("accel_errors_total", &own("gpu1", code))?, 0.0, "{code}");
+        assert!(runbook.contains(&format!("<a id=\"code-{code}\">")), "{code}");
     }
+    assert_eq!(
+        before.all("accel_errors_total", &[("device", "gpu1"), ("kind", "nvml_event")]).count(),
+        codes.len()
+    );
     let kinds = [
         EventKind::PState,
         EventKind::MigConfig,
