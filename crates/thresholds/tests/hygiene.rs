@@ -151,6 +151,10 @@ fn matching_is_spelt_where_labels_may_differ() {
     }
 }
 
+/// How names begin of what devices and engines are measured by.
+const MEASURED: [&str; 10] =
+    ["accel_", "DCGM_", "vllm", "sglang", "ray_", "tgi_", "trtllm", "nv_", "te_", "ovms_"];
+
 /// Alerts that look at values of this moment, all or one.
 const AT_ONCE: [(&str, &str); 3] = [
     // It asks what is gone.
@@ -170,7 +174,7 @@ fn a_failed_scrape_does_not_end_what_holds_for_a_time() {
         walk(expr, &mut Vec::new(), &mut |node, _| match node {
             Expr::VectorSelector(selector) if selector.offset.is_none() => {
                 let name = selector.name.clone().unwrap_or_default();
-                if name.starts_with("accel:") {
+                if name.starts_with("accel:") || name.starts_with("llm:") {
                     recorded.insert(name)
                 } else {
                     bare.insert(name)
@@ -178,7 +182,7 @@ fn a_failed_scrape_does_not_end_what_holds_for_a_time() {
             }
             _ => {}
         });
-        bare.retain(|name| name.starts_with("accel_") || name.starts_with("DCGM_"));
+        bare.retain(|name| MEASURED.iter().any(|prefix| name.starts_with(prefix)));
         (bare, recorded)
     };
     let mut seen = 0;
