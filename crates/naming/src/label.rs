@@ -67,6 +67,7 @@ labels! {
     Action = "action", "What the driver says must be done before the device is healthy again",
         Closed(&["none", "gpu_reset", "node_reboot", "drain_p2p", "drain_and_reset", "recover_imex_domain", "bus_reset",
             "system_reboot", "repair", "other"]);
+    Address = "address", "PCI address, as sysfs writes it, of a device that no source lists", Open;
     Architecture = "architecture", "Name of the chip's architecture", Fact;
     Availability = "availability", "How many of a memory bank's spare rows are left",
         Closed(&["max", "high", "partial", "low", "none"]);
@@ -121,7 +122,8 @@ labels! {
     Interface = "interface", "Interface that knows who holds a device", Closed(&["pod_resources", "pod_info", "job_mapping"]);
     Job = "job", "Id of the batch job, or name of the systemd unit", Open;
     Kind = "kind", "Kind of link, of error source, of reset, of repair, of cycles, or of absence, according to the metric",
-        Closed(&["nvlink", "pcie", "c2c", "roce_internal", "roce_external", "xelink", "xid", "hlml_event", "ras", "reset", "hard",
+        Closed(&["nvlink", "pcie", "c2c", "roce_internal", "roce_external", "xelink", "xid", "sxid", "nvml_event", "hlml_event",
+            "ras", "reset", "wedged", "aer", "hard",
             "soft", "thread", "core", "amx", "memory_channel", "tpc", "unsupported", "no_data", "failed", "timed_out"]);
     Label = "label", "Name of the pod's label", Open;
     Lane = "lane", "Number of the link's lane, from 0; all for the link as a whole", Open;

@@ -263,6 +263,9 @@ pub(crate) struct ErrorCode {
     pub family: Family,
     pub kind: String,
     pub code: String,
+    /// Where not all codes of the family have that of its alert.
+    #[serde(default)]
+    pub severity: Option<Severity>,
     pub meaning: String,
     pub action: String,
 }
