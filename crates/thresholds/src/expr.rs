@@ -134,13 +134,13 @@ impl Context<'_> {
     }
 
     /// Matchers that leave out what accelscope prints under dcgm-exporter's names, so that it costs nothing; none where
-    /// the text names the job itself.
+    /// the text names the job itself, or is read by people, who know the instance.
     fn stock(&self, after: &str) -> Vec<String> {
         let inside = after
             .strip_prefix('{')
             .and_then(|braces| braces.split_once('}'))
             .map_or("", |(inside, _)| inside);
-        if !self.generations || inside.contains("job") {
+        if !self.generations || self.family.is_none() || inside.contains("job") {
             return Vec::new();
         }
         vec![format!("job!~\"{}\"", self.catalogue.own_jobs())]

@@ -93,6 +93,17 @@ fn a_field_with_two_names_is_read_under_both() {
         }
     }
     assert!(seen.len() > 15, "{seen:?}");
+    let (mut lines, word) = (0, |c: char| !c.is_ascii_alphanumeric() && c != '_');
+    for (path, text) in generate(Kind::Runbooks, &Overrides::default(), Names::Both, Format::Prometheus) {
+        for line in text.lines().filter(|line| line.starts_with("| `")) {
+            let has = |name: &str| line.split(word).any(|part| part == name);
+            for (old, new) in &renamed {
+                assert_eq!(has(old), has(new), "{path}: {line}");
+                lines += usize::from(has(old));
+            }
+        }
+    }
+    assert!(lines > 5, "{lines}");
 }
 
 #[test]
