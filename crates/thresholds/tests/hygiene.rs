@@ -75,6 +75,29 @@ fn counters_of_events_and_time_stand_under_a_rate() {
     }
 }
 
+/// An alert that wakes people is there for each family that its runbook names: an expression that reads a metric without
+/// a source in the family would leave it out without a word.
+#[test]
+fn a_critical_alert_has_a_rule_for_each_of_its_families() {
+    let rules = rules();
+    let pages = generate(Kind::Runbooks, &Overrides::default(), Names::Both, Format::Prometheus);
+    let (_, index) = pages.iter().find(|(path, _)| path.ends_with("README.md")).expect("an index");
+    let mut seen = 0;
+    for row in index.lines().filter(|row| row.starts_with("| [") && row.contains("critical")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let name = cells[1].trim_start_matches('[').split(']').next().expect("a name");
+        for family in cells[4].split(", ").filter(|family| *family != "all") {
+            let is_there = |rule: &Rule| {
+                rule.alert.as_deref() == Some(name)
+                    && rule.labels.get("family").is_some_and(|of| of == family)
+            };
+            assert!(rules.iter().any(|(_, rule)| is_there(rule)), "{name} of {family}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
 /// Rules that know one name of a field are silent over the other generation of dcgm-exporter.
 #[test]
 fn a_field_with_two_names_is_read_under_both() {
