@@ -22,8 +22,10 @@ pub(crate) struct Context<'a> {
     pub patient: bool,
 }
 
-/// How long that is, around a selector.
-const PATIENCE: (&str, &str) = ("last_over_time(", "[2m])");
+/// The last value that a selector had within that time.
+pub(crate) fn patient(selector: &str) -> String {
+    format!("last_over_time({selector}[2m])")
+}
 
 /// What a `$name` refers to.
 pub(crate) enum Name<'a> {
@@ -125,20 +127,20 @@ impl Context<'_> {
         let start = out.len();
         let rest = self.selector(out, selector, after);
         if self.patient && !rest.starts_with('[') && !rest.starts_with(" offset ") {
-            out.insert_str(start, PATIENCE.0);
-            out.push_str(PATIENCE.1);
+            let selector = out.split_off(start);
+            out.push_str(&patient(&selector));
         }
         Ok(rest)
     }
 
     /// Matchers that leave out what accelscope prints under dcgm-exporter's names, so that it costs nothing; none where
-    /// the text names the job itself.
+    /// the text names the job itself, or is read by people, who know the instance.
     fn stock(&self, after: &str) -> Vec<String> {
         let inside = after
             .strip_prefix('{')
             .and_then(|braces| braces.split_once('}'))
             .map_or("", |(inside, _)| inside);
-        if !self.generations || inside.contains("job") {
+        if !self.generations || self.family.is_none() || inside.contains("job") {
             return Vec::new();
         }
         vec![format!("job!~\"{}\"", self.catalogue.own_jobs())]
@@ -179,8 +181,7 @@ impl Context<'_> {
             (old, new) = (old + offset, new + offset);
             rest = &tail[end..];
         } else if self.patient {
-            let (before, after) = PATIENCE;
-            (old, new) = (format!("{before}{old}{after}"), format!("{before}{new}{after}"));
+            (old, new) = (patient(&old), patient(&new));
         }
         if (renamed.factor - 1.0).abs() > f64::EPSILON {
             new = format!("{new} * {}", renamed.factor);

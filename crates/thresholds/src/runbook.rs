@@ -61,7 +61,7 @@ fn families(alert: &Alert) -> String {
 fn context<'c>(catalogue: &'c Catalogue, bounds: &BTreeMap<String, Bound>) -> Context<'c> {
     let mut words = words(catalogue, None, bounds, &BTreeMap::new());
     words.extend(queries::LABELS.map(|(label, variable)| (label.to_owned(), variable.to_owned())));
-    Context { catalogue, family: None, origin: "", words, generations: false, patient: false }
+    Context { catalogue, family: None, origin: "", words, generations: true, patient: false }
 }
 
 fn page(catalogue: &Catalogue, alert: &Alert) -> Result<String, String> {

@@ -75,6 +75,29 @@ fn counters_of_events_and_time_stand_under_a_rate() {
     }
 }
 
+/// An alert that wakes people is there for each family that its runbook names: an expression that reads a metric without
+/// a source in the family would leave it out without a word.
+#[test]
+fn a_critical_alert_has_a_rule_for_each_of_its_families() {
+    let rules = rules();
+    let pages = generate(Kind::Runbooks, &Overrides::default(), Names::Both, Format::Prometheus);
+    let (_, index) = pages.iter().find(|(path, _)| path.ends_with("README.md")).expect("an index");
+    let mut seen = 0;
+    for row in index.lines().filter(|row| row.starts_with("| [") && row.contains("critical")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let name = cells[1].trim_start_matches('[').split(']').next().expect("a name");
+        for family in cells[4].split(", ").filter(|family| *family != "all") {
+            let is_there = |rule: &Rule| {
+                rule.alert.as_deref() == Some(name)
+                    && rule.labels.get("family").is_some_and(|of| of == family)
+            };
+            assert!(rules.iter().any(|(_, rule)| is_there(rule)), "{name} of {family}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
 /// Rules that know one name of a field are silent over the other generation of dcgm-exporter.
 #[test]
 fn a_field_with_two_names_is_read_under_both() {
@@ -93,6 +116,17 @@ fn a_field_with_two_names_is_read_under_both() {
         }
     }
     assert!(seen.len() > 15, "{seen:?}");
+    let (mut lines, word) = (0, |c: char| !c.is_ascii_alphanumeric() && c != '_');
+    for (path, text) in generate(Kind::Runbooks, &Overrides::default(), Names::Both, Format::Prometheus) {
+        for line in text.lines().filter(|line| line.starts_with("| `")) {
+            let has = |name: &str| line.split(word).any(|part| part == name);
+            for (old, new) in &renamed {
+                assert_eq!(has(old), has(new), "{path}: {line}");
+                lines += usize::from(has(old));
+            }
+        }
+    }
+    assert!(lines > 5, "{lines}");
 }
 
 #[test]
@@ -151,6 +185,10 @@ fn matching_is_spelt_where_labels_may_differ() {
     }
 }
 
+/// How names begin of what devices and engines are measured by.
+const MEASURED: [&str; 10] =
+    ["accel_", "DCGM_", "vllm", "sglang", "ray_", "tgi_", "trtllm", "nv_", "te_", "ovms_"];
+
 /// Alerts that look at values of this moment, all or one.
 const AT_ONCE: [(&str, &str); 3] = [
     // It asks what is gone.
@@ -170,7 +208,7 @@ fn a_failed_scrape_does_not_end_what_holds_for_a_time() {
         walk(expr, &mut Vec::new(), &mut |node, _| match node {
             Expr::VectorSelector(selector) if selector.offset.is_none() => {
                 let name = selector.name.clone().unwrap_or_default();
-                if name.starts_with("accel:") {
+                if name.starts_with("accel:") || name.starts_with("llm:") {
                     recorded.insert(name)
                 } else {
                     bare.insert(name)
@@ -178,7 +216,7 @@ fn a_failed_scrape_does_not_end_what_holds_for_a_time() {
             }
             _ => {}
         });
-        bare.retain(|name| name.starts_with("accel_") || name.starts_with("DCGM_"));
+        bare.retain(|name| MEASURED.iter().any(|prefix| name.starts_with(prefix)));
         (bare, recorded)
     };
     let mut seen = 0;
