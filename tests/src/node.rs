@@ -111,6 +111,15 @@ impl Node {
         self
     }
 
+    /// The variables of the machine, the last of a name deciding. A machine whose clock goes on and which was given no
+    /// workload has a steady one: the simulation's default follows the wall clock and rests for two minutes in ten, in
+    /// which nothing changes and devices may fall asleep, and a test must not depend on when it is run.
+    fn environment(&self) -> impl DoubleEndedIterator<Item = (&'static str, &str)> {
+        let is_frozen = self.environment.iter().any(|(name, _)| *name == "ACCELSIM_CLOCK");
+        let steady = (!is_frozen).then_some(("ACCELSIM_WORKLOAD", "decode"));
+        steady.into_iter().chain(self.environment.iter().map(|(name, value)| (*name, value.as_str())))
+    }
+
     /// Leaves the devices of other families out, for tests of one family.
     #[must_use]
     pub fn only(mut self, family: &str) -> Self {
@@ -197,7 +206,7 @@ impl Node {
             // Whoever runs the tests: the Level Zero driver lists engines to root alone.
             .env("ACCELSIM_EUID", "0")
             .env("ACCELSIM_CONTROL", self.control_file())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.environment())
             .current_dir(self.dir());
         command
     }
@@ -227,7 +236,7 @@ impl Node {
         if kernel.is_some() || shown.is_empty() {
             return Ok(());
         }
-        let value = |name| self.environment.iter().rev().find(|(known, _)| *known == name).map(|(_, v)| v);
+        let value = |name| self.environment().rev().find(|(known, _)| *known == name).map(|(_, value)| value);
         let parse = anyhow::Error::msg::<String>;
         let mut options = Options {
             machine: self.machine.clone(),

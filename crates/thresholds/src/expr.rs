@@ -17,7 +17,13 @@ pub(crate) struct Context<'a> {
     pub words: BTreeMap<String, String>,
     /// Whether fields of dcgm-exporter are read under the names of every generation.
     pub generations: bool,
+    /// Whether a value counts for a while after the last scrape that worked, or each failed one would end what has to
+    /// hold for a time.
+    pub patient: bool,
 }
+
+/// How long that is, around a selector.
+const PATIENCE: (&str, &str) = ("last_over_time(", "[2m])");
 
 /// What a `$name` refers to.
 pub(crate) enum Name<'a> {
@@ -43,7 +49,7 @@ pub(crate) fn resolve<'a>(name: &'a str, fields: &[String]) -> Result<Name<'a>, 
 impl Context<'_> {
     /// The same for the names of series, which have labels where selectors have matchers.
     pub fn of_series(&self) -> Self {
-        Self { origin: "", words: self.words.clone(), generations: false, ..*self }
+        Self { origin: "", words: self.words.clone(), generations: false, patient: false, ..*self }
     }
 
     /// Expands every reference of `text`.
@@ -116,7 +122,13 @@ impl Context<'_> {
                 (format!("{}{suffix}", metric.name.unwrap_or_default()), matcher.into_iter().collect())
             }
         };
-        Ok(self.selector(out, selector, after))
+        let start = out.len();
+        let rest = self.selector(out, selector, after);
+        if self.patient && !rest.starts_with('[') && !rest.starts_with(" offset ") {
+            out.insert_str(start, PATIENCE.0);
+            out.push_str(PATIENCE.1);
+        }
+        Ok(rest)
     }
 
     /// Matchers that leave out what accelscope prints under dcgm-exporter's names, so that it costs nothing; none where
@@ -166,6 +178,9 @@ impl Context<'_> {
             let offset = &rest[..rest.len() - tail.len() + end];
             (old, new) = (old + offset, new + offset);
             rest = &tail[end..];
+        } else if self.patient {
+            let (before, after) = PATIENCE;
+            (old, new) = (format!("{before}{old}{after}"), format!("{before}{new}{after}"));
         }
         if (renamed.factor - 1.0).abs() > f64::EPSILON {
             new = format!("{new} * {}", renamed.factor);

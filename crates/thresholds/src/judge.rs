@@ -122,8 +122,8 @@ pub struct Finding<'j> {
 pub struct Judge {
     signals: Vec<(Signal, Measure)>,
     reasons: Vec<Reason>,
-    /// XIDs after which the device or its node must be reset.
-    critical: BTreeSet<String>,
+    /// Kinds and codes of NVIDIA's errors after which the device or its node must be reset.
+    critical: BTreeSet<(String, String)>,
     /// XIDs that ask nothing of the device: those of an application, and those that ask for nothing.
     harmless: BTreeSet<String>,
     /// Names of the families in which critical ones stay open for a day.
@@ -181,17 +181,20 @@ impl Judge {
             let (_, measure) = MEASURES.into_iter().find(|(id, _)| *id == signal.id)?;
             Some((signal, measure))
         };
+        let (mut critical, mut harmless) = (BTreeSet::new(), BTreeSet::new());
         let mut codes = BTreeMap::new();
         for event in files.events {
+            if event.severity == Some(Severity::Critical) {
+                critical.insert((event.kind.clone(), event.code.clone()));
+            }
             codes.insert((event.kind, event.code), (event.meaning, named(&event.action)));
         }
-        let (mut critical, mut harmless) = (BTreeSet::new(), BTreeSet::new());
         for xid in files.xids {
             for code in xid.codes {
                 let meaning = naming::xid_text(u64::from(code)).to_owned();
                 codes.insert((XID.to_owned(), code.to_string()), (meaning, named(&xid.action)));
                 if xid.severity == Severity::Critical {
-                    critical.insert(code.to_string());
+                    critical.insert((XID.to_owned(), code.to_string()));
                 } else if xid.severity == Severity::Info || xid.bucket == RESTART_APP {
                     harmless.insert(code.to_string());
                 }
@@ -202,7 +205,7 @@ impl Judge {
                 signal
                     .exprs
                     .iter()
-                    .filter(|(_, text)| text.contains("&xid_critical"))
+                    .filter(|(_, text)| text.contains("&code_critical"))
                     .map(|(family, _)| family.clone())
             });
         let stay_open = stay_open.collect();
@@ -238,6 +241,11 @@ impl Judge {
         (number.map(naming::xid_text), None)
     }
 
+    /// Whether the device or its node must be reset after one of NVIDIA's errors.
+    fn is_critical(&self, kind: &str, code: &str) -> bool {
+        self.critical.contains(&(kind.to_owned(), code.to_owned()))
+    }
+
     /// The events that are new or open, of those that are `known` by their times.
     fn open<'p>(&self, known: &'p [Point], facts: &dyn Facts) -> Vec<&'p Point> {
         let now = facts.now();
@@ -246,8 +254,11 @@ impl Judge {
         let waits = !is_settled && self.stay_open.contains(facts.family().name());
         let is_open = |event: &&Point| {
             let age = now - event.value;
-            let is_critical = event.label(Label::Code).is_some_and(|code| self.critical.contains(code));
-            age.abs() < WINDOW_SECONDS as f64 || waits && is_critical && age < CRITICAL_SECONDS
+            let is_critical = || {
+                let (kind, code) = (event.label(Label::Kind), event.label(Label::Code));
+                kind.zip(code).is_some_and(|(kind, code)| self.is_critical(kind, code))
+            };
+            age.abs() < WINDOW_SECONDS as f64 || waits && age < CRITICAL_SECONDS && is_critical()
         };
         known.iter().filter(is_open).collect()
     }
@@ -259,8 +270,8 @@ impl Judge {
         if open == 0 && facts.values(ERRORS.id, &[]).is_empty() && known.is_empty() {
             return None;
         }
-        let rose = known.is_empty() && facts.rise(ERRORS.id) > 0.0;
-        Some(if rose { 1.0 } else { open as f64 })
+        let rose = usize::from(facts.rise(ERRORS.id) > 0.0);
+        Some(open.max(rose) as f64)
     }
 
     /// 0 not throttled, 1 by choice, 2 by heat or hardware.
@@ -325,8 +336,9 @@ fn reads(signal: &Signal, facts: &dyn Facts, name: &str) -> bool {
 /// Whether one of the conditions holds that are red at any value.
 fn is_red_also(signal: &Signal, facts: &dyn Facts) -> bool {
     let conditions = signal.red_also.get(Vocabulary::Unified).into_iter().flatten();
-    let flags = conditions.filter_map(|text| Id::of_handle(text.strip_prefix('$')?.strip_suffix(" == 1")?));
-    flags.into_iter().any(|flag| highest(facts.values(flag, &[])) == Some(1.0))
+    let mut flags =
+        conditions.flat_map(|text| crate::expr::names(text)).filter_map(|(name, _)| Id::of_handle(name));
+    flags.any(|flag| highest(facts.values(flag, &[])) == Some(1.0))
 }
 
 fn highest(values: Vec<f64>) -> Option<f64> {

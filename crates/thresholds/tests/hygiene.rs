@@ -75,6 +75,26 @@ fn counters_of_events_and_time_stand_under_a_rate() {
     }
 }
 
+/// Rules that know one name of a field are silent over the other generation of dcgm-exporter.
+#[test]
+fn a_field_with_two_names_is_read_under_both() {
+    let renamed: Vec<_> = naming::vendor_names()
+        .filter(|row| row.generation == Some(naming::DcgmGeneration::V4_8))
+        .filter_map(|row| Some((row.name, row.other?.name)))
+        .chain([("DCGM_FI_DEV_GET_GPU_RECOVERY_ACTION", "DCGM_FI_DEV_GPU_RECOVERY_ACTION")])
+        .collect();
+    let mut seen = BTreeSet::new();
+    for (path, rule, expr) in parsed() {
+        let mut names = BTreeSet::new();
+        walk(&expr, &mut Vec::new(), &mut |node, _| names.extend(selector_name(node).map(str::to_owned)));
+        for (old, new) in &renamed {
+            assert_eq!(names.contains(*old), names.contains(*new), "{path}: {old}, {new}: {}", rule.expr);
+            seen.extend(names.contains(*old).then_some(*old));
+        }
+    }
+    assert!(seen.len() > 15, "{seen:?}");
+}
+
 #[test]
 fn matching_is_spelt_where_labels_may_differ() {
     for (path, rule, expr) in parsed() {
@@ -88,6 +108,16 @@ fn matching_is_spelt_where_labels_may_differ() {
                     VectorMatchCardinality::ManyToOne(_) | VectorMatchCardinality::OneToMany(_)
                 );
                 assert!(!many || modifier.matching.is_some(), "{path}: {}", rule.expr);
+                // Two clusters may have a node, an address or a backend of one name; a UUID is nobody else's.
+                if let Some(LabelModifier::Include(labels)) = &modifier.matching {
+                    let has = |wanted: &[&str]| {
+                        wanted.iter().any(|label| labels.labels.contains(&(*label).to_owned()))
+                    };
+                    let is_told_apart = has(&["cluster", "uuid", "UUID"]);
+                    let is_local =
+                        has(&["instance", "node", "device", "gpu", "name", "capability", "target_model"]);
+                    assert!(is_told_apart || !is_local, "{path}: matches across clusters: {}", rule.expr);
+                }
             }
             if let Expr::Aggregate(aggregate) = node {
                 // An aggregation without labels forgets the cluster.
@@ -119,6 +149,61 @@ fn matching_is_spelt_where_labels_may_differ() {
             }
         });
     }
+}
+
+/// Alerts that look at values of this moment, all or one.
+const AT_ONCE: [(&str, &str); 3] = [
+    // It asks what is gone.
+    ("MetricsMissingAfterUpgrade", ""),
+    // Where no driver counts its devices: one that is called otherwise is not two.
+    ("DeviceMissing", "accel_device_up"),
+    ("EdgeNodeSilent", "accel_device_up"),
+];
+
+/// What holds for a time must not begin anew with each scrape that fails: alerts about devices, and the recordings that
+/// they read, look at values of devices over a window or back in time.
+#[test]
+fn a_failed_scrape_does_not_end_what_holds_for_a_time() {
+    let rules = parsed();
+    let reads = |expr: &Expr| {
+        let (mut bare, mut recorded) = (BTreeSet::new(), BTreeSet::new());
+        walk(expr, &mut Vec::new(), &mut |node, _| match node {
+            Expr::VectorSelector(selector) if selector.offset.is_none() => {
+                let name = selector.name.clone().unwrap_or_default();
+                if name.starts_with("accel:") {
+                    recorded.insert(name)
+                } else {
+                    bare.insert(name)
+                };
+            }
+            _ => {}
+        });
+        bare.retain(|name| name.starts_with("accel_") || name.starts_with("DCGM_"));
+        (bare, recorded)
+    };
+    let mut seen = 0;
+    for (path, rule, expr) in
+        rules.iter().filter(|(path, rule, _)| rule.alert.is_some() && !path.contains("operator"))
+    {
+        let (mut bare, mut open) = reads(expr);
+        let mut known = BTreeSet::new();
+        while let Some(name) = open.pop_first() {
+            if known.insert(name.clone()) {
+                for (_, _, expr) in
+                    rules.iter().filter(|(of, rule, _)| of == path && rule.record.as_ref() == Some(&name))
+                {
+                    let (more, recorded) = reads(expr);
+                    bare.extend(more);
+                    open.extend(recorded);
+                }
+            }
+        }
+        let alert = rule.alert.as_deref().unwrap_or_default();
+        bare.retain(|name| !AT_ONCE.contains(&(alert, "")) && !AT_ONCE.contains(&(alert, name)));
+        assert!(bare.is_empty(), "{path}: {alert} ends at a failed scrape: {bare:?}");
+        seen += 1;
+    }
+    assert!(seen > 50, "{seen}");
 }
 
 #[test]

@@ -89,6 +89,10 @@ impl Machine {
         self.state().devices = devices.to_vec();
     }
 
+    pub fn devices(&self) -> Vec<&'static str> {
+        self.state().devices.clone()
+    }
+
     pub fn rename(&self, key: &'static str, name: &'static str) {
         self.state().renamed.insert(key, name);
     }
@@ -315,7 +319,8 @@ pub fn timing() -> Timing {
         interval: Duration::from_millis(20),
         second_sample: Duration::from_millis(5),
         fine: None,
-        deadline: Duration::from_millis(300),
+        // A busy machine may be away from a thread for this long; past it, a healthy device is down.
+        deadline: Duration::from_secs(1),
         enumerate: Duration::from_millis(50),
         first_retry: Duration::from_millis(10),
         last_retry: Duration::from_millis(40),

@@ -62,8 +62,9 @@ impl Server {
         Self::with(machine, web(), None)
     }
 
-    /// With a unix socket as well.
+    /// With a unix socket as well. Every device of the machine is up.
     pub fn with(machine: &Machine, web: Web, unix: Option<&Path>) -> Self {
+        let devices = machine.devices();
         let (machine, unix) = (machine.clone(), unix.map(|path| format!("unix:{}", path.display())));
         let addresses = ["127.0.0.1:0"].into_iter().chain(unix.as_deref());
         let listeners: Vec<_> = addresses
@@ -93,6 +94,7 @@ impl Server {
                 incident: None,
                 detach: Some(crate::http::authority::Authority::new("", None).expect("no file")),
                 metrics: Chosen::all([]),
+                kernel_log: None,
             }
             .run(|| async {
                 // A test that fails drops the sender, which is as good as sending.
@@ -101,6 +103,9 @@ impl Server {
         });
         let server = Self { address, stop: Some(stop), thread: Some(thread) };
         eventually("ready", || server.get("/-/ready").starts_with("HTTP/1.1 200"), || server.get("/-/ready"));
+        for device in devices {
+            server.until(&format!("accel_device_up{{family=\"nvidia\",device=\"{device}\""), 1.0);
+        }
         server
     }
 
@@ -129,13 +134,6 @@ impl Server {
             line.rsplit(' ').next()?.parse::<f64>().ok()
         };
         eventually(series, || value().is_some_and(|value| value >= least), || self.get("/metrics"));
-    }
-
-    /// Waits until these devices are up: a server is ready before the last of its devices was read.
-    pub fn until_up(&self, devices: &[&str]) {
-        for device in devices {
-            self.until(&format!("accel_device_up{{family=\"nvidia\",device=\"{device}\""), 1.0);
-        }
     }
 
     pub fn stop(&mut self) -> Duration {
@@ -298,12 +296,13 @@ fn a_hung_device_slows_no_scrape() {
         let slowest = scraper.join().expect("no panic");
         assert!(slowest < Duration::from_millis(500), "a scrape took {slowest:?}");
     }
-    let body = server.get("/metrics");
-    assert!(
-        body.contains("accel_device_up{family=\"nvidia\",device=\"gpu0\",uuid=\"uuid-gpu0\"} 0\n"),
-        "{body}"
-    );
-    assert!(body.contains("accel_device_up{family=\"nvidia\",device=\"gpu1\",uuid=\"uuid-gpu1\"} 1\n"));
+    let metrics = || server.get("/metrics");
+    let is = |device, up| {
+        let series =
+            format!("accel_device_up{{family=\"nvidia\",device=\"{device}\",uuid=\"uuid-{device}\"}} {up}\n");
+        metrics().contains(&series)
+    };
+    eventually("one is down and the other up", || is("gpu0", 0) && is("gpu1", 1), metrics);
     machine.set("sample gpu0", Act::Succeed);
     machine.set("devices", Act::Succeed);
 }
@@ -360,7 +359,7 @@ fn a_client_elsewhere_sees_no_path_and_no_error_text() {
     let routes = Routes {
         node: Arc::clone(&node),
         bodies: bodies(&node, &counts),
-        live: Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node), Rc::new(Judge::builtin())),
+        live: live(&node),
         telemetry_path: "/metrics".to_owned(),
         connections: Rc::new(Connections::new(web().limits, web().timeouts, counts)),
         guard: open(),
@@ -465,6 +464,13 @@ fn everything() -> Vocabularies {
 /// No web configuration.
 fn open() -> Rc<Guard> {
     Rc::new(Guard::new(None, false))
+}
+
+/// The page of a node.
+pub fn live(node: &Arc<NodeState>) -> Live {
+    let judge = Rc::new(Judge::builtin());
+    let verdicts = Rc::new(Verdicts::new(Arc::clone(node), Rc::clone(&judge)));
+    Live::new("fake-exporter", "node1".to_owned(), Arc::clone(node), judge, verdicts)
 }
 
 fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {

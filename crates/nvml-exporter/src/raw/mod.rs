@@ -9,6 +9,7 @@
 //! Source of every signature, constant and struct: `nvml.h` of the CUDA toolkit.
 
 mod device;
+mod event_types;
 mod events;
 mod fabric;
 mod field_values;
@@ -22,7 +23,8 @@ mod rare;
 mod sample;
 
 pub use device::{Gpu, InforomObject, Instance};
-pub use events::{EventSet, SystemEvents, XidEvent};
+pub use event_types::{Purpose, codes as event_codes};
+pub use events::{Event, EventSet, SystemEvents};
 pub use fabric::Fabric;
 pub use field_values::FieldValues;
 pub use fields::{FieldKey, LinkField, SummedLinkField};

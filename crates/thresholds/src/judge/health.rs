@@ -6,9 +6,10 @@
 use naming::{
     Label,
     catalogue::{
-        AMX_MISSING, ERROR_LAST, FABRIC_REGISTRATION_FAILED, FABRIC_UNHEALTHY, PAGES_RETIRED,
-        PCIE_GENERATION, PCIE_GENERATION_MAX, PCIE_WIDTH, PCIE_WIDTH_MAX, RECOVERY_ACTION, ROW_REMAP_BANKS,
-        ROW_REMAP_FAILED, ROW_REMAP_PENDING, SRAM_ECC_THRESHOLD, UTILIZATION,
+        AMX_MISSING, BANK_REMAP_PENDING, ERROR_LAST, FABRIC_REGISTRATION_FAILED, FABRIC_UNHEALTHY,
+        MEMORY_UNREPAIRABLE, PAGES_PENDING, PAGES_RETIRED, PCIE_GENERATION, PCIE_GENERATION_MAX, PCIE_WIDTH,
+        PCIE_WIDTH_MAX, RECOVERY_ACTION, REPAIR_PENDING, ROW_REMAP_BANKS, ROW_REMAP_FAILED,
+        ROW_REMAP_PENDING, SRAM_ECC_THRESHOLD, UTILIZATION,
     },
 };
 
@@ -114,7 +115,7 @@ const PENDING: &str = "MemoryRepairPending";
 use Health::{Degraded, Failed, Unknown};
 
 /// Every reason, the worst first.
-pub static REASONS: [HealthReason; 28] = [
+pub static REASONS: [HealthReason; 30] = [
     reason("hung", Failed, LOST, "a driver call about the device does not return", |_, of| {
         is(of, Presence::Hung)
     }),
@@ -135,7 +136,8 @@ pub static REASONS: [HealthReason; 28] = [
         ERROR,
         "an error after which the device must be reset or replaced",
         |judge, of| {
-            judge.open_codes(of, |kind, code| kind == EVENT || kind == XID && judge.critical.contains(code))
+            judge
+                .open_codes(of, |kind, code| [EVENT, WEDGED].contains(&kind) || judge.is_critical(kind, code))
         },
     ),
     reason("ras_error", Failed, ERROR, "an uncorrectable error that the driver counts", |judge, of| {
@@ -154,6 +156,13 @@ pub static REASONS: [HealthReason; 28] = [
         "MemoryRepairNeeded",
         "a bad memory row could not be replaced",
         |_, of| flag(of, ROW_REMAP_FAILED.id),
+    ),
+    reason(
+        "memory_unrepairable",
+        Failed,
+        "MemoryRepairNeeded",
+        "defective memory has no repair left",
+        |_, of| flag(of, MEMORY_UNREPAIRABLE.id),
     ),
     reason("firmware_wedged", Failed, "RecoveryActionNeeded", "the firmware must be repaired", |_, of| {
         asked(of, |action| action == REPAIR)
@@ -226,8 +235,9 @@ pub static REASONS: [HealthReason; 28] = [
     },
     reason("device_error", Degraded, ERROR, "an error that a person must look at", |judge, of| {
         judge.open_codes(of, |kind, code| {
-            let is_xid = kind == XID && !judge.critical.contains(code) && !judge.harmless.contains(code);
-            is_xid || ![XID, EVENT, RAS, RESET].contains(&kind)
+            let is_harmless = kind == XID && judge.harmless.contains(code);
+            let is_other = [EVENT, WEDGED, RAS, RESET].contains(&kind);
+            !is_other && !is_harmless && !judge.is_critical(kind, code)
         })
     }),
     reason("device_reset", Degraded, ERROR, "the driver reset the device or an engine of it", |judge, of| {
@@ -244,8 +254,18 @@ pub static REASONS: [HealthReason; 28] = [
         },
     ),
     reason("repair_pending", Degraded, PENDING, "a memory repair waits for a reset", |_, of| {
-        pending(of, || flag(of, ROW_REMAP_PENDING.id))
+        pending(of, || {
+            let flags = [ROW_REMAP_PENDING.id, BANK_REMAP_PENDING.id, PAGES_PENDING.id];
+            flags.into_iter().find_map(|id| flag(of, id)).or_else(|| repair(of, "memory_channel"))
+        })
     }),
+    reason(
+        "tpc_repair_pending",
+        Degraded,
+        PENDING,
+        "the repair of a processing cluster (TPC) waits for a reset",
+        |_, of| pending(of, || repair(of, "tpc")),
+    ),
     reason(
         "on_chip_errors",
         Degraded,
@@ -314,8 +334,10 @@ pub static REASONS: [HealthReason; 28] = [
     },
 ];
 
-/// Kinds of errors: the events of a vendor's library, of which all ask for a reset; RAS counters; resets by the driver.
+/// Kinds of errors: the events of a vendor's library, of which all ask for a reset; a GPU that its driver has given up; RAS
+/// counters; resets by the driver.
 const EVENT: &str = "hlml_event";
+const WEDGED: &str = "wedged";
 const RAS: &str = "ras";
 const RESET: &str = "reset";
 
@@ -402,9 +424,16 @@ fn flag(of: &dyn Watched, id: naming::Id) -> Option<String> {
     (highest(of.values(id, &[])) == Some(1.0)).then(String::new)
 }
 
-/// What holds unless the same memory cannot be repaired at all.
+/// What holds unless the device must be replaced for its memory anyway.
 fn pending(of: &dyn Watched, holds: impl FnOnce() -> Option<String>) -> Option<String> {
-    if flag(of, ROW_REMAP_FAILED.id).is_some() { None } else { holds() }
+    let is_past_repair =
+        [ROW_REMAP_FAILED.id, MEMORY_UNREPAIRABLE.id].into_iter().any(|id| flag(of, id).is_some());
+    if is_past_repair { None } else { holds() }
+}
+
+/// Whether the repair of this kind of part waits for a reset.
+fn repair(of: &dyn Watched, kind: &str) -> Option<String> {
+    (highest(of.values(REPAIR_PENDING.id, &[(Label::Kind, kind)])) == Some(1.0)).then(String::new)
 }
 
 /// The recovery actions that the driver asks for.
