@@ -72,6 +72,9 @@ impl Facts for Seen<'_> {
     fn series(&self, metric: Id) -> Vec<Point> {
         self.known.series(metric)
     }
+    fn values(&self, metric: Id, wanted: &[(Label, &str)]) -> Vec<f64> {
+        self.known.values(metric, wanted)
+    }
     fn rise(&self, metric: Id) -> f64 {
         self.known.rise(metric)
     }

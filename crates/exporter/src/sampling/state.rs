@@ -65,7 +65,7 @@ impl Generation {
 
 fn present(identity: &Arc<Identity>) -> Present {
     let identity = Arc::clone(identity);
-    Present { identity, memory_used: None, busy_seconds: BTreeMap::new(), clients: Vec::new() }
+    Present { identity, memory_used: None, busy_seconds: Vec::new(), clients: Vec::new() }
 }
 
 /// Notes what the device itself says of its use.
@@ -75,7 +75,7 @@ fn note_use(device: &mut Present, subject: &Subject) {
     }
     for reading in subject.of(ENGINE_BUSY.id) {
         if let Some(engine) = reading.labels.word(Label::Engine) {
-            device.busy_seconds.insert(engine, reading.value.as_f64());
+            device.busy_seconds.push((engine, reading.value.as_f64()));
         }
     }
 }

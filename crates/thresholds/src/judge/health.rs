@@ -13,7 +13,7 @@ use naming::{
     },
 };
 
-use super::{Facts, Judge, MEMORY, Point, XID, headroom, highest, reads, sum, with};
+use super::{Facts, Judge, MEMORY, Point, XID, headroom, highest, reads, sum};
 use crate::catalogue;
 
 /// Whether a device can be given work. In the order in which a node's verdict follows from its devices': what is known
@@ -176,8 +176,8 @@ pub static REASONS: [HealthReason; 30] = [
             // An error that is open says the same, with its code, as in the rules.
             let says_more = ["critical_error", "ras_error", "device_error"];
             let mut reasons = REASONS.iter().filter(|reason| says_more.contains(&reason.name));
-            let is_said = reasons.any(|reason| (reason.holds)(judge, of).is_some());
-            asked(of, |action| action != REPAIR).filter(|_| !is_said)
+            let mut is_said = || reasons.any(|reason| (reason.holds)(judge, of).is_some());
+            asked(of, |action| action != REPAIR).filter(|_| !is_said())
         },
     ),
     reason("links_down", Degraded, "LinkDown", "fewer links are up than within a day", |_, of| {
@@ -275,13 +275,13 @@ pub static REASONS: [HealthReason; 30] = [
     ),
     reason("no_spare_row", Degraded, PENDING, "a memory bank has no spare row left", |_, of| {
         pending(of, || {
-            let banks = sum(with(of, ROW_REMAP_BANKS.id, &[(Label::Availability, "none")]));
+            let banks = sum(of.values(ROW_REMAP_BANKS.id, &[(Label::Availability, "none")]));
             banks.filter(|banks| *banks > 0.0).map(|banks| format!("{banks} banks"))
         })
     }),
     reason("pages_retired", Degraded, PENDING, "more than eight memory pages are retired", |judge, of| {
         pending(of, || {
-            let pages = sum(with(of, PAGES_RETIRED.id, &[(Label::Cause, "double_bit")]))?;
+            let pages = sum(of.values(PAGES_RETIRED.id, &[(Label::Cause, "double_bit")]))?;
             judge.is_past(ROWS, "amber", pages).then(|| format!("{pages} pages"))
         })
     }),
@@ -305,7 +305,7 @@ pub static REASONS: [HealthReason; 30] = [
             "PcieDegraded",
             "the PCIe link has too few lanes or a low generation",
             |_, of| {
-                let one = |id| highest(of.series(id));
+                let one = |id| highest(of.values(id, &[]));
                 let less = |now, most| one(now).zip(one(most)).filter(|(now, most)| now < most);
                 let width = less(PCIE_WIDTH.id, PCIE_WIDTH_MAX.id)
                     .map(|(now, most)| format!("{now} of {most} lanes"));
@@ -421,7 +421,7 @@ fn is(of: &dyn Watched, presence: Presence) -> Option<String> {
 }
 
 fn flag(of: &dyn Watched, id: naming::Id) -> Option<String> {
-    (highest(of.series(id)) == Some(1.0)).then(String::new)
+    (highest(of.values(id, &[])) == Some(1.0)).then(String::new)
 }
 
 /// What holds unless the device must be replaced for its memory anyway.
@@ -433,7 +433,7 @@ fn pending(of: &dyn Watched, holds: impl FnOnce() -> Option<String>) -> Option<S
 
 /// Whether the repair of this kind of part waits for a reset.
 fn repair(of: &dyn Watched, kind: &str) -> Option<String> {
-    (highest(with(of, REPAIR_PENDING.id, &[(Label::Kind, kind)])) == Some(1.0)).then(String::new)
+    (highest(of.values(REPAIR_PENDING.id, &[(Label::Kind, kind)])) == Some(1.0)).then(String::new)
 }
 
 /// The recovery actions that the driver asks for.

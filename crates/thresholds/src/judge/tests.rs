@@ -74,6 +74,11 @@ impl Facts for Known {
     fn series(&self, metric: Id) -> Vec<Point> {
         self.series.get(&metric).cloned().unwrap_or_default()
     }
+    fn values(&self, metric: Id, wanted: &[(Label, &str)]) -> Vec<f64> {
+        let is_wanted =
+            |point: &Point| wanted.iter().all(|(label, value)| point.label(*label) == Some(value));
+        self.series(metric).into_iter().filter(is_wanted).map(|point| point.value).collect()
+    }
     fn rise(&self, _: Id) -> f64 {
         self.rise
     }

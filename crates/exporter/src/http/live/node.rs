@@ -14,7 +14,7 @@ use naming::{
         POWER_LIMIT, TEMPERATURE, TEMPERATURE_LIMIT, THROTTLE_ACTIVE, UTILIZATION,
     },
 };
-use reading::Subject;
+use reading::{Reading, Subject};
 use serde::{Serialize, Serializer};
 use thresholds::{Facts, HealthReason, Judge, Point, State};
 
@@ -258,6 +258,13 @@ impl Facts for Known<'_> {
         self.snapshot.whole().flat_map(|subject| series(subject, metric)).collect()
     }
 
+    fn values(&self, metric: Id, wanted: &[(Label, &str)]) -> Vec<f64> {
+        let is_wanted =
+            |reading: &&Reading| wanted.iter().all(|(label, value)| reading.labels.has(*label, value));
+        let readings = self.snapshot.whole().flat_map(|subject| subject.of(metric));
+        readings.filter(is_wanted).map(|reading| reading.value.as_f64()).collect()
+    }
+
     fn rise(&self, metric: Id) -> f64 {
         self.device.history(|history| history.rise(metric, self.now))
     }
@@ -268,7 +275,7 @@ impl Facts for Known<'_> {
 }
 
 fn series(subject: &Subject, metric: Id) -> Vec<Point> {
-    let point = |reading: &reading::Reading| {
+    let point = |reading: &Reading| {
         let mut labels = Vec::new();
         reading.labels.for_each(|label, value| labels.push((label, value.to_owned())));
         Point { labels, value: reading.value.as_f64() }
