@@ -202,6 +202,7 @@ impl Node {
             .env("NODE_NAME", NODE_NAME)
             // As in the service's unit.
             .env("MALLOC_ARENA_MAX", "2")
+            .env("MALLOC_TOP_PAD_", "16384")
             // Whoever runs the tests: the Level Zero driver lists engines to root alone.
             .env("ACCELSIM_EUID", "0")
             .env("ACCELSIM_CONTROL", self.control_file())

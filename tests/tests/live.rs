@@ -141,6 +141,7 @@ fn tiles_change_when_a_fault_is_injected() -> Result<()> {
         ("gpu1", "Throttling: by heat or hardware"),
         ("gpu2", "Device memory used"),
         ("gpu3", "Double Bit ECC Error"),
+        ("gpu3", "Health failed: critical error (xid 48)"),
     ] {
         let tile = tile(after, name)?;
         ensure!(tile["text"].as_str().is_some_and(|shown| shown.contains(text)), "{text}: {tile}");

@@ -26,6 +26,7 @@ mod hostile;
 mod incident;
 mod isolation;
 mod kernel_abi;
+mod kernel_log;
 mod level_zero;
 mod level_zero_faults;
 mod live;

@@ -50,10 +50,10 @@ usage: cargo xtask COMMAND
   generate [--check]                   write the pages of docs/ that are generated, alerts/, dashboards/, examples/federation/ and the
                                        chart's copies; --check only compares
   bless                                write the golden files of the end-to-end tests anew, and what follows
-  bench [scrapes [--old PROGRAM]|workloads|page|incident|rules|sizes] [--quick]
+  bench [scrapes [--old PROGRAM]|workloads|page|incident|kernel-log|rules|sizes] [--quick]
                                        measure scrapes beside other exporters (and another build of accelscope), holders of
-                                       devices and TLS (as root), the page of a node, incident mode, rules at fleet size, and
-                                       the artefacts
+                                       devices and TLS (as root), the page of a node, incident mode, a flooded kernel
+                                       log, rules at fleet size, and the artefacts
   faults [--only TEXT] [--dwell SECONDS] [--json]
                                        every source with every fault that it can have, and what each costs
   soak [--hours N] [--seed N] [--only TEXT] [--release]
@@ -105,6 +105,7 @@ fn bench(words: &[&str]) -> Result<()> {
             bench::workloads::run(extent)?;
             bench::page::run(extent)?;
             bench::incident::run(extent)?;
+            bench::kernel_log::run(extent)?;
             bench::rules::run(extent)?;
             bench::sizes::run()
         }
@@ -115,10 +116,11 @@ fn bench(words: &[&str]) -> Result<()> {
         ["workloads"] => bench::workloads::run(extent),
         ["page"] => bench::page::run(extent),
         ["incident"] => bench::incident::run(extent),
+        ["kernel-log"] => bench::kernel_log::run(extent),
         ["sizes"] => bench::sizes::run(),
         ["rules"] => bench::rules::run(extent),
         _ => bail!(
-            "bench: unknown part `{}`; it takes scrapes (with --old PROGRAM), workloads, page, incident, rules or sizes, and --quick",
+            "bench: unknown part `{}`; it takes scrapes (with --old PROGRAM), workloads, page, incident, kernel-log, rules or sizes, and --quick",
             part.join(" ")
         ),
     }

@@ -20,6 +20,7 @@ mod health;
 mod http;
 mod incident;
 mod isolation;
+mod kernel_log;
 mod sampling;
 mod self_metrics;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod command_line;
 mod detach;
-mod fake;
+pub mod fake;
 mod http;
 mod limits;
 mod live;

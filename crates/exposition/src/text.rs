@@ -157,9 +157,11 @@ impl Writer for Text {
 
 /// Appends `text` with a backslash before each of `specials`, and a line input as `\n`.
 fn push_escaped(out: &mut Vec<u8>, text: &str, specials: &[u8]) {
-    // The special characters are ASCII, so no byte of a multi-byte character can equal one.
+    // Whatever the place, no other character is special; nearly all that is printed are label values without one. These
+    // are ASCII, so no byte of a multi-byte character can equal one.
+    let is_special = |byte: &u8| matches!(byte, b'\\' | b'\n' | b'"') && specials.contains(byte);
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| specials.contains(byte)) {
+    while let Some(at) = rest.iter().position(is_special) {
         out.extend_from_slice(&rest[..at]);
         out.extend_from_slice(&[b'\\', if rest[at] == b'\n' { b'n' } else { rest[at] }]);
         rest = &rest[at + 1..];

@@ -67,6 +67,7 @@ labels! {
     Action = "action", "What the driver says must be done before the device is healthy again",
         Closed(&["none", "gpu_reset", "node_reboot", "drain_p2p", "drain_and_reset", "recover_imex_domain", "bus_reset",
             "system_reboot", "repair", "other"]);
+    Address = "address", "PCI address, as sysfs writes it, of a device that no source lists", Open;
     Architecture = "architecture", "Name of the chip's architecture", Fact;
     Availability = "availability", "How many of a memory bank's spare rows are left",
         Closed(&["max", "high", "partial", "low", "none"]);
@@ -121,7 +122,8 @@ labels! {
     Interface = "interface", "Interface that knows who holds a device", Closed(&["pod_resources", "pod_info", "job_mapping", "open_files"]);
     Job = "job", "Id of the batch job, or name of the systemd unit", Open;
     Kind = "kind", "Kind of link, of error source, of reset, of repair, of cycles, or of absence, according to the metric",
-        Closed(&["nvlink", "pcie", "c2c", "roce_internal", "roce_external", "xelink", "xid", "hlml_event", "ras", "reset", "hard",
+        Closed(&["nvlink", "pcie", "c2c", "roce_internal", "roce_external", "xelink", "xid", "sxid", "nvml_event", "hlml_event",
+            "ras", "reset", "wedged", "aer", "hard",
             "soft", "thread", "core", "amx", "memory_channel", "tpc", "unsupported", "no_data", "failed", "timed_out"]);
     Label = "label", "Name of the pod's label", Open;
     Lane = "lane", "Number of the link's lane, from 0; all for the link as a whole", Open;
@@ -162,7 +164,8 @@ labels! {
             "lost", "hung", "gone", "missing", "stale", "starting", "detached", "recovery_action", "firmware_wedged", "critical_error",
             "device_error", "ras_error", "device_reset", "uncorrectable_errors", "remap_failed", "repair_pending",
             "no_spare_row", "on_chip_errors", "pages_retired", "rows_remapped", "links_down", "link_errors",
-            "pcie_degraded", "fabric", "throttled", "overheating", "resetting", "amx_missing"]);
+            "pcie_degraded", "fabric", "throttled", "overheating", "resetting", "amx_missing", "memory_unrepairable",
+            "tpc_repair_pending"]);
     RegistrationStatus = "registration_status", "What registration with the fabric manager returned", Fact;
     RenderNode = "render_node", "The kernel's name of the GPU's render node below /dev/dri, which may differ after each boot", Fact;
     Result = "result", "What became of an alert, or of sending one on to a peer",

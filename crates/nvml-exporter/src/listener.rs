@@ -1,4 +1,4 @@
-//! The thread that waits for XIDs.
+//! The thread that waits for events.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,16 +15,17 @@ use reading::{Fault, FaultCode, Measured, Notify};
 use source::{Throttle, lock};
 
 use crate::{
-    raw::{EventSet, Gpu, LOSSES, Library, SystemEvents, XidEvent},
-    xid::{self, XidHistory, XidLog},
+    announced::{Announced, History},
+    raw::{Event, EventSet, Gpu, LOSSES, Library, Purpose, SystemEvents, event_codes},
+    xid,
 };
 
-/// Receives XIDs on a thread of its own, since waiting for them blocks.
+/// Receives events on a thread of its own, since waiting for them blocks.
 pub struct Listener {
     library: Library,
     /// What is waited on; another one once a device in it is lost.
     set: Mutex<Measured<Arc<EventSet>>>,
-    log: XidLog,
+    log: Announced,
     /// The devices in the set with their keys, by handle: a device that is lost no longer says who it is, and
     /// that is when its most important event comes.
     registered: Mutex<HashMap<usize, (Gpu, String)>>,
@@ -32,7 +33,7 @@ pub struct Listener {
     refused: Mutex<HashMap<String, Fault>>,
     /// The GPU instances of each device, by its key.
     instances: Mutex<HashMap<String, BTreeSet<u32>>>,
-    /// Why no XID can be received at all.
+    /// Why no event can be received at all.
     failed: Mutex<Option<Fault>>,
     /// Takes what is announced about GPUs that the driver gives up or takes.
     notify: Option<Notify>,
@@ -51,7 +52,7 @@ const EVENTS_PER_WAIT: u32 = 512;
 
 impl Listener {
     /// Starts the thread; devices are added by [`Listener::register`].
-    pub fn start(library: &Library, log: XidLog, notify: Option<Notify>) -> Arc<Self> {
+    pub fn start(library: &Library, log: Announced, notify: Option<Notify>) -> Arc<Self> {
         let set = EventSet::new(library).map(Arc::new);
         let failed = Mutex::new(set.as_ref().err().copied());
         let listener = Arc::new(Self {
@@ -71,7 +72,7 @@ impl Listener {
             .stack_size(128 * 1024)
             .spawn(move || shared.listen());
         if let Err(error) = spawned {
-            tracing::warn!(%error, "no thread for XID events: they are not exported");
+            tracing::warn!(%error, "no thread for events: XIDs are not exported");
         }
         listener
     }
@@ -115,22 +116,37 @@ impl Listener {
         }
     }
 
-    fn record(&self, event: &XidEvent, lines: &mut Throttle<(String, u64)>) {
+    fn record(&self, event: &Event, lines: &mut Throttle<(String, Purpose, u64)>) {
         let known = lock(&self.registered).get(&event.gpu.token()).map(|(_, key)| key.clone());
         let key = match known.map_or_else(|| event.gpu.mark(), Ok) {
             Ok(key) => key,
             Err(fault) => {
-                tracing::warn!(%fault, xid = event.code, "XID of a device that cannot be identified");
+                tracing::warn!(%fault, xid = event.xid, "event of a device that cannot be identified");
                 return;
             }
         };
+        let instance = event.instance;
+        for purpose in event.purposes() {
+            let line = lines.admit((key.clone(), purpose, event.xid), Instant::now());
+            match (purpose, line) {
+                (Purpose::Xid, Some(count)) => tracing::warn!(key, xid = event.xid, instance, count, "XID"),
+                (Purpose::Counted(code), Some(count)) => tracing::warn!(key, code, count, "critical event"),
+                (Purpose::Logged(text), Some(count)) => tracing::info!(key, count, "{text}"),
+                (Purpose::Left, _) | (_, None) => {}
+            }
+            match purpose {
+                Purpose::Xid => self.record_xid(&key, event),
+                Purpose::Counted(code) => self.log.errors.record(key.clone(), code),
+                Purpose::Logged(_) | Purpose::Left => {}
+            }
+        }
+    }
+
+    fn record_xid(&self, key: &str, event: &Event) {
         // An instance that is not there, as where MIG is off, is no key that is ever read.
         let partition =
-            event.instance.filter(|id| lock(&self.instances).get(&key).is_some_and(|ids| ids.contains(id)));
-        if let Some(count) = lines.admit((key.clone(), event.code), Instant::now()) {
-            tracing::warn!(key, xid = event.code, instance = event.instance, count, "XID");
-        }
-        self.log.record((key, partition), xid::code(event.code));
+            event.instance.filter(|id| lock(&self.instances).get(key).is_some_and(|ids| ids.contains(id)));
+        self.log.xids.record((key.to_owned(), partition), xid::code(event.xid));
     }
 
     /// Says which GPU instances a device has now. The events of one that is gone are the device's from then
@@ -141,7 +157,7 @@ impl Listener {
         let is_gone = |(of, instance): &(String, Option<u32>)| {
             of == key && instance.is_some_and(|id| !ids.contains(&id))
         };
-        self.log.merge(is_gone, &(key.to_owned(), None));
+        self.log.xids.merge(is_gone, &(key.to_owned(), None));
     }
 
     /// Waits on a new set from now on, without the devices that are lost: with one of them in it, waiting
@@ -150,7 +166,7 @@ impl Listener {
         let mut registered = lock(&self.registered);
         let set = Arc::new(EventSet::new(&self.library)?);
         registered.retain(|_, (gpu, key)| match gpu.mark().and_then(|_| set.register(gpu)) {
-            Ok(()) => true,
+            Ok(_) => true,
             Err(fault) => {
                 lock(&self.refused).insert(key.clone(), fault);
                 false
@@ -168,7 +184,8 @@ impl Listener {
             return;
         }
         match set.register(gpu) {
-            Ok(()) => {
+            Ok(types) => {
+                self.log.errors.watch(key.to_owned(), event_codes(types));
                 lock(&self.refused).remove(key);
                 registered.insert(gpu.token(), (gpu.clone(), key.to_owned()));
             }
@@ -189,17 +206,17 @@ impl Listener {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// The XIDs of a device or of a GPU instance on it.
+    /// What was announced of a device or of a GPU instance on it.
     ///
     /// # Errors
     /// Why none can be received.
-    pub fn history(&self, key: &str, instance: Option<u32>) -> Measured<XidHistory> {
+    pub fn history(&self, key: &str, instance: Option<u32>) -> Measured<History> {
         if let Some(fault) = *lock(&self.failed) {
             return Err(fault);
         }
         if let Some(fault) = lock(&self.refused).get(key) {
             return Err(*fault);
         }
-        Ok(self.log.history(&(key.to_owned(), instance)).unwrap_or_default())
+        Ok(self.log.history(key, instance))
     }
 }

@@ -55,7 +55,7 @@ const RARE_PERIOD: Duration = Duration::from_secs(15);
 /// A GPU and what is kept from one round to the next.
 pub struct GpuSampler {
     gpu: Gpu,
-    /// What XIDs are recorded under.
+    /// What events are recorded under.
     key: String,
     mark: String,
     inventory: Inventory,
@@ -221,7 +221,7 @@ impl GpuSampler {
                 memory: raw::memory(&partition.instance.gpu),
                 gpm: &gpm,
                 info: &partition.info,
-                xids: self.listener.history(&self.key, id),
+                announced: self.listener.history(&self.key, id),
                 now,
             };
             map::partition(&sample, batch);
@@ -293,7 +293,7 @@ impl Sampler for GpuSampler {
             counts: self.counters.advance(&raw, &self.fields, &gpm, &ceilings),
             clock_events: &self.clock_events,
             info: &self.info,
-            xids: self.listener.history(&self.key, None),
+            announced: self.listener.history(&self.key, None),
             now,
         };
         map::device(&sample, batch);

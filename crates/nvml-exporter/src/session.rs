@@ -9,19 +9,19 @@ use std::{
 
 use naming::Family;
 use reading::{
-    Absence, Backend, Batch, Fault, FaultCode, Found, Identity, LabelValue, Lost, Measured, Notify, Prior,
-    Remembered, Session, Source, Unavailable, Wanted, is_distinctive,
+    Absence, Backend, Batch, Fault, FaultCode, Found, Identity, Lost, Measured, Notify, Prior, Remembered,
+    Session, Source, Unavailable, Wanted, is_distinctive,
 };
 use source::{Known, KnownDevices, LibraryPath, Listed, library};
 
 use crate::{
-    identity::{DcgmLabelOptions, Inventory, PREFIX, instance_id, instance_number},
+    announced::Announced,
+    identity::{DcgmLabelOptions, Inventory, PREFIX, instance_id},
     listener::Listener,
     map,
     raw::{Gpu, LOSSES, Library},
     resting::{Resting, Roots},
     sampler::GpuSampler,
-    xid::{self, XidLog},
 };
 
 /// NVML on this node.
@@ -29,7 +29,7 @@ pub struct NvmlSource {
     library: LibraryPath,
     roots: Roots,
     labels: DcgmLabelOptions,
-    log: XidLog,
+    log: Announced,
     wanted: Wanted,
     notify: Option<Notify>,
 }
@@ -38,7 +38,7 @@ impl NvmlSource {
     /// A source that opens `library`; `roots` are the host's. What is not `wanted` is not asked for where a call
     /// reads nothing else.
     pub fn new(library: LibraryPath, roots: Roots, labels: DcgmLabelOptions, wanted: Wanted) -> Self {
-        Self { library, roots, labels, log: XidLog::new(xid::WINDOW), wanted, notify: None }
+        Self { library, roots, labels, log: Announced::new(), wanted, notify: None }
     }
 }
 
@@ -74,7 +74,7 @@ struct NvmlSession {
     library: Library,
     labels: DcgmLabelOptions,
     listener: Arc<Listener>,
-    log: XidLog,
+    log: Announced,
     roots: Roots,
     wanted: Wanted,
     resting: Resting,
@@ -90,16 +90,6 @@ type Board = (Gpu, String);
 /// a UUID.
 fn is_a_uuid(mark: &str) -> bool {
     mark.strip_prefix("GPU-").is_some_and(is_distinctive)
-}
-
-/// What was announced of a board and its instances before this process was started.
-fn announced(board: &Remembered) -> impl Iterator<Item = ((String, Option<u32>), u32, u64, f64)> {
-    board.announced.iter().filter_map(|events| {
-        let LabelValue::Number(code) = events.code else { return None };
-        let instance = events.partition.as_deref().map(instance_number);
-        // Of an instance that is not known any more, they are the board's.
-        Some(((board.key.clone(), instance.flatten()), code, events.count, events.last))
-    })
 }
 
 /// What identifies a board, by its index.
@@ -161,7 +151,7 @@ impl Session for NvmlSession {
     }
 
     fn devices(&mut self, prior: &Prior) -> Result<Vec<Found>, Lost> {
-        self.log.begin_with(prior.remembered.iter().flat_map(announced));
+        self.log.begin_with(&prior.remembered);
         let (asked, bus) = if prior.detached.is_empty() {
             (self.ask_all()?, prior.bus.clone())
         } else {
@@ -206,7 +196,10 @@ impl Session for NvmlSession {
 
     fn recall(&self, key: &str, identity: &Identity, batch: &mut Batch) {
         let instance = instance_id(identity);
-        let Some(history) = self.log.history(&(key.to_owned(), instance)) else { return };
+        let history = self.log.history(key, instance);
+        if history.is_empty() {
+            return;
+        }
         let put = if instance.is_some() { map::events::partition } else { map::events::device };
         put(Ok(&history), Instant::now(), batch);
     }

@@ -52,9 +52,7 @@ pub struct Subject {
 impl Subject {
     /// Puts readings into catalogue order; those of one metric stay as they came.
     pub fn new(identity: Option<Arc<Identity>>, mut readings: Vec<Reading>) -> Self {
-        // Keys are sorted and then readings are moved: sorting the large readings would take as much memory
-        // again.
-        readings.sort_by_cached_key(|reading| reading.id);
+        put_in_order(&mut readings);
         Self { identity, readings }
     }
 
@@ -98,6 +96,35 @@ impl Subject {
     /// The readings, in catalogue order.
     pub fn readings(&self) -> &[Reading] {
         &self.readings
+    }
+}
+
+/// Puts readings into catalogue order; those of one metric stay as they came. Metrics are counted instead of compared,
+/// which costs a tenth of a sort, and each reading is moved once, in place: readings are large.
+fn put_in_order(readings: &mut [Reading]) {
+    let place_of = |reading: &Reading| usize::from(reading.id.index());
+    let metrics = readings.iter().map(place_of).max().map_or(0, |last| last + 1);
+    // The place of the first reading of each metric, and then of the next one.
+    let mut next = vec![0; metrics];
+    for reading in &*readings {
+        next[place_of(reading)] += 1;
+    }
+    let mut before = 0;
+    for count in &mut next {
+        before += std::mem::replace(count, before);
+    }
+    let place = |reading| {
+        let next = &mut next[place_of(reading)];
+        *next += 1;
+        *next - 1
+    };
+    let mut places: Vec<usize> = readings.iter().map(place).collect();
+    for index in 0..readings.len() {
+        while places[index] != index {
+            let place = places[index];
+            readings.swap(index, place);
+            places.swap(index, place);
+        }
     }
 }
 
@@ -275,6 +302,7 @@ fn disagreement(id: Id, labels: &Labels) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use naming::{Bytes, Celsius, Count, Label, Ratio, Watts, catalogue as m};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -383,6 +411,25 @@ mod tests {
             round.append(&part);
             assert_eq!(round.absences, part.absences);
             assert_eq!(round.finish()[0].readings().len(), 2);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn readings_are_in_catalogue_order_and_those_of_one_metric_as_they_came(
+            metrics in prop::collection::vec(0_u16..40, 0..200)
+        ) {
+            let reading = |(metric, place): (u16, u32)| Reading {
+                id: Id::of_index(metric).expect("an entry"),
+                labels: Labels::one(Label::Link, place),
+                value: Value::Int(place.into()),
+                begins_with_sampler: false,
+            };
+            let readings: Vec<_> = metrics.into_iter().zip(0..).map(reading).collect();
+            let mut expected = readings.clone();
+            expected.sort_by_key(|reading| reading.id);
+            let subject = Subject::new(None, readings);
+            prop_assert_eq!(subject.readings(), expected);
         }
     }
 

@@ -57,14 +57,14 @@ impl Labels {
     /// # Panics
     /// On a fourth inline label or on shared labels: both are programming errors, found by the first test.
     #[must_use]
-    pub fn with(self, label: Label, value: impl Into<LabelValue>) -> Self {
-        match self {
-            Self::Inline { len, mut names, mut values } => {
-                (names[usize::from(len)], values[usize::from(len)]) = (label, value.into());
-                Self::Inline { len: len + 1, names, values }
-            }
-            Self::Shared(_) => panic!("labels of an info metric are built whole"),
-        }
+    pub fn with(mut self, label: Label, value: impl Into<LabelValue>) -> Self {
+        let Self::Inline { len, names, values } = &mut self else {
+            panic!("labels of an info metric are built whole")
+        };
+        let place = usize::from(*len);
+        (names[place], values[place]) = (label, value.into());
+        *len += 1;
+        self
     }
 
     /// These free texts, and those of `newer` whose labels are not among them.
@@ -135,6 +135,13 @@ impl Labels {
             LabelValue::Word(word) => Some(word),
             LabelValue::Number(_) => None,
         }
+    }
+
+    /// Whether the reading has the label with this value.
+    pub fn has(&self, wanted: Label, text: &str) -> bool {
+        let mut is_that = false;
+        self.with_value(wanted, |value| is_that = value == text);
+        is_that
     }
 
     /// Calls `visit` with the value of the label, if the reading has it.

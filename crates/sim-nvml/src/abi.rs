@@ -542,7 +542,19 @@ constants! {
     nvmlClocksThrottleReasonHwPowerBrakeSlowdown
     nvmlClocksThrottleReasonHwSlowdown
     nvmlClocksThrottleReasonHwThermalSlowdown
+    nvmlEventMigConfigChange
+    nvmlEventTypeAll
+    nvmlEventTypeClock
     nvmlEventTypeDoubleBitEccError
+    nvmlEventTypeDramRetirementEvent
+    nvmlEventTypeDramRetirementFailure
+    nvmlEventTypeFatalPoisonError
+    nvmlEventTypeGpuRecoveryAction
+    nvmlEventTypeGpuUnavailableError
+    nvmlEventTypeNonFatalPoisonError
+    nvmlEventTypePState
+    nvmlEventTypePowerSourceChange
     nvmlEventTypeSingleBitEccError
+    nvmlEventTypeSingleBitEccErrorStorm
     nvmlEventTypeXidCriticalError
 }

@@ -1,4 +1,4 @@
-//! Events: critical errors (XIDs) and memory errors, delivered to the sets that asked for them.
+//! Events: critical errors (XIDs), memory errors and other types, delivered to the sets that asked for them.
 //!
 //! The sets themselves are in `sim-abi`.
 
@@ -6,7 +6,8 @@ use std::ffi::{c_uint, c_ulonglong};
 use std::time::Duration;
 
 use sim::conditions::Effect;
-use sim::control::{Scope, Severity};
+use sim::control::{EventKind, Scope, Severity};
+use sim::device::Device;
 use sim::live::Moment;
 use sim_abi::{Event, EventSets, Stream};
 
@@ -15,6 +16,7 @@ use crate::args::{Gpu, Out};
 use crate::call::{Call, Nvml, NvmlCall as _, Result, code, entries, readings};
 use crate::ecc;
 use crate::handle::{HandleKind, Target};
+use crate::parts::Part as _;
 
 /// How often a waiting call looks for something new.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -24,8 +26,30 @@ const NO_INSTANCE: u32 = u32::MAX;
 const XID: u64 = sys::nvmlEventTypeXidCriticalError as u64;
 const CORRECTED: u64 = sys::nvmlEventTypeSingleBitEccError as u64;
 const UNCORRECTED: u64 = sys::nvmlEventTypeDoubleBitEccError as u64;
-/// The types that a machine delivers.
-const SUPPORTED: u64 = XID | CORRECTED | UNCORRECTED;
+
+/// The types without data: their bits, and the driver that brought them.
+const OTHERS: [(EventKind, u32, u32); 10] = [
+    (EventKind::PState, sys::nvmlEventTypePState, 0),
+    (EventKind::PowerSource, sys::nvmlEventTypePowerSourceChange, 0),
+    (EventKind::MigConfig, sys::nvmlEventMigConfigChange, 0),
+    (EventKind::SingleBitStorm, sys::nvmlEventTypeSingleBitEccErrorStorm, 560),
+    (EventKind::DramRetirement, sys::nvmlEventTypeDramRetirementEvent, 560),
+    (EventKind::DramRetirementFailure, sys::nvmlEventTypeDramRetirementFailure, 560),
+    (EventKind::NonFatalPoison, sys::nvmlEventTypeNonFatalPoisonError, 560),
+    (EventKind::FatalPoison, sys::nvmlEventTypeFatalPoisonError, 560),
+    (EventKind::GpuUnavailable, sys::nvmlEventTypeGpuUnavailableError, 565),
+    (EventKind::RecoveryAction, sys::nvmlEventTypeGpuRecoveryAction, 565),
+];
+
+/// The types that a device can announce.
+fn supported(device: &Device<'_>) -> u64 {
+    let can = |kind, driver| {
+        device.since_driver(driver).is_ok()
+            && (kind != EventKind::MigConfig || !device.nvidia().mig_profiles.is_empty())
+    };
+    let others = OTHERS.iter().filter(|(kind, _, driver)| can(*kind, *driver));
+    others.fold(XID | CORRECTED | UNCORRECTED, |all, (_, bit, _)| all | u64::from(*bit))
+}
 
 /// What NVML reports of an event beside its type and device.
 #[derive(Clone, Copy)]
@@ -53,7 +77,7 @@ const _: () = {
 };
 
 readings! {
-    nvmlDeviceGetSupportedEventTypes: c_ulonglong = |_device| Ok(SUPPORTED);
+    nvmlDeviceGetSupportedEventTypes: c_ulonglong = |device| Ok(supported(&device));
 }
 
 entries! {
@@ -62,7 +86,7 @@ entries! {
     fn nvmlEventSetFree(_call, set: nvmlEventSet_t) { SETS.free::<_, Nvml>(set) }
 
     fn nvmlDeviceRegisterEvents(call, gpu: Gpu, types: c_ulonglong, set: nvmlEventSet_t) {
-        if types & !SUPPORTED != 0 {
+        if types & !supported(&call.gpu(gpu.0)?) != 0 {
             return Err(code::NOT_SUPPORTED);
         }
         SETS.register::<_, _, Nvml>(set, gpu.0, types, events(&call.moment, types))
@@ -119,5 +143,14 @@ fn events<'a>(moment: &'a Moment<'_>, types: u64) -> impl Iterator<Item = Event<
             data: Data { value: 0, gpu_instance: None, compute_instance: None },
         })
     });
-    xids.chain(errors)
+    let others = moment.conditions().events(moment.seconds()).filter_map(move |(event, count)| {
+        let (_, bit, _) = OTHERS.iter().find(|(kind, ..)| *kind == event.kind)?;
+        let kind = u64::from(*bit);
+        wanted(kind).then_some(Event {
+            stream: Stream { kind, device: event.device, id: event.id },
+            count,
+            data: Data { value: 0, gpu_instance: None, compute_instance: None },
+        })
+    });
+    xids.chain(errors).chain(others)
 }

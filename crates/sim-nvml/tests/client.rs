@@ -14,7 +14,9 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::gpm::gpm_metrics_get;
 use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::{Device, Nvml};
-use sim::control::{Control, DriverState, Ecc, Fault, Garbage, Mig, Rows, Scope, Severity, Xid};
+use sim::control::{
+    Control, DriverState, Ecc, Event, EventKind, Fault, Garbage, Mig, Rows, Scope, Severity, Xid,
+};
 
 const CHILD: &str = "SIM_NVML_TEST_CHILD";
 /// The library looks at its control file every 50 ms, and a waiting call every 200 ms.
@@ -284,6 +286,40 @@ fn events_are_delivered_once_and_old_ones_never() {
         assert!(matches!(late.wait(300), Err(NvmlError::Timeout)), "a set made later");
         events.release_events()?;
         late.release_events()
+    });
+}
+
+#[test]
+fn a_device_announces_the_types_that_its_driver_knows() {
+    // Types of newer headers, which the wrapper does not name.
+    const STORM: u64 = 0x200;
+    const UNAVAILABLE: u64 = 0x4000;
+    let machines = ["h100-sxm-4", "a100-8", "t4-1"];
+    on("a_device_announces_the_types_that_its_driver_knows", &machines, |machine, control| {
+        let nvml = init()?;
+        let device = nvml.device_by_index(0)?;
+        let newer = EventTypes::from_bits_retain(STORM | UNAVAILABLE);
+        let types = device.supported_event_types()?;
+        assert!(types.contains(EventTypes::SINGLE_BIT_ECC_ERROR | EventTypes::CRITICAL_XID_ERROR));
+        assert_eq!(types.contains(EventTypes::MIG_CONFIG_CHANGE), machine != "t4-1");
+        assert!(!types.contains(EventTypes::CLOCK_CHANGE), "of Kepler only");
+        let wanted = newer | EventTypes::MIG_CONFIG_CHANGE;
+        let registered = device.register_events(wanted, nvml.create_event_set()?);
+        if machine != "h100-sxm-4" {
+            let refused = registered.expect_err("driver 550 does not know them").error;
+            assert!(matches!(refused, NvmlError::NotSupported), "{refused}");
+            return Ok(());
+        }
+        let set = registered.map_err(|error| error.error)?;
+        let event = |id, kind| Event { id, device: 0, kind, at: None, every: None };
+        let kinds = [EventKind::PState, EventKind::MigConfig, EventKind::GpuUnavailable];
+        let event = (1..).zip(kinds).map(|(id, kind)| event(id, kind)).collect();
+        self::set(control, &Control { event, ..Control::default() });
+        let announced = [set.wait(1000)?, set.wait(1000)?].map(|event| event.event_type);
+        // The wrapper leaves out the bits that it does not know.
+        assert_eq!(announced, [EventTypes::MIG_CONFIG_CHANGE, EventTypes::empty()]);
+        assert!(matches!(set.wait(300), Err(NvmlError::Timeout)), "once, and nothing that was not asked for");
+        set.release_events()
     });
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::control::{
-    Control, DriverState, Fabric, Fault, FaultKind, Garbage, Link, PowerProfile, RecoveryAction, Repair,
-    Reset, Rows, Scope, Severity, Xid, strain::Strain,
+    Control, DriverState, Event, Fabric, Fault, FaultKind, Garbage, Link, PowerProfile, RecoveryAction,
+    Repair, Reset, Rows, Scope, Severity, Xid, strain::Strain,
 };
 use crate::mig::{self, Instance};
 use crate::profile::Profile;
@@ -52,6 +52,7 @@ pub struct Conditions {
     driver_loaded_at: f64,
     faults: Faults,
     xids: Vec<Xid>,
+    events: Vec<Event>,
     devices: Vec<DeviceConditions>,
 }
 
@@ -170,12 +171,16 @@ impl Conditions {
         for xid in &control.xid {
             within("xid", xid.device)?;
         }
+        for event in &control.event {
+            within("event", event.device)?;
+        }
         Ok(Self {
             driver: control.driver.unwrap_or_default(),
             driver_epoch: control.driver_epoch.unwrap_or_default(),
             driver_loaded_at: control.driver_loaded_at.unwrap_or(profile.boot),
             faults: Faults::new(&control.fault, profile.boot)?,
             xids: control.xid.clone(),
+            events: control.event.clone(),
             devices,
         })
     }
@@ -208,6 +213,11 @@ impl Conditions {
     /// Critical error events, each with how often it has happened by `now` (unix seconds).
     pub fn xids(&self, now: f64) -> impl Iterator<Item = (&Xid, u64)> {
         self.xids.iter().map(move |xid| (xid, occurrences(xid.at, xid.every, now)))
+    }
+
+    /// Events of other types, each with how often it has happened by `now` (unix seconds).
+    pub fn events(&self, now: f64) -> impl Iterator<Item = (&Event, u64)> {
+        self.events.iter().map(move |event| (event, occurrences(event.at, event.every, now)))
     }
 }
 

@@ -35,6 +35,11 @@
 //! at = 1750000000.0            # optional schedule, as above: one event per `every`
 //! every = 3600.0
 //!
+//! [[event]]                    # NVIDIA: of another type, which the driver must support
+//! id = 1
+//! device = 0
+//! type = "fatal_poison"        # see `EventKind`; `at` and `every` as for an XID
+//!
 //! [[ecc]]
 //! device = 0
 //! severity = "corrected"       # or "uncorrectable"
@@ -130,7 +135,7 @@ use serde::{Deserialize, Serialize};
 pub use engine::Engine;
 pub use fault::{Fault, FaultKind, Garbage};
 pub use file::ControlFile;
-pub use nvidia::{Fabric, PowerProfile, Repair, Repairable};
+pub use nvidia::{Event, EventKind, Fabric, PowerProfile, Repair, Repairable};
 pub use strain::{Heat, Memory, Processes};
 
 /// All control tables. `Default` is a healthy machine.
@@ -153,6 +158,8 @@ pub struct Control {
     pub fault: Vec<Fault>,
     /// Critical error events.
     pub xid: Vec<Xid>,
+    /// Events of other types.
+    pub event: Vec<Event>,
     /// Memory errors.
     pub ecc: Vec<Ecc>,
     /// Remapped rows or retired pages.
@@ -370,6 +377,7 @@ impl Control {
             asleep: joined(&self.asleep, &over.asleep),
             fault: joined(&self.fault, &over.fault),
             xid: joined(&self.xid, &over.xid),
+            event: joined(&self.event, &over.event),
             ecc: joined(&self.ecc, &over.ecc),
             rows: joined(&self.rows, &over.rows),
             link: joined(&self.link, &over.link),
@@ -389,7 +397,7 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
-    use super::{Control, Ecc, Engine, Fault, Garbage, Mig, Scope, Severity, Xid};
+    use super::{Control, Ecc, Engine, Event, EventKind, Fault, Garbage, Mig, Scope, Severity, Xid};
 
     fn full() -> Control {
         Control {
@@ -401,6 +409,7 @@ mod tests {
                 Fault { every: Some(60.0), lasts: Some(5.0), ..Fault::garbage(Garbage::Nan) },
             ],
             xid: vec![Xid { id: 1, code: 79, gpu_instance: Some(1), ..Xid::default() }],
+            event: vec![Event { id: 1, device: 0, kind: EventKind::PState, at: None, every: Some(9.0) }],
             ecc: vec![Ecc { device: 0, severity: Severity::Corrected, scope: Scope::Dram, count: 5 }],
             mig: vec![Mig { device: 0, enabled: true, instances: vec!["1g.10gb".to_owned()] }],
             engine: vec![Engine { kv_pressure: Some(0.97), at: Some(1.76e9), ..Engine::default() }],
@@ -434,7 +443,7 @@ mod tests {
         assert_eq!(control.engine[0].check(), Ok(()));
         assert!(control.recovery.len() == 1 && control.link.len() == 1 && control.rows.len() == 1);
         assert!(control.memory.len() == 1 && control.heat.len() == 1);
-        assert_eq!(control.reset.len(), 1);
+        assert_eq!((control.reset.len(), control.event.len()), (1, 1));
         assert!(control.fabric.len() == 1 && control.repair.len() == 1 && control.power_profile.len() == 1);
     }
 

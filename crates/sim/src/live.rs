@@ -152,7 +152,8 @@ impl Live {
 
     /// Whether anything outside can change the machine; if not, there is nothing to wait for.
     pub fn is_disturbed(&self) -> bool {
-        self.file.is_some() || !self.machine.profile.control.xid.is_empty()
+        let control = &self.machine.profile.control;
+        self.file.is_some() || !control.xid.is_empty() || !control.event.is_empty()
     }
 
     /// Now.

@@ -127,6 +127,15 @@ impl<K: Eq + Hash, C: Copy + Ord> EventLog<K, C> {
         }
     }
 
+    /// Counts events of these codes from 0 on, so that the first one is an increase.
+    pub fn watch(&self, key: K, codes: impl IntoIterator<Item = C>) {
+        let mut histories = self.lock();
+        let history = histories.entry(key).or_default();
+        for code in codes {
+            history.counts.entry(code).or_default();
+        }
+    }
+
     /// Records an event that was announced now.
     pub fn record(&self, key: K, code: C) {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
@@ -244,6 +253,17 @@ mod tests {
         assert_eq!(history.counts, BTreeMap::from([(31, 5), (79, 3)]));
         assert_eq!((history.last, history.times[&31].to_bits()), (Some(79), 1.1e9_f64.to_bits()));
         assert_eq!(history.within(WINDOW, Instant::now()), BTreeMap::from([(79, 1)]));
+    }
+
+    #[test]
+    fn what_is_watched_is_0_until_it_happens() {
+        let log = EventLog::new(WINDOW);
+        log.record("GPU-1", 79);
+        log.watch("GPU-1", [31, 79]);
+        log.watch("GPU-2", [31]);
+        let history = |key| log.history(&key).expect("watched");
+        assert_eq!(history("GPU-1").counts, BTreeMap::from([(31, 0), (79, 1)]));
+        assert_eq!((history("GPU-2").last, history("GPU-2").times.len()), (None, 0));
     }
 
     #[test]

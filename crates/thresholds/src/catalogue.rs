@@ -221,6 +221,13 @@ impl Catalogue {
         codes.iter().map(u16::to_string).collect::<Vec<_>>().join("|")
     }
 
+    /// The XIDs and other codes of a severity, as a regular expression.
+    fn codes_of(&self, severity: Severity) -> String {
+        let others = self.events.iter().filter(|event| event.severity == Some(severity));
+        let xids = Some(self.xids_of(severity)).filter(|xids| !xids.is_empty());
+        xids.into_iter().chain(others.map(|event| event.code.clone())).collect::<Vec<_>>().join("|")
+    }
+
     /// The newer name of a field of dcgm-exporter.
     pub fn renamed(&self, name: &str) -> Option<&Renamed> {
         self.dcgm.renamed.iter().find(|renamed| renamed.old == name)
@@ -311,6 +318,7 @@ pub(crate) fn words(
         bounds.iter().map(|(name, bound)| (name.clone(), bound.to_string())).collect();
     for severity in Severity::ALL {
         words.insert(format!("xid_{}", severity.name()), catalogue.xids_of(severity));
+        words.insert(format!("code_{}", severity.name()), catalogue.codes_of(severity));
     }
     words.insert("window_seconds".to_owned(), catalogue.rate_window.0.to_string());
     words.extend(catalogue.jobs.iter().map(|(job, pattern)| (format!("{job}_job"), escape(pattern))));
@@ -323,10 +331,10 @@ pub(crate) fn words(
         words.insert("fault_weights".to_owned(), bits.join("|"));
         // A text of a family may name the codes of a severity.
         let codes = |text: &String| {
-            Severity::ALL.into_iter().fold(text.clone(), |text, severity| {
-                let word = format!("xid_{}", severity.name());
-                text.replace(&format!("&{word}"), &words[&word])
-            })
+            let names = ["xid", "code"]
+                .into_iter()
+                .flat_map(|name| Severity::ALL.map(|severity| format!("{name}_{}", severity.name())));
+            names.fold(text.clone(), |text, word| text.replace(&format!("&{word}"), &words[&word]))
         };
         let own: Vec<_> =
             params.get(family.name()).into_iter().flatten().map(|(k, v)| (k.clone(), codes(v))).collect();

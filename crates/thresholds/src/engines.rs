@@ -1,6 +1,7 @@
 //! Expressions over the metrics of inference engines: every engine, release and spelling of a name at once.
 
 use crate::{
+    expr::patient,
     model::{Engine, EngineKind, EngineSource, Engines},
     number::decimal,
 };
@@ -104,12 +105,13 @@ pub(crate) fn selected(table: &[Engine], engines: &Engines, matchers: &str) -> S
 
 fn reading(source: &EngineSource, engines: &Engines, prefix: &str, metric: &str) -> String {
     let select = if source.select.is_empty() { String::new() } else { format!("{{{}}}", source.select) };
+    let latest = patient(&format!("{metric}{select}"));
     let value = match engines.kind {
         EngineKind::Gauge if !source.numbers.is_empty() => {
-            let numbers = source.numbers.iter().map(|label| number(&format!("{metric}{select}"), label));
+            let numbers = source.numbers.iter().map(|label| number(&latest, label));
             format!("{} >= 0", numbers.collect::<Vec<_>>().join(" * "))
         }
-        EngineKind::Gauge => format!("{metric}{select}{}", times(source, prefix, metric)),
+        EngineKind::Gauge => format!("{latest}{}", times(source, prefix, metric)),
         EngineKind::Rate => format!("rate({metric}{select}[5m])"),
         EngineKind::Histogram => format!("rate({metric}_bucket{select}[5m])"),
     };
@@ -156,7 +158,7 @@ fn times(source: &EngineSource, prefix: &str, metric: &str) -> String {
         metric.strip_prefix(prefix).and_then(|name| source.metric.strip_suffix(name)).unwrap_or_default();
     let on =
         source.select.split_once('=').map(|(label, _)| format!("ignoring ({label}) ")).unwrap_or_default();
-    format!(" * {on}{prefix}{}", times.strip_prefix(own).unwrap_or(times))
+    format!(" * {on}{}", patient(&format!("{prefix}{}", times.strip_prefix(own).unwrap_or(times))))
 }
 
 /// How many bounds of known layouts on each side of a promise are looked for: an operator may have changed

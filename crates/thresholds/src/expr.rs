@@ -17,6 +17,14 @@ pub(crate) struct Context<'a> {
     pub words: BTreeMap<String, String>,
     /// Whether fields of dcgm-exporter are read under the names of every generation.
     pub generations: bool,
+    /// Whether a value counts for a while after the last scrape that worked, or each failed one would end what has to
+    /// hold for a time.
+    pub patient: bool,
+}
+
+/// The last value that a selector had within that time.
+pub(crate) fn patient(selector: &str) -> String {
+    format!("last_over_time({selector}[2m])")
 }
 
 /// What a `$name` refers to.
@@ -43,7 +51,7 @@ pub(crate) fn resolve<'a>(name: &'a str, fields: &[String]) -> Result<Name<'a>, 
 impl Context<'_> {
     /// The same for the names of series, which have labels where selectors have matchers.
     pub fn of_series(&self) -> Self {
-        Self { origin: "", words: self.words.clone(), generations: false, ..*self }
+        Self { origin: "", words: self.words.clone(), generations: false, patient: false, ..*self }
     }
 
     /// Expands every reference of `text`.
@@ -116,17 +124,23 @@ impl Context<'_> {
                 (format!("{}{suffix}", metric.name.unwrap_or_default()), matcher.into_iter().collect())
             }
         };
-        Ok(self.selector(out, selector, after))
+        let start = out.len();
+        let rest = self.selector(out, selector, after);
+        if self.patient && !rest.starts_with('[') && !rest.starts_with(" offset ") {
+            let selector = out.split_off(start);
+            out.push_str(&patient(&selector));
+        }
+        Ok(rest)
     }
 
     /// Matchers that leave out what accelscope prints under dcgm-exporter's names, so that it costs nothing; none where
-    /// the text names the job itself.
+    /// the text names the job itself, or is read by people, who know the instance.
     fn stock(&self, after: &str) -> Vec<String> {
         let inside = after
             .strip_prefix('{')
             .and_then(|braces| braces.split_once('}'))
             .map_or("", |(inside, _)| inside);
-        if !self.generations || inside.contains("job") {
+        if !self.generations || self.family.is_none() || inside.contains("job") {
             return Vec::new();
         }
         vec![format!("job!~\"{}\"", self.catalogue.own_jobs())]
@@ -166,6 +180,8 @@ impl Context<'_> {
             let offset = &rest[..rest.len() - tail.len() + end];
             (old, new) = (old + offset, new + offset);
             rest = &tail[end..];
+        } else if self.patient {
+            (old, new) = (patient(&old), patient(&new));
         }
         if (renamed.factor - 1.0).abs() > f64::EPSILON {
             new = format!("{new} * {}", renamed.factor);

@@ -93,6 +93,9 @@ pub trait Facts {
     fn now(&self) -> f64;
     /// The series of a metric; none where it is absent.
     fn series(&self, metric: Id) -> Vec<Point>;
+    /// The values alone of those series of a metric that have these values of labels. A device has hundreds of series,
+    /// and to copy the labels of each costs more than all else that is judged.
+    fn values(&self, metric: Id, wanted: &[(Label, &str)]) -> Vec<f64>;
     /// By how much a counter rose in the last [`WINDOW_SECONDS`], summed over its series.
     fn rise(&self, metric: Id) -> f64;
     /// The mean of a gauge over the last [`WINDOW_SECONDS`]; `None` until they are over.
@@ -119,8 +122,8 @@ pub struct Finding<'j> {
 pub struct Judge {
     signals: Vec<(Signal, Measure)>,
     reasons: Vec<Reason>,
-    /// XIDs after which the device or its node must be reset.
-    critical: BTreeSet<String>,
+    /// Kinds and codes of NVIDIA's errors after which the device or its node must be reset.
+    critical: BTreeSet<(String, String)>,
     /// XIDs that ask nothing of the device: those of an application, and those that ask for nothing.
     harmless: BTreeSet<String>,
     /// Names of the families in which critical ones stay open for a day.
@@ -134,21 +137,21 @@ type Measure = fn(&Judge, &Signal, &dyn Facts) -> Option<f64>;
 
 /// Each signal that a node can judge, by its id, and how.
 const MEASURES: [(&str, Measure); 11] = [
-    ("device_up", |_, _, facts| highest(facts.series(DEVICE_UP.id))),
+    ("device_up", |_, _, facts| highest(facts.values(DEVICE_UP.id, &[]))),
     ("device_errors", Judge::events),
     ("ecc_uncorrectable", |_, _, facts| {
-        sum(with(facts, ECC_ERRORS.id, &[(Label::Severity, "uncorrectable"), (Label::Scope, "volatile")]))
+        sum(facts.values(ECC_ERRORS.id, &[(Label::Severity, "uncorrectable"), (Label::Scope, "volatile")]))
     }),
     ("rows_remapped", |_, signal, facts| {
-        let rows = with(facts, ROWS_REMAPPED.id, &[(Label::Cause, "uncorrectable")]);
-        let pages = || with(facts, PAGES_RETIRED.id, &[(Label::Cause, "double_bit")]);
+        let rows = facts.values(ROWS_REMAPPED.id, &[(Label::Cause, "uncorrectable")]);
+        let pages = || facts.values(PAGES_RETIRED.id, &[(Label::Cause, "double_bit")]);
         sum(if rows.is_empty() && reads(signal, facts, "$PAGES_RETIRED") { pages() } else { rows })
     }),
     ("memory_used", |_, _, facts| {
-        let total = highest(facts.series(MEMORY_TOTAL.id)).filter(|total| *total > 0.0)?;
-        Some(highest(facts.series(MEMORY_USED.id))? / total)
+        let total = highest(facts.values(MEMORY_TOTAL.id, &[])).filter(|total| *total > 0.0)?;
+        Some(highest(facts.values(MEMORY_USED.id, &[]))? / total)
     }),
-    ("temperature", |_, _, facts| highest(with(facts, TEMPERATURE.id, &[(Label::Sensor, "gpu")]))),
+    ("temperature", |_, _, facts| highest(facts.values(TEMPERATURE.id, &[(Label::Sensor, "gpu")]))),
     ("temperature_headroom", |_, _, facts| headroom(facts, |sensor| sensor != MEMORY, &["slowdown"])),
     ("memory_temperature_headroom", |_, _, facts| {
         headroom(facts, |sensor| sensor == MEMORY, &["operating", "slowdown"])
@@ -157,7 +160,7 @@ const MEASURES: [(&str, Measure); 11] = [
     ("link_errors", |_, signal, facts| {
         let counters = [(LINK_ERRORS.id, "$LINK_ERRORS"), (PCIE_REPLAYS.id, "$PCIE_REPLAYS")];
         let read = counters.into_iter().filter(|(_, handle)| reads(signal, facts, handle));
-        let there: Vec<_> = read.map(|(id, _)| id).filter(|id| !facts.series(*id).is_empty()).collect();
+        let there: Vec<_> = read.map(|(id, _)| id).filter(|id| !facts.values(*id, &[]).is_empty()).collect();
         let rise: f64 = there.iter().map(|id| facts.rise(*id)).sum();
         (!there.is_empty()).then_some(rise / WINDOW_SECONDS as f64)
     }),
@@ -178,17 +181,20 @@ impl Judge {
             let (_, measure) = MEASURES.into_iter().find(|(id, _)| *id == signal.id)?;
             Some((signal, measure))
         };
+        let (mut critical, mut harmless) = (BTreeSet::new(), BTreeSet::new());
         let mut codes = BTreeMap::new();
         for event in files.events {
+            if event.severity == Some(Severity::Critical) {
+                critical.insert((event.kind.clone(), event.code.clone()));
+            }
             codes.insert((event.kind, event.code), (event.meaning, named(&event.action)));
         }
-        let (mut critical, mut harmless) = (BTreeSet::new(), BTreeSet::new());
         for xid in files.xids {
             for code in xid.codes {
                 let meaning = naming::xid_text(u64::from(code)).to_owned();
                 codes.insert((XID.to_owned(), code.to_string()), (meaning, named(&xid.action)));
                 if xid.severity == Severity::Critical {
-                    critical.insert(code.to_string());
+                    critical.insert((XID.to_owned(), code.to_string()));
                 } else if xid.severity == Severity::Info || xid.bucket == RESTART_APP {
                     harmless.insert(code.to_string());
                 }
@@ -199,7 +205,7 @@ impl Judge {
                 signal
                     .exprs
                     .iter()
-                    .filter(|(_, text)| text.contains("&xid_critical"))
+                    .filter(|(_, text)| text.contains("&code_critical"))
                     .map(|(family, _)| family.clone())
             });
         let stay_open = stay_open.collect();
@@ -235,16 +241,24 @@ impl Judge {
         (number.map(naming::xid_text), None)
     }
 
+    /// Whether the device or its node must be reset after one of NVIDIA's errors.
+    fn is_critical(&self, kind: &str, code: &str) -> bool {
+        self.critical.contains(&(kind.to_owned(), code.to_owned()))
+    }
+
     /// The events that are new or open, of those that are `known` by their times.
     fn open<'p>(&self, known: &'p [Point], facts: &dyn Facts) -> Vec<&'p Point> {
         let now = facts.now();
-        let is_settled = highest(with(facts, RECOVERY_ACTION.id, &[(Label::Action, "none")]))
+        let is_settled = highest(facts.values(RECOVERY_ACTION.id, &[(Label::Action, "none")]))
             .is_some_and(|none| none > 0.0);
         let waits = !is_settled && self.stay_open.contains(facts.family().name());
         let is_open = |event: &&Point| {
             let age = now - event.value;
-            let is_critical = event.label(Label::Code).is_some_and(|code| self.critical.contains(code));
-            age.abs() < WINDOW_SECONDS as f64 || waits && is_critical && age < CRITICAL_SECONDS
+            let is_critical = || {
+                let (kind, code) = (event.label(Label::Kind), event.label(Label::Code));
+                kind.zip(code).is_some_and(|(kind, code)| self.is_critical(kind, code))
+            };
+            age.abs() < WINDOW_SECONDS as f64 || waits && age < CRITICAL_SECONDS && is_critical()
         };
         known.iter().filter(is_open).collect()
     }
@@ -253,11 +267,11 @@ impl Judge {
     fn events(&self, _: &Signal, facts: &dyn Facts) -> Option<f64> {
         let known = facts.series(ERROR_LAST.id);
         let open = self.open(&known, facts).len();
-        if open == 0 && facts.series(ERRORS.id).is_empty() && known.is_empty() {
+        if open == 0 && facts.values(ERRORS.id, &[]).is_empty() && known.is_empty() {
             return None;
         }
-        let rose = known.is_empty() && facts.rise(ERRORS.id) > 0.0;
-        Some(if rose { 1.0 } else { open as f64 })
+        let rose = usize::from(facts.rise(ERRORS.id) > 0.0);
+        Some(open.max(rose) as f64)
     }
 
     /// 0 not throttled, 1 by choice, 2 by heat or hardware.
@@ -322,22 +336,17 @@ fn reads(signal: &Signal, facts: &dyn Facts, name: &str) -> bool {
 /// Whether one of the conditions holds that are red at any value.
 fn is_red_also(signal: &Signal, facts: &dyn Facts) -> bool {
     let conditions = signal.red_also.get(Vocabulary::Unified).into_iter().flatten();
-    let flags = conditions.filter_map(|text| Id::of_handle(text.strip_prefix('$')?.strip_suffix(" == 1")?));
-    flags.into_iter().any(|flag| highest(facts.series(flag)) == Some(1.0))
+    let mut flags =
+        conditions.flat_map(|text| crate::expr::names(text)).filter_map(|(name, _)| Id::of_handle(name));
+    flags.any(|flag| highest(facts.values(flag, &[])) == Some(1.0))
 }
 
-/// Series of a metric with these values of labels.
-fn with(facts: &dyn Facts, metric: Id, wanted: &[(Label, &str)]) -> Vec<Point> {
-    let is_wanted = |point: &Point| wanted.iter().all(|(label, value)| point.label(*label) == Some(value));
-    facts.series(metric).into_iter().filter(is_wanted).collect()
+fn highest(values: Vec<f64>) -> Option<f64> {
+    values.into_iter().reduce(f64::max)
 }
 
-fn highest(points: Vec<Point>) -> Option<f64> {
-    points.into_iter().map(|point| point.value).reduce(f64::max)
-}
-
-fn sum(points: Vec<Point>) -> Option<f64> {
-    points.into_iter().map(|point| point.value).reduce(|sum, value| sum + value)
+fn sum(values: Vec<f64>) -> Option<f64> {
+    values.into_iter().reduce(|sum, value| sum + value)
 }
 
 /// The fewest degrees that a sensor is below one of these limits of its own.

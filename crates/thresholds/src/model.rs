@@ -213,7 +213,7 @@ pub(crate) struct Renamed {
     pub old: String,
     pub new: String,
     /// What the new unit is multiplied by to be the old one.
-    #[serde(default = "one")]
+    #[serde(skip, default = "one")]
     pub factor: f64,
 }
 
@@ -263,6 +263,9 @@ pub(crate) struct ErrorCode {
     pub family: Family,
     pub kind: String,
     pub code: String,
+    /// Where not all codes of the family have that of its alert.
+    #[serde(default)]
+    pub severity: Option<Severity>,
     pub meaning: String,
     pub action: String,
 }

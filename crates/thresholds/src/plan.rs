@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     Level, Names,
     catalogue::{BANDS, Catalogue},
-    expr,
+    expr::{self, Context},
     model::{Alert, Bound, Severity, Signal, SloClass},
     number::{Duration, decimal},
     output::{Group, Rule, RuleFile},
@@ -228,7 +228,8 @@ impl<'c> Builder<'c> {
         let models = class.map(|class| catalogue.models(class)).filter(|models| !models.is_empty());
         let models = models.map(|models| format!("{{{models}}}")).unwrap_or_default();
         let text = self.set.condition(alert).ok_or("has no condition here")?.replace("{&models}", &models);
-        let mut expr = self.set.context(&bounds, &alert.params).expand(&text)?.trim().to_owned();
+        let context = Context { patient: true, ..self.set.context(&bounds, &alert.params) };
+        let mut expr = context.expand(&text)?.trim().to_owned();
         if !alert.recorded_only {
             expr = self.set.normalized(&expr)?;
         }

@@ -166,7 +166,14 @@ impl<'c> RuleSet<'c> {
         let origin = self.origin();
         let comma = if origin.is_empty() { "" } else { "," };
         words.insert("origin".to_owned(), format!("{comma}{origin}"));
-        Context { catalogue: self.catalogue, family: self.family, origin, words, generations: true }
+        Context {
+            catalogue: self.catalogue,
+            family: self.family,
+            origin,
+            words,
+            generations: true,
+            patient: false,
+        }
     }
 
     /// Devices of each model that something refers to, by the labels of their series.

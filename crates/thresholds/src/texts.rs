@@ -8,13 +8,16 @@ use std::{
 use naming::Family;
 
 use crate::{
-    model::{Alert, Ask, Bound},
+    model::{Alert, Ask, Bound, ErrorCode},
     output::Labels,
     ruleset::RuleSet,
 };
 
 /// Two braces in a template of Go.
 pub(crate) const LITERAL_BRACES: &str = "{{ \"{{\" }}";
+
+/// Prints the cluster where the series of a fleet have one.
+const OF_CLUSTER: &str = "{{ with $labels.cluster }} of cluster {{ . }}{{ end }}";
 
 /// How a question to Prometheus begins and ends in a template.
 const ASKS: (&str, &str) = ("{{ with printf `", ".{{ end }}");
@@ -61,6 +64,7 @@ pub(crate) fn annotations(
         "node" if set.is_dcgm() => "{{ or $labels.node $labels.Hostname $labels.instance }}".to_owned(),
         "node" => "{{ or $labels.node $labels.instance }}".to_owned(),
         "replica" => "{{ or $labels.pod $labels.instance }}".to_owned(),
+        "of_cluster" => OF_CLUSTER.to_owned(),
         "asked" => asked.clone(),
         "meaning" => by_code(&meanings(set, alert), ": "),
         "asks" => {
@@ -136,12 +140,12 @@ fn question(
 /// The codes of an alert, each with its short meaning.
 fn meanings(set: RuleSet<'_>, alert: &Alert) -> Vec<(String, Vec<String>)> {
     let codes: BTreeSet<u16> = xids(set, alert).flat_map(|(_, codes)| codes).collect();
-    if !codes.is_empty() {
-        let text = |code: u16| (naming::xid_text(u64::from(code)).to_owned(), vec![code.to_string()]);
-        return codes.into_iter().map(text).collect();
-    }
-    let own = set.catalogue.events.iter().filter(|event| Some(event.family) == set.family);
-    own.map(|event| (event.meaning.clone(), vec![event.code.clone()])).collect()
+    let xids =
+        codes.into_iter().map(|code| (naming::xid_text(u64::from(code)).to_owned(), vec![code.to_string()]));
+    let is_selected = selection(set, alert);
+    let is_own = |event: &&ErrorCode| Some(event.family) == set.family && is_selected(&event.code);
+    let others = set.catalogue.events.iter().filter(is_own);
+    xids.chain(others.map(|event| (event.meaning.clone(), vec![event.code.clone()]))).collect()
 }
 
 /// What NVIDIA's catalogue asks for, each with the codes of an alert.
@@ -161,22 +165,26 @@ fn actions(set: RuleSet<'_>, alert: &Alert) -> Vec<(String, Vec<String>)> {
 fn xids<'c>(set: RuleSet<'c>, alert: &Alert) -> impl Iterator<Item = (&'c str, Vec<u16>)> {
     let words = set.context(&BTreeMap::new(), &alert.params).words;
     let is_about_xids = words.get("kind").is_some_and(|kind| kind == "xid");
+    let selects = selection(set, alert);
+    let is_selected = move |code: &u16| is_about_xids && selects(&code.to_string());
+    set.catalogue
+        .xids
+        .iter()
+        .map(move |xid| (xid.bucket.as_str(), xid.codes.iter().copied().filter(&is_selected).collect()))
+}
+
+/// Whether a part of an alert is about a code, by the codes that it selects.
+fn selection(set: RuleSet<'_>, alert: &Alert) -> impl Fn(&str) -> bool + use<> {
+    let words = set.context(&BTreeMap::new(), &alert.params).words;
     let select = words.get("select").cloned().unwrap_or_default();
-    let is_selected = move |code: &u16| {
-        if !is_about_xids {
-            return false;
-        }
-        let is_among = |list: &str| list.trim_matches('"').split('|').any(|known| known == code.to_string());
+    move |code| {
+        let is_among = |list: &str| list.trim_matches('"').split('|').any(|known| known == code);
         match (select.strip_prefix("code=~"), select.strip_prefix("code!~")) {
             (Some(list), _) => is_among(list),
             (None, Some(list)) => !is_among(list),
             (None, None) => true,
         }
-    };
-    set.catalogue
-        .xids
-        .iter()
-        .map(move |xid| (xid.bucket.as_str(), xid.codes.iter().copied().filter(&is_selected).collect()))
+    }
 }
 
 /// A template that prints the text of the label `code`, after `before`; nothing for a code that is not listed.
@@ -210,6 +218,9 @@ pub(crate) fn render(
             rest = tail;
         } else if let Some(tail) = action.strip_prefix(LITERAL_BRACES) {
             out.push_str("{{");
+            rest = tail;
+        } else if let Some(tail) = action.strip_prefix(OF_CLUSTER) {
+            out.extend(label("cluster").map(|cluster| format!(" of cluster {cluster}")));
             rest = tail;
         } else if let Some(question) = action.strip_prefix(ASKS.0) {
             let (question, tail) = question.split_once(ASKS.1).ok_or("a question has no end")?;

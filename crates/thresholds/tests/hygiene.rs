@@ -75,6 +75,60 @@ fn counters_of_events_and_time_stand_under_a_rate() {
     }
 }
 
+/// An alert that wakes people is there for each family that its runbook names: an expression that reads a metric without
+/// a source in the family would leave it out without a word.
+#[test]
+fn a_critical_alert_has_a_rule_for_each_of_its_families() {
+    let rules = rules();
+    let pages = generate(Kind::Runbooks, &Overrides::default(), Names::Both, Format::Prometheus);
+    let (_, index) = pages.iter().find(|(path, _)| path.ends_with("README.md")).expect("an index");
+    let mut seen = 0;
+    for row in index.lines().filter(|row| row.starts_with("| [") && row.contains("critical")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let name = cells[1].trim_start_matches('[').split(']').next().expect("a name");
+        for family in cells[4].split(", ").filter(|family| *family != "all") {
+            let is_there = |rule: &Rule| {
+                rule.alert.as_deref() == Some(name)
+                    && rule.labels.get("family").is_some_and(|of| of == family)
+            };
+            assert!(rules.iter().any(|(_, rule)| is_there(rule)), "{name} of {family}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+/// Rules that know one name of a field are silent over the other generation of dcgm-exporter.
+#[test]
+fn a_field_with_two_names_is_read_under_both() {
+    let renamed: Vec<_> = naming::vendor_names()
+        .filter(|row| row.generation == Some(naming::DcgmGeneration::V4_8))
+        .filter_map(|row| Some((row.name, row.other?.name)))
+        .chain([("DCGM_FI_DEV_GET_GPU_RECOVERY_ACTION", "DCGM_FI_DEV_GPU_RECOVERY_ACTION")])
+        .collect();
+    let mut seen = BTreeSet::new();
+    for (path, rule, expr) in parsed() {
+        let mut names = BTreeSet::new();
+        walk(&expr, &mut Vec::new(), &mut |node, _| names.extend(selector_name(node).map(str::to_owned)));
+        for (old, new) in &renamed {
+            assert_eq!(names.contains(*old), names.contains(*new), "{path}: {old}, {new}: {}", rule.expr);
+            seen.extend(names.contains(*old).then_some(*old));
+        }
+    }
+    assert!(seen.len() > 15, "{seen:?}");
+    let (mut lines, word) = (0, |c: char| !c.is_ascii_alphanumeric() && c != '_');
+    for (path, text) in generate(Kind::Runbooks, &Overrides::default(), Names::Both, Format::Prometheus) {
+        for line in text.lines().filter(|line| line.starts_with("| `")) {
+            let has = |name: &str| line.split(word).any(|part| part == name);
+            for (old, new) in &renamed {
+                assert_eq!(has(old), has(new), "{path}: {line}");
+                lines += usize::from(has(old));
+            }
+        }
+    }
+    assert!(lines > 5, "{lines}");
+}
+
 #[test]
 fn matching_is_spelt_where_labels_may_differ() {
     for (path, rule, expr) in parsed() {
@@ -88,6 +142,16 @@ fn matching_is_spelt_where_labels_may_differ() {
                     VectorMatchCardinality::ManyToOne(_) | VectorMatchCardinality::OneToMany(_)
                 );
                 assert!(!many || modifier.matching.is_some(), "{path}: {}", rule.expr);
+                // Two clusters may have a node, an address or a backend of one name; a UUID is nobody else's.
+                if let Some(LabelModifier::Include(labels)) = &modifier.matching {
+                    let has = |wanted: &[&str]| {
+                        wanted.iter().any(|label| labels.labels.contains(&(*label).to_owned()))
+                    };
+                    let is_told_apart = has(&["cluster", "uuid", "UUID"]);
+                    let is_local =
+                        has(&["instance", "node", "device", "gpu", "name", "capability", "target_model"]);
+                    assert!(is_told_apart || !is_local, "{path}: matches across clusters: {}", rule.expr);
+                }
             }
             if let Expr::Aggregate(aggregate) = node {
                 // An aggregation without labels forgets the cluster.
@@ -119,6 +183,65 @@ fn matching_is_spelt_where_labels_may_differ() {
             }
         });
     }
+}
+
+/// How names begin of what devices and engines are measured by.
+const MEASURED: [&str; 10] =
+    ["accel_", "DCGM_", "vllm", "sglang", "ray_", "tgi_", "trtllm", "nv_", "te_", "ovms_"];
+
+/// Alerts that look at values of this moment, all or one.
+const AT_ONCE: [(&str, &str); 3] = [
+    // It asks what is gone.
+    ("MetricsMissingAfterUpgrade", ""),
+    // Where no driver counts its devices: one that is called otherwise is not two.
+    ("DeviceMissing", "accel_device_up"),
+    ("EdgeNodeSilent", "accel_device_up"),
+];
+
+/// What holds for a time must not begin anew with each scrape that fails: alerts about devices, and the recordings that
+/// they read, look at values of devices over a window or back in time.
+#[test]
+fn a_failed_scrape_does_not_end_what_holds_for_a_time() {
+    let rules = parsed();
+    let reads = |expr: &Expr| {
+        let (mut bare, mut recorded) = (BTreeSet::new(), BTreeSet::new());
+        walk(expr, &mut Vec::new(), &mut |node, _| match node {
+            Expr::VectorSelector(selector) if selector.offset.is_none() => {
+                let name = selector.name.clone().unwrap_or_default();
+                if name.starts_with("accel:") || name.starts_with("llm:") {
+                    recorded.insert(name)
+                } else {
+                    bare.insert(name)
+                };
+            }
+            _ => {}
+        });
+        bare.retain(|name| MEASURED.iter().any(|prefix| name.starts_with(prefix)));
+        (bare, recorded)
+    };
+    let mut seen = 0;
+    for (path, rule, expr) in
+        rules.iter().filter(|(path, rule, _)| rule.alert.is_some() && !path.contains("operator"))
+    {
+        let (mut bare, mut open) = reads(expr);
+        let mut known = BTreeSet::new();
+        while let Some(name) = open.pop_first() {
+            if known.insert(name.clone()) {
+                for (_, _, expr) in
+                    rules.iter().filter(|(of, rule, _)| of == path && rule.record.as_ref() == Some(&name))
+                {
+                    let (more, recorded) = reads(expr);
+                    bare.extend(more);
+                    open.extend(recorded);
+                }
+            }
+        }
+        let alert = rule.alert.as_deref().unwrap_or_default();
+        bare.retain(|name| !AT_ONCE.contains(&(alert, "")) && !AT_ONCE.contains(&(alert, name)));
+        assert!(bare.is_empty(), "{path}: {alert} ends at a failed scrape: {bare:?}");
+        seen += 1;
+    }
+    assert!(seen > 50, "{seen}");
 }
 
 #[test]

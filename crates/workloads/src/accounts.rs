@@ -19,6 +19,14 @@ use crate::{cgroup::Workload, pod_info::Pods};
 /// A holder: its labels, in the order of the catalogue.
 pub type Holder = Vec<(Label, String)>;
 
+/// Seconds by engine. There are few engines, and this is listed anew each second.
+type Busy = Vec<(&'static str, f64)>;
+
+/// The seconds of an engine.
+fn seconds_of(busy: &Busy, engine: &str) -> Option<f64> {
+    busy.iter().find(|(known, _)| *known == engine).map(|(_, seconds)| *seconds)
+}
+
 /// How long the series of a holder stay after its last process has ended, so that the last increase is scraped.
 const GONE: Duration = Duration::from_mins(2);
 
@@ -30,7 +38,7 @@ pub struct Present {
     /// Memory in use, as the device itself reports it.
     pub memory_used: Option<u64>,
     /// Busy time of each engine, as the device itself reports it; the names are values of the label `engine`.
-    pub busy_seconds: BTreeMap<&'static str, f64>,
+    pub busy_seconds: Busy,
     /// Processes on it.
     pub clients: Vec<Client>,
 }
@@ -74,12 +82,12 @@ pub struct Accounts {
 #[derive(Debug, Default)]
 struct Account {
     /// By process, what was last reported.
-    last: HashMap<u32, BTreeMap<&'static str, f64>>,
+    last: HashMap<u32, Busy>,
     holders: BTreeMap<Holder, Use>,
     /// Whether the memory of a process was ever reported.
     has_memory: bool,
     /// The device's own busy time when it was first followed.
-    base: Option<BTreeMap<&'static str, f64>>,
+    base: Option<Busy>,
     /// Busy time that was given to some holder.
     given: BTreeMap<&'static str, f64>,
     /// Busy time that was not; it never falls.
@@ -172,18 +180,18 @@ impl Account {
             if let Some(used) = used {
                 for (engine, seconds) in busy_seconds {
                     // The first report of a process is of the time since the driver's list was first read.
-                    let known = before.as_ref().and_then(|before| before.get(engine)).copied().unwrap_or(0.0);
+                    let known = before.as_ref().and_then(|before| seconds_of(before, engine)).unwrap_or(0.0);
                     let more = (seconds - known).max(0.0);
                     *used.busy.entry(engine).or_default() += more;
                     *self.given.entry(engine).or_default() += more;
                 }
             }
-            self.last.insert(*pid, busy_seconds.iter().copied().collect());
+            self.last.insert(*pid, busy_seconds.clone());
         }
         self.holders.retain(|_, used| now.saturating_duration_since(used.seen) < GONE);
         for (engine, given) in &self.given {
-            let Some(own) = device.busy_seconds.get(*engine) else { continue };
-            let since = base.get(*engine).copied().unwrap_or(0.0);
+            let Some(own) = seconds_of(&device.busy_seconds, engine) else { continue };
+            let since = seconds_of(base, engine).unwrap_or(0.0);
             let rest = self.rest.entry(engine).or_default();
             *rest = rest.max(own - since - given);
         }

@@ -163,13 +163,10 @@ pub fn whole(files: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>> {
     let seldom = |file: &PathBuf| {
         let (mut whole, rules) = read(file)?;
         whole["evaluation_interval"] = json!(ROUND);
-        // Names of backends are unique over all clusters: two tests with the same ones cannot run at once.
-        let alone = rules.iter().any(|group| group.to_string().contains("llm_backend_"));
-        let mut together: BTreeMap<(String, usize), (Vec<Value>, Vec<Value>)> = BTreeMap::new();
+        let mut together: BTreeMap<String, (Vec<Value>, Vec<Value>)> = BTreeMap::new();
         for (at, test) in whole["tests"].as_array().into_iter().flatten().enumerate() {
             let interval = test["interval"].as_str().context("a test has an interval")?;
-            let group = if alone { at } else { 0 };
-            let (series, checks) = together.entry((interval.to_owned(), group)).or_default();
+            let (series, checks) = together.entry(interval.to_owned()).or_default();
             for one in test["input_series"].as_array().into_iter().flatten() {
                 let name = in_cluster(one["series"].as_str().context("a series has a name")?, at);
                 series.push(json!({ "series": name, "values": one["values"] }));
@@ -183,7 +180,7 @@ pub fn whole(files: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>> {
                 })
             }));
         }
-        let merged = together.into_iter().map(|((interval, _), (series, checks))| {
+        let merged = together.into_iter().map(|(interval, (series, checks))| {
             json!({ "interval": interval, "input_series": series, "promql_expr_test": checks })
         });
         whole["tests"] = merged.collect();

@@ -198,10 +198,15 @@ impl<'s> Reasons<'s> {
             let reason = format!("no source of the family `{family}` reports it");
             return [Missing::new(false, name, &reason)].into();
         }
-        let absent = self.absent.get(name).into_iter().flatten().filter(|absent| {
+        let absent = self.absent.get(name).into_iter().flatten();
+        let absent: Vec<_> = absent.filter(|absent| absent.family == family.name()).collect();
+        let is_taken = |absent: &&&Absent| {
             let mut labels = absent.labels.iter();
-            absent.family == family.name() && labels.all(|(label, value)| takes(selector, label, value))
-        });
-        absent.map(|absent| Missing::new(true, name, &absent.reason)).collect()
+            labels.all(|(label, value)| takes(selector, label, value))
+        };
+        let own: Vec<_> = absent.iter().filter(is_taken).copied().collect();
+        // Where several parts lack the same, the exporter names one of them.
+        let named = if own.is_empty() { absent } else { own };
+        named.into_iter().map(|absent| Missing::new(true, name, &absent.reason)).collect()
     }
 }

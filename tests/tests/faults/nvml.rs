@@ -7,10 +7,10 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use e2e::{Node, Samples, wait::Final};
+use e2e::{Node, Samples, artefacts::repository, wait::Final};
 use sim::{
     Control,
-    control::{Ecc, Fault, Garbage, Link, Mig, Scope, Severity, Xid},
+    control::{Ecc, Event, EventKind, Fault, Garbage, Link, Mig, Scope, Severity, Xid},
 };
 
 use super::{one_fault, others_are_fresh, until_back, until_withdrawn, vendor::NVIDIA};
@@ -231,6 +231,96 @@ fn an_xid_is_told_in_three_spellings_from_a_counter_that_was_there() -> Result<(
         ensure!(samples.value("accel_errors_total", &unified)? == 2.0);
         Ok(())
     })
+}
+
+#[test]
+fn events_of_other_types_are_counted_or_logged_where_the_driver_has_them() -> Result<()> {
+    let node = Node::new("h100-sxm-4")?;
+    let exporter = node.start(&[])?;
+    let before = exporter.settled()?;
+    let codes = ["fatal_poison", "gpu_unavailable", "non_fatal_poison", "single_bit_ecc_storm"];
+    let own = |device, code| [("device", device), ("kind", "nvml_event"), ("code", code)];
+    let runbook = fs::read_to_string(repository().join("docs/runbooks/GpuXidErrorDetected.md"))?;
+    for code in codes {
+        assert_eq!(before.value("accel_errors_total", &own("gpu1", code))?, 0.0, "{code}");
+        assert!(runbook.contains(&format!("<a id=\"code-{code}\">")), "{code}");
+    }
+    assert_eq!(
+        before.all("accel_errors_total", &[("device", "gpu1"), ("kind", "nvml_event")]).count(),
+        codes.len()
+    );
+    let kinds = [
+        EventKind::PState,
+        EventKind::MigConfig,
+        EventKind::SingleBitStorm,
+        EventKind::DramRetirement,
+        EventKind::DramRetirementFailure,
+        EventKind::NonFatalPoison,
+        EventKind::RecoveryAction,
+        EventKind::FatalPoison,
+        EventKind::GpuUnavailable,
+    ];
+    let event = (1..).zip(kinds).map(|(id, kind)| Event { id, device: 1, kind, at: None, every: None });
+    let xid = vec![Xid { id: 1, device: 1, code: 31, ..Xid::default() }];
+    let ecc = [Severity::Corrected, Severity::Uncorrectable].map(|severity| Ecc {
+        device: 1,
+        severity,
+        scope: Scope::Dram,
+        count: 1,
+    });
+    let control = Control { event: event.collect(), xid, ecc: ecc.to_vec(), ..Control::default() };
+    node.control(&control)?;
+    let after = exporter.until("all are counted", |samples| {
+        for code in codes {
+            ensure!(samples.value("accel_errors_total", &own("gpu1", code))? == 1.0, "{code}");
+            ensure!(samples.has("accel_error_last_timestamp_seconds", &own("gpu1", code)), "{code}");
+        }
+        ensure!(exporter.process.log().contains("the MIG configuration has changed"));
+        Ok(samples.clone())
+    })?;
+    // What other series have is not counted beside them.
+    let all = |device| after.sum("accel_errors_total", &[("device", device)]);
+    assert_eq!((all("gpu1"), all("gpu0")), (5.0, 0.0), "four events and an XID");
+    assert_eq!(after.value("DCGM_FI_DEV_XID_ERRORS", &[("gpu", "1")])?, 31.0, "an event is no XID");
+
+    // A device that is lost keeps them.
+    node.control(&Control { fault: vec![Fault::lost().device(1)], ..control })?;
+    exporter.until("it is withdrawn and keeps its events", |samples| {
+        ensure!(samples.value("accel_device_up", &[("device", "gpu1")])? == 0.0);
+        ensure!(samples.sum("accel_errors_total", &[("device", "gpu1")]) == 5.0);
+        Ok(())
+    })
+}
+
+#[test]
+fn no_xid_is_lost_to_what_an_older_driver_does_not_know() -> Result<()> {
+    let unsupported = |call: &str| vec![Fault::error(3).call(call)];
+    for (machine, fault) in [
+        // Driver 550, which refuses what it does not list.
+        ("a100-8", vec![]),
+        ("h100-sxm-4", unsupported("nvmlDeviceGetSupportedEventTypes")),
+        // What it lists is more than it has.
+        ("a100-8", vec![Fault::garbage(Garbage::Absurd).call("nvmlDeviceGetSupportedEventTypes")]),
+    ] {
+        let node = Node::new(machine)?;
+        let mut control = Control { fault, ..Control::default() };
+        node.control(&control)?;
+        let exporter = node.start(&[])?;
+        let before = exporter.settled()?;
+        ensure!(
+            !before.has("accel_errors_total", &[("kind", "nvml_event")]),
+            "{machine} {:?}",
+            control.fault
+        );
+        control.xid = vec![Xid { id: 1, device: 0, code: 31, ..Xid::default() }];
+        node.control(&control)?;
+        exporter.until("the XID is counted", |samples| {
+            let own = [("device", "gpu0"), ("kind", "xid"), ("code", "31")];
+            ensure!(samples.value("accel_errors_total", &own)? == 1.0);
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 #[test]

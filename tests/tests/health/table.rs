@@ -36,6 +36,8 @@ const ROWS: &[Row] = &[
     ("h100-sxm-4", "[[xid]] id = 1, device = 2, code = 79", &["critical_error"]),
     ("h100-sxm-4", "[[xid]] id = 1, device = 2, code = 92", &["device_error"]),
     ("h100-sxm-4", "[[xid]] id = 1, device = 2, code = 31", OK),
+    ("h100-sxm-4", "[[event]] id = 1, device = 2, type = 'fatal_poison'", &["critical_error"]),
+    ("h100-sxm-4", "[[event]] id = 1, device = 2, type = 'single_bit_storm'", &["device_error"]),
     (
         "h100-sxm-4",
         "[[ecc]] device = 2, severity = 'uncorrectable', scope = 'dram', count = 1",

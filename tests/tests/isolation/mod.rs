@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use e2e::{Exporter, Node, Samples, eventually, process, wait::Final};
 use sim::{
     Control,
-    control::{Fault, Xid},
+    control::{Event, EventKind, Fault, Xid},
 };
 
 /// A C API: its machine, flags beside `--isolate`, source, and calls.
@@ -138,10 +138,19 @@ fn a_library_that_ends_its_process_costs_its_own_series_for_seconds() -> Result<
 
 #[test]
 fn what_was_counted_goes_on_in_the_next_process() -> Result<()> {
-    let event =
-        |id, code| Control { xid: vec![Xid { id, device: 3, code, ..Xid::default() }], ..Control::default() };
+    // The first of NVIDIA's other events in place of an XID.
+    let event = |id, code| {
+        let (xid, event) = if code == 0 {
+            (vec![], vec![Event { id, device: 3, kind: EventKind::FatalPoison, at: None, every: None }])
+        } else {
+            (vec![Xid { id, device: 3, code, ..Xid::default() }], vec![])
+        };
+        Control { xid, event, ..Control::default() }
+    };
     // 8 is not watched, so its series begins with its first event; 2 is the bit of a critical error.
-    for (api, code, label) in [(&APIS[0], 8, "8"), (&APIS[0], 79, "79"), (&APIS[1], 2, "critical")] {
+    for (api, code, label) in
+        [(&APIS[0], 8, "8"), (&APIS[0], 79, "79"), (&APIS[0], 0, "fatal_poison"), (&APIS[1], 2, "critical")]
+    {
         let node = api.node()?;
         let exporter = node.start(api.flags)?;
         api.whole(&exporter)?;

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: what a scrape costs beside other exporters, what holders of devices, TLS, the page of a node and
-//! incident mode cost, what the rules cost at fleet size, and how large the artefacts are.
+//! incident mode and the kernel log cost, what the rules cost at fleet size, and how large the artefacts are.
 
 pub mod incident;
+pub mod kernel_log;
 mod measure;
 pub mod page;
 pub mod rules;

@@ -65,6 +65,8 @@ pub struct ServeFlags {
     pub detach: DetachFlags,
     #[command(flatten)]
     pub health: HealthSocketFlags,
+    #[command(flatten)]
+    pub kernel_log: KernelLogFlags,
 }
 
 #[derive(Args)]
@@ -412,6 +414,15 @@ pub struct WebFlags {
         value_parser = timeout
     )]
     pub idle_timeout: Duration,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Kernel log")]
+pub struct KernelLogFlags {
+    /// Count the errors of devices that are in the kernel log, /dev/kmsg, beside those that their drivers announce; needs
+    /// root or CAP_SYSLOG
+    #[arg(long = "kernel-log", value_name = "PATH")]
+    pub path: Option<PathBuf>,
 }
 
 #[derive(Args)]

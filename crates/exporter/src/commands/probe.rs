@@ -287,7 +287,7 @@ fn device(
     let present = |identity: &Arc<Identity>| {
         let clients =
             batch.clients.iter().filter(|client| client.identity.is_same(identity)).cloned().collect();
-        Present { identity: Arc::clone(identity), memory_used: None, busy_seconds: BTreeMap::new(), clients }
+        Present { identity: Arc::clone(identity), memory_used: None, busy_seconds: Vec::new(), clients }
     };
     DeviceReport {
         present: std::iter::once(of_device).chain(parts).map(present).collect(),

@@ -108,6 +108,8 @@ pub struct Serve {
     pub settings: Option<Arc<Reload>>,
     /// Who may detach devices, where that is possible.
     pub detach: Option<Authority>,
+    /// The kernel log, if it is to be read.
+    pub kernel_log: Option<PathBuf>,
 }
 
 impl Serve {
@@ -151,7 +153,8 @@ impl Serve {
             BodyCache::new(Arc::clone(&node), self.vocabularies, counts, self_metrics, Rc::clone(&verdicts));
         let telemetry_path = self.web.telemetry_path;
         let live =
-            Live::new(self.name, self.node_name.clone(), Arc::clone(&node), judge).with_workloads(room);
+            Live::new(self.name, self.node_name.clone(), Arc::clone(&node), judge, Rc::clone(&verdicts))
+                .with_workloads(room);
         let health = (verdicts, self.health, self.node_name);
         let node_of_routes = Arc::clone(&node);
         let detach = self.detach;
@@ -166,7 +169,13 @@ impl Serve {
             detach,
         };
         let (sources, timing, sysfs) = (self.sources, self.timing, self.sysfs);
+        let kernel_log = self.kernel_log;
         let start_sampling = || {
+            // Before the drivers are, so that what comes later is known to have been announced to both.
+            if let Some(path) = kernel_log {
+                let following = node.kernel_log.follow(path, sysfs.clone(), &node);
+                following.map_err(|error| format!("cannot start a thread: {error}"))?;
+            }
             sources.into_iter().zip(&node.sources).try_for_each(|(source, node)| {
                 supervisor::spawn(source, Arc::clone(node), timing.clone(), &sysfs)
                     .map_err(|error| format!("cannot start a thread: {error}"))

@@ -144,7 +144,18 @@ pub fn serve(
     config: &Config,
 ) -> Result<Serve, Failure> {
     agree(&flags)?;
-    let ServeFlags { sampling, sources: wanted, workloads, names, web, health, incident, detach, .. } = flags;
+    let ServeFlags {
+        sampling,
+        sources: wanted,
+        workloads,
+        names,
+        web,
+        health,
+        incident,
+        detach,
+        kernel_log,
+        ..
+    } = flags;
     let workloads = self::workloads(workloads, &wanted.procfs);
     let families = specs.iter().map(|spec| spec.family);
     let metrics = Chosen::all(families).with_holders(workloads.is_some());
@@ -200,6 +211,7 @@ pub fn serve(
         },
         settings: config.path.is_some().then(Arc::default),
         detach,
+        kernel_log: kernel_log.path,
     })
 }
 

@@ -8,7 +8,7 @@ pub mod report;
 pub mod socket;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     collections::HashMap,
     rc::Rc,
     sync::Arc,
@@ -71,6 +71,9 @@ impl Facts for Seen<'_> {
     }
     fn series(&self, metric: Id) -> Vec<Point> {
         self.known.series(metric)
+    }
+    fn values(&self, metric: Id, wanted: &[(Label, &str)]) -> Vec<f64> {
+        self.known.values(metric, wanted)
     }
     fn rise(&self, metric: Id) -> f64 {
         self.known.rise(metric)
@@ -157,10 +160,15 @@ impl Verdicts {
         *self.newest.borrow_mut() = shown.iter().map(verdict).collect();
     }
 
+    /// The verdict on each device that is shown.
+    pub fn newest(&self) -> Ref<'_, Vec<Verdict>> {
+        self.refresh();
+        self.newest.borrow()
+    }
+
     /// The series of the devices of these sources.
     pub fn read(&self, sources: &[&Arc<SourceState>]) -> Vec<Subject> {
-        self.refresh();
-        let newest = self.newest.borrow();
+        let newest = self.newest();
         let is_meant =
             |verdict: &&Verdict| sources.iter().any(|source| source.family == verdict.identity.family);
         let mut batch = Batch::default();
@@ -179,7 +187,6 @@ impl Verdicts {
 
     /// What `accelscope health` shows.
     pub fn report(&self, node_name: &str) -> report::Report {
-        self.refresh();
-        report::Report::of(node_name, &self.node, &self.newest.borrow())
+        report::Report::of(node_name, &self.node, &self.newest())
     }
 }

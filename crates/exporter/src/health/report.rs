@@ -49,7 +49,7 @@ pub struct OfDevice {
 
 /// A reason.
 #[derive(Debug, Serialize, Deserialize)]
-struct Why {
+pub struct Why {
     reason: String,
     state: String,
     meaning: String,
@@ -64,7 +64,8 @@ struct Why {
 }
 
 impl Why {
-    fn of(reason: &HealthReason, state: Health, detail: &str) -> Self {
+    /// With a detail, where there is one.
+    pub fn of(reason: &HealthReason, state: Health, detail: &str) -> Self {
         Self {
             reason: reason.name.to_owned(),
             state: state.word().to_owned(),
@@ -75,7 +76,8 @@ impl Why {
         }
     }
 
-    fn short(&self) -> String {
+    /// Its name and detail.
+    pub fn short(&self) -> String {
         if self.detail.is_empty() {
             self.reason.clone()
         } else {

@@ -1,6 +1,7 @@
 //! One device as scrapes see it: an immutable snapshot that its worker replaces, and that is withdrawn
 //! when the worker fails, hangs or goes silent.
 
+mod errors;
 mod standby;
 
 use std::{
@@ -14,13 +15,13 @@ use naming::{
     catalogue::{DEVICE_DETACHED, DEVICE_INFO, DEVICE_UP, ERROR_LAST, ERRORS},
 };
 use reading::{
-    Announced, Batch, Client, Fault, FaultCode, Found, Identity, Labels, Reading, Remembered, Subject,
+    Announced, Batch, Client, Fault, FaultCode, Found, Identity, Labels, Reading, Remembered, Subject, Wanted,
 };
 use tracing::{info, warn};
 
 use self::standby::Standby;
 use crate::{
-    sampling::call::DriverCall, sampling::fine::Fine, sampling::history::History,
+    kernel_log::KernelLog, sampling::call::DriverCall, sampling::fine::Fine, sampling::history::History,
     sampling::state::Generation, sampling::sums::Sums, sampling::timing::Timing,
 };
 
@@ -147,8 +148,13 @@ pub struct Device {
     /// Its fine samples.
     pub fine: Fine,
     state: Mutex<State>,
-    snapshot: ArcSwap<Snapshot>,
+    /// What its source says of it.
+    read: ArcSwap<Snapshot>,
+    /// The same, with what the kernel log says.
+    shown: ArcSwap<Snapshot>,
     generation: Generation,
+    wanted: Wanted,
+    kernel_log: KernelLog,
 }
 
 /// What the device's worker, its supervisor and the watchdog share.
@@ -167,12 +173,13 @@ struct State {
 
 impl Device {
     /// A device that enumeration has just found.
-    pub fn new(found: &Found, generation: Generation) -> Self {
+    pub fn new(found: &Found, generation: Generation, wanted: Wanted, kernel_log: KernelLog) -> Self {
         let identity = Arc::clone(&found.identity);
         let snapshot = Snapshot::new(identity, Status::Starting, Instant::now(), Vec::new());
         let state = State { address: found.address.clone(), ..State::default() };
-        let (state, snapshot) = (Mutex::new(state), ArcSwap::from_pointee(snapshot));
-        Self { key: found.key.clone(), fine: Fine::default(), state, snapshot, generation }
+        let (key, state, snapshot) = (found.key.clone(), Mutex::new(state), Arc::new(snapshot));
+        let (read, shown) = (ArcSwap::new(Arc::clone(&snapshot)), ArcSwap::new(snapshot));
+        Self { key, fine: Fine::default(), state, read, shown, generation, wanted, kernel_log }
     }
 
     /// Notes where its driver lists it now.
@@ -185,7 +192,7 @@ impl Device {
 
     /// What the next list of its driver should know of it.
     pub fn remembered(&self) -> Remembered {
-        let snapshot = self.snapshot.load();
+        let snapshot = self.read.load();
         Remembered {
             key: self.key.clone(),
             address: self.address(),
@@ -196,7 +203,7 @@ impl Device {
 
     /// What to print now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+        self.shown.load_full()
     }
 
     /// Reads what it remembers of the last minutes.
@@ -233,7 +240,7 @@ impl Device {
         state.worker = worker;
         state.gone = None;
         state.sums.interrupt();
-        let old = self.snapshot.load_full();
+        let old = self.read.load_full();
         if old.identity != *identity {
             let new = if old.status.is_lost() {
                 Snapshot::lost(identity, old.status, old.taken, Vec::new(), state.address.as_ref())
@@ -247,7 +254,7 @@ impl Device {
     /// The device is to be read again: it is as one that was just listed.
     pub fn attached(&self) {
         let state = self.state();
-        let old = self.snapshot.load_full();
+        let old = self.read.load_full();
         let kept = old.left(|id| id != DEVICE_DETACHED.id);
         let identity = Arc::clone(&old.identity);
         self.replace(&state, Snapshot::new(identity, Status::Starting, old.taken, kept));
@@ -278,7 +285,7 @@ impl Device {
         let mut state = self.state();
         if state.worker == worker {
             state.sums.add(&mut batch, taken);
-            let identity = Arc::clone(&self.snapshot.load().identity);
+            let identity = Arc::clone(&self.read.load().identity);
             let clients = std::mem::take(&mut batch.clients);
             let new = Snapshot { clients, ..Snapshot::new(identity, Status::Up, taken, batch.finish()) };
             state.history.add(&new.whole(), taken);
@@ -311,7 +318,7 @@ impl Device {
     /// expected.
     pub fn check(&self, now: Instant, timing: &Timing, is_stuck: bool) -> Option<Fault> {
         let mut state = self.state();
-        let snapshot = self.snapshot.load();
+        let snapshot = self.read.load();
         let worker = state.worker;
         let hung = state.call.overdue(now, timing.deadline).filter(|_| worker != 0);
         let standby_hangs = state.standby.hangs(now, timing.deadline);
@@ -338,7 +345,7 @@ impl Device {
     }
 
     fn withdraw(&self, state: &MutexGuard<'_, State>, status: Status) {
-        let old = self.snapshot.load_full();
+        let old = self.read.load_full();
         if old.status != status {
             let was_lost = old.status.is_lost();
             let is_status = |id| id == DEVICE_UP.id || id == DEVICE_DETACHED.id;
@@ -353,7 +360,7 @@ impl Device {
     /// was found to be.
     pub fn recall(&self, put: impl Fn(&Identity, &mut Batch)) {
         let state = self.state();
-        let old = self.snapshot.load_full();
+        let old = self.read.load_full();
         if !old.status.is_lost() {
             return;
         }
@@ -382,8 +389,8 @@ impl Device {
 
     /// Replaces what is printed, always under the lock, and logs a change of status. Nothing else replaces
     /// it.
-    fn replace(&self, _locked: &MutexGuard<'_, State>, new: Snapshot) {
-        let old = self.snapshot.load();
+    fn replace(&self, locked: &MutexGuard<'_, State>, new: Snapshot) {
+        let old = self.read.load();
         let (family, name, key) = (new.identity.family.name(), new.name(), &*self.key);
         match (old.status, new.status) {
             (old, new) if old == new => {}
@@ -397,8 +404,8 @@ impl Device {
             (Status::Detached, Status::Starting) => info!(family, device = name, key, "device is attached"),
             (_, Status::Starting) => info!(family, device = name, key, "device has a new identity"),
         }
-        self.snapshot.store(Arc::new(new));
-        self.generation.bump();
+        self.read.store(Arc::new(new));
+        self.show(locked);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

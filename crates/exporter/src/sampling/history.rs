@@ -134,11 +134,7 @@ fn steps(begun: Instant, now: Instant) -> usize {
 
 /// The value of a gauge in one round.
 fn gauge<'r, R: Iterator<Item = &'r Reading>>(id: Id, of: impl Fn(Id) -> R) -> Option<f64> {
-    let is_meant = |reading: &&Reading| {
-        let mut is_memory = false;
-        reading.labels.with_value(Label::Sensor, |sensor| is_memory = sensor == "memory");
-        !is_memory
-    };
+    let is_meant = |reading: &&Reading| !reading.labels.has(Label::Sensor, "memory");
     let highest = |id| of(id).filter(is_meant).map(|reading| reading.value.as_f64()).reduce(f64::max);
     highest(id).or_else(|| if id == UTILIZATION.id { highest(ENGINE_ACTIVE.id) } else { None })
 }

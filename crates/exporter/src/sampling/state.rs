@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, Once, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -23,6 +23,7 @@ use workloads::Present;
 
 use crate::{
     commands::choice::Chosen,
+    kernel_log::KernelLog,
     sampling::call::DriverCall,
     sampling::detached::{Cause, Detachments},
     sampling::device::{Device, Snapshot, Status},
@@ -64,7 +65,7 @@ impl Generation {
 
 fn present(identity: &Arc<Identity>) -> Present {
     let identity = Arc::clone(identity);
-    Present { identity, memory_used: None, busy_seconds: BTreeMap::new(), clients: Vec::new() }
+    Present { identity, memory_used: None, busy_seconds: Vec::new(), clients: Vec::new() }
 }
 
 /// Notes what the device itself says of its use.
@@ -74,7 +75,7 @@ fn note_use(device: &mut Present, subject: &Subject) {
     }
     for reading in subject.of(ENGINE_BUSY.id) {
         if let Some(engine) = reading.labels.word(Label::Engine) {
-            device.busy_seconds.insert(engine, reading.value.as_f64());
+            device.busy_seconds.push((engine, reading.value.as_f64()));
         }
     }
 }
@@ -88,6 +89,8 @@ pub struct NodeState {
     pub generation: Generation,
     /// Intervals and deadlines of this run.
     pub timing: Timing,
+    /// What the kernel log says of devices, where it is read.
+    pub kernel_log: KernelLog,
     absent_reported: Once,
 }
 
@@ -99,17 +102,30 @@ impl NodeState {
         timing: Timing,
         chosen: &Chosen,
     ) -> Self {
-        let generation = Generation::default();
+        let (generation, kernel_log) = (Generation::default(), KernelLog::default());
         let source = |family| {
-            Arc::new(SourceState::new(family, auto, generation.clone(), timing.clone(), chosen.of(family)))
+            let (generation, wanted) = (generation.clone(), chosen.of(family));
+            Arc::new(SourceState::new(family, auto, generation, timing.clone(), wanted, kernel_log.clone()))
         };
         let sources = families.into_iter().map(source).collect();
-        Self { sources, generation, timing, absent_reported: Once::new() }
+        Self { sources, generation, timing, kernel_log, absent_reported: Once::new() }
     }
 
     /// The name of the simulated machine, when any source runs on one.
     pub fn simulated(&self) -> Option<String> {
         self.sources.iter().find_map(|source| source.connection().backend.as_ref()?.simulated.clone())
+    }
+
+    /// Every device that was seen, except for those that are gone for long.
+    pub fn devices(&self) -> impl Iterator<Item = Arc<Device>> {
+        self.sources.iter().flat_map(|source| source.devices().to_vec())
+    }
+
+    /// The kernel log has something new about the devices at these addresses.
+    pub fn reported(&self, addresses: &BTreeSet<String>) {
+        let is_meant =
+            |device: &Arc<Device>| device.address().is_some_and(|address| addresses.contains(&address));
+        self.devices().filter(is_meant).for_each(|device| device.reported());
     }
 
     /// Every device that is exported, each followed by its partitions.
@@ -226,6 +242,7 @@ pub struct SourceState {
     auto: bool,
     generation: Generation,
     timing: Timing,
+    kernel_log: KernelLog,
     connection: Mutex<(Connection, DriverCall)>,
     devices: ArcSwap<Vec<Arc<Device>>>,
     counts: Mutex<SourceCounts>,
@@ -238,7 +255,14 @@ pub struct SourceState {
 }
 
 impl SourceState {
-    fn new(family: Family, auto: bool, generation: Generation, timing: Timing, wanted: Wanted) -> Self {
+    fn new(
+        family: Family,
+        auto: bool,
+        generation: Generation,
+        timing: Timing,
+        wanted: Wanted,
+        kernel_log: KernelLog,
+    ) -> Self {
         let status = ConnectionStatus::Starting;
         let connection = Connection { status, backend: None, found: None, expected: None, absent: false };
         let durations = Distribution::new(DURATION_BOUNDS);
@@ -248,6 +272,7 @@ impl SourceState {
             auto,
             generation,
             timing,
+            kernel_log,
             connection: Mutex::new((connection, DriverCall::default())),
             devices: ArcSwap::default(),
             standbys: Standbys::default(),
@@ -380,7 +405,12 @@ impl SourceState {
             device.moved(found.address.as_ref());
             return Arc::clone(device);
         }
-        let device = Arc::new(Device::new(found, self.generation.clone()));
+        let device = Arc::new(Device::new(
+            found,
+            self.generation.clone(),
+            self.wanted.clone(),
+            self.kernel_log.clone(),
+        ));
         // Only the supervisor adds devices, so nothing is lost between load and store.
         self.devices.store(Arc::new(devices.iter().chain([&device]).map(Arc::clone).collect()));
         device

@@ -1,7 +1,7 @@
 //! Sums of a device that outlive its samplers: busy seconds, which are the integral of each ratio whose catalogue
 //! entry names one, and what samplers count from 0 on.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use naming::{Id, Value};
 use reading::{Batch, Group, Identity, Integral, Labels, Reading};
@@ -20,8 +20,35 @@ pub struct Sums {
 struct OfSubject {
     identity: Option<Arc<Identity>>,
     seen: Instant,
-    busy: HashMap<(Id, Labels), Integral>,
-    counted: HashMap<(Id, Labels), Counted>,
+    busy: BySeries<Integral>,
+    counted: BySeries<Counted>,
+}
+
+/// What is kept of each series, in the order in which a round has them. That is the same in nearly every round, so the
+/// next one is where it is looked for first.
+#[derive(Debug)]
+struct BySeries<T> {
+    kept: Vec<(Id, Labels, T)>,
+    next: usize,
+}
+
+impl<T> BySeries<T> {
+    const NONE: Self = Self { kept: Vec::new(), next: 0 };
+
+    /// What is kept of a series; `new` where it has not been seen.
+    fn of(&mut self, id: Id, labels: &Labels, new: impl FnOnce() -> T) -> &mut T {
+        let is_it = |(known, of, _): &(Id, Labels, T)| *known == id && of == labels;
+        let place = if self.kept.get(self.next).is_some_and(is_it) {
+            self.next
+        } else {
+            self.kept.iter().position(is_it).unwrap_or_else(|| {
+                self.kept.push((id, labels.clone(), new()));
+                self.kept.len() - 1
+            })
+        };
+        self.next = place + 1;
+        &mut self.kept[place].2
+    }
 }
 
 /// A sum that samplers begin at 0 and that never falls while one of them lives.
@@ -64,15 +91,16 @@ impl Sums {
         for Group { identity, readings } in &mut batch.groups {
             let place = self.place(identity.as_ref(), now);
             let OfSubject { busy, counted, .. } = &mut self.subjects[place];
+            (busy.next, counted.next) = (0, 0);
             for index in 0..readings.len() {
                 let Reading { id, labels, value, begins_with_sampler } = &mut readings[index];
                 if *begins_with_sampler {
                     let new = || Counted { before: Value::Int(0), now: Value::Int(0) };
-                    *value = counted.entry((*id, labels.clone())).or_insert_with(new).add(value);
+                    *value = counted.of(*id, labels, new).add(value);
                 }
                 let Some(integral) = id.metric().integral else { continue };
                 let labels = labels.clone();
-                let sum = busy.entry((integral, labels.clone())).or_default();
+                let sum = busy.of(integral, &labels, Integral::default);
                 let value = Value::Float(sum.add(now, self.previous, value.as_f64()));
                 readings.push(Reading { id: integral, labels, value, begins_with_sampler: false });
             }
@@ -88,7 +116,7 @@ impl Sums {
         };
         let known = self.subjects.iter().position(is_same);
         let place = known.unwrap_or_else(|| {
-            let (busy, counted) = (HashMap::new(), HashMap::new());
+            let (busy, counted) = (BySeries::NONE, BySeries::NONE);
             self.subjects.push(OfSubject { identity: identity.cloned(), seen: now, busy, counted });
             self.subjects.len() - 1
         });
@@ -148,6 +176,13 @@ mod tests {
         assert_eq!(round(&mut sums, at(9), &[("sm", 1.0)]), [sum("sm", 2.0)], "the device was lost");
         assert_eq!(round(&mut sums, at(10), &[("sm", -1.0), ("copy", 1.5)]), [], "no shares of time");
         assert_eq!(round(&mut sums, at(11), &[("sm", 1.0)]), [sum("sm", 2.0)]);
+        let other_order = [("decode", 1.0), ("copy", 1.0), ("sm", 1.0)];
+        assert_eq!(
+            round(&mut sums, at(12), &other_order),
+            [sum("decode", 0.0), sum("copy", 0.25), sum("sm", 3.0)],
+            "each series has its own sum, wherever it is"
+        );
+        assert_eq!(round(&mut sums, at(13), &other_order[..2]), [sum("decode", 1.0), sum("copy", 1.25)]);
     }
 
     #[test]

@@ -126,8 +126,11 @@ impl Worker {
                         batch.keep(|id| self.source.wanted.has(id));
                     }
                     self.source.count(faults.of(&batch));
-                    let most = batch.groups.iter().map(|group| group.readings.len()).max();
-                    capacity = most.unwrap_or(0) + CAPACITY_FOR_INTEGRALS;
+                    // The first round has no counters yet.
+                    if healthy_since.is_some() {
+                        let most = batch.groups.iter().map(|group| group.readings.len()).max();
+                        capacity = most.unwrap_or(0) + CAPACITY_FOR_INTEGRALS;
+                    }
                     absent = batch.absences.len();
                     self.device.publish(self.serial, batch, started);
                 }
@@ -189,6 +192,7 @@ impl Faults {
         self.counted.dedup();
         let unsupported = &mut self.unsupported;
         self.counted.retain(|fault| fault.absence != Absence::Unsupported || unsupported.insert(*fault));
+        self.counted.shrink_to_fit();
         &self.counted
     }
 }

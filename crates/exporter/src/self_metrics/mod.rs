@@ -137,6 +137,7 @@ impl SelfMetrics {
             batch.put(HTTP_HANDSHAKES_FAILED, Labels::NONE, Ok(Count(http.handshakes_failed.get())));
         }
         batch.put(LOG_LINES_DROPPED, Labels::NONE, Ok(Count(log::dropped())));
+        node.kernel_log.read(node, &mut batch);
         self.read_process(&mut batch);
         if let Some(host) = &self.host {
             host.read(&mut batch);

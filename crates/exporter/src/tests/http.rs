@@ -94,6 +94,7 @@ impl Server {
                 incident: None,
                 detach: Some(crate::http::authority::Authority::new("", None).expect("no file")),
                 metrics: Chosen::all([]),
+                kernel_log: None,
             }
             .run(|| async {
                 // A test that fails drops the sender, which is as good as sending.
@@ -358,7 +359,7 @@ fn a_client_elsewhere_sees_no_path_and_no_error_text() {
     let routes = Routes {
         node: Arc::clone(&node),
         bodies: bodies(&node, &counts),
-        live: Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node), Rc::new(Judge::builtin())),
+        live: live(&node),
         telemetry_path: "/metrics".to_owned(),
         connections: Rc::new(Connections::new(web().limits, web().timeouts, counts)),
         guard: open(),
@@ -463,6 +464,13 @@ fn everything() -> Vocabularies {
 /// No web configuration.
 fn open() -> Rc<Guard> {
     Rc::new(Guard::new(None, false))
+}
+
+/// The page of a node.
+pub fn live(node: &Arc<NodeState>) -> Live {
+    let judge = Rc::new(Judge::builtin());
+    let verdicts = Rc::new(Verdicts::new(Arc::clone(node), Rc::clone(&judge)));
+    Live::new("fake-exporter", "node1".to_owned(), Arc::clone(node), judge, verdicts)
 }
 
 fn bodies(node: &Arc<NodeState>, counts: &Rc<HttpCounts>) -> BodyCache {

@@ -1,17 +1,16 @@
 //! The page at `/` and its JSON on real sockets.
 
-use std::{io::Write, rc::Rc, sync::Arc};
+use std::{io::Write, sync::Arc};
 
 use flate2::read::GzDecoder;
 use naming::Family;
 use serde_json::Value;
-use thresholds::Judge;
 
 use super::{
     fake::{Act, Machine, eventually, timing},
-    http::{Server, read_one},
+    http::{Server, live, read_one},
 };
-use crate::{commands::choice::Chosen, http::live::Live, sampling::state::NodeState};
+use crate::{commands::choice::Chosen, sampling::state::NodeState};
 
 fn node(server: &Server) -> Value {
     let response = server.get("/api/v1/node");
@@ -45,8 +44,11 @@ fn the_json_has_what_is_read_and_nothing_in_the_place_of_what_is_not() {
         (&gpu["status"], &gpu["state"], &gpu["uuid"]),
         (&"up".into(), &"OK".into(), &"uuid-gpu0".into())
     );
+    assert_eq!(gpu["health"], "ok");
     assert!(gpu["power_watts"].is_number() && gpu["engines"].is_object(), "{gpu}");
-    for absent in ["memory_used_bytes", "utilization_ratio", "pcie", "findings", "errors", "reason"] {
+    for absent in
+        ["memory_used_bytes", "utilization_ratio", "pcie", "findings", "errors", "reason", "health_reasons"]
+    {
         assert!(gpu.get(absent).is_none(), "{absent}: {gpu}");
     }
     let power = gpu["history"]["power_watts"].as_array().expect("a history");
@@ -66,11 +68,19 @@ fn a_device_that_is_down_and_an_event_are_red_with_their_reasons() {
     assert_eq!((&lost["state"], &read()["state"]), (&"CRIT".into(), &"CRIT".into()));
     assert!(lost["reason"].as_str().is_some_and(|reason| reason.contains("FAKE_BROKEN")), "{lost}");
     assert_eq!(lost["findings"][0]["signal"], "device_up");
+    assert_eq!((&lost["health"], &lost["health_reasons"][0]["reason"]), (&"failed".into(), &"lost".into()));
+    assert_eq!(lost["health_reasons"][0]["alert"], "DeviceLost");
+    assert!(server.get("/").contains("health failed: lost"), "the table has it too");
     eventually("the event", || device(&read(), "gpu0")["errors"][0]["count"] == 1.0, || read().to_string());
     let error = device(&read(), "gpu0")["errors"][0].clone();
     assert_eq!((&error["kind"], &error["code"]), (&"xid".into(), &"79".into()));
     assert!(error["meaning"].as_str().is_some_and(|text| text.contains("fallen off the bus")), "{error}");
     assert!(error["action"].is_string(), "{error}");
+    let counted = device(&read(), "gpu0").clone();
+    assert_eq!(
+        (&counted["health"], &counted["health_reasons"][0]["detail"]),
+        (&"failed".into(), &"xid 79".into())
+    );
     machine.set("sample gpu1", Act::Succeed);
 }
 
@@ -117,7 +127,7 @@ fn the_json_is_compressed_when_asked_and_the_page_loads_nothing_from_elsewhere()
 #[test]
 fn a_driver_that_is_not_there_for_devices_of_the_bus_is_red() {
     let node = Arc::new(NodeState::new(Family::ALL, true, timing(), &Chosen::all([])));
-    let live = Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node), Rc::new(Judge::builtin()));
+    let live = live(&node);
     let read = || serde_json::from_slice::<Value>(&live.json(true, false)).expect("JSON");
     assert_eq!(
         (&read()["state"], &read()["sources"][0]["status"]),
@@ -145,7 +155,7 @@ fn the_json_is_made_once_while_nothing_changes() {
         crate::sampling::timing::Timing { interval: std::time::Duration::from_hours(1), ..timing() },
         &Chosen::all([]),
     ));
-    let live = Live::new("fake-exporter", "node1".to_owned(), Arc::clone(&node), Rc::new(Judge::builtin()));
+    let live = live(&node);
     let (plain, gzip) = (live.json(true, false), live.json(true, true));
     let is_same = |kept: &bytes::Bytes, gzip| std::ptr::eq(kept.as_ptr(), live.json(true, gzip).as_ptr());
     let started = std::time::Instant::now();

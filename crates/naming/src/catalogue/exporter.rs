@@ -113,6 +113,42 @@ entries! { from super::host::END;
         "Series that are left out of this body because --max-series allows no more; the log names the first",
     );
 
+    KERNEL_LOG_UP: Flag = own(
+        MetricKind::Gauge,
+        "accelscope_kernel_log_up",
+        &[],
+        "Whether the kernel log is open; only with --kernel-log",
+    );
+
+    KERNEL_LOG_RECORDS: Count = own(
+        MetricKind::Counter,
+        "accelscope_kernel_log_records_total",
+        &[],
+        "Messages of the kernel log that were read; only with --kernel-log",
+    );
+
+    KERNEL_LOG_RECORDS_LOST: Count = own(
+        MetricKind::Counter,
+        "accelscope_kernel_log_records_lost_total",
+        &[],
+        "Messages of the kernel log that the kernel overwrote before they were read; only with --kernel-log",
+    );
+
+    KERNEL_LOG_ERRORS: Count = own(
+        MetricKind::Counter,
+        "accelscope_kernel_log_errors_total",
+        &[Label::Address, Label::Kind, Label::Code],
+        "Errors in the kernel log of PCI devices that no source lists: NVSwitches, and accelerators that are missing; \
+         only with --kernel-log",
+    );
+
+    KERNEL_LOG_ERROR_LAST: Seconds = own(
+        MetricKind::Gauge,
+        "accelscope_kernel_log_error_last_timestamp_seconds",
+        &[Label::Address, Label::Kind, Label::Code],
+        "Unix time of the last of those errors, of one before the exporter's start too; only with --kernel-log",
+    );
+
     LOG_LINES_DROPPED: Count = own(
         MetricKind::Counter,
         "accelscope_log_lines_dropped_total",

@@ -9,8 +9,8 @@ entries! { from super::links::END;
 
     ERRORS: Count = counter(
         "accel_errors_total",
-        "Critical events that the driver reported, by code; known codes start at 0 so that the first one \
-         is an increase",
+        "Critical events that the driver reported, or the kernel log with --kernel-log, by code; known codes \
+         start at 0 so that the first one is an increase",
     )
     .labels(&[Label::Kind, Label::Code])
     .outlives_loss();

@@ -128,7 +128,7 @@ pub(super) const ROW: Row = Row {
             "nvmlGpmMetricsGet NVLINK_TOTAL_TX_PER_SEC and NVLINK_TOTAL_RX_PER_SEC, fields \
              NVLINK_THROUGHPUT_DATA_TX and RX",
         ),
-        (m::ERRORS.id, "nvmlEventSetWait_v2 XID"),
+        (m::ERRORS.id, "nvmlEventSetWait_v2: XIDs, and other types that the driver supports"),
         (m::ERROR_LAST.id, "nvmlEventSetWait_v2"),
         (m::XID_LAST.id, "nvmlEventSetWait_v2"),
         (m::XID_TOTAL.id, "nvmlEventSetWait_v2"),

@@ -486,6 +486,13 @@ pub(super) const ROWS: &[VendorName] = &[
         "Whether remapping of rows has failed",
     )
     .renamed("DCGM_FI_DEV_ROW_REMAP_FAILED"),
+    gauge(
+        m::MEMORY_UNREPAIRABLE.id,
+        "DCGM_FI_DEV_MEMORY_UNREPAIRABLE_FLAG",
+        Base,
+        "Whether the GPU has memory that cannot be repaired",
+    )
+    .renamed("DCGM_FI_DEV_MEMORY_UNREPAIRABLE"),
     counter(
         m::PAGES_RETIRED.id,
         "DCGM_FI_DEV_RETIRED_SBE",

@@ -68,28 +68,35 @@ impl VendorUnit {
         }
     }
 
+    /// How many of the unit are one of the base unit.
+    pub const fn per_base(self) -> f64 {
+        match self {
+            Self::Base | Self::WholeCelsius => 1.0,
+            Self::Megahertz => 1e-6,
+            Self::ThousandKibibytesPerSecond => 1.0 / 1_024_000.0,
+            Self::KilobytesPerSecond => 1e-3,
+            Self::Millijoules | Self::Milliwatts => 1e3,
+            Self::Percent => 1e2,
+            Self::Nanoseconds => 1e9,
+            Self::Mebibytes => 1.0 / 1_048_576.0,
+        }
+    }
+
     /// Converts a base-unit value. Whole units are rounded to the nearest integer, since the base value
     /// was itself an exact integer of the vendor's unit; mebibytes are truncated like the original.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "rounded; a negative or huge base value saturates"
+    )]
     pub fn from_base(self, value: &Value) -> Value {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "rounded; a negative or huge base value saturates"
-        )]
-        let whole = |factor: f64| Value::Int((value.as_f64() * factor).round() as u64);
-        match self {
-            Self::Base => value.clone(),
-            Self::Megahertz => whole(1e-6),
-            Self::ThousandKibibytesPerSecond => whole(1.0 / 1_024_000.0),
-            Self::KilobytesPerSecond => whole(1e-3),
-            Self::Millijoules | Self::Milliwatts => whole(1e3),
-            Self::Percent => whole(1e2),
-            Self::WholeCelsius => Value::Float(value.as_f64().round()),
-            Self::Nanoseconds => whole(1e9),
-            Self::Mebibytes => match value {
-                Value::Int(bytes) => Value::Int(bytes >> 20),
-                other => Value::Float((other.as_f64() / 1_048_576.0).trunc()),
-            },
+        let converted = || value.as_f64() * self.per_base();
+        match (self, value) {
+            (Self::Base, _) => value.clone(),
+            (Self::WholeCelsius, _) => Value::Float(converted().round()),
+            (Self::Mebibytes, Value::Int(bytes)) => Value::Int(bytes >> 20),
+            (Self::Mebibytes, _) => Value::Float(converted().trunc()),
+            _ => Value::Int(converted().round() as u64),
         }
     }
 }

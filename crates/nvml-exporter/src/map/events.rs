@@ -1,15 +1,18 @@
-//! XIDs, as counts and times by code in the unified schema and as dcgm-exporter prints them.
+//! XIDs and other events, as counts and times by code in the unified schema; XIDs also as dcgm-exporter prints them.
 
 use std::time::Instant;
 
 use naming::{Count, Label, Seconds, catalogue as m, xid_text};
 use reading::{Batch, Fault, Labels};
 
-use crate::xid::{self, XidHistory};
+use crate::{
+    announced::{History, KIND},
+    xid,
+};
 
-/// The XIDs of a device: watched codes from the start, others once they occur.
-pub fn device(xids: Result<&XidHistory, &Fault>, now: Instant, batch: &mut Batch) {
-    match xids {
+/// The events of a device: watched codes from the start, others once they occur.
+pub fn device(announced: Result<&History, &Fault>, now: Instant, batch: &mut Batch) {
+    match announced {
         Ok(history) => put(history, xid::WATCHED, now, batch),
         Err(fault) => {
             batch.put(m::ERRORS, Labels::one(Label::Kind, "xid"), Err(*fault));
@@ -18,15 +21,16 @@ pub fn device(xids: Result<&XidHistory, &Fault>, now: Instant, batch: &mut Batch
     }
 }
 
-/// The XIDs of a MIG instance: every code once it occurs, since the device has the watched ones and an
+/// The events of a MIG instance, which are XIDs: every code once it occurs, since the device has the watched ones and an
 /// instance is short-lived. Why none can be received is reported of the device.
-pub fn partition(xids: Result<&XidHistory, &Fault>, now: Instant, batch: &mut Batch) {
-    if let Ok(history) = xids {
+pub fn partition(announced: Result<&History, &Fault>, now: Instant, batch: &mut Batch) {
+    if let Ok(history) = announced {
         put(history, &[], now, batch);
     }
 }
 
-fn put(history: &XidHistory, watched: &[u32], now: Instant, batch: &mut Batch) {
+fn put(announced: &History, watched: &[u32], now: Instant, batch: &mut Batch) {
+    let History { xids: history, errors } = announced;
     let watched = watched.iter().filter(|code| !history.counts.contains_key(code)).map(|code| (*code, 0));
     for (code, count) in watched.chain(history.counts.iter().map(|(code, count)| (*code, *count))) {
         batch.put(m::ERRORS, Labels::one(Label::Kind, "xid").with(Label::Code, code), Ok(Count(count)));
@@ -34,6 +38,13 @@ fn put(history: &XidHistory, watched: &[u32], now: Instant, batch: &mut Batch) {
     for (code, unix_seconds) in &history.times {
         let labels = Labels::one(Label::Kind, "xid").with(Label::Code, *code);
         batch.put(m::ERROR_LAST, labels, Ok(Seconds(*unix_seconds)));
+    }
+    let labels = |code: &'static str| Labels::one(Label::Kind, KIND).with(Label::Code, code);
+    for (code, count) in &errors.counts {
+        batch.put(m::ERRORS, labels(code), Ok(Count(*count)));
+    }
+    for (code, unix_seconds) in &errors.times {
+        batch.put(m::ERROR_LAST, labels(code), Ok(Seconds(*unix_seconds)));
     }
 
     let last = history.last.unwrap_or(0);

@@ -26,9 +26,9 @@ use naming::{Count, Flag, Seconds, catalogue as m};
 use reading::{Batch, Fault, Identity, Labels, Measured};
 
 use crate::{
+    announced::History,
     rates::{ClockEvents, Counts},
     raw::{FieldValues, GpmMetrics, Mandatory, Memory, Rare, Raw},
-    xid::XidHistory,
 };
 
 /// Everything that one round over a device yielded.
@@ -55,8 +55,8 @@ pub struct DeviceSample<'a> {
     pub clock_events: &'a ClockEvents,
     /// Labels of the info metric.
     pub info: &'a Labels,
-    /// XIDs, or why none can be received.
-    pub xids: Measured<XidHistory>,
+    /// What was announced, or why nothing can be received.
+    pub announced: Measured<History>,
     /// When the round was taken.
     pub now: Instant,
 }
@@ -69,8 +69,8 @@ pub struct PartitionSample<'a> {
     pub gpm: &'a GpmMetrics,
     /// Labels of the info metric.
     pub info: &'a Labels,
-    /// XIDs, or why none can be received.
-    pub xids: Measured<XidHistory>,
+    /// What was announced, or why nothing can be received.
+    pub announced: Measured<History>,
     /// When the round was taken.
     pub now: Instant,
 }
@@ -104,7 +104,7 @@ pub fn device(sample: &DeviceSample<'_>, batch: &mut Batch) {
     health::recovery(sample, batch);
     fabric::put(sample.raw.fabric, batch);
     health::modes(sample.raw, batch);
-    events::device(sample.xids.as_ref(), sample.now, batch);
+    events::device(sample.announced.as_ref(), sample.now, batch);
     batch.put(m::SLOW_READINGS_AGE, Labels::NONE, Ok(Seconds(sample.rare_age.as_secs_f64())));
 }
 
@@ -128,9 +128,9 @@ pub fn rare(
 }
 
 /// Puts what is known of a device that is not called, because it sleeps or should be able to.
-pub fn unread(info: &Labels, xids: Result<&XidHistory, &Fault>, now: Instant, batch: &mut Batch) {
+pub fn unread(info: &Labels, announced: Result<&History, &Fault>, now: Instant, batch: &mut Batch) {
     batch.put(m::DEVICE_INFO, info.clone(), Ok(Flag(true)));
-    events::device(xids, now, batch);
+    events::device(announced, now, batch);
 }
 
 /// Puts what is mandatory of a device into the batch.
@@ -147,5 +147,5 @@ pub fn partition(sample: &PartitionSample<'_>, batch: &mut Batch) {
     batch.put(m::DEVICE_INFO, sample.info.clone(), Ok(Flag(true)));
     engines::profiling(sample.gpm, batch);
     memory::framebuffer(sample.memory, batch);
-    events::partition(sample.xids.as_ref(), sample.now, batch);
+    events::partition(sample.announced.as_ref(), sample.now, batch);
 }

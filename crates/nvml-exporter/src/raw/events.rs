@@ -1,4 +1,4 @@
-//! The event set through which NVML announces XIDs.
+//! The event sets through which NVML announces what happens to devices, and to the driver's hold on them.
 
 use std::time::Duration;
 
@@ -9,24 +9,34 @@ use nvml_wrapper_sys::bindings::{
 };
 use reading::{Absence, Measured, Notice};
 
-use super::{Gpu, Library, call, struct_version};
+use super::{
+    Gpu, Library, call,
+    event_types::{Purpose, XID, purposes, wanted},
+    number, struct_version,
+};
 
-/// nvml.h, `nvmlEventTypeXidCriticalError`.
-const XID_CRITICAL_ERROR: u64 = 0x8;
 /// nvml.h: an event that is not of a MIG instance carries this id.
 const NO_INSTANCE: u32 = u32::MAX;
 
-/// An XID as NVML announced it.
-pub struct XidEvent {
+/// An event as NVML announced it.
+pub struct Event {
     /// The GPU, which may be lost by now.
     pub gpu: Gpu,
-    /// The XID.
-    pub code: u64,
+    types: u64,
+    /// The XID, where it is one; 0 of other types.
+    pub xid: u64,
     /// GPU instance, when the event names one.
     pub instance: Option<u32>,
 }
 
-/// A set of devices whose XIDs can be waited for.
+impl Event {
+    /// What is made of it.
+    pub fn purposes(&self) -> impl Iterator<Item = Purpose> + use<> {
+        purposes(self.types)
+    }
+}
+
+/// A set of devices whose events can be waited for.
 pub struct EventSet {
     library: Library,
     set: nvmlEventSet_t,
@@ -45,23 +55,27 @@ impl EventSet {
         Ok(Self { library: library.clone(), set })
     }
 
-    /// Adds a device; XIDs from before are not delivered.
-    pub fn register(&self, gpu: &Gpu) -> Measured<()> {
-        call!(self.library, nvmlDeviceRegisterEvents(gpu.handle(), XID_CRITICAL_ERROR, self.set))
+    /// Adds a device, and returns the types that it announces; events from before are not delivered.
+    pub fn register(&self, gpu: &Gpu) -> Measured<u64> {
+        let types = wanted(number!(gpu, nvmlDeviceGetSupportedEventTypes).unwrap_or(0));
+        let register = |types| {
+            call!(self.library, nvmlDeviceRegisterEvents(gpu.handle(), types, self.set)).map(|()| types)
+        };
+        // A driver that refuses one type registers none of them, and XIDs must not be lost for what is beside them.
+        register(types).or_else(|fault| if types == XID { Err(fault) } else { register(XID) })
     }
 
     /// Waits for one event; `None` when none came in time.
-    pub fn wait(&self, timeout: Duration) -> Measured<Option<XidEvent>> {
+    pub fn wait(&self, timeout: Duration) -> Measured<Option<Event>> {
         // SAFETY: integers and a handle: all-zero bytes are valid, and NVML overwrites them on success.
         let mut data: nvmlEventData_t = unsafe { std::mem::zeroed() };
         let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         match call!(self.library, nvmlEventSetWait_v2(self.set, &raw mut data, timeout_ms)) {
-            Ok(()) if data.eventType & XID_CRITICAL_ERROR != 0 => {
+            Ok(()) => {
                 let gpu = Gpu::from_handle(&self.library, data.device);
                 let instance = (data.gpuInstanceId != NO_INSTANCE).then_some(data.gpuInstanceId);
-                Ok(Some(XidEvent { gpu, code: data.eventData, instance }))
+                Ok(Some(Event { gpu, types: data.eventType, xid: data.eventData, instance }))
             }
-            Ok(()) => Ok(None),
             Err(fault) if fault.absence == Absence::TimedOut => Ok(None),
             Err(fault) => Err(fault),
         }

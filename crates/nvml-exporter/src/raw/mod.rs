@@ -9,6 +9,7 @@
 //! Source of every signature, constant and struct: `nvml.h` of the CUDA toolkit.
 
 mod device;
+mod event_types;
 mod events;
 mod fabric;
 mod field_values;
@@ -22,7 +23,8 @@ mod rare;
 mod sample;
 
 pub use device::{Gpu, InforomObject, Instance};
-pub use events::{EventSet, SystemEvents, XidEvent};
+pub use event_types::{Purpose, codes as event_codes};
+pub use events::{Event, EventSet, SystemEvents};
 pub use fabric::Fabric;
 pub use field_values::FieldValues;
 pub use fields::{FieldKey, LinkField, SummedLinkField};
@@ -98,8 +100,11 @@ const VERSION_MISMATCH: &str = "NVML_ERROR_ARGUMENT_VERSION_MISMATCH";
 /// # Errors
 /// The code's fault, for all but 0.
 pub fn check(call: &'static str, code: u32) -> Measured<()> {
+    // Most calls succeed, and a round has hundreds of them.
+    if code == 0 {
+        return Ok(());
+    }
     match RETURNS.iter().find(|(known, ..)| *known == code) {
-        _ if code == 0 => Ok(()),
         Some((_, absence, name)) => Err(Fault::returned(*absence, call, name)),
         None => Err(Fault::new(call, FaultCode::UnknownReturnCode)),
     }

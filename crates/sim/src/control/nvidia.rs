@@ -1,6 +1,51 @@
-//! `[[fabric]]`, `[[repair]]` and `[[power_profile]]`: what only NVIDIA devices report.
+//! `[[event]]`, `[[fabric]]`, `[[repair]]` and `[[power_profile]]`: what only NVIDIA devices report.
 
 use serde::{Deserialize, Serialize};
+
+/// An event of NVML that is neither an XID nor counted by `[[ecc]]`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// Names the event: the same id is delivered once.
+    pub id: u64,
+    /// The device it is about.
+    pub device: usize,
+    /// What has happened.
+    #[serde(rename = "type")]
+    pub kind: EventKind,
+    /// When it happens, unix seconds; absent is as soon as it is seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<f64>,
+    /// Seconds from one event to the next; absent is once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<f64>,
+}
+
+/// The types of events that have no data.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Another performance state.
+    PState,
+    /// Mains or battery.
+    PowerSource,
+    /// Another MIG configuration.
+    MigConfig,
+    /// Many corrected memory errors.
+    SingleBitStorm,
+    /// Memory was taken out of use.
+    DramRetirement,
+    /// Memory could not be taken out of use.
+    DramRetirementFailure,
+    /// Data that is known to be wrong, which nothing that matters has used.
+    NonFatalPoison,
+    /// Data that is known to be wrong was used.
+    FatalPoison,
+    /// The GPU cannot be used.
+    GpuUnavailable,
+    /// Another recovery action.
+    RecoveryAction,
+}
 
 /// How a device stands with the fabric of its switches.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use naming::Family;
+use naming::{DcgmGeneration, Family, vendor_names};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Catalogue, DOLLARS, Operator, PERIOD, RATE_WINDOW, Window};
@@ -73,8 +73,21 @@ pub(crate) struct Dcgm {
     pub witness: String,
     /// Fields that rules read and accelscope does not print.
     pub fields: Vec<String>,
-    /// Fields with two names.
+    /// Fields with two names: of the file, those that accelscope does not print.
     pub renamed: Vec<Renamed>,
+}
+
+impl Dcgm {
+    fn builtin() -> Result<Self, String> {
+        let mut dcgm: Self = read("dcgm.toml", DCGM)?;
+        let older = vendor_names().filter(|row| row.generation == Some(DcgmGeneration::V4_8));
+        dcgm.renamed.extend(older.filter_map(|row| {
+            let newer = row.other?;
+            let factor = row.unit.per_base() / newer.unit.per_base();
+            Some(Renamed { old: row.name.to_owned(), new: newer.name.to_owned(), factor })
+        }));
+        Ok(dcgm)
+    }
 }
 
 #[derive(Deserialize)]
@@ -159,7 +172,7 @@ impl Catalogue {
             xids,
             events,
             procedures: read::<ProcedureFile>("procedures.toml", PROCEDURES)?.procedure,
-            dcgm: read("dcgm.toml", DCGM)?,
+            dcgm: Dcgm::builtin()?,
             families: Family::ALL.to_vec(),
             slis: slo::SLIS.to_vec(),
             reasons,

@@ -159,8 +159,14 @@ impl PanelBuilder<'_> {
         );
         let mut all = words(self.catalogue, None, &BTreeMap::new(), &BTreeMap::new());
         all.extend(own.clone());
-        let context =
-            Context { catalogue: self.catalogue, family: None, origin: "", words: all, generations: false };
+        let context = Context {
+            catalogue: self.catalogue,
+            family: None,
+            origin: "",
+            words: all,
+            generations: false,
+            patient: false,
+        };
         let mut text = context.expand(&self.bounded(&self.of_engines(text)?))?;
         // Inside of braces nothing was expanded; a matcher may name another.
         for _ in 0..2 {

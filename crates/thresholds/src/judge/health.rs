@@ -6,13 +6,14 @@
 use naming::{
     Label,
     catalogue::{
-        AMX_MISSING, ERROR_LAST, FABRIC_REGISTRATION_FAILED, FABRIC_UNHEALTHY, PAGES_RETIRED,
-        PCIE_GENERATION, PCIE_GENERATION_MAX, PCIE_WIDTH, PCIE_WIDTH_MAX, RECOVERY_ACTION, ROW_REMAP_BANKS,
-        ROW_REMAP_FAILED, ROW_REMAP_PENDING, SRAM_ECC_THRESHOLD, UTILIZATION,
+        AMX_MISSING, BANK_REMAP_PENDING, ERROR_LAST, FABRIC_REGISTRATION_FAILED, FABRIC_UNHEALTHY,
+        MEMORY_UNREPAIRABLE, PAGES_PENDING, PAGES_RETIRED, PCIE_GENERATION, PCIE_GENERATION_MAX, PCIE_WIDTH,
+        PCIE_WIDTH_MAX, RECOVERY_ACTION, REPAIR_PENDING, ROW_REMAP_BANKS, ROW_REMAP_FAILED,
+        ROW_REMAP_PENDING, SRAM_ECC_THRESHOLD, UTILIZATION,
     },
 };
 
-use super::{Facts, Judge, MEMORY, Point, XID, headroom, highest, reads, sum, with};
+use super::{Facts, Judge, MEMORY, Point, XID, headroom, highest, reads, sum};
 use crate::catalogue;
 
 /// Whether a device can be given work. In the order in which a node's verdict follows from its devices': what is known
@@ -114,7 +115,7 @@ const PENDING: &str = "MemoryRepairPending";
 use Health::{Degraded, Failed, Unknown};
 
 /// Every reason, the worst first.
-pub static REASONS: [HealthReason; 28] = [
+pub static REASONS: [HealthReason; 30] = [
     reason("hung", Failed, LOST, "a driver call about the device does not return", |_, of| {
         is(of, Presence::Hung)
     }),
@@ -135,7 +136,8 @@ pub static REASONS: [HealthReason; 28] = [
         ERROR,
         "an error after which the device must be reset or replaced",
         |judge, of| {
-            judge.open_codes(of, |kind, code| kind == EVENT || kind == XID && judge.critical.contains(code))
+            judge
+                .open_codes(of, |kind, code| [EVENT, WEDGED].contains(&kind) || judge.is_critical(kind, code))
         },
     ),
     reason("ras_error", Failed, ERROR, "an uncorrectable error that the driver counts", |judge, of| {
@@ -155,6 +157,13 @@ pub static REASONS: [HealthReason; 28] = [
         "a bad memory row could not be replaced",
         |_, of| flag(of, ROW_REMAP_FAILED.id),
     ),
+    reason(
+        "memory_unrepairable",
+        Failed,
+        "MemoryRepairNeeded",
+        "defective memory has no repair left",
+        |_, of| flag(of, MEMORY_UNREPAIRABLE.id),
+    ),
     reason("firmware_wedged", Failed, "RecoveryActionNeeded", "the firmware must be repaired", |_, of| {
         asked(of, |action| action == REPAIR)
     }),
@@ -167,8 +176,8 @@ pub static REASONS: [HealthReason; 28] = [
             // An error that is open says the same, with its code, as in the rules.
             let says_more = ["critical_error", "ras_error", "device_error"];
             let mut reasons = REASONS.iter().filter(|reason| says_more.contains(&reason.name));
-            let is_said = reasons.any(|reason| (reason.holds)(judge, of).is_some());
-            asked(of, |action| action != REPAIR).filter(|_| !is_said)
+            let mut is_said = || reasons.any(|reason| (reason.holds)(judge, of).is_some());
+            asked(of, |action| action != REPAIR).filter(|_| !is_said())
         },
     ),
     reason("links_down", Degraded, "LinkDown", "fewer links are up than within a day", |_, of| {
@@ -226,8 +235,9 @@ pub static REASONS: [HealthReason; 28] = [
     },
     reason("device_error", Degraded, ERROR, "an error that a person must look at", |judge, of| {
         judge.open_codes(of, |kind, code| {
-            let is_xid = kind == XID && !judge.critical.contains(code) && !judge.harmless.contains(code);
-            is_xid || ![XID, EVENT, RAS, RESET].contains(&kind)
+            let is_harmless = kind == XID && judge.harmless.contains(code);
+            let is_other = [EVENT, WEDGED, RAS, RESET].contains(&kind);
+            !is_other && !is_harmless && !judge.is_critical(kind, code)
         })
     }),
     reason("device_reset", Degraded, ERROR, "the driver reset the device or an engine of it", |judge, of| {
@@ -244,8 +254,18 @@ pub static REASONS: [HealthReason; 28] = [
         },
     ),
     reason("repair_pending", Degraded, PENDING, "a memory repair waits for a reset", |_, of| {
-        pending(of, || flag(of, ROW_REMAP_PENDING.id))
+        pending(of, || {
+            let flags = [ROW_REMAP_PENDING.id, BANK_REMAP_PENDING.id, PAGES_PENDING.id];
+            flags.into_iter().find_map(|id| flag(of, id)).or_else(|| repair(of, "memory_channel"))
+        })
     }),
+    reason(
+        "tpc_repair_pending",
+        Degraded,
+        PENDING,
+        "the repair of a processing cluster (TPC) waits for a reset",
+        |_, of| pending(of, || repair(of, "tpc")),
+    ),
     reason(
         "on_chip_errors",
         Degraded,
@@ -255,13 +275,13 @@ pub static REASONS: [HealthReason; 28] = [
     ),
     reason("no_spare_row", Degraded, PENDING, "a memory bank has no spare row left", |_, of| {
         pending(of, || {
-            let banks = sum(with(of, ROW_REMAP_BANKS.id, &[(Label::Availability, "none")]));
+            let banks = sum(of.values(ROW_REMAP_BANKS.id, &[(Label::Availability, "none")]));
             banks.filter(|banks| *banks > 0.0).map(|banks| format!("{banks} banks"))
         })
     }),
     reason("pages_retired", Degraded, PENDING, "more than eight memory pages are retired", |judge, of| {
         pending(of, || {
-            let pages = sum(with(of, PAGES_RETIRED.id, &[(Label::Cause, "double_bit")]))?;
+            let pages = sum(of.values(PAGES_RETIRED.id, &[(Label::Cause, "double_bit")]))?;
             judge.is_past(ROWS, "amber", pages).then(|| format!("{pages} pages"))
         })
     }),
@@ -285,7 +305,7 @@ pub static REASONS: [HealthReason; 28] = [
             "PcieDegraded",
             "the PCIe link has too few lanes or a low generation",
             |_, of| {
-                let one = |id| highest(of.series(id));
+                let one = |id| highest(of.values(id, &[]));
                 let less = |now, most| one(now).zip(one(most)).filter(|(now, most)| now < most);
                 let width = less(PCIE_WIDTH.id, PCIE_WIDTH_MAX.id)
                     .map(|(now, most)| format!("{now} of {most} lanes"));
@@ -314,8 +334,10 @@ pub static REASONS: [HealthReason; 28] = [
     },
 ];
 
-/// Kinds of errors: the events of a vendor's library, of which all ask for a reset; RAS counters; resets by the driver.
+/// Kinds of errors: the events of a vendor's library, of which all ask for a reset; a GPU that its driver has given up; RAS
+/// counters; resets by the driver.
 const EVENT: &str = "hlml_event";
+const WEDGED: &str = "wedged";
 const RAS: &str = "ras";
 const RESET: &str = "reset";
 
@@ -399,12 +421,19 @@ fn is(of: &dyn Watched, presence: Presence) -> Option<String> {
 }
 
 fn flag(of: &dyn Watched, id: naming::Id) -> Option<String> {
-    (highest(of.series(id)) == Some(1.0)).then(String::new)
+    (highest(of.values(id, &[])) == Some(1.0)).then(String::new)
 }
 
-/// What holds unless the same memory cannot be repaired at all.
+/// What holds unless the device must be replaced for its memory anyway.
 fn pending(of: &dyn Watched, holds: impl FnOnce() -> Option<String>) -> Option<String> {
-    if flag(of, ROW_REMAP_FAILED.id).is_some() { None } else { holds() }
+    let is_past_repair =
+        [ROW_REMAP_FAILED.id, MEMORY_UNREPAIRABLE.id].into_iter().any(|id| flag(of, id).is_some());
+    if is_past_repair { None } else { holds() }
+}
+
+/// Whether the repair of this kind of part waits for a reset.
+fn repair(of: &dyn Watched, kind: &str) -> Option<String> {
+    (highest(of.values(REPAIR_PENDING.id, &[(Label::Kind, kind)])) == Some(1.0)).then(String::new)
 }
 
 /// The recovery actions that the driver asks for.

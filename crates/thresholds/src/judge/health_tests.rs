@@ -9,7 +9,7 @@ use naming::{
 
 use super::{Health, Presence, REASONS, Watched, actions};
 use crate::{
-    catalogue::Catalogue,
+    catalogue::{Catalogue, words},
     judge::{
         Judge, WINDOW_SECONDS,
         tests::{Known, NOW},
@@ -255,6 +255,26 @@ fn an_error_has_the_severity_of_its_level_unless_it_asks_nothing_of_the_device()
         }
     }
     assert!(seen > 40, "{seen}");
+}
+
+#[test]
+fn a_code_with_a_severity_of_its_own_has_it_in_the_verdict_and_in_the_rules() {
+    let (catalogue, judge) = (catalogue(), Judge::builtin());
+    let families: BTreeSet<_> =
+        catalogue.events.iter().filter(|event| event.severity.is_some()).map(|event| event.family).collect();
+    assert!(!families.is_empty());
+    let words = words(&catalogue, None, &BTreeMap::new(), &BTreeMap::new());
+    let critical: BTreeSet<_> = words["code_critical"].split('|').collect();
+    for event in catalogue.events.iter().filter(|event| families.contains(&event.family)) {
+        let severity = event.severity.unwrap_or(Severity::Ticket);
+        let labels = [(Label::Kind, event.kind.as_str()), (Label::Code, event.code.as_str())];
+        let mut known = Known::of(event.family);
+        known.put(ERROR_LAST.id, &labels, NOW - 1.0);
+        let found: Vec<_> =
+            judge.reasons(&known).into_iter().map(|(place, _)| REASONS[place].state).collect();
+        assert_eq!(found, [state(severity)], "{}", event.code);
+        assert_eq!(critical.contains(event.code.as_str()), severity == Severity::Critical, "{}", event.code);
+    }
 }
 
 #[test]

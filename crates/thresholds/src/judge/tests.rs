@@ -74,6 +74,11 @@ impl Facts for Known {
     fn series(&self, metric: Id) -> Vec<Point> {
         self.series.get(&metric).cloned().unwrap_or_default()
     }
+    fn values(&self, metric: Id, wanted: &[(Label, &str)]) -> Vec<f64> {
+        let is_wanted =
+            |point: &Point| wanted.iter().all(|(label, value)| point.label(*label) == Some(value));
+        self.series(metric).into_iter().filter(is_wanted).map(|point| point.value).collect()
+    }
     fn rise(&self, _: Id) -> f64 {
         self.rise
     }
@@ -173,7 +178,8 @@ fn every_signal_that_counts_for_a_device_is_judged_or_says_why_not() {
 #[test]
 fn an_error_that_asks_for_a_reset_stays_open_until_the_driver_asks_for_nothing() {
     let judge = Judge::builtin();
-    let critical: u16 = judge.critical.first().expect("one").parse().expect("a number");
+    let mut xids = judge.critical.iter().filter(|(kind, _)| kind == "xid");
+    let critical: u16 = xids.next().expect("one").1.parse().expect("a number");
     let name = judge.stay_open.first().expect("one");
     let family = Family::ALL.into_iter().find(|family| family.name() == name).expect("a family");
     let state = |code: &str, age: f64, action: Option<&str>| {

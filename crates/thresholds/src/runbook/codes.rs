@@ -42,7 +42,7 @@ fn others(catalogue: &Catalogue, context: &Context<'_>) -> Result<String, String
     };
     let rows: String = catalogue.events.iter().map(row).collect::<Result<_, String>>()?;
     Ok(format!(
-        "\n## Codes of the other families\n\nAs their drivers and libraries name them.\n\n\
+        "\n## Other codes\n\nAs drivers and libraries name them, or nvml.h the event.\n\n\
          | family | kind | code | meaning | what to do |\n|---|---|---|---|---|\n{rows}"
     ))
 }

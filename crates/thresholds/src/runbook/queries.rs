@@ -11,8 +11,25 @@ use crate::{
 };
 
 /// Words of the texts that stand for a label of the alert.
-pub(super) const LABELS: [(&str, &str); 4] =
-    [("instance", "$instance"), ("device", "$device"), ("gpu", "$gpu"), ("model", "$model")];
+pub(super) const LABELS: [(&str, &str); 6] = [
+    ("instance", "$instance"),
+    ("device", "$device"),
+    ("gpu", "$gpu"),
+    ("model", "$model"),
+    ("region", "$region"),
+    ("capability", "$capability"),
+];
+
+/// How to read these rows; empty where they are the same for every alert of the name.
+pub(super) fn variables(rows: &str) -> String {
+    let used: Vec<_> = LABELS.iter().filter(|(_, variable)| rows.contains(variable)).collect();
+    let named = |(_, variable): &&(&str, &str)| format!("`{variable}`");
+    let Some((last, before)) = used.split_last() else { return String::new() };
+    let before: Vec<_> = before.iter().map(named).collect();
+    let and = if before.is_empty() { "" } else { " and " };
+    let by = if used.len() > 1 { "labels" } else { "label" };
+    format!("Replace {}{and}{} by the {by} of the alert.\n\n", before.join(", "), named(last))
+}
 
 /// The rows of the table: a query, and what it shows.
 pub(super) fn rows(context: &Context<'_>, alert: &Alert) -> Result<String, String> {
@@ -58,10 +75,14 @@ fn narrowed(context: &Context<'_>, alert: &Alert, text: &str) -> String {
 
 /// Whether the alert names such a label, so that whoever reads the page has a value for it.
 fn about(alert: &Alert, label: &str) -> bool {
-    // Over dcgm-exporter the label `device` is made of `gpu`, and both are there.
-    let label = if label == "gpu" { "device" } else { label };
-    let word = format!("{{{label}}}");
-    alert.summary.contains(&word) || alert.description.contains(&word)
+    let words: &[&str] = match label {
+        // What is about one device or replica has the address too, or the query would show the whole fleet.
+        "instance" => &["{instance}", "{device}", "{replica}"],
+        // Over dcgm-exporter the label `device` is made of `gpu`, and both are there.
+        "device" | "gpu" => &["{device}"],
+        _ => &["{model}"],
+    };
+    words.iter().any(|word| alert.summary.contains(word) || alert.description.contains(word))
 }
 
 /// Labels that series of `$NAME` or `@signal` have, of those that an alert may be about.

@@ -32,8 +32,7 @@ fn device(own: f64, memory: u64, clients: &[(u32, u64, f64)]) -> Present {
         busy_seconds: vec![("sm", *seconds)],
     };
     let clients = clients.iter().map(client).collect();
-    let busy_seconds = [("sm", own)].into();
-    Present { identity, memory_used: Some(memory), busy_seconds, clients }
+    Present { identity, memory_used: Some(memory), busy_seconds: vec![("sm", own)], clients }
 }
 
 /// `name=value` of each series: the job or kind of the holder.

@@ -114,6 +114,8 @@
     const busiest = Object.entries(device.engines ?? {}).sort((a, b) => b[1] - a[1])[0];
     const busy = device.utilization_ratio ?? busiest?.[1];
     const lost = device.status === "up" ? undefined : el("li", {}, device.reason ? `${device.status}: ${device.reason}` : device.status);
+    const reasons = (device.health_reasons ?? []).map(({ reason, detail }) => `${words(reason)}${detail ? ` (${detail})` : ""}`).join(", ");
+    const health = reasons === "" ? undefined : el("li", {}, el("strong", {}, `Health ${device.health}`), `: ${reasons}`);
     const findings = (device.findings ?? []).map(({ state, title, text }) => el("li", {}, badge(state), ` ${title}${text ? `: ${text}` : ""}`));
     const errors = (device.errors ?? []).map(({ kind, code, count, last_seconds, meaning, action }) =>
       el("li", {}, el("strong", {}, `${kind.toUpperCase()} ${code}`), ` ${meaning ?? ""} (${count}${last_seconds === undefined ? "" : `, last ${new Date(last_seconds * 1000).toLocaleString()}`}). ${action ?? ""}`));
@@ -121,7 +123,7 @@
     return el("article", { class: `tile ${klass(device.state)}`, "aria-label": `${device.device}: ${device.state}` },
       el("header", {}, el("h2", {}, device.device), badge(device.state)),
       el("p", { class: "soft" }, [device.info.model, device.asleep ? "asleep" : undefined].filter(Boolean).join(", ") || device.family),
-      el("ul", {}, lost, findings, errors),
+      el("ul", {}, lost, health, findings, errors),
       heldBy(device.holders),
       el("dl", { class: "big" },
         figure(device.utilization_ratio === undefined && busiest ? `Engine ${words(busiest[0])}` : "Utilization", busy, undefined, percent, history.utilization_ratio, 1, node),

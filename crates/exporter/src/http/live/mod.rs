@@ -21,7 +21,7 @@ use thresholds::{Judge, State};
 use workloads::Room;
 
 use self::holders::Holders;
-use crate::{http::body::compress, sampling::state::NodeState};
+use crate::{health::Verdicts, http::body::compress, sampling::state::NodeState};
 
 /// Path of the JSON.
 pub const API: &str = "/api/v1/node";
@@ -47,6 +47,7 @@ pub struct Live {
     /// Who holds a device, where anybody is asked.
     workloads: Option<Arc<Room>>,
     judge: Rc<Judge>,
+    verdicts: Rc<Verdicts>,
     /// Without details and with them.
     cache: RefCell<[Option<Cached>; 2]>,
 }
@@ -60,8 +61,14 @@ struct Cached {
 
 impl Live {
     /// Of a node of this name.
-    pub fn new(program: &'static str, node_name: String, node: Arc<NodeState>, judge: Rc<Judge>) -> Self {
-        Self { program, node_name, node, workloads: None, judge, cache: RefCell::default() }
+    pub fn new(
+        program: &'static str,
+        node_name: String,
+        node: Arc<NodeState>,
+        judge: Rc<Judge>,
+        verdicts: Rc<Verdicts>,
+    ) -> Self {
+        Self { program, node_name, node, workloads: None, judge, verdicts, cache: RefCell::default() }
     }
 
     /// Also shows who holds a device.
@@ -100,7 +107,9 @@ impl Live {
 
     fn view(&self, details: bool) -> node::Node {
         let holders = Holders::of(self.workloads.as_deref());
-        node::Node::of(self.program, &self.node_name, &self.node, &self.judge, &holders, details)
+        let judged =
+            node::Judged { judge: &self.judge, verdicts: &self.verdicts.newest(), holders: &holders };
+        node::Node::of(self.program, &self.node_name, &self.node, &judged, details)
     }
 }
 

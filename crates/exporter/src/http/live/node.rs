@@ -14,15 +14,18 @@ use naming::{
         POWER_LIMIT, TEMPERATURE, TEMPERATURE_LIMIT, THROTTLE_ACTIVE, UTILIZATION,
     },
 };
-use reading::Subject;
+use reading::{Reading, Subject};
 use serde::{Serialize, Serializer};
-use thresholds::{Facts, Judge, Point, State};
+use thresholds::{Facts, HealthReason, Judge, Point, State};
 
 use super::holders::{Holder, Holders, Interface};
-use crate::sampling::{
-    device::{Device, Snapshot, Status},
-    history::STEP,
-    state::{ConnectionStatus, NodeState, SourceState},
+use crate::{
+    health::{Verdict, report::Why},
+    sampling::{
+        device::{Device, Snapshot, Status},
+        history::STEP,
+        state::{ConnectionStatus, NodeState, SourceState},
+    },
 };
 
 /// The version of the document's shape: a member that is renamed or removed, or changes its meaning, raises it.
@@ -92,6 +95,12 @@ pub struct Card {
     /// What is not OK.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// Whether it can be given work: the word of its verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<&'static str>,
+    /// Why not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub health_reasons: Vec<Why>,
     #[serde(skip_serializing_if = "Option::is_none")]
     age_seconds: Option<f64>,
     /// What it is, by the labels of its info metric.
@@ -220,6 +229,13 @@ fn word<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> 
     serializer.serialize_str(state.word())
 }
 
+/// What else is known of a node's devices.
+pub struct Judged<'n> {
+    pub judge: &'n Judge,
+    pub verdicts: &'n [Verdict],
+    pub holders: &'n Holders,
+}
+
 /// What is known of a device now.
 pub struct Known<'s> {
     pub device: &'s Device,
@@ -242,6 +258,13 @@ impl Facts for Known<'_> {
         self.snapshot.whole().flat_map(|subject| series(subject, metric)).collect()
     }
 
+    fn values(&self, metric: Id, wanted: &[(Label, &str)]) -> Vec<f64> {
+        let is_wanted =
+            |reading: &&Reading| wanted.iter().all(|(label, value)| reading.labels.has(*label, value));
+        let readings = self.snapshot.whole().flat_map(|subject| subject.of(metric));
+        readings.filter(is_wanted).map(|reading| reading.value.as_f64()).collect()
+    }
+
     fn rise(&self, metric: Id) -> f64 {
         self.device.history(|history| history.rise(metric, self.now))
     }
@@ -252,7 +275,7 @@ impl Facts for Known<'_> {
 }
 
 fn series(subject: &Subject, metric: Id) -> Vec<Point> {
-    let point = |reading: &reading::Reading| {
+    let point = |reading: &Reading| {
         let mut labels = Vec::new();
         reading.labels.for_each(|label, value| labels.push((label, value.to_owned())));
         Point { labels, value: reading.value.as_f64() }
@@ -272,16 +295,14 @@ impl Node {
         program: &'static str,
         name: &str,
         node: &NodeState,
-        judge: &Judge,
-        holders: &Holders,
+        judged: &Judged<'_>,
         details: bool,
     ) -> Self {
         let now = Instant::now();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         let shown = node.sources.iter().flat_map(|source| source.shown());
         let card = |(device, snapshot): (Arc<Device>, Arc<Snapshot>)| {
-            let held = holders.of_device(&snapshot.identity);
-            Card::of(&Known { device: &device, snapshot: &snapshot, now, unix }, judge, held, details)
+            Card::of(&Known { device: &device, snapshot: &snapshot, now, unix }, judged, details)
         };
         let mut devices: Vec<_> = shown.map(card).collect();
         // The drivers' order within a family, also of devices that are gone.
@@ -300,7 +321,7 @@ impl Node {
             step_seconds: STEP.as_secs(),
             state: states.max().unwrap_or(State::NoData),
             sources,
-            workloads: holders.interfaces(),
+            workloads: judged.holders.interfaces(),
             devices,
         }
     }
@@ -343,8 +364,9 @@ impl Source {
 }
 
 impl Card {
-    fn of(known: &Known<'_>, judge: &Judge, holders: Vec<Holder>, details: bool) -> Self {
+    fn of(known: &Known<'_>, judged: &Judged<'_>, details: bool) -> Self {
         let Known { device, snapshot, now, .. } = known;
+        let Judged { judge, verdicts, holders } = judged;
         let (status, reason) = match snapshot.status {
             Status::Starting => ("starting", None),
             Status::Up => ("up", None),
@@ -352,6 +374,8 @@ impl Card {
             Status::Gone => ("gone", None),
             Status::Detached => ("detached", None),
         };
+        let verdict = verdicts.iter().find(|verdict| verdict.identity == snapshot.identity);
+        let why = |(reason, detail): &(&HealthReason, String)| Why::of(reason, reason.state, detail);
         let found = judge.findings(known);
         let state = found.iter().map(|finding| finding.state).max().unwrap_or(State::NoData);
         let finding = |finding: thresholds::Finding<'_>| Finding {
@@ -380,9 +404,11 @@ impl Card {
             reason: reason.filter(|_| details),
             state,
             findings: found.into_iter().filter(|found| found.state > State::Ok).map(finding).collect(),
+            health: verdict.map(|verdict| verdict.state.word()),
+            health_reasons: verdict.iter().flat_map(|verdict| verdict.reasons.iter().map(why)).collect(),
             age_seconds: snapshot.age(*now).map(|age| rounded(age.as_secs_f64(), 1)),
             info: info(&whole),
-            holders,
+            holders: holders.of_device(&snapshot.identity),
             figures: Figures::of(&whole),
             errors: errors(known, judge),
             partitions: snapshot.subjects.iter().filter_map(of_part).collect(),

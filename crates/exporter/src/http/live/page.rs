@@ -8,6 +8,7 @@ use super::{
     class,
     node::{Card, Finding, Node, Source},
 };
+use crate::health::report::Why;
 
 /// Holders of a device in its row.
 const HOLDERS_MAX: usize = 3;
@@ -117,7 +118,11 @@ fn problems(card: &Card) -> String {
         Some(text) => format!("{} {}: {text}", finding.state.word(), finding.title),
         None => format!("{} {}", finding.state.word(), finding.title),
     };
-    lost.into_iter().chain(card.findings.iter().map(finding)).collect::<Vec<_>>().join("; ")
+    let health = card.health.filter(|_| !card.health_reasons.is_empty()).map(|word| {
+        let reasons: Vec<_> = card.health_reasons.iter().map(Why::short).collect();
+        format!("health {word}: {}", reasons.join(", "))
+    });
+    lost.into_iter().chain(health).chain(card.findings.iter().map(finding)).collect::<Vec<_>>().join("; ")
 }
 
 fn source(source: &Source, node: &Node) -> String {

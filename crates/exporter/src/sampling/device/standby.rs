@@ -127,7 +127,7 @@ impl Device {
     /// The last whole round with these values in place of its own, and the age of the others; these alone when
     /// that round is too old.
     fn renewed(&self, mut batch: Batch, begun: Instant, now: Instant) -> Snapshot {
-        let old = self.snapshot.load();
+        let old = self.read.load();
         let identity = old.identity.clone();
         let age = now.saturating_duration_since(old.taken);
         if old.status != Status::Up || age > OPTIONAL_AGE_MAX {
