@@ -9,10 +9,12 @@ Below FOLDER, as below a kubelet's own: `pod-resources/kubelet.sock`, `pods/kube
         {"name": "...", "devices": [{"resource": "...", "ids": [...]}],
          "claims": [{"driver": "...", "device": "...", "share": null | "...", "cdi": [...]}]}]}],
      "pod_info": false,
+     "mark": null | number,
      "fault": null | "hang" | "garbage" | "flood" | {"slow": seconds} | {"status": "PERMISSION_DENIED"}}
 
 The messages are made at run time from the tables below and sent by Google's gRPC, so that nothing here shares code with
-what it tests. Fields that accelscope does not read are filled too: a real kubelet fills them.
+what it tests. Fields that accelscope does not read are filled too: a real kubelet fills them. With a mark, each list of
+devices prints `lists MARK` before it is made.
 """
 
 import json
@@ -128,9 +130,11 @@ class Kubelet:
         return json.loads((self.folder / "scenario.json").read_text())
 
     def list_resources(self):
-        new = self.resources
+        new, scenario = self.resources, self.scenario()
+        if scenario.get("mark") is not None:
+            print("lists", scenario["mark"], flush=True)
         response = new["ListPodResourcesResponse"]()
-        for pod in self.scenario()["pods"]:
+        for pod in scenario["pods"]:
             listed = response.pod_resources.add(name=pod["name"], namespace=pod["namespace"], cpu_ids=[1, 2])
             listed.memory.add(memory_type="memory", size=1 << 30)
             for container in pod["containers"]:

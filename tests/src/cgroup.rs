@@ -26,6 +26,14 @@ impl Grouped {
     /// # Errors
     /// When this process may not make groups, as without root.
     pub fn start(path: &str) -> Result<Self> {
+        Self::with_open(path, Stdio::null())
+    }
+
+    /// The same with this as its standard input.
+    ///
+    /// # Errors
+    /// As [`Grouped::start`].
+    pub fn with_open(path: &str, input: impl Into<Stdio>) -> Result<Self> {
         let hierarchies = HIERARCHIES.map(PathBuf::from);
         let made = hierarchies.into_iter().find_map(|hierarchy| {
             let folder = hierarchy.join(path);
@@ -35,7 +43,7 @@ impl Grouped {
         let (hierarchy, folder) = made.context("no hierarchy of control groups can be changed")?;
         // Hundreds of them may run, so none has a pipe and threads that read it.
         let mut sleep = Command::new("sleep");
-        sleep.arg("3600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        sleep.arg("3600").stdin(input).stdout(Stdio::null()).stderr(Stdio::null());
         let grouped = Self { process: sleep.spawn().context("sleep")?, hierarchy, folder };
         fs::write(grouped.folder.join("cgroup.procs"), grouped.id().to_string())
             .with_context(|| format!("{}", grouped.folder.display()))?;

@@ -60,6 +60,13 @@ impl Kubelet {
         self.process = None;
     }
 
+    /// How many lists of devices it has begun to make from the scenario with this mark, since it was last started.
+    pub fn lists(&self, mark: u64) -> usize {
+        let log = self.process.as_ref().map(Process::log).unwrap_or_default();
+        let line = format!("lists {mark}");
+        log.lines().filter(|known| *known == line).count()
+    }
+
     /// Its folder.
     pub fn dir(&self) -> &Path {
         self.dir.path()

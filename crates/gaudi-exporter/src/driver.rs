@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kernel::{File, entries, pci::Function};
+use kernel::{File, entries, open_files::device_number, pci::Function};
 use naming::Family;
 use reading::{Absence, Fault, FaultCode, Measured};
 
@@ -70,6 +70,12 @@ impl Node {
     /// The kernel's name of the node: `accel5`.
     pub fn name(&self) -> String {
         self.entry.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The device number of the node that a process opens to work on the device; who only looks at it opens
+    /// `accel_controlD<n>` or `hl_controlD<n>`.
+    pub fn device_number(&self) -> Option<u64> {
+        device_number(&self.entry).ok()
     }
 
     /// Whether the driver still lists the device under this number.

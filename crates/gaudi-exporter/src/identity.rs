@@ -56,6 +56,7 @@ pub struct Inventory {
     /// The lasting numbers in its name and in the vendor's label `id`.
     numbers: Numbers,
     node: String,
+    device_number: Option<u64>,
     resource_name: String,
     uuid: String,
     serial: String,
@@ -93,6 +94,7 @@ impl Inventory {
         Self {
             numbers,
             node: node.map(Node::name).unwrap_or_default(),
+            device_number: node.and_then(Node::device_number),
             resource_name: Function::at(sysfs, address).resource_name().unwrap_or_default(),
             uuid,
             serial: library(|hpu| hpu.serial().ok()).unwrap_or_default(),
@@ -136,13 +138,14 @@ impl Inventory {
         })
     }
 
-    /// What device plugin (the serial number) and DRA driver call it, and its node.
+    /// What device plugin (the serial number) and DRA driver call it, and its node, which is open in the process that
+    /// works on it.
     fn aliases(&self) -> Vec<Alias> {
         let ids = [&self.serial, &self.resource_name].into_iter().filter(|id| !id.is_empty()).cloned();
         // Drivers without the kernel's class `accel` have nodes such as /dev/hl0.
         let folder = if self.node.starts_with("accel") { "/dev/accel" } else { "/dev" };
         let path = (!self.node.is_empty()).then(|| Alias::Node(format!("{folder}/{}", self.node)));
-        ids.map(Alias::Id).chain(path).collect()
+        ids.map(Alias::Id).chain(path).chain(self.device_number.map(Alias::Opened)).collect()
     }
 
     /// Labels of `accel_device_info`.
@@ -202,6 +205,8 @@ mod tests {
         let node = |node: &str| Inventory { node: node.to_owned(), ..Inventory::default() }.aliases();
         assert_eq!(node("accel3"), [Alias::Node("/dev/accel/accel3".to_owned())]);
         assert_eq!(node("hl3"), [Alias::Node("/dev/hl3".to_owned())]);
+        let opened = Inventory { device_number: Some(261 << 8), ..Inventory::default() }.aliases();
+        assert_eq!(opened, [Alias::Opened(261 << 8)]);
         let bare = Inventory { numbers: Numbers { name: 3, id: 3 }, ..Inventory::default() }.identity();
         assert_eq!((unified(&bare), vendor(&bare)), ("family=gaudi,device=hpu3".into(), "id=3".into()));
     }

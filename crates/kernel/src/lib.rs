@@ -10,6 +10,7 @@
 //! | [`mod@file`] | one file: bounded reading, text, numbers, bytes, and the fault that an error means |
 //! | [`hwmon`] | sensors: chips, their channels and labels |
 //! | [`log`] | the last line of the kernel log about a device |
+//! | [`open_files`] | which processes have a device node open |
 //! | [`pci`] | functions by driver, their identity, link and runtime power state |
 //! | [`perf`] | groups of perf events on one CPU |
 //! | [`pmu`] | PMUs and their events by name |
@@ -23,6 +24,7 @@
 pub mod file;
 pub mod hwmon;
 pub mod log;
+pub mod open_files;
 pub mod pci;
 pub mod perf;
 pub mod pmu;

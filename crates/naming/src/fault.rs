@@ -105,10 +105,10 @@ fault_codes! {
             "Reading this would keep an idle GPU awake.",
             "Start with --xpu.hold-awake if values matter more than power.";
         NeedsHostPidNamespace = "needs_host_pid_namespace",
-            "Processes of the host are hidden from this container, so their number and the load of their GPU work are unknown.",
+            "Processes of the host are hidden from this container, so their number, the load of their GPU work and who has a device open are unknown.",
             "Run the container in the host's PID namespace (hostPID: true).";
         NeedsPtrace = "needs_cap_sys_ptrace_and_dac_read_search",
-            "Open files of other users' processes cannot be read, so the load of their GPU work is unknown.",
+            "Open files of other users' processes cannot be read, so the load of their GPU work and who has a device open are unknown.",
             "Grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.";
         NeedsIntPlnEnable = "needs_int_pln_enable",
             "The kernel counts how often the power limit was reached only when booted with int_pln_enable.",

@@ -119,7 +119,7 @@ labels! {
     HostId = "host_id", "Number of the host within its slot of the rack", Fact;
     IbGuid = "ib_guid", "InfiniBand GUID that the platform gave the device", Fact;
     InforomVersion = "inforom_version", "Version of the InfoROM image", Fact;
-    Interface = "interface", "Interface that knows who holds a device", Closed(&["pod_resources", "pod_info", "job_mapping"]);
+    Interface = "interface", "Interface that knows who holds a device", Closed(&["pod_resources", "pod_info", "job_mapping", "open_files"]);
     Job = "job", "Id of the batch job, or name of the systemd unit", Open;
     Kind = "kind", "Kind of link, of error source, of reset, of repair, of cycles, or of absence, according to the metric",
         Closed(&["nvlink", "pcie", "c2c", "roce_internal", "roce_external", "xelink", "xid", "sxid", "nvml_event", "hlml_event",

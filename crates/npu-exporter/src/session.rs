@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use kernel::{File, entries, pci::Function};
+use kernel::{File, entries, open_files::device_number, pci::Function};
 use naming::{Family, Label};
 use reading::{Alias, Backend, Found, Identity, Labels, Lost, Prior, Session, Source, Unavailable};
 use source::{Info, Opened, Parts, SourceSpec};
@@ -88,11 +88,13 @@ fn found(sysfs: &Path, function: Function) -> Found {
     Found { address: Some(key.clone()), key, identity, open: Box::new(open) }
 }
 
-/// What device plugin and DRA driver call it, and its node.
+/// What device plugin and DRA driver call it, and its node, which is open in the processes that work on it.
 fn aliases(function: &Function) -> Vec<Alias> {
     let node = accel_node(function);
     let path = node.as_ref().map(|node| Alias::Node(format!("/dev/accel/{node}")));
-    function.resource_name().into_iter().chain(node).map(Alias::Id).chain(path).collect()
+    let number = node.as_ref().and_then(|node| device_number(&function.folder.join("accel").join(node)).ok());
+    let ids = function.resource_name().into_iter().chain(node).map(Alias::Id);
+    ids.chain(path).chain(number.map(Alias::Opened)).collect()
 }
 
 /// Labels of `accel_device_info`; what the kernel does not report is left out.

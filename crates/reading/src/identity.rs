@@ -9,6 +9,9 @@ pub enum Alias {
     Id(String),
     /// A device node that nothing else has, by its path on the host.
     Node(String),
+    /// The device number of a node that a process has open while it works on the device, and otherwise not. Only of
+    /// a device whose driver lists no processes: see [`crate::Batch::put_client`].
+    Opened(u64),
 }
 
 /// The labels that every reading of a device, or of a partition of it, carries.

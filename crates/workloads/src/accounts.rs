@@ -84,6 +84,8 @@ struct Account {
     /// By process, what was last reported.
     last: HashMap<u32, Busy>,
     holders: BTreeMap<Holder, Use>,
+    /// Whether the memory of a process was ever reported.
+    has_memory: bool,
     /// The device's own busy time when it was first followed.
     base: Option<Busy>,
     /// Busy time that was given to some holder.
@@ -165,6 +167,7 @@ impl Account {
         }
         let mut last = std::mem::take(&mut self.last);
         for Client { pid, memory_bytes, busy_seconds, .. } in &device.clients {
+            self.has_memory |= memory_bytes.is_some();
             let before = last.remove(pid);
             let holder = holder(*pid);
             let used = holder.map(|holder| {
@@ -212,7 +215,7 @@ impl Account {
                 batch.put(WORKLOAD_ENGINE_BUSY, with_engine(engine, holder), Ok(Seconds(*seconds)));
             }
         }
-        if let Some(used) = device.memory_used {
+        if let Some(used) = device.memory_used.filter(|_| self.has_memory) {
             let given: u64 = self.holders.values().filter_map(|used| used.memory).sum();
             let labels = Labels::Shared(rest.clone().into());
             batch.put(WORKLOAD_MEMORY_USED, labels, Ok(Bytes(used.saturating_sub(given))));

@@ -4,6 +4,7 @@
 //! kubelet -> grpc -> pod_resources: allocations (pod, container, resource, id)
 //!                    pod_info: UIDs and labels of those pods
 //! devices (identities and aliases, from the vendors) + allocations -> resolve -> series
+//! processes on devices, from drivers and openers -> accounts, by their control groups -> series
 //! ```
 //!
 //! This room knows no vendor: a vendor lists what its devices are called ([`reading::Alias`]), and
@@ -22,6 +23,7 @@ mod grpc;
 mod held;
 mod jobs;
 mod kubelet;
+mod openers;
 mod pod_info;
 mod pod_resources;
 mod resolve;

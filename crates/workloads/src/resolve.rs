@@ -33,6 +33,7 @@ impl<'a> Devices<'a> {
                 match alias {
                     Alias::Id(id) => add(id),
                     Alias::Node(path) => _ = nodes.entry(path.as_str()).or_insert(index),
+                    Alias::Opened(_) => {}
                 }
             }
         }

@@ -26,6 +26,7 @@ use crate::{
     cdi::Specs,
     jobs::{self, Job},
     kubelet::{Interface, Kubelet, Listed, Settings},
+    openers::Openers,
     resolve::{Devices, Resolved, resolve},
 };
 
@@ -89,7 +90,8 @@ impl Room {
                 due = now + settings.interval;
                 (listed, jobs) = runtime.block_on(asked.list());
             }
-            let present = devices();
+            let mut present = devices();
+            asked.openers.add(&mut present, now);
             let sole = lock(&self.state).resolved.sole.clone();
             accounts.advance(&present, &Names { pods: &listed.pods, sole: &sole }, now);
             let before = std::mem::replace(&mut identities, identities_of(&present));
@@ -182,6 +184,7 @@ impl State {
 struct Asked {
     kubelet: Kubelet,
     jobs: Interface,
+    openers: Openers,
     specs: Specs,
 }
 
@@ -190,13 +193,15 @@ impl Asked {
         Self {
             kubelet: Kubelet::new(settings),
             jobs: Interface::new("job_mapping", settings.jobs.clone()),
+            openers: Openers::new(&settings.procfs),
             specs: Specs::new(settings.cdi.clone()),
         }
     }
 
     /// The interfaces that this node has.
     fn interfaces(&self) -> impl Iterator<Item = &Interface> {
-        self.kubelet.interfaces().chain(std::iter::once(&self.jobs).filter(|jobs| jobs.path.is_some()))
+        let others = [&self.jobs, &self.openers.interface].into_iter();
+        self.kubelet.interfaces().chain(others.filter(|interface| interface.path.is_some()))
     }
 
     /// Asks each once.
@@ -288,6 +293,8 @@ impl Holders {
         let mut asked = Asked::new(settings);
         let (listed, jobs) = runtime()?.block_on(asked.list());
         let now = Instant::now();
+        let devices = &mut devices.to_vec();
+        asked.openers.add(devices, now);
         let mut accounts = Accounts::new(settings.procfs.clone());
         accounts.advance(devices, &Names { pods: &listed.pods, sole: &HashMap::new() }, now);
         let identities = identities_of(devices);

@@ -8,13 +8,13 @@ use std::{
 };
 
 use clap::ValueEnum;
-use kernel::File;
+use kernel::{File, open_files::OpenFiles};
 use naming::{Family, FaultCode};
 use reading::{Backend, Fault, Found, Lost, Prior, Session, Source, Unavailable};
 use source::{library, lock};
 
 use crate::{
-    drm::{Card, OpenFiles, Roots},
+    drm::{Card, FDINFO, Roots},
     identity::CardInfo,
     level_zero::{self, BackgroundOpen, ListedGpus, SharedSource},
     models::Models,
@@ -112,7 +112,7 @@ impl Source for XpuSource {
                 roots: self.roots.clone(),
                 choice: self.choice,
                 hold_awake: self.hold_awake,
-                open: Arc::new(OpenFiles::new(&self.roots.procfs)),
+                open: Arc::new(OpenFiles::new(&self.roots.procfs, FDINFO)),
                 cards: Mutex::default(),
                 gpus: ListedGpus::none(Fault::new("level_zero", why_closed)),
             }),

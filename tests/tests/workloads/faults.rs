@@ -90,7 +90,7 @@ fn shut(folder: &Path, is_shut: bool) -> Result<()> {
 }
 
 /// The command without the capabilities by which root passes over permissions.
-fn without_capabilities(node: &Node, command: &Command) -> Command {
+pub(super) fn without_capabilities(node: &Node, command: &Command) -> Command {
     let mut same = node.command("setpriv");
     same.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]);
     same.arg(command.get_program()).args(command.get_args());

@@ -17,12 +17,12 @@ const DEVICES: usize = 4;
 const CONTAINERS: usize = 500;
 
 /// Where the process of a pod's container is.
-fn group(uid: &str, container: usize) -> Result<Grouped> {
+pub(super) fn group(uid: &str, container: usize) -> Result<Grouped> {
     let slice = format!("accelscope-test/kubepods.slice/kubepods-pod{}.slice", uid.replace('-', "_"));
     Grouped::start(&format!("{slice}/cri-containerd-{container:064x}.scope"))
 }
 
-fn uid(number: usize) -> String {
+pub(super) fn uid(number: usize) -> String {
     format!("8e2b6f8c-1111-2222-4444-{number:012}")
 }
 

@@ -6,6 +6,7 @@
 mod faults;
 mod live;
 mod many;
+mod openers;
 mod processes;
 mod vendor_labels;
 

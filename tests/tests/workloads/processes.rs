@@ -114,13 +114,16 @@ fn an_instance_has_its_own_processes() -> Result<()> {
     let mig = vec![Mig { device: 0, enabled: true, instances: vec!["3g.40gb".to_owned()] }];
     let process = vec![on(0, &[job.id()])];
     node.control(&Control { mig, process, ..Control::default() })?;
-    let exporter = node.start(&[])?;
-    exporter.until("the job is on the instance", |samples| {
-        let labels = [("device", "gpu0"), ("partition", "gi1"), ("workload_kind", "slurm"), ("job", "7")];
-        ensure!(samples.value(INFO, &labels)? == 1.0 && samples.value(MEMORY, &labels)? > 0.0);
-        ensure!(!samples.has(MEMORY, &[("device", "gpu0"), ("partition", "")]));
-        Ok(())
-    })
+    for isolate in ["off", "on"] {
+        let exporter = node.start(&["--isolate", isolate])?;
+        exporter.until(&format!("the job is on the instance, --isolate {isolate}"), |samples| {
+            let labels = [("device", "gpu0"), ("partition", "gi1"), ("workload_kind", "slurm"), ("job", "7")];
+            ensure!(samples.value(INFO, &labels)? == 1.0 && samples.value(MEMORY, &labels)? > 0.0);
+            ensure!(!samples.has(MEMORY, &[("device", "gpu0"), ("partition", "")]));
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Frames: messages with their length before them.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::{
+    collections::BTreeSet,
+    io::{self, ErrorKind, Read, Write},
+};
 
 use reading::{Identity, Prior, Wanted};
 
@@ -15,8 +18,8 @@ const CHUNK: usize = 16 * 1024;
 /// What a helper is asked to do. Devices have numbers, which the helper gives.
 #[derive(Clone, Debug)]
 pub enum Call {
-    /// [`reading::Source::connect`]; returns the backend.
-    Connect,
+    /// [`reading::Source::leave_alone`] with these, then [`reading::Source::connect`]; returns the backend.
+    Connect(BTreeSet<String>),
     /// [`reading::Session::devices`]; returns the backend and the devices.
     Devices(Prior),
     /// [`reading::Session::recall`] of a key and an identity; returns the batch.
@@ -42,7 +45,7 @@ impl Call {
     /// The name that faults have.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Connect => "connect",
+            Self::Connect(_) => "connect",
             Self::Devices(_) => "devices",
             Self::Recall(_) => "recall",
             Self::Disconnect | Self::LetGo | Self::Close(_) => "close",
@@ -56,7 +59,7 @@ impl Call {
 
 variants! {
     Call {
-        0u8 = Connect, 1u8 = Devices(prior), 2u8 = Recall(wanted), 3u8 = Disconnect, 4u8 = Open(number),
+        0u8 = Connect(detached), 1u8 = Devices(prior), 2u8 = Recall(wanted), 3u8 = Disconnect, 4u8 = Open(number),
         5u8 = Sample(number), 6u8 = Mandatory(number), 7u8 = Close(number), 8u8 = LetGo,
         9u8 = Fine(wanted)
     }
@@ -162,7 +165,7 @@ mod tests {
         let prior = Prior { bus: Some(["0000:03:00.0".to_owned()].into()), ..Prior::default() };
         let wanted = ("0000:03:00.0".to_owned(), Identity::new(naming::Family::Xpu, "0000:03:00.0"));
         let calls = [
-            Call::Connect,
+            Call::Connect(["0000:03:00.0".to_owned()].into()),
             Call::Devices(prior),
             Call::Recall(wanted),
             Call::Disconnect,

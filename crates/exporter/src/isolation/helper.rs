@@ -4,7 +4,7 @@
 //! its own, so a call that hangs costs no more than in the exporter itself.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io,
     os::unix::net::UnixStream,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -53,8 +53,15 @@ impl Waiting {
 ///
 /// # Errors
 /// When the process was not started by the exporter, or gets no thread.
-pub fn serve(mut source: Box<dyn Source>) -> io::Result<()> {
-    let connection = process::connection()?;
+pub fn serve(source: Box<dyn Source>) -> io::Result<()> {
+    respond(source, &process::connection()?)
+}
+
+/// The same over this connection.
+///
+/// # Errors
+/// When there is no thread.
+pub(super) fn respond(mut source: Box<dyn Source>, connection: &UnixStream) -> io::Result<()> {
     let results = Results(Arc::new(Mutex::new(connection.try_clone()?)));
     source.notify_with({
         let results = results.clone();
@@ -69,10 +76,10 @@ pub fn serve(mut source: Box<dyn Source>) -> io::Result<()> {
     })?;
     let mut devices: HashMap<u32, Sender<(u32, Call)>> = HashMap::new();
     let mut inbox = Inbox::default();
-    while let Ok(Some((number, call))) = inbox.receive(&connection) {
+    while let Ok(Some((number, call))) = inbox.receive(connection) {
         match call {
             // The thread ends with the process.
-            Call::Connect | Call::Devices(_) | Call::Recall(_) | Call::Disconnect | Call::LetGo => {
+            Call::Connect(_) | Call::Devices(_) | Call::Recall(_) | Call::Disconnect | Call::LetGo => {
                 drop(session.send((number, call)));
             }
             Call::Open(device) => {
@@ -143,8 +150,8 @@ impl SessionKeeper {
         for (number, call) in jobs {
             let name = call.name();
             match call {
-                Call::Connect => {
-                    let connected = guarded(name, || self.connect());
+                Call::Connect(detached) => {
+                    let connected = guarded(name, || self.connect(&detached));
                     let defect = |fault: Fault| Err(Unavailable(fault.to_string()));
                     results.send(number, &connected.unwrap_or_else(defect));
                 }
@@ -173,8 +180,9 @@ impl SessionKeeper {
         }
     }
 
-    fn connect(&mut self) -> Result<reading::Backend, Unavailable> {
+    fn connect(&mut self, detached: &BTreeSet<String>) -> Result<reading::Backend, Unavailable> {
         self.session = None;
+        self.source.leave_alone(detached);
         let session = self.session.insert(self.source.connect()?);
         Ok(session.backend().clone())
     }

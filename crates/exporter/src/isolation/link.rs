@@ -92,7 +92,7 @@ impl Link {
     /// As above, and `deadline`.
     pub fn call_within<T: Wire>(&self, call: Call, patience: Duration) -> Result<T, Fault> {
         let name = call.name();
-        let silence = if matches!(call, Call::Connect) { OPENING } else { SILENCE };
+        let silence = if matches!(call, Call::Connect(_)) { OPENING } else { SILENCE };
         let enters_library = !matches!(call, Call::Recall(_));
         let received = {
             let (sender, receiver) = mpsc::channel();
@@ -169,7 +169,7 @@ impl Link {
     }
 
     /// Passes a result on. Returns whether there is such a call. What nobody asked for has the number 0.
-    fn deliver(&self, number: u32, result: Body) -> bool {
+    pub fn deliver(&self, number: u32, result: Body) -> bool {
         if number == 0 {
             let notice = Notice::take(&mut &*result.0);
             return notice.zip(self.notify.as_ref()).map(|(notice, notify)| notify(notice)).is_some();

@@ -1,6 +1,7 @@
 //! A source that runs in a helper process, as its supervisor and workers see it.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     io,
     sync::{Arc, mpsc},
@@ -27,6 +28,7 @@ pub struct Isolated {
     args: Vec<OsString>,
     helper: Option<Arc<Link>>,
     notify: Option<Notify>,
+    detached: BTreeSet<String>,
 }
 
 impl Isolated {
@@ -37,6 +39,7 @@ impl Isolated {
             args: helper_arguments(family.name(), std::env::args_os()),
             helper: None,
             notify: None,
+            detached: BTreeSet::new(),
         }
     }
 
@@ -90,9 +93,13 @@ impl Source for Isolated {
         self.notify = Some(notify);
     }
 
+    fn leave_alone(&mut self, detached: &BTreeSet<String>) {
+        self.detached.clone_from(detached);
+    }
+
     fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
         let link = self.helper().map_err(Unavailable)?;
-        match link.call::<Result<Backend, Unavailable>>(Call::Connect) {
+        match link.call::<Result<Backend, Unavailable>>(Call::Connect(self.detached.clone())) {
             Ok(connected) => Ok(Box::new(RemoteSession { link, backend: connected? })),
             Err(fault) => {
                 let why = link.ended().map_or_else(|| fault.to_string(), |end| end.text);
@@ -176,9 +183,11 @@ impl RemoteDevice {
 impl Sampler for RemoteDevice {
     fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
         let sampled = self.link.call::<Result<Batch, Lost>>(Call::Sample(self.number));
-        let Batch { groups, absences, .. } = sampled.map_err(Lost::Session)??;
+        // Each member by its name, so that none that is added later is left behind.
+        let Batch { groups, absences, clients, capacity: _ } = sampled.map_err(Lost::Session)??;
         batch.groups.extend(groups);
         batch.absences.extend(absences);
+        batch.clients.extend(clients);
         Ok(())
     }
 
@@ -194,5 +203,101 @@ impl Sampler for RemoteDevice {
 impl Drop for RemoteDevice {
     fn drop(&mut self) {
         self.link.notify(Call::Close(self.number));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::{
+        super::{frame::Inbox, helper},
+        *,
+    };
+
+    /// Connects unless something must be left alone; its one device has a process on it.
+    #[derive(Default)]
+    struct OneDevice(BTreeSet<String>);
+
+    fn identity() -> Arc<Identity> {
+        Arc::new(Identity::new(Family::Xpu, "card0"))
+    }
+
+    impl Source for OneDevice {
+        fn family(&self) -> Family {
+            Family::Xpu
+        }
+
+        fn leave_alone(&mut self, detached: &BTreeSet<String>) {
+            self.0.clone_from(detached);
+        }
+
+        fn connect(&mut self) -> Result<Box<dyn Session>, Unavailable> {
+            match self.0.first() {
+                Some(address) => Err(Unavailable(format!("{address} is detached"))),
+                None => Ok(Box::new(Connected(Backend::default()))),
+            }
+        }
+    }
+
+    struct Connected(Backend);
+
+    impl Session for Connected {
+        fn backend(&self) -> &Backend {
+            &self.0
+        }
+
+        fn devices(&mut self, _: &Prior) -> Result<Vec<Found>, Lost> {
+            let open = Box::new(|| Ok(Box::new(Busy) as _));
+            Ok(vec![Found { key: "card0".to_owned(), address: None, identity: identity(), open }])
+        }
+    }
+
+    struct Busy;
+
+    impl Sampler for Busy {
+        fn sample(&mut self, batch: &mut Batch) -> Result<(), Lost> {
+            batch.begin(&identity());
+            batch.put_client(4711, Some(1 << 30), vec![("sm", 0.5)]);
+            Ok(())
+        }
+    }
+
+    /// A source behind a connection, with a thread in place of the process.
+    fn isolated(source: OneDevice) -> Isolated {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let received = ours.try_clone().expect("a descriptor");
+        thread::spawn(move || helper::respond(Box::new(source), &theirs));
+        let link = Arc::new(Link::new(ours, None));
+        thread::spawn({
+            let link = Arc::clone(&link);
+            move || {
+                let mut inbox = Inbox::default();
+                while let Ok(Some((number, result))) = inbox.receive(&received) {
+                    link.deliver(number, result);
+                }
+            }
+        });
+        Isolated { helper: Some(link), ..Isolated::new(Family::Xpu) }
+    }
+
+    #[test]
+    fn processes_on_a_device_arrive_with_its_round() {
+        let mut session = isolated(OneDevice::default()).connect().expect("connected");
+        let found = session.devices(&Prior::default()).expect("listed").remove(0);
+        let mut batch = Batch::default();
+        (found.open)().expect("opened").sample(&mut batch).expect("read");
+        let clients: Vec<_> = batch.clients.iter().map(|client| (client.pid, client.memory_bytes)).collect();
+        assert_eq!((batch.groups.len(), clients), (1, vec![(4711, Some(1 << 30))]));
+    }
+
+    #[test]
+    fn what_must_be_left_alone_is_known_before_the_library_is_opened() {
+        let mut source = isolated(OneDevice::default());
+        let why = |source: &mut Isolated| source.connect().err().map(|Unavailable(why)| why);
+        source.leave_alone(&["0000:03:00.0".to_owned()].into());
+        assert_eq!(why(&mut source).as_deref(), Some("0000:03:00.0 is detached"));
+        source.leave_alone(&BTreeSet::new());
+        assert_eq!(why(&mut source), None, "it is attached");
     }
 }

@@ -113,7 +113,7 @@ records! {
 }
 
 variants! {
-    Alias { 0u8 = Id(id), 1u8 = Node(path) }
+    Alias { 0u8 = Id(id), 1u8 = Node(path), 2u8 = Opened(number) }
     Code { 0u8 = Known(code), 1u8 = Returned(name) }
     LabelValue { 0u8 = Word(word), 1u8 = Number(number) }
     Lost { 0u8 = Device(fault), 1u8 = Session(fault) }
@@ -441,7 +441,8 @@ mod tests {
     fn batch() -> Batch {
         let mut batch = Batch::default();
         let vendor = vec![("pci_bus_id", "0000:03:00.0".to_owned())];
-        let aliases = vec![Alias::Id("card1".to_owned()), Alias::Node("/dev/dri/card1".to_owned())];
+        let aliases =
+            vec![Alias::Id("card1".to_owned()), Alias::Node("/dev/dri/card1".to_owned()), Alias::Opened(7)];
         let card = Arc::new(Identity { vendor, aliases, ..Identity::new(Family::Xpu, "card1") });
         let tile = Arc::new(Identity { partition: Some("tile0".to_owned()), ..(*card).clone() });
         batch.begin(&card);

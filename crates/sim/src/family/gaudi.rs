@@ -138,7 +138,9 @@ pub fn files(moment: &Moment<'_>) -> Files {
 fn driver_files(hpu: &Hpu<'_>, files: &mut Files) {
     let (device, facts, address) = (hpu.device(), hpu.facts(), hpu.address());
     let folder = bus::folder(&address);
-    files.link(format!("class/accel/accel{}/device", device.index()), format!("../../../{folder}"));
+    let entry = format!("class/accel/accel{}", device.index());
+    files.link(format!("{entry}/device"), format!("../../../{folder}"));
+    files.put(format!("{entry}/dev"), format_args!("261:{}", device.index()));
     let mut put = |name: &str, value: &dyn std::fmt::Display| files.put(format!("{folder}/{name}"), value);
     put("pci_addr", &address);
     put("status", &hpu.status());

@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kernel::open_files::OpenFiles;
 use source::{Lane, LaneTimes, lock};
 
 use super::{
     clients::{ClientLoad, Clients},
     fdinfo::FDINFO,
-    open_files::OpenFiles,
 };
 
 /// Rounds of an idle machine are as fast as without; a card's other files have values meanwhile.

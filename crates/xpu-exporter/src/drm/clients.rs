@@ -8,14 +8,11 @@ use std::{
     time::Instant,
 };
 
-use kernel::File;
+use kernel::{File, open_files::OpenFiles};
 use reading::{Fault, FaultCode, Measured};
 use source::Share;
 
-use super::{
-    fdinfo::{Client, FDINFO, engine, parse},
-    open_files::OpenFiles,
-};
+use super::fdinfo::{Client, FDINFO, engine, parse};
 
 /// Most that the text of one client can hold; it has a few KiB.
 const FDINFO_MAX: usize = 64 * 1024;

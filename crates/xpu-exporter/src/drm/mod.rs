@@ -8,13 +8,12 @@ mod client_lane;
 mod clients;
 mod fdinfo;
 mod gt;
-mod open_files;
 mod pmu;
 mod rapl;
 mod sensors;
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,15 +21,15 @@ use std::{
 use kernel::{
     File, Search,
     file::missing,
+    open_files::{OpenFiles, device_number},
     pci::{Function, Link},
 };
 use reading::{Absence, Fault, FaultCode, Measured};
-use rustix::fs::makedev;
 
 pub use card::Card;
 pub use clients::ClientLoad;
+pub use fdinfo::FDINFO;
 pub use gt::{Clocks, GtSample};
-pub use open_files::OpenFiles;
 pub use rapl::Rapl;
 pub use sensors::SensorSample;
 
@@ -213,13 +212,4 @@ fn engines(card: &Card) -> Vec<&'static str> {
     engines.sort_unstable();
     engines.dedup();
     engines
-}
-
-/// The device number of a node of the drm class, from its folder's `dev`: `226:128`.
-fn device_number(folder: &Path) -> Measured<u64> {
-    let parse = |text: &str| {
-        let (major, minor) = text.split_once(':')?;
-        Some(makedev(major.parse().ok()?, minor.parse().ok()?))
-    };
-    File::new(folder, "dev").parse(parse)
 }

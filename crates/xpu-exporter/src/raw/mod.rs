@@ -1,7 +1,6 @@
-//! The unsafe code: the queries to a DRM node, which device an open file is, and the environment of an old loader.
+//! The unsafe code: the queries to a DRM node, and the environment of an old loader.
 
 pub mod drm;
-pub mod status;
 
 /// Lets an older Level Zero loader initialise Sysman, which reads a variable at its first initialisation.
 /// Call while the command line is read: no other thread runs then.

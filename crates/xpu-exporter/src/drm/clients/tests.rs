@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::makedev;
 
-use super::{Clients, Fault, FaultCode, OpenFiles};
+use super::{Clients, FDINFO, Fault, FaultCode, OpenFiles};
 
 fn put(procfs: &Path, process: u32, node: &Path, text: &str) {
     let folder = procfs.join(process.to_string());
@@ -63,7 +63,7 @@ fn a_card_is_as_busy_as_its_clients_together() {
     let procfs = host();
     let procfs = procfs.path();
     fs::remove_file(procfs.join("2/comm")).expect("removed");
-    let open = OpenFiles::new(procfs);
+    let open = OpenFiles::new(procfs, FDINFO);
     let mut clients = Clients::new("0000:03:00.0", Ok(nodes()));
     let mut read = reader(&mut clients, &open);
     let hidden = Err("needs_host_pid_namespace");
@@ -103,7 +103,7 @@ fn a_card_is_as_busy_as_its_clients_together() {
 fn a_client_whose_part_is_unknown_is_not_idle() {
     let procfs = host();
     let procfs = procfs.path();
-    let open = OpenFiles::new(procfs);
+    let open = OpenFiles::new(procfs, FDINFO);
     let mut clients = Clients::new("0000:03:00.0", Ok(nodes()));
     let mut read = reader(&mut clients, &open);
     client(procfs, 41, 1, 0, 1000);
@@ -144,7 +144,7 @@ fn a_node_is_known_by_its_number_and_never_by_its_name() {
     put(procfs.path(), 43, Path::new("/nowhere/dri/renderD128"), "pos:\t0\n");
     let processes = |address: &str, major, minor| {
         let mut clients = Clients::new(address, Ok(vec![makedev(major, minor)]));
-        reader(&mut clients, &OpenFiles::new(procfs.path()))(0).1
+        reader(&mut clients, &OpenFiles::new(procfs.path(), FDINFO))(0).1
     };
     assert_eq!(processes("0000:03:00.0", NODE.0, NODE.1), Some(1));
     assert_eq!(processes("0000:03:00.0", 226, 128), Some(0));
@@ -152,14 +152,14 @@ fn a_node_is_known_by_its_number_and_never_by_its_name() {
     let unknown = Err(Fault::new("dev", FaultCode::Garbage));
     let mut clients = Clients::new("0000:03:00.0", unknown);
     let both = vec![("render", Err("garbage")), ("compute", Err("garbage"))];
-    assert_eq!(reader(&mut clients, &OpenFiles::new(procfs.path()))(0), (both, None));
+    assert_eq!(reader(&mut clients, &OpenFiles::new(procfs.path(), FDINFO))(0), (both, None));
 }
 
 #[test]
 fn each_process_has_its_memory_and_its_part_of_the_time() {
     let procfs = host();
     let procfs = procfs.path();
-    let open = OpenFiles::new(procfs);
+    let open = OpenFiles::new(procfs, FDINFO);
     let mut clients = Clients::new("0000:03:00.0", Ok(nodes()));
     let start = Instant::now();
     let mut read = |seconds| {

@@ -1,21 +1,24 @@
-//! Which processes have a GPU open: the open files of the DRM class, found by a walk over every process.
+//! Which processes have a device open: the open device nodes of the machine, found by a walk over every process.
 
 use std::{
     fs,
     io::{self, ErrorKind},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use kernel::{File, processes};
 use reading::{Fault, FaultCode, Measured};
-use rustix::time::{ClockId, clock_gettime};
-use source::lock;
+use rustix::{
+    fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx},
+    time::{ClockId, clock_gettime},
+};
 
-use super::fdinfo::FDINFO;
-use crate::raw::status::character_device;
+use crate::{
+    file::{self, File},
+    processes,
+};
 
 /// Shortest and longest time between two walks. A new client is found that much later.
 const WALK_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
@@ -24,10 +27,32 @@ const WALK_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::f
 /// did.
 const WALK_PERIOD_FACTOR: u32 = 100;
 
-/// The open DRM files of the machine, found by one walk for all its cards.
+/// The device number of a node, from its folder's `dev`: `226:128`.
+///
+/// # Errors
+/// That of the file.
+pub fn device_number(folder: &Path) -> Measured<u64> {
+    let parse = |text: &str| {
+        let (major, minor) = text.split_once(':')?;
+        Some(makedev(major.parse().ok()?, minor.parse().ok()?))
+    };
+    File::new(folder, "dev").parse(parse)
+}
+
+/// The device number of the character device behind a path; `None` for any other file. A file of a server that
+/// does not respond is reported as it was last known, which the standard library cannot ask for.
+fn character_device(path: &Path) -> io::Result<Option<u64>> {
+    let status = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE)?;
+    let is_character_device = FileType::from_raw_mode(status.stx_mode.into()) == FileType::CharacterDevice;
+    Ok(is_character_device.then(|| makedev(status.stx_rdev_major, status.stx_rdev_minor)))
+}
+
+/// The open device nodes of the machine, found by one walk for all its devices.
 #[derive(Debug)]
 pub struct OpenFiles {
     procfs: PathBuf,
+    /// What faults are named after.
+    call: &'static str,
     last: Mutex<Option<Arc<Walk>>>,
 }
 
@@ -48,7 +73,7 @@ impl Walk {
     }
 }
 
-/// One open DRM file.
+/// One open device node.
 #[derive(Debug)]
 pub struct OpenFile {
     /// The process that has it open.
@@ -70,17 +95,22 @@ impl OpenFile {
     ///
     /// # Errors
     /// When that cannot be known.
-    fn behind(process: u32, folder: &Path, link: &fs::DirEntry) -> Measured<Option<Self>> {
+    fn behind(process: u32, folder: &Path, link: &fs::DirEntry) -> io::Result<Option<Self>> {
         let (name, link) = (link.file_name(), link.path());
-        let opened = fs::read_link(&link).and_then(|target| {
+        fs::read_link(&link).and_then(|target| {
             // Sockets and pipes have no path. What a server of files says is not waited for.
             if !target.as_os_str().as_bytes().contains(&b'/') {
                 return Ok(None);
             }
             let node = character_device(&link)?;
-            Ok(node.map(|node| Self { process, node, link, target, fdinfo: folder.join(FDINFO).join(name) }))
-        });
-        opened.or_else(|error| hidden(&error))
+            Ok(node.map(|node| Self {
+                process,
+                node,
+                link,
+                target,
+                fdinfo: folder.join("fdinfo").join(name),
+            }))
+        })
     }
 
     /// Whether it was closed since it was found, or its process has ended.
@@ -89,16 +119,6 @@ impl OpenFile {
             Ok(target) => target != self.target,
             Err(error) => processes::is_gone(&error),
         }
-    }
-}
-
-/// What an error about a process means for what is known of its files: nothing is missing of one that has
-/// ended meanwhile.
-fn hidden<T: Default>(error: &io::Error) -> Measured<T> {
-    match error.kind() {
-        _ if processes::is_gone(error) => Ok(T::default()),
-        ErrorKind::PermissionDenied => Err(Fault::new(FDINFO, FaultCode::NeedsPtrace)),
-        _ => Err(kernel::file::fault(FDINFO, error)),
     }
 }
 
@@ -114,9 +134,9 @@ fn period(walk: Duration) -> Duration {
 }
 
 impl OpenFiles {
-    /// The files of the processes below `procfs`.
-    pub fn new(procfs: &Path) -> Self {
-        Self { procfs: procfs.to_owned(), last: Mutex::new(None) }
+    /// The files of the processes below `procfs`; `call` is named in faults.
+    pub fn new(procfs: &Path, call: &'static str) -> Self {
+        Self { procfs: procfs.to_owned(), call, last: Mutex::new(None) }
     }
 
     /// Where the processes are.
@@ -127,7 +147,7 @@ impl OpenFiles {
     /// The last walk, or a new one where that is due. It is shared: the files of many clients, copied in each round
     /// of each card, would scatter over the heap.
     pub fn walked(&self, now: Instant) -> Arc<Walk> {
-        let mut last = lock(&self.last);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(walk) = last.as_ref().filter(|walk| now < walk.next) {
             return Arc::clone(walk);
         }
@@ -138,22 +158,32 @@ impl OpenFiles {
         Arc::clone(last.insert(Arc::new(Walk { next, complete, files })))
     }
 
+    /// What an error about a process means for what is known of its files: nothing is missing of one that has
+    /// ended meanwhile.
+    fn hidden<T: Default>(&self, error: &io::Error) -> Measured<T> {
+        match error.kind() {
+            _ if processes::is_gone(error) => Ok(T::default()),
+            ErrorKind::PermissionDenied => Err(Fault::new(self.call, FaultCode::NeedsPtrace)),
+            _ => Err(file::fault(self.call, error)),
+        }
+    }
+
     /// Finds the open devices of every process. What is found is not all of it if that fails.
     fn walk(&self, files: &mut Vec<OpenFile>) -> Measured<()> {
-        processes::all_listed(&self.procfs, FDINFO)?;
-        // Level Zero's driver, in this process or in one that it started, has the nodes open too, and is not
-        // a client.
+        processes::all_listed(&self.procfs, self.call)?;
+        // A vendor's library, in this process or in one that it started, has the nodes open too, and is not a client.
         let own = fs::read_link(self.procfs.join("self")).ok();
         let own = own.and_then(|own| own.to_str()?.parse::<u32>().ok());
         let listed = fs::read_dir(&self.procfs).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        for entry in listed.map_err(|error| kernel::file::fault(FDINFO, &error))? {
+        for entry in listed.map_err(|error| file::fault(self.call, &error))? {
             let process = entry.file_name().to_str().and_then(|name| name.parse().ok());
             let Some(process) = process.filter(|process| own != Some(*process)) else { continue };
             let folder = entry.path();
             let open = fs::read_dir(folder.join("fd")).and_then(Iterator::collect::<io::Result<Vec<_>>>);
             let mut devices = Vec::new();
-            for link in open.or_else(|error| hidden(&error))? {
-                devices.extend(OpenFile::behind(process, &folder, &link)?);
+            for link in open.or_else(|error| self.hidden(&error))? {
+                let found = OpenFile::behind(process, &folder, &link);
+                devices.extend(found.or_else(|error| self.hidden(&error))?);
             }
             if !devices.is_empty() && (own.is_none() || parent(&folder) != own) {
                 files.append(&mut devices);
@@ -173,7 +203,17 @@ fn parent(folder: &Path) -> Option<u32> {
 mod tests {
     use std::thread;
 
-    use super::{Duration, cpu_time, parent, period};
+    use super::*;
+
+    #[test]
+    fn devices_have_a_number_and_other_files_have_none() {
+        assert_eq!(character_device("/dev/null".as_ref()).expect("there"), Some(makedev(1, 3)));
+        assert_eq!(character_device("/proc/self/stat".as_ref()).expect("there"), None);
+        assert_eq!(
+            character_device("/nowhere".as_ref()).expect_err("not there").kind(),
+            io::ErrorKind::NotFound
+        );
+    }
 
     #[test]
     fn a_process_has_a_parent() {
