@@ -209,10 +209,7 @@ mod tests {
     fn devices_have_a_number_and_other_files_have_none() {
         assert_eq!(character_device("/dev/null".as_ref()).expect("there"), Some(makedev(1, 3)));
         assert_eq!(character_device("/proc/self/stat".as_ref()).expect("there"), None);
-        assert_eq!(
-            character_device("/nowhere".as_ref()).expect_err("not there").kind(),
-            io::ErrorKind::NotFound
-        );
+        assert_eq!(character_device("/nowhere".as_ref()).expect_err("not there").kind(), ErrorKind::NotFound);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 #![expect(clippy::float_cmp, reason = "whole numbers and flags are told exactly")]
 
+mod churn;
 mod faults;
 mod live;
 mod many;

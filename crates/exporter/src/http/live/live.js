@@ -152,7 +152,7 @@
     renew(sources, el("table", { id: "sources" }, el("tbody", {}, el("tr", {}, head), node.sources.map(source))));
     const bad = node.devices.filter(({ state }) => state !== "OK").map(({ device, state }) => `${device} ${state}`);
     const short = node.sources.filter(({ state }) => state === "CRIT").map(({ family, devices, devices_expected }) => `${family} has ${devices} of ${devices_expected} devices`);
-    const silent = (node.workloads ?? []).filter(({ up }) => !up).map(({ interface: name }) => `holders are not known: ${words(name)} is down`);
+    const silent = (node.workloads ?? []).filter(({ up }) => !up).map(({ interface: name }) => `some holders may not be known: ${words(name)} is down`);
     say([`${node.devices.length} devices, ${node.devices.length - bad.length} OK`, bad.join(", "), ...short, ...silent].filter(Boolean).join("; "));
     document.body.classList.remove("stale");
   }
