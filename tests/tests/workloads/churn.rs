@@ -94,12 +94,12 @@ impl Cluster {
 
     /// New pods take the place of all that there were: on each node one for each id, which works if it has a GPU of
     /// NVIDIA. Two polls of the kubelets later, Prometheus has who holds what, and every sum is right.
-    fn step(&mut self, what: &str, given: [Vec<Id>; 3]) -> Result<()> {
+    fn step(&mut self, what: &str, given: &[Vec<Id>; 3]) -> Result<()> {
         self.steps += 1;
         let (mut processes, mut expected) = (Vec::new(), BTreeSet::new());
         let mut working: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
         let mut scenarios = Vec::new();
-        for (site, ids) in self.sites.iter().zip(&given) {
+        for (site, ids) in self.sites.iter().zip(given) {
             let mut pods = Vec::new();
             for Id { id, holds } in ids {
                 self.pods += 1;
@@ -197,10 +197,10 @@ impl Cluster {
             ensure!(found.len() == count, "{found:?}");
             Ok(samples.clone())
         })?;
-        self.instance(&samples)
+        Self::instance(&samples)
     }
 
-    fn instance(&self, samples: &Samples) -> Result<Id> {
+    fn instance(samples: &Samples) -> Result<Id> {
         // Processes are put on instances in the order of the driver, which is that of the profiles.
         let all = instances(samples);
         let first = all.first().context("no instance")?;
@@ -231,31 +231,31 @@ fn prometheus_sees_half_an_hour_of_churn_and_no_series_of_a_device_changes() -> 
     let jobs = sites.each_ref().map(|site| ScrapeJob::new(site.job, site.exporter.address));
     let prometheus = Prometheus::start(&jobs, &[])?;
     let mut cluster = Cluster { sites, prometheus, pods: 0, steps: 0, processes: Vec::new(), layout: 0 };
-    cluster.step("before the first pod", [vec![], vec![], vec![]])?;
+    cluster.step("before the first pod", &[vec![], vec![], vec![]])?;
     let before = cluster.series()?;
     ensure!(before.len() > 1500, "{} series", before.len());
     let begun = Instant::now();
 
     let whole = &gpus[1];
-    let mut instance = cluster.instance(&cluster.nvidia().exporter.scrape()?)?;
+    let mut instance = Cluster::instance(&cluster.nvidia().exporter.scrape()?)?;
     for round in 0..LAYOUTS.len() {
         let card = |place: usize, share| cards[place % cards.len()].share("-", share);
         let one = |place: usize| vec![hpus[place].clone()];
         let both = || vec![whole.clone(), instance.clone()];
-        cluster.step("pods start", [both(), one(round), vec![card(round, 0)]])?;
-        cluster.step("they start again", [both(), one(round), vec![card(round, 0)]])?;
+        cluster.step("pods start", &[both(), one(round), vec![card(round, 0)]])?;
+        cluster.step("they start again", &[both(), one(round), vec![card(round, 0)]])?;
         let moved = [vec![instance.clone()], one(round + 4), vec![card(round + 4, 0)]];
-        cluster.step("they move to other devices", moved)?;
+        cluster.step("they move to other devices", &moved)?;
         let slices = (0..4).map(|share| whole.share("::", share)).collect();
         let shared = [slices, hpus.clone(), vec![card(round, 0), card(round, 1), card(round + 1, 0)]];
-        cluster.step("devices are sliced", shared)?;
+        cluster.step("devices are sliced", &shared)?;
         for site in &mut cluster.sites {
             site.kubelet.restart()?;
         }
         instance = cluster.cut()?;
-        cluster.step("the GPU is cut anew", [vec![instance.clone()], one(round), vec![]])?;
+        cluster.step("the GPU is cut anew", &[vec![instance.clone()], one(round), vec![]])?;
     }
-    cluster.step("all have ended", [vec![], vec![], vec![]])?;
+    cluster.step("all have ended", &[vec![], vec![], vec![]])?;
     let after = cluster.series()?;
     let differ: Vec<_> = before.symmetric_difference(&after).collect();
     ensure!(differ.is_empty(), "before or after, and not both: {differ:#?}");

@@ -92,6 +92,6 @@ fn the_tile_of_a_device_names_its_holders_and_the_page_says_when_they_are_not_kn
     let steps = [json!({ "wait": ".tile" }), json!({ "report": "unknown" })];
     let seen = look(&exporter.url("/"), true, &steps)?;
     let summary = seen["reports"]["unknown"]["summary"].as_str().context("a summary")?;
-    ensure!(summary.contains("holders are not known: pod resources is down"), "{summary}");
+    ensure!(summary.contains("holders may not be known: pod resources is down"), "{summary}");
     Ok(())
 }
