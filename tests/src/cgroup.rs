@@ -21,7 +21,8 @@ pub struct Grouped {
 }
 
 impl Grouped {
-    /// Starts a process that only waits, in the group at this path of the machine's hierarchy.
+    /// Starts a process that only waits, in the group at this path below one of the test's own: tests run at the same time,
+    /// and a group that two share is empty for neither.
     ///
     /// # Errors
     /// When this process may not make groups, as without root.
@@ -35,8 +36,9 @@ impl Grouped {
     /// As [`Grouped::start`].
     pub fn with_open(path: &str, input: impl Into<Stdio>) -> Result<Self> {
         let hierarchies = HIERARCHIES.map(PathBuf::from);
+        let path = Path::new(&format!("accelscope-test-{}", std::process::id())).join(path);
         let made = hierarchies.into_iter().find_map(|hierarchy| {
-            let folder = hierarchy.join(path);
+            let folder = hierarchy.join(&path);
             hierarchy.join("cgroup.procs").exists().then_some(())?;
             fs::create_dir_all(&folder).ok().map(|()| (hierarchy, folder))
         });

@@ -133,14 +133,14 @@ fn intel_devices_have_their_drivers_messages() -> Result<()> {
     log.add(0, "xe 0000:07:00.0: PCIe Bus Error: severity=Uncorrectable (Non-Fatal), type=x, (Receiver ID)")?;
     exporter.until("both are series of their devices, and reasons", |samples| {
         for (device, kind, code, state) in
-            [("0000:03:00.0", "wedged", "device", "failed"), ("0000:07:00.0", "aer", "non_fatal", "degraded")]
+            [("0000:03:00.0", "ras", "wedged", "failed"), ("0000:07:00.0", "aer", "non_fatal", "degraded")]
         {
             let of = [("device", device), ("kind", kind), ("code", code)];
             ensure!(samples.value("accel_errors_total", &of)? == 1.0);
             let health = [("device", device), ("state", state)];
             ensure!(samples.value("accel_device_health", &health)? == 1.0, "{device}");
         }
-        ensure!(!samples.has("accel_errors_total", &[("device", "0000:0b:00.0"), ("kind", "wedged")]));
+        ensure!(!samples.has("accel_errors_total", &[("device", "0000:0b:00.0"), ("code", "wedged")]));
         Ok(())
     })?;
     exporter.ends_in_order()

@@ -123,7 +123,7 @@ labels! {
     Job = "job", "Id of the batch job, or name of the systemd unit", Open;
     Kind = "kind", "Kind of link, of error source, of reset, of repair, of cycles, or of absence, according to the metric",
         Closed(&["nvlink", "pcie", "c2c", "roce_internal", "roce_external", "xelink", "xid", "sxid", "nvml_event", "hlml_event",
-            "ras", "reset", "wedged", "aer", "hard",
+            "ras", "reset", "aer", "hard",
             "soft", "thread", "core", "amx", "memory_channel", "tpc", "unsupported", "no_data", "failed", "timed_out"]);
     Label = "label", "Name of the pod's label", Open;
     Lane = "lane", "Number of the link's lane, from 0; all for the link as a whole", Open;

@@ -164,8 +164,10 @@ fn a_neighbour_in_the_class_accel_is_not_taken_for_an_npu() -> Result<()> {
 
 /// What the exporter may open of a sleeping NPU: files that the driver and the core of power management
 /// return without waking it.
-const HARMLESS: [&str; 17] = [
+const HARMLESS: [&str; 18] = [
     "accel",
+    // The core prints the number of the node.
+    "dev",
     "vendor",
     "device",
     "class",

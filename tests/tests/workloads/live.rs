@@ -21,7 +21,7 @@ fn holders(exporter: &Exporter, device: &str) -> Result<Vec<Value>> {
 #[test]
 fn the_tile_of_a_device_names_its_holders_and_the_page_says_when_they_are_not_known() -> Result<()> {
     let node = Node::new("h100-sxm-4")?;
-    let unit = Grouped::start("accelscope-test/ollama.service")?;
+    let unit = Grouped::start("ollama.service")?;
     let process = vec![Processes { device: 2, pids: vec![unit.id()] }];
     node.control(&Control { process, ..Control::default() })?;
     let mut kubelet = Kubelet::start(&json!({"pods": []}))?;

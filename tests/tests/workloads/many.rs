@@ -18,7 +18,7 @@ const CONTAINERS: usize = 500;
 
 /// Where the process of a pod's container is.
 pub(super) fn group(uid: &str, container: usize) -> Result<Grouped> {
-    let slice = format!("accelscope-test/kubepods.slice/kubepods-pod{}.slice", uid.replace('-', "_"));
+    let slice = format!("kubepods.slice/kubepods-pod{}.slice", uid.replace('-', "_"));
     Grouped::start(&format!("{slice}/cri-containerd-{container:064x}.scope"))
 }
 

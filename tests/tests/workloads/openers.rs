@@ -33,7 +33,7 @@ fn machine(machine: &str, family: &str, file: &str) -> Result<(Node, PathBuf)> {
 
 /// A process of the container with this short id that has the node open, in this procfs.
 fn worker(procfs: &Path, id: &str) -> Result<Grouped> {
-    let process = Grouped::with_open(&format!("accelscope-test/docker/{id}{:052}", 0), File::open(NODE.0)?)?;
+    let process = Grouped::with_open(&format!("docker/{id}{:052}", 0), File::open(NODE.0)?)?;
     let pid = process.id().to_string();
     symlink(PathBuf::from("/proc").join(&pid), procfs.join(pid))?;
     Ok(process)

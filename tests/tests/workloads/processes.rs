@@ -29,9 +29,9 @@ fn sum(samples: &Samples, name: &str, labels: &[(&str, &str)]) -> f64 {
 #[test]
 fn containers_jobs_and_units_are_found_by_the_groups_of_their_processes() -> Result<()> {
     let node = Node::new("h100-sxm-4")?.workload("decode");
-    let container = Grouped::start(&format!("accelscope-test/docker/{ID}"))?;
-    let job = Grouped::start("accelscope-test/slurm/uid_1000/job_4711/step_0")?;
-    let unit = Grouped::start("accelscope-test/ollama.service")?;
+    let container = Grouped::start(&format!("docker/{ID}"))?;
+    let job = Grouped::start("slurm/uid_1000/job_4711/step_0")?;
+    let unit = Grouped::start("ollama.service")?;
     // Two share a device; another process of the container is on the next, and one that is in no group of ours.
     let process = vec![on(0, &[container.id(), job.id()]), on(1, &[container.id()]), on(2, &[unit.id()])];
     node.control(&Control { process, ..Control::default() })?;
@@ -83,7 +83,7 @@ fn containers_jobs_and_units_are_found_by_the_groups_of_their_processes() -> Res
 #[test]
 fn a_pod_on_a_shared_device_is_known_by_its_uid() -> Result<()> {
     let node = Node::new("h100-sxm-4")?.workload("decode");
-    let group = format!("accelscope-test/kubepods.slice/kubepods-pod{}.slice", UID.replace('-', "_"));
+    let group = format!("kubepods.slice/kubepods-pod{}.slice", UID.replace('-', "_"));
     let process = Grouped::start(&format!("{group}/cri-containerd-{ID}.scope"))?;
     node.control(&Control { process: vec![on(0, &[process.id()])], ..Control::default() })?;
     let mut known = pod("serve-0", "nvidia.com/gpu", &["0"]);
@@ -110,7 +110,7 @@ fn a_pod_on_a_shared_device_is_known_by_its_uid() -> Result<()> {
 #[test]
 fn an_instance_has_its_own_processes() -> Result<()> {
     let node = Node::new("h100-mig")?.workload("decode");
-    let job = Grouped::start("accelscope-test/slurmstepd.scope/job_7/step_0/user/task_0")?;
+    let job = Grouped::start("slurmstepd.scope/job_7/step_0/user/task_0")?;
     let mig = vec![Mig { device: 0, enabled: true, instances: vec!["3g.40gb".to_owned()] }];
     let process = vec![on(0, &[job.id()])];
     node.control(&Control { mig, process, ..Control::default() })?;

@@ -135,10 +135,7 @@ pub static REASONS: [HealthReason; 30] = [
         Failed,
         ERROR,
         "an error after which the device must be reset or replaced",
-        |judge, of| {
-            judge
-                .open_codes(of, |kind, code| [EVENT, WEDGED].contains(&kind) || judge.is_critical(kind, code))
-        },
+        |judge, of| judge.open_codes(of, |kind, code| kind == EVENT || judge.is_critical(kind, code)),
     ),
     reason("ras_error", Failed, ERROR, "an uncorrectable error that the driver counts", |judge, of| {
         judge.open_codes(of, |kind, _| kind == RAS)
@@ -236,8 +233,7 @@ pub static REASONS: [HealthReason; 30] = [
     reason("device_error", Degraded, ERROR, "an error that a person must look at", |judge, of| {
         judge.open_codes(of, |kind, code| {
             let is_harmless = kind == XID && judge.harmless.contains(code);
-            let is_other = [EVENT, WEDGED, RAS, RESET].contains(&kind);
-            !is_other && !is_harmless && !judge.is_critical(kind, code)
+            ![EVENT, RAS, RESET].contains(&kind) && !is_harmless && !judge.is_critical(kind, code)
         })
     }),
     reason("device_reset", Degraded, ERROR, "the driver reset the device or an engine of it", |judge, of| {
@@ -334,10 +330,8 @@ pub static REASONS: [HealthReason; 30] = [
     },
 ];
 
-/// Kinds of errors: the events of a vendor's library, of which all ask for a reset; a GPU that its driver has given up; RAS
-/// counters; resets by the driver.
+/// Kinds of errors: the events of a vendor's library, of which all ask for a reset; RAS counters; resets by the driver.
 const EVENT: &str = "hlml_event";
-const WEDGED: &str = "wedged";
 const RAS: &str = "ras";
 const RESET: &str = "reset";
 
