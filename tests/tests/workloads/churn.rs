@@ -23,9 +23,10 @@ use super::{
 /// Lists of the kubelet, the last of which has only begun: by then the two before it have been exported.
 const LISTS: usize = 3;
 
-/// Every series about devices but those of their holders, and of instances, which end when a GPU is cut anew.
-const SERIES: &str =
-    r#"{__name__=~"(accel_|DCGM_|habana|xe_).+",__name__!~"accel_workload_.+",partition="",GPU_I_ID=""}"#;
+/// Every series about devices but those of their holders, those that a busy machine may add for a while, and those of
+/// instances, which end when a GPU is cut anew.
+const SERIES: &str = r#"{__name__=~"(accel_|DCGM_|habana|xe_).+",partition="",GPU_I_ID="",
+    __name__!~"accel_workload_.+|accel_slow_readings_age_seconds|accel_device_health_reason"}"#;
 
 /// How the first GPU is cut, in turn.
 const LAYOUTS: [&[&str]; 2] = [&["3g.40gb", "2g.20gb", "1g.10gb", "1g.10gb"], &["4g.40gb", "3g.40gb"]];
