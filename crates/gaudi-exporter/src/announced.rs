@@ -7,12 +7,9 @@ use std::{
 };
 
 use reading::{Fault, FaultCode, Measured};
-use source::{Throttle, lock};
+use source::{LINE_PERIOD, Throttle, lock};
 
 use crate::raw::{Events, HlmlEventHistory, HlmlEventLog, Hpu};
-
-/// Time between two log lines about the same event of a card.
-const LINE_PERIOD: Duration = Duration::from_mins(1);
 
 /// The events of one card.
 pub struct Announced {

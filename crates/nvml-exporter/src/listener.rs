@@ -12,7 +12,7 @@ use std::{
 
 use reading::{Fault, FaultCode, Measured, Notify};
 
-use source::{Throttle, lock};
+use source::{LINE_PERIOD, Throttle, lock};
 
 use crate::{
     announced::{Announced, History},
@@ -41,7 +41,6 @@ pub struct Listener {
 }
 
 /// Time between two log lines about the same XID of the same device.
-const LINE_PERIOD: Duration = Duration::from_mins(1);
 /// How long one wait lasts: the longest that the thread outlives its session.
 const WAIT: Duration = Duration::from_millis(500);
 /// Pause before the set is looked at again while it has no device.

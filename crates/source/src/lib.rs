@@ -44,7 +44,7 @@ pub use listing::{Known, KnownDevices, Listed, Place};
 pub use loss::LossCodes;
 pub use rates::Share;
 pub use spec::{Common, Opened, Parts, SourceSpec, TryLibrary, UsageError};
-pub use throttle::Throttle;
+pub use throttle::{LINE_PERIOD, Throttle};
 
 /// The message of a panic.
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {

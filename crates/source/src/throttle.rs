@@ -7,6 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Time between two lines about the same event of the same device.
+pub const LINE_PERIOD: Duration = Duration::from_mins(1);
+
 /// Subjects that are kept. Beyond them a new subject gets no line until an old one is a period old.
 const SUBJECTS_MAX: usize = 1024;
 

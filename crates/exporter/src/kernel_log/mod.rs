@@ -8,7 +8,7 @@
 mod messages;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     ops::RangeInclusive,
     path::PathBuf,
@@ -26,7 +26,7 @@ use naming::{
 };
 use reading::{Batch, LabelValue, Labels};
 use rustix::time::{ClockId, clock_gettime};
-use source::{Backoff, Throttle, lock};
+use source::{Backoff, LINE_PERIOD, Throttle, lock};
 use tracing::{info, warn};
 
 use self::messages::{AER, Message};
@@ -48,9 +48,6 @@ const ONE_ERROR_SECONDS: f64 = 10.0;
 /// Devices and codes that are remembered: a server has fewer, and a log that somebody else writes must not fill memory.
 const DEVICES_MAX: usize = 512;
 const CODES_MAX: usize = 64;
-
-/// Time between two lines about the same error of the same device.
-const LINE_PERIOD: Duration = Duration::from_mins(1);
 
 /// Pauses between attempts to open a log that cannot be read.
 const RETRY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(1);
@@ -77,7 +74,7 @@ pub struct KernelLog(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    devices: HashMap<String, Errors>,
+    devices: BTreeMap<String, Errors>,
     is_followed: bool,
     is_up: bool,
     records: u64,
@@ -92,26 +89,21 @@ impl KernelLog {
 
     /// Its metrics: of the log itself, and of errors whose device is none of `node`'s.
     pub fn read(&self, node: &NodeState, batch: &mut Batch) {
-        let state = lock(&self.0);
-        if !state.is_followed {
+        if !lock(&self.0).is_followed {
             return;
         }
+        // Before the lock: a device that shows its errors holds its own lock while it asks for them.
+        let own: BTreeSet<_> = node.devices().filter_map(|device| device.address()).collect();
+        let state = lock(&self.0);
         batch.put(KERNEL_LOG_UP, Labels::NONE, Ok(Flag(state.is_up)));
         batch.put(KERNEL_LOG_RECORDS, Labels::NONE, Ok(Count(state.records)));
         batch.put(KERNEL_LOG_RECORDS_LOST, Labels::NONE, Ok(Count(state.lost)));
-        let own: BTreeSet<_> = node.devices().filter_map(|device| device.address()).collect();
-        let mut others: Vec<_> =
-            state.devices.iter().filter(|(address, _)| !own.contains(*address)).collect();
-        others.sort_by_key(|(address, _)| *address);
+        let others = state.devices.iter().filter(|(address, _)| !own.contains(*address));
         for (address, errors) in others {
             for (kind, code, error) in errors.iter().filter(|(kind, ..)| *kind != AER) {
-                let code =
-                    Labels::one(Label::Code, *code).texts().remove(Label::Code.name()).unwrap_or_default();
-                let values = [
-                    (Label::Address, address.clone()),
-                    (Label::Kind, (*kind).to_owned()),
-                    (Label::Code, code),
-                ];
+                let mut values = vec![(Label::Address, address.clone())];
+                let error_labels = Labels::one(Label::Kind, *kind).with(Label::Code, *code);
+                error_labels.for_each(|label, value| values.push((label, value.to_owned())));
                 let labels = Labels::Shared(values.into());
                 batch.put(KERNEL_LOG_ERRORS, labels.clone(), Ok(Count(error.count)));
                 batch.put(KERNEL_LOG_ERROR_LAST, labels, Ok(Seconds(error.last)));
@@ -175,8 +167,7 @@ impl KernelLog {
     /// A thread cannot be started. That the log cannot be read is logged, and it is tried again.
     pub fn follow(&self, path: PathBuf, sysfs: PathBuf, node: &Arc<NodeState>) -> io::Result<()> {
         lock(&self.0).is_followed = true;
-        let mut follower =
-            Follower { log: None, shared: self.clone(), path, sysfs, lines: Throttle::new(LINE_PERIOD) };
+        let mut follower = Follower::new(self.clone(), path, sysfs);
         let first = follower.open();
         if first {
             follower.take(true, u32::MAX);
@@ -224,6 +215,10 @@ struct Follower {
 }
 
 impl Follower {
+    fn new(shared: KernelLog, path: PathBuf, sysfs: PathBuf) -> Self {
+        Self { log: None, shared, path, sysfs, lines: Throttle::new(LINE_PERIOD) }
+    }
+
     fn run(mut self, node: &NodeState, mut was_open: bool) {
         let (mut backoff, mut since) = (Backoff::default(), Instant::now());
         loop {
@@ -333,13 +328,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("kmsg");
         fs::write(&path, first).expect("written");
-        let mut follower = Follower {
-            log: None,
-            shared: KernelLog::default(),
-            path,
-            sysfs: folder.path().to_owned(),
-            lines: Throttle::new(LINE_PERIOD),
-        };
+        let mut follower = Follower::new(KernelLog::default(), path, folder.path().to_owned());
         assert!(follower.open());
         follower.take(true, u32::MAX);
         (folder, follower)
@@ -457,5 +446,23 @@ mod tests {
             ("0000:05:00.0", "sxid", "12028")
         );
         assert_eq!(error.value, naming::Value::Int(1));
+    }
+
+    #[test]
+    fn a_scrape_and_a_device_that_shows_its_errors_do_not_wait_for_each_other() {
+        let node = NodeState::new([Family::Nvidia], false, timing(), &Chosen::all([]));
+        lock(&node.kernel_log.0).is_followed = true;
+        let identity = Arc::new(reading::Identity::new(Family::Nvidia, "gpu0"));
+        let open = Box::new(|| Err(reading::Fault::new("open", reading::FaultCode::Unavailable)));
+        let found = reading::Found { key: "gpu0".to_owned(), address: Some(AT.to_owned()), identity, open };
+        let device = node.sources[0].device(&found);
+        thread::scope(|scope| {
+            scope.spawn(|| (0..20_000).for_each(|_| device.reported()));
+            for _ in 0..20_000 {
+                let mut batch = Batch::default();
+                batch.begin_exporter();
+                node.kernel_log.read(&node, &mut batch);
+            }
+        });
     }
 }
