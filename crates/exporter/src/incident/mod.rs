@@ -106,7 +106,7 @@ impl Incident {
     }
 
     fn identities(&self) -> Vec<Arc<Identity>> {
-        let devices = self.node.sources.iter().flat_map(|source| source.devices().to_vec());
+        let devices = self.node.devices();
         devices.map(|device| Arc::clone(&device.snapshot().identity)).collect()
     }
 
@@ -155,7 +155,7 @@ impl Incident {
         if !is_on {
             state.begun = None;
         }
-        for device in self.node.sources.iter().flat_map(|source| source.devices().to_vec()) {
+        for device in self.node.devices() {
             let identity = Arc::clone(&device.snapshot().identity);
             let is_chosen = state.causes.iter().any(|cause| cause.choice.has(&identity));
             device.fine.set(is_chosen, now);

@@ -127,8 +127,8 @@ impl Incident {
                 (devices.is_empty() || devices.iter().any(is_of))
                     && (metrics.is_empty() || metrics.iter().any(|metric| metric == name))
             };
-            let all = node.sources.iter().flat_map(|source| source.devices().to_vec());
-            let mut all: Vec<_> = all.flat_map(|device| device.fine.series(since, is_meant)).collect();
+            let mut all: Vec<_> =
+                node.devices().flat_map(|device| device.fine.series(since, is_meant)).collect();
             let text =
                 if is_openmetrics { samples::openmetrics(&mut all) } else { samples::json_lines(&all) };
             // A client that is gone needs none.
