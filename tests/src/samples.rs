@@ -61,6 +61,11 @@ impl Sample {
         self.labels.get(name).map_or("", String::as_str)
     }
 
+    /// Whether it is of the verdict on a device, which follows from the others and from past errors.
+    fn is_verdict(&self) -> bool {
+        self.name.starts_with("accel_device_health")
+    }
+
     fn matches(&self, name: &str, labels: &[(&str, &str)]) -> bool {
         self.name == name && labels.iter().all(|(key, value)| self.label(key) == *value)
     }
@@ -146,8 +151,13 @@ impl Samples {
             names.iter().any(|name| sample.label("device") == name)
                 || sample.label("id") == index && !sample.label("Serial").is_empty()
         });
-        let own = own.filter(|sample| !sample.name.starts_with("accel_device_health"));
-        own.map(|sample| sample.series.as_str()).collect()
+        own.filter(|sample| !sample.is_verdict()).map(|sample| sample.series.as_str()).collect()
+    }
+
+    /// Every series whose label `device` is this, but not the verdict on it.
+    pub fn labelled(&self, device: &str) -> BTreeSet<String> {
+        let own = self.samples.iter().filter(|sample| sample.label("device") == device);
+        own.filter(|sample| !sample.is_verdict()).map(|sample| sample.series.clone()).collect()
     }
 
     /// The series of the device with this index that measure something: all but whether it is up, what it is,

@@ -26,13 +26,6 @@ fn one_fault(fault: Fault) -> Control {
     Control { fault: vec![fault], ..Control::default() }
 }
 
-/// The series of a device but for the verdict on it.
-fn series(samples: &Samples, device: &str) -> BTreeSet<String> {
-    let own = samples.samples.iter().filter(|sample| sample.label("device") == device);
-    let own = own.filter(|sample| !sample.name.starts_with("accel_device_health"));
-    own.map(|sample| sample.series.clone()).collect()
-}
-
 /// Waits until a device has shares and rates, which need two readings of a clock that moves.
 fn whole(exporter: &Exporter) -> Result<Samples> {
     exporter.until("engines and power are there", |samples| {
@@ -43,9 +36,9 @@ fn whole(exporter: &Exporter) -> Result<Samples> {
 
 /// Waits until a device has the series that it had.
 fn until_back(exporter: &Exporter, device: &str, before: &Samples) -> Result<()> {
-    let before = series(before, device);
+    let before = before.labelled(device);
     exporter.until(&format!("{device} is back"), |samples| {
-        let now = series(samples, device);
+        let now = samples.labelled(device);
         ensure!(now.is_superset(&before), "{:?}", before.difference(&now).collect::<Vec<_>>());
         Ok(())
     })
@@ -168,8 +161,8 @@ fn a_bad_file_costs_its_own_series_for_as_long_as_it_is_bad() -> Result<()> {
             ensure!(!samples.has(metric, &labels), "still there");
             let counted = [XPU[0], ("call", call), ("code", code)];
             ensure!(samples.sum("accelscope_source_faults_total", &counted) > 0.0, "not counted");
-            let healthy = series(samples, "0000:07:00.0");
-            ensure!(healthy.is_superset(&series(&before, "0000:07:00.0")), "a healthy card lost series");
+            let healthy = samples.labelled("0000:07:00.0");
+            ensure!(healthy.is_superset(&before.labelled("0000:07:00.0")), "a healthy card lost series");
             ensure!(samples.value("accel_device_up", &CARD)? == 1.0);
             Ok(())
         })?;
@@ -218,7 +211,7 @@ fn a_file_that_hangs_costs_its_card_and_one_thread() -> Result<()> {
         ensure!(samples.value("accel_device_up", &CARD)? == 0.0 && samples.measured_of(0).is_empty());
         ensure!(samples.value("accelscope_stuck_threads", &XPU)? == 1.0);
         ensure!(
-            series(samples, "0000:07:00.0") == series(&before, "0000:07:00.0"),
+            samples.labelled("0000:07:00.0") == before.labelled("0000:07:00.0"),
             "a healthy card lost series"
         );
         Ok(())
@@ -290,7 +283,7 @@ fn a_card_that_sleeps_is_told_from_one_that_is_lost() -> Result<()> {
     exporter.until("it sleeps", |samples| {
         ensure!(samples.value("accel_device_asleep", &CARD)? == 1.0);
         ensure!(samples.value("accel_device_up", &CARD)? == 1.0, "a sleeping card is not lost");
-        let left: Vec<_> = series(samples, "0000:03:00.0").into_iter().collect();
+        let left: Vec<_> = samples.labelled("0000:03:00.0").into_iter().collect();
         ensure!(left.len() == 3, "{left:?}");
         ensure!(samples.has("accel_power_watts", &[("device", "0000:07:00.0")]));
         Ok(())

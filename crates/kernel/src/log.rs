@@ -184,6 +184,15 @@ mod tests {
                         3,2,200,-;intel_vpu 0000:00:0b.0: probe failed with error -110\n\
                         6,3,300,-,caller=T1;xe 0000:03:00.0: one\\x0atwo\n";
 
+    /// A log with this text, and where it is.
+    fn log(text: impl AsRef<[u8]>) -> (tempfile::TempDir, std::path::PathBuf, Log) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kmsg");
+        fs::write(&path, text).expect("written");
+        let log = Log::open(&path).expect("opened");
+        (folder, path, log)
+    }
+
     fn records(log: &mut Log) -> Vec<Next> {
         std::iter::from_fn(|| Some(log.read().expect("readable")))
             .take_while(|next| *next != Next::End)
@@ -201,10 +210,7 @@ mod tests {
 
     #[test]
     fn records_have_their_numbers_texts_and_devices() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("kmsg");
-        fs::write(&path, TEXT).expect("written");
-        let mut log = Log::open(&path).expect("opened");
+        let (_folder, _, mut log) = log(TEXT);
         let read = records(&mut log);
         let first = Record {
             sequence: 1,
@@ -221,10 +227,7 @@ mod tests {
 
     #[test]
     fn what_is_added_is_read_once_and_what_is_missing_is_counted() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("kmsg");
-        fs::write(&path, TEXT).expect("written");
-        let mut log = Log::open(&path).expect("opened");
+        let (_folder, path, mut log) = log(TEXT);
         assert_eq!(numbers(&mut log), [1, 2, 3]);
         let mut file = OpenOptions::new().append(true).open(&path).expect("opened");
         // Half a line is no record, one that was read is not read again, and garbage is none.
@@ -236,10 +239,7 @@ mod tests {
 
     #[test]
     fn garbage_without_an_end_is_not_kept() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("kmsg");
-        fs::write(&path, vec![0xff; 10 * LINE_MAX]).expect("written");
-        let mut log = Log::open(&path).expect("opened");
+        let (_folder, _, mut log) = log(vec![0xff; 10 * LINE_MAX]);
         assert_eq!(numbers(&mut log), []);
         assert!(log.text.capacity() <= 4 * LINE_MAX, "{}", log.text.capacity());
     }

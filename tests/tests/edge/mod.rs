@@ -31,14 +31,6 @@ fn source_up(samples: &Samples, source: &str) -> Result<bool> {
     Ok(samples.value("accelscope_source_up", &[("source", source)])? > 0.0)
 }
 
-/// Names of the series of a device.
-fn names(samples: &Samples, device: &str) -> BTreeSet<String> {
-    let own = samples.samples.iter().filter(|sample| sample.label("device") == device);
-    // The verdict follows from the others.
-    let own = own.filter(|sample| !sample.name.starts_with("accel_device_health"));
-    own.map(|sample| sample.series.clone()).collect()
-}
-
 fn put(node: &Node, name: &str, text: &str) -> Result<()> {
     let path = node.sysfs().join(name);
     fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
@@ -64,7 +56,7 @@ fn a_driver_that_goes_takes_the_npu_with_it_and_brings_it_back() -> Result<()> {
     node.control(&Control { driver_loaded_at: Some(now), ..Control::default() })?;
     exporter.until("the NPU is back with every series", |samples| {
         ensure!(source_up(samples, "npu")?);
-        let (before, now) = (names(&before, "0000:00:0b.0"), names(samples, "0000:00:0b.0"));
+        let (before, now) = (before.labelled("0000:00:0b.0"), samples.labelled("0000:00:0b.0"));
         ensure!(before == now, "{:?}", before.symmetric_difference(&now).collect::<Vec<_>>());
         let awake = samples.value("accel_runtime_seconds_total", &[("state", "active")])?;
         ensure!(awake < 3600.0, "the new driver counts from 0: {awake}");
@@ -238,10 +230,10 @@ fn reading_a_sleeping_npu_does_not_wake_it() -> Result<()> {
 fn telemetry_of_an_unknown_layout_costs_its_own_series() -> Result<()> {
     let lost = |change: fn(&Path) -> std::io::Result<()>| -> Result<(BTreeSet<String>, Samples)> {
         let node = Node::new(NUC)?.only("npu").frozen();
-        let whole = names(&node.start(&[])?.settled()?, "0000:00:0b.0");
+        let whole = node.start(&[])?.settled()?.labelled("0000:00:0b.0");
         change(&node.sysfs().join("class/intel_pmt/telem1"))?;
         let samples = node.start(&[])?.settled()?;
-        let rest = names(&samples, "0000:00:0b.0");
+        let rest = samples.labelled("0000:00:0b.0");
         ensure!(rest.is_subset(&whole));
         let name = |series: &String| series.split('{').next().unwrap_or_default().to_owned();
         Ok((whole.difference(&rest).map(name).collect(), samples))
@@ -368,7 +360,7 @@ fn what_the_kernel_refuses_costs_the_counters_and_no_other_socket() -> Result<()
 fn a_file_that_hangs_costs_one_thread_and_one_socket() -> Result<()> {
     let node = Node::new(XEON)?.frozen();
     let exporter = node.start(&[])?;
-    let before = names(&exporter.settled()?, "socket0");
+    let before = exporter.settled()?.labelled("socket0");
     // Opening a pipe that nobody writes to waits for ever, as a driver in trouble does.
     let energy = node.sysfs().join("class/powercap/intel-rapl-tpmi:0/energy_uj");
     let healthy = fs::read(&energy)?;
@@ -377,7 +369,7 @@ fn a_file_that_hangs_costs_one_thread_and_one_socket() -> Result<()> {
     ensure!(pipe.code == Some(0), "{pipe:?}");
     exporter.until("socket 0 is withdrawn and socket 1 is not", |samples| {
         ensure!(samples.value("accel_device_up", &[("device", "socket0")])? == 0.0);
-        let left = names(samples, "socket0");
+        let left = samples.labelled("socket0");
         ensure!(
             left.len() == 2 && left.iter().any(|series| series.starts_with("accel_device_info")),
             "{left:?}"
@@ -396,7 +388,7 @@ fn a_file_that_hangs_costs_one_thread_and_one_socket() -> Result<()> {
     drop(writer);
     exporter.until("socket 0 is back", |samples| {
         ensure!(samples.value("accelscope_stuck_threads", &[("source", "amx")])? == 0.0);
-        let now = names(samples, "socket0");
+        let now = samples.labelled("socket0");
         ensure!(now == before, "{:?}", before.symmetric_difference(&now).collect::<Vec<_>>());
         Ok(())
     })
@@ -432,7 +424,7 @@ fn a_containers_list_of_cpus_hides_none_of_the_machines() -> Result<()> {
         let samples = node.start(&[])?.settled()?;
         for socket in ["socket0", "socket1"] {
             let missing: Vec<_> =
-                names(&whole, socket).difference(&names(&samples, socket)).cloned().collect();
+                whole.labelled(socket).difference(&samples.labelled(socket)).cloned().collect();
             ensure!(missing.is_empty(), "{list}: {missing:?}");
         }
     }
