@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Mutex, TryLockError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use reading::{Fault, FaultCode, Measured};
