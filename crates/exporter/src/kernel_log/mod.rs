@@ -39,6 +39,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// rest, which is counted.
 const RECORDS_MAX: u32 = 2000;
 
+/// Messages that are taken as those from before, so that a log that always has more does not keep sampling from starting: a
+/// large log has some ten thousand.
+const RECORDS_BEFORE: u32 = 200_000;
+
 /// How long an error waits before it counts: its driver may announce it too, for a partition of the device perhaps.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -170,7 +174,7 @@ impl KernelLog {
         let mut follower = Follower::new(self.clone(), path, sysfs);
         let first = follower.open();
         if first {
-            follower.take(true, u32::MAX);
+            follower.take(true, RECORDS_BEFORE);
         }
         let node = Arc::clone(node);
         thread::Builder::new()
@@ -227,7 +231,7 @@ impl Follower {
                 since = Instant::now();
                 // What was written while it could not be read has been missed as before the start.
                 if self.open() && !std::mem::replace(&mut was_open, true) {
-                    self.take(true, u32::MAX);
+                    self.take(true, RECORDS_BEFORE);
                 }
                 continue;
             }
